@@ -1,0 +1,84 @@
+# cpuprobe's front door. CI runs only these targets.
+PYTHON ?= python3
+VENV ?= .venv
+CC ?= cc
+BIN := $(VENV)/bin
+
+CORE := $(addprefix native/,guard.c cpuid.c measure.c system.c json.c observe.c candidates/candidates.c)
+HEADERS := native/core.h native/syscalls.h native/candidates/table.h native/candidates/inputs.h
+# -march comes last so that no CFLAGS can raise it: the core has to run on every x86-64 CPU.
+NATIVE_FLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
+    -fno-pic -fno-lto -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
+    -march=x86-64 -mtune=generic
+NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--gc-sections
+
+.DEFAULT_GOAL := help
+.PHONY: help run test quick lint bench lab wheel native golden gen gen-check goldens format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+$(BIN)/.installed: pyproject.toml setup.py native/binding.py $(CORE) $(HEADERS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+run: $(BIN)/.installed ## set up and probe this machine (ARGS="--json")
+	@$(BIN)/cpuprobe $(ARGS)
+
+test: $(BIN)/.installed ## set up and run every test (ARGS="-k name")
+	$(BIN)/python -m pytest $(ARGS)
+
+quick: $(BIN)/.installed ## the tests that take under a minute in all
+	$(BIN)/python -m pytest -m "not lab and not slow" $(ARGS)
+
+lint: $(BIN)/.installed ## ruff, mypy --strict, and the C code under -Werror with gcc and clang
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	for compiler in gcc clang; do \
+	    if command -v $$compiler >/dev/null; then \
+	        for source in $(CORE) native/main.c; do \
+	            $$compiler $(NATIVE_FLAGS) -c -o /dev/null $$source || exit 1; done; \
+	    else echo "lint: no $$compiler here"; fi; done
+	if command -v clang-format >/dev/null; then \
+	    clang-format --dry-run --Werror $(CORE) native/main.c native/core.h native/syscalls.h; \
+	else echo "lint: no clang-format here"; fi
+
+format: $(BIN)/.installed ## lay out the Python and C code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	clang-format -i $(CORE) native/main.c native/core.h native/syscalls.h
+
+native: build/cpuprobe-native ## leave the static executable at build/cpuprobe-native
+
+build/cpuprobe-native: $(CORE) native/main.c $(HEADERS)
+	@mkdir -p build
+	$(CC) $(NATIVE_FLAGS) $(NATIVE_LINK) -o $@.new $(CORE) native/main.c
+	@strip $@.new 2>/dev/null || true
+	mv $@.new $@
+
+wheel: $(BIN)/.installed ## an abi3 wheel in dist/
+	$(BIN)/python -m build --wheel --outdir dist .
+
+bench: $(BIN)/.installed ## speed, as ratios measured side by side
+	$(BIN)/python -m tests.tools.bench
+
+lab: $(BIN)/.installed ## real kernels and emulated CPUs: world, expected, seen, time
+	$(BIN)/python -m tests.lab $(ARGS)
+
+golden: $(BIN)/.installed ## recompute the expected outputs of all candidates and cross-check them
+	$(BIN)/python -m tests.golden.regenerate
+	$(MAKE) native
+	$(BIN)/python -m tests.golden.crosscheck build/cpuprobe-native
+
+gen: $(BIN)/.installed ## remake what is generated and committed
+	$(BIN)/python -m tests.golden.regenerate
+	$(BIN)/python -m cpuprobe.features --compile
+	$(BIN)/python -m tests.tools.documents
+
+gen-check: gen ## fail if anything generated is not current
+	git diff --exit-code -- native/candidates profiles/tables.json docs
+
+clean: ## remove what make made
+	rm -rf build dist $(VENV) probe/cpuprobe/bin probe/cpuprobe/_native*.so *.egg-info probe/*.egg-info

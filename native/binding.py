@@ -1,0 +1,99 @@
+"""The cffi definition of `cpuprobe._native`: three functions around the freestanding core.
+
+Run by setup.py through cffi's setuptools hook (`cffi_modules`).
+"""
+
+import cffi
+
+CORE = (
+    "guard.c",
+    "cpuid.c",
+    "measure.c",
+    "system.c",
+    "json.c",
+    "observe.c",
+    "candidates/candidates.c",
+)
+
+# x86-64 and nothing more, whatever CFLAGS this Python was built with: the core runs where the CPU
+# lies about everything else. No stack protector: it needs thread-local storage that a raw child
+# process need not have. No LTO: it could merge the core with code compiled for more.
+CORE_FLAGS = (
+    "-std=gnu11",
+    "-O2",
+    "-march=x86-64",
+    "-mtune=generic",
+    "-ffreestanding",
+    "-fno-builtin",
+    "-fno-stack-protector",
+    "-fno-lto",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+)
+
+CDEF = """
+int cpuprobe_native_observe(const char *root, const char *cpus, int execute,
+                            char **text, size_t *length, size_t *capacity);
+void cpuprobe_native_free(char *text, size_t capacity);
+const char *cpuprobe_native_error(int error);
+"""
+
+SOURCE = """
+#include <errno.h>
+#include <sys/auxv.h>
+#include "core.h"
+
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
+
+static int
+cpuprobe_native_observe(const char *root, const char *cpus, int execute, char **text,
+                        size_t *length, size_t *capacity)
+{
+    struct options options = {.root = root, .cpus = cpus, .execute = execute != 0};
+    struct writer writer = {0};
+    enum error error;
+
+    options.minsigstksz = getauxval(AT_MINSIGSTKSZ);
+    errno = 0;
+    options.hwcap2 = getauxval(AT_HWCAP2);
+    options.hwcap2_known = errno != ENOENT;
+    error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer);
+    *text = writer.text;
+    *length = writer.length;
+    *capacity = writer.capacity;
+    return (int)error;
+}
+
+static void
+cpuprobe_native_free(char *text, size_t capacity)
+{
+    struct writer writer = {.text = text, .capacity = capacity};
+
+    release_writer(&writer);
+}
+
+static const char *
+cpuprobe_native_error(int error)
+{
+    return cpuprobe_error_text((enum error)error);
+}
+"""
+
+builder = cffi.FFI()
+builder.cdef(CDEF)
+builder.set_source(
+    "cpuprobe._native",
+    SOURCE,
+    sources=[f"native/{name}" for name in CORE],
+    depends=[
+        "native/core.h",
+        "native/syscalls.h",
+        "native/candidates/table.h",
+        "native/candidates/inputs.h",
+    ],
+    include_dirs=["native"],
+    extra_compile_args=list(CORE_FLAGS),
+)

@@ -1,0 +1,66 @@
+/*
+ * The candidate table, made from table.h and inputs.h (both generated from candidates.list).
+ *
+ * The code of every candidate lies in .text as plain bytes: old assemblers can build it, and no
+ * page has to be writable and executable, which SELinux and hardened kernels refuse. Each ends in
+ * a direct jump to candidate_return (guard.c).
+ */
+#include "../core.h"
+
+#define CANDIDATE(id, name, features, code, state, input, check, results, expected)                \
+    __asm__(".pushsection .text.candidates, \"ax\", @progbits\n"                                   \
+            ".globl cpuprobe_candidate_" #id "\n"                                                  \
+            ".hidden cpuprobe_candidate_" #id "\n"                                                 \
+            "cpuprobe_candidate_" #id ":\n"                                                        \
+            ".byte " code "\n"                                                                     \
+            "jmp candidate_return\n"                                                               \
+            ".popsection\n");                                                                      \
+    extern __attribute__((visibility("hidden"))) const uint8_t cpuprobe_candidate_##id[];
+#include "table.h"
+#undef CANDIDATE
+
+/* inputs.h writes vectors and memory as string literals; the rows become an enum and an array. */
+#define INPUT(name, gprs, masks, vectors, memory) INPUT_##name,
+enum {
+#include "inputs.h"
+};
+#undef INPUT
+
+#define GPRS(...) {__VA_ARGS__}
+#define MASKS(...) {__VA_ARGS__}
+#define VECTORS(bytes) (const uint8_t *)bytes
+#define MEMORY(bytes) (const uint8_t *)bytes
+#define INPUT(name, gprs, masks, vectors, memory) {gprs, masks, vectors, memory},
+static const struct input inputs[] = {
+#include "inputs.h"
+};
+#undef MEMORY
+
+#define GPR LOCATION_GPR
+#define VECTOR LOCATION_VECTOR
+#define MASK LOCATION_MASK
+#define FLAGS LOCATION_FLAGS
+#define MEMORY LOCATION_MEMORY
+#define RESULTS(...) {__VA_ARGS__}
+/* Code is written as "0xc5,0xf5": five characters a byte, the last comma being the final NUL. */
+#define CANDIDATE(id, name, features, code, state, input, check, results, expected)                \
+    {name,       features,                                                                         \
+     cpuprobe_candidate_##id,                                                                      \
+     (const uint8_t *)expected,                                                                    \
+     sizeof code / 5,                                                                              \
+     STATE_##state,                                                                          \
+     INPUT_##input,                                                                                \
+     CHECK_##check,                                                                                \
+     results},
+static const struct candidate candidates[] = {
+#include "table.h"
+};
+
+const struct candidate_table *
+cpuprobe_candidates(void)
+{
+    static const struct candidate_table table = {
+        candidates, sizeof candidates / sizeof *candidates, inputs};
+
+    return &table;
+}

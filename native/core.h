@@ -1,0 +1,229 @@
+/*
+ * cpuprobe's core: types and entry points shared by its files.
+ *
+ * The core is freestanding C11: no libc, no floating point, nothing beyond SSE2 from the compiler.
+ * It is compiled twice, into the Python extension `cpuprobe._native` and into the static
+ * executable `cpuprobe-native`; both hand out the same JSON document.
+ *
+ * Files: guard.c runs code under a fault guard, cpuid.c reads CPUID and XCR0 with it, measure.c
+ * drives the child over all CPUs, system.c reads the kernel's files, json.c writes text,
+ * observe.c puts the observation together, main.c is the executable.
+ */
+#ifndef CPUPROBE_CORE_H
+#define CPUPROBE_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CPUPROBE_VERSION "0.1.0"
+
+/* Outcome of one candidate; the names in JSON are in observe.c, in this order. */
+enum outcome {
+    OUTCOME_NOT_RUN, /* only until the child gets there */
+    OUTCOME_OK,
+    OUTCOME_SIGILL,
+    OUTCOME_SIGSEGV,
+    OUTCOME_SIGBUS,
+    OUTCOME_SIGFPE,
+    OUTCOME_SIGTRAP,
+    OUTCOME_WRONG,
+    OUTCOME_TIMEOUT,
+    OUTCOME_KILLED,
+    OUTCOME_SKIPPED,
+};
+
+/* Registers that are loaded before a candidate and stored after it: each class adds to the last. */
+enum state_class {
+    STATE_GPR,    /* general registers and RFLAGS */
+    STATE_SSE,    /* xmm0-7 and MXCSR */
+    STATE_AVX,    /* ymm0-7 */
+    STATE_AVX512, /* zmm0-7, k0-k7 (16 bits each, all that AVX512F can move) */
+};
+
+/* What counts as success, beyond not faulting. */
+enum check {
+    CHECK_VALUE,       /* every result equals the expected bytes */
+    CHECK_RUNS,        /* nothing to compare, and the encoding faults where it is missing */
+    CHECK_HINT,        /* hint space: runs as a NOP where it is missing, so it is not run at all */
+    CHECK_RANDOM,      /* RDRAND, RDSEED: several draws into RAX with CF */
+    CHECK_CPU,         /* RDPID, RDTSCP: low 12 bits are the number of the CPU we are pinned to */
+    CHECK_FSBASE,      /* RAX equals what arch_prctl(ARCH_GET_FS) says */
+    CHECK_GSBASE,      /* RAX equals what arch_prctl(ARCH_GET_GS) says */
+    CHECK_TRANSACTION, /* RTM: one of many attempts must commit; never ok from a lack of fault */
+};
+
+enum location {
+    LOCATION_NONE,
+    LOCATION_GPR,    /* index: register number in encoding order (rax, rcx, rdx, rbx, ...) */
+    LOCATION_VECTOR, /* index: register number, 0 to 7 */
+    LOCATION_MASK,   /* index: opmask register */
+    LOCATION_FLAGS,  /* index: the RFLAGS bits that the manual defines after the instruction */
+    LOCATION_MEMORY, /* index: byte offset into the output area */
+};
+
+struct result {
+    uint8_t location;
+    uint16_t index;
+    uint8_t size; /* bytes */
+};
+
+#define MAXIMUM_RESULTS 4
+
+struct candidate {
+    const char *name;     /* mnemonic and operands */
+    const char *features; /* comma-separated */
+    const uint8_t *code;
+    const uint8_t *expected; /* the bytes of all results, one after the other */
+    uint16_t length;         /* of code */
+    uint8_t state;           /* enum state_class */
+    uint8_t input;           /* index into the input states */
+    uint8_t check;           /* enum check */
+    struct result results[MAXIMUM_RESULTS];
+};
+
+/* A known machine state to start from. */
+struct input {
+    uint64_t gpr[16];
+    uint64_t mask[8];
+    const uint8_t *vector; /* 8 x 64 bytes */
+    const uint8_t *memory; /* MEMORY_BYTES */
+};
+
+#define MEMORY_BYTES 256
+
+struct candidate_table {
+    const struct candidate *candidates;
+    uint32_t count;
+    const struct input *inputs;
+};
+
+/* The table built from candidates/table.h. */
+const struct candidate_table *cpuprobe_candidates(void);
+
+/* One CPUID result. */
+struct cpuid_leaf {
+    uint32_t leaf, subleaf, eax, ebx, ecx, edx;
+};
+
+#define MAXIMUM_LEAVES 256
+#define MAXIMUM_CANDIDATES 1024
+#define MAXIMUM_WRONG 64
+
+/* The bytes that a candidate with outcome `wrong` left behind. */
+struct wrong_value {
+    uint16_t candidate;
+    uint8_t size;
+    uint8_t bytes[64];
+};
+
+/* Everything measured on one CPU; lives in memory shared between child and parent. */
+struct cpu_record {
+    uint32_t cpu;
+    bool pinned; /* sched_setaffinity to this CPU alone worked */
+    bool leaves_cut;
+    uint8_t cpuid_outcome;
+    uint8_t xgetbv_outcome; /* OUTCOME_SKIPPED where OSXSAVE is clear */
+    uint32_t leaf_count;
+    uint64_t xcr0;
+    uint32_t wrong_count;
+    struct cpuid_leaf leaves[MAXIMUM_LEAVES];
+    uint8_t outcome[MAXIMUM_CANDIDATES];
+    uint8_t outcome_before[MAXIMUM_CANDIDATES]; /* AMX, before permission was asked for */
+    int8_t si_code[MAXIMUM_CANDIDATES];
+    int16_t fault_offset[MAXIMUM_CANDIDATES]; /* bytes into the candidate; -1: loading its state */
+    struct wrong_value wrong[MAXIMUM_WRONG];
+};
+
+enum permission {
+    PERMISSION_NOT_ASKED,
+    PERMISSION_GRANTED,
+    PERMISSION_REFUSED,
+};
+
+struct measurement {
+    struct cpu_record *records;
+    uint32_t record_count;
+    uint8_t amx_permission;
+    size_t mapped_bytes;
+};
+
+struct options {
+    const char *root; /* prefix of /proc and /sys; "" is this machine */
+    const char *cpus; /* "0-3,8" or NULL for every allowed CPU */
+    bool execute;
+    bool hwcap2_known;
+    uint64_t hwcap2;      /* auxiliary vector, AT_HWCAP2 */
+    uint64_t minsigstksz; /* auxiliary vector, AT_MINSIGSTKSZ; 0 where the kernel gives none */
+};
+
+enum error {
+    ERROR_NONE,
+    ERROR_MEMORY,
+    ERROR_FORK,
+    ERROR_AFFINITY,
+    ERROR_CPU_LIST,   /* --cpus does not parse */
+    ERROR_CPU_ABSENT, /* --cpus names a CPU that this process may not run on */
+    ERROR_ROOT,       /* root holds no proc directory */
+};
+
+/* guard.c ------------------------------------------------------------------------------------ */
+
+struct guard; /* the child's working memory */
+
+struct guard *guard_install(uint64_t minsigstksz);
+enum outcome guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
+                       struct cpu_record *record);
+enum outcome guard_cpuid(struct guard *guard, uint32_t leaf, uint32_t subleaf,
+                         struct cpuid_leaf *out);
+enum outcome guard_xgetbv(struct guard *guard, uint32_t index, uint64_t *value);
+
+/* cpuid.c ------------------------------------------------------------------------------------ */
+
+void read_identity(struct guard *guard, struct cpu_record *record);
+
+/* measure.c ---------------------------------------------------------------------------------- */
+
+enum error measure(const struct options *options, const struct candidate_table *table,
+                   struct measurement *measurement);
+void release(struct measurement *measurement);
+
+/* json.c ------------------------------------------------------------------------------------- */
+
+struct writer {
+    char *text;
+    size_t length, capacity;
+    bool failed; /* out of memory: what was written is not complete */
+    bool comma;  /* the next value needs one before it */
+};
+
+void json_open(struct writer *writer, char bracket);
+void json_close(struct writer *writer, char bracket);
+void json_key(struct writer *writer, const char *key);
+void json_string(struct writer *writer, const char *text);
+void json_bytes(struct writer *writer, const char *text, size_t length);
+void json_hex(struct writer *writer, const uint8_t *bytes, size_t length);
+void json_number(struct writer *writer, uint64_t value);
+void json_literal(struct writer *writer, const char *word);
+void write_text(struct writer *writer, const char *text, size_t length);
+void release_writer(struct writer *writer);
+
+/* system.c ----------------------------------------------------------------------------------- */
+
+bool has_proc(const char *root);
+void write_system(struct writer *writer, const char *root);
+
+/* observe.c ---------------------------------------------------------------------------------- */
+
+enum error cpuprobe_observe(const struct options *options, const struct candidate_table *table,
+                            struct writer *writer);
+const char *cpuprobe_error_text(enum error error);
+
+/* text.h's few string functions live in json.c: the core has no libc ------------------------- */
+
+size_t text_length(const char *text);
+bool text_equal(const char *a, const char *b);
+bool bytes_equal(const void *a, const void *b, size_t length);
+void copy_bytes(void *to, const void *from, size_t length);
+
+#endif

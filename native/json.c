@@ -1,0 +1,218 @@
+/*
+ * A JSON writer into a growing buffer, and the few string functions the core needs.
+ *
+ * Bytes outside ASCII are written as \u00XX: whatever a fake or broken /proc holds, the document
+ * stays valid.
+ */
+#include "core.h"
+#include "syscalls.h"
+
+#include <linux/mman.h>
+
+#define FIRST_CAPACITY ((size_t)1 << 16)
+#define LARGEST_CAPACITY ((size_t)1 << 28)
+
+size_t
+text_length(const char *text)
+{
+    size_t length = 0;
+
+    while (text[length] != '\0')
+        length++;
+    return length;
+}
+
+bool
+bytes_equal(const void *a, const void *b, size_t length)
+{
+    const uint8_t *left = a, *right = b;
+
+    for (size_t i = 0; i < length; i++)
+        if (left[i] != right[i])
+            return false;
+    return true;
+}
+
+bool
+text_equal(const char *a, const char *b)
+{
+    size_t length = text_length(a);
+
+    return length == text_length(b) && bytes_equal(a, b, length);
+}
+
+void
+copy_bytes(void *to, const void *from, size_t length)
+{
+    /* REP MOVSB and not a loop: compilers turn such a loop into a call of libc's memcpy. */
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
+}
+
+#ifndef CPUPROBE_HOSTED
+/*
+ * Compilers call these by themselves, freestanding or not. They are hidden, so that inside the
+ * Python extension too the core never reaches libc's, which pick their code by CPUID.
+ */
+__attribute__((visibility("hidden"))) void *memset(void *to, int value, size_t length);
+__attribute__((visibility("hidden"))) void *memcpy(void *to, const void *from, size_t length);
+
+void *
+memset(void *to, int value, size_t length)
+{
+    void *at = to;
+
+    __asm__ volatile("rep stosb" : "+D"(at), "+c"(length) : "a"(value) : "memory");
+    return to;
+}
+
+void *
+memcpy(void *to, const void *from, size_t length)
+{
+    copy_bytes(to, from, length);
+    return to;
+}
+#endif
+
+static bool
+reserve(struct writer *writer, size_t more)
+{
+    size_t capacity = writer->capacity;
+    long address;
+
+    if (writer->failed)
+        return false;
+    if (writer->length + more <= capacity)
+        return true;
+    if (capacity == 0)
+        capacity = FIRST_CAPACITY;
+    while (capacity < writer->length + more)
+        capacity *= 2;
+    if (capacity > LARGEST_CAPACITY)
+        address = -1;
+    else if (writer->text == NULL)
+        address = syscall6(__NR_mmap, 0, (long)capacity, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    else
+        address =
+            syscall4(__NR_mremap, writer->text, writer->capacity, capacity, MREMAP_MAYMOVE);
+    if (address < 0 && address > -4096) {
+        writer->failed = true;
+        return false;
+    }
+    writer->text = (char *)address;
+    writer->capacity = capacity;
+    return true;
+}
+
+void
+write_text(struct writer *writer, const char *text, size_t length)
+{
+    if (!reserve(writer, length))
+        return;
+    copy_bytes(writer->text + writer->length, text, length);
+    writer->length += length;
+}
+
+void
+release_writer(struct writer *writer)
+{
+    if (writer->text != NULL)
+        syscall2(__NR_munmap, writer->text, writer->capacity);
+    *writer = (struct writer){0};
+}
+
+static void
+separate(struct writer *writer)
+{
+    if (writer->comma)
+        write_text(writer, ",", 1);
+    writer->comma = true;
+}
+
+void
+json_open(struct writer *writer, char bracket)
+{
+    separate(writer);
+    write_text(writer, &bracket, 1);
+    writer->comma = false;
+}
+
+void
+json_close(struct writer *writer, char bracket)
+{
+    write_text(writer, &bracket, 1);
+    writer->comma = true;
+}
+
+void
+json_bytes(struct writer *writer, const char *text, size_t length)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    separate(writer);
+    write_text(writer, "\"", 1);
+    for (size_t i = 0; i < length; i++) {
+        uint8_t byte = (uint8_t)text[i];
+
+        if (byte == '"' || byte == '\\') {
+            char escaped[2] = {'\\', (char)byte};
+
+            write_text(writer, escaped, sizeof escaped);
+        } else if (byte < 0x20 || byte >= 0x7f) {
+            char escaped[6] = {'\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15]};
+
+            write_text(writer, escaped, sizeof escaped);
+        } else
+            write_text(writer, &text[i], 1);
+    }
+    write_text(writer, "\"", 1);
+}
+
+void
+json_string(struct writer *writer, const char *text)
+{
+    json_bytes(writer, text, text_length(text));
+}
+
+void
+json_key(struct writer *writer, const char *key)
+{
+    json_string(writer, key);
+    write_text(writer, ":", 1);
+    writer->comma = false;
+}
+
+void
+json_hex(struct writer *writer, const uint8_t *bytes, size_t length)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    separate(writer);
+    write_text(writer, "\"", 1);
+    for (size_t i = 0; i < length; i++) {
+        char pair[2] = {digits[bytes[i] >> 4], digits[bytes[i] & 15]};
+
+        write_text(writer, pair, sizeof pair);
+    }
+    write_text(writer, "\"", 1);
+}
+
+void
+json_number(struct writer *writer, uint64_t value)
+{
+    char text[20];
+    size_t at = sizeof text;
+
+    do
+        text[--at] = (char)('0' + value % 10);
+    while ((value /= 10) != 0);
+    separate(writer);
+    write_text(writer, text + at, sizeof text - at);
+}
+
+void
+json_literal(struct writer *writer, const char *word)
+{
+    separate(writer);
+    write_text(writer, word, text_length(word));
+}

@@ -1,0 +1,253 @@
+/*
+ * Puts the observation together: what measure.c found on the CPUs and what system.c read, as one
+ * JSON document in the shape of docs/report-format.md. CPUs with identical results are one group.
+ */
+#include "core.h"
+
+static const char *const outcome_names[] = {
+    "skipped", /* not reached: only where the CPU could not be pinned, which drops the record */
+    "ok",      "sigill", "sigsegv", "sigbus", "sigfpe",
+    "sigtrap", "wrong",  "timeout", "killed", "skipped",
+};
+
+#define SIGNAL_CODE_ILLEGAL_OPERAND 2 /* ILL_ILLOPN: what #UD gives on x86 */
+
+const char *
+cpuprobe_error_text(enum error error)
+{
+    switch (error) {
+    case ERROR_NONE:
+        return "no error";
+    case ERROR_MEMORY:
+        return "out of memory";
+    case ERROR_FORK:
+        return "cannot start the child process";
+    case ERROR_AFFINITY:
+        return "cannot read the CPU affinity mask";
+    case ERROR_CPU_LIST:
+        return "not a CPU list (expected numbers and ranges such as 0-3,8)";
+    case ERROR_CPU_ABSENT:
+        return "names a CPU that this process may not run on";
+    case ERROR_ROOT:
+        return "holds no proc directory";
+    }
+    return "unknown error";
+}
+
+static void
+write_features(struct writer *writer, const char *features)
+{
+    json_open(writer, '[');
+    while (*features != '\0') {
+        size_t length = 0;
+
+        while (features[length] != '\0' && features[length] != ',')
+            length++;
+        json_bytes(writer, features, length);
+        features += length + (features[length] == ',');
+    }
+    json_close(writer, ']');
+}
+
+static void
+write_candidates(struct writer *writer, const struct candidate_table *table)
+{
+    json_key(writer, "candidates");
+    json_open(writer, '[');
+    for (uint32_t i = 0; i < table->count; i++) {
+        json_open(writer, '[');
+        json_string(writer, table->candidates[i].name);
+        write_features(writer, table->candidates[i].features);
+        json_close(writer, ']');
+    }
+    json_close(writer, ']');
+}
+
+/* Do two CPUs show the same? The bytes of wrong values are not compared: they may be random. */
+static bool
+same_results(const struct cpu_record *a, const struct cpu_record *b, uint32_t count)
+{
+    return a->leaf_count == b->leaf_count && a->cpuid_outcome == b->cpuid_outcome &&
+           a->xgetbv_outcome == b->xgetbv_outcome && a->xcr0 == b->xcr0 &&
+           bytes_equal(a->leaves, b->leaves, a->leaf_count * sizeof *a->leaves) &&
+           bytes_equal(a->outcome, b->outcome, count) &&
+           bytes_equal(a->outcome_before, b->outcome_before, count);
+}
+
+static void
+write_leaves(struct writer *writer, const struct cpu_record *record)
+{
+    json_key(writer, "cpuid");
+    json_open(writer, '[');
+    for (uint32_t i = 0; i < record->leaf_count; i++) {
+        const struct cpuid_leaf *leaf = &record->leaves[i];
+
+        json_open(writer, '[');
+        json_number(writer, leaf->leaf);
+        json_number(writer, leaf->subleaf);
+        json_number(writer, leaf->eax);
+        json_number(writer, leaf->ebx);
+        json_number(writer, leaf->ecx);
+        json_number(writer, leaf->edx);
+        json_close(writer, ']');
+    }
+    json_close(writer, ']');
+}
+
+/* Only what is out of the ordinary: a fault elsewhere than at the first byte, or not a plain #UD. */
+static void
+write_faults(struct writer *writer, const struct cpu_record *record,
+             const struct candidate_table *table)
+{
+    json_key(writer, "faults");
+    json_open(writer, '{');
+    for (uint32_t i = 0; i < table->count; i++) {
+        bool plain = record->si_code[i] == SIGNAL_CODE_ILLEGAL_OPERAND &&
+                     record->fault_offset[i] == 0;
+
+        if (plain || record->outcome[i] < OUTCOME_SIGILL || record->outcome[i] > OUTCOME_SIGTRAP)
+            continue;
+        json_key(writer, table->candidates[i].name);
+        json_open(writer, '{');
+        json_key(writer, "offset");
+        if (record->fault_offset[i] < 0)
+            json_literal(writer, "-1");
+        else
+            json_number(writer, (uint64_t)record->fault_offset[i]);
+        json_key(writer, "si_code");
+        if (record->si_code[i] < 0)
+            json_literal(writer, "null");
+        else
+            json_number(writer, (uint64_t)record->si_code[i]);
+        json_close(writer, '}');
+    }
+    json_close(writer, '}');
+    json_key(writer, "wrong");
+    json_open(writer, '{');
+    for (uint32_t i = 0; i < record->wrong_count; i++) {
+        const struct wrong_value *wrong = &record->wrong[i];
+
+        if (wrong->candidate >= table->count || record->outcome[wrong->candidate] != OUTCOME_WRONG)
+            continue;
+        json_key(writer, table->candidates[wrong->candidate].name);
+        json_hex(writer, wrong->bytes, wrong->size);
+    }
+    json_close(writer, '}');
+}
+
+static void
+write_group(struct writer *writer, const struct measurement *measurement, uint32_t first,
+            const bool execute, const struct candidate_table *table)
+{
+    const struct cpu_record *record = &measurement->records[first];
+    bool tiles = false;
+
+    json_open(writer, '{');
+    json_key(writer, "cpus");
+    json_open(writer, '[');
+    for (uint32_t i = first; i < measurement->record_count; i++)
+        if (measurement->records[i].pinned &&
+            (i == first || same_results(record, &measurement->records[i], table->count)))
+            json_number(writer, measurement->records[i].cpu);
+    json_close(writer, ']');
+    write_leaves(writer, record);
+    json_key(writer, "cpuid_outcome");
+    json_string(writer, outcome_names[record->cpuid_outcome]);
+    json_key(writer, "xgetbv_outcome");
+    json_string(writer, outcome_names[record->xgetbv_outcome]);
+    if (record->xgetbv_outcome == OUTCOME_OK) {
+        json_key(writer, "xcr0");
+        json_number(writer, record->xcr0);
+    }
+    if (execute) {
+        json_key(writer, "ran");
+        json_open(writer, '[');
+        for (uint32_t i = 0; i < table->count; i++) {
+            json_string(writer, outcome_names[record->outcome[i]]);
+            tiles |= record->outcome_before[i] != OUTCOME_NOT_RUN;
+        }
+        json_close(writer, ']');
+        if (tiles) {
+            json_key(writer, "ran_before_permission");
+            json_open(writer, '{');
+            for (uint32_t i = 0; i < table->count; i++)
+                if (record->outcome_before[i] != OUTCOME_NOT_RUN) {
+                    json_key(writer, table->candidates[i].name);
+                    json_string(writer, outcome_names[record->outcome_before[i]]);
+                }
+            json_close(writer, '}');
+        }
+        write_faults(writer, record, table);
+    }
+    json_close(writer, '}');
+}
+
+static void
+write_groups(struct writer *writer, const struct measurement *measurement, bool execute,
+             const struct candidate_table *table)
+{
+    json_key(writer, "groups");
+    json_open(writer, '[');
+    for (uint32_t i = 0; i < measurement->record_count; i++) {
+        bool seen = !measurement->records[i].pinned;
+
+        for (uint32_t j = 0; j < i && !seen; j++)
+            seen = measurement->records[j].pinned &&
+                   same_results(&measurement->records[j], &measurement->records[i], table->count);
+        if (!seen)
+            write_group(writer, measurement, i, execute, table);
+    }
+    json_close(writer, ']');
+    json_key(writer, "unmeasured_cpus");
+    json_open(writer, '[');
+    for (uint32_t i = 0; i < measurement->record_count; i++)
+        if (!measurement->records[i].pinned)
+            json_number(writer, measurement->records[i].cpu);
+    json_close(writer, ']');
+}
+
+/*
+ * Measures this machine and writes the whole document.
+ *
+ * Returns ERROR_NONE, or what went wrong; then the writer holds nothing of use.
+ */
+enum error
+cpuprobe_observe(const struct options *options, const struct candidate_table *table,
+                 struct writer *writer)
+{
+    static const char *const permission_names[] = {"not asked", "granted", "refused"};
+    struct measurement measurement;
+    enum error error;
+
+    if (options->root[0] != '\0' && !has_proc(options->root))
+        return ERROR_ROOT;
+    error = measure(options, table, &measurement);
+    if (error != ERROR_NONE)
+        return error;
+    json_open(writer, '{');
+    json_key(writer, "schema");
+    json_string(writer, "cpuprobe.report/1");
+    json_key(writer, "cpuprobe");
+    json_string(writer, CPUPROBE_VERSION);
+    json_key(writer, "observation");
+    json_open(writer, '{');
+    json_key(writer, "source");
+    json_string(writer, "probe");
+    json_key(writer, "executed");
+    json_literal(writer, options->execute ? "true" : "false");
+    write_system(writer, options->root);
+    if (options->hwcap2_known) {
+        json_key(writer, "hwcap2");
+        json_number(writer, options->hwcap2);
+    }
+    json_key(writer, "amx_permission");
+    json_string(writer, permission_names[measurement.amx_permission]);
+    if (options->execute)
+        write_candidates(writer, table);
+    write_groups(writer, &measurement, options->execute, table);
+    json_close(writer, '}');
+    json_close(writer, '}');
+    write_text(writer, "\n", 1);
+    release(&measurement);
+    return writer->failed ? ERROR_MEMORY : ERROR_NONE;
+}

@@ -1,0 +1,371 @@
+/*
+ * What the kernel says: a fixed list of files below root, and of each only what is on an
+ * allow-list. Whatever is not named here never leaves the machine: no serial numbers, no APIC ids,
+ * no host name, no unknown word of the command line.
+ */
+#include "core.h"
+#include "syscalls.h"
+
+#include <linux/fcntl.h>
+
+#define PATH_BYTES 512
+#define LINE_BYTES 8192
+#define MAXIMUM_KINDS 16          /* distinct /proc/cpuinfo blocks that are kept */
+#define MAXIMUM_CPUINFO (64u << 20) /* bytes read of it: 8,192 CPUs need about 16 MiB */
+#define MAXIMUM_WORD 96
+
+/* /proc/cpuinfo (arch/x86/kernel/cpu/proc.c), and ARM's "Features", by which a foreign one shows. */
+static const char *const cpuinfo_keys[] = {
+    "vendor_id", "cpu family", "model", "model name", "stepping",
+    "microcode", "flags",      "bugs",  "Features",   "CPU implementer",
+};
+
+/* Documentation/admin-guide/kernel-parameters.txt: what changes the features a program sees. */
+static const char *const command_line_words[] = {
+    "gather_data_sampling",
+    "clearcpuid",
+    "setcpuid",
+    "noxsave",
+    "noxsaveopt",
+    "noxsaves",
+    "nofxsr",
+    "nofsgsbase",
+    "nopku",
+    "mitigations",
+    "nosmp",
+    "nosmt",
+    "maxcpus",
+    "nr_cpus",
+    "possible_cpus",
+    "tsx",
+    "tsx_async_abort",
+    "reg_file_data_sampling",
+    "dis_ucode_ldr",
+    "noapic",
+};
+
+struct file {
+    long descriptor;
+    size_t length, at;
+    char buffer[4096];
+};
+
+static bool
+open_file(struct file *file, const char *root, const char *path)
+{
+    char full[PATH_BYTES];
+    size_t root_length = text_length(root), path_length = text_length(path);
+
+    if (root_length + path_length >= sizeof full)
+        return false;
+    copy_bytes(full, root, root_length);
+    copy_bytes(full + root_length, path, path_length + 1);
+    file->length = file->at = 0;
+    /* O_NONBLOCK: a FIFO planted below --root must not hang us. */
+    file->descriptor =
+        syscall4(__NR_openat, AT_FDCWD, full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    return file->descriptor >= 0;
+}
+
+static void
+close_file(struct file *file)
+{
+    syscall1(__NR_close, file->descriptor);
+}
+
+/* The next byte, or -1 at the end of the file and on any error. */
+static int
+next_byte(struct file *file)
+{
+    if (file->at == file->length) {
+        long got = syscall3(__NR_read, file->descriptor, file->buffer, sizeof file->buffer);
+
+        if (got <= 0)
+            return -1;
+        file->length = (size_t)got;
+        file->at = 0;
+    }
+    return (uint8_t)file->buffer[file->at++];
+}
+
+/*
+ * Reads a line without its newline; what does not fit is dropped.
+ * Returns its length, or -1 at the end of the file. `taken` counts the bytes read.
+ */
+static long
+read_line(struct file *file, char *line, size_t capacity, size_t *taken)
+{
+    size_t length = 0;
+    int byte = next_byte(file);
+
+    if (byte < 0)
+        return -1;
+    for (; byte >= 0 && byte != '\n'; byte = next_byte(file)) {
+        if (length < capacity - 1)
+            line[length++] = (char)byte;
+        if (++*taken > MAXIMUM_CPUINFO)
+            break;
+    }
+    ++*taken;
+    line[length] = '\0';
+    return (long)length;
+}
+
+/* Is there a proc directory below root? */
+bool
+has_proc(const char *root)
+{
+    struct file file;
+
+    if (!open_file(&file, root, "/proc"))
+        return false;
+    close_file(&file);
+    return true;
+}
+
+static void
+write_line_of(struct writer *writer, const char *key, const char *root, const char *path)
+{
+    struct file file;
+    char line[512];
+    size_t taken = 0;
+    long length;
+
+    if (!open_file(&file, root, path))
+        return;
+    length = read_line(&file, line, sizeof line, &taken);
+    close_file(&file);
+    if (length < 0)
+        return;
+    json_key(writer, key);
+    json_bytes(writer, line, (size_t)length);
+}
+
+/* --- /proc/cpuinfo ------------------------------------------------------------------------ */
+
+/* One distinct block: its allowed lines as JSON members, and the CPUs that share it. */
+struct cpuinfo_kind {
+    struct writer fields, cpus;
+};
+
+struct cpuinfo_reader {
+    struct cpuinfo_kind kinds[MAXIMUM_KINDS];
+    uint32_t count;
+    struct writer block; /* the block being read */
+    uint32_t processor;
+};
+
+static const char *
+allowed_key(const char *line, size_t length)
+{
+    for (size_t i = 0; i < sizeof cpuinfo_keys / sizeof *cpuinfo_keys; i++)
+        if (length == text_length(cpuinfo_keys[i]) && bytes_equal(line, cpuinfo_keys[i], length))
+            return cpuinfo_keys[i];
+    return NULL;
+}
+
+static uint32_t
+parse_number(const char *text)
+{
+    uint32_t value = 0;
+
+    for (; *text >= '0' && *text <= '9' && value < 100000000; text++)
+        value = value * 10 + (uint32_t)(*text - '0');
+    return value;
+}
+
+static void
+end_block(struct cpuinfo_reader *reader)
+{
+    struct cpuinfo_kind *kind = NULL;
+
+    if (reader->block.length == 0)
+        return;
+    for (uint32_t i = 0; i < reader->count && kind == NULL; i++)
+        if (reader->kinds[i].fields.length == reader->block.length &&
+            bytes_equal(reader->kinds[i].fields.text, reader->block.text, reader->block.length))
+            kind = &reader->kinds[i];
+    if (kind == NULL && reader->count < MAXIMUM_KINDS) {
+        kind = &reader->kinds[reader->count++];
+        write_text(&kind->fields, reader->block.text, reader->block.length);
+    }
+    if (kind != NULL)
+        json_number(&kind->cpus, reader->processor);
+    reader->block.length = 0;
+    reader->block.comma = false;
+}
+
+static void
+take_line(struct cpuinfo_reader *reader, const char *line, size_t length)
+{
+    size_t key_length = 0, value = 0;
+    const char *key;
+
+    while (value < length && line[value] != ':')
+        value++;
+    if (value == length)
+        return;
+    key_length = value++;
+    while (key_length > 0 && (line[key_length - 1] == ' ' || line[key_length - 1] == '\t'))
+        key_length--;
+    while (value < length && line[value] == ' ')
+        value++;
+    if (key_length == 9 && bytes_equal(line, "processor", 9)) {
+        end_block(reader);
+        reader->processor = parse_number(line + value);
+        return;
+    }
+    key = allowed_key(line, key_length);
+    if (key == NULL)
+        return;
+    json_key(&reader->block, key);
+    json_bytes(&reader->block, line + value, length - value);
+}
+
+static void
+write_cpuinfo(struct writer *writer, const char *root)
+{
+    struct cpuinfo_reader reader = {.count = 0};
+    struct file file;
+    char line[LINE_BYTES];
+    size_t taken = 0;
+    long length;
+
+    if (!open_file(&file, root, "/proc/cpuinfo"))
+        return;
+    while (taken <= MAXIMUM_CPUINFO && (length = read_line(&file, line, sizeof line, &taken)) >= 0)
+        take_line(&reader, line, (size_t)length);
+    end_block(&reader);
+    close_file(&file);
+
+    json_key(writer, "cpuinfo");
+    json_open(writer, '[');
+    for (uint32_t i = 0; i < reader.count; i++) {
+        json_open(writer, '{');
+        json_key(writer, "cpus");
+        json_open(writer, '[');
+        write_text(writer, reader.kinds[i].cpus.text, reader.kinds[i].cpus.length);
+        json_close(writer, ']');
+        json_key(writer, "fields");
+        json_open(writer, '{');
+        write_text(writer, reader.kinds[i].fields.text, reader.kinds[i].fields.length);
+        json_close(writer, '}');
+        json_close(writer, '}');
+        writer->failed |= reader.kinds[i].fields.failed || reader.kinds[i].cpus.failed;
+        release_writer(&reader.kinds[i].fields);
+        release_writer(&reader.kinds[i].cpus);
+    }
+    json_close(writer, ']');
+    writer->failed |= reader.block.failed;
+    release_writer(&reader.block);
+}
+
+/* --- /proc/cmdline ------------------------------------------------------------------------ */
+
+/* A known word, with nothing in its value but what the kernel's own values are made of. */
+static bool
+allowed_word(const char *word, size_t length)
+{
+    size_t name_length = 0;
+
+    if (length > MAXIMUM_WORD)
+        return false;
+    while (name_length < length && word[name_length] != '=')
+        name_length++;
+    for (size_t i = name_length + 1; i < length; i++) {
+        char c = word[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == ',' || c == '_' ||
+              c == '.' || c == ':' || c == '-'))
+            return false;
+    }
+    for (size_t i = 0; i < sizeof command_line_words / sizeof *command_line_words; i++)
+        if (name_length == text_length(command_line_words[i]) &&
+            bytes_equal(word, command_line_words[i], name_length))
+            return true;
+    return false;
+}
+
+static void
+write_command_line(struct writer *writer, const char *root)
+{
+    struct file file;
+    char line[LINE_BYTES];
+    size_t taken = 0, at = 0;
+    long length;
+
+    if (!open_file(&file, root, "/proc/cmdline"))
+        return;
+    length = read_line(&file, line, sizeof line, &taken);
+    close_file(&file);
+    json_key(writer, "cmdline");
+    json_open(writer, '[');
+    while ((long)at < length) {
+        size_t end = at;
+
+        while ((long)end < length && line[end] != ' ' && line[end] != '\t')
+            end++;
+        if (end > at && allowed_word(line + at, end - at))
+            json_bytes(writer, line + at, end - at);
+        at = end + 1;
+    }
+    json_close(writer, ']');
+}
+
+/* --- is /proc/cpuinfo the kernel's own? --------------------------------------------------- */
+
+/* Where something is mounted over /proc/cpuinfo (lxcfs does), names its filesystem type. */
+static void
+write_cpuinfo_mount(struct writer *writer, const char *root)
+{
+    static const char place[] = " /proc/cpuinfo ", mark[] = " - ";
+    struct file file;
+    char line[LINE_BYTES];
+    size_t taken = 0;
+    long length;
+
+    if (!open_file(&file, root, "/proc/self/mountinfo"))
+        return;
+    while (taken <= MAXIMUM_CPUINFO &&
+           (length = read_line(&file, line, sizeof line, &taken)) >= 0) {
+        bool found = false;
+        size_t type = 0, end;
+
+        for (size_t i = 0; i + sizeof mark - 1 <= (size_t)length; i++) {
+            if (i + sizeof place - 1 <= (size_t)length &&
+                bytes_equal(line + i, place, sizeof place - 1))
+                found = true;
+            if (bytes_equal(line + i, mark, sizeof mark - 1)) {
+                type = i + sizeof mark - 1;
+                break;
+            }
+        }
+        if (!found || type == 0)
+            continue;
+        for (end = type; end < (size_t)length && line[end] != ' ';)
+            end++;
+        json_key(writer, "cpuinfo_mount");
+        json_bytes(writer, line + type, end - type);
+        break;
+    }
+    close_file(&file);
+}
+
+/* Writes the members that come from the kernel's files. A file that is not there has no member. */
+void
+write_system(struct writer *writer, const char *root)
+{
+    json_key(writer, "kernel");
+    json_open(writer, '{');
+    write_line_of(writer, "release", root, "/proc/sys/kernel/osrelease");
+    write_line_of(writer, "version", root, "/proc/sys/kernel/version");
+    json_close(writer, '}');
+    write_cpuinfo(writer, root);
+    write_cpuinfo_mount(writer, root);
+    write_command_line(writer, root);
+    json_key(writer, "vulnerabilities");
+    json_open(writer, '{');
+    write_line_of(writer, "gather_data_sampling", root,
+                  "/sys/devices/system/cpu/vulnerabilities/gather_data_sampling");
+    json_close(writer, '}');
+}

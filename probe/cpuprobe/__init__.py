@@ -1,0 +1,70 @@
+"""cpuprobe: what this CPU claims, what the kernel grants, and what the silicon does.
+
+    >>> import cpuprobe
+    >>> assessment = cpuprobe.assess(cpuprobe.observe())
+    >>> assessment.verdict in ("consistent", "mismatch")
+    True
+
+Everything is imported when first used: `import cpuprobe` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cpuprobe.api import safe_config as safe_config
+    from cpuprobe.api import safe_flags as safe_flags
+    from cpuprobe.assessment import Assessment as Assessment
+    from cpuprobe.assessment import Finding as Finding
+    from cpuprobe.assessment import assess as assess
+    from cpuprobe.captures import read_capture as read_capture
+    from cpuprobe.errors import CannotMeasureError as CannotMeasureError
+    from cpuprobe.errors import CaptureError as CaptureError
+    from cpuprobe.errors import CpuprobeError as CpuprobeError
+    from cpuprobe.errors import UsageError as UsageError
+    from cpuprobe.observation import Observation as Observation
+    from cpuprobe.measure import observe as observe
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Assessment": "assessment",
+    "CannotMeasureError": "errors",
+    "CaptureError": "errors",
+    "CpuprobeError": "errors",
+    "Finding": "assessment",
+    "Observation": "observation",
+    "UsageError": "errors",
+    "assess": "assessment",
+    "observe": "measure",
+    "read_capture": "captures",
+    "safe_config": "api",
+    "safe_flags": "api",
+}
+
+__all__ = [
+    "Assessment",
+    "CannotMeasureError",
+    "CaptureError",
+    "CpuprobeError",
+    "Finding",
+    "Observation",
+    "UsageError",
+    "assess",
+    "observe",
+    "read_capture",
+    "safe_config",
+    "safe_flags",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from its module on first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,53 @@
+"""The two calls that put everything together for an embedder of wasmtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cpuprobe.assessment import assess
+from cpuprobe.emit.wasmtime import TARGET
+from cpuprobe.errors import CannotMeasureError
+from cpuprobe.measure import observe
+
+if TYPE_CHECKING:
+    import wasmtime
+
+
+def safe_flags() -> dict[str, bool]:
+    """The x86-64 flags for the installed wasmtime that are safe on this machine.
+
+    Returns:
+        Every `has_*` flag which that version knows (the newest known version where none is
+        installed), each true or false.
+
+    Raises:
+        CannotMeasureError: this machine cannot be measured.
+
+    Example:
+        >>> flags = safe_flags()
+        >>> flags["has_apx"]  # wasmtime accepts it on no host
+        False
+    """
+    return assess(observe()).cranelift
+
+
+def safe_config() -> wasmtime.Config:
+    """A configuration of the installed wasmtime with the safe flags set and the target pinned.
+
+    Raises:
+        CannotMeasureError: this machine cannot be measured, or wasmtime is not installed.
+
+    Example:
+        >>> import wasmtime
+        >>> engine = wasmtime.Engine(safe_config())
+    """
+    flags = safe_flags()
+    try:
+        from wasmtime import Config
+    except ImportError:
+        raise CannotMeasureError("wasmtime is not installed: pip install wasmtime") from None
+    config = Config()
+    config.target = TARGET
+    for flag, value in flags.items():
+        config.cranelift_flag_set(flag, "true" if value else "false")
+    return config

@@ -1,0 +1,129 @@
+"""Observation -> Assessment: pure. No I/O but the package's own tables, no clock, no machine.
+
+One module a family of findings; `machine` lays the evidence out, `witnesses` holds the essay.
+"""
+
+from __future__ import annotations
+
+from cpuprobe.assessment.execution import execution_findings
+from cpuprobe.assessment.gds import gds_findings
+from cpuprobe.assessment.identity import identity_findings
+from cpuprobe.assessment.levels import highest_level
+from cpuprobe.assessment.machine import Machine, cpu_list
+from cpuprobe.assessment.model import (
+    Assessment,
+    FeatureAssessment,
+    Finding,
+    Identity,
+    Severity,
+    State,
+    WasmtimeTarget,
+)
+from cpuprobe.assessment.os_state import os_state_findings
+from cpuprobe.assessment.uniformity import uniformity_findings
+from cpuprobe.assessment.wasmtime import Flags, wasmtime_findings
+from cpuprobe.features import load_levels
+from cpuprobe.observation import Observation
+from cpuprobe.wasm.versions import (
+    UnknownWasmtimeError,
+    WasmtimeVersion,
+    known_versions,
+    lookup,
+)
+
+__all__ = [
+    "Assessment",
+    "FeatureAssessment",
+    "Finding",
+    "Identity",
+    "Severity",
+    "State",
+    "WasmtimeTarget",
+    "assess",
+]
+
+
+def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
+    """What an observation means.
+
+    Args:
+        observation: measured here or read from a capture.
+        wasmtime: the version that the flags are for; by default the observed machine's own, or the
+            newest known where it has none.
+
+    Returns:
+        States, findings and flags. The same observation gives the same bytes, whatever the order of
+        its groups.
+
+    Raises:
+        UnknownWasmtimeError: `wasmtime` names a version that was never measured.
+    """
+    machine = Machine(observation)
+    notes: list[str] = []
+    version, target = _target(observation, wasmtime, notes)
+    flags = Flags(machine, version, target)
+    findings = sorted(
+        (
+            *os_state_findings(machine),
+            *execution_findings(machine),
+            *uniformity_findings(machine),
+            *identity_findings(machine),
+            *wasmtime_findings(flags),
+            *gds_findings(machine),
+        ),
+        key=lambda finding: finding.code,
+    )
+    if machine.kernel.set_aside is not None:
+        notes.append(f"the kernel witness is set aside: {machine.kernel.set_aside}")
+    if observation.unmeasured_cpus:
+        notes.append(f"not measured: CPU {cpu_list(observation.unmeasured_cpus)} (gone offline?)")
+    levels = load_levels()
+    return Assessment(
+        basis="executed" if observation.executed else "cpuid",
+        verdict="mismatch" if any(each.severity == "error" for each in findings) else "consistent",
+        level=highest_level(levels, lambda name: machine.features[name].safe),
+        advertised_level=highest_level(levels, lambda name: _advertised(machine, name)),
+        features=machine.features,
+        findings=tuple(findings),
+        cranelift=flags.values,
+        cranelift_off=flags.off,
+        wasmtime=target,
+        identity=machine.identity,
+        notes=tuple(notes),
+    )
+
+
+def _advertised(machine: Machine, name: str) -> bool:
+    """Whether CPUID alone claims a feature of a level; OSXSAVE is a CPUID bit too, and v3 wants it."""
+    if machine.features[name].cpuid is not True:
+        return False
+    return machine.table[name].os != "osxsave" or all(
+        group.osxsave is True for group in machine.groups
+    )
+
+
+def _target(
+    observation: Observation, wanted: str | None, notes: list[str]
+) -> tuple[WasmtimeVersion, WasmtimeTarget]:
+    found = observation.wasmtime
+    if wanted is not None and (found is None or _major(found.version) != _major(wanted)):
+        return lookup(wanted), WasmtimeTarget(version=wanted, installed=False)
+    if found is None:
+        newest = next(iter(known_versions().values()))
+        return newest, WasmtimeTarget(version=str(newest.major), installed=False)
+    target = WasmtimeTarget(version=found.version, installed=True)
+    try:
+        row = lookup(found.version)
+    except UnknownWasmtimeError:
+        row = next(iter(known_versions().values()))
+        if found.flags is None:
+            notes.append(
+                f"wasmtime {found.version} was never measured; the flags are those of {row.major}"
+            )
+    if found.flags is not None:
+        row = WasmtimeVersion(row.major, found.flags, row.refuses, row.simd_floor)
+    return row, target
+
+
+def _major(version: str) -> str:
+    return version.removeprefix("v").partition(".")[0]

@@ -1,0 +1,163 @@
+"""Why a feature is withheld or broken: argued from evidence only, the most specific cause first.
+
+Each function returns (text, remedy) from the `cause` rows of profiles/findings.toml. No cause is
+ever inferred from a model name; the model only ever rules a cause out (GDS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from cpuprobe.assessment.kernel import release_number
+from cpuprobe.assessment.machine import Machine
+from cpuprobe.features import Feature, load_table
+
+Cause = tuple[str, str]
+
+GDS_DISABLED = "AVX disabled"  # Linux arch/x86/kernel/cpu/bugs.c, gds_strings
+
+# The Linux release that first enables a state component for programs.
+_STATE_SINCE: Mapping[str, str] = {"evex": "3.15", "amx": "5.16", "apx": "6.16"}
+
+
+def cause(identifier: str, **values: str) -> Cause:
+    """The words of a cause, with values filled in."""
+    row = next(row for row in load_table("findings")["cause"] if row["id"] == identifier)
+    text, remedy = row["text"], row["remedy"]
+    for key, value in values.items():
+        text, remedy = text.replace(f"{{{key}}}", value), remedy.replace(f"{{{key}}}", value)
+    return text, remedy
+
+
+def gds_affected(machine: Machine) -> str | None:
+    """The name of the row of profiles/quirks.toml by which this CPU has the GDS flaw, if any."""
+    signature = machine.cpuid.signature
+    if signature is None:
+        return None
+    for row in machine.quirks["gds_affected"]:
+        if _is_model(row, machine.cpuid.vendor, signature):
+            name: str = row["name"]
+            return name
+    return None
+
+
+def _is_model(row: Mapping[str, Any], vendor: str | None, signature: tuple[int, int, int]) -> bool:
+    family, model, stepping = signature
+    return (
+        row["vendor"] == vendor
+        and row["family"] == family
+        and model in row["models"]
+        and stepping not in row.get("not_steppings", ())
+    )
+
+
+def named_by_clearcpuid(machine: Machine, features: Iterable[Feature]) -> Iterator[str]:
+    """The words `clearcpuid=...` that name one of `features` or something one of them builds on.
+
+    The kernel takes names as /proc/cpuinfo prints them, or numbers (32 * word + bit) of its own
+    feature words; numbers 0 to 31 of word 0 are CPUID.01H:EDX, word 4 is CPUID.01H:ECX and word 9 is
+    CPUID.07H:EBX (arch/x86/include/asm/cpufeatures.h).
+    """
+    kernel_words = {(0x1, "edx"): 0, (0x1, "ecx"): 4, (0x7, "ebx"): 9, (0x7, "ecx"): 16}
+    wanted: set[str] = set()
+    for feature in features:
+        for name in {feature.name, *machine.table.closure(feature.name)}:
+            row = machine.table[name]
+            if row.kernel.flag is not None:
+                wanted.add(row.kernel.flag)
+            word = kernel_words.get((row.cpuid.leaf, row.cpuid.register))
+            if word is not None and row.cpuid.subleaf == 0:
+                wanted.add(str(32 * word + row.cpuid.bit))
+    for word in machine.option("clearcpuid"):
+        if wanted.intersection(word.partition("=")[2].split(",")):
+            yield word
+
+
+def why_state_off(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]]:
+    """Why the register state of `features` is off: the cause and the evidence for it."""
+    gds = _gds(machine, features)
+    if gds is not None:
+        return gds
+    words = [*machine.option("noxsave"), *named_by_clearcpuid(machine, features)]
+    if words:
+        return cause("command-line", word=" ".join(words)), [
+            f"kernel command line: {' '.join(words)}"
+        ]
+    encodings = {feature.encoding for feature in features}
+    release = release_number(machine.observation.kernel.release)
+    if len(encodings) == 1 and release is not None:
+        since = _STATE_SINCE.get(encodings.copy().pop())
+        if since is not None and release < (release_number(since) or ()):
+            return cause(
+                "kernel-too-old", release=machine.observation.kernel.release or "", since=since
+            ), []
+    if machine.virtual:
+        return cause("hypervisor", hypervisor=machine.hypervisor), [
+            f"CPUID.01H:ECX[31] (hypervisor) is set: {machine.hypervisor}"
+        ]
+    return cause("unknown"), []
+
+
+def _gds(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]] | None:
+    """The GDS mitigation as cause, where it can be one.
+
+    Impossible on a CPU without the flaw, and inside a guest, where the kernel leaves AVX on
+    (arch/x86/kernel/cpu/bugs.c, gds_select_mitigation).
+    """
+    affected = gds_affected(machine)
+    if affected is None or machine.virtual or any(f.encoding in ("amx", "apx") for f in features):
+        return None
+    sysfs = machine.observation.vulnerabilities.get("gather_data_sampling")
+    forced = "gather_data_sampling=force" in machine.option("gather_data_sampling")
+    evidence = [f"this CPU has the flaw: {affected}"]
+    if forced:
+        evidence.append("kernel command line: gather_data_sampling=force")
+    if sysfs is not None and GDS_DISABLED in sysfs:
+        return cause("gds"), [
+            f"/sys/devices/system/cpu/vulnerabilities/gather_data_sampling: {sysfs}",
+            *evidence,
+        ]
+    if sysfs is None and forced:
+        return cause("gds-likely"), evidence
+    return None
+
+
+def why_not_listed(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]]:
+    """Why the kernel does not list `features` that it knows and CPUID claims."""
+    words = [*named_by_clearcpuid(machine, features)]
+    if any(feature.os == "osxsave" for feature in features):
+        words += machine.option("noxsave", "noxsaveopt")
+    if words:
+        return cause("command-line", word=" ".join(words)), [
+            f"kernel command line: {' '.join(words)}"
+        ]
+    signature = machine.cpuid.signature
+    if (
+        [feature.name for feature in features] == ["rdrnd"]
+        and machine.cpuid.vendor == "AuthenticAMD"
+        and signature is not None
+        and signature[0] in (0x15, 0x16)
+    ):
+        return cause("kernel-quirk-rdrand"), []
+    return cause("unknown"), []
+
+
+def why_it_faults(machine: Machine) -> tuple[Cause, list[str]]:
+    """Why something claimed and enabled does not execute rightly."""
+    if machine.virtual:
+        return cause("emulator", hypervisor=machine.hypervisor), [
+            f"CPUID.01H:ECX[31] (hypervisor) is set: {machine.hypervisor}"
+        ]
+    if machine.kernel.set_aside is not None and "another CPU" in machine.kernel.set_aside:
+        return cause("emulator", hypervisor="not announced in CPUID"), [machine.kernel.set_aside]
+    return cause("unknown"), []
+
+
+def why_masked(machine: Machine) -> tuple[Cause, list[str]]:
+    """Why something executes that CPUID denies."""
+    if machine.virtual:
+        return cause("masked", hypervisor=machine.hypervisor), [
+            f"CPUID.01H:ECX[31] (hypervisor) is set: {machine.hypervisor}"
+        ]
+    return cause("unknown"), []

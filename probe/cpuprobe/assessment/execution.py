@@ -1,0 +1,108 @@
+"""CP201 to CP204: what executing showed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from cpuprobe.assessment.causes import cause, why_it_faults, why_masked
+from cpuprobe.assessment.machine import Machine, finding, names
+from cpuprobe.assessment.model import Finding
+from cpuprobe.assessment.states import state_of
+from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
+
+_FAULTS = frozenset({"sigill", "sigsegv", "sigbus", "sigfpe", "sigtrap"})
+_MOST_CANDIDATES = 3
+
+
+def execution_findings(machine: Machine) -> Iterator[Finding]:
+    """The findings of this family."""
+    yield from _broken(machine, "CP201", lambda evidence: evidence.ran in _FAULTS)
+    yield from _broken(machine, "CP202", lambda evidence: evidence.ran == "wrong")
+    yield from _hidden(machine)
+    yield from _deadly(machine)
+
+
+def _state(machine: Machine, group: GroupEvidence, name: str) -> str:
+    return state_of(machine.table[name], group.features[name])
+
+
+def _broken(
+    machine: Machine, code: str, shows: Callable[[Evidence], bool]
+) -> Iterator[Finding]:
+    listed = []
+    for name in machine.table:
+        if any(
+            _state(machine, group, name) == "broken" and shows(group.features[name])
+            for group in machine.groups
+        ):
+            listed.append(name)
+    if not listed:
+        return
+    cpus = machine.cpus_where(
+        lambda group: any(
+            _state(machine, group, name) == "broken" and shows(group.features[name])
+            for name in listed
+        )
+    )
+    why, proof = why_it_faults(machine)
+    if code == "CP202":
+        why, proof = cause("unknown"), []
+    evidence = [f"CPUID enumerates {names(listed)} and the register state is enabled"]
+    for name in listed:
+        evidence += _failed(machine, name)
+    yield finding(code, listed, cpus, [*evidence, *proof], why)
+
+
+def _failed(machine: Machine, name: str) -> Iterator[str]:
+    """Which candidates of a feature failed, with what they left behind if that was wrong."""
+    for group in machine.groups:
+        evidence = group.features[name]
+        if not evidence.failed:
+            continue
+        shown = [
+            f"{each} (left {group.group.wrong[each]})" if each in group.group.wrong else each
+            for each in evidence.failed[:_MOST_CANDIDATES]
+        ]
+        more = len(evidence.failed) - len(shown)
+        tail = f" and {more} more" if more else ""
+        yield f"{name}: {evidence.ran}: {'; '.join(shown)}{tail}"
+        return
+
+
+def _hidden(machine: Machine) -> Iterator[Finding]:
+    listed = machine.in_state("hidden")
+    if listed:
+        why, proof = why_masked(machine)
+        yield finding(
+            "CP203",
+            listed,
+            machine.all_cpus,
+            [f"CPUID denies {names(listed)}; executing it: ok", *proof],
+            why,
+        )
+
+
+def _deadly(machine: Machine) -> Iterator[Finding]:
+    """CP204 counts whatever CPUID says: a candidate that kills is worth knowing."""
+    deadly: dict[str, list[str]] = {}
+    cpus: set[int] = set()
+    outcomes: set[str] = set()
+    for group in machine.groups:
+        for candidate, outcome in zip(
+            machine.observation.candidates, group.group.ran, strict=bool(group.group.ran)
+        ):
+            if outcome in ("timeout", "killed"):
+                outcomes.add(outcome)
+                cpus.update(group.group.cpus)
+                for feature in candidate.features:
+                    deadly.setdefault(feature, []).append(candidate.name)
+    if deadly:
+        why, proof = why_it_faults(machine)
+        candidates = list(dict.fromkeys(name for each in deadly.values() for name in each))
+        yield finding(
+            "CP204",
+            [name for name in machine.table if name in deadly],
+            sorted(cpus),
+            [f"{' and '.join(sorted(outcomes))}: {names(candidates, _MOST_CANDIDATES)}", *proof],
+            why,
+        )

@@ -1,0 +1,80 @@
+"""CP401 to CP403: is what CPUID says of one piece?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cpuprobe.assessment.causes import cause
+from cpuprobe.assessment.machine import Machine, finding, names
+from cpuprobe.assessment.model import Finding
+
+
+def identity_findings(machine: Machine) -> Iterator[Finding]:
+    """The findings of this family."""
+    yield from _incoherent(machine)
+    yield from _intercepted(machine)
+    yield from _model_mismatch(machine)
+
+
+def _incoherent(machine: Machine) -> Iterator[Finding]:
+    evidence, listed = [], []
+    for name, feature in machine.table.items():
+        missing = [
+            each
+            for each in feature.implies
+            if any(
+                group.features[name].cpuid is True and group.features[each].cpuid is False
+                for group in machine.groups
+            )
+        ]
+        if missing:
+            listed.append(name)
+            evidence.append(f"{name} without {names(missing)}")
+    if listed:
+        yield finding("CP401", listed, machine.all_cpus, evidence)
+
+
+def _intercepted(machine: Machine) -> Iterator[Finding]:
+    outcomes = sorted(
+        {
+            group.group.cpuid_outcome
+            for group in machine.groups
+            if group.group.cpuid_outcome != "ok"
+        }
+    )
+    if outcomes:
+        cpus = machine.cpus_where(lambda group: group.group.cpuid_outcome != "ok")
+        why = cause("cpuid-faulting") if outcomes == ["sigsegv"] else cause("unknown")
+        yield finding("CP402", [], cpus, [f"executing CPUID: {', '.join(outcomes)}"], why)
+
+
+def _fits(row: Mapping[str, Any], vendor: str | None, signature: tuple[int, int, int]) -> bool:
+    return (
+        row["vendor"] == vendor
+        and row.get("family", signature[0]) == signature[0]
+        and signature[0] < row.get("family_below", signature[0] + 1)
+        and signature[1] in row.get("models", (signature[1],))
+    )
+
+
+def _model_mismatch(machine: Machine) -> Iterator[Finding]:
+    signature = machine.cpuid.signature
+    if signature is None:
+        return
+    listed: dict[str, str] = {}
+    for row in machine.quirks["never"]:
+        if _fits(row, machine.cpuid.vendor, signature):
+            for name in row["features"]:
+                if machine.features[name].cpuid is True:
+                    listed.setdefault(name, row["name"])
+    if listed:
+        family, model, stepping = signature
+        evidence = [
+            f"family {family}, model {model:#x}, stepping {stepping}",
+            *(f"{name}: on no CPU of the kind {kind}" for name, kind in listed.items()),
+        ]
+        why = cause("unknown")
+        if machine.virtual:
+            why = (f"a hypervisor or emulator ({machine.hypervisor}) makes up model or features", "")
+        yield finding("CP403", listed, machine.all_cpus, evidence, why)

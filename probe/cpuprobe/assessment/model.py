@@ -1,0 +1,104 @@
+"""The assessment: what an observation means. These types are the `assessment` of a report file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from cpuprobe.observation import Outcome
+
+State = Literal[
+    "usable", "absent", "withheld", "broken", "hidden", "gated", "uneven", "unverified"
+]
+Severity = Literal["error", "warning", "info"]
+
+
+class FeatureAssessment(msgspec.Struct, frozen=True):
+    """One feature: its state, and what each witness says, over all CPUs together.
+
+    Attributes:
+        state: see docs/how-it-works.md; only `usable` can be safe where anything was executed.
+        safe: usable, and everything it implies is safe.
+        cpuid: enumerated; None where CPUID could not be read or was not recorded.
+        os: enabled by the operating system; None where that is not known.
+        kernel: listed in /proc/cpuinfo; None where the kernel witness cannot speak.
+        ran: the worst outcome of the candidates that bear on it; None if none did.
+    """
+
+    state: State
+    safe: bool
+    cpuid: bool | None
+    os: bool | None
+    kernel: bool | None
+    ran: Outcome | None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One disagreement, with its evidence and what to do about it."""
+
+    code: str
+    severity: Severity
+    features: tuple[str, ...]
+    cpus: tuple[int, ...]
+    title: str
+    evidence: tuple[str, ...]
+    cause: str
+    remedy: str
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who the machine says it is. For people only: no feature is ever inferred from it."""
+
+    vendor: str | None = None
+    brand: str | None = None
+    family: int | None = None
+    model: int | None = None
+    stepping: int | None = None
+    microcode: str | None = None
+    kernel: str | None = None
+    hypervisor: str | None = None
+    cpus: int = 0
+
+
+class WasmtimeTarget(msgspec.Struct, frozen=True):
+    """The wasmtime that the flags are for.
+
+    Attributes:
+        version: as asked for or found.
+        installed: whether it is the one installed on the observed machine.
+    """
+
+    version: str
+    installed: bool
+
+
+class Assessment(msgspec.Struct, frozen=True):
+    """The meaning of one observation; a pure function of it.
+
+    Attributes:
+        basis: `executed`, or `cpuid` where nothing was executed; `safe` then means only that
+            nothing known speaks against the feature.
+        verdict: `mismatch` if any finding is an error.
+        level: the psABI level of what is safe.
+        advertised_level: the psABI level of what CPUID alone claims.
+        features: by canonical name, in the order of the table.
+        findings: ordered by code.
+        cranelift: every `has_*` flag of the target wasmtime.
+        cranelift_off: why a flag is false.
+        wasmtime: what the flags are for.
+        identity: for people.
+        notes: what was set aside, and why.
+    """
+
+    basis: Literal["executed", "cpuid"]
+    verdict: Literal["consistent", "mismatch"]
+    level: str | None
+    advertised_level: str | None
+    features: dict[str, FeatureAssessment]
+    findings: tuple[Finding, ...]
+    cranelift: dict[str, bool]
+    cranelift_off: dict[str, str]
+    wasmtime: WasmtimeTarget
+    identity: Identity
+    notes: tuple[str, ...]

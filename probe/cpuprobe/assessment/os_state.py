@@ -1,0 +1,155 @@
+"""CP101 to CP104: what the operating system takes away, gates, or lists wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cpuprobe.assessment.causes import Cause, why_not_listed, why_state_off
+from cpuprobe.assessment.machine import Machine, finding, names
+from cpuprobe.assessment.model import Finding
+from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
+from cpuprobe.features import Feature
+
+_COMPONENT_NAMES = {1: "SSE", 2: "AVX (YMM)", 5: "opmask", 17: "TILECFG", 19: "APX"}
+
+
+def os_state_findings(machine: Machine) -> Iterator[Finding]:
+    """The findings of this family."""
+    yield from _state_off(machine)
+    yield from _withheld_by_kernel(machine)
+    yield from _gated(machine)
+    yield from _listed_but_unusable(machine)
+
+
+def state_is_off(evidence: Evidence) -> bool:
+    """CPUID (or, where it is mute, the kernel) claims it and its operating-system state is off."""
+    return evidence.claimed is True and evidence.os is False
+
+
+def _state_off(machine: Machine) -> Iterator[Finding]:
+    """One CP101 for each lowest missing component: all that needs YMM falls with it."""
+    families: dict[str, list[Feature]] = {}
+    for name, feature in machine.table.items():
+        for group in machine.groups:
+            if state_is_off(group.features[name]):
+                families.setdefault(_missing(group, feature), []).append(feature)
+                break
+    for missing, features in families.items():
+        listed = [feature.name for feature in features]
+        cpus = machine.cpus_where(
+            lambda group, listed=listed: any(state_is_off(group.features[n]) for n in listed)
+        )
+        why, evidence = why_state_off(machine, features)
+        yield finding(
+            "CP101",
+            listed,
+            cpus,
+            [f"CPUID enumerates {names(listed)}", missing, *_executions(machine, listed), *evidence],
+            why,
+        )
+
+
+def _missing(group: GroupEvidence, feature: Feature) -> str:
+    """What is off, in words that are also evidence."""
+    if feature.os == "ospke":
+        return "CPUID.07H:ECX.OSPKE[bit 4] is 0: the kernel has not set CR4.PKE"
+    if feature.os == "fsgsbase":
+        return "AT_HWCAP2 bit 1 is 0: the kernel has not set CR4.FSGSBASE"
+    if group.osxsave is False:
+        return "CPUID.01H:ECX.OSXSAVE[bit 27] is 0: the kernel has not set CR4.OSXSAVE"
+    mask = group.missing_state(feature)
+    lowest = (mask & -mask).bit_length() - 1
+    component = _COMPONENT_NAMES.get(lowest, f"component {lowest}")
+    if group.group.xcr0 is not None:
+        return f"XCR0 = {group.group.xcr0:#x}: bit {lowest}, {component} state, is off"
+    return (
+        f"CPUID.0DH:EBX = {group.cpuid.enabled_state_size()} bytes of enabled state: "
+        f"bit {lowest} of XCR0, {component} state, is off"
+    )
+
+
+def _executions(machine: Machine, listed: list[str]) -> Iterator[str]:
+    failed = [
+        name
+        for name in listed
+        if any(group.features[name].runs is False for group in machine.groups)
+    ]
+    if failed:
+        outcomes = sorted({str(machine.features[name].ran) for name in failed})
+        yield f"executing {names(failed)}: {', '.join(outcomes)}"
+    ran = [
+        name
+        for name in listed
+        if machine.observation.executed
+        and any(group.features[name].runs is True for group in machine.groups)
+    ]
+    if ran:
+        yield f"executing {names(ran)}: ok, all the same"
+
+
+def _withheld_by_kernel(machine: Machine) -> Iterator[Finding]:
+    """CP102, one a cause. What CP101 explains is not reported twice."""
+    by_cause: dict[tuple[Cause, tuple[str, ...]], list[str]] = {}
+    for name, feature in machine.table.items():
+        evidence = [group.features[name] for group in machine.groups]
+        if any(each.cpuid is True and each.os is not False and each.kernel is False for each in evidence):
+            why, proof = why_not_listed(machine, [feature])
+            by_cause.setdefault((why, tuple(proof)), []).append(name)
+    for (why, proof), listed in by_cause.items():
+        flags = [machine.table[name].kernel.flag or name for name in listed]
+        cpus = machine.cpus_where(
+            lambda group, listed=listed: any(group.features[n].kernel is False for n in listed)
+        )
+        yield finding(
+            "CP102",
+            listed,
+            cpus,
+            [
+                f"CPUID enumerates {names(listed)}",
+                f"/proc/cpuinfo does not list {names(flags)}, which Linux "
+                f"{machine.observation.kernel.release} knows",
+                *_executions(machine, listed),
+                *proof,
+            ],
+            why,
+        )
+
+
+def _gated(machine: Machine) -> Iterator[Finding]:
+    listed = machine.in_state("gated")
+    if not listed:
+        return
+    permission = machine.observation.amx_permission
+    before = {
+        str(group.features[name].ran_before_permission)
+        for group in machine.groups
+        for name in listed
+        if group.features[name].ran_before_permission is not None
+    }
+    evidence = [f"arch_prctl(ARCH_REQ_XCOMP_PERM, 18): {permission}"]
+    if before:
+        evidence.append(f"before the permission: {', '.join(sorted(before))}; after it: ok")
+    yield finding("CP103", listed, machine.all_cpus, evidence)
+
+
+
+def _listed_but_unusable(machine: Machine) -> Iterator[Finding]:
+    def lies(evidence: Evidence) -> bool:
+        return evidence.kernel is True and (evidence.runs is False or evidence.os is False)
+
+    listed = [
+        name
+        for name, feature in machine.table.items()
+        if feature.encoding != "amx" and any(lies(group.features[name]) for group in machine.groups)
+    ]
+    if not listed:
+        return
+    flags = [machine.table[name].kernel.flag or name for name in listed]
+    cpus = machine.cpus_where(
+        lambda group: any(lies(group.features[name]) for name in listed)
+    )
+    off = [n for n in listed if any(group.features[n].os is False for group in machine.groups)]
+    evidence = [f"/proc/cpuinfo lists {names(flags)}", *_executions(machine, listed)]
+    if off:
+        evidence.append(f"register state off for {names(off)}")
+    yield finding("CP104", listed, cpus, evidence)

@@ -1,0 +1,25 @@
+"""CP301: do the CPUs of this machine agree?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cpuprobe.assessment.machine import Machine, cpu_list, finding
+from cpuprobe.assessment.model import Finding
+from cpuprobe.assessment.states import state_of
+
+
+def uniformity_findings(machine: Machine) -> Iterator[Finding]:
+    """At most one finding, naming every uneven feature and who has what."""
+    listed = machine.in_state("uneven")
+    if not listed:
+        return
+    evidence = []
+    for name in listed:
+        states: dict[str, list[int]] = {}
+        for group in machine.groups:
+            state = state_of(machine.table[name], group.features[name])
+            states.setdefault(state, []).extend(group.group.cpus)
+        parts = [f"{state} on CPU {cpu_list(cpus)}" for state, cpus in sorted(states.items())]
+        evidence.append(f"{name}: {', '.join(parts)}")
+    yield finding("CP301", listed, machine.all_cpus, evidence)

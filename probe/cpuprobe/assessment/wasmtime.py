@@ -1,0 +1,199 @@
+"""The flags for wasmtime, and CP501 to CP504: what it would infer, what it knows, what it refuses.
+
+wasmtime infers its flags through Rust's std_detect, from CPUID and XCR0 alone; it checks each
+enabled flag with the same detector when an engine is made. `std_detect` below is a model of that
+detector, so that the question costs nothing; tests hold it against the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cpuprobe.assessment.machine import Machine, finding, names
+from cpuprobe.assessment.model import Finding, WasmtimeTarget
+from cpuprobe.assessment.witnesses import GroupEvidence
+from cpuprobe.features import Feature
+from cpuprobe.wasm.versions import WasmtimeVersion
+
+_YMM_STATE = 0x6
+_ZMM_STATE = 0xE0
+
+WINCH_SIMD = ("avx", "avx2")  # wasmtime winch/codegen/src/isa/x64/masm.rs, UnimplementedForNoAvx
+
+
+def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
+    """The features that Rust's std_detect would report on these CPUs, by canonical name.
+
+    Source: rust-lang/rust 06b69b5, library/std_detect/src/detect/os/x86.rs. Its XCR0 rules differ
+    from the manuals' in three ways: F16C, VAES and VPCLMULQDQ are not gated at all, AVX-512 asks for
+    FMA and F16C too, and the SKL052 row of profiles/quirks.toml hides BMI.
+    """
+    claimed = {name for name, evidence in group.features.items() if evidence.cpuid is True}
+    xcr0 = group.group.xcr0 or 0
+    saved = "xsave" in claimed and group.osxsave is True
+    ymm = saved and xcr0 & _YMM_STATE == _YMM_STATE
+    zmm = ymm and xcr0 & _ZMM_STATE == _ZMM_STATE and {"fma", "f16c"} <= claimed
+    ungated = {"f16c", "vaes", "vpclmulqdq"}
+    detected = set()
+    for name in claimed:
+        encoding = machine.table[name].encoding
+        if encoding in ("legacy", "vex-gpr") or name in ungated:
+            detected.add(name)
+        elif (encoding == "vex" and ymm) or (encoding == "evex" and zmm):
+            detected.add(name)
+        elif encoding in ("amx", "apx") and saved:
+            mask = machine.table[name].xcr0
+            if xcr0 & mask == mask:
+                detected.add(name)
+    for row in machine.quirks["detector"]:
+        if machine.cpuid.vendor in row["vendors"] and row["without"] not in detected:
+            detected.difference_update(row["hides"])
+    return frozenset(detected)
+
+
+class Flags:
+    """The `has_*` flags for one wasmtime version on this machine."""
+
+    def __init__(self, machine: Machine, version: WasmtimeVersion, target: WasmtimeTarget) -> None:
+        """Decide every flag that `version` knows."""
+        self.machine = machine
+        self.version = version
+        self.target = target
+        # A thread may compile on one CPU and run on another: all have to be accepted.
+        self.detected = frozenset.intersection(
+            *(std_detect(group, machine) for group in machine.groups)
+        )
+        self.values: dict[str, bool] = {}
+        self.off: dict[str, str] = {}
+        for flag in version.flags:
+            reason = self._reason_off(flag)
+            self.values[flag] = reason is None
+            if reason is not None:
+                self.off[flag] = reason
+
+    @property
+    def knows_xcr0(self) -> bool:
+        """Whether XCR0 was recorded, without which the detector's answer cannot be told."""
+        return all(group.group.xcr0 is not None for group in self.machine.groups)
+
+    def _feature(self, flag: str) -> Feature | None:
+        return self.machine.table.by_cranelift.get(flag)
+
+    def refused(self, feature: Feature) -> bool:
+        """Whether the detector is known to refuse the feature on this machine."""
+        if feature.name in self.detected or not self.machine.cpuid:
+            return False
+        return self.knows_xcr0 or feature.xcr0 == 0
+
+    def _reason_off(self, flag: str) -> str | None:
+        feature = self._feature(flag)
+        if feature is None:
+            return "cpuprobe does not know this flag"
+        assessed = self.machine.features[feature.name]
+        if flag in self.version.refuses:
+            return "this wasmtime accepts it on no host"
+        if not assessed.safe:
+            if assessed.state in ("usable", "unverified") and assessed.cpuid is not False:
+                missing = [
+                    each
+                    for each in self.machine.table.closure(feature.name)
+                    if not self.machine.features[each].safe
+                ]
+                if missing:
+                    return f"{feature.name} builds on {names(sorted(missing))}, not safe here"
+            return f"{feature.name} is {assessed.state}"
+        if self.refused(feature):
+            return "wasmtime's own detector refuses it here (CP504)"
+        return None
+
+
+def wasmtime_findings(flags: Flags) -> Iterator[Finding]:
+    """CP501 to CP504. Nothing is said of a wasmtime that the observed machine does not have."""
+    machine = flags.machine
+    if flags.target.installed:
+        yield from _would_enable(flags)
+        yield from _unknown_flags(flags)
+    yield from _below_floor(flags)
+    refused = [
+        feature.name
+        for flag in flags.version.flags
+        if (feature := machine.table.by_cranelift.get(flag)) is not None
+        and flag not in flags.version.refuses
+        and machine.features[feature.name].safe
+        and flags.refused(feature)
+    ]
+    if refused:
+        reasons = [
+            row["reason"]
+            for row in machine.quirks["detector"]
+            if set(refused) & set(row["hides"])
+        ]
+        yield finding(
+            "CP504",
+            refused,
+            machine.all_cpus,
+            [f"{names(refused)}: usable, but not reported by Rust's std_detect"],
+            ("; ".join(reasons) or "the detector's rules differ from the manuals'", ""),
+        )
+
+
+def _would_enable(flags: Flags) -> Iterator[Finding]:
+    machine = flags.machine
+    if not machine.observation.executed:
+        return
+    listed = []
+    cpus: set[int] = set()
+    for flag in flags.version.flags:
+        feature = machine.table.by_cranelift.get(flag)
+        if feature is None or flag in flags.version.refuses or machine.features[feature.name].safe:
+            continue
+        # One CPU on which wasmtime infers the flag is enough: it may be the one that compiles.
+        where = machine.cpus_where(
+            lambda group, name=feature.name: name in std_detect(group, machine)
+        )
+        if where:
+            listed.append(feature.name)
+            cpus.update(where)
+    if listed:
+        yield finding(
+            "CP501",
+            listed,
+            sorted(cpus),
+            [
+                f"wasmtime {flags.target.version} infers {names(listed)} from CPUID and XCR0",
+                *(f"{name} is {machine.features[name].state}" for name in listed),
+            ],
+            ("CPUID and XCR0 are all that wasmtime asks; neither executes anything", ""),
+        )
+
+
+def _unknown_flags(flags: Flags) -> Iterator[Finding]:
+    machine = flags.machine
+    listed = [
+        feature.name
+        for flag, feature in machine.table.by_cranelift.items()
+        if flag not in flags.version.flags and machine.features[feature.name].safe
+    ]
+    if listed:
+        yield finding(
+            "CP503",
+            listed,
+            machine.all_cpus,
+            [f"wasmtime {flags.target.version} knows {len(flags.version.flags)} x86 flags"],
+        )
+
+
+def _below_floor(flags: Flags) -> Iterator[Finding]:
+    machine = flags.machine
+    floor = [name for name in flags.version.simd_floor if not machine.features[name].safe]
+    winch = [name for name in WINCH_SIMD if not machine.features[name].safe]
+    if floor:
+        evidence = [
+            f"Cranelift in wasmtime {flags.target.version} needs "
+            f"{names(flags.version.simd_floor)} for wasm SIMD"
+        ]
+    elif winch and machine.observation.executed:
+        evidence = ["Winch needs AVX and AVX2 for wasm SIMD; Cranelift does not"]
+    else:
+        return
+    yield finding("CP502", floor or winch, machine.all_cpus, evidence)

@@ -1,0 +1,53 @@
+"""The command line: parse, call, render, exit code. No logic lives here.
+
+Exit codes: 0 nothing of severity error, 1 at least one finding of severity error, 2 usage,
+3 could not measure, 4 unreadable input. Data goes to standard output, all else to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from cpuprobe.cli.app import app
+from cpuprobe.errors import CpuprobeError
+
+# typer.BadParameter's root: click's own class, or the copy that newer typer versions carry.
+_ClickException = next(
+    each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
+)
+
+
+def main() -> None:
+    """The `cpuprobe` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command line and returns its exit code; every error is one line on standard error."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="cpuprobe", standalone_mode=False)
+        sys.stdout.flush()
+    except CpuprobeError as error:
+        return _complain(str(error), error.exit_code)
+    except _ClickException as error:
+        return _complain(getattr(error, "message", "") or str(error), 2)
+    except BrokenPipeError:
+        # The reader has gone (`| head`). Python would complain again when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else "standard output: "
+        return _complain(f"{where}{error.strerror}", 3)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", 130)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    line = " ".join(message.split()) or "unknown error"
+    print(f"cpuprobe: error: {line}", file=sys.stderr)
+    return code

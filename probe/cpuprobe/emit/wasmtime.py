@@ -1,0 +1,134 @@
+"""wasmtime's dialects: its APIs in Rust, C and Python, its command line, and Cranelift's own.
+
+An enabled flag is a promise about the host; wasmtime marks the call unsafe in Rust for that reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import msgspec
+
+from cpuprobe.emit.choose import FlagSet
+
+TARGET = "x86_64-unknown-linux-gnu"
+
+# wasmtime 14 moved Cranelift's settings to -C (crates/cli-flags at tags v13.0.0 and v14.0.0).
+_FIRST_WITH_CODEGEN_OPTIONS = 14
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _text(flags: FlagSet) -> str:
+    return "".join(f"{flag}={_word(value)}\n" for flag, value in flags.written.items())
+
+
+def _json(flags: FlagSet) -> str:
+    encoded = msgspec.json.format(msgspec.json.encode(flags.written), indent=2)
+    return encoded.decode() + "\n"
+
+
+def _why(flags: FlagSet, flag: str, comment: str) -> str:
+    reason = flags.off.get(flag)
+    return f"  {comment} {reason}" if reason is not None else ""
+
+
+def _rust(flags: FlagSet) -> str:
+    pinned = "" if flags.only_off else f'    config.target("{TARGET}")?;\n'
+    lines = "".join(
+        f'        config.cranelift_flag_set("{flag}", "{_word(value)}");'
+        f"{_why(flags, flag, '//')}\n"
+        for flag, value in flags.written.items()
+    )
+    return (
+        f"/// The x86-64 flags that cpuprobe found safe, for wasmtime {flags.wasmtime}.\n"
+        "pub fn safe_config() -> wasmtime::Result<wasmtime::Config> {\n"
+        "    let mut config = wasmtime::Config::new();\n"
+        f"{pinned}"
+        "    // SAFETY: every flag set to true was executed on the machine this is for.\n"
+        "    unsafe {\n"
+        f"{lines}"
+        "    }\n"
+        "    Ok(config)\n"
+        "}\n"
+    )
+
+
+def _c(flags: FlagSet) -> str:
+    pinned = (
+        ""
+        if flags.only_off
+        else f'    error = wasmtime_config_target_set(config, "{TARGET}");\n'
+        "    if (error != NULL)\n"
+        "        return error;\n"
+    )
+    lines = "".join(
+        f'    wasmtime_config_cranelift_flag_set(config, "{flag}", "{_word(value)}");'
+        + (f" /*{why} */" if (why := _why(flags, flag, "")) else "")
+        + "\n"
+        for flag, value in flags.written.items()
+    )
+    unused = "" if pinned else "    (void)error;\n"
+    return (
+        "#include <stddef.h>\n"
+        "#include <wasmtime.h>\n\n"
+        f"/* The x86-64 flags that cpuprobe found safe, for wasmtime {flags.wasmtime}.\n"
+        "   Returns NULL, or an error that the caller deletes. */\n"
+        "static wasmtime_error_t *\n"
+        "set_safe_flags(wasm_config_t *config)\n"
+        "{\n"
+        "    wasmtime_error_t *error = NULL;\n\n"
+        f"{pinned}{unused}{lines}"
+        "    return NULL;\n"
+        "}\n"
+    )
+
+
+def _python(flags: FlagSet) -> str:
+    pinned = "" if flags.only_off else f'config.target = "{TARGET}"\n'
+    lines = "".join(
+        f'config.cranelift_flag_set("{flag}", "{_word(value)}")'
+        f"{_why(flags, flag, '#')}\n"
+        for flag, value in flags.written.items()
+    )
+    return (
+        f"# The x86-64 flags that cpuprobe found safe, for wasmtime {flags.wasmtime}.\n"
+        "import wasmtime\n\n"
+        "config = wasmtime.Config()\n"
+        f"{pinned}{lines}"
+        "engine = wasmtime.Engine(config)\n"
+    )
+
+
+def _cli(flags: FlagSet) -> str:
+    major = flags.wasmtime.removeprefix("v").partition(".")[0]
+    codegen = not major.isdecimal() or int(major) >= _FIRST_WITH_CODEGEN_OPTIONS
+    option = "-C cranelift-" if codegen else "--cranelift-set "
+    # Its only option for a target drops what would be inferred, as the APIs do.
+    words = [] if flags.only_off else [f"--target {TARGET}"]
+    words += [f"{option}{flag}={_word(value)}" for flag, value in flags.written.items()]
+    return " ".join(words) + "\n"
+
+
+def _clif(flags: FlagSet) -> str:
+    words = [
+        flag if value else f"{flag}=false"
+        for flag, value in flags.written.items()
+    ]
+    return " ".join(["target x86_64", *words]) + "\n"
+
+
+FORMATS: MappingProxyType[str, Callable[[FlagSet], str]] = MappingProxyType(
+    {
+        "text": _text,
+        "json": _json,
+        "rust": _rust,
+        "c": _c,
+        "python": _python,
+        "cli": _cli,
+        "clif": _clif,
+    }
+)

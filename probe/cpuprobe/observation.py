@@ -1,0 +1,174 @@
+"""What was measured on one machine, raw: the observation, with no opinion in it.
+
+These types are the `observation` of a report file; docs/report-format.md and its JSON Schema are
+made from them. Decoding validates: a report from a stranger is either an `Observation` or an error.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Outcome = Literal[
+    "ok",
+    "sigill",
+    "sigsegv",
+    "sigbus",
+    "sigfpe",
+    "sigtrap",
+    "wrong",
+    "timeout",
+    "killed",
+    "skipped",
+]
+
+Register = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+Mask = Annotated[int, msgspec.Meta(ge=0)]  # 64 bits: checked below, msgspec bounds end at int64
+CpuNumber = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFF)]
+Text = Annotated[str, msgspec.Meta(max_length=16384)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class CpuidLeaf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One CPUID result: the leaf (EAX in), the subleaf (ECX in), and the four registers out."""
+
+    leaf: Register
+    subleaf: Register
+    eax: Register
+    ebx: Register
+    ecx: Register
+    edx: Register
+
+
+class Candidate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One instruction that was executed: mnemonic and operands, and every feature it needs."""
+
+    name: Name
+    features: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=16)]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Where a candidate faulted, if not with a plain #UD at its first byte.
+
+    Attributes:
+        offset: bytes into the candidate; -1 while its registers were being loaded.
+        si_code: the signal's code, None where the kernel gave a negative one.
+    """
+
+    offset: int
+    si_code: int | None = None
+
+
+class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """CPUs on which everything measured was identical.
+
+    Attributes:
+        cpus: their numbers as the kernel counts.
+        cpuid: every leaf that was read; leaf 3 never is.
+        cpuid_outcome: `ok`, or how CPUID itself died.
+        xgetbv_outcome: `ok`, how XGETBV died, or `skipped` (OSXSAVE clear, or not asked).
+        xcr0: the value of XCR0, None where it is not known.
+        ran: the outcome of each of the observation's candidates, in their order; empty where none
+            was executed.
+        ran_before_permission: for AMX, the outcome before the permission was asked for.
+        faults: candidates that faulted in an unusual way.
+        wrong: the bytes (hexadecimal) that candidates with outcome `wrong` left behind.
+    """
+
+    cpus: tuple[CpuNumber, ...]
+    cpuid: tuple[CpuidLeaf, ...] = ()
+    cpuid_outcome: Outcome = "ok"
+    xgetbv_outcome: Outcome = "skipped"
+    xcr0: Mask | None = None
+    ran: tuple[Outcome, ...] = ()
+    ran_before_permission: dict[Name, Outcome] = {}
+    faults: dict[Name, Fault] = {}
+    wrong: dict[Name, Text] = {}
+
+
+class Cpuinfo(msgspec.Struct, frozen=True):
+    """Blocks of /proc/cpuinfo with equal content, and the CPUs that share it.
+
+    Attributes:
+        cpus: the numbers of the `processor` lines.
+        fields: lines of the block as key and value; only harmless keys are ever taken.
+    """
+
+    cpus: tuple[CpuNumber, ...]
+    fields: dict[Name, Text]
+
+
+class Kernel(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `uname -r` and `uname -v` say, None where it is not known."""
+
+    release: Text | None = None
+    version: Text | None = None
+
+
+class Wasmtime(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The wasmtime found beside cpuprobe: its version, and its x86 flags where they were measured."""
+
+    version: Name
+    flags: tuple[Name, ...] | None = None
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything measured on one machine.
+
+    Attributes:
+        source: `probe`, or the kind of capture it was read from.
+        executed: whether candidates were run.
+        groups: the CPUs, grouped by equal results; at least one.
+        candidates: what was executed; empty if nothing was.
+        kernel: release and version of the running kernel.
+        cpuinfo: what /proc/cpuinfo says, None where there is none.
+        cpuinfo_mount: the filesystem type mounted over /proc/cpuinfo, if any.
+        cmdline: the known words of the kernel command line, None where it cannot be read.
+        vulnerabilities: files of /sys/devices/system/cpu/vulnerabilities, by name.
+        hwcap2: AT_HWCAP2 of the auxiliary vector, None where the kernel gave none.
+        amx_permission: what arch_prctl(ARCH_REQ_XCOMP_PERM) answered.
+        unmeasured_cpus: allowed CPUs that could not be reached (gone offline).
+        wasmtime: the wasmtime of that machine, None if there is none or nobody looked.
+    """
+
+    source: Name
+    executed: bool
+    groups: Annotated[tuple[CpuGroup, ...], msgspec.Meta(min_length=1)]
+    candidates: tuple[Candidate, ...] = ()
+    kernel: Kernel = Kernel()
+    cpuinfo: tuple[Cpuinfo, ...] | None = None
+    cpuinfo_mount: Text | None = None
+    cmdline: tuple[Text, ...] | None = None
+    vulnerabilities: dict[Name, Text] = {}
+    hwcap2: Mask | None = None
+    amx_permission: Literal["not asked", "granted", "refused"] = "not asked"
+    unmeasured_cpus: tuple[CpuNumber, ...] = ()
+    wasmtime: Wasmtime | None = None
+
+    def __post_init__(self) -> None:
+        """Checks what the types cannot say; decoding turns a ValueError into its own error."""
+        seen: set[int] = set()
+        for group in self.groups:
+            if not group.cpus:
+                raise ValueError("a group without CPUs")
+            if seen.intersection(group.cpus):
+                raise ValueError("a CPU stands in two groups")
+            seen.update(group.cpus)
+            if group.xcr0 is not None and group.xcr0 >= 1 << 64:
+                raise ValueError("XCR0 has more than 64 bits")
+            expected = len(self.candidates) if self.executed else 0
+            if len(group.ran) != expected:
+                raise ValueError(f"{len(group.ran)} outcomes for {expected} candidates")
+            if len({(leaf.leaf, leaf.subleaf) for leaf in group.cpuid}) != len(group.cpuid):
+                raise ValueError("a CPUID leaf stands twice in a group")
+        if len({candidate.name for candidate in self.candidates}) != len(self.candidates):
+            raise ValueError("a candidate stands twice")
+
+
+class Document(msgspec.Struct, frozen=True):
+    """The outermost object of a report file, as far as reading an observation needs it."""
+
+    schema: Name
+    observation: Observation
+    cpuprobe: Name = "unknown"

@@ -1,0 +1,1 @@
+"""The installed wasmtime: what it knows, what it emits, what its artifacts say."""

@@ -1,0 +1,68 @@
+"""Comparing what was seen with what was expected, without any emulator."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.expect import MISSING, Not, Text, Words, differences, look_up
+
+REPORT = {
+    "verdict": "mismatch",
+    "features": {"sse4.1": {"safe": True, "ran": None}},
+    "findings": [{"code": "CP101", "cause": "gds", "cpus": [0, 1]}, {"code": "CP104", "cause": ""}],
+    "flags": " fpu f16c abm",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("verdict", "mismatch"),
+        ("features/sse4.1/safe", True),
+        ("findings[code=CP104]/cause", ""),
+        ("findings[code=CP101]/cpus", [0, 1]),
+        ("findings[code=CP999]/cause", MISSING),
+        ("verdict[code=CP101]", MISSING),
+        ("nothing/at/all", MISSING),
+    ],
+)
+def test_look_up(path: str, value: object) -> None:
+    """A path with slashes and selections leads to the value, or to MISSING."""
+    assert look_up(REPORT, path) == value
+
+
+@pytest.mark.parametrize("path", ["", "a//b", "a[b", "a[b]", "[a=b]"])
+def test_malformed_path_is_an_error(path: str) -> None:
+    """A typing error in a path is never read as absence."""
+    with pytest.raises(ValueError, match="not a path"):
+        look_up(REPORT, path)
+
+
+@pytest.mark.parametrize(
+    ("path", "good", "bad"),
+    [
+        ("verdict", "mismatch", "consistent"),
+        ("features/sse4.1/safe", True, 1),
+        ("features/sse4.1/ran", None, MISSING),
+        ("findings[code=CP201]", MISSING, None),
+        ("flags", Words(["f16c"], ["avx"]), Words(["f16"])),
+        ("flags", Words(lacks=["avx"]), Words(lacks=["abm"])),
+        ("features", Words(["sse4.1"]), Words(["avx"])),
+        ("verdict", Text("^mis"), Text("^match")),
+        ("findings[code=CP201]", Not("x"), Text("")),
+        ("verdict", Not(Text("consistent")), Not("mismatch")),
+    ],
+)
+def test_each_expectation_can_fail(path: str, good: object, bad: object) -> None:
+    """What is so gives no line; what is not so gives one that names the path."""
+    assert differences({path: good}, REPORT) == []
+
+    lines = differences({path: bad}, REPORT)
+
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{path} is ")
+
+
+def test_a_function_speaks_for_itself() -> None:
+    """An expectation may be a function of everything seen."""
+    assert differences(lambda seen: [f"verdict {seen['verdict']}"], REPORT) == ["verdict mismatch"]

@@ -1,0 +1,216 @@
+/*
+ * Which CPUID leaves cpuid.c reads, on CPUs that are made up here.
+ *
+ * cpuid.c is compiled into this file with its two guarded instructions replaced. A question that
+ * no row of the fake CPU answers is noted in `unexpected`: reading zeros instead would hide it.
+ */
+#define guard_cpuid fake_cpuid
+#define guard_xgetbv fake_xgetbv
+#define read_identity read_fake_identity
+#include "../../native/cpuid.c"
+#undef guard_cpuid
+#undef guard_xgetbv
+#undef read_identity
+
+#include "test.h"
+
+#include <string.h>
+
+#define ANY 0xffffffffu /* as subleaf: every one */
+
+static const struct cpuid_leaf *rows;
+static size_t row_count;
+static enum outcome cpuid_answer, xgetbv_answer;
+static uint32_t unexpected, questions, xgetbv_questions;
+
+/* No hypervisor, no extended leaves: what an Intel CPU answers there is its last basic leaf. */
+#define NO_OTHER_RANGES                                                                            \
+    {0x40000000, 0, 7, 0, 0, 0}, {0x80000000, 0, 7, 0, 0, 0}, {0x80860000, 0, 7, 0, 0, 0},         \
+    {                                                                                              \
+        0xc0000000, 0, 7, 0, 0, 0                                                                  \
+    }
+
+enum outcome
+fake_cpuid(struct guard *guard, uint32_t leaf, uint32_t subleaf, struct cpuid_leaf *out)
+{
+    (void)guard;
+    questions++;
+    *out = (struct cpuid_leaf){.leaf = leaf, .subleaf = subleaf};
+    if (cpuid_answer != OUTCOME_OK)
+        return cpuid_answer;
+    for (size_t i = 0; i < row_count; i++)
+        if (rows[i].leaf == leaf && (rows[i].subleaf == subleaf || rows[i].subleaf == ANY)) {
+            *out = rows[i];
+            out->subleaf = subleaf;
+            return OUTCOME_OK;
+        }
+    unexpected++;
+    return OUTCOME_OK;
+}
+
+enum outcome
+fake_xgetbv(struct guard *guard, uint32_t index, uint64_t *value)
+{
+    (void)guard;
+    xgetbv_questions++;
+    *value = xgetbv_answer == OUTCOME_OK && index == 0 ? 0xe7 : 0;
+    return xgetbv_answer;
+}
+
+static struct cpu_record *
+read_cpu(const struct cpuid_leaf *cpu, size_t count)
+{
+    static struct cpu_record record;
+
+    memset(&record, 0, sizeof record);
+    rows = cpu;
+    row_count = count;
+    unexpected = questions = xgetbv_questions = 0;
+    cpuid_answer = xgetbv_answer = OUTCOME_OK;
+    read_fake_identity(NULL, &record);
+    return &record;
+}
+
+#define READ(cpu) read_cpu(cpu, sizeof cpu / sizeof *cpu)
+
+static bool
+kept(const struct cpu_record *record, uint32_t leaf, uint32_t subleaf)
+{
+    for (uint32_t i = 0; i < record->leaf_count; i++)
+        if (record->leaves[i].leaf == leaf && record->leaves[i].subleaf == subleaf)
+            return true;
+    return false;
+}
+
+void
+leaves_end_at_the_maximum(void)
+{
+    /* Maximum 2: leaf 7 is not there, and answering it would be "unexpected". */
+    static const struct cpuid_leaf cpu[] = {
+        {0, 0, 2, 1, 2, 3}, {1, 0, 0x6d0, 0, 0, 0}, {2, 0, 1, 0, 0, 0}, NO_OTHER_RANGES};
+    const struct cpu_record *record = READ(cpu);
+
+    CHECK(unexpected == 0);
+    CHECK(record->leaf_count == 3);
+    CHECK(kept(record, 2, 0));
+    CHECK(!kept(record, 7, 0));
+}
+
+void
+serial_number_is_never_read(void)
+{
+    /* Row 3 is missing: asking for it would show. */
+    static const struct cpuid_leaf cpu[] = {
+        {0, 0, 4, 1, 2, 3}, {1, 0, 0, 0, 0, 0},          {2, 0, 1, 0, 0, 0},
+        {4, 0, 0x21, 0, 0, 0}, {4, 1, 0x40, 0, 0, 0}, NO_OTHER_RANGES};
+    const struct cpu_record *record = READ(cpu);
+
+    CHECK(unexpected == 0);
+    CHECK(!kept(record, 3, 0));
+    CHECK(kept(record, 4, 0));
+    CHECK(kept(record, 4, 1)); /* the subleaf that says "no more" is kept; nothing after it */
+}
+
+void
+topology_is_cleared(void)
+{
+    static const struct cpuid_leaf cpu[] = {
+        {0, 0, 0xb, 1, 2, 3},        {1, 0, 7, 0xabcdef12, 0, 0}, {2, 0, 0, 0, 0, 0},
+        {4, 0, 0, 0, 0, 0},          {5, 0, 0, 0, 0, 0},          {6, 0, 0, 0, 0, 0},
+        {7, 0, 0, 0, 0, 0},          {8, 0, 0, 0, 0, 0},          {9, 0, 0, 0, 0, 0},
+        {0xa, 0, 0, 0, 0, 0},        {0xb, 0, 1, 2, 0x100, 0x55}, {0xb, 1, 4, 8, 0x201, 0x55},
+        {0xb, 2, 0, 0, 0x002, 0x55}, NO_OTHER_RANGES};
+    const struct cpu_record *record = READ(cpu);
+
+    CHECK(unexpected == 0);
+    CHECK(kept(record, 0xb, 2));
+    for (uint32_t i = 0; i < record->leaf_count; i++) {
+        if (record->leaves[i].leaf == 1)
+            CHECK(record->leaves[i].ebx == 0x00cdef12);
+        if (record->leaves[i].leaf == 0xb)
+            CHECK(record->leaves[i].edx == 0);
+    }
+}
+
+void
+absent_range_is_dropped(void)
+{
+    static const struct cpuid_leaf cpu[] = {{0, 0, 1, 1, 2, 3},
+                                            {1, 0, 0, 0, 0, 0},
+                                            {0x40000000, 0, 0x40000001, 0x4b4d564b, 0, 0},
+                                            {0x40000001, 0, 5, 0, 0, 0},
+                                            {0x80000000, 0, 0, 0, 0, 0},
+                                            {0x80860000, 0, 0xffffffff, 0, 0, 0},
+                                            {0xc0000000, 0, 1, 0, 0, 0}};
+    const struct cpu_record *record = READ(cpu);
+
+    CHECK(unexpected == 0);
+    CHECK(kept(record, 0x40000001, 0));
+    CHECK(!kept(record, 0x80000000, 0));
+    CHECK(!kept(record, 0x80860000, 0));
+    CHECK(!kept(record, 0xc0000000, 0));
+    CHECK(record->leaf_count == 4);
+}
+
+void
+nonsensical_maximum_is_bounded(void)
+{
+    static const struct cpuid_leaf cpu[] = {{0, 0, 0xffff, 1, 2, 3}, NO_OTHER_RANGES};
+    const struct cpu_record *record = READ(cpu);
+
+    CHECK(questions < 200);
+    CHECK(record->leaf_count <= MAXIMUM_LEAVES);
+}
+
+void
+endless_subleaves_are_bounded(void)
+{
+    static const struct cpuid_leaf cpu[] = {
+        {0, 0, 0x1d, 1, 2, 3},
+        {4, ANY, 0x21, 0, 0, 0},                                         /* always a next cache */
+        {7, ANY, 0xffffffff, 0, 0, 0},                                   /* 2^32 subleaves */
+        {0xb, ANY, 1, 1, 0x100, 0},                                      /* always a next level */
+        {0xd, ANY, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},      /* every component */
+        {0x14, ANY, 0xffffffff, 0, 0, 0},    {0x18, ANY, 0xffffffff, 0, 0, 0},
+        {0x1d, ANY, 0xffffffff, 0, 0, 0},    NO_OTHER_RANGES};
+    const struct cpu_record *record = READ(cpu);
+
+    CHECK(record->leaf_count == MAXIMUM_LEAVES);
+    CHECK(record->leaves_cut);
+    CHECK(questions < 2 * MAXIMUM_LEAVES);
+    CHECK(record->outcome[0] == 0); /* the member after the leaves */
+}
+
+void
+xgetbv_needs_osxsave(void)
+{
+    static const struct cpuid_leaf without[] = {
+        {0, 0, 1, 1, 2, 3}, {1, 0, 0, 0, 1u << 26, 0}, NO_OTHER_RANGES};
+    static const struct cpuid_leaf with[] = {
+        {0, 0, 1, 1, 2, 3}, {1, 0, 0, 0, 3u << 26, 0}, NO_OTHER_RANGES};
+    const struct cpu_record *record = READ(without);
+
+    CHECK(record->xgetbv_outcome == OUTCOME_SKIPPED);
+    CHECK(xgetbv_questions == 0);
+    CHECK(record->xcr0 == 0);
+    record = READ(with);
+    CHECK(record->xgetbv_outcome == OUTCOME_OK);
+    CHECK(record->xcr0 == 0xe7);
+}
+
+void
+cpuid_fault_is_reported(void)
+{
+    static struct cpu_record record;
+
+    memset(&record, 0, sizeof record);
+    questions = xgetbv_questions = 0;
+    cpuid_answer = OUTCOME_SIGSEGV;
+    xgetbv_answer = OUTCOME_SIGILL;
+    read_fake_identity(NULL, &record);
+    CHECK(record.cpuid_outcome == OUTCOME_SIGSEGV);
+    CHECK(record.leaf_count == 0);
+    CHECK(questions == 1);
+    CHECK(record.xgetbv_outcome == OUTCOME_SIGILL);
+    CHECK(record.xcr0 == 0);
+}

@@ -1,0 +1,122 @@
+/*
+ * Tests of the freestanding core, without Python.
+ *
+ *   test_core                     run every quick test; TAP, then "N passed, M failed"
+ *   test_core --slow              run the slow ones
+ *   test_core --emulated          say that this is qemu-user, where some questions have no answer
+ *   test_core observe ROOT CPUS   print the observation, "-" being every CPU; exits with the enum
+ *                                 error's number
+ */
+#include "test.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+bool emulated;
+
+static int failures; /* of the running test */
+
+void
+test_failed(const char *file, int line, const char *condition, const char *format, ...)
+{
+    const char *slash = strrchr(file, '/');
+    va_list arguments;
+
+    failures++;
+    printf("# %s:%d: %s;", slash == NULL ? file : slash + 1, line, condition);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    putchar('\n');
+}
+
+#define TEST(function) {#function, function, false, false}
+#define NATIVE_TEST(function) {#function, function, true, false}
+#define SLOW_TEST(function) {#function, function, false, true}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+    bool native_only; /* qemu-user's children report by SIGCHLD, and its CPUID is another */
+    bool slow;
+} tests[] = {
+    TEST(every_outcome),
+    SLOW_TEST(every_outcome_slow),
+    TEST(wrong_value_is_kept),
+    TEST(registers_reach_the_candidate),
+    TEST(avx512_state),
+    TEST(every_cpu_is_measured),
+    TEST(no_execution),
+    TEST(caller_untouched),
+    TEST(results_do_not_depend_on_the_caller),
+    NATIVE_TEST(sigchld_ignored),
+    NATIVE_TEST(sigchld_blocked_is_not_pending),
+    TEST(own_children_stay),
+    NATIVE_TEST(another_thread_may_wait),
+    TEST(nothing_leaks),
+    TEST(many_callers_at_once),
+    TEST(called_on_a_signal_stack),
+    TEST(leaves_end_at_the_maximum),
+    TEST(serial_number_is_never_read),
+    TEST(topology_is_cleared),
+    TEST(absent_range_is_dropped),
+    TEST(nonsensical_maximum_is_bounded),
+    TEST(endless_subleaves_are_bounded),
+    TEST(xgetbv_needs_osxsave),
+    TEST(cpuid_fault_is_reported),
+    TEST(equal_cpus_are_one_group),
+    TEST(any_difference_splits_a_group),
+    TEST(wrong_bytes_do_not_split_a_group),
+    TEST(cpu_lists),
+    TEST(json_escapes),
+    TEST(json_numbers),
+    TEST(json_grows),
+};
+
+static int
+observe(const char *root, const char *cpus)
+{
+    struct candidate candidates[2];
+    const struct fake rows[] = {good, good};
+    struct candidate_table table = table_of(rows, 2, candidates);
+    struct options options = {
+        .root = root, .cpus = strcmp(cpus, "-") == 0 ? NULL : cpus, .execute = true};
+    struct writer writer = {0};
+    enum error error;
+
+    candidates[1].name = "ends \"quoted\"";
+    error = cpuprobe_observe(&options, &table, &writer);
+    if (error == ERROR_NONE)
+        fwrite(writer.text, 1, writer.length, stdout);
+    else
+        fprintf(stderr, "%s\n", cpuprobe_error_text(error));
+    release_writer(&writer);
+    return (int)error;
+}
+
+int
+main(int count, char **arguments)
+{
+    bool slow = false;
+    int passed = 0, failed = 0;
+
+    if (count == 4 && strcmp(arguments[1], "observe") == 0)
+        return observe(arguments[2], arguments[3]);
+    for (int i = 1; i < count; i++) {
+        slow |= strcmp(arguments[i], "--slow") == 0;
+        emulated |= strcmp(arguments[i], "--emulated") == 0;
+    }
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        if (tests[i].slow != slow || (emulated && tests[i].native_only))
+            continue;
+        failures = 0;
+        tests[i].run();
+        passed += failures == 0;
+        failed += failures != 0;
+        printf("%sok %d - %s\n", failures == 0 ? "" : "not ", passed + failed, tests[i].name);
+        fflush(stdout);
+    }
+    printf("1..%d\n%d passed, %d failed\n", passed + failed, passed, failed);
+    return failed != 0;
+}

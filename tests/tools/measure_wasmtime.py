@@ -1,0 +1,211 @@
+"""Remakes profiles/wasmtime.toml: the x86 flags of each wasmtime major, by its wheel.
+
+Run: ``python tests/tools/measure_wasmtime.py`` (needs the network for pip, x86-64 Linux, some
+minutes and 100 MB of temporary space). It takes the newest wheel of each major on PyPI, installs it
+into a folder of its own, and in a child process
+
+1. compiles an empty module and reads the flags from the artifact's engine section;
+2. turns each flag on alone, and notes which ones the detector says it cannot judge: those no host
+   will ever accept. A flag refused because this host lacks the feature does not count.
+
+With majors as arguments only those are measured, and the rows are printed instead of written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "probe"))
+
+from cpuprobe.wasm.elf import ArtifactError  # noqa: E402  (the path is set above)
+from cpuprobe.wasm.engine_section import read_engine_section  # noqa: E402
+
+OUTPUT = os.path.join(ROOT, "profiles", "wasmtime.toml")
+CHILD_TIMEOUT = 120.0
+PIP_TIMEOUT = 600.0
+
+# wasmtime-py before 15 looks up its library with importlib_resources on some Pythons.
+EXTRA_PACKAGES = ("importlib_resources",)
+
+CHILD = """\
+import sys
+sys.path[0] = sys.argv[1]
+from wasmtime import Config, Engine, Module, WasmtimeError
+config = Config()
+if len(sys.argv) > 2:
+    config.cranelift_flag_set(sys.argv[2], "true")
+try:
+    sys.stdout.buffer.write(Module(Engine(config), "(module)").serialize())
+except WasmtimeError as error:
+    text = str(error)
+    if not text:
+        # wasmtime-py 50 keeps the message apart from the exception's arguments.
+        text = repr(error)
+    sys.stderr.write("refused: " + " ".join(text.split()))
+    sys.exit(9)
+"""
+
+HEADER = """\
+# What each major release of wasmtime knows of x86-64.
+# Made by tests/tools/measure_wasmtime.py: do not edit.
+#
+# major       the release; flags are those of its newest wheel on PyPI
+# wheel       that wheel's exact version: what was measured
+# flags       its x86 flags by Cranelift's names, in the order its artifacts list them (up to
+#             major 18 that is alphabetical). Setting any other name aborts the whole process
+# simd_floor  the features without which it refuses to compile wasm SIMD. Source, not measured:
+#             cranelift/codegen/src/isa/x64/mod.rs at the tags v8.0.0 ("SIMD support requires
+#             SSE3, SSSE3, SSE4.1, and SSE4.2"), v9.0.0 (#6206), v10.0.0 (#6216); since v11.0.0
+#             (#6625) there is no such check, SSE2 is enough
+# refuses     flags it accepts on no host, measured by trying each: turning one on fails with
+#             "don't know how to test"
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one major: see the head of the table for the fields."""
+
+    major: int
+    wheel: str
+    flags: tuple[str, ...]
+    refuses: tuple[str, ...]
+
+
+class Unmeasurable(Exception):
+    """This wheel cannot be measured here; the message says why, in one line."""
+
+
+def simd_floor(major: int) -> tuple[str, ...]:
+    """The features wasm SIMD needs, by LLVM names; see the head of the table for the source."""
+    if major >= 11:
+        return ("sse2",)
+    floors = {10: ("sse3", "ssse3"), 9: ("sse3", "ssse3", "sse4.1")}
+    return floors.get(major, ("sse3", "ssse3", "sse4.1", "sse4.2"))
+
+
+def pip(*arguments: str) -> str:
+    """Runs pip and returns its output; Unmeasurable with pip's last line if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PIP_TIMEOUT,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["pip failed"]
+        raise Unmeasurable(lines[-1])
+    return done.stdout
+
+
+def newest_wheels() -> dict[int, str]:
+    """Major to the newest version on PyPI that this Python may install, 1 and later."""
+    listing = pip("index", "versions", "wasmtime")
+    found = re.search(r"^Available versions: (.*)$", listing, re.MULTILINE)
+    if found is None:
+        raise Unmeasurable("pip index versions printed no versions")
+    newest: dict[int, tuple[int, ...]] = {}
+    for version in found[1].split(", "):
+        parts = tuple(int(part) for part in version.split("."))
+        newest[parts[0]] = max(parts, newest.get(parts[0], parts))
+    return {
+        major: ".".join(str(part) for part in parts)
+        for major, parts in sorted(newest.items())
+        if major > 0
+    }
+
+
+def child(folder: str, *flag: str) -> subprocess.CompletedProcess[bytes]:
+    """Compiles an empty module with the wasmtime in a folder, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", CHILD, folder, *flag],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=CHILD_TIMEOUT,
+        check=False,
+    )
+
+
+def measure(major: int, wheel: str, folder: str) -> Row:
+    """Installs one wheel into a folder and asks it for its flags.
+
+    Raises:
+        Unmeasurable: it does not install, run or write an artifact that can be read.
+    """
+    pip(
+        "install", "--quiet", "--target", folder, "--no-deps", f"wasmtime=={wheel}", *EXTRA_PACKAGES
+    )
+    plain = child(folder)
+    if plain.returncode:
+        lines = plain.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise Unmeasurable(lines[-1] if lines else f"the child ended with {plain.returncode}")
+    try:
+        section = read_engine_section(plain.stdout)
+    except ArtifactError as error:
+        raise Unmeasurable(str(error)) from None
+    flags = tuple(name for name in section.isa_flags if name.startswith("has_"))
+    refuses = []
+    for flag in flags:
+        tried = child(folder, flag)
+        if tried.returncode and b"don't know how to test" in tried.stderr:
+            refuses.append(flag)
+    return Row(major, wheel, flags, tuple(refuses))
+
+
+def _array(values: Sequence[str]) -> str:
+    line = "[" + ", ".join(f'"{value}"' for value in values) + "]"
+    if len(line) <= 100:
+        return line
+    return "[\n" + "".join(f'    "{value}",\n' for value in values) + "]"
+
+
+def render(row: Row) -> str:
+    """One row as TOML."""
+    return (
+        f'\n[[version]]\nmajor = {row.major}\nwheel = "{row.wheel}"\nflags = {_array(row.flags)}\n'
+        f"simd_floor = {_array(simd_floor(row.major))}\nrefuses = {_array(row.refuses)}\n"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures and writes the table; returns the exit code."""
+    only = {int(argument) for argument in arguments}
+    rows: list[Row] = []
+    left_out: list[str] = []
+    wheels = newest_wheels()
+    for major, wheel in wheels.items():
+        if only and major not in only:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                row = measure(major, wheel, folder)
+            except Unmeasurable as why:
+                left_out.append(f"# left out: {major} ({wheel}): {why}\n")
+                print(f"{major} {wheel}: {why}", file=sys.stderr)
+                continue
+        rows.append(row)
+        print(f"{major} {wheel}: {len(row.flags)} flags, refuses {row.refuses}", file=sys.stderr)
+    missing = [major for major in range(min(wheels), max(wheels)) if major not in wheels]
+    left_out += [f"# left out: {major}: PyPI has no wheel of it\n" for major in missing]
+    rows.sort(key=lambda row: row.major, reverse=True)
+    body = "".join(render(row) for row in rows)
+    if only:
+        print(body)
+        return 0
+    text = HEADER + ("#\n" + "".join(left_out) if left_out else "") + body
+    with open(OUTPUT + ".new", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(OUTPUT + ".new", OUTPUT)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
