@@ -80,12 +80,13 @@ def _unpacked(folder: Path) -> Kernel | None:
 
 
 def _mirror() -> str:
-    """Return this machine's Debian mirror; the official one when apt knows none."""
-    sites = run_tool([tool("apt-get", "apt"), "indextargets", "--format", "$(ORIGIN) $(REPO_URI)"])
-    for line in sites.splitlines():
-        uri = line.split()[-1].rstrip("/")
-        if uri.startswith("http") and uri.endswith("/debian"):
-            return uri
+    """Return the mirror this machine has lists of Debian from; the official one if it has none."""
+    # ORIGIN is what the mirror's Release file says: a vendor's archive for Debian is not Debian's.
+    answer = run_tool([tool("apt-get", "apt"), "indextargets", "--format", "$(ORIGIN) $(REPO_URI)"])
+    for line in answer.splitlines():
+        origin, _, uri = line.partition(" ")
+        if origin == "Debian" and uri.rstrip("/").endswith("/debian"):
+            return uri.rstrip("/")
     return DEFAULT_MIRROR
 
 
@@ -160,9 +161,10 @@ def available() -> dict[str, str]:
     """
     found = {}
     for name, series in SERIES.items():
-        apt = _Apt(series.suite)
-        apt.update()
-        found[name] = apt.image_behind(series.metas)
+        with locked(cache_dir() / "apt" / series.suite):
+            apt = _Apt(series.suite)
+            apt.update()
+            found[name] = apt.image_behind(series.metas)
     return found
 
 
@@ -187,15 +189,18 @@ def kernel(series: str = DEFAULT_SERIES) -> Kernel:
         have = _unpacked(folder)
         if have is not None:
             return have
-        apt = _Apt(SERIES[series].suite)
-        apt.update()
-        package = apt.image_behind(SERIES[series].metas)
-        for stale in home.glob(f"{package}_*.deb"):
-            stale.unlink()
-        try:
-            apt.run("apt-get", "download", package, cwd=home)
-        except LabError as error:
-            raise LabMissing(f"{package} cannot be downloaded: {error}") from None
+        suite = SERIES[series].suite
+        # Two series may share a suite, and apt does not wait for its own lists' lock.
+        with locked(cache_dir() / "apt" / suite):
+            apt = _Apt(suite)
+            apt.update()
+            package = apt.image_behind(SERIES[series].metas)
+            for stale in home.glob(f"{package}_*.deb"):
+                stale.unlink()
+            try:
+                apt.run("apt-get", "download", package, cwd=home)
+            except LabError as error:
+                raise LabMissing(f"{package} cannot be downloaded: {error}") from None
         (deb,) = home.glob(f"{package}_*.deb")
         half = home / f"{series}.part"
         run_tool(["rm", "-rf", half])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -122,6 +123,22 @@ def test_signal_and_exit() -> None:
     """A death by signal is told from an exit code."""
     assert run_user("max", ["/bin/sh", "-c", "kill -4 $$"]).status == "signal 4"
     assert run_user("max", ["/bin/sh", "-c", "exit 5"]).status == "exit 5"
+
+
+@pytest.mark.lab
+def test_a_crash_leaves_no_core_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU's core files do not pile up in the checkout, even where the limit allows them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if hard != resource.RLIM_INFINITY:
+        pytest.skip("core files are not allowed here anyway")
+    monkeypatch.chdir(tmp_path)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    try:
+        run_user("max", ["/bin/sh", "-c", "kill -4 $$"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.lab

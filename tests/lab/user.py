@@ -24,6 +24,9 @@ from tests.lab.common import LabError, cache_dir, digest, locked, run_tool, tail
 # `host` needs KVM; `base` is abstract, QEMU dies on it.
 _NOT_MODELS = frozenset({"host", "base"})
 
+# A guest's fatal signal makes QEMU write qemu_NAME_DATE.core into the working folder, if it may.
+_WITHOUT_CORES = ("/bin/sh", "-c", 'ulimit -S -c 0; exec "$@"', "sh")
+
 _REFUSALS = (
     b"unable to find CPU model",
     b"can't apply global",
@@ -102,7 +105,7 @@ def run_user(
         started = time.monotonic()
         # A session of its own: the program's children are stopped with it.
         with subprocess.Popen(
-            [*command, *argv],
+            [*_WITHOUT_CORES, *command, *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

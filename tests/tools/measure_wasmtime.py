@@ -59,7 +59,7 @@ HEADER = """\
 # major       the release; flags are those of its newest wheel on PyPI
 # wheel       that wheel's exact version: what was measured
 # flags       its x86 flags by Cranelift's names, in the order its artifacts list them (up to
-#             major 18 that is alphabetical). Setting any other name aborts the whole process
+#             major 14 that is alphabetical). Setting any other name aborts the whole process
 # simd_floor  the features without which it refuses to compile wasm SIMD. Source, not measured:
 #             cranelift/codegen/src/isa/x64/mod.rs at the tags v8.0.0 ("SIMD support requires
 #             SSE3, SSSE3, SSE4.1, and SSE4.2"), v9.0.0 (#6206), v10.0.0 (#6216); since v11.0.0

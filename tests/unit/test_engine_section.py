@@ -2,6 +2,7 @@
 
 import struct
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from cpuprobe.wasm.elf import ArtifactError, function_symbols, read_sections
 from cpuprobe.wasm.engine_section import (
     ENGINE_SECTION,
     EngineSection,
+    FlagValue,
     parse_engine_section,
     read_engine_section,
 )
@@ -44,8 +46,8 @@ BINCODE = (
     b"\x07\0\0\0\0\0\0\0has_apx\x02\0\0\0\x00"
     b"\xff\xff\xff"
 )
-SHARED = {"opt_level": "speed", "probestack_size_": 12}
-ISA = {"has_avx": True, "has_apx": False}
+SHARED: dict[str, FlagValue] = {"opt_level": "speed", "probestack_size_": 12}
+ISA: dict[str, FlagValue] = {"has_avx": True, "has_apx": False}
 TARGET = "x86_64-unknown-linux-gnu"
 
 
@@ -68,21 +70,21 @@ def elf(section: bytes, name: bytes = ENGINE_SECTION.encode(), order: str = "<")
 
 
 @pytest.mark.parametrize(("data", "version"), [(POSTCARD, "50"), (BINCODE, "14.0.0")])
-def test_both_encodings_give_the_same_flags(data, version):
+def test_both_encodings_give_the_same_flags(data: bytes, version: str) -> None:
     assert parse_engine_section(data) == EngineSection(version, TARGET, SHARED, ISA)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_the_section_is_found_in_an_elf_file(order):
+def test_the_section_is_found_in_an_elf_file(order: str) -> None:
     assert read_engine_section(elf(POSTCARD, order=order)).isa_flags == ISA
 
 
-def test_order_of_the_flags_is_kept():
+def test_order_of_the_flags_is_kept() -> None:
     assert list(parse_engine_section(POSTCARD).isa_flags) == ["has_avx", "has_apx"]
 
 
 @pytest.mark.parametrize("data", [POSTCARD, BINCODE])
-def test_every_cut_is_an_error_of_one_line(data):
+def test_every_cut_is_an_error_of_one_line(data: bytes) -> None:
     for size in range(len(data) - 3):
         with pytest.raises(ArtifactError) as caught:
             parse_engine_section(data[:size])
@@ -107,7 +109,7 @@ def test_every_cut_is_an_error_of_one_line(data):
         (BINCODE[:40] + b"\xff" * 8, "18446744073709551615 shared flags"),
     ],
 )
-def test_damage_is_named(data, message):
+def test_damage_is_named(data: bytes, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         parse_engine_section(data)
 
@@ -124,12 +126,12 @@ def test_damage_is_named(data, message):
         (elf(POSTCARD)[:-1], "section-header table reaches past the end"),
     ],
 )
-def test_what_is_not_an_artifact_is_refused(data, message):
+def test_what_is_not_an_artifact_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         read_engine_section(data)
 
 
-def test_a_section_outside_the_file_is_refused():
+def test_a_section_outside_the_file_is_refused() -> None:
     data = bytearray(elf(POSTCARD))
     table = struct.unpack_from("<Q", data, 40)[0]
     struct.pack_into("<Q", data, table + 64 + 32, 2**63)
@@ -138,7 +140,7 @@ def test_a_section_outside_the_file_is_refused():
         read_engine_section(bytes(data))
 
 
-def test_a_name_outside_the_string_table_is_refused():
+def test_a_name_outside_the_string_table_is_refused() -> None:
     data = bytearray(elf(POSTCARD))
     table = struct.unpack_from("<Q", data, 40)[0]
     struct.pack_into("<I", data, table + 64, 10_000)
@@ -153,7 +155,7 @@ def read_all(data: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_raise_anything_else(data):
+def test_no_bytes_raise_anything_else(data: bytes) -> None:
     for damaged in (data, elf(data), b"\0\x0250" + data):
         try:
             read_all(damaged)
@@ -166,7 +168,7 @@ def test_no_bytes_raise_anything_else(data):
 
 
 @given(st.data())
-def test_a_flipped_byte_raises_nothing_else(data):
+def test_a_flipped_byte_raises_nothing_else(data: st.DataObject) -> None:
     artifact = bytearray(elf(POSTCARD))
     position = data.draw(st.integers(0, len(artifact) - 1))
     artifact[position] = data.draw(st.integers(0, 255))
@@ -180,15 +182,15 @@ class TestInstalledWasmtime:
     """Against the wasmtime of this environment."""
 
     @pytest.fixture(autouse=True)
-    def _needed(self):
+    def _needed(self) -> None:
         if installed_version() is None:
             pytest.skip("wasmtime is not installed")
 
-    def test_version_agrees_with_the_package_itself(self):
+    def test_version_agrees_with_the_package_itself(self) -> None:
         script = "import importlib.metadata as m; print(m.version('wasmtime'))"
         assert compile_in_child(script).decode().strip() == installed_version()
 
-    def test_version_does_not_import_wasmtime(self):
+    def test_version_does_not_import_wasmtime(self) -> None:
         script = (
             "import sys; sys.path = sys.argv[2:]\n"
             "from cpuprobe.wasm.introspect import installed_version\n"
@@ -196,10 +198,10 @@ class TestInstalledWasmtime:
         )
         assert compile_in_child(script, sys.path) == b"[]\n"
 
-    def test_flags_are_those_of_the_table(self):
+    def test_flags_are_those_of_the_table(self) -> None:
         assert tuple(installed_flags()) == known_flags(installed_version())
 
-    def test_a_flag_turned_off_reads_as_off(self):
+    def test_a_flag_turned_off_reads_as_off(self) -> None:
         script = (
             "import sys; sys.path[0] = sys.argv[1]\n"
             "from wasmtime import Config, Engine, Module\n"
@@ -210,27 +212,31 @@ class TestInstalledWasmtime:
         section = read_engine_section(compile_in_child(script, ["false"]))
         assert section.isa_flags["has_sse42"] is False
         assert section.target.startswith("x86_64")
-        assert section.version == installed_version().partition(".")[0]
+        assert section.version == (installed_version() or "").partition(".")[0]
 
-    def test_a_child_killed_by_a_signal_is_named(self):
+    def test_a_child_killed_by_a_signal_is_named(self) -> None:
         with pytest.raises(IntrospectionError, match="killed by SIGILL"):
             compile_in_child("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
 
-    def test_a_failing_child_gives_its_last_line(self):
+    def test_a_failing_child_gives_its_last_line(self) -> None:
         with pytest.raises(IntrospectionError, match=r"^wasmtime failed .*: ValueError: no$"):
             compile_in_child("raise ValueError('no')")
 
-    def test_a_hanging_child_is_ended(self):
+    def test_a_hanging_child_is_ended(self) -> None:
         with pytest.raises(IntrospectionError, match=r"within 0\.2 s"):
             compile_in_child("import time; time.sleep(60)", timeout=0.2)
 
-    def test_an_unreadable_answer_is_an_introspection_error(self, monkeypatch):
+    def test_an_unreadable_answer_is_an_introspection_error(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(introspect, "compile_in_child", lambda: b"nothing")
         with pytest.raises(IntrospectionError, match="not an ELF file"):
             installed_flags()
 
 
-def test_without_wasmtime_there_is_no_version_and_a_clear_error(monkeypatch, tmp_path):
+def test_without_wasmtime_there_is_no_version_and_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setattr(introspect, "package_folder", lambda: None)
 
@@ -240,7 +246,9 @@ def test_without_wasmtime_there_is_no_version_and_a_clear_error(monkeypatch, tmp
 
 
 @pytest.mark.parametrize(("folders", "version"), [(["wasmtime-7.0.0"], "7.0.0"), ([], None)])
-def test_the_version_is_read_beside_the_package(monkeypatch, tmp_path, folders, version):
+def test_the_version_is_read_beside_the_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folders: list[str], version: str | None
+) -> None:
     (tmp_path / "wasmtime").mkdir()
     (tmp_path / "wasmtime" / "__init__.py").write_text("raise SystemExit('imported')\n")
     (tmp_path / "wasmtime_extras-9.9.9.dist-info").mkdir()
@@ -251,7 +259,7 @@ def test_the_version_is_read_beside_the_package(monkeypatch, tmp_path, folders, 
     assert installed_version() == version
 
 
-def test_known_flags_by_major_and_by_full_version():
+def test_known_flags_by_major_and_by_full_version() -> None:
     """16 flags up to 26; cranelift/native/src/lib.rs at the tags: CMPXCHG16B in 27, VNNI in 48."""
     assert known_flags("50.0.1") == known_flags("50")
     assert len(known_flags("14")) == 16
@@ -261,12 +269,12 @@ def test_known_flags_by_major_and_by_full_version():
 
 
 @pytest.mark.parametrize("version", ["0", "26", "999", "", "fifty", "²", "-50", "50x"])
-def test_unknown_versions_are_refused_with_the_known_ones(version):
+def test_unknown_versions_are_refused_with_the_known_ones(version: str) -> None:
     with pytest.raises(UnknownWasmtimeError, match=r"known majors: 3 4 5 .* 50$"):
         known_flags(version)
 
 
-def test_a_foreign_target_is_refused(monkeypatch):
+def test_a_foreign_target_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pulley = POSTCARD.replace(TARGET.encode(), b"pulley64-unknown-unknown")
     monkeypatch.setattr(introspect, "compile_in_child", lambda: elf(pulley))
 

@@ -329,7 +329,7 @@ def test_bit_is_the_manuals(table: FeatureTable, name: str) -> None:
 
 
 def test_xcr0_follows_from_the_encoding(table: FeatureTable) -> None:
-    """Legacy and VEX GPR code need no state, VEX YMM, EVEX ZMM and masks, AMX tiles, APX its own."""
+    """The needed state: none, YMM, ZMM and masks, tiles, or the registers of APX."""
     masks = {name: table[name].xcr0 for name in ("aes", "bmi2", "f16c", "vaes", "avx512vnni")}
 
     assert masks == {"aes": 0, "bmi2": 0, "f16c": 0x6, "vaes": 0x6, "avx512vnni": 0xE6}

@@ -11,6 +11,7 @@ D3 to D6) and garbage collection (FB); and `else` and `end`, which are punctuati
 # ruff: noqa: SIM905  (opcode tables read best as words)
 import itertools
 import re
+from typing import Any
 
 import pytest
 
@@ -191,7 +192,8 @@ class Binary:
             self.position += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
-                return value
+                break
+        return value
         return None
 
     def bodies(self) -> list[set[Opcode]]:
@@ -263,7 +265,7 @@ def functions() -> tuple[OperatorFunction, ...]:
 
 
 @pytest.fixture(scope="module")
-def engine():
+def engine() -> Any:
     config = wasmtime.Config()
     config.wasm_wide_arithmetic = True
     config.wasm_threads = True
@@ -273,23 +275,23 @@ def engine():
 
 
 @pytest.fixture(scope="module")
-def binary(functions) -> bytes:
+def binary(functions: tuple[OperatorFunction, ...]) -> bytes:
     return bytes(wasmtime.wat2wasm(module_wat(functions)))
 
 
 @pytest.fixture(scope="module")
-def bodies(functions, binary) -> list[set[Opcode]]:
+def bodies(functions: tuple[OperatorFunction, ...], binary: bytes) -> list[set[Opcode]]:
     """The opcodes in each function's binary code, by an independent reader."""
     # The module begins with a few helpers of its own.
     return Binary(binary).bodies()[-len(functions) :]
 
 
-def by_name(functions, name: str) -> OperatorFunction:
+def by_name(functions: tuple[OperatorFunction, ...], name: str) -> OperatorFunction:
     (found,) = (function for function in functions if function.name == name)
     return found
 
 
-def test_the_specifications_table_has_the_known_sizes():
+def test_the_specifications_table_has_the_known_sizes() -> None:
     """236 SIMD operators (236 = 256 opcodes less 20 unused), 20 relaxed, 67 atomic, 4 wide."""
     assert sum(1 for prefix, code in OPCODE_OF.values() if prefix == 0xFD and code < 0x100) == 236
     assert sum(1 for prefix, code in OPCODE_OF.values() if prefix == 0xFD and code >= 0x100) == 20
@@ -297,15 +299,19 @@ def test_the_specifications_table_has_the_known_sizes():
     assert len(OPCODE_OF) == len(set(OPCODE_OF.values()))
 
 
-def test_every_operator_of_the_specifications_has_functions(functions):
+def test_every_operator_of_the_specifications_has_functions(
+    functions: tuple[OperatorFunction, ...],
+) -> None:
     assert set(OPCODE_OF) == {function.operator for function in functions}
 
 
-def test_no_opcode_is_missing_from_the_binary(bodies):
+def test_no_opcode_is_missing_from_the_binary(bodies: list[set[Opcode]]) -> None:
     assert set(OPCODE_OF.values()) == set().union(*bodies) - {_END, _ELSE}
 
 
-def test_each_function_contains_its_operator(functions, bodies):
+def test_each_function_contains_its_operator(
+    functions: tuple[OperatorFunction, ...], bodies: list[set[Opcode]]
+) -> None:
     """A name must not promise an operator whose opcode the function lacks."""
     wrong = [
         function.name
@@ -316,14 +322,18 @@ def test_each_function_contains_its_operator(functions, bodies):
     assert wrong == []
 
 
-def test_names_are_unique_and_start_with_the_operator(functions):
+def test_names_are_unique_and_start_with_the_operator(
+    functions: tuple[OperatorFunction, ...],
+) -> None:
     assert len(functions) == len({function.name for function in functions})
     for function in functions:
         assert function.name.startswith(function.operator.replace(" ", "-") + "/")
         assert re.fullmatch(r"[a-z0-9._-]+/[A-Za-z0-9._-]+", function.name)
 
 
-def test_every_value_operator_has_a_load_and_a_constant_on_each_side(functions):
+def test_every_value_operator_has_a_load_and_a_constant_on_each_side(
+    functions: tuple[OperatorFunction, ...],
+) -> None:
     names = {function.name for function in functions}
     for operator in ("i32.add", "f64.copysign", "i8x16.avgr_u", "f32x4.pmin", "i64x2.shr_s"):
         for shape in ("param", "load-lhs", "load-rhs", "load-all", "const-lhs", "const-rhs"):
@@ -332,17 +342,21 @@ def test_every_value_operator_has_a_load_and_a_constant_on_each_side(functions):
         assert f"f32x4.relaxed_nmadd/{shape}" in names
 
 
-def test_masks_are_valid_and_named_after_what_they_do():
+def test_masks_are_valid_and_named_after_what_they_do() -> None:
     masks = shuffle_masks()
 
     assert all(len(mask) == 16 and set(mask) <= set(range(32)) for mask in masks.values())
+    for shift in range(1, 16):
+        assert masks[f"palignr-{shift}"][0] == shift
     assert masks["palignr-4"] == (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19)
     assert masks["unpck-low-8"] == (0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
     assert masks["unpck-high-16"] == (8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31)
     assert masks["broadcast-32-1"] == (4, 5, 6, 7) * 4
 
 
-def test_the_whole_module_compiles_and_decodes(engine, binary, functions):
+def test_the_whole_module_compiles_and_decodes(
+    engine: Any, binary: bytes, functions: tuple[OperatorFunction, ...]
+) -> None:
     """No byte that control flow reaches is undecodable, and no function's code is lost."""
     artifact = bytes(wasmtime.Module(engine, binary).serialize())
     codes = {}
@@ -357,7 +371,9 @@ def test_the_whole_module_compiles_and_decodes(engine, binary, functions):
     assert all(any(c.startswith(("RETNQ", "UD2", "JMP")) for c in code) for code in codes.values())
 
 
-def run(engine, function: OperatorFunction, operands: list[bytes], parameters: list[object]):
+def run(
+    engine: Any, function: OperatorFunction, operands: list[bytes], parameters: list[int]
+) -> tuple[Any, bytes]:
     """Runs one function; returns what it returns, and the memory at OUTPUT_OFFSET."""
     store = wasmtime.Store(engine)
     module = wasmtime.Module(engine, module_wat([function]))
@@ -370,7 +386,9 @@ def run(engine, function: OperatorFunction, operands: list[bytes], parameters: l
 
 
 @pytest.mark.parametrize("shape", ["param", "load-lhs", "load-rhs", "load-all"])
-def test_operands_reach_a_vector_operator_in_order(engine, functions, shape):
+def test_operands_reach_a_vector_operator_in_order(
+    engine: Any, functions: tuple[OperatorFunction, ...], shape: str
+) -> None:
     """0..15 minus 2 in each byte: subtraction tells the two operands apart."""
     function = by_name(functions, f"i8x16.sub/{shape}")
     _, output = run(engine, function, [bytes(range(16, 32)), b"\2" * 16], [])
@@ -381,7 +399,9 @@ def test_operands_reach_a_vector_operator_in_order(engine, functions, shape):
 
 
 @pytest.mark.parametrize("shape", ["param", "load-lhs", "load-rhs", "load-all"])
-def test_operands_reach_a_scalar_operator_in_order(engine, functions, shape):
+def test_operands_reach_a_scalar_operator_in_order(
+    engine: Any, functions: tuple[OperatorFunction, ...], shape: str
+) -> None:
     function = by_name(functions, f"i32.sub/{shape}")
     slots = [(9).to_bytes(4, "little"), (2).to_bytes(4, "little")]
     result, _ = run(engine, function, slots, [9, 2])
@@ -390,14 +410,18 @@ def test_operands_reach_a_scalar_operator_in_order(engine, functions, shape):
     assert result == 7
 
 
-def test_wide_arithmetic_returns_low_and_high(engine, functions):
+def test_wide_arithmetic_returns_low_and_high(
+    engine: Any, functions: tuple[OperatorFunction, ...]
+) -> None:
     function = by_name(functions, "i64.mul_wide_u/param")
     result, _ = run(engine, function, [], [1 << 62, 8])
 
     assert list(result) == [0, 2]
 
 
-def test_all_cases_of_a_jump_table_are_found(engine, functions):
+def test_all_cases_of_a_jump_table_are_found(
+    engine: Any, functions: tuple[OperatorFunction, ...]
+) -> None:
     """br_table/six calls a helper after each of its six blocks but the innermost."""
     function = by_name(functions, "br_table/six")
     artifact = bytes(wasmtime.Module(engine, module_wat([function])).serialize())
@@ -410,6 +434,28 @@ def test_all_cases_of_a_jump_table_are_found(engine, functions):
     assert names.count("CALL_REL32_64") == 5
 
 
-def test_only_relaxed_operators_may_differ_between_engines(functions):
+def test_only_relaxed_operators_may_differ_between_engines(
+    functions: tuple[OperatorFunction, ...],
+) -> None:
     assert by_name(functions, "f32x4.relaxed_min/param").relaxed
     assert not by_name(functions, "f32x4.min/param").relaxed
+
+
+def test_exactly_the_functions_with_prefix_fe_are_atomic(
+    functions: tuple[OperatorFunction, ...], bodies: list[set[Opcode]]
+) -> None:
+    for function, opcodes in zip(functions, bodies, strict=True):
+        assert function.atomic == any(prefix == 0xFE for prefix, _ in opcodes), function.name
+
+
+def test_every_lane_is_read_and_written(functions: tuple[OperatorFunction, ...]) -> None:
+    names = {function.name for function in functions}
+    for lanes, operators in (
+        (16, ("i8x16.extract_lane_s", "i8x16.extract_lane_u", "i8x16.replace_lane")),
+        (8, ("i16x8.extract_lane_s", "i16x8.extract_lane_u", "i16x8.replace_lane")),
+        (4, ("i32x4.extract_lane", "f32x4.extract_lane", "f32x4.replace_lane")),
+        (2, ("i64x2.extract_lane", "f64x2.extract_lane", "f64x2.replace_lane")),
+    ):
+        for operator in operators:
+            for lane in range(lanes):
+                assert f"{operator}/param-{lane}" in names
