@@ -18,7 +18,30 @@ from cpuprobe.observation import CpuidLeaf
 # Leaves whose subleaf 0 gives the highest valid subleaf in EAX.
 _EAX_IS_MAXIMUM_SUBLEAF = frozenset({0x7, 0x14, 0x17, 0x18, 0x1D, 0x20, 0x24})
 _RANGE_BASES = (0xC0000000, 0x80860000, 0x80000000, 0x40000000, 0x0)
+# Linux takes a range for absent where EAX of its first leaf leaves the upper half of the base
+# (arch/x86/kernel/cpu/common.c, get_cpu_cap): Intel CPUs without it answer with their highest leaf.
+_LONGEST_RANGE = 0xFFFF
 _HYPERVISOR_BIT = CpuidBit(0x1, 0, "ecx", 31)
+
+
+Registers = tuple[int, int, int, int]
+
+
+def clear_topology(leaf: int, registers: Registers) -> Registers:
+    """EAX to EDX of a leaf without what numbers the CPU, so that equal CPUs compare equal.
+
+    The initial APIC ID of leaf 1, the x2APIC ID of leaves 0BH, 1FH and 80000026H, and the extended
+    APIC, core and node IDs of leaf 8000001EH (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, E.4). The
+    native core clears the same fields.
+    """
+    eax, ebx, ecx, edx = registers
+    if leaf == 0x1:
+        return eax, ebx & 0x00FFFFFF, ecx, edx
+    if leaf in (0xB, 0x1F, 0x80000026):
+        return eax, ebx, ecx, 0
+    if leaf == 0x8000001E:
+        return 0, ebx & 0xFFFFFF00, ecx & 0xFFFFFF00, edx
+    return registers
 
 
 class Cpuid:
@@ -38,6 +61,8 @@ class Cpuid:
         first = self._leaves.get((base, 0))
         if first is None:
             return None
+        if base and not base <= first.eax <= base + _LONGEST_RANGE:
+            return False  # the range does not exist: EAX holds something else
         if leaf > first.eax:
             return False
         if subleaf and leaf in _EAX_IS_MAXIMUM_SUBLEAF:

@@ -89,6 +89,14 @@ class OperatorFunction:
         return ".relaxed_" in self.body
 
     @property
+    def atomic(self) -> bool:
+        """Whether it needs the threads proposal, which wasmtime's Pulley does not support.
+
+        Asking a Pulley engine for it (``wasm_threads``) ends the process with wasmtime 50.
+        """
+        return "atomic." in self.body
+
+    @property
     def wat(self) -> str:
         """The whole function as WAT, exported under its name."""
         params = "".join(

@@ -1,0 +1,208 @@
+"""Asks other libraries who this machine is: py-cpuinfo in a child process, archspec here.
+
+Both are optional (`pip install cpuprobe[report]`). py-cpuinfo takes over a second, so it is started
+before the probe and collected after it. Of its answer only the fields of `OtherIdentity` are kept.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cpuprobe.cpuid import Cpuid
+from cpuprobe.features import load_features
+from cpuprobe.observation import Observation
+from cpuprobe.report.subject import Microarchitecture, OtherIdentity, Surroundings
+
+if TYPE_CHECKING:
+    from archspec.cpu import Microarchitecture as Target
+
+_PATIENCE = 20  # seconds for py-cpuinfo, which needs one or two
+_INSTALL = "pip install 'cpuprobe[report]'"
+
+
+class _CpuinfoAnswer(msgspec.Struct):
+    """The keys of py-cpuinfo's JSON that are looked at."""
+
+    vendor_id_raw: str | None = None
+    brand_raw: str | None = None
+    family: int | None = None
+    model: int | None = None
+    stepping: int | None = None
+    flags: list[str] = []
+
+
+class PyCpuinfo:
+    """py-cpuinfo, running in a child process from the moment this is made."""
+
+    def __init__(self) -> None:
+        """Start it, if it is installed."""
+        self._child: subprocess.Popen[bytes] | None = None
+        self.note: str | None = None
+        found = importlib.util.find_spec("cpuinfo")
+        folders = list(found.submodule_search_locations or ()) if found is not None else []
+        if not folders:
+            self.note = f"py-cpuinfo was not asked: it is not installed ({_INSTALL})"
+            return
+        # As the library starts itself (cpuinfo.py, get_cpu_info_json), minus one interpreter.
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, os.path.join(folders[0], "cpuinfo.py"), "--json"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            self.note = f"py-cpuinfo was not asked: {error.strerror}"
+
+    def answer(self) -> OtherIdentity | None:
+        """What it says; None, and the reason in `note`, if it says nothing."""
+        if self._child is None:
+            return None
+        try:
+            output, _ = self._child.communicate(timeout=_PATIENCE)
+            said = msgspec.json.decode(output, type=_CpuinfoAnswer)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            self.note = f"py-cpuinfo did not answer within {_PATIENCE} seconds"
+            return None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.note = f"py-cpuinfo gave no answer (exit code {self._child.returncode})"
+            return None
+        return OtherIdentity(
+            library=_library("py-cpuinfo"),
+            vendor=said.vendor_id_raw,
+            brand=said.brand_raw,
+            family=said.family,
+            model=said.model,
+            stepping=said.stepping,
+            flags=tuple(said.flags),
+        )
+
+    def stop(self) -> None:
+        """End the child if it still runs."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+            self._child.communicate()
+
+
+def _library(distribution: str) -> str:
+    try:
+        return f"{distribution} {importlib.metadata.version(distribution)}"
+    except importlib.metadata.PackageNotFoundError:
+        return distribution
+
+
+def surroundings_here(observation: Observation, cpuinfo: PyCpuinfo) -> Surroundings:
+    """Everything that can be asked about this machine besides the probe."""
+    said = cpuinfo.answer()
+    named = microarchitecture(observation)
+    host = _archspec_host()
+    notes = [] if cpuinfo.note is None else [cpuinfo.note]
+    if importlib.util.find_spec("archspec") is None:
+        notes.append(f"archspec was not asked: it is not installed ({_INSTALL})")
+    return Surroundings(
+        container=container(),
+        microarchitecture=named,
+        host_microarchitecture=host,
+        others=() if said is None else (said,),
+        notes=tuple(notes),
+    )
+
+
+def surroundings_of_capture(observation: Observation) -> Surroundings:
+    """What can be told about a machine that is elsewhere."""
+    return Surroundings(microarchitecture=microarchitecture(observation))
+
+
+def microarchitecture(observation: Observation) -> Microarchitecture | None:
+    """The nearest microarchitecture by features, None without archspec or without CPUID.
+
+    The best of the vendor's targets that needs nothing which CPUID denies, counting only features
+    that cpuprobe knows: archspec's own `host()` also counts kernel words (`flush_l1d`) and then
+    finds a lesser one in most virtual machines.
+    """
+    targets = _targets()
+    flags = {
+        feature.kernel.flag: name
+        for name, feature in load_features().items()
+        if feature.kernel.flag is not None
+    }
+    cpuid = Cpuid(min(observation.groups, key=lambda group: min(group.cpus)).cpuid)
+    if cpuid.vendor is None:
+        return None
+    claimed = {name for name, feature in load_features().items() if cpuid.bit(feature.cpuid)}
+    fitting = [
+        target
+        for target in targets
+        if target.vendor in (cpuid.vendor, "generic")
+        and str(target.family) == "x86_64"
+        and all(flags[each] in claimed for each in target.features if each in flags)
+    ]
+    best = max(
+        fitting,
+        key=lambda each: (len(each.ancestors), len(each.features), each.name),
+        default=None,
+    )
+    return None if best is None else _named(best, flags)
+
+
+def _named(target: Target, flags: dict[str, str]) -> Microarchitecture:
+    requires = sorted(flags[each] for each in target.features if each in flags)
+    return Microarchitecture(_library("archspec"), target.name, tuple(requires))
+
+
+def _targets() -> Collection[Target]:
+    try:
+        from archspec.cpu import TARGETS
+    except ImportError:
+        return ()
+    targets: Collection[Target] = list(TARGETS.values())
+    return targets
+
+
+def _archspec_host() -> Microarchitecture | None:
+    """What archspec takes this machine for; it reads /proc/cpuinfo only."""
+    try:
+        from archspec.cpu import host
+    except ImportError:
+        return None
+    flags = {
+        feature.kernel.flag: name
+        for name, feature in load_features().items()
+        if feature.kernel.flag is not None
+    }
+    return _named(host(), flags)
+
+
+def container(root: str = "/") -> str | None:
+    """The kind of container this process runs in, as far as its files tell; None if none shows.
+
+    /run/systemd/container holds the manager's name (systemd, CONTAINER_INTERFACE); Docker and Podman
+    leave a file each. Only a known shape of name is repeated.
+    """
+    for path, name in ((".dockerenv", "Docker"), ("run/.containerenv", "Podman")):
+        if os.path.exists(os.path.join(root, path)):
+            return name
+    try:
+        with open(os.path.join(root, "run/systemd/container"), encoding="ascii") as file:
+            word = file.read(64).strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return word if word in _known_managers() else "yes, of a kind not known here"
+
+
+def _known_managers() -> Iterable[str]:
+    """Words that systemd documents for container managers (systemd-detect-virt(1))."""
+    return (
+        "openvz", "lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "wsl", "proot",
+        "pouch", "oci",
+    )  # fmt: skip
+

@@ -1,0 +1,249 @@
+"""What a report is about: one machine with everything said of it, and the words for it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from cpuprobe.assessment.kernel import KernelWitness
+from cpuprobe.assessment.machine import Machine, cpu_list, names
+from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
+from cpuprobe.features import load_table
+from cpuprobe.observation import Observation
+
+ISSUE_LIMIT = 65_536  # characters: GitHub refuses a longer body of an issue or comment
+
+# Signatures of leaf 40000000H: Linux arch/x86/kernel/{kvm,jailhouse}.c, arch/x86/kernel/cpu/
+# {vmware,mshyperv,acrn}.c, arch/x86/xen/; QEMU target/i386/cpu.c for TCG's.
+_HYPERVISORS: Mapping[str, str] = {
+    "KVMKVMKVM": "KVM",
+    "TCGTCGTCGTCG": "QEMU's TCG, an emulator",
+    "Microsoft Hv": "Hyper-V",
+    "VMwareVMware": "VMware",
+    "XenVMMXenVMM": "Xen",
+    "VBoxVBoxVBox": "VirtualBox",
+    "bhyve bhyve": "bhyve",
+    "ACRNACRNACRN": "ACRN",
+    "Jailhouse": "Jailhouse",
+}
+
+# States that say the witnesses agree, or that there is nothing to agree on.
+QUIET_STATES = frozenset({"usable", "absent", "unverified"})
+
+
+class OtherIdentity(msgspec.Struct, frozen=True):
+    """What another library says this machine is; only these fields of its answer are ever kept.
+
+    Attributes:
+        library: its name and version.
+        vendor: as in CPUID.
+        brand: as in CPUID.
+        family: display family.
+        model: display model.
+        stepping: stepping.
+        flags: features in the library's own words.
+    """
+
+    library: str
+    vendor: str | None = None
+    brand: str | None = None
+    family: int | None = None
+    model: int | None = None
+    stepping: int | None = None
+    flags: tuple[str, ...] = ()
+
+
+class Microarchitecture(msgspec.Struct, frozen=True):
+    """A microarchitecture's name by features, and who said so.
+
+    Attributes:
+        library: its name and version.
+        name: as the library names it.
+        requires: the features a compiler would use for it, by canonical name.
+    """
+
+    library: str
+    name: str
+    requires: tuple[str, ...] = ()
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What was asked besides the probe; None and empty where it was not, or could not be.
+
+    Attributes:
+        container: the kind of container this ran in.
+        microarchitecture: told from the features that CPUID claims.
+        others: independent witnesses of this machine.
+        host_microarchitecture: what archspec itself takes this machine for.
+        notes: what was not asked, and why.
+    """
+
+    container: str | None = None
+    microarchitecture: Microarchitecture | None = None
+    host_microarchitecture: Microarchitecture | None = None
+    others: tuple[OtherIdentity, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """One machine of a report.
+
+    Attributes:
+        name: what the user calls it: `this machine`, or the capture's file name.
+        observation: what was measured.
+        assessment: what it means.
+        surroundings: what else was asked.
+        document: the report file as one line of JSON, without the newline.
+        document_short: the same without the assessment, which `cpuprobe inspect` makes again.
+    """
+
+    name: str
+    observation: Observation
+    assessment: Assessment
+    surroundings: Surroundings
+    document: str
+    document_short: str
+
+
+# Everything that moves the cursor, hides or reorders text: C0, C1, line and paragraph separators,
+# zero-width and bidirectional controls (Unicode 15, general categories Cc, Cf, Zl, Zp; CVE-2021-42574).
+_INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
+)
+
+
+def plain(text: str) -> str:
+    """Text from a capture as one harmless line: white space folded, invisible characters as U+FFFD."""
+    return _INVISIBLE.sub("\ufffd", " ".join(text.split()))
+
+
+def headline(assessment: Assessment) -> str:
+    """The verdict in a sentence for a layman."""
+    level = assessment.level or "below x86-64-v1"
+    advertised = assessment.advertised_level
+    more = f" It advertises {advertised}." if advertised not in (None, assessment.level) else ""
+    errors = [finding for finding in assessment.findings if finding.severity == "error"]
+    if errors:
+        row = next(r for r in load_table("findings")["finding"] if r["code"] == errors[0].code)
+        words: str = row["plain"].replace("{features}", names(errors[0].features, 4))
+        others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        return f"{words[0].upper()}{words[1:]}{others}."
+    if assessment.basis == "cpuid":
+        return (
+            "Nothing known speaks against what CPUID claims, but nothing was executed. "
+            f"By CPUID, {level} is safe.{more}"
+        )
+    return f"What this machine claims, it does. {level} is safe.{more}"
+
+
+def first_cause(assessment: Assessment) -> str:
+    """The cause of the gravest finding, empty where none is known."""
+    for finding in assessment.findings:
+        if finding.severity == "error" and finding.cause:
+            return finding.cause
+    return ""
+
+
+def facts(subject: Subject) -> Iterator[tuple[str, str]]:
+    """Who the machine is, as label and value; every value may come from a hostile capture."""
+    identity, observation = subject.assessment.identity, subject.observation
+    yield "CPU", " ".join(filter(None, (identity.brand or "brand not recorded",)))
+    if identity.vendor:
+        yield "vendor", identity.vendor
+    if identity.family is not None and identity.model is not None:
+        yield "family/model/stepping", (
+            f"{identity.family}/{identity.model}/{identity.stepping} "
+            f"({identity.family:#x}/{identity.model:#x}/{identity.stepping:#x})"
+        )
+    found = subject.surroundings.microarchitecture
+    if found is not None:
+        yield "microarchitecture", f"{found.name}, by features ({found.library})"
+    yield "microcode", identity.microcode or "not recorded"
+    yield "kernel", f"Linux {identity.kernel}" if identity.kernel else "not recorded"
+    if identity.hypervisor:
+        known = _HYPERVISORS.get(identity.hypervisor)
+        yield "hypervisor", f"{known} ({identity.hypervisor})" if known else identity.hypervisor
+    else:
+        yield "hypervisor", "none that CPUID shows"
+    container = subject.surroundings.container or _container(observation)
+    if container:
+        yield "container", container
+    emulator = _emulator(subject)
+    if emulator:
+        yield "emulator or translator", emulator
+    cpus = [cpu for group in observation.groups for cpu in group.cpus]
+    kinds = len(observation.groups)
+    yield "CPUs", f"{len(cpus)} ({cpu_list(cpus)})" + (f", {kinds} kinds" if kinds > 1 else "")
+    yield "level", (
+        f"{subject.assessment.level or 'below x86-64-v1'} safe, "
+        f"{subject.assessment.advertised_level or 'none'} advertised by CPUID"
+    )
+    if observation.cmdline:
+        yield "kernel command line", " ".join(observation.cmdline) + " (known words only)"
+    for vulnerability, state in observation.vulnerabilities.items():
+        yield vulnerability, state
+    yield "measured by", (
+        f"{observation.source}: "
+        + (
+            f"{len(observation.candidates)} instructions executed on each CPU"
+            if observation.executed
+            else "nothing was executed"
+        )
+    )
+
+
+def _container(observation: Observation) -> str | None:
+    """The container that shows in the observation itself."""
+    mount = observation.cpuinfo_mount
+    if mount is not None:
+        return "LXC (lxcfs)" if mount == "fuse.lxcfs" else f"yes: /proc/cpuinfo is a {mount} mount"
+    return "gVisor" if "gVisor" in (_set_aside(observation) or "") else None
+
+
+def _emulator(subject: Subject) -> str | None:
+    """An emulator or translator that the observation gives away.
+
+    Rosetta 2 calls its CPU "VirtualApple"; QEMU's user mode shows the host's /proc/cpuinfo.
+    """
+    identity = subject.assessment.identity
+    if (identity.brand or "").startswith("VirtualApple"):
+        return "Rosetta 2"
+    if identity.hypervisor == "TCGTCGTCGTCG":
+        return "QEMU (TCG)"
+    reason = _set_aside(subject.observation) or ""
+    return reason if "emulator" in reason or "translator" in reason else None
+
+
+def _set_aside(observation: Observation) -> str | None:
+    if not observation.cpuinfo:
+        return None
+    return KernelWitness(observation, Machine(observation).cpuid).set_aside
+
+
+def disagreeing(assessment: Assessment) -> dict[str, FeatureAssessment]:
+    """The features on which the witnesses disagree: in an unquiet state, or named in a finding."""
+    named = {
+        name
+        for finding in assessment.findings
+        if finding.severity != "info"
+        for name in finding.features
+    }
+    return {
+        name: feature
+        for name, feature in assessment.features.items()
+        if feature.state not in QUIET_STATES or name in named
+    }
+
+
+def answer(witness: bool | None) -> str:
+    """What a witness says, as a word."""
+    return "-" if witness is None else "yes" if witness else "no"
+
+
+def by_gravity(findings: Sequence[Finding]) -> list[Finding]:
+    """Errors first, then warnings, then information; by code within each."""
+    order = ("error", "warning", "info")
+    return sorted(findings, key=lambda finding: (order.index(finding.severity), finding.code))
