@@ -225,5 +225,6 @@ size_t text_length(const char *text);
 bool text_equal(const char *a, const char *b);
 bool bytes_equal(const void *a, const void *b, size_t length);
 void copy_bytes(void *to, const void *from, size_t length);
+void clear_bytes(void *to, size_t length);
 
 #endif

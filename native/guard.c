@@ -372,8 +372,8 @@ load_input(struct guard *guard, const struct input *input)
     copy_bytes(guard->state.vector, input->vector, sizeof guard->state.vector);
     copy_bytes(guard->input_area, input->memory, MEMORY_BYTES);
     copy_bytes(guard->output_area, input->memory, MEMORY_BYTES);
-    for (size_t i = MEMORY_BYTES; i < AREA_BYTES; i++)
-        guard->input_area[i] = guard->output_area[i] = 0;
+    clear_bytes(guard->input_area + MEMORY_BYTES, AREA_BYTES - MEMORY_BYTES);
+    clear_bytes(guard->output_area + MEMORY_BYTES, AREA_BYTES - MEMORY_BYTES);
     guard->state.gpr[6] = (uint64_t)(uintptr_t)guard->input_area;
     guard->state.gpr[7] = (uint64_t)(uintptr_t)guard->output_area;
     guard->state.rflags = FLAGS_AT_ENTRY;

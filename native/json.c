@@ -48,6 +48,12 @@ copy_bytes(void *to, const void *from, size_t length)
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
 }
 
+void
+clear_bytes(void *to, size_t length)
+{
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(length) : "a"(0) : "memory");
+}
+
 #ifndef CPUPROBE_HOSTED
 /*
  * Compilers call these by themselves, freestanding or not. They are hidden, so that inside the

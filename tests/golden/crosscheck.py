@@ -21,10 +21,13 @@ _ABSENT = frozenset({"sigill", "skipped"})
 _TIMEOUT = 120.0
 
 KNOWN_DIFFERENCES = {
-    ("QEMU", "vaesenc ymm0, ymm1, ymm2"): "QEMU 7.2 mixes up the halves of 256-bit VAES",
-    ("QEMU", "vaesdec ymm0, ymm1, ymmword ptr [rsi]"): "QEMU 7.2 mixes up the halves, as above",
-    ("QEMU", "tpause ecx"): "QEMU 7.2 has no WAITPKG and runs the encoding as MFENCE",
-    ("QEMU", "umwait ecx"): "QEMU 7.2 has no WAITPKG and runs the encoding as MFENCE",
+    ("QEMU", "vaesenc ymm0, ymm1, ymm2"): "QEMU 7.2 gets the upper half of 256-bit VAES wrong",
+    (
+        "QEMU",
+        "vaesdec ymm0, ymm1, ymmword ptr [rsi]",
+    ): "QEMU 7.2 gets the upper half wrong, as above",
+    ("QEMU", "tpause ecx"): "QEMU 7.2 has no WAITPKG, yet runs it, keeping flags",
+    ("QEMU", "umwait ecx"): "QEMU 7.2 has no WAITPKG, yet runs it, keeping flags",
 }
 """Differences that are the other side's, by world and candidate, with the reason."""
 

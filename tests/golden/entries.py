@@ -117,17 +117,17 @@ def wanted_encoding(name: str) -> int | None:
 
 def _for_assembler(text: str) -> list[str]:
     """GNU as wants rounding control last and no size on operands that are only addresses."""
-    lines = []
-    for part in text.split("; "):
-        rounding = re.search(r"\{(?:r[nduz]-)?sae\}", part)
-        if rounding:
-            part = part.replace(rounding[0], "", 1) + ", " + rounding[0]
-            # An immediate stays last: {sae} belongs before it.
-            part = re.sub(r", (0x[0-9A-F]+|\d+), (\{sae\})$", r", \2, \1", part)
-        part = re.sub(r"^(f\w+) st, (?=\w+ ptr)", r"\1 ", part)
-        part = part.replace("zmmword ptr ", "") if part.startswith("movdir64b") else part
-        lines.append(part)
-    return lines
+    return [_line_for_assembler(part) for part in text.split("; ")]
+
+
+def _line_for_assembler(line: str) -> str:
+    rounding = re.search(r"\{r[nduz]-sae\}|\{sae\}", line)
+    if rounding:
+        line = line.replace(rounding[0], "", 1) + ", " + rounding[0]
+    if line.startswith(("movdir64b", "ldtilecfg")):
+        line = line.replace("zmmword ptr ", "")
+    line = re.sub(r"^(f\w+) st, (?=\w+ ptr)", r"\1 ", line)
+    return line.removesuffix(", st")
 
 
 def assemble(texts: list[str]) -> list[bytes]:

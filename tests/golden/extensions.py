@@ -276,6 +276,6 @@ def _fused_four_operands(x: Operation) -> None:
     out = []
     triples = zip(*(x.lanes(i, element, x.vector_width // element) for i in (1, 2, 3)), strict=True)
     for a, b, c in triples:
-        a = fp.negate(f, a) if negative else a
-        out.append(fp.fused_multiply_add(f, a, b, fp.negate(f, c) if subtract else c))
+        factor = fp.negate(f, a) if negative else a
+        out.append(fp.fused_multiply_add(f, factor, b, fp.negate(f, c) if subtract else c))
     x.put(out, element)

@@ -200,7 +200,7 @@ def square_root(f: Format, a: int, mode: int = NEAREST) -> int:
 
 
 def fused_multiply_add(f: Format, a: int, b: int, c: int, mode: int = NEAREST) -> int:
-    """a * b + c rounded once; operands are in the order in which NaNs win."""
+    """Product of a and b plus c, rounded once; operands are in the order in which NaNs win."""
     nan = _propagate(f, a, b, c)
     if nan is not None:
         return nan
@@ -223,7 +223,7 @@ def negate(f: Format, a: int) -> int:
 
 
 def less(f: Format, a: int, b: int) -> bool:
-    """a < b for patterns that are not NaN."""
+    """Tell whether a < b; neither may be NaN."""
     if is_infinite(f, a) or is_infinite(f, b):
         order = {f.infinity: 1, f.infinity | f.sign: -1}
         return order.get(a, 0) < order.get(b, 0)

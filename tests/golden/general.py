@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from iced_x86 import ConditionCode
 
 from tests.golden.machine import (
@@ -19,12 +21,21 @@ from tests.golden.machine import (
     split,
 )
 
+if TYPE_CHECKING:
+    # The decoder's enumerations are modules at run time and classes only in its stubs.
+    from iced_x86._iced_x86_py import ConditionCode as ConditionId
+
 RCX, RDX, RBX = 1, 2, 3
 
 
 @handles("mov")
 def _move(x: Operation) -> None:
     x.write(0, x.read(1))
+
+
+@handles("lea")
+def _address(x: Operation) -> None:
+    x.write(0, x.address())
 
 
 @handles("movzx")
@@ -75,7 +86,7 @@ def _and_not(x: Operation) -> None:
     _logic(x, x.width(0), result)
 
 
-def _sum_flags(x: Operation, a: int, b: int, total: int, bits: int, subtract: bool) -> None:
+def _sum_flags(x: Operation, a: int, b: int, total: int, bits: int, *, subtract: bool) -> None:
     result = total & mask_of(bits)
     x.result_flags(result, bits)
     overflow = (a ^ b) & (a ^ result) if subtract else (a ^ result) & (b ^ result)
@@ -92,7 +103,7 @@ def _add(x: Operation) -> None:
     total = a - b - carry if subtract else a + b + carry
     if x.name != "cmp":
         x.write(0, total & mask_of(bits))
-    _sum_flags(x, a, b, total, bits, subtract)
+    _sum_flags(x, a, b, total, bits, subtract=subtract)
 
 
 @handles("adcx", "adox")
@@ -235,7 +246,7 @@ def _checksum(x: Operation) -> None:
     x.write(0, crc)
 
 
-def _condition(x: Operation, code: int) -> bool:
+def _condition(x: Operation, code: ConditionId) -> bool:
     f = x.state.rflags
     carry, zero, sign = bool(f & CF), bool(f & ZF), bool(f & SF)
     overflow, parity = bool(f & OF), bool(f & PF)
@@ -260,7 +271,7 @@ def _condition(x: Operation, code: int) -> bool:
     return table[code]
 
 
-_CONDITIONS = "o no b ae e ne be a s ns p np l ge le g".split()
+_CONDITIONS = (*"obeasplg", "no", "ae", "ne", "be", "ns", "np", "ge", "le")
 
 
 @handles(*(f"cmov{c}" for c in _CONDITIONS))
@@ -270,7 +281,7 @@ def _conditional_move(x: Operation) -> None:
 
 @handles(*(f"cmp{c}xadd" for c in (*_CONDITIONS, "z", "nz", "nb", "nbe", "nl", "nle")))
 def _compare_and_add(x: Operation) -> None:
-    """Compare memory with operand 1, add operand 2 if the condition holds; operand 1 gets memory."""
+    """Compare memory with operand 1, add operand 2 if so; operand 1 gets the old memory."""
     bits = x.width(0)
     old, wanted, addend = x.read(0), x.read(1), x.read(2)
     _sum_flags(x, old, wanted, old - wanted, bits, subtract=True)

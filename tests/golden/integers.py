@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 from iced_x86 import Register
 
 from tests.golden.machine import Operation, handles, join, mask_of, signed, split
+
+if TYPE_CHECKING:
+    # The decoder's enumerations are modules at run time and classes only in its stubs.
+    from iced_x86._iced_x86_py import Register as RegisterId
 
 Binary = Callable[[int, int, int], int]
 """(a, b, element width) to the result lane; lanes are unsigned patterns."""
@@ -84,8 +89,8 @@ _BINARY: dict[str, tuple[int, Binary]] = {
     "xorpd": (64, lambda a, b, n: a ^ b),
     **_family("psllv", "wdq", lambda a, b, n: a << b if b < n else 0),
     **_family("psrlv", "wdq", lambda a, b, n: a >> b if b < n else 0),
-    **_family("psrav", "wdq", lambda a, b, n: arithmetic_shift(a, b, n)),
-    **_family("prolv", "dq", lambda a, b, n: rotate_left(a, b, n)),
+    **_family("psrav", "wdq", arithmetic_shift),
+    **_family("prolv", "dq", rotate_left),
     **_family("prorv", "dq", lambda a, b, n: rotate_left(a, -b, n)),
 }
 
@@ -167,18 +172,16 @@ _DOUBLE_SHIFT = {f"psh{d}d{v}{s}" for d in "lr" for v in ("", "v") for s in "wdq
 
 @handles(*_DOUBLE_SHIFT)
 def _double_shift(x: Operation) -> None:
-    """AVX512_VBMI2 concatenated shifts; the variable form takes its count from the third operand."""
+    """AVX512_VBMI2 concatenated shifts; the variable form has its count in the third operand."""
     element = _WIDTHS[x.name[-1]]
     count = x.vector_width // element
     variable = x.name[5] == "v"
-    a, b = (
-        x.lanes(0 if variable else 1, element, count),
-        x.lanes(1 if variable else 2, element, count),
-    )
+    first = 0 if variable else 1
+    a, b = x.lanes(first, element, count), x.lanes(first + 1, element, count)
     c = x.lanes(2, element, count) if variable else [x.immediate] * count
     out = []
-    for high, low, n in zip(a, b, c, strict=True):
-        n %= element
+    for high, low, distance in zip(a, b, c, strict=True):
+        n = distance % element
         if x.name[3] == "l":
             out.append((high << element | low) << n >> element & mask_of(element))
         else:
@@ -442,7 +445,7 @@ def _intersect(x: Operation) -> None:
     count = x.vector_width // element
     a, b = x.lanes(1, element, count), x.lanes(2, element, count)
     x.write(0, sum(1 << i for i in range(count) if a[i] in b))
-    pair = x.instruction.op_register(0) + 1
+    pair = cast("RegisterId", x.instruction.op_register(0) + 1)
     x.set_register(pair, sum(1 << i for i in range(count) if b[i] in a))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from iced_x86 import (
     Decoder,
@@ -22,6 +23,10 @@ from iced_x86 import (
     RegisterInfo,
     RoundingControl,
 )
+
+if TYPE_CHECKING:
+    # The decoder's enumerations are modules at run time and classes only in its stubs.
+    from iced_x86._iced_x86_py import Register as RegisterId
 
 SOURCE_ADDRESS = 0x10000
 TARGET_ADDRESS = 0x20000
@@ -167,7 +172,7 @@ class Operation:
             result += self.register(ins.memory_index) * ins.memory_index_scale
         return result & mask_of(64)
 
-    def _slot(self, register: int) -> tuple[list[int], int, int, int]:
+    def _slot(self, register: RegisterId) -> tuple[list[int], int, int, int]:
         info = RegisterInfo(register)
         if Register.MM0 <= register <= Register.MM7:
             return self.state.mmx, register - Register.MM0, 0, 64
@@ -182,12 +187,12 @@ class Operation:
             number = RegisterInfo(info.full_register).number
         return self.state.gpr, number, 0, info.size * 8
 
-    def register(self, register: int) -> int:
+    def register(self, register: RegisterId) -> int:
         """Value of a register."""
         bank, number, shift, bits = self._slot(register)
         return bank[number] >> shift & mask_of(bits)
 
-    def set_register(self, register: int, value: int) -> None:
+    def set_register(self, register: RegisterId, value: int) -> None:
         """Write a register, applying each bank's rule for the bits above its width."""
         bank, number, shift, bits = self._slot(register)
         value &= mask_of(bits)

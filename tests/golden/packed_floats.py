@@ -548,13 +548,12 @@ def _complex(x: Operation) -> None:
     f = fp.F16
     for c, a, b in zip(old, x.lanes(1, 32, count), x.lanes(2, 32, count), strict=True):
         (cr, ci), (ar, ai), (br, bi) = (split(v, 16, 2) for v in (c, a, b))
-        plus, minus = (ai, fp.negate(f, ai))
         if accumulate:
             real = fp.fused_multiply_add(f, ar, br, cr)
-            imaginary = fp.fused_multiply_add(f, ar, bi, ci)
+            imaginary = fp.fused_multiply_add(f, ai, br, ci)
         else:
-            real, imaginary = fp.multiply(f, ar, br), fp.multiply(f, ar, bi)
-        real = fp.fused_multiply_add(f, minus, bi, real)
-        imaginary = fp.fused_multiply_add(f, plus, br, imaginary)
+            real, imaginary = fp.multiply(f, ar, br), fp.multiply(f, ai, br)
+        real = fp.fused_multiply_add(f, fp.negate(f, ai), bi, real)
+        imaginary = fp.fused_multiply_add(f, ar, bi, imaginary)
         out.append(join([real, imaginary], 16))
     x.put(out, 32)

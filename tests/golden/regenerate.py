@@ -10,6 +10,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from iced_x86 import (
     EncodingKind,
@@ -45,6 +46,10 @@ from tests.golden.machine import (
     mask_of,
 )
 from tests.golden.semantics import execute
+
+if TYPE_CHECKING:
+    # The decoder's enumerations are modules at run time and classes only in its stubs.
+    from iced_x86._iced_x86_py import Register as RegisterId
 
 _WRITES = frozenset(
     {OpAccess.WRITE, OpAccess.COND_WRITE, OpAccess.READ_WRITE, OpAccess.READ_COND_WRITE}
@@ -90,7 +95,7 @@ def _explicit(text: str) -> list[Result]:
     return [Result(kind.upper(), int(index), int(size)) for kind, index, size in found]
 
 
-def _register_result(register: int, legacy_width: int | None) -> Result | None:
+def _register_result(register: RegisterId, legacy_width: int | None) -> Result | None:
     if Register.XMM0 <= register <= Register.ZMM31:
         info = RegisterInfo(register)
         return Result("VECTOR", info.number, legacy_width or info.size)

@@ -306,7 +306,8 @@ def _blend_variable(x: Operation) -> None:
     count = x.vector_width // element
     a, b = x.lanes(x.first, element, count), x.lanes(x.first + 1, element, count)
     top = element - 1
-    selector = x.lanes(0 if x.legacy else 3, element, count)
+    xmm0 = split(x.state.vector[0], element, count)
+    selector = xmm0 if x.legacy else x.lanes(3, element, count)
     x.put([q if s >> top else p for p, q, s in zip(a, b, selector, strict=True)], element)
 
 

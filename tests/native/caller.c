@@ -126,7 +126,7 @@ no_child_left(void)
     return waitpid(-1, NULL, WNOHANG | __WALL) == -1 && errno == ECHILD;
 }
 
-static volatile bool spinning;
+static volatile int spinning;
 
 static void *
 spin(void *nothing)
@@ -175,7 +175,7 @@ caller_untouched(void)
     for (int i = 0; i < 3; i++)
         setitimer((__itimer_which_t)timers[i], &later, NULL);
     prctl(PR_SET_PDEATHSIG, SIGUSR2);
-    spinning = true;
+    spinning = 1;
     for (int i = 0; i < 2; i++)
         pthread_create(&threads[i], NULL, spin, NULL);
     sched_setaffinity(0, sizeof one, &one);
@@ -191,7 +191,7 @@ caller_untouched(void)
 
     /* Undo all of it before the first CHECK, which may leave. */
     __asm__ volatile("ldmxcsr %0\n fninit" : : "m"(mxcsr));
-    spinning = false;
+    spinning = 0;
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
     for (int i = 0; i < 3; i++)
@@ -350,10 +350,10 @@ another_thread_may_wait(void)
     int stolen = 0;
     size_t length;
 
-    spinning = true;
+    spinning = 1;
     pthread_create(&thread, NULL, reap_everything, &stolen);
     length = observe_once();
-    spinning = false;
+    spinning = 0;
     pthread_join(thread, NULL);
     CHECK(length > 0);
     CHECK(stolen == 0);
@@ -412,7 +412,7 @@ many_callers_at_once(void)
     CHECK(no_child_left());
 }
 
-static size_t handler_length;
+static volatile size_t handler_length;
 
 static void
 observe_in_handler(int signal)

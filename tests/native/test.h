@@ -29,7 +29,7 @@ __attribute__((format(printf, 4, 5))) void test_failed(const char *file, int lin
                                                        const char *condition, const char *format,
                                                        ...);
 
-/* Under qemu-user: its children report by SIGCHLD and TSC_AUX and the CPU-number segment are not modelled. */
+/* This is qemu-user: its children report by SIGCHLD, and it has neither #AC nor Linux' CPU segment. */
 extern bool emulated;
 
 /* One row of fakes.c: code that is known to do one thing, and what the guard has to say of it. */

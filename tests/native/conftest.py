@@ -1,0 +1,89 @@
+"""Builds the core's test program and the static executable, each variant once a session."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+NATIVE = ROOT / "native"
+
+TEST_SOURCES = ("test_core.c", "fakes.c", "caller.c", "identity.c", "groups.c")
+CORE_SOURCES = ("guard.c", "cpuid.c", "measure.c", "system.c", "json.c", "observe.c")
+FLAGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-D_GNU_SOURCE", "-DCPUPROBE_HOSTED")
+VARIANTS = {
+    "plain": ("-O2",),
+    "sanitized": ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    # qemu-user opens no host libraries for its guest's sake: a static program is simplest.
+    "static": ("-O2", "-static"),
+}
+
+
+def required(tool: str) -> str:
+    """The path of a tool; skips the test where it is missing, unless CPUPROBE_LAB=require."""
+    path = shutil.which(tool)
+    if path is None:
+        if os.environ.get("CPUPROBE_LAB") == "require":
+            pytest.fail(f"{tool} is not installed, and CPUPROBE_LAB=require")
+        pytest.skip(f"{tool} is not installed")
+    return path
+
+
+@pytest.fixture(scope="session")
+def core_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """A function (compiler, variant) -> the test program, built on first use."""
+    built: dict[tuple[str, str], Path] = {}
+
+    def build(compiler: str, variant: str) -> Path:
+        key = (compiler, variant)
+        if key not in built:
+            program = tmp_path_factory.mktemp("core") / f"test_core-{compiler}-{variant}"
+            sources = [HERE / name for name in TEST_SOURCES]
+            sources += [NATIVE / name for name in CORE_SOURCES]
+            command: list[str] = [
+                compiler,
+                *FLAGS,
+                *VARIANTS[variant],
+                "-pthread",
+                "-o",
+                str(program),
+            ]
+            command += map(str, sources)
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            built[key] = program
+        return built[key]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def native_builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """cpuprobe-native as `make native` leaves it, and the same with its symbols."""
+    if not (NATIVE / "candidates" / "table.h").exists():
+        pytest.skip("native/candidates/table.h is not generated yet")
+    required("make")
+    paths = []
+    for name in ("stripped", "symbols"):
+        tree = tmp_path_factory.mktemp(name)
+        shutil.copytree(NATIVE, tree / "native")
+        shutil.copy2(ROOT / "Makefile", tree)
+        environment = dict(os.environ)
+        if name == "symbols":  # the Makefile's own rule, with a strip that does nothing
+            (tree / "bin").mkdir()
+            (tree / "bin" / "strip").symlink_to("/bin/true")
+            environment["PATH"] = f"{tree / 'bin'}:{environment['PATH']}"
+        done = subprocess.run(
+            ["make", "native", "CC=gcc"],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        paths.append(tree / "build" / "cpuprobe-native")
+    return paths[0], paths[1]
