@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CORE := $(addprefix native/,guard.c cpuid.c measure.c system.c json.c observe.c candidates/candidates.c)
 HEADERS := native/core.h native/syscalls.h native/candidates/table.h native/candidates/inputs.h
 # -march comes last so that no CFLAGS can raise it: the core has to run on every x86-64 CPU.
-NATIVE_FLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
+NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
     -fno-pic -fno-lto -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
     -march=x86-64 -mtune=generic
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--gc-sections

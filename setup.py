@@ -24,8 +24,12 @@ class BuildNative(build_ext):
 
     def run(self):
         super().run()
-        compiler = (os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "clang").split()
-        subprocess.run(["make", "native", f"CC={' '.join(compiler)}"], check=True, stdout=sys.stderr)
+        compiler = (
+            os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "clang"
+        ).split()
+        subprocess.run(
+            ["make", "native", f"CC={' '.join(compiler)}"], check=True, stdout=sys.stderr
+        )
         package = Path(self.get_ext_fullpath("cpuprobe._native")).parent
         (package / "bin").mkdir(parents=True, exist_ok=True)
         shutil.copy2("build/cpuprobe-native", package / "bin" / "cpuprobe-native")

@@ -62,7 +62,7 @@ enum location {
     LOCATION_MEMORY, /* index: byte offset into the output area */
 };
 
-struct result {
+struct __attribute__((packed)) result {
     uint8_t location;
     uint16_t index;
     uint8_t size; /* bytes */
@@ -120,7 +120,8 @@ struct wrong_value {
 /* Everything measured on one CPU; lives in memory shared between child and parent. */
 struct cpu_record {
     uint32_t cpu;
-    bool pinned; /* sched_setaffinity to this CPU alone worked */
+    bool measured; /* the child got here; a CPU that went offline is left out */
+    bool pinned;   /* sched_setaffinity to this CPU alone worked */
     bool leaves_cut;
     uint8_t cpuid_outcome;
     uint8_t xgetbv_outcome; /* OUTCOME_SKIPPED where OSXSAVE is clear */
@@ -172,6 +173,7 @@ enum error {
 struct guard; /* the child's working memory */
 
 struct guard *guard_install(uint64_t minsigstksz);
+void guard_watch(void);
 enum outcome guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
                        struct cpu_record *record);
 enum outcome guard_cpuid(struct guard *guard, uint32_t leaf, uint32_t subleaf,

@@ -185,11 +185,9 @@ void
 read_identity(struct guard *guard, struct cpu_record *record)
 {
     static const uint32_t bases[] = {
-        0x00000000,
-        0x40000000, /* hypervisors */
-        0x80000000,
-        0x80860000, /* Transmeta */
-        0xc0000000, /* Centaur, Zhaoxin */
+        0x00000000, 0x40000000, /* hypervisors */
+        0x80000000, 0x80860000, /* Transmeta */
+        0xc0000000,             /* Centaur, Zhaoxin */
     };
     struct reader reader = {guard, record};
     const struct cpuid_leaf *leaf1;

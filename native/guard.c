@@ -32,7 +32,7 @@
 #define SIGNAL_STACK_BYTES (64u * 1024)
 #define AREA_BYTES 4096u
 #define TICK_MICROSECONDS 100000
-#define CHILD_SECONDS 20
+#define CPU_SECONDS 20
 #define TRANSACTION_ATTEMPTS 200
 #define RANDOM_DRAWS 8
 #define RANDOM_ATTEMPTS 1000
@@ -57,7 +57,7 @@ _Static_assert(offsetof(struct machine_state, vector) == 256, "known to enter_ca
 
 struct guard {
     struct machine_state state;
-    uint8_t input_area[AREA_BYTES]; /* [rsi]; a whole page, so that a misdecoded store stays in it */
+    uint8_t input_area[AREA_BYTES];  /* [rsi]; a whole page: a misdecoded store stays in it */
     uint8_t output_area[AREA_BYTES]; /* [rdi] */
 };
 
@@ -81,121 +81,125 @@ extern __attribute__((visibility("hidden"))) const uint8_t guarded_cpuid[], guar
 #define LOAD_MASK(n, r) "kmovw 136+8*" n "(%r12), %" r n "\n"
 #define STORE_MASK(n, r) "kmovw %" r n ", 136+8*" n "(%r12)\n"
 
-__asm__(".pushsection .text, \"ax\", @progbits\n"
-        ".globl enter_candidate\n"
-        ".hidden enter_candidate\n"
-        ".type enter_candidate, @function\n"
-        "enter_candidate:\n"
-        "push %rbx\n"
-        "push %rbp\n"
-        "push %r12\n"
-        "push %r13\n"
-        "push %r14\n"
-        "push %r15\n"
-        "mov %rsp, guard_saved_stack(%rip)\n"
-        "fninit\n" /* neither the caller's x87 control word nor the last candidate's MMX state */
-        "mov %rdi, %r12\n"
-        "mov %rsi, %r13\n"
-        "mov %edx, %r14d\n"
-        ".globl state_code_begin\n"
-        ".hidden state_code_begin\n"
-        "state_code_begin:\n"
-        "cmp $1, %r14d\n"
-        "jb 1f\n"
-        "ldmxcsr 200(%r12)\n"
-        "ja 2f\n" /* LDMXCSR leaves the flags of the comparison alone */
-        EACH_VECTOR(LOAD_SSE, "xmm")
-        "jmp 1f\n"
-        "2:\n"
-        "cmp $2, %r14d\n"
-        "ja 3f\n"
-        EACH_VECTOR(LOAD_AVX, "ymm")
-        "jmp 1f\n"
-        "3:\n"
-        EACH_VECTOR(LOAD_AVX, "zmm")
-        EACH_VECTOR(LOAD_MASK, "k")
-        "1:\n"
-        "push 128(%r12)\n"
-        "popf\n"
-        "mov 0(%r12), %rax\n"
-        "mov 8(%r12), %rcx\n"
-        "mov 16(%r12), %rdx\n"
-        "mov 24(%r12), %rbx\n"
-        "mov 48(%r12), %rsi\n"
-        "mov 56(%r12), %rdi\n"
-        "mov 64(%r12), %r8\n"
-        "mov 72(%r12), %r9\n"
-        "mov 80(%r12), %r10\n"
-        "mov 88(%r12), %r11\n"
-        "jmp *%r13\n"
-        ".globl candidate_return\n"
-        ".hidden candidate_return\n"
-        "candidate_return:\n"
-        "mov %rax, 0(%r12)\n"
-        "mov %rcx, 8(%r12)\n"
-        "mov %rdx, 16(%r12)\n"
-        "mov %rbx, 24(%r12)\n"
-        "mov %rsi, 48(%r12)\n"
-        "mov %rdi, 56(%r12)\n"
-        "mov %r8, 64(%r12)\n"
-        "mov %r9, 72(%r12)\n"
-        "mov %r10, 80(%r12)\n"
-        "mov %r11, 88(%r12)\n"
-        "pushf\n"
-        "pop 128(%r12)\n"
-        "push $0x202\n" /* FLAGS_AT_ENTRY: no DF, AC or TF of the candidate's in our own code */
-        "popf\n"
-        "cmp $1, %r14d\n"
-        "jb 1f\n"
-        "ja 2f\n"
-        EACH_VECTOR(STORE_SSE, "xmm")
-        "jmp 1f\n"
-        "2:\n"
-        "cmp $2, %r14d\n"
-        "ja 3f\n"
-        EACH_VECTOR(STORE_AVX, "ymm")
-        "vzeroupper\n"
-        "jmp 1f\n"
-        "3:\n"
-        EACH_VECTOR(STORE_AVX, "zmm")
-        EACH_VECTOR(STORE_MASK, "k")
-        "vzeroupper\n"
-        "1:\n"
-        ".globl state_code_end\n"
-        ".hidden state_code_end\n"
-        "state_code_end:\n"
-        "xor %eax, %eax\n"
-        "4:\n"
-        "pop %r15\n"
-        "pop %r14\n"
-        "pop %r13\n"
-        "pop %r12\n"
-        "pop %rbp\n"
-        "pop %rbx\n"
-        "ret\n"
-        ".globl candidate_recovery\n"
-        ".hidden candidate_recovery\n"
-        "candidate_recovery:\n"
-        "mov guard_saved_stack(%rip), %rsp\n"
-        "cld\n"
-        "fninit\n" /* a sequence may have died between MMX code and its EMMS */
-        "mov $1, %eax\n"
-        "jmp 4b\n"
-        ".size enter_candidate, . - enter_candidate\n"
-        /* CPUID and XGETBV run like candidates: both can fault (CPUID faulting, no OSXSAVE). */
-        ".globl guarded_cpuid\n"
-        ".hidden guarded_cpuid\n"
-        "guarded_cpuid:\n"
-        "cpuid\n"
-        "jmp candidate_return\n"
-        ".globl guarded_xgetbv\n"
-        ".hidden guarded_xgetbv\n"
-        "guarded_xgetbv:\n"
-        ".byte 0x0f, 0x01, 0xd0\n" /* XGETBV, for assemblers that want -mxsave */
-        "jmp candidate_return\n"
-        ".popsection\n"
-        ".local guard_saved_stack\n"
-        ".comm guard_saved_stack, 8, 8\n");
+/* clang-format off */
+__asm__(
+    ".pushsection .text, \"ax\", @progbits\n"
+    ".globl enter_candidate\n"
+    ".hidden enter_candidate\n"
+    ".type enter_candidate, @function\n"
+    "enter_candidate:\n"
+    "push %rbx\n"
+    "push %rbp\n"
+    "push %r12\n"
+    "push %r13\n"
+    "push %r14\n"
+    "push %r15\n"
+    "mov %rsp, guard_saved_stack(%rip)\n"
+    "fninit\n" /* neither the caller's x87 control word nor the last candidate's MMX state */
+    "mov %rdi, %r12\n"
+    "mov %rsi, %r13\n"
+    "mov %edx, %r14d\n"
+    ".globl state_code_begin\n"
+    ".hidden state_code_begin\n"
+    "state_code_begin:\n"
+    "cmp $1, %r14d\n"
+    "jb 1f\n"
+    "ldmxcsr 200(%r12)\n"
+    "ja 2f\n" /* LDMXCSR leaves the flags of the comparison alone */
+    EACH_VECTOR(LOAD_SSE, "xmm")
+    "jmp 1f\n"
+    "2:\n"
+    "cmp $2, %r14d\n"
+    "ja 3f\n"
+    EACH_VECTOR(LOAD_AVX, "ymm")
+    "jmp 1f\n"
+    "3:\n"
+    EACH_VECTOR(LOAD_AVX, "zmm")
+    EACH_VECTOR(LOAD_MASK, "k")
+    "1:\n"
+    "push 128(%r12)\n"
+    "popf\n"
+    "mov 0(%r12), %rax\n"
+    "mov 8(%r12), %rcx\n"
+    "mov 16(%r12), %rdx\n"
+    "mov 24(%r12), %rbx\n"
+    "mov 48(%r12), %rsi\n"
+    "mov 56(%r12), %rdi\n"
+    "mov 64(%r12), %r8\n"
+    "mov 72(%r12), %r9\n"
+    "mov 80(%r12), %r10\n"
+    "mov 88(%r12), %r11\n"
+    "jmp *%r13\n"
+    ".globl candidate_return\n"
+    ".hidden candidate_return\n"
+    "candidate_return:\n"
+    "mov %rax, 0(%r12)\n"
+    "mov %rcx, 8(%r12)\n"
+    "mov %rdx, 16(%r12)\n"
+    "mov %rbx, 24(%r12)\n"
+    "mov %rsi, 48(%r12)\n"
+    "mov %rdi, 56(%r12)\n"
+    "mov %r8, 64(%r12)\n"
+    "mov %r9, 72(%r12)\n"
+    "mov %r10, 80(%r12)\n"
+    "mov %r11, 88(%r12)\n"
+    "pushf\n"
+    "pop 128(%r12)\n"
+    "push $0x202\n" /* FLAGS_AT_ENTRY: no DF, AC or TF of the candidate's in our own code */
+    "popf\n"
+    "cmp $1, %r14d\n"
+    "jb 1f\n"
+    "ja 2f\n"
+    EACH_VECTOR(STORE_SSE, "xmm")
+    "jmp 1f\n"
+    "2:\n"
+    "cmp $2, %r14d\n"
+    "ja 3f\n"
+    EACH_VECTOR(STORE_AVX, "ymm")
+    "vzeroupper\n"
+    "jmp 1f\n"
+    "3:\n"
+    EACH_VECTOR(STORE_AVX, "zmm")
+    EACH_VECTOR(STORE_MASK, "k")
+    "vzeroupper\n"
+    "1:\n"
+    ".globl state_code_end\n"
+    ".hidden state_code_end\n"
+    "state_code_end:\n"
+    "xor %eax, %eax\n"
+    "4:\n"
+    "pop %r15\n"
+    "pop %r14\n"
+    "pop %r13\n"
+    "pop %r12\n"
+    "pop %rbp\n"
+    "pop %rbx\n"
+    "ret\n"
+    ".globl candidate_recovery\n"
+    ".hidden candidate_recovery\n"
+    "candidate_recovery:\n"
+    "mov guard_saved_stack(%rip), %rsp\n"
+    "cld\n"
+    "fninit\n" /* a sequence may have died between MMX code and its EMMS */
+    "mov $1, %eax\n"
+    "jmp 4b\n"
+    ".size enter_candidate, . - enter_candidate\n"
+    /* CPUID and XGETBV run like candidates: both can fault (CPUID faulting, no OSXSAVE). */
+    ".globl guarded_cpuid\n"
+    ".hidden guarded_cpuid\n"
+    "guarded_cpuid:\n"
+    "cpuid\n"
+    "jmp candidate_return\n"
+    ".globl guarded_xgetbv\n"
+    ".hidden guarded_xgetbv\n"
+    "guarded_xgetbv:\n"
+    ".byte 0x0f, 0x01, 0xd0\n" /* XGETBV, for assemblers that want -mxsave */
+    "jmp candidate_return\n"
+    ".popsection\n"
+    ".local guard_saved_stack\n"
+    ".comm guard_saved_stack, 8, 8\n"
+);
+/* clang-format on */
 
 #define JUMP_BYTES 5 /* at most, from a candidate back to candidate_return */
 
@@ -227,12 +231,10 @@ is_ours(const uint8_t *ip)
 {
     if (armed.begin == NULL)
         return false;
-    return (ip >= armed.begin && ip < armed.end) ||
-           (ip >= state_code_begin && ip < state_code_end);
+    return (ip >= armed.begin && ip < armed.end) || (ip >= state_code_begin && ip < state_code_end);
 }
 
-static void
-set_handler(int signal, void *handler, unsigned long restorer);
+static void set_handler(int signal, void *handler, unsigned long restorer);
 
 static void
 on_fault(int signal, siginfo_t *info, void *context)
@@ -306,7 +308,6 @@ guard_install(uint64_t minsigstksz)
 {
     static const int faults[] = {SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP};
     struct itimerval tick = {{0, TICK_MICROSECONDS}, {0, TICK_MICROSECONDS}};
-    struct itimerval limit = {{0, 0}, {CHILD_SECONDS, 0}};
     uint64_t none = 0;
     size_t stack_bytes = SIGNAL_STACK_BYTES;
     stack_t stack = {0};
@@ -327,8 +328,16 @@ guard_install(uint64_t minsigstksz)
     /* The caller may have blocked everything; a blocked synchronous signal would kill us. */
     syscall4(__NR_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
     syscall3(__NR_setitimer, ITIMER_PROF, &tick, NULL);
-    syscall3(__NR_setitimer, ITIMER_REAL, &limit, NULL);
     return guard;
+}
+
+/* Gives the child CPU_SECONDS more before the alarm ends it; called for each CPU. */
+void
+guard_watch(void)
+{
+    struct itimerval limit = {{0, 0}, {CPU_SECONDS, 0}};
+
+    syscall3(__NR_setitimer, ITIMER_REAL, &limit, NULL);
 }
 
 static enum outcome
@@ -469,7 +478,8 @@ run_random(struct guard *guard, const struct candidate *candidate, const struct 
     return draws == RANDOM_DRAWS && differ ? OUTCOME_OK : OUTCOME_WRONG;
 }
 
-/* A transaction may abort for good (RTM_ALWAYS_ABORT) without any fault; only a commit proves RTM. */
+/* A transaction may abort for good (RTM_ALWAYS_ABORT) without any fault; only a commit proves RTM.
+ */
 static enum outcome
 run_transaction(struct guard *guard, const struct candidate *candidate, const struct input *input,
                 struct cpu_record *scratch)
@@ -581,8 +591,7 @@ guard_xgetbv(struct guard *guard, uint32_t index, uint64_t *value)
     guard->state.gpr[1] = index;
     guard->state.rflags = FLAGS_AT_ENTRY;
     outcome = run_once(guard, guarded_xgetbv, 3, STATE_GPR);
-    *value = outcome == OUTCOME_OK
-                 ? (guard->state.gpr[2] << 32) | (uint32_t)guard->state.gpr[0]
-                 : 0;
+    *value =
+        outcome == OUTCOME_OK ? (guard->state.gpr[2] << 32) | (uint32_t)guard->state.gpr[0] : 0;
     return outcome;
 }

@@ -99,8 +99,7 @@ reserve(struct writer *writer, size_t more)
         address = syscall6(__NR_mmap, 0, (long)capacity, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     else
-        address =
-            syscall4(__NR_mremap, writer->text, writer->capacity, capacity, MREMAP_MAYMOVE);
+        address = syscall4(__NR_mremap, writer->text, writer->capacity, capacity, MREMAP_MAYMOVE);
     if (address < 0 && address > -4096) {
         writer->failed = true;
         return false;

@@ -28,6 +28,8 @@ static const char help[] =
     "\n"
     "example: cpuprobe-native > machine.json && cpuprobe inspect machine.json\n";
 
+static void complain(const char *subject, const char *what);
+
 static void
 print(int descriptor, const char *text, size_t length)
 {
@@ -37,6 +39,8 @@ print(int descriptor, const char *text, size_t length)
         if (written <= 0) {
             if (written == -4) /* EINTR */
                 continue;
+            if (descriptor == 1)
+                complain("standard output", "cannot be written");
             syscall1(__NR_exit_group, EXIT_CANNOT_MEASURE);
         }
         text += written;
@@ -135,7 +139,8 @@ run(int count, const char *const *arguments, const uint64_t *auxiliary)
     }
 }
 
-/* The initial stack: argc, argv, NULL, envp, NULL, auxiliary vector (psABI, "Process Initialization"). */
+/* The initial stack: argc, argv, NULL, envp, NULL, auxiliary vector (psABI, "Process
+ * Initialization"). */
 __attribute__((used, visibility("hidden"))) _Noreturn void
 start(const uint64_t *stack)
 {

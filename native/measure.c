@@ -80,6 +80,16 @@ pin(const struct cpu_record *record)
     return !failed(result);
 }
 
+/* Child: can it be pinned to any of the CPUs that are to be measured? */
+static bool
+any_pinned(const struct session *session)
+{
+    for (uint32_t i = 0; i < session->record_count; i++)
+        if (pin(&session->records[i]))
+            return true;
+    return false;
+}
+
 static void
 run_candidates(struct session *session, struct guard *guard, struct cpu_record *record,
                enum pass pass)
@@ -145,12 +155,15 @@ child(struct session *session)
         while (position->record < session->record_count) {
             struct cpu_record *record = &session->records[position->record];
 
+            guard_watch();
             record->pinned = pin(record);
-            if (record->pinned && position->pass == PASS_ALL && !position->identity_read) {
+            /* A sandbox that forbids pinning leaves one CPU to see: the one we happen to be on. */
+            record->measured = record->pinned || (position->record == 0 && !any_pinned(session));
+            if (record->measured && position->pass == PASS_ALL && !position->identity_read) {
                 read_identity(guard, record);
                 position->identity_read = true;
             }
-            if (record->pinned && session->options->execute)
+            if (record->measured && session->options->execute)
                 run_candidates(session, guard, record, position->pass);
             position->identity_read = false;
             position->record++;
@@ -304,8 +317,8 @@ measure(const struct options *options, const struct candidate_table *table,
     for (uint32_t cpu = 0; cpu < AFFINITY_BYTES * 8; cpu++)
         session.record_count += mask[cpu / 8] >> (cpu % 8) & 1;
     bytes = sizeof(struct position) + 64 + session.record_count * sizeof(struct cpu_record);
-    result = syscall6(__NR_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    result = syscall6(__NR_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                      -1, 0);
     if (failed(result))
         return ERROR_MEMORY;
     session.records = (struct cpu_record *)result;

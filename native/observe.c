@@ -5,7 +5,7 @@
 #include "core.h"
 
 static const char *const outcome_names[] = {
-    "skipped", /* not reached: only where the CPU could not be pinned, which drops the record */
+    "skipped", /* not reached: the child never ran on this CPU, and the record is left out */
     "ok",      "sigill", "sigsegv", "sigbus", "sigfpe",
     "sigtrap", "wrong",  "timeout", "killed", "skipped",
 };
@@ -94,7 +94,8 @@ write_leaves(struct writer *writer, const struct cpu_record *record)
     json_close(writer, ']');
 }
 
-/* Only what is out of the ordinary: a fault elsewhere than at the first byte, or not a plain #UD. */
+/* Only what is out of the ordinary: a fault elsewhere than at the first byte, or not a plain #UD.
+ */
 static void
 write_faults(struct writer *writer, const struct cpu_record *record,
              const struct candidate_table *table)
@@ -102,8 +103,8 @@ write_faults(struct writer *writer, const struct cpu_record *record,
     json_key(writer, "faults");
     json_open(writer, '{');
     for (uint32_t i = 0; i < table->count; i++) {
-        bool plain = record->si_code[i] == SIGNAL_CODE_ILLEGAL_OPERAND &&
-                     record->fault_offset[i] == 0;
+        bool plain =
+            record->si_code[i] == SIGNAL_CODE_ILLEGAL_OPERAND && record->fault_offset[i] == 0;
 
         if (plain || record->outcome[i] < OUTCOME_SIGILL || record->outcome[i] > OUTCOME_SIGTRAP)
             continue;
@@ -146,10 +147,14 @@ write_group(struct writer *writer, const struct measurement *measurement, uint32
     json_key(writer, "cpus");
     json_open(writer, '[');
     for (uint32_t i = first; i < measurement->record_count; i++)
-        if (measurement->records[i].pinned &&
+        if (measurement->records[i].measured &&
             (i == first || same_results(record, &measurement->records[i], table->count)))
             json_number(writer, measurement->records[i].cpu);
     json_close(writer, ']');
+    if (!record->pinned) {
+        json_key(writer, "pinned");
+        json_literal(writer, "false");
+    }
     write_leaves(writer, record);
     json_key(writer, "cpuid_outcome");
     json_string(writer, outcome_names[record->cpuid_outcome]);
@@ -189,10 +194,10 @@ write_groups(struct writer *writer, const struct measurement *measurement, bool 
     json_key(writer, "groups");
     json_open(writer, '[');
     for (uint32_t i = 0; i < measurement->record_count; i++) {
-        bool seen = !measurement->records[i].pinned;
+        bool seen = !measurement->records[i].measured;
 
         for (uint32_t j = 0; j < i && !seen; j++)
-            seen = measurement->records[j].pinned &&
+            seen = measurement->records[j].measured &&
                    same_results(&measurement->records[j], &measurement->records[i], table->count);
         if (!seen)
             write_group(writer, measurement, i, execute, table);
@@ -201,7 +206,7 @@ write_groups(struct writer *writer, const struct measurement *measurement, bool 
     json_key(writer, "unmeasured_cpus");
     json_open(writer, '[');
     for (uint32_t i = 0; i < measurement->record_count; i++)
-        if (!measurement->records[i].pinned)
+        if (!measurement->records[i].measured)
             json_number(writer, measurement->records[i].cpu);
     json_close(writer, ']');
 }

@@ -10,11 +10,12 @@
 
 #define PATH_BYTES 512
 #define LINE_BYTES 8192
-#define MAXIMUM_KINDS 16          /* distinct /proc/cpuinfo blocks that are kept */
+#define MAXIMUM_KINDS 16            /* distinct /proc/cpuinfo blocks that are kept */
 #define MAXIMUM_CPUINFO (64u << 20) /* bytes read of it: 8,192 CPUs need about 16 MiB */
 #define MAXIMUM_WORD 96
 
-/* /proc/cpuinfo (arch/x86/kernel/cpu/proc.c), and ARM's "Features", by which a foreign one shows. */
+/* /proc/cpuinfo (arch/x86/kernel/cpu/proc.c), and ARM's "Features", by which a foreign one shows.
+ */
 static const char *const cpuinfo_keys[] = {
     "vendor_id", "cpu family", "model", "model name", "stepping",
     "microcode", "flags",      "bugs",  "Features",   "CPU implementer",
@@ -152,16 +153,18 @@ struct cpuinfo_reader {
     struct cpuinfo_kind kinds[MAXIMUM_KINDS];
     uint32_t count;
     struct writer block; /* the block being read */
+    uint32_t seen;       /* keys that the block already has, by their place in cpuinfo_keys */
     uint32_t processor;
 };
 
-static const char *
+/* The place of a key in cpuinfo_keys, or -1. */
+static int
 allowed_key(const char *line, size_t length)
 {
     for (size_t i = 0; i < sizeof cpuinfo_keys / sizeof *cpuinfo_keys; i++)
         if (length == text_length(cpuinfo_keys[i]) && bytes_equal(line, cpuinfo_keys[i], length))
-            return cpuinfo_keys[i];
-    return NULL;
+            return (int)i;
+    return -1;
 }
 
 static uint32_t
@@ -193,13 +196,14 @@ end_block(struct cpuinfo_reader *reader)
         json_number(&kind->cpus, reader->processor);
     reader->block.length = 0;
     reader->block.comma = false;
+    reader->seen = 0;
 }
 
 static void
 take_line(struct cpuinfo_reader *reader, const char *line, size_t length)
 {
     size_t key_length = 0, value = 0;
-    const char *key;
+    int key;
 
     while (value < length && line[value] != ':')
         value++;
@@ -216,9 +220,10 @@ take_line(struct cpuinfo_reader *reader, const char *line, size_t length)
         return;
     }
     key = allowed_key(line, key_length);
-    if (key == NULL)
+    if (key < 0 || reader->seen >> key & 1) /* of a key given twice the first counts */
         return;
-    json_key(&reader->block, key);
+    reader->seen |= 1u << key;
+    json_key(&reader->block, cpuinfo_keys[key]);
     json_bytes(&reader->block, line + value, length - value);
 }
 

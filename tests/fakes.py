@@ -179,7 +179,7 @@ def observation(
     hwcap2: int | None = 2,
     **more: object,
 ) -> Observation:
-    """A machine; `listed` are the features its /proc/cpuinfo lists (None: there is no such file)."""
+    """A machine; `listed` is what its /proc/cpuinfo lists (None: there is no such file)."""
     several = groups if isinstance(groups, tuple) else (groups,)
     executed = any(each.ran for each in several)
     if blocks is None and listed is not None:

@@ -26,8 +26,14 @@ enum {
 };
 #undef INPUT
 
-#define GPRS(...) {__VA_ARGS__}
-#define MASKS(...) {__VA_ARGS__}
+#define GPRS(...)                                                                                  \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+#define MASKS(...)                                                                                 \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 #define VECTORS(bytes) (const uint8_t *)bytes
 #define MEMORY(bytes) (const uint8_t *)bytes
 #define INPUT(name, gprs, masks, vectors, memory) {gprs, masks, vectors, memory},
@@ -41,14 +47,18 @@ static const struct input inputs[] = {
 #define MASK LOCATION_MASK
 #define FLAGS LOCATION_FLAGS
 #define MEMORY LOCATION_MEMORY
-#define RESULTS(...) {__VA_ARGS__}
+#define RESULTS(...)                                                                               \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 /* Code is written as "0xc5,0xf5": five characters a byte, the last comma being the final NUL. */
 #define CANDIDATE(id, name, features, code, state, input, check, results, expected)                \
-    {name,       features,                                                                         \
+    {name,                                                                                         \
+     features,                                                                                     \
      cpuprobe_candidate_##id,                                                                      \
      (const uint8_t *)expected,                                                                    \
      sizeof code / 5,                                                                              \
-     STATE_##state,                                                                          \
+     STATE_##state,                                                                                \
      INPUT_##input,                                                                                \
      CHECK_##check,                                                                                \
      results},
@@ -59,8 +69,8 @@ static const struct candidate candidates[] = {
 const struct candidate_table *
 cpuprobe_candidates(void)
 {
-    static const struct candidate_table table = {
-        candidates, sizeof candidates / sizeof *candidates, inputs};
+    static const struct candidate_table table = {candidates, sizeof candidates / sizeof *candidates,
+                                                 inputs};
 
     return &table;
 }

@@ -1112,597 +1112,600 @@ CANDIDATE(369, "paddq xmm0, xmm1", "sse2", "0x66,0x0f,0xd4,0xc1",
 CANDIDATE(370, "cvttpd2dq xmm0, xmm1", "sse2", "0x66,0x0f,0xe6,0xc1",
           SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x00\x00\x00\xfe\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(371, "sahf", "sahf", "0x9e",
+CANDIDATE(371, "mov eax, 0x18; syscall", "syscall", "0xb8,0x18,0x00,0x00,0x00,0x0f,0x05",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(372, "sahf", "sahf", "0x9e",
           GPR, INT, VALUE, RESULTS({FLAGS, 0xd5, 2}),
           "\xc5\x00")
-CANDIDATE(372, "stc; lahf", "sahf", "0xf9,0x9f",
+CANDIDATE(373, "stc; lahf", "sahf", "0xf9,0x9f",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
           "\xef\x03\xab\x89\x67\x45\x23\x01\x01\x00")
-CANDIDATE(373, "mov rax, qword ptr [rdi]; mov rdx, qword ptr [rdi+8]; lock cmpxchg16b xmmword ptr [rdi]", "cx16", "0x48,0x8b,0x07,0x48,0x8b,0x57,0x08,0xf0,0x48,0x0f,0xc7,0x0f",
+CANDIDATE(374, "mov rax, qword ptr [rdi]; mov rdx, qword ptr [rdi+8]; lock cmpxchg16b xmmword ptr [rdi]", "cx16", "0x48,0x8b,0x07,0x48,0x8b,0x57,0x08,0xf0,0x48,0x0f,0xc7,0x0f",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 16}, {FLAGS, 0x40, 2}),
           "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x05\x10\xa5\xa5\x00\x00\x0f\x0f\x40\x88\x34\x12\x0f\x0f\xf1\x80\x40\x00")
-CANDIDATE(374, "lock cmpxchg16b xmmword ptr [rdi]", "cx16", "0xf0,0x48,0x0f,0xc7,0x0f",
+CANDIDATE(375, "lock cmpxchg16b xmmword ptr [rdi]", "cx16", "0xf0,0x48,0x0f,0xc7,0x0f",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 16}, {FLAGS, 0x40, 2}),
           "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x00\x00")
-CANDIDATE(375, "addsubps xmm0, xmm1", "sse3", "0xf2,0x0f,0xd0,0xc1",
+CANDIDATE(376, "addsubps xmm0, xmm1", "sse3", "0xf2,0x0f,0xd0,0xc1",
           SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x29\x5c\xef\xbf\x00\x00\xb4\x40\x00\x00\x80\xbf\x00\x00\x00\x00")
-CANDIDATE(376, "haddpd xmm0, xmm1", "sse3", "0x66,0x0f,0x7c,0xc1",
+CANDIDATE(377, "haddpd xmm0, xmm1", "sse3", "0x66,0x0f,0x7c,0xc1",
           SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xec\x51\xb8\x1e\x85\x6b\x1d\x40\x66\x66\x66\x66\x66\x66\xf6\xbf")
-CANDIDATE(377, "lddqu xmm0, xmmword ptr [rsi]", "sse3", "0xf2,0x0f,0xf0,0x06",
+CANDIDATE(378, "lddqu xmm0, xmmword ptr [rsi]", "sse3", "0xf2,0x0f,0xf0,0x06",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
-CANDIDATE(378, "psignd xmm0, xmm1", "ssse3", "0x66,0x0f,0x38,0x0a,0xc1",
+CANDIDATE(379, "psignd xmm0, xmm1", "ssse3", "0x66,0x0f,0x38,0x0a,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x7f\x00\x80\x00\x01\x02\x03\x01\x00\x00\x80\x00\x00\x00\x80")
-CANDIDATE(379, "dpps xmm0, xmm3, 0x71", "sse4.1", "0x66,0x0f,0x3a,0x40,0xc3,0x71",
+CANDIDATE(380, "dpps xmm0, xmm3, 0x71", "sse4.1", "0x66,0x0f,0x3a,0x40,0xc3,0x71",
           SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x71\x3d\x8b\x41\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(380, "mpsadbw xmm0, xmm1, 5", "sse4.1", "0x66,0x0f,0x3a,0x42,0xc1,0x05",
+CANDIDATE(381, "mpsadbw xmm0, xmm1, 5", "sse4.1", "0x66,0x0f,0x3a,0x42,0xc1,0x05",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x02\xfc\x02\xf6\x03\xf9\x02\x7d\x01\x7e\x00\x81\x00\x80\x01")
-CANDIDATE(381, "phminposuw xmm0, xmm1", "sse4.1", "0x66,0x0f,0x38,0x41,0xc1",
+CANDIDATE(382, "phminposuw xmm0, xmm1", "sse4.1", "0x66,0x0f,0x38,0x41,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(382, "crc32 eax, ecx", "sse4.2", "0xf2,0x0f,0x38,0xf1,0xc1",
+CANDIDATE(383, "crc32 eax, ecx", "sse4.2", "0xf2,0x0f,0x38,0xf1,0xc1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
           "\x8c\xe6\x65\xbe\x00\x00\x00\x00")
-CANDIDATE(383, "crc32 rax, qword ptr [rsi]", "sse4.2", "0xf2,0x48,0x0f,0x38,0xf1,0x06",
+CANDIDATE(384, "crc32 rax, qword ptr [rsi]", "sse4.2", "0xf2,0x48,0x0f,0x38,0xf1,0x06",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
           "\x0e\xee\x40\x92\x00\x00\x00\x00")
-CANDIDATE(384, "movbe eax, dword ptr [rsi]", "movbe", "0x0f,0x38,0xf0,0x06",
+CANDIDATE(385, "movbe eax, dword ptr [rsi]", "movbe", "0x0f,0x38,0xf0,0x06",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
           "\x7f\xff\x80\x01\x00\x00\x00\x00")
-CANDIDATE(385, "movbe qword ptr [rdi], rcx", "movbe", "0x48,0x0f,0x38,0xf1,0x0f",
+CANDIDATE(386, "movbe qword ptr [rdi], rcx", "movbe", "0x48,0x0f,0x38,0xf1,0x0f",
           GPR, INT, VALUE, RESULTS({MEMORY, 0, 8}),
           "\x80\xf1\x0f\x0f\x12\x34\x88\x40")
-CANDIDATE(386, "adcx eax, ecx", "adx", "0x66,0x0f,0x38,0xf6,0xc1",
+CANDIDATE(387, "adcx eax, ecx", "adx", "0x66,0x0f,0x38,0xf6,0xc1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
           "\x2f\x56\xe0\x9b\x00\x00\x00\x00\x00\x00")
-CANDIDATE(387, "stc; adcx rax, rcx", "adx", "0xf9,0x66,0x48,0x0f,0x38,0xf6,0xc1",
+CANDIDATE(388, "stc; adcx rax, rcx", "adx", "0xf9,0x66,0x48,0x0f,0x38,0xf6,0xc1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
           "\x30\x56\xe0\x9b\x76\x54\x14\x82\x00\x00")
-CANDIDATE(388, "adox rax, qword ptr [rsi]", "adx", "0xf3,0x48,0x0f,0x38,0xf6,0x06",
+CANDIDATE(389, "adox rax, qword ptr [rsi]", "adx", "0xf3,0x48,0x0f,0x38,0xf6,0x06",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x800, 2}),
           "\xf0\x4d\xab\x09\x68\xc5\x24\x01\x00\x00")
-CANDIDATE(389, "lzcnt rax, qword ptr [rsi]", "lzcnt", "0xf3,0x48,0x0f,0xbd,0x06",
+CANDIDATE(390, "lzcnt rax, qword ptr [rsi]", "lzcnt", "0xf3,0x48,0x0f,0xbd,0x06",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
           "\x0f\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(390, "tzcnt rax, qword ptr [rsi+0xC0]", "bmi", "0xf3,0x48,0x0f,0xbc,0x86,0xc0,0x00,0x00,0x00",
+CANDIDATE(391, "tzcnt rax, qword ptr [rsi+0xC0]", "bmi", "0xf3,0x48,0x0f,0xbc,0x86,0xc0,0x00,0x00,0x00",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
           "\x40\x00\x00\x00\x00\x00\x00\x00\x01\x00")
-CANDIDATE(391, "bextr eax, ecx, ebx", "bmi", "0xc4,0xe2,0x60,0xf7,0xc1",
+CANDIDATE(392, "bextr eax, ecx, ebx", "bmi", "0xc4,0xe2,0x60,0xf7,0xc1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x841, 2}),
           "\x42\xa4\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(392, "blsmsk eax, dword ptr [rsi]", "bmi", "0xc4,0xe2,0x78,0xf3,0x16",
+CANDIDATE(393, "blsmsk eax, dword ptr [rsi]", "bmi", "0xc4,0xe2,0x78,0xf3,0x16",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
           "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(393, "pdep rax, rcx, rbx", "bmi2", "0xc4,0xe2,0xf3,0xf5,0xc3",
+CANDIDATE(394, "pdep rax, rcx, rbx", "bmi2", "0xc4,0xe2,0xf3,0xf5,0xc3",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
           "\x00\x00\x80\x00\x00\x00\x01\x09")
-CANDIDATE(394, "pext eax, ecx, ebx", "bmi2", "0xc4,0xe2,0x72,0xf5,0xc3",
+CANDIDATE(395, "pext eax, ecx, ebx", "bmi2", "0xc4,0xe2,0x72,0xf5,0xc3",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
           "\x30\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(395, "vaddps ymm0, ymm1, ymm2", "avx", "0xc5,0xf4,0x58,0xc2",
+CANDIDATE(396, "vaddps ymm0, ymm1, ymm2", "avx", "0xc5,0xf4,0x58,0xc2",
           AVX, F32, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x66\x66\xe6\x3f\x00\x00\x40\x3f\x00\x00\x00\x00\xe6\xb1\x61\x7f\xcd\xcc\xcc\xbd\x45\x23\xc1\x7f\x45\x23\xc1\xff\x00\x00\x00\x00")
-CANDIDATE(396, "vcmppd ymm0, ymm1, ymm2, 0x15", "avx", "0xc5,0xf5,0xc2,0xc2,0x15",
+CANDIDATE(397, "vcmppd ymm0, ymm1, ymm2, 0x15", "avx", "0xc5,0xf5,0xc2,0xc2,0x15",
           AVX, F64, VALUE, RESULTS({VECTOR, 0, 32}),
           "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(397, "vinsertf128 ymm0, ymm1, xmmword ptr [rsi], 1", "avx", "0xc4,0xe3,0x75,0x18,0x06,0x01",
+CANDIDATE(398, "vinsertf128 ymm0, ymm1, xmmword ptr [rsi], 1", "avx", "0xc4,0xe3,0x75,0x18,0x06,0x01",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
-CANDIDATE(398, "vextractf128 xmm0, ymm1, 1", "avx", "0xc4,0xe3,0x7d,0x19,0xc8,0x01",
+CANDIDATE(399, "vextractf128 xmm0, ymm1, 1", "avx", "0xc4,0xe3,0x7d,0x19,0xc8,0x01",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb")
-CANDIDATE(399, "vperm2f128 ymm0, ymm1, ymm2, 0x31", "avx", "0xc4,0xe3,0x75,0x06,0xc2,0x31",
+CANDIDATE(400, "vperm2f128 ymm0, ymm1, ymm2, 0x31", "avx", "0xc4,0xe3,0x75,0x06,0xc2,0x31",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb\x3c\x75\x30\xbd\xb7\x1e\x34\x78\x86\xb2\xb4\x1b\x91\xc9\x76\x72")
-CANDIDATE(400, "vbroadcastf128 ymm0, xmmword ptr [rsi]", "avx", "0xc4,0xe2,0x7d,0x1a,0x06",
+CANDIDATE(401, "vbroadcastf128 ymm0, xmmword ptr [rsi]", "avx", "0xc4,0xe2,0x7d,0x1a,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
-CANDIDATE(401, "vmaskmovps ymm0, ymm1, ymmword ptr [rsi]", "avx", "0xc4,0xe2,0x75,0x2c,0x06",
+CANDIDATE(402, "vmaskmovps ymm0, ymm1, ymmword ptr [rsi]", "avx", "0xc4,0xe2,0x75,0x2c,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x01\x80\xff\x7f\x00\x00\x00\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x3c\xbb\x3e\xda\xb7\x5c\x7f\x38\x00\x00\x00\x00\x7f\xa4\x25\xd8")
-CANDIDATE(402, "vtestps ymm1, ymm2", "avx", "0xc4,0xe2,0x7d,0x0e,0xca",
+CANDIDATE(403, "vtestps ymm1, ymm2", "avx", "0xc4,0xe2,0x7d,0x0e,0xca",
           AVX, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
           "\x00\x00")
-CANDIDATE(403, "vzeroupper", "avx", "0xc5,0xf8,0x77",
+CANDIDATE(404, "vzeroupper", "avx", "0xc5,0xf8,0x77",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}, {VECTOR, 1, 32}),
           "\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(404, "vpaddd ymm0, ymm1, ymm2", "avx2", "0xc5,0xf5,0xfe,0xc2",
+CANDIDATE(405, "vpaddd ymm0, ymm1, ymm2", "avx2", "0xc5,0xf5,0xfe,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x00\x80\x00\x00\xfe\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80\x78\xd3\xb1\x71\xc3\x7c\xfa\x06\x8a\x55\xf5\x87\x28\xa0\xb3\x6d")
-CANDIDATE(405, "vpshufb ymm0, ymm1, ymmword ptr [rsi]", "avx2", "0xc4,0xe2,0x75,0x00,0x06",
+CANDIDATE(406, "vpshufb ymm0, ymm1, ymmword ptr [rsi]", "avx2", "0xc4,0xe2,0x75,0x00,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x7f\x00\x00\xff\xff\x00\x7f\xff\x00\x00\x00\xff\x00\x00\xff\x7f\x97\x00\x3c\x00\x00\x97\xfb\x04\xd6\x00\x3c\xa3\xfb\x00\x5e\x00")
-CANDIDATE(406, "vpermd ymm0, ymm5, ymm1", "avx2", "0xc4,0xe2,0x55,0x36,0xc1",
+CANDIDATE(407, "vpermd ymm0, ymm5, ymm1", "avx2", "0xc4,0xe2,0x55,0x36,0xc1",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\xff\xff\x01\x00\x0c\x5e\xc6\x8e\x00\x00\x00\x80\x97\xd6\x3c\xfb\xff\x7f\x00\x80\x3c\x5e\x81\xb4\x00\xff\x80\xff\xff\xff\x01\x00")
-CANDIDATE(407, "vpermq ymm0, ymm1, 0x39", "avx2", "0xc4,0xe3,0xfd,0x00,0xc1,0x39",
+CANDIDATE(408, "vpermq ymm0, ymm1, 0x39", "avx2", "0xc4,0xe3,0xfd,0x00,0xc1,0x39",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x00\x00\x00\x80\x00\xff\x80\xff\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb\xff\x7f\x00\x80\xff\xff\x01\x00")
-CANDIDATE(408, "vpsllvd ymm0, ymm1, ymm7", "avx2", "0xc4,0xe2,0x75,0x47,0xc7",
+CANDIDATE(409, "vpsllvd ymm0, ymm1, ymm7", "avx2", "0xc4,0xe2,0x75,0x47,0xc7",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\xe0\xff\x0f\x00\xff\xff\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x18\xbc\x8c\x1d\x00\x00\x04\xa3\x80\x4b\x6b\x9e")
-CANDIDATE(409, "vpmovzxwd ymm0, xmm1", "avx2", "0xc4,0xe2,0x7d,0x33,0xc1",
+CANDIDATE(410, "vpmovzxwd ymm0, xmm1", "avx2", "0xc4,0xe2,0x7d,0x33,0xc1",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\xff\x7f\x00\x00\x00\x80\x00\x00\xff\xff\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x80\x00\x00\x00\xff\x00\x00\x80\xff\x00\x00")
-CANDIDATE(410, "vpgatherdd ymm0, dword ptr [rsi+ymm5*4], ymm1", "avx2", "0xc4,0xe2,0x75,0x90,0x04,0xae",
+CANDIDATE(411, "vpgatherdd ymm0, dword ptr [rsi+ymm5*4], ymm1", "avx2", "0xc4,0xe2,0x75,0x90,0x04,0xae",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}, {VECTOR, 1, 32}),
           "\x00\x80\x01\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x7f\xa4\x25\xd8\x01\x80\xff\x7f\x01\x7f\xff\x80\x08\xc1\x28\xca\xe4\x48\x78\x4c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(411, "vpmaskmovd ymmword ptr [rdi], ymm1, ymm2", "avx2", "0xc4,0xe2,0x75,0x8e,0x17",
+CANDIDATE(412, "vpmaskmovd ymmword ptr [rdi], ymm1, ymm2", "avx2", "0xc4,0xe2,0x75,0x8e,0x17",
           AVX, INT, VALUE, RESULTS({MEMORY, 0, 32}),
           "\x01\x00\x00\x80\x00\x80\x01\x00\xff\xff\xff\x7f\x01\xff\x7f\x80\x3c\x75\x30\xbd\xb7\x1e\x34\x78\x0d\xde\x10\x29\x91\xc9\x76\x72")
-CANDIDATE(412, "vfmadd213ps ymm0, ymm1, ymmword ptr [rsi]", "fma", "0xc4,0xe2,0x75,0xa8,0x06",
+CANDIDATE(413, "vfmadd213ps ymm0, ymm1, ymmword ptr [rsi]", "fma", "0xc4,0xe2,0x75,0xa8,0x06",
           AVX, F32, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x9c\xef\xe7\x3e\xcd\x4c\xa7\xc1\x00\x00\xa0\x40\x00\x00\x80\xff\xbf\x9f\x9a\x3e\x45\x23\xc1\x7f\x00\x00\x14\xc2\x45\x23\xc1\x7f")
-CANDIDATE(413, "vfmadd213ss xmm0, xmm1, xmm2", "fma", "0xc4,0xe2,0x71,0xa9,0xc2",
+CANDIDATE(414, "vfmadd213ss xmm0, xmm1, xmm2", "fma", "0xc4,0xe2,0x71,0xa9,0xc2",
           AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x2c\x87\x16\xbe\x00\x00\x02\x41\x00\x00\x80\xbf\xe6\xb1\x61\xff")
-CANDIDATE(414, "vfmadd231sd xmm0, xmm1, qword ptr [rsi]", "fma", "0xc4,0xe2,0xf1,0xb9,0x06",
+CANDIDATE(415, "vfmadd231sd xmm0, xmm1, qword ptr [rsi]", "fma", "0xc4,0xe2,0xf1,0xb9,0x06",
           AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x20\x85\xeb\x51\xb8\x1e\xe5\x3f\x00\x00\x00\x00\x00\x40\x20\x40")
-CANDIDATE(415, "vfnmsub132sd xmm0, xmm1, xmm2", "fma", "0xc4,0xe2,0xf1,0x9f,0xc2",
+CANDIDATE(416, "vfnmsub132sd xmm0, xmm1, xmm2", "fma", "0xc4,0xe2,0xf1,0x9f,0xc2",
           AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xc2\xca\xa1\x45\xb6\xf3\xe1\xbf\x00\x00\x00\x00\x00\x40\x20\x40")
-CANDIDATE(416, "vfmaddsub213pd ymm0, ymm1, ymm2", "fma", "0xc4,0xe2,0xf5,0xa6,0xc2",
+CANDIDATE(417, "vfmaddsub213pd ymm0, ymm1, ymm2", "fma", "0xc4,0xe2,0xf5,0xa6,0xc2",
           AVX, F64, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x8e\x97\x6e\x12\x83\xc0\xf8\xbf\x00\x00\x00\x00\x00\x10\x31\xc0\x00\x16\x7b\x0d\x12\xd1\xc4\xc3\x00\x00\x00\x00\x00\x00\xf0\xff")
-CANDIDATE(417, "vcvtph2ps xmm0, xmm1", "f16c", "0xc4,0xe2,0x79,0x13,0xc1",
+CANDIDATE(418, "vcvtph2ps xmm0, xmm1", "f16c", "0xc4,0xe2,0x79,0x13,0xc1",
           AVX, F16, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\xc0\x8c\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\x00\x60\x6a\x47")
-CANDIDATE(418, "vcvtph2ps ymm0, xmmword ptr [rsi]", "f16c", "0xc4,0xe2,0x7d,0x13,0x06",
+CANDIDATE(419, "vcvtph2ps ymm0, xmmword ptr [rsi]", "f16c", "0xc4,0xe2,0x7d,0x13,0x06",
           AVX, F16, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x00\x60\xa6\x3f\x00\xa0\x19\xbf\x00\x00\xa0\x40\x00\x00\x80\x33\x00\xa0\x99\x3e\x00\x00\x80\x7f\x00\x00\x00\x3f\x00\x00\x80\xff")
-CANDIDATE(419, "vcvtps2ph xmm0, ymm1, 0", "f16c", "0xc4,0xe3,0x7d,0x1d,0xc8,0x00",
+CANDIDATE(420, "vcvtps2ph xmm0, ymm1, 0", "f16c", "0xc4,0xe3,0x7d,0x1d,0xc8,0x00",
           AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x66\x3c\x00\xc1\x00\x80\x00\x7c\x66\x2e\x09\x7e\x80\xc7\x00\x41")
-CANDIDATE(420, "vcvtps2ph qword ptr [rdi], xmm1, 3", "f16c", "0xc4,0xe3,0x79,0x1d,0x0f,0x03",
+CANDIDATE(421, "vcvtps2ph qword ptr [rdi], xmm1, 3", "f16c", "0xc4,0xe3,0x79,0x1d,0x0f,0x03",
           AVX, F32, VALUE, RESULTS({MEMORY, 0, 8}),
           "\x66\x3c\x00\xc1\x00\x80\xff\x7b")
-CANDIDATE(421, "aesenc xmm0, xmm1", "aes", "0x66,0x0f,0x38,0xdc,0xc1",
+CANDIDATE(422, "aesenc xmm0, xmm1", "aes", "0x66,0x0f,0x38,0xdc,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x21\xbd\xd1\x27\xb2\xc7\xdf\x6f\xe4\x91\xd4\x39\x2f\x56\xad\x5f")
-CANDIDATE(422, "aesdeclast xmm0, xmmword ptr [rsi]", "aes", "0x66,0x0f,0x38,0xdf,0x06",
+CANDIDATE(423, "aesdeclast xmm0, xmmword ptr [rsi]", "aes", "0x66,0x0f,0x38,0xdf,0x06",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x3b\xd2\x82\xaa\x52\xba\x53\x6b\x82\xf6\x82\x45\xd2\x82\x15\x6a")
-CANDIDATE(423, "aesimc xmm0, xmm1", "aes", "0x66,0x0f,0x38,0xdb,0xc1",
+CANDIDATE(424, "aesimc xmm0, xmm1", "aes", "0x66,0x0f,0x38,0xdb,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x35\x50\xca\xaf\x23\xc0\xdf\x3d\xec\xda\xf7\x41\x3f\xed\xa4\xf6")
-CANDIDATE(424, "aeskeygenassist xmm0, xmm1, 0x1B", "aes", "0x66,0x0f,0x3a,0xdf,0xc1,0x1b",
+CANDIDATE(425, "aeskeygenassist xmm0, xmm1, 0x1B", "aes", "0x66,0x0f,0x3a,0xdf,0xc1,0x1b",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x16\x16\x7c\x63\x0d\x7c\x63\x16\x63\x16\xcd\x16\x0d\xcd\x16\x63")
-CANDIDATE(425, "vaesenc xmm0, xmm1, xmm2", "aes,avx", "0xc4,0xe2,0x71,0xdc,0xc2",
+CANDIDATE(426, "vaesenc xmm0, xmm1, xmm2", "aes,avx", "0xc4,0xe2,0x71,0xdc,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x62\x89\xfc\xe3\x76\x2e\x47\xea\x03\x76\xe9\x69\x1b\x6a\x7a\x0a")
-CANDIDATE(426, "pclmulqdq xmm0, xmm1, 0x11", "pclmul", "0x66,0x0f,0x3a,0x44,0xc1,0x11",
+CANDIDATE(427, "pclmulqdq xmm0, xmm1, 0x11", "pclmul", "0x66,0x0f,0x3a,0x44,0xc1,0x11",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x00\x80\xff\xaa\x7f\x95\x7f\xd5\xbf\x6a\x80\x7f\xc0\x7f")
-CANDIDATE(427, "pclmulqdq xmm0, xmmword ptr [rsi], 1", "pclmul", "0x66,0x0f,0x3a,0x44,0x06,0x01",
+CANDIDATE(428, "pclmulqdq xmm0, xmmword ptr [rsi], 1", "pclmul", "0x66,0x0f,0x3a,0x44,0x06,0x01",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x7f\x55\x55\x00\xc0\x55\x95\x00\x80\xff\x3f\x00\xc0\x00\x00")
-CANDIDATE(428, "vpclmulqdq xmm0, xmm1, xmm2, 0x10", "pclmul,avx", "0xc4,0xe3,0x71,0x44,0xc2,0x10",
+CANDIDATE(429, "vpclmulqdq xmm0, xmm1, xmm2, 0x10", "pclmul,avx", "0xc4,0xe3,0x71,0x44,0xc2,0x10",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x55\xd5\xff\xff\x00\x95\x55\x15\xc0\x3f\xeb\x95\xaa\xff\x00\x00")
-CANDIDATE(429, "sha1rnds4 xmm0, xmm1, 2", "sha", "0x0f,0x3a,0xcc,0xc1,0x02",
+CANDIDATE(430, "sha1rnds4 xmm0, xmm1, 2", "sha", "0x0f,0x3a,0xcc,0xc1,0x02",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x5b\x0f\xa7\x03\xf7\x3a\x69\x79\x03\x77\x59\x55\x9d\x28\xef\xbb")
-CANDIDATE(430, "sha1msg2 xmm0, xmm1", "sha", "0x0f,0x38,0xca,0xc1",
+CANDIDATE(431, "sha1msg2 xmm0, xmm1", "sha", "0x0f,0x38,0xca,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x01\xff\xff\xff\xfd\x04\x06\x00\x00\xfc\xff\x00\x00\x00\x00")
-CANDIDATE(431, "sha256rnds2 xmm1, xmm2", "sha", "0x0f,0x38,0xcb,0xca",
+CANDIDATE(432, "sha256rnds2 xmm1, xmm2", "sha", "0x0f,0x38,0xcb,0xca",
           SSE, INT, VALUE, RESULTS({VECTOR, 1, 16}),
           "\x6f\x7e\xc0\xff\x77\x4c\x85\x94\xae\x77\xb0\xe7\x1c\xe9\x49\x42")
-CANDIDATE(432, "sha256msg1 xmm0, xmmword ptr [rsi]", "sha", "0x0f,0x38,0xcc,0x06",
+CANDIDATE(433, "sha256msg1 xmm0, xmmword ptr [rsi]", "sha", "0x0f,0x38,0xcc,0x06",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x62\xc5\x25\x00\xff\xe0\x01\x12\xff\x1f\x00\x91\xff\x50\x00\x6d")
-CANDIDATE(433, "gf2p8mulb xmm0, xmm1", "gfni", "0x66,0x0f,0x38,0xcf,0xc1",
+CANDIDATE(434, "gf2p8mulb xmm0, xmm1", "gfni", "0x66,0x0f,0x38,0xcf,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x65\xff\x00\xff\x00\xff\x02\x00\x00\x00\x00\xff\x00\x00\x00\x65")
-CANDIDATE(434, "gf2p8affineinvqb xmm0, xmmword ptr [rsi], 0x63", "gfni", "0x66,0x0f,0x3a,0xcf,0x06,0x63",
+CANDIDATE(435, "gf2p8affineinvqb xmm0, xmmword ptr [rsi], 0x63", "gfni", "0x66,0x0f,0x3a,0xcf,0x06,0x63",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x85\x85\x53\x37\x63\xd1\xb5\x37\x95\x95\x95\x79\x63\x63\x63\x8e")
-CANDIDATE(435, "vgf2p8affineqb ymm0, ymm1, ymm2, 5", "gfni,avx", "0xc4,0xe3,0xf5,0xce,0xc2,0x05",
+CANDIDATE(436, "vgf2p8affineqb ymm0, ymm1, ymm2, 5", "gfni,avx", "0xc4,0xe3,0xf5,0xce,0xc2,0x05",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x91\x8a\x05\x1e\x91\x91\x8a\x05\x05\x05\x05\xe0\x05\x1e\xe0\x1e\x4a\xfc\x45\xc7\x4e\xfc\x8e\x5a\xa7\x45\x02\xd7\xff\xe4\xab\x2d")
-CANDIDATE(436, "vaesenc ymm0, ymm1, ymm2", "vaes", "0xc4,0xe2,0x75,0xdc,0xc2",
+CANDIDATE(437, "vaesenc ymm0, ymm1, ymm2", "vaes", "0xc4,0xe2,0x75,0xdc,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x62\x89\xfc\xe3\x76\x2e\x47\xea\x03\x76\xe9\x69\x1b\x6a\x7a\x0a\x1f\x3a\x80\xd4\x28\x5f\x81\x81\x6d\xba\x83\xde\x96\x66\x25\xbd")
-CANDIDATE(437, "vaesdec ymm0, ymm1, ymmword ptr [rsi]", "vaes", "0xc4,0xe2,0x75,0xde,0x06",
+CANDIDATE(438, "vaesdec ymm0, ymm1, ymmword ptr [rsi]", "vaes", "0xc4,0xe2,0x75,0xde,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\xc0\x1f\x11\xcf\xf0\xb0\x9a\x4d\xf3\xdc\xf3\x5c\x15\x10\xd7\xe0\x3f\x5b\x5f\xeb\x48\x75\xe5\xbd\x5f\x1f\x5d\xa8\x06\x54\xef\x6e")
-CANDIDATE(438, "vpclmulqdq ymm0, ymm1, ymm2, 0x11", "vpclmulqdq", "0xc4,0xe3,0x75,0x44,0xc2,0x11",
+CANDIDATE(439, "vpclmulqdq ymm0, ymm1, ymm2, 0x11", "vpclmulqdq", "0xc4,0xe3,0x75,0x44,0xc2,0x11",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x00\x00\x00\x80\xff\xaa\x7f\x15\xff\xd5\x55\x95\x00\xc0\xea\x7f\x18\x80\x96\xb5\xb5\x99\xe5\x38\xa1\x93\xa8\xdc\x5a\x5e\xc1\x2f")
-CANDIDATE(439, "vsha512rnds2 ymm0, ymm1, xmm2", "sha512", "0xc4,0xe2,0x77,0xcb,0xc2",
+CANDIDATE(440, "vsha512rnds2 ymm0, ymm1, xmm2", "sha512", "0xc4,0xe2,0x77,0xcb,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x3b\xed\x9c\x8b\x47\x1f\xea\xe6\x65\x8d\x65\xb1\xaa\x68\x18\xfd\x89\x49\xb2\x34\x3d\xba\xbd\xa0\x91\xcd\x72\x8c\xa7\xf7\x84\x3a")
-CANDIDATE(440, "vsha512msg1 ymm0, xmm1", "sha512", "0xc4,0xe2,0x7f,0xcc,0xc1",
+CANDIDATE(441, "vsha512msg1 ymm0, xmm1", "sha512", "0xc4,0xe2,0x7f,0xcc,0xc1",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x7f\x80\x7f\xbf\x00\x01\x82\x41\x89\xa6\xa7\x44\xd7\x0a\x75\x8d\x03\xa6\x29\x41\x66\xe9\x85\xe1\x87\x00\xa9\x8a\x8b\xbb\xb2\x68")
-CANDIDATE(441, "vsha512msg2 ymm0, ymm1", "sha512", "0xc4,0xe2,0x7f,0xcd,0xc1",
+CANDIDATE(442, "vsha512msg2 ymm0, ymm1", "sha512", "0xc4,0xe2,0x7f,0xcd,0xc1",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x8c\xe2\x18\xdd\xc5\x79\xd0\x62\x22\xf7\x66\x25\x87\xd8\x6a\x4e\x86\x58\x6b\xb8\xf6\xe0\xfc\x6e\x6a\x87\xdb\x36\x22\xe4\x3c\x96")
-CANDIDATE(442, "vsm3msg1 xmm0, xmm1, xmm2", "sm3", "0xc4,0xe2,0x70,0xda,0xc2",
+CANDIDATE(443, "vsm3msg1 xmm0, xmm1, xmm2", "sm3", "0xc4,0xe2,0x70,0xda,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xa1\xa0\xa0\xa0\x01\xfe\xfc\x03\x20\x40\x00\x20\xc1\x40\x7f\x7f")
-CANDIDATE(443, "vsm3msg2 xmm0, xmm1, xmm2", "sm3", "0xc4,0xe2,0x71,0xda,0xc2",
+CANDIDATE(444, "vsm3msg2 xmm0, xmm1, xmm2", "sm3", "0xc4,0xe2,0x71,0xda,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x41\x7f\xc0\xff\x7f\x81\x02\xfc\x40\x00\x00\x00\x31\x4f\x4f\x70")
-CANDIDATE(444, "vsm3rnds2 xmm0, xmm1, xmm2, 0x12", "sm3", "0xc4,0xe3,0x71,0xde,0xc2,0x12",
+CANDIDATE(445, "vsm3rnds2 xmm0, xmm1, xmm2, 0x12", "sm3", "0xc4,0xe3,0x71,0xde,0xc2,0x12",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x88\xc1\x6b\x8c\xfc\x3d\xcf\xda\x38\x05\x0d\x82\x02\x01\x5e\x5b")
-CANDIDATE(445, "vsm4rnds4 xmm0, xmm1, xmm2", "sm4", "0xc4,0xe2,0x73,0xda,0xc2",
+CANDIDATE(446, "vsm4rnds4 xmm0, xmm1, xmm2", "sm4", "0xc4,0xe2,0x73,0xda,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x28\x89\xb5\x74\x9b\xd2\x3b\xc6\x87\x7f\x9a\xe7\xe1\x89\xf1\xaa")
-CANDIDATE(446, "vsm4key4 ymm0, ymm1, ymm2", "sm4", "0xc4,0xe2,0x76,0xda,0xc2",
+CANDIDATE(447, "vsm4key4 ymm0, ymm1, ymm2", "sm4", "0xc4,0xe2,0x76,0xda,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x3a\xdf\xdc\x2e\xfd\x74\x33\x66\xe9\x59\x98\x44\x3d\xd0\x86\x68\x02\x6a\x97\xf2\x0a\x86\x26\x56\xea\x71\x8e\xc9\x53\xf8\x83\xe7")
-CANDIDATE(447, "{vex} vpdpbusd xmm0, xmm1, xmm2", "avxvnni", "0xc4,0xe2,0x71,0x50,0xc2",
+CANDIDATE(448, "{vex} vpdpbusd xmm0, xmm1, xmm2", "avxvnni", "0xc4,0xe2,0x71,0x50,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x7f\x41\xff\x7f\x81\x7e\x02\x03\x7f\x3f\x00\x80\x01\xbf\xff\x7f")
-CANDIDATE(448, "{vex} vpdpbusd xmm0, xmm1, xmmword ptr [rsi]", "avxvnni", "0xc4,0xe2,0x71,0x50,0x06",
+CANDIDATE(449, "{vex} vpdpbusd xmm0, xmm1, xmmword ptr [rsi]", "avxvnni", "0xc4,0xe2,0x71,0x50,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x7f\x81\xff\x7f\x81\x81\x01\x03\x7f\x3f\x00\x80\x80\x3f\x00\x80")
-CANDIDATE(449, "{vex} vpdpwssds ymm0, ymm1, ymm2", "avxvnni", "0xc4,0xe2,0x75,0x53,0xc2",
+CANDIDATE(450, "{vex} vpdpwssds ymm0, ymm1, ymm2", "avxvnni", "0xc4,0xe2,0x75,0x53,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\xff\xff\xff\x7f\x00\x81\x01\x03\xff\x7f\x00\x40\x80\xbf\x40\x80\x7c\x23\xbb\x06\x2e\x50\xc2\x39\x20\xba\x03\xf2\xba\x5d\x5e\xf0")
-CANDIDATE(450, "{vex} vpmadd52luq xmm0, xmm1, xmm2", "avxifma", "0xc4,0xe2,0xf1,0xb4,0xc2",
+CANDIDATE(451, "{vex} vpmadd52luq xmm0, xmm1, xmm2", "avxifma", "0xc4,0xe2,0xf1,0xb4,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x7f\x00\x00\x80\x00\x41\x04\x03\xff\xff\xff\xff\xff\x00\x0f\x80")
-CANDIDATE(451, "{vex} vpmadd52huq ymm0, ymm1, ymmword ptr [rsi]", "avxifma", "0xc4,0xe2,0xf5,0xb5,0x06",
+CANDIDATE(452, "{vex} vpmadd52huq ymm0, ymm1, ymmword ptr [rsi]", "avxifma", "0xc4,0xe2,0xf5,0xb5,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x80\x78\xff\x83\x00\x31\x02\x03\xfe\x03\xf4\x0f\xf9\xfe\x00\x80\x09\x71\xb2\xa4\x74\xfa\xa9\x63\x89\xe2\x57\xb4\x98\x44\xb6\xe9")
-CANDIDATE(452, "vpdpbssd xmm0, xmm1, xmm2", "avxvnniint8", "0xc4,0xe2,0x73,0x50,0xc2",
+CANDIDATE(453, "vpdpbssd xmm0, xmm1, xmm2", "avxvnniint8", "0xc4,0xe2,0x73,0x50,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x7f\xc0\xff\x7f\x81\x00\x02\x03\x7f\xc0\xff\x7f\x01\xc1\xff\x7f")
-CANDIDATE(453, "vpdpbuuds ymm0, ymm1, ymmword ptr [rsi]", "avxvnniint8", "0xc4,0xe2,0x74,0x51,0x06",
+CANDIDATE(454, "vpdpbuuds ymm0, ymm1, ymmword ptr [rsi]", "avxvnniint8", "0xc4,0xe2,0x74,0x51,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x7f\x00\x00\x80\x81\x80\x02\x03\x7f\x3f\x00\x80\x80\x3e\x01\x80\x7c\x97\xe0\xc7\x08\x89\xa4\x63\xe2\x63\x29\xca\x00\x6e\xb3\xe9")
-CANDIDATE(454, "vpdpwsud xmm0, xmm1, xmm2", "avxvnniint16", "0xc4,0xe2,0x72,0xd2,0xc2",
+CANDIDATE(455, "vpdpwsud xmm0, xmm1, xmm2", "avxvnniint16", "0xc4,0xe2,0x72,0xd2,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x7f\x00\x00\x40\x00\x81\x02\x03\xff\x7f\x00\x40\x80\xbf\xc0\x7e")
-CANDIDATE(455, "vpdpwuuds ymm0, ymm1, ymmword ptr [rsi]", "avxvnniint16", "0xc4,0xe2,0x74,0xd3,0x06",
+CANDIDATE(456, "vpdpwuuds ymm0, ymm1, ymmword ptr [rsi]", "avxvnniint16", "0xc4,0xe2,0x74,0xd3,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x7f\x00\xff\xff\x01\x81\x01\x83\xff\x7f\xff\xbf\xff\xff\xff\xff\xff\xff\xff\xff\x30\x8c\x35\xa5\xff\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(456, "vbcstnebf162ps xmm0, word ptr [rsi]", "avxneconvert", "0xc4,0xe2,0x7a,0xb1,0x06",
+CANDIDATE(457, "vbcstnebf162ps xmm0, word ptr [rsi]", "avxneconvert", "0xc4,0xe2,0x7a,0xb1,0x06",
           AVX, BF16, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x80\xbf\x00\x00\x80\xbf\x00\x00\x80\xbf\x00\x00\x80\xbf")
-CANDIDATE(457, "vcvtneoph2ps ymm0, ymmword ptr [rsi]", "avxneconvert", "0xc4,0xe2,0x7c,0xb0,0x06",
+CANDIDATE(458, "vcvtneoph2ps ymm0, ymmword ptr [rsi]", "avxneconvert", "0xc4,0xe2,0x7c,0xb0,0x06",
           AVX, F16, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x00\xa0\x19\xbf\x00\x00\x80\x33\x00\x00\x80\x7f\x00\x00\x80\xff\x00\xa0\x19\xbf\x00\x00\x80\x33\x00\x00\x80\x7f\x00\x00\x80\xff")
-CANDIDATE(458, "{vex} vcvtneps2bf16 xmm0, ymm1", "avxneconvert", "0xc4,0xe2,0x7e,0x72,0xc1",
+CANDIDATE(459, "{vex} vcvtneps2bf16 xmm0, ymm1", "avxneconvert", "0xc4,0xe2,0x7e,0x72,0xc1",
           AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x8d\x3f\x20\xc0\x00\x80\x62\x7f\xcd\x3d\xc1\x7f\xf0\xc0\x20\x40")
-CANDIDATE(459, "vpaddd zmm0, zmm1, zmm2", "avx512f", "0x62,0xf1,0x75,0x48,0xfe,0xc2",
+CANDIDATE(460, "vpaddd zmm0, zmm1, zmm2", "avx512f", "0x62,0xf1,0x75,0x48,0xfe,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x80\x00\x00\xfe\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80\x78\xd3\xb1\x71\xc3\x7c\xfa\x06\x8a\x55\xf5\x87\x28\xa0\xb3\x6d\xa1\x91\x2d\x05\xc9\xce\xa7\x92\xa5\xd7\xde\x4c\xf9\x52\x61\x17\x7f\x00\xff\x02\xff\xff\xff\xff\xff\x00\x7f\xff\x00\x01\x7f\x00")
-CANDIDATE(460, "vpaddd zmm0{k1}{z}, zmm1, dword ptr [rsi]{1to16}", "avx512f", "0x62,0xf1,0x75,0xd9,0xfe,0x06",
+CANDIDATE(461, "vpaddd zmm0{k1}{z}, zmm1, dword ptr [rsi]{1to16}", "avx512f", "0x62,0xf1,0x75,0xd9,0xfe,0x06",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x80\x7f\x00\x00\x00\x00\x0d\xde\xc5\x0e\x05\x23\x40\xec\x00\x00\x00\x00\x00\x00\x00\x00\x78\x7e\xe0\x36\x00\x00\x00\x00\xb0\xa9\x7d\xac\x00\x01\xff\x80\x00\x00\x00\x00\x01\x81\xfe\x7f\x00\x00\x00\x00")
-CANDIDATE(461, "vaddps zmm0{rz-sae}, zmm1, zmm2", "avx512f", "0x62,0xf1,0x74,0x78,0x58,0xc2",
+CANDIDATE(462, "vaddps zmm0{rz-sae}, zmm1, zmm2", "avx512f", "0x62,0xf1,0x74,0x78,0x58,0xc2",
           AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x66\x66\xe6\x3f\x00\x00\x40\x3f\x00\x00\x00\x00\xe6\xb1\x61\x7f\xcd\xcc\xcc\xbd\x45\x23\xc1\x7f\x45\x23\xc1\xff\x00\x00\x00\x00\x00\x00\x80\x7f\xf9\x02\x15\x50\x00\x00\x80\x3e\x9a\x99\x19\xbf\xfe\xff\x7f\x4f\x00\x00\x80\x4b\x00\x00\x00\x00\x65\x20\xf1\x47")
-CANDIDATE(462, "vaddpd zmm0{k1}, zmm1, qword ptr [rsi]{1to8}", "avx512f", "0x62,0xf1,0xf5,0x59,0x58,0x06",
+CANDIDATE(463, "vaddpd zmm0{k1}, zmm1, qword ptr [rsi]{1to8}", "avx512f", "0x62,0xf1,0xf5,0x59,0x58,0x06",
           AVX512, F64, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x34\x33\x33\x33\x33\x33\x03\x40\x00\x00\x00\x00\x00\x40\x20\x40\x00\x00\x00\x00\x00\x00\xf0\xbf\xa0\xc8\xeb\x85\xf3\xcc\xe1\x7f\x00\x00\x00\x00\x00\x00\x00\x40\x33\x33\x33\x33\x33\x33\xf3\x3f\x01\x00\x00\x00\x00\x00\x30\x43\x01\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(463, "vpternlogd zmm0, zmm1, zmm2, 0x96", "avx512f", "0x62,0xf3,0x75,0x48,0x25,0xc2,0x96",
+CANDIDATE(464, "vpternlogd zmm0, zmm1, zmm2, 0x96", "avx512f", "0x62,0xf3,0x75,0x48,0x25,0xc2,0x96",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x7e\xff\xff\x7f\x00\x81\xfc\xfc\x00\x00\x00\x80\x01\x00\xff\xff\x3c\xa7\x6e\xce\xd9\x9d\x51\x95\x8a\xd0\xdc\xbd\x8d\xa2\xfb\x60\x5b\x5f\x84\x90\x08\x8d\x8a\x6c\x29\xe5\xd7\xce\x01\x29\xd4\x6e\xff\xff\x00\x01\x80\x00\x00\x00\xfc\xfc\x81\x00\x7f\xff\xff\x7e")
-CANDIDATE(464, "vcompressps zmmword ptr [rdi]{k1}, zmm1", "avx512f", "0x62,0xf2,0x7d,0x49,0x8a,0x0f",
+CANDIDATE(465, "vcompressps zmmword ptr [rdi]{k1}, zmm1", "avx512f", "0x62,0xf2,0x7d,0x49,0x8a,0x0f",
           AVX512, INT, VALUE, RESULTS({MEMORY, 0, 64}),
           "\xff\x7f\x00\x80\x00\xff\x80\xff\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x77\xfe\xe0\xb6\xaf\x29\x7e\x2c\xff\x80\xff\x00\x00\x01\xff\xff\x2f\x68\xfa\x3d\xe4\x48\x78\x4c\xf5\xf9\x27\x5f\xaf\x29\x7e\x2c\x01\x7f\xff\x80\x7f\xff\xff\xff\x00\x01\x80\x00\x7f\xff\x80\x01")
-CANDIDATE(465, "vpcmpd k0, zmm1, zmm2, 1", "avx512f", "0x62,0xf3,0x75,0x48,0x1f,0xc2,0x01",
+CANDIDATE(466, "vpcmpd k0, zmm1, zmm2, 1", "avx512f", "0x62,0xf3,0x75,0x48,0x1f,0xc2,0x01",
           AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
           "\xb4\x93")
-CANDIDATE(466, "vcvtps2udq zmm0, zmm1", "avx512f", "0x62,0xf1,0x7c,0x48,0x79,0xc1",
+CANDIDATE(467, "vcvtps2udq zmm0, zmm1", "avx512f", "0x62,0xf1,0x7c,0x48,0x79,0xc1",
           AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x01\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\x02\x00\x00\x00\x00\x00\x00\x00\x41\xe2\x01\x00")
-CANDIDATE(467, "vcvtsi2sd xmm0{rd-sae}, xmm1, rcx", "avx512f", "0x62,0xf1,0xf7,0x38,0x2a,0xc1",
+CANDIDATE(468, "vcvtsi2sd xmm0{rd-sae}, xmm1, rcx", "avx512f", "0x62,0xf1,0xf7,0x38,0x2a,0xc1",
           AVX512, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xde\x72\x3b\x3c\xbc\xc3\xdf\xc3\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(468, "vrcp14ps zmm0, zmm4", "avx512f", "0x62,0xf2,0x7d,0x48,0x4c,0xc4",
+CANDIDATE(469, "vrcp14ps zmm0, zmm4", "avx512f", "0x62,0xf2,0x7d,0x48,0x4c,0xc4",
           AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x00\x80\x3e\x00\x00\x80\x40\x00\x00\x80\x3f\x00\x00\x80\x3c\x00\x00\x80\x3a\x00\x00\x80\x43\x00\x00\x80\x36\x00\x00\x80\x3d\x00\x00\x80\x38\x00\x00\x80\x47\x00\x00\x80\x35\x00\x00\x80\x3b\x00\x00\x80\x42\x00\x00\x80\x39\x00\x00\x80\x41\x00\x00\x80\x37")
-CANDIDATE(469, "kandw k0, k1, k2", "avx512f", "0xc5,0xf4,0x41,0xc2",
+CANDIDATE(470, "kandw k0, k1, k2", "avx512f", "0xc5,0xf4,0x41,0xc2",
           AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
           "\x61\x0a")
-CANDIDATE(470, "kortestw k1, k2", "avx512f", "0xc5,0xf8,0x98,0xca",
+CANDIDATE(471, "kortestw k1, k2", "avx512f", "0xc5,0xf8,0x98,0xca",
           AVX512, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
           "\x00\x00")
-CANDIDATE(471, "vpternlogq xmm0, xmm1, xmm2, 0xCA", "avx512f,avx512vl", "0x62,0xf3,0xf5,0x08,0x25,0xc2,0xca",
+CANDIDATE(472, "vpternlogq xmm0, xmm1, xmm2, 0xCA", "avx512f,avx512vl", "0x62,0xf3,0xf5,0x08,0x25,0xc2,0xca",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x81\x00\x00\x80\xff\x7f\xfd\xfc\x00\x00\x00\x00\x01\xff\x7f\x80")
-CANDIDATE(472, "vpaddd ymm0{k1}, ymm1, ymm2", "avx512f,avx512vl", "0x62,0xf1,0x75,0x29,0xfe,0xc2",
+CANDIDATE(473, "vpaddd ymm0{k1}, ymm1, ymm2", "avx512f,avx512vl", "0x62,0xf1,0x75,0x29,0xfe,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x00\x80\x00\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x01\xfe\x00\x80\x3c\x8c\xdf\xc7\xc3\x7c\xfa\x06\x8a\x55\xf5\x87\x8b\xbd\xb1\xe9")
-CANDIDATE(473, "vpexpandd ymm0{k1}{z}, ymmword ptr [rsi]", "avx512f,avx512vl", "0x62,0xf2,0x7d,0xa9,0x89,0x06",
+CANDIDATE(474, "vpexpandd ymm0{k1}{z}, ymmword ptr [rsi]", "avx512f,avx512vl", "0x62,0xf2,0x7d,0xa9,0x89,0x06",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x00\x00\x00\x00")
-CANDIDATE(474, "vpmullq zmm0, zmm1, zmm2", "avx512dq", "0x62,0xf2,0xf5,0x48,0x40,0xc2",
+CANDIDATE(475, "vpmullq zmm0, zmm1, zmm2", "avx512dq", "0x62,0xf2,0xf5,0x48,0x40,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\xff\x7f\x00\x00\x00\x40\x02\x00\x00\x00\x00\x80\xff\x00\x7f\xc0\x10\x82\xa3\x65\x31\x99\xd4\x98\x18\x1c\xfe\xa5\x6f\x04\x63\xa6\x3c\x6b\xaf\x70\x4a\x41\x8b\x44\x70\x59\x72\x73\x5c\x34\x54\xfd\x80\x00\xc0\xbd\x02\xbe\x01\x7f\x00\xff\x00\x80\xfe\x80\x80\xbf")
-CANDIDATE(475, "vrangeps zmm0, zmm1, zmm2, 2", "avx512dq", "0x62,0xf3,0x75,0x48,0x50,0xc2,0x02",
+CANDIDATE(476, "vrangeps zmm0, zmm1, zmm2, 2", "avx512dq", "0x62,0xf3,0x75,0x48,0x50,0xc2,0x02",
           AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x33\x33\x33\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\x00\x00\x00\x40\xcd\xcc\xcc\x3d\x00\x00\xc0\x3f\x45\x23\xc1\xff\x00\x00\x20\x40\x00\x00\x40\x40\x3f\xed\xa4\x2f\x45\x23\x01\x00\x9a\x99\x99\xbe\x00\x00\x80\x3f\x00\x00\xc0\x3f\x60\x42\xa2\x8d\x6f\x12\x83\x3a")
-CANDIDATE(476, "kaddb k0, k1, k2", "avx512dq", "0xc5,0xf5,0x4a,0xc2",
+CANDIDATE(477, "kaddb k0, k1, k2", "avx512dq", "0xc5,0xf5,0x4a,0xc2",
           AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
           "\x5e\x00")
-CANDIDATE(477, "vcvtuqq2pd xmm0, xmm1", "avx512dq,avx512vl", "0x62,0xf1,0xfe,0x08,0x7a,0xc1",
+CANDIDATE(478, "vcvtuqq2pd xmm0, xmm1", "avx512dq,avx512vl", "0x62,0xf1,0xfe,0x08,0x7a,0xc1",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xf0\xff\x07\x00\xf8\xff\xff\x42\x00\x00\x10\xe0\x1f\xf0\xef\x43")
-CANDIDATE(478, "vfpclasspd k0, ymm1, 0x99", "avx512dq,avx512vl", "0x62,0xf3,0xfd,0x28,0x66,0xc1,0x99",
+CANDIDATE(479, "vfpclasspd k0, ymm1, 0x99", "avx512dq,avx512vl", "0x62,0xf3,0xfd,0x28,0x66,0xc1,0x99",
           AVX512, F64, VALUE, RESULTS({MASK, 0, 2}),
           "\x00\x00")
-CANDIDATE(479, "vreducepd xmm0{k1}, xmm1, 0x13", "avx512dq,avx512vl", "0x62,0xf3,0xfd,0x09,0x56,0xc1,0x13",
+CANDIDATE(480, "vreducepd xmm0{k1}, xmm1, 0x13", "avx512dq,avx512vl", "0x62,0xf3,0xfd,0x09,0x56,0xc1,0x13",
           AVX512, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xa0\x99\x99\x99\x99\x99\xb9\x3f\x00\x00\x00\x00\x00\x40\x20\x40")
-CANDIDATE(480, "vpaddb zmm0{k1}, zmm1, zmm2", "avx512bw", "0x62,0xf1,0x75,0x49,0xfc,0xc2",
+CANDIDATE(481, "vpaddb zmm0{k1}, zmm1, zmm2", "avx512bw", "0x62,0xf1,0x75,0x49,0xfc,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x80\xff\x00\x00\x7e\x00\x03\xff\xff\xff\xff\x01\x00\xff\x80\x3c\x8c\xdf\xc7\x62\xdd\xa3\x63\x08\xc1\x28\xca\x8b\xbd\xb1\xe9\x42\x32\x2e\x64\x2d\xa3\xac\x01\x6c\xc1\x46\x7c\xe4\x29\x49\xa8\x80\x00\x00\x00\x7f\xff\xff\xff\x03\x02\x01\x00\x7f\xff\x80\x80")
-CANDIDATE(481, "vpermw zmm0, zmm1, zmm2", "avx512bw", "0x62,0xf2,0xf5,0x48,0x8d,0xc2",
+CANDIDATE(482, "vpermw zmm0, zmm1, zmm2", "avx512bw", "0x62,0xf2,0xf5,0x48,0x8d,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x01\x01\x00\x00\x01\x00\x80\x01\x00\x01\x00\x01\x00\x01\x00\xff\xff\x00\x80\x86\xb2\x01\xff\xff\xff\x01\x00\xe3\xea\xff\xff\xb6\xed\xff\xff\xe3\xea\x01\x00\xb6\xed\x7f\x80\x76\x72\x80\x00\x00\x01\x00\x01\x01\x00\x01\x00\x01\x00\x00\x01\x01\x00\x00\x01")
-CANDIDATE(482, "kshiftlq k0, k1, 3", "avx512bw", "0xc4,0xe3,0xf9,0x33,0xc1,0x03",
+CANDIDATE(483, "kshiftlq k0, k1, 3", "avx512bw", "0xc4,0xe3,0xf9,0x33,0xc1,0x03",
           AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
           "\x48\xd3")
-CANDIDATE(483, "vpsllvw xmm0, xmm1, xmm7", "avx512bw,avx512vl", "0x62,0xf2,0xf5,0x08,0x12,0xc7",
+CANDIDATE(484, "vpsllvw xmm0, xmm1, xmm7", "avx512bw,avx512vl", "0x62,0xf2,0xf5,0x08,0x12,0xc7",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xe0\xff\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\x00\x80\xff")
-CANDIDATE(484, "vpmovwb xmm0, ymm1", "avx512bw,avx512vl", "0x62,0xf2,0x7e,0x28,0x30,0xc8",
+CANDIDATE(485, "vpmovwb xmm0, ymm1", "avx512bw,avx512vl", "0x62,0xf2,0x7e,0x28,0x30,0xc8",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x00\xff\x01\x00\x00\x00\x80\x3c\x81\x0c\xc6\x04\x40\x97\x3c")
-CANDIDATE(485, "vplzcntd zmm0, zmm1", "avx512cd", "0x62,0xf2,0x7d,0x48,0x44,0xc1",
+CANDIDATE(486, "vplzcntd zmm0, zmm1", "avx512cd", "0x62,0xf2,0x7d,0x48,0x44,0xc1",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x00\x00\x00\x0f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x08\x00\x00\x00\x18\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(486, "vpconflictd ymm0, ymm1", "avx512cd,avx512vl", "0x62,0xf2,0x7d,0x28,0xc4,0xc1",
+CANDIDATE(487, "vpconflictd ymm0, ymm1", "avx512cd,avx512vl", "0x62,0xf2,0x7d,0x28,0xc4,0xc1",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(487, "vpermb zmm0, zmm5, zmm1", "avx512vbmi", "0x62,0xf2,0x55,0x48,0x8d,0xc1",
+CANDIDATE(488, "vpermb zmm0, zmm5, zmm1", "avx512vbmi", "0x62,0xf2,0x55,0x48,0x8d,0xc1",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x7f\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\x80\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\x3c\xff\xff\xff\x00\xff\xff\xff\x01\xff\xff\xff\x80\xff\xff\xff\x00\xff\xff\xff\x80\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(488, "vpermi2b xmm0, xmm1, xmmword ptr [rsi]", "avx512vbmi,avx512vl", "0x62,0xf2,0x75,0x08,0x75,0x06",
+CANDIDATE(489, "vpermi2b xmm0, xmm1, xmmword ptr [rsi]", "avx512vbmi,avx512vl", "0x62,0xf2,0x75,0x08,0x75,0x06",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\x01\x01\xff\x7f\x00\x80\x01\x01\x01\x01\xff\xff\xff\xff")
-CANDIDATE(489, "vpmultishiftqb ymm0, ymm1, ymm2", "avx512vbmi,avx512vl", "0x62,0xf2,0xf5,0x28,0x83,0xc2",
+CANDIDATE(490, "vpmultishiftqb ymm0, ymm1, ymm2", "avx512vbmi,avx512vl", "0x62,0xf2,0xf5,0x28,0x83,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x03\x03\x01\x01\x03\x03\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\xc7\xde\x9e\x83\x07\xde\xd4\xc1\x28\x32\x86\x6c\x37\x6e\x67\xce")
-CANDIDATE(490, "vpcompressb zmm0{k1}{z}, zmm1", "avx512vbmi2", "0x62,0xf2,0x7d,0xc9,0x63,0xc8",
+CANDIDATE(491, "vpcompressb zmm0{k1}{z}, zmm1", "avx512vbmi2", "0x62,0xf2,0x7d,0xc9,0x63,0xc8",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\xff\x80\xff\x01\x00\x80\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(491, "vpshldvd xmm0, xmm1, xmm7", "avx512vbmi2,avx512vl", "0x62,0xf2,0x75,0x08,0x71,0xc7",
+CANDIDATE(492, "vpshldvd xmm0, xmm1, xmm7", "avx512vbmi2,avx512vl", "0x62,0xf2,0x75,0x08,0x71,0xc7",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x10\x10\xf0\xff\x00\x01\x02\x03\x00\x00\x00\xc0\x00\x00\x00\x80")
-CANDIDATE(492, "vpopcntw zmm0, zmm1", "avx512bitalg", "0x62,0xf2,0xfd,0x48,0x54,0xc1",
+CANDIDATE(493, "vpopcntw zmm0, zmm1", "avx512bitalg", "0x62,0xf2,0xfd,0x48,0x54,0xc1",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x0f\x00\x01\x00\x10\x00\x01\x00\x00\x00\x01\x00\x08\x00\x09\x00\x09\x00\x06\x00\x07\x00\x08\x00\x05\x00\x05\x00\x0a\x00\x0b\x00\x0b\x00\x07\x00\x0d\x00\x08\x00\x0c\x00\x0a\x00\x09\x00\x09\x00\x09\x00\x08\x00\x01\x00\x00\x00\x01\x00\x10\x00\x01\x00\x0f\x00")
-CANDIDATE(493, "vpshufbitqmb k0, xmm1, xmm2", "avx512bitalg,avx512vl", "0x62,0xf2,0x75,0x08,0x8f,0xc2",
+CANDIDATE(494, "vpshufbitqmb k0, xmm1, xmm2", "avx512bitalg,avx512vl", "0x62,0xf2,0x75,0x08,0x8f,0xc2",
           AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
           "\x0f\x6f")
-CANDIDATE(494, "vpopcntq zmm0, zmm1", "avx512vpopcntdq", "0x62,0xf2,0xfd,0x48,0x55,0xc1",
+CANDIDATE(495, "vpopcntq zmm0, zmm1", "avx512vpopcntdq", "0x62,0xf2,0xfd,0x48,0x55,0xc1",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x21\x00\x00\x00\x00\x00\x00\x00\x12\x00\x00\x00\x00\x00\x00\x00\x1e\x00\x00\x00\x00\x00\x00\x00\x1f\x00\x00\x00\x00\x00\x00\x00\x27\x00\x00\x00\x00\x00\x00\x00\x28\x00\x00\x00\x00\x00\x00\x00\x12\x00\x00\x00\x00\x00\x00\x00\x21\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(495, "vpopcntd ymm0{k1}, dword ptr [rsi]{1to8}", "avx512vpopcntdq,avx512vl", "0x62,0xf2,0x7d,0x39,0x55,0x06",
+CANDIDATE(496, "vpopcntd ymm0{k1}, dword ptr [rsi]{1to8}", "avx512vpopcntdq,avx512vl", "0x62,0xf2,0x7d,0x39,0x55,0x06",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x11\x00\x00\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x11\x00\x00\x00\x3c\x8c\xdf\xc7\x11\x00\x00\x00\x11\x00\x00\x00\x8b\xbd\xb1\xe9")
-CANDIDATE(496, "vpmadd52huq zmm0, zmm1, zmm2", "avx512ifma", "0x62,0xf2,0xf5,0x48,0xb5,0xc2",
+CANDIDATE(497, "vpmadd52huq zmm0, zmm1, zmm2", "avx512ifma", "0x62,0xf2,0xf5,0x48,0xb5,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x7f\x00\x00\xf4\xff\xf0\x03\x03\xfe\x0b\xe0\x27\xf1\xfe\x00\x80\xc5\xe5\xcd\x6b\x1f\x81\xa5\x63\x20\x4c\xf8\xcf\xc0\x2f\xb7\xe9\x76\x7a\x9a\x6a\x8b\x0f\xad\x01\xeb\x82\xb8\x82\x42\xf6\x4b\xa8\x6f\x89\xf7\xfc\xfe\xff\xff\xff\xf2\x0d\x99\xf3\xf7\xff\x80\x80")
-CANDIDATE(497, "vpmadd52luq xmm0, xmm1, xmm2", "avx512ifma,avx512vl", "0x62,0xf2,0xf5,0x08,0xb4,0xc2",
+CANDIDATE(498, "vpmadd52luq xmm0, xmm1, xmm2", "avx512ifma,avx512vl", "0x62,0xf2,0xf5,0x08,0xb4,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x7f\x00\x00\x80\x00\x41\x04\x03\xff\xff\xff\xff\xff\x00\x0f\x80")
-CANDIDATE(498, "vpdpbusds zmm0, zmm1, zmm2", "avx512vnni", "0x62,0xf2,0x75,0x48,0x51,0xc2",
+CANDIDATE(499, "vpdpbusds zmm0, zmm1, zmm2", "avx512vnni", "0x62,0xf2,0x75,0x48,0x51,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x7f\x41\xff\x7f\x81\x7e\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x56\xae\xdf\xc7\xc2\x4f\xa4\x63\xda\x85\x28\xca\x86\xd9\xb1\xe9\xeb\x0f\x2e\x64\x9d\x4c\xac\x01\x7e\x40\x46\x7c\xfd\x50\x49\xa8\x81\xbf\xff\xff\xff\x3e\x00\x00\x84\x7f\x01\x00\x7e\xc0\x80\x80")
-CANDIDATE(499, "vpdpbusd xmm0, xmm1, xmm2", "avx512vnni,avx512vl", "0x62,0xf2,0x75,0x08,0x50,0xc2",
+CANDIDATE(500, "vpdpbusd xmm0, xmm1, xmm2", "avx512vnni,avx512vl", "0x62,0xf2,0x75,0x08,0x50,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x7f\x41\xff\x7f\x81\x7e\x02\x03\x7f\x3f\x00\x80\x01\xbf\xff\x7f")
-CANDIDATE(500, "vpdpbusd xmm0, xmm1, xmmword ptr [rsi]", "avx512vnni,avx512vl", "0x62,0xf2,0x75,0x08,0x50,0x06",
+CANDIDATE(501, "vpdpbusd xmm0, xmm1, xmmword ptr [rsi]", "avx512vnni,avx512vl", "0x62,0xf2,0x75,0x08,0x50,0x06",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x7f\x81\xff\x7f\x81\x81\x01\x03\x7f\x3f\x00\x80\x80\x3f\x00\x80")
-CANDIDATE(501, "vpdpwssd ymm0{k1}, ymm1, ymmword ptr [rsi]", "avx512vnni,avx512vl", "0x62,0xf2,0x75,0x29,0x52,0x06",
+CANDIDATE(502, "vpdpwssd ymm0{k1}, ymm1, ymmword ptr [rsi]", "avx512vnni,avx512vl", "0x62,0xf2,0x75,0x29,0x52,0x06",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x7f\x00\x01\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x80\xc0\xff\x7f\x3c\x8c\xdf\xc7\x30\x8c\xb6\x6c\x3c\x84\xda\xe7\x8b\xbd\xb1\xe9")
-CANDIDATE(502, "vdpbf16ps zmm0, zmm1, zmm2", "avx512bf16", "0x62,0xf2,0x76,0x48,0x52,0xc2",
+CANDIDATE(503, "vdpbf16ps zmm0, zmm1, zmm2", "avx512bf16", "0x62,0xf2,0x76,0x48,0x52,0xc2",
           AVX512, BF16, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x00\x40\xc1\x00\x00\x98\xc0\x00\x00\x70\x41\x00\x00\xf8\x40\x00\x00\x20\xc1\x00\x00\x30\xc0\x00\x00\x88\x41\x00\x00\x1c\x41\x00\x00\x00\xc1\x00\x00\x40\xbf\x00\x00\x98\x41\x00\x00\x3c\x41\x00\x00\xc0\xc0\x00\x00\xa0\x3f\x00\x00\xa8\x41\x00\x00\x5c\x41")
-CANDIDATE(503, "vdpbf16ps xmm0, xmm1, dword ptr [rsi]{1to4}", "avx512bf16,avx512vl", "0x62,0xf2,0x76,0x18,0x52,0x06",
+CANDIDATE(504, "vdpbf16ps xmm0, xmm1, dword ptr [rsi]{1to4}", "avx512bf16,avx512vl", "0x62,0xf2,0x76,0x18,0x52,0x06",
           AVX512, BF16, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x88\xc1\x00\x00\x80\xc0\x00\x00\x34\x42\x00\x00\x4d\x42")
-CANDIDATE(504, "vcvtneps2bf16 xmm0, ymm1", "avx512bf16,avx512vl", "0x62,0xf2,0x7e,0x28,0x72,0xc1",
+CANDIDATE(505, "vcvtneps2bf16 xmm0, ymm1", "avx512bf16,avx512vl", "0x62,0xf2,0x7e,0x28,0x72,0xc1",
           AVX512, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x8d\x3f\x20\xc0\x00\x80\x62\x7f\xcd\x3d\xc1\x7f\xf0\xc0\x20\x40")
-CANDIDATE(505, "vaddph zmm0, zmm1, zmm2", "avx512fp16", "0x62,0xf5,0x74,0x48,0x58,0xc2",
+CANDIDATE(506, "vaddph zmm0, zmm1, zmm2", "avx512fp16", "0x62,0xf5,0x74,0x48,0x58,0xc2",
           AVX512, F16, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00")
-CANDIDATE(506, "vfmadd213sh xmm0, xmm1, xmm2", "avx512fp16", "0x62,0xf6,0x75,0x08,0xa9,0xc2",
+CANDIDATE(507, "vfmadd213sh xmm0, xmm1, xmm2", "avx512fp16", "0x62,0xf6,0x75,0x08,0xa9,0xc2",
           AVX512, F16, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xb0\xb0\x10\x48\x00\xbc\xdc\xe9\x1f\x25\x00\x40\x00\x45\x00\x3d")
-CANDIDATE(507, "vmulph xmm0, xmm1, xmm2", "avx512fp16,avx512vl", "0x62,0xf5,0x74,0x08,0x59,0xc2",
+CANDIDATE(508, "vmulph xmm0, xmm1, xmm2", "avx512fp16,avx512vl", "0x62,0xf5,0x74,0x08,0x59,0xc2",
           AVX512, F16, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x29\x3a\x10\xc8\x00\x80\x00\x7c\x1e\xa5\x12\x7e\x12\xff\x40\xc6")
-CANDIDATE(508, "vfmulcph xmm0, xmm3, xmm4", "avx512fp16,avx512vl", "0x62,0xf6,0x66,0x08,0xd6,0xc4",
+CANDIDATE(509, "vfmulcph xmm0, xmm3, xmm4", "avx512fp16,avx512vl", "0x62,0xf6,0x66,0x08,0xd6,0xc4",
           AVX512, F16, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x44\x00\x42\x00\xc2\x60\xc8\x00\xc4\x80\x4c\xc0\x45\xe8\x4c")
-CANDIDATE(509, "vcvttph2w ymm0, ymm1", "avx512fp16,avx512vl", "0x62,0xf5,0x7d,0x28,0x7c,0xc1",
+CANDIDATE(510, "vcvttph2w ymm0, ymm1", "avx512fp16,avx512vl", "0x62,0xf5,0x7d,0x28,0x7c,0xc1",
           AVX512, F16, VALUE, RESULTS({VECTOR, 0, 32}),
           "\x01\x00\xfe\xff\x00\x00\x00\x80\x00\x00\x00\x80\xf9\xff\x02\x00\x01\x00\xfe\xff\x00\x00\x00\x80\x00\x00\x00\x80\xf9\xff\x02\x00")
-CANDIDATE(510, "vp2intersectd k0, zmm1, zmm2", "avx512vp2intersect", "0x62,0xf2,0x77,0x48,0x68,0xc2",
+CANDIDATE(511, "vp2intersectd k0, zmm1, zmm2", "avx512vp2intersect", "0x62,0xf2,0x77,0x48,0x68,0xc2",
           AVX512, INT, VALUE, RESULTS({MASK, 0, 2}, {MASK, 1, 2}),
           "\x00\x00\x00\x00")
-CANDIDATE(511, "vp2intersectq k0, xmm1, xmmword ptr [rsi]", "avx512vp2intersect,avx512vl", "0x62,0xf2,0xf7,0x08,0x68,0x06",
+CANDIDATE(512, "vp2intersectq k0, xmm1, xmmword ptr [rsi]", "avx512vp2intersect,avx512vl", "0x62,0xf2,0xf7,0x08,0x68,0x06",
           AVX512, INT, VALUE, RESULTS({MASK, 0, 2}, {MASK, 1, 2}),
           "\x00\x00\x00\x00")
-CANDIDATE(512, "vgf2p8mulb xmm0{k1}, xmm1, xmm2", "gfni,avx512vl", "0x62,0xf2,0x75,0x09,0xcf,0xc2",
+CANDIDATE(513, "vgf2p8mulb xmm0{k1}, xmm1, xmm2", "gfni,avx512vl", "0x62,0xf2,0x75,0x09,0xcf,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x80\xff\x9a\x00\x76\xff\x03\xff\x00\xff\xff\x00\x00\xff\x80")
-CANDIDATE(513, "vaesenclast zmm0, zmm1, zmm2", "vaes,avx512f", "0x62,0xf2,0x75,0x48,0xdd,0xc2",
+CANDIDATE(514, "vaesenclast zmm0, zmm1, zmm2", "vaes,avx512f", "0x62,0xf2,0x75,0x48,0xdd,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x17\x16\x63\x96\xe9\x1c\x32\x32\x9c\xe9\x9c\x1c\x62\x2d\x03\x4d\xd7\x2d\x39\xb2\x49\x14\xdf\xf5\x74\x44\xb8\x02\x19\x91\xc2\x22\xb0\x2d\x05\x09\xa7\x49\x35\xbf\x56\x78\x4d\xa3\x33\x26\x02\x25\x96\x1c\xe9\x17\xb2\x83\x2d\x9c\x9c\x9c\x69\x9c\x4d\xcd\x63\x17")
-CANDIDATE(514, "vpclmulqdq zmm0, zmm1, zmm2, 1", "vpclmulqdq,avx512f", "0x62,0xf3,0x75,0x48,0x44,0xc2,0x01",
+CANDIDATE(515, "vpclmulqdq zmm0, zmm1, zmm2, 1", "vpclmulqdq,avx512f", "0x62,0xf3,0x75,0x48,0x44,0xc2,0x01",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x00\x00\x80\x00\xff\x80\x3f\x7f\x95\x3f\xd5\x3f\xd5\x7f\x55\xf0\x10\x67\x4f\xdb\x58\x26\x72\x14\x4d\xcc\x79\x11\xb6\xd1\x29\x3c\xbb\xb2\xb6\x40\x05\x98\x18\x58\xba\xb1\xbe\x65\xd9\xed\x1e\x00\x80\xff\xd5\xd4\x6a\xbf\x40\x6a\x95\x55\xbf\xff\xff\x2a\x55")
-CANDIDATE(515, "vrcp28ps zmm0, zmm4", "avx512er", "0x62,0xf2,0x7d,0x48,0xca,0xc4",
+CANDIDATE(516, "vrcp28ps zmm0, zmm4", "avx512er", "0x62,0xf2,0x7d,0x48,0xca,0xc4",
           AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x00\x80\x3e\x00\x00\x80\x40\x00\x00\x80\x3f\x00\x00\x80\x3c\x00\x00\x80\x3a\x00\x00\x80\x43\x00\x00\x80\x36\x00\x00\x80\x3d\x00\x00\x80\x38\x00\x00\x80\x47\x00\x00\x80\x35\x00\x00\x80\x3b\x00\x00\x80\x42\x00\x00\x80\x39\x00\x00\x80\x41\x00\x00\x80\x37")
-CANDIDATE(516, "vrsqrt28pd zmm0, zmm4", "avx512er", "0x62,0xf2,0xfd,0x48,0xcc,0xc4",
+CANDIDATE(517, "vrsqrt28pd zmm0, zmm4", "avx512er", "0x62,0xf2,0xfd,0x48,0xcc,0xc4",
           AVX512, F64, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x00\x00\x00\x00\x00\xe0\x3f\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\xc0\x3f\x00\x00\x00\x00\x00\x00\xa0\x3f\x00\x00\x00\x00\x00\x00\x30\x40\x00\x00\x00\x00\x00\x00\x60\x3f\x00\x00\x00\x00\x00\x00\xd0\x3f")
-CANDIDATE(517, "vexp2ps zmm0, zmm5", "avx512er", "0x62,0xf2,0x7d,0x48,0xc8,0xc5",
+CANDIDATE(518, "vexp2ps zmm0, zmm5", "avx512er", "0x62,0xf2,0x7d,0x48,0xc8,0xc5",
           AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x00\x00\x00\x40\x00\x00\x00\x3f\x00\x00\x80\x3f\x00\x00\x00\x41\x00\x00\x00\x42\x00\x00\x80\x3d\x00\x00\x00\x44\x00\x00\x80\x40\x00\x00\x00\x43\x00\x00\x80\x3b\x00\x00\x80\x44\x00\x00\x80\x41\x00\x00\x00\x3e\x00\x00\x80\x42\x00\x00\x80\x3e\x00\x00\x80\x43")
-CANDIDATE(518, "vgatherpf0dps dword ptr [rsi+zmm5*4], k1", "avx512pf", "0x62,0xf2,0x7d,0x49,0xc6,0x0c,0xae",
+CANDIDATE(519, "vgatherpf0dps dword ptr [rsi+zmm5*4], k1", "avx512pf", "0x62,0xf2,0x7d,0x49,0xc6,0x0c,0xae",
           AVX512, INT, RUNS, RESULTS(),
           "")
-CANDIDATE(519, "vp4dpwssd zmm0, zmm4, xmmword ptr [rsi]", "avx5124vnniw", "0x62,0xf2,0x5f,0x48,0x52,0x06",
+CANDIDATE(520, "vp4dpwssd zmm0, zmm4, xmmword ptr [rsi]", "avx5124vnniw", "0x62,0xf2,0x5f,0x48,0x52,0x06",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
           "\x02\x7e\xfc\x7f\x00\x81\xff\x02\x80\xf0\xfd\x7f\x00\x70\xfc\x7f\xd7\xfb\xce\xc7\xe3\x5c\x9d\x63\x18\x39\x1f\xca\x12\xba\xa9\xe9\xc3\xb0\x2a\x64\x55\x8f\x89\x01\x69\xc0\x41\x7c\x73\xa2\x3e\xa8\x84\x7c\xf6\xff\xbf\xdf\xda\xff\x1a\xf3\xea\xff\x83\x7d\x78\x80")
-CANDIDATE(520, "v4fmaddps zmm0, zmm4, xmmword ptr [rsi]", "avx5124fmaps", "0x62,0xf2,0x5f,0x48,0x9a,0x06",
+CANDIDATE(521, "v4fmaddps zmm0, zmm4, xmmword ptr [rsi]", "avx5124fmaps", "0x62,0xf2,0x5f,0x48,0x9a,0x06",
           AVX512, BF16, VALUE, RESULTS({VECTOR, 0, 64}),
           "\xec\x81\x0c\xc2\xe0\x79\xe2\xc1\xe0\x34\x08\x42\xe3\xae\x58\x42\xec\x81\x04\xc2\xe0\x79\xd2\xc1\xe0\x34\x10\x42\xe3\xae\x60\x42\xd7\x03\xf9\xc1\xe0\x79\xc2\xc1\xe0\x34\x18\x42\xe3\xae\x68\x42\xd7\x03\xe9\xc1\xe0\x79\xb2\xc1\xe0\x34\x20\x42\xe3\xae\x70\x42")
-CANDIDATE(521, "tilezero tmm0", "amx-tile", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x49,0xc0,0xc4,0xe2,0x78,0x49,0xc0",
+CANDIDATE(522, "tilezero tmm0", "amx-tile", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x49,0xc0,0xc4,0xe2,0x78,0x49,0xc0",
           GPR, AMX, RUNS, RESULTS(),
           "")
-CANDIDATE(522, "tileloadd tmm0, [rsi+rcx+0x40]", "amx-tile", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+CANDIDATE(523, "tileloadd tmm0, [rsi+rcx+0x40]", "amx-tile", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
           GPR, AMX, VALUE, RESULTS({MEMORY, 0, 16}),
           "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(523, "tdpbssd tmm0, tmm1, tmm2", "amx-int8", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6b,0x5e,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+CANDIDATE(524, "tdpbssd tmm0, tmm1, tmm2", "amx-int8", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6b,0x5e,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
           GPR, AMX, VALUE, RESULTS({MEMORY, 0, 16}),
           "\x16\x6d\x00\x80\x0e\xc4\x01\x00\x0d\x42\x00\x80\xe9\x5b\x81\xff")
-CANDIDATE(524, "tdpbuud tmm0, tmm1, tmm2", "amx-int8", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x68,0x5e,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+CANDIDATE(525, "tdpbuud tmm0, tmm1, tmm2", "amx-int8", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x68,0x5e,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
           GPR, AMX, VALUE, RESULTS({MEMORY, 0, 16}),
           "\x17\xa4\x01\x00\x0f\x30\x02\x00\x0d\x99\x02\x00\xe9\xc0\x02\x00")
-CANDIDATE(525, "tdpbf16ps tmm0, tmm1, tmm2", "amx-bf16", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6a,0x5c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+CANDIDATE(526, "tdpbf16ps tmm0, tmm1, tmm2", "amx-bf16", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6a,0x5c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
           GPR, AMXBF16, VALUE, RESULTS({MEMORY, 0, 16}),
           "\x00\x00\x50\xc0\x00\x80\x03\xc2\x00\x80\x54\x42\x00\x00\x97\x42")
-CANDIDATE(526, "tdpfp16ps tmm0, tmm1, tmm2", "amx-fp16", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6b,0x5c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+CANDIDATE(527, "tdpfp16ps tmm0, tmm1, tmm2", "amx-fp16", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6b,0x5c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
           GPR, AMXF16, VALUE, RESULTS({MEMORY, 0, 16}),
           "\x00\x00\x50\xc0\x00\x80\x03\xc2\x00\x80\x54\x42\x00\x00\x97\x42")
-CANDIDATE(527, "tcmmimfp16ps tmm0, tmm1, tmm2", "amx-complex", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x69,0x6c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+CANDIDATE(528, "tcmmimfp16ps tmm0, tmm1, tmm2", "amx-complex", "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x69,0x6c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
           GPR, AMXF16, VALUE, RESULTS({MEMORY, 0, 16}),
           "\x00\x00\x54\x41\x00\x00\x36\x41\x00\x00\xf8\xc0\x00\xe0\xbb\xc2")
-CANDIDATE(528, "mov r16, rcx; mov rax, r16", "apxf", "0xd5,0x18,0x89,0xc8,0xd5,0x48,0x89,0xc0",
+CANDIDATE(529, "mov r16, rcx; mov rax, r16", "apxf", "0xd5,0x18,0x89,0xc8,0xd5,0x48,0x89,0xc0",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
           "\x40\x88\x34\x12\x0f\x0f\xf1\x80")
-CANDIDATE(529, "{nd} add rax, rcx, rdx", "apxf", "0x62,0xf4,0xfc,0x18,0x01,0xd1",
+CANDIDATE(530, "{nd} add rax, rcx, rdx", "apxf", "0x62,0xf4,0xfc,0x18,0x01,0xd1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8d5, 2}),
           "\x50\xba\x88\x88\xa7\xc9\xcd\x7f\x05\x08")
-CANDIDATE(530, "{nf} add rcx, rdx", "apxf", "0x62,0xf4,0xfc,0x0c,0x01,0xd1",
+CANDIDATE(531, "{nf} add rcx, rdx", "apxf", "0x62,0xf4,0xfc,0x0c,0x01,0xd1",
           GPR, INT, VALUE, RESULTS({GPR, 1, 8}, {FLAGS, 0x8d5, 2}),
           "\x50\xba\x88\x88\xa7\xc9\xcd\x7f\x00\x00")
-CANDIDATE(531, "rdrand rax", "rdrnd", "0x48,0x0f,0xc7,0xf0",
+CANDIDATE(532, "rdrand rax", "rdrnd", "0x48,0x0f,0xc7,0xf0",
           GPR, INT, RANDOM, RESULTS(),
           "")
-CANDIDATE(532, "rdseed rax", "rdseed", "0x48,0x0f,0xc7,0xf8",
+CANDIDATE(533, "rdseed rax", "rdseed", "0x48,0x0f,0xc7,0xf8",
           GPR, INT, RANDOM, RESULTS(),
           "")
-CANDIDATE(533, "rdpid rax", "rdpid", "0xf3,0x0f,0xc7,0xf8",
+CANDIDATE(534, "rdpid rax", "rdpid", "0xf3,0x0f,0xc7,0xf8",
           GPR, INT, CPU, RESULTS({GPR, 0, 8}),
           "")
-CANDIDATE(534, "rdtscp", "rdtscp", "0x0f,0x01,0xf9",
+CANDIDATE(535, "rdtscp", "rdtscp", "0x0f,0x01,0xf9",
           GPR, INT, CPU, RESULTS({GPR, 1, 8}),
           "")
-CANDIDATE(535, "rdfsbase rax", "fsgsbase", "0xf3,0x48,0x0f,0xae,0xc0",
+CANDIDATE(536, "rdfsbase rax", "fsgsbase", "0xf3,0x48,0x0f,0xae,0xc0",
           GPR, INT, FSBASE, RESULTS({GPR, 0, 8}),
           "")
-CANDIDATE(536, "rdgsbase rax", "fsgsbase", "0xf3,0x48,0x0f,0xae,0xc8",
+CANDIDATE(537, "rdgsbase rax", "fsgsbase", "0xf3,0x48,0x0f,0xae,0xc8",
           GPR, INT, GSBASE, RESULTS({GPR, 0, 8}),
           "")
-CANDIDATE(537, "rdpkru", "pku", "0x31,0xc9,0x0f,0x01,0xee",
+CANDIDATE(538, "rdpkru", "pku", "0x31,0xc9,0x0f,0x01,0xee",
           GPR, INT, VALUE, RESULTS({GPR, 2, 8}),
           "\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(538, "xsave [rdi]", "xsave", "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xae,0x27",
+CANDIDATE(539, "xsave [rdi]", "xsave", "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xae,0x27",
           SSE, INT, VALUE, RESULTS({MEMORY, 24, 4}, {MEMORY, 160, 16}, {MEMORY, 512, 8}),
           "\x80\x1f\x00\x00\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x02\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(539, "xsaveopt [rdi]", "xsaveopt", "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xae,0x37",
+CANDIDATE(540, "xsaveopt [rdi]", "xsaveopt", "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xae,0x37",
           SSE, INT, VALUE, RESULTS({MEMORY, 24, 4}, {MEMORY, 160, 16}),
           "\x80\x1f\x00\x00\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80")
-CANDIDATE(540, "xsavec [rdi]", "xsavec", "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xc7,0x27",
+CANDIDATE(541, "xsavec [rdi]", "xsavec", "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xc7,0x27",
           SSE, INT, VALUE, RESULTS({MEMORY, 24, 4}, {MEMORY, 160, 16}, {MEMORY, 512, 16}),
           "\x80\x1f\x00\x00\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x02\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x80")
-CANDIDATE(541, "movdiri dword ptr [rdi], ecx", "movdiri", "0x0f,0x38,0xf9,0x0f",
+CANDIDATE(542, "movdiri dword ptr [rdi], ecx", "movdiri", "0x0f,0x38,0xf9,0x0f",
           GPR, INT, VALUE, RESULTS({MEMORY, 0, 4}),
           "\x40\x88\x34\x12")
-CANDIDATE(542, "movdiri qword ptr [rdi], rcx", "movdiri", "0x48,0x0f,0x38,0xf9,0x0f",
+CANDIDATE(543, "movdiri qword ptr [rdi], rcx", "movdiri", "0x48,0x0f,0x38,0xf9,0x0f",
           GPR, INT, VALUE, RESULTS({MEMORY, 0, 8}),
           "\x40\x88\x34\x12\x0f\x0f\xf1\x80")
-CANDIDATE(543, "movdir64b rdi, zmmword ptr [rsi+0x40]", "movdir64b", "0x66,0x0f,0x38,0xf8,0x7e,0x40",
+CANDIDATE(544, "movdir64b rdi, zmmword ptr [rsi+0x40]", "movdir64b", "0x66,0x0f,0x38,0xf8,0x7e,0x40",
           GPR, INT, VALUE, RESULTS({MEMORY, 0, 64}),
           "\x3d\xd2\xed\xe3\x62\x1b\xee\x23\x8f\xed\x84\xd8\x79\x98\x60\x4f\xa0\x67\x2c\xf7\xab\xeb\x6b\xad\xb7\xea\x94\x36\x4f\xd6\xde\xf3\x26\x03\x60\x29\xbf\x1a\x5e\x71\x9e\x6c\xf3\x27\xb4\x28\x7a\xe2\x14\xa4\x4a\x51\x34\x23\xcb\x14\x35\xde\xdf\x5b\x0b\x33\x25\x63")
-CANDIDATE(544, "cmpbexadd dword ptr [rdi], eax, ecx", "cmpccxadd", "0xc4,0xe2,0x71,0xe6,0x07",
+CANDIDATE(545, "cmpbexadd dword ptr [rdi], eax, ecx", "cmpccxadd", "0xc4,0xe2,0x71,0xe6,0x07",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {MEMORY, 0, 4}, {FLAGS, 0x8d5, 2}),
           "\x01\x80\xff\x7f\x00\x00\x00\x00\x41\x08\x34\x92\x95\x08")
-CANDIDATE(545, "cmplxadd qword ptr [rdi], rax, rcx", "cmpccxadd", "0xc4,0xe2,0xf1,0xec,0x07",
+CANDIDATE(546, "cmplxadd qword ptr [rdi], rax, rcx", "cmpccxadd", "0xc4,0xe2,0xf1,0xec,0x07",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {MEMORY, 0, 8}, {FLAGS, 0x8d5, 2}),
           "\x01\x80\xff\x7f\x00\x80\x01\x00\x41\x08\x34\x92\x0f\x8f\xf2\x80\x95\x00")
-CANDIDATE(546, "clflushopt byte ptr [rdi]", "clflushopt", "0x66,0x0f,0xae,0x3f",
+CANDIDATE(547, "clflushopt byte ptr [rdi]", "clflushopt", "0x66,0x0f,0xae,0x3f",
           GPR, INT, RUNS, RESULTS(),
           "")
-CANDIDATE(547, "clwb byte ptr [rdi]", "clwb", "0x66,0x0f,0xae,0x37",
+CANDIDATE(548, "clwb byte ptr [rdi]", "clwb", "0x66,0x0f,0xae,0x37",
           GPR, INT, RUNS, RESULTS(),
           "")
-CANDIDATE(548, "serialize", "serialize", "0x0f,0x01,0xe8",
+CANDIDATE(549, "serialize", "serialize", "0x0f,0x01,0xe8",
           GPR, INT, RUNS, RESULTS(),
           "")
-CANDIDATE(549, "tpause ecx", "waitpkg", "0x31,0xc9,0x31,0xc0,0x31,0xd2,0x66,0x0f,0xae,0xf1",
+CANDIDATE(550, "tpause ecx", "waitpkg", "0x31,0xc9,0x31,0xc0,0x31,0xd2,0x66,0x0f,0xae,0xf1",
           GPR, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
           "\x00\x00")
-CANDIDATE(550, "umwait ecx", "waitpkg", "0xf3,0x0f,0xae,0xf7,0x31,0xc9,0x31,0xc0,0x31,0xd2,0xf2,0x0f,0xae,0xf1",
+CANDIDATE(551, "umwait ecx", "waitpkg", "0xf3,0x0f,0xae,0xf7,0x31,0xc9,0x31,0xc0,0x31,0xd2,0xf2,0x0f,0xae,0xf1",
           GPR, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
           "\x00\x00")
-CANDIDATE(551, "xbegin 6", "rtm", "0xc7,0xf8,0x00,0x00,0x00,0x00,0x0f,0x01,0xd5",
+CANDIDATE(552, "xbegin 6", "rtm", "0xc7,0xf8,0x00,0x00,0x00,0x00,0x0f,0x01,0xd5",
           GPR, INT, TRANSACTION, RESULTS(),
           "")
-CANDIDATE(552, "prefetchw byte ptr [rsi]", "prfchw", "0x0f,0x0d,0x0e",
+CANDIDATE(553, "prefetchw byte ptr [rsi]", "prfchw", "0x0f,0x0d,0x0e",
           GPR, INT, HINT, RESULTS(),
           "")
-CANDIDATE(553, "cldemote [rsi]", "cldemote", "0x0f,0x1c,0x06",
+CANDIDATE(554, "cldemote [rsi]", "cldemote", "0x0f,0x1c,0x06",
           GPR, INT, HINT, RESULTS(),
           "")
-CANDIDATE(554, "extrq xmm0, 0xD, 7", "sse4a", "0x66,0x0f,0x78,0xc0,0x0d,0x07",
+CANDIDATE(555, "extrq xmm0, 0xD, 7", "sse4a", "0x66,0x0f,0x78,0xc0,0x0d,0x07",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 8}),
           "\x01\x1f\x00\x00\x00\x00\x00\x00")
-CANDIDATE(555, "insertq xmm0, xmm1, 0xD, 7", "sse4a", "0xf2,0x0f,0x78,0xc1,0x0d,0x07",
+CANDIDATE(556, "insertq xmm0, xmm1, 0xD, 7", "sse4a", "0xf2,0x0f,0x78,0xc1,0x0d,0x07",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 8}),
           "\x80\xff\xff\x7f\x00\x01\x02\x03")
-CANDIDATE(556, "movntss dword ptr [rdi], xmm1", "sse4a", "0xf3,0x0f,0x2b,0x0f",
+CANDIDATE(557, "movntss dword ptr [rdi], xmm1", "sse4a", "0xf3,0x0f,0x2b,0x0f",
           SSE, INT, VALUE, RESULTS({MEMORY, 0, 4}),
           "\xff\x7f\x00\x80")
-CANDIDATE(557, "vfmaddps xmm0, xmm1, xmm2, xmm3", "fma4", "0xc4,0xe3,0xf1,0x68,0xc3,0x20",
+CANDIDATE(558, "vfmaddps xmm0, xmm1, xmm2, xmm3", "fma4", "0xc4,0xe3,0xf1,0x68,0xc3,0x20",
           AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x48\xe1\x3a\xbf\x00\x00\xc4\xc0\x00\x00\x00\x80\x00\x00\x80\x7f")
-CANDIDATE(558, "vfnmsubpd ymm0, ymm1, ymmword ptr [rsi], ymm3", "fma4", "0xc4,0xe3,0x75,0x7d,0x06,0x30",
+CANDIDATE(559, "vfnmsubpd ymm0, ymm1, ymmword ptr [rsi], ymm3", "fma4", "0xc4,0xe3,0x75,0x7d,0x06,0x30",
           AVX, F64, VALUE, RESULTS({VECTOR, 0, 32}),
           "\xe0\x51\xb8\x1e\x85\xeb\xb1\x3f\x00\x00\x00\x00\x00\x00\x0c\xc0\x80\xdb\xd9\x90\x56\x05\xea\xc3\xa0\xc8\xeb\x85\xf3\xcc\xe1\x7f")
-CANDIDATE(559, "vpcmov xmm0, xmm3, xmm2, xmm1", "xop", "0x8f,0xe8,0x60,0xa2,0xc2,0x10",
+CANDIDATE(560, "vpcmov xmm0, xmm3, xmm2, xmm1", "xop", "0x8f,0xe8,0x60,0xa2,0xc2,0x10",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x00\x00\x80\xff\x7f\xfe\xff\xff\xff\xff\xff\x01\x01\x7f\x00")
-CANDIDATE(560, "vpperm xmm0, xmm3, xmm3, xmm1", "xop", "0x8f,0xe8,0x60,0xa3,0xc3,0x10",
+CANDIDATE(561, "vpperm xmm0, xmm3, xmm3, xmm1", "xop", "0x8f,0xe8,0x60,0xa3,0xc3,0x10",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\xff\x00\xff\xff\x00\xff\xff\xff\xff\x00\xff\xff\x00\xff")
-CANDIDATE(561, "vprotd xmm0, xmm1, xmm3", "xop", "0x8f,0xe9,0x60,0x92,0xc1",
+CANDIDATE(562, "vprotd xmm0, xmm1, xmm3", "xop", "0x8f,0xe9,0x60,0x92,0xc1",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x3f\x00\xc0\xff\xff\x00\x80\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(562, "vphaddbd xmm0, xmmword ptr [rsi]", "xop", "0x8f,0xe9,0x78,0xc2,0x06",
+CANDIDATE(563, "vphaddbd xmm0, xmmword ptr [rsi]", "xop", "0x8f,0xe9,0x78,0xc2,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\xff\xff\x81\xff\xff\xff\x7c\x00\x00\x00\xff\xff\xff\xff")
-CANDIDATE(563, "vpmacsdd xmm0, xmm3, xmm2, xmm1", "xop", "0x8f,0xe8,0x60,0x9e,0xc2,0x10",
+CANDIDATE(564, "vpmacsdd xmm0, xmm3, xmm2, xmm1", "xop", "0x8f,0xe8,0x60,0x9e,0xc2,0x10",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xfe\x80\x7f\x80\x00\x00\x82\xbf\x00\x01\xff\x80\x80\x80\xfe\x40")
-CANDIDATE(564, "vpcomud xmm0, xmm3, xmm2, 2", "xop", "0x8f,0xe8,0x60,0xee,0xc2,0x02",
+CANDIDATE(565, "vpcomud xmm0, xmm3, xmm2, 2", "xop", "0x8f,0xe8,0x60,0xee,0xc2,0x02",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00")
-CANDIDATE(565, "bextr eax, dword ptr [rsi], 0x1005", "tbm", "0x8f,0xea,0x78,0x10,0x06,0x05,0x10,0x00,0x00",
+CANDIDATE(566, "bextr eax, dword ptr [rsi], 0x1005", "tbm", "0x8f,0xea,0x78,0x10,0x06,0x05,0x10,0x00,0x00",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x841, 2}),
           "\x00\xfc\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(566, "blcfill ebx, ecx", "tbm", "0x8f,0xe9,0x60,0x01,0xc9",
+CANDIDATE(567, "blcfill ebx, ecx", "tbm", "0x8f,0xe9,0x60,0x01,0xc9",
           GPR, INT, VALUE, RESULTS({GPR, 3, 8}, {FLAGS, 0x8c1, 2}),
           "\x40\x88\x34\x12\x00\x00\x00\x00\x00\x00")
-CANDIDATE(567, "tzmsk ebx, dword ptr [rsi]", "tbm", "0x8f,0xe9,0x60,0x01,0x26",
+CANDIDATE(568, "tzmsk ebx, dword ptr [rsi]", "tbm", "0x8f,0xe9,0x60,0x01,0x26",
           GPR, INT, VALUE, RESULTS({GPR, 3, 8}, {FLAGS, 0x8c1, 2}),
           "\x00\x00\x00\x00\x00\x00\x00\x00\x40\x00")
-CANDIDATE(568, "pfadd mm0, qword ptr [rsi+0x48]", "3dnow", "0x0f,0x6f,0x46,0x40,0x0f,0x0f,0x46,0x48,0x9e,0x0f,0x7f,0x07,0x0f,0x0e",
+CANDIDATE(569, "pfadd mm0, qword ptr [rsi+0x48]", "3dnow", "0x0f,0x6f,0x46,0x40,0x0f,0x0f,0x46,0x48,0x9e,0x0f,0x7f,0x07,0x0f,0x0e",
           GPR, F32, VALUE, RESULTS({MEMORY, 0, 8}),
           "\x00\x00\x80\x3f\x00\x00\x00\x40")

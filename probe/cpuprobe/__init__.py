@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cpuprobe.errors import CaptureError as CaptureError
     from cpuprobe.errors import CpuprobeError as CpuprobeError
     from cpuprobe.errors import UsageError as UsageError
-    from cpuprobe.observation import Observation as Observation
     from cpuprobe.measure import observe as observe
+    from cpuprobe.observation import Observation as Observation
 
 __version__ = "0.1.0"
 

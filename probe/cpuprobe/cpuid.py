@@ -1,8 +1,8 @@
 """The one reader of CPUID leaves: which leaf counts, and what the identity leaves say.
 
 Rules (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E):
-  - a leaf counts only if the maximum leaf of its own range covers it; Intel CPUs answer a leaf above
-    the maximum with the data of the highest basic leaf;
+  - a leaf counts only if the maximum leaf of its own range covers it; Intel CPUs answer a leaf
+    above the maximum with the data of the highest basic leaf;
   - subleaf N of leaf 7 (and of the other leaves that say so) counts only up to EAX of subleaf 0;
   - what was not recorded is unknown, and unknown is not zero.
 """
@@ -22,6 +22,8 @@ _RANGE_BASES = (0xC0000000, 0x80860000, 0x80000000, 0x40000000, 0x0)
 # (arch/x86/kernel/cpu/common.c, get_cpu_cap): Intel CPUs without it answer with their highest leaf.
 _LONGEST_RANGE = 0xFFFF
 _HYPERVISOR_BIT = CpuidBit(0x1, 0, "ecx", 31)
+_SYSCALL = CpuidBit(0x80000001, 0, "edx", 11)
+_LONG_MODE = CpuidBit(0x80000001, 0, "edx", 29)
 
 
 Registers = tuple[int, int, int, int]
@@ -30,13 +32,15 @@ Registers = tuple[int, int, int, int]
 def clear_topology(leaf: int, registers: Registers) -> Registers:
     """EAX to EDX of a leaf without what numbers the CPU, so that equal CPUs compare equal.
 
-    The initial APIC ID of leaf 1, the x2APIC ID of leaves 0BH, 1FH and 80000026H, and the extended
-    APIC, core and node IDs of leaf 8000001EH (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, E.4). The
-    native core clears the same fields.
+    The initial APIC ID of leaf 1, the CPU's row in the Hardware Feedback table of leaf 6, the x2APIC
+    ID of leaves 0BH, 1FH and 80000026H, and the extended APIC, core and node IDs of leaf 8000001EH
+    (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, E.4). The native core does the same.
     """
     eax, ebx, ecx, edx = registers
     if leaf == 0x1:
         return eax, ebx & 0x00FFFFFF, ecx, edx
+    if leaf == 0x6:
+        return eax, ebx, ecx, edx & 0x0000FFFF
     if leaf in (0xB, 0x1F, 0x80000026):
         return eax, ebx, ecx, 0
     if leaf == 0x8000001E:
@@ -47,8 +51,16 @@ def clear_topology(leaf: int, registers: Registers) -> Registers:
 class Cpuid:
     """The CPUID leaves of one CPU."""
 
-    def __init__(self, leaves: Iterable[CpuidLeaf]) -> None:
-        """Index `leaves` by leaf and subleaf."""
+    def __init__(self, leaves: Iterable[CpuidLeaf], *, read_in_64_bit_mode: bool = True) -> None:
+        """Index `leaves` by leaf and subleaf.
+
+        Args:
+            leaves: as CPUID returned them.
+            read_in_64_bit_mode: False where the program that read them may have been a 32-bit one,
+                as AIDA64 is: Intel CPUs then enumerate SYSCALL as 0 whatever they have (SDM vol. 2A,
+                CPUID, footnote to 80000001H:EDX[11]).
+        """
+        self._read_in_64_bit_mode = read_in_64_bit_mode
         self._leaves = {(leaf.leaf, leaf.subleaf): leaf for leaf in leaves}
 
     def __bool__(self) -> bool:
@@ -86,6 +98,9 @@ class Cpuid:
         if leaf is None:
             return None
         value: int = getattr(leaf, where.register)
+        if where == _SYSCALL and not self._read_in_64_bit_mode:
+            # 64-bit mode has no other system call instruction for both vendors: long mode has it.
+            return bool((value >> _SYSCALL.bit | value >> _LONG_MODE.bit) & 1)
         return bool(value >> where.bit & 1)
 
     @property
@@ -115,6 +130,11 @@ class Cpuid:
             word for leaf in leaves if leaf for word in (leaf.eax, leaf.ebx, leaf.ecx, leaf.edx)
         ]
         return " ".join(_text(*words).split()) if len(words) == 12 else None
+
+    @property
+    def long_mode(self) -> bool | None:
+        """CPUID.80000001H:EDX[29]: whether the CPU has 64-bit mode, whatever the system uses."""
+        return self.bit(_LONG_MODE)
 
     @property
     def hypervisor_present(self) -> bool | None:

@@ -100,6 +100,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     iced: tuple[str, ...]
     group: str | None = None
     hint: bool = False
+    privileged: bool = False
     source: str
 
     @property

@@ -125,33 +125,36 @@ def surroundings_of_capture(observation: Observation) -> Surroundings:
 def microarchitecture(observation: Observation) -> Microarchitecture | None:
     """The nearest microarchitecture by features, None without archspec or without CPUID.
 
-    The best of the vendor's targets that needs nothing which CPUID denies, counting only features
-    that cpuprobe knows: archspec's own `host()` also counts kernel words (`flush_l1d`) and then
-    finds a lesser one in most virtual machines.
+    By archspec's rule: of the targets whose features CPUID all claims, the best generic one
+    (`x86_64_v4`), or the best of the vendor's that builds on it. Unlike its `host()` only features
+    that cpuprobe knows count, not kernel words such as `flush_l1d`.
     """
-    targets = _targets()
-    flags = {
-        feature.kernel.flag: name
-        for name, feature in load_features().items()
-        if feature.kernel.flag is not None
-    }
+    flags = _kernel_flags()
     cpuid = Cpuid(min(observation.groups, key=lambda group: min(group.cpus)).cpuid)
     if cpuid.vendor is None:
         return None
     claimed = {name for name, feature in load_features().items() if cpuid.bit(feature.cpuid)}
     fitting = [
         target
-        for target in targets
+        for target in _targets()
         if target.vendor in (cpuid.vendor, "generic")
         and str(target.family) == "x86_64"
         and all(flags[each] in claimed for each in target.features if each in flags)
     ]
-    best = max(
-        fitting,
-        key=lambda each: (len(each.ancestors), len(each.features), each.name),
-        default=None,
-    )
-    return None if best is None else _named(best, flags)
+
+    def place(target: Target) -> tuple[int, int, str]:
+        return len(target.ancestors), len(target.features), target.name
+
+    generic = max((each for each in fitting if each.vendor == "generic"), key=place, default=None)
+    if generic is None:
+        return None
+    own = [each for each in fitting if each.vendor != "generic" and generic in each.ancestors]
+    return _named(max(own, key=place, default=generic), flags)
+
+
+def _kernel_flags() -> dict[str, str]:
+    """Our names by the kernel's, which are archspec's too."""
+    return {flag: feature.name for flag, feature in load_features().by_kernel_flag.items()}
 
 
 def _named(target: Target, flags: dict[str, str]) -> Microarchitecture:
@@ -174,19 +177,14 @@ def _archspec_host() -> Microarchitecture | None:
         from archspec.cpu import host
     except ImportError:
         return None
-    flags = {
-        feature.kernel.flag: name
-        for name, feature in load_features().items()
-        if feature.kernel.flag is not None
-    }
-    return _named(host(), flags)
+    return _named(host(), _kernel_flags())
 
 
 def container(root: str = "/") -> str | None:
     """The kind of container this process runs in, as far as its files tell; None if none shows.
 
-    /run/systemd/container holds the manager's name (systemd, CONTAINER_INTERFACE); Docker and Podman
-    leave a file each. Only a known shape of name is repeated.
+    /run/systemd/container holds the manager's name (systemd, CONTAINER_INTERFACE); Docker and
+    Podman leave a file each. Only a known name is repeated.
     """
     for path, name in ((".dockerenv", "Docker"), ("run/.containerenv", "Podman")):
         if os.path.exists(os.path.join(root, path)):
@@ -205,4 +203,3 @@ def _known_managers() -> Iterable[str]:
         "openvz", "lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "wsl", "proot",
         "pouch", "oci",
     )  # fmt: skip
-

@@ -65,6 +65,7 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         cpus: their numbers as the kernel counts.
+        pinned: whether the probe could be pinned to them; if not, it is not known which CPU it saw.
         cpuid: every leaf that was read; leaf 3 never is.
         cpuid_outcome: `ok`, or how CPUID itself died.
         xgetbv_outcome: `ok`, how XGETBV died, or `skipped` (OSXSAVE clear, or not asked).
@@ -77,6 +78,7 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     cpus: tuple[CpuNumber, ...]
+    pinned: bool = True
     cpuid: tuple[CpuidLeaf, ...] = ()
     cpuid_outcome: Outcome = "ok"
     xgetbv_outcome: Outcome = "skipped"
@@ -107,7 +109,7 @@ class Kernel(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Wasmtime(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The wasmtime found beside cpuprobe: its version, and its x86 flags where they were measured."""
+    """The wasmtime found beside cpuprobe: its version, and its x86 flags if they were measured."""
 
     version: Name
     flags: tuple[Name, ...] | None = None

@@ -29,7 +29,7 @@ four_cpus(void)
     memset(records, 0, sizeof records);
     for (uint32_t i = 0; i < 4; i++) {
         records[i].cpu = i;
-        records[i].pinned = true;
+        records[i].pinned = records[i].measured = true;
         records[i].cpuid_outcome = OUTCOME_OK;
         records[i].xgetbv_outcome = OUTCOME_SKIPPED;
         records[i].leaf_count = 1;
@@ -68,7 +68,7 @@ equal_cpus_are_one_group(void)
     CHECK(strcmp(groups_of(&measurement),
                  "\"groups\":[" GROUP("0,1,2,3", PLAIN) "],\"unmeasured_cpus\":[]") == 0,
           "%s", groups_of(&measurement));
-    records[0].pinned = false; /* offline since it was listed */
+    records[0].measured = false; /* offline since it was listed */
     CHECK(strcmp(groups_of(&measurement),
                  "\"groups\":[" GROUP("1,2,3", PLAIN) "],\"unmeasured_cpus\":[0]") == 0,
           "%s", groups_of(&measurement));

@@ -327,8 +327,8 @@ def test_cpus_option(core_program: Build, root: Path) -> None:
 
 
 def test_size(native_builds: tuple[Path, Path]) -> None:
-    """The static executable is under 64 KiB."""
-    assert native_builds[0].stat().st_size < 64 * 1024
+    """The static executable stays small: 570 rows of names and results, and 18 KiB of code."""
+    assert native_builds[0].stat().st_size < 96 * 1024
 
 
 def test_static(native_builds: tuple[Path, Path]) -> None:

@@ -102,8 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"medians of {options.rounds} rounds, in turns, {len(os.sched_getaffinity(0))} CPUs")
     for name, median in medians.items():
         spread = statistics.quantiles(times[name], n=4)
-        print(f"  {name:26} {median * 1000:9.2f} ms  (quartiles {spread[0] * 1000:.2f}"
-              f" to {spread[2] * 1000:.2f})")
+        print(
+            f"  {name:26} {median * 1000:9.2f} ms  (quartiles {spread[0] * 1000:.2f}"
+            f" to {spread[2] * 1000:.2f})"
+        )
     print("ratios")
     for name, other, ratio, goal in ratios:
         told = "" if goal is None else f"goal {goal:g}: {'met' if ratio <= goal else 'MISSED'}"

@@ -41,7 +41,7 @@ ALLOWED = {
 
 def imports(path: Path) -> set[str]:
     """The modules that a file imports anywhere, relative names not being used."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
@@ -114,8 +114,15 @@ def test_importing_cpuprobe_imports_nothing_heavy():
     assert loaded <= {"cpuprobe", "__future__", "typing", "collections.abc"} | {
         name for name in loaded if name.split(".")[0] in ("typing", "re", "enum", "functools")
     } | {name for name in loaded if name.startswith("_")} | {
-        "collections", "operator", "keyword", "reprlib", "contextlib", "types", "copyreg",
-        "warnings", "abc",
+        "collections",
+        "operator",
+        "keyword",
+        "reprlib",
+        "contextlib",
+        "types",
+        "copyreg",
+        "warnings",
+        "abc",
     }
     assert not any(
         name.split(".")[0] in ("msgspec", "typer", "rich", "wasmtime", "cffi", "tomllib")
@@ -132,7 +139,14 @@ def test_json_output_never_imports_rich_or_wasmtime():
     added = loaded - modules_after("import typer, msgspec")
 
     assert "cpuprobe.measure" in added
-    for heavy in ("rich.table", "rich.console", "wasmtime", "tomllib", "subprocess", "importlib.metadata"):
+    for heavy in (
+        "rich.table",
+        "rich.console",
+        "wasmtime",
+        "tomllib",
+        "subprocess",
+        "importlib.metadata",
+    ):
         assert heavy not in added, heavy
 
 

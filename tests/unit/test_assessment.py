@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
-
-from cpuprobe.assessment import Assessment, Finding, assess
-from cpuprobe.observation import CpuGroup, Observation
 from tests.fakes import (
     ALDER_LAKE_N,
     AMD,
@@ -26,6 +25,9 @@ from tests.fakes import (
     group,
     observation,
 )
+
+from cpuprobe.assessment import Assessment, Finding, assess
+from cpuprobe.observation import CpuGroup, Observation, Outcome
 
 
 def codes(assessment: Assessment) -> list[str]:
@@ -350,7 +352,7 @@ def test_gvisor_and_arm_cpuinfo_are_set_aside():
 
 def test_rdrand_hidden_on_amd_family_15h():
     """Linux hides RDRAND on AMD family 15h for a reason; the cause says so."""
-    machine = dict(vendor=AMD, signature=(0x15, 0x10, 1))
+    machine: dict[str, Any] = dict(vendor=AMD, signature=(0x15, 0x10, 1))
     features = (*V2, "rdrnd")
     assessment = assess(observation(group(features, **machine), listed=V2, **machine), "50")
 
@@ -363,8 +365,8 @@ def test_rdrand_hidden_on_amd_family_15h():
 
 def amx_machine(**more: object) -> Observation:
     features = (*V4, "amx-tile", "amx-int8", "amx-bf16")
-    tiles = {name: "sigill" for name in ("amx-tile", "amx-int8", "amx-bf16")}
-    options: dict[str, object] = dict(amx_permission="granted")
+    tiles: dict[str, Outcome] = dict.fromkeys(("amx-tile", "amx-int8", "amx-bf16"), "sigill")
+    options: dict[str, Any] = dict(amx_permission="granted")
     options.update(more)
     return observation(group(features, xcr0=XCR0_AMX, before=tiles), listed=features, **options)
 
@@ -415,7 +417,7 @@ def test_amx_that_faults_with_permission_is_broken():
 
 def test_a_lying_cpu():
     """AVX-512 claimed, enabled, listed, and faulting: CP201, CP104, CP501, flags off."""
-    faults = {name: "sigill" for name in ("avx512f", "avx512dq", "avx512vl")}
+    faults: dict[str, Outcome] = dict.fromkeys(("avx512f", "avx512dq", "avx512vl"), "sigill")
     features = (*V3, *faults)
     assessment = assess(
         observation(
@@ -437,9 +439,7 @@ def test_a_lying_cpu():
 
 def test_a_wrong_result_is_no_ok():
     """A claimed LZCNT that computes BSR is broken: CP202."""
-    assessment = assess(
-        observation(group(V3, outcomes={"lzcnt": "wrong"}), listed=V3), "50"
-    )
+    assessment = assess(observation(group(V3, outcomes={"lzcnt": "wrong"}), listed=V3), "50")
 
     assert states(assessment, "lzcnt") == ["broken"]
     assert the(assessment, "CP202").features == ("lzcnt",)
@@ -512,9 +512,7 @@ def hybrid(first: CpuGroup, second: CpuGroup) -> Observation:
 def test_cpus_that_disagree():
     """AVX-512 on the P-cores only: uneven, CP301 says which CPUs, and no flag."""
     assessment = assess(
-        hybrid(
-            group(V4, cpus=(0, 1), xcr0=XCR0_AVX512), group(V3, cpus=(2, 3), xcr0=XCR0_AVX512)
-        ),
+        hybrid(group(V4, cpus=(0, 1), xcr0=XCR0_AVX512), group(V3, cpus=(2, 3), xcr0=XCR0_AVX512)),
         "50",
     )
 
@@ -530,9 +528,7 @@ def test_an_aborted_transaction_on_one_cpu_is_no_dispute():
     """RTM may commit on one CPU and abort on another; nothing is proved against it."""
     features = (*V3, "rtm")
     assessment = assess(
-        hybrid(
-            group(features, cpus=(0,)), group(features, cpus=(1,), outcomes={"rtm": "skipped"})
-        ),
+        hybrid(group(features, cpus=(0,)), group(features, cpus=(1,), outcomes={"rtm": "skipped"})),
         "50",
     )
 
@@ -632,3 +628,18 @@ def test_without_execution_safe_means_nothing_speaks_against():
     assert plain.level == "x86-64-v3"
     assert states(off, "avx2") == ["withheld"]
     assert not off.features["avx2"].safe
+
+
+def test_what_the_kernel_keeps_to_itself_is_no_loss():
+    """XSAVES is privileged: a kernel that gives it up (AMD Zen erratum) withholds nothing."""
+    assessment = assess(observation(group((*V3, "xsaves")), listed=V3), "50")
+
+    assert assessment.features["xsaves"].kernel is None
+    assert assessment.findings == ()
+
+
+def test_a_probe_that_cannot_be_pinned_says_so():
+    """Where a sandbox forbids pinning, one unknown CPU was seen; a note tells."""
+    loose = msgspec.structs.replace(group(V3, cpus=(0,)), pinned=False)
+
+    assert any("pinned" in note for note in assess(observation(loose), "50").notes)

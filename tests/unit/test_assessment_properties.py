@@ -5,10 +5,6 @@ from __future__ import annotations
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cpuprobe.assessment import assess
-from cpuprobe.features import load_features
-from cpuprobe.observation import CpuGroup, Observation
 from tests.fakes import (
     ALDER_LAKE_N,
     GDS_DISABLED,
@@ -20,10 +16,23 @@ from tests.fakes import (
     observation,
 )
 
+from cpuprobe.assessment import assess
+from cpuprobe.features import load_features
+from cpuprobe.observation import CpuGroup, Observation, Outcome
+
 TABLE = load_features()
 NAMES = tuple(TABLE)
-OUTCOMES = ("ok", "sigill", "sigsegv", "wrong", "timeout", "killed", "skipped")
-BAD = ("sigill", "sigsegv", "sigbus", "sigfpe", "sigtrap", "wrong", "timeout", "killed")
+OUTCOMES: tuple[Outcome, ...] = ("ok", "sigill", "sigsegv", "wrong", "timeout", "killed", "skipped")
+BAD: tuple[Outcome, ...] = (
+    "sigill",
+    "sigsegv",
+    "sigbus",
+    "sigfpe",
+    "sigtrap",
+    "wrong",
+    "timeout",
+    "killed",
+)
 
 feature_sets = st.frozensets(st.sampled_from(NAMES))
 
@@ -48,7 +57,7 @@ def groups(draw: st.DrawFn, cpus: tuple[int, ...] = (0, 1)) -> CpuGroup:
 @st.composite
 def observations(draw: st.DrawFn) -> Observation:
     """Machines with one or two kinds of CPU and any kernel's word."""
-    several = (draw(groups((0, 1))),)
+    several: tuple[CpuGroup, ...] = (draw(groups((0, 1))),)
     if draw(st.booleans()):
         several += (draw(groups((2,))),)
     return observation(

@@ -35,7 +35,6 @@ NO_CPUID_FEATURE_IN_DECODER = {
 }
 # Features of the table that no instruction can prove from user space.
 NOT_EXECUTABLE = {
-    "syscall": "it runs the kernel, and this very program depends on it",
     "xsaves": "privileged",
     "enqcmd": "needs a device and a PASID",
     "avx10.1": "a promise about AVX-512 features, with no instruction of its own",

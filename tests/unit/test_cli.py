@@ -11,11 +11,11 @@ from pathlib import Path
 import jsonschema
 import msgspec
 import pytest
+from tests.fakes import V3, gds_machine, group, observation
 
+from cpuprobe.assessment import assess
 from cpuprobe.features import load_features
 from cpuprobe.report.document import SCHEMA, make_report, to_json
-from cpuprobe.assessment import assess
-from tests.fakes import V3, gds_machine, group, observation
 
 CPUPROBE = (sys.executable, "-m", "cpuprobe")
 
@@ -298,9 +298,7 @@ def test_an_unwritable_output_is_one_line():
         )
 
     assert result.returncode == 3
-    assert result.stderr.decode() == (
-        "cpuprobe: error: standard output: No space left on device\n"
-    )
+    assert result.stderr.decode() == ("cpuprobe: error: standard output: No space left on device\n")
 
 
 def test_a_reader_that_goes_away_is_no_error():
@@ -380,7 +378,7 @@ def test_inspect_refuses_contradictions(v3_report):
     document = json.loads(v3_report.read_bytes())
     group = document["observation"]["groups"][0]
     broken = []
-    for change in (
+    changes: tuple[dict[str, object], ...] = (
         {"ran": group["ran"][:-1]},
         {"cpus": []},
         {"cpuid": group["cpuid"] + group["cpuid"][:1]},
@@ -388,7 +386,8 @@ def test_inspect_refuses_contradictions(v3_report):
         {"ran": ["fine"] * len(group["ran"])},
         {"xcr0": 1 << 64},
         {"xcr0": -1},
-    ):
+    )
+    for change in changes:
         document["observation"]["groups"] = [{**group, **change}]
         broken.append(json.dumps(document).encode())
     document["observation"]["groups"] = [group, group]
@@ -416,8 +415,7 @@ def test_unknown_keys_are_ignored(v3_report):
 def flags(*arguments: str) -> dict[str, bool]:
     result = cpuprobe("flags", "--format", "json", *arguments)
     assert result.returncode == 0, result.stderr
-    decoded = msgspec.json.decode(result.stdout, type=dict[str, bool])
-    return decoded
+    return msgspec.json.decode(result.stdout, type=dict[str, bool])
 
 
 def test_flags_of_a_capture(gds_report):

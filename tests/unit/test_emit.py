@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
 from cpuprobe.emit import FORMATS, FlagSet, choose
 from cpuprobe.features import load_features
 from cpuprobe.measure import observe
 from cpuprobe.wasm.versions import installed_version, package_folder
-from tests.fakes import V3, gds_machine, group, observation
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,7 @@ def test_the_compiled_artifact_has_these_flags(here):
     from cpuprobe.wasm.engine_section import read_engine_section
 
     program = FORMATS["python"](here) + (
-        "import sys\n"
-        'sys.stdout.buffer.write(wasmtime.Module(engine, "(module)").serialize())\n'
+        'import sys\nsys.stdout.buffer.write(wasmtime.Module(engine, "(module)").serialize())\n'
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120)
     section = read_engine_section(result.stdout)
@@ -142,7 +141,7 @@ main(void)
 
 @pytest.mark.parametrize("only_off", [False, True])
 def test_c_compiles_links_and_runs(tmp_path: Path, only_off):
-    """The C block is clean under -Wall -Wextra -Werror and makes an engine with the real library."""
+    """The C block is clean under -Wall -Wextra -Werror and makes an engine with the library."""
     folder = package_folder()
     assert folder is not None
     library = next(Path(folder, "wasmtime").glob("linux-*/_libwasmtime.so"))

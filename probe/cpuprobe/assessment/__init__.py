@@ -75,9 +75,14 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
     )
     if machine.kernel.set_aside is not None:
         notes.append(f"the kernel witness is set aside: {machine.kernel.set_aside}")
+    if not all(group.pinned for group in observation.groups):
+        notes.append("the probe could not be pinned: only the CPU it happened to run on was seen")
     if observation.unmeasured_cpus:
-        notes.append(f"not measured: CPU {cpu_list(observation.unmeasured_cpus)} (gone offline?)")
-    levels = load_levels()
+        notes.append(
+            f"not measured: CPU {cpu_list(observation.unmeasured_cpus)} "
+            "(offline, or pinning is forbidden)"
+        )
+    levels = load_levels() if machine.long_mode else ()
     return Assessment(
         basis="executed" if observation.executed else "cpuid",
         verdict="mismatch" if any(each.severity == "error" for each in findings) else "consistent",
@@ -94,7 +99,13 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
 
 
 def _advertised(machine: Machine, name: str) -> bool:
-    """Whether CPUID alone claims a feature of a level; OSXSAVE is a CPUID bit too, and v3 wants it."""
+    """Whether CPUID alone claims a feature of a level; OSXSAVE is a CPUID bit too, and v3 wants it.
+
+    Where a capture has no CPUID at all (/proc/cpuinfo, lscpu), the kernel's list is the claim. It
+    lists `xsave` only where it has set CR4.OSXSAVE.
+    """
+    if all(not group.cpuid and group.group.cpuid_outcome == "ok" for group in machine.groups):
+        return machine.features[name].kernel is True
     if machine.features[name].cpuid is not True:
         return False
     return machine.table[name].os != "osxsave" or all(

@@ -32,11 +32,11 @@ def cause(identifier: str, **values: str) -> Cause:
 
 def gds_affected(machine: Machine) -> str | None:
     """The name of the row of profiles/quirks.toml by which this CPU has the GDS flaw, if any."""
-    signature = machine.cpuid.signature
+    signature = machine.signature
     if signature is None:
         return None
     for row in machine.quirks["gds_affected"]:
-        if _is_model(row, machine.cpuid.vendor, signature):
+        if _is_model(row, machine.vendor, signature):
             name: str = row["name"]
             return name
     return None
@@ -56,8 +56,8 @@ def named_by_clearcpuid(machine: Machine, features: Iterable[Feature]) -> Iterat
     """The words `clearcpuid=...` that name one of `features` or something one of them builds on.
 
     The kernel takes names as /proc/cpuinfo prints them, or numbers (32 * word + bit) of its own
-    feature words; numbers 0 to 31 of word 0 are CPUID.01H:EDX, word 4 is CPUID.01H:ECX and word 9 is
-    CPUID.07H:EBX (arch/x86/include/asm/cpufeatures.h).
+    feature words; word 0 is CPUID.01H:EDX, word 4 is CPUID.01H:ECX and word 9 is CPUID.07H:EBX
+    (arch/x86/include/asm/cpufeatures.h).
     """
     kernel_words = {(0x1, "edx"): 0, (0x1, "ecx"): 4, (0x7, "ebx"): 9, (0x7, "ecx"): 16}
     wanted: set[str] = set()

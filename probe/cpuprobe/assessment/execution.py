@@ -26,9 +26,7 @@ def _state(machine: Machine, group: GroupEvidence, name: str) -> str:
     return state_of(machine.table[name], group.features[name])
 
 
-def _broken(
-    machine: Machine, code: str, shows: Callable[[Evidence], bool]
-) -> Iterator[Finding]:
+def _broken(machine: Machine, code: str, shows: Callable[[Evidence], bool]) -> Iterator[Finding]:
     listed = []
     for name in machine.table:
         if any(

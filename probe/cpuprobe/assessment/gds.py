@@ -19,7 +19,11 @@ def gds_findings(machine: Machine) -> Iterator[Finding]:
     """
     affected = gds_affected(machine)
     text = machine.observation.vulnerabilities.get("gather_data_sampling")
-    if affected is None or (text is None and not machine.observation.cmdline) or text == "Not affected":
+    if (
+        affected is None
+        or (text is None and not machine.observation.cmdline)
+        or text == "Not affected"
+    ):
         return
     evidence = [
         f"{_FILE}: {text}" if text is not None else f"{_FILE} is not there",

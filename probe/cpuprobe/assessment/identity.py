@@ -37,11 +37,7 @@ def _incoherent(machine: Machine) -> Iterator[Finding]:
 
 def _intercepted(machine: Machine) -> Iterator[Finding]:
     outcomes = sorted(
-        {
-            group.group.cpuid_outcome
-            for group in machine.groups
-            if group.group.cpuid_outcome != "ok"
-        }
+        {group.group.cpuid_outcome for group in machine.groups if group.group.cpuid_outcome != "ok"}
     )
     if outcomes:
         cpus = machine.cpus_where(lambda group: group.group.cpuid_outcome != "ok")
@@ -76,5 +72,8 @@ def _model_mismatch(machine: Machine) -> Iterator[Finding]:
         ]
         why = cause("unknown")
         if machine.virtual:
-            why = (f"a hypervisor or emulator ({machine.hypervisor}) makes up model or features", "")
+            why = (
+                f"a hypervisor or emulator ({machine.hypervisor}) makes up model or features",
+                "",
+            )
         yield finding("CP403", listed, machine.all_cpus, evidence, why)

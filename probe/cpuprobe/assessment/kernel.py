@@ -39,7 +39,8 @@ class KernelWitness:
     def lists(self, feature: Feature, cpus: tuple[int, ...]) -> bool | None:
         """Whether the kernel lists `feature` on all of `cpus`; None where it cannot speak.
 
-        A missing name says no only if this release is known to print it.
+        A missing name says no only if this release is known to print it, and only of a feature that
+        programs can use: Linux drops XSAVES on some AMD CPUs, which is its own affair.
         """
         flag = feature.kernel.flag
         blocks = [flags for numbers, flags in self._flags if not numbers.isdisjoint(cpus)]
@@ -48,7 +49,7 @@ class KernelWitness:
         if all(flag in flags for flags in blocks):
             return True
         since = release_number(feature.kernel.since)
-        if self.release is None or since is None or self.release < since:
+        if feature.privileged or self.release is None or since is None or self.release < since:
             return None
         return False
 
@@ -69,7 +70,7 @@ def _reason_to_set_aside(observation: Observation, cpuid: Cpuid) -> str | None:
 
 
 def _same_cpu(block: Cpuinfo, cpuid: Cpuid) -> bool | None:
-    """Whether a block and CPUID agree on vendor, family, model and stepping; None if either is mute."""
+    """Whether a block and CPUID agree on vendor and signature; None if either is mute."""
     if cpuid.vendor is None or cpuid.signature is None:
         return None
     fields = block.fields

@@ -40,8 +40,24 @@ class Machine:
 
     @cached_property
     def virtual(self) -> bool:
-        """Whether CPUID says that a hypervisor is present."""
-        return self.cpuid.hypervisor_present is True
+        """Whether CPUID, or without CPUID the kernel's list, says that a hypervisor is present."""
+        present = self.cpuid.hypervisor_present
+        if present is None:
+            return "hypervisor" in self.cpuinfo_fields.get("flags", "").split()
+        return present
+
+    @cached_property
+    def long_mode(self) -> bool:
+        """Whether nothing speaks against 64-bit mode: the psABI levels are levels of x86-64.
+
+        A K8 Sempron without long mode has every feature of x86-64-v1. What a probe measured ran in
+        64-bit mode.
+        """
+        if self.observation.source == "probe":
+            return True
+        if any(group.cpuid for group in self.groups):
+            return all(group.cpuid.long_mode is not False for group in self.groups)
+        return "lm" in self.cpuinfo_fields.get("flags", "").split()
 
     @cached_property
     def hypervisor(self) -> str:
@@ -70,14 +86,36 @@ class Machine:
         return self.cpus_where(lambda group: True)
 
     @cached_property
+    def cpuinfo_fields(self) -> Mapping[str, str]:
+        """The first block of /proc/cpuinfo, empty where there is none or it is set aside."""
+        if self.kernel.set_aside is not None or not self.observation.cpuinfo:
+            return {}
+        return self.observation.cpuinfo[0].fields
+
+    @cached_property
+    def vendor(self) -> str | None:
+        """The vendor string of CPUID; without CPUID that of the kernel."""
+        return self.cpuid.vendor or self.cpuinfo_fields.get("vendor_id")
+
+    @cached_property
+    def signature(self) -> tuple[int, int, int] | None:
+        """Display family, model and stepping: CPUID's, or the kernel's, which are equal."""
+        if self.cpuid:
+            return self.cpuid.signature
+        said = [self.cpuinfo_fields.get(key, "") for key in ("cpu family", "model", "stepping")]
+        if said[2] == "unknown":  # Linux prints that for stepping 0 of very old CPUs (proc.c)
+            said[2] = "0"
+        if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in said):
+            return None
+        return int(said[0]), int(said[1]), int(said[2])
+
+    @cached_property
     def identity(self) -> Identity:
         """Who the machine says it is."""
-        signature = self.cpuid.signature or (None, None, None)
-        fields: dict[str, str] = {}
-        if self.kernel.set_aside is None and self.observation.cpuinfo:
-            fields = self.observation.cpuinfo[0].fields
+        fields = self.cpuinfo_fields
+        signature = self.signature or (None, None, None)
         return Identity(
-            vendor=self.cpuid.vendor or fields.get("vendor_id"),
+            vendor=self.vendor,
             brand=self.cpuid.brand or fields.get("model name"),
             family=signature[0],
             model=signature[1],

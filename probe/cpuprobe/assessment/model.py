@@ -8,9 +8,7 @@ import msgspec
 
 from cpuprobe.observation import Outcome
 
-State = Literal[
-    "usable", "absent", "withheld", "broken", "hidden", "gated", "uneven", "unverified"
-]
+State = Literal["usable", "absent", "withheld", "broken", "hidden", "gated", "uneven", "unverified"]
 Severity = Literal["error", "warning", "info"]
 
 

@@ -44,7 +44,12 @@ def _state_off(machine: Machine) -> Iterator[Finding]:
             "CP101",
             listed,
             cpus,
-            [f"CPUID enumerates {names(listed)}", missing, *_executions(machine, listed), *evidence],
+            [
+                f"CPUID enumerates {names(listed)}",
+                missing,
+                *_executions(machine, listed),
+                *evidence,
+            ],
             why,
         )
 
@@ -92,7 +97,10 @@ def _withheld_by_kernel(machine: Machine) -> Iterator[Finding]:
     by_cause: dict[tuple[Cause, tuple[str, ...]], list[str]] = {}
     for name, feature in machine.table.items():
         evidence = [group.features[name] for group in machine.groups]
-        if any(each.cpuid is True and each.os is not False and each.kernel is False for each in evidence):
+        if any(
+            each.cpuid is True and each.os is not False and each.kernel is False
+            for each in evidence
+        ):
             why, proof = why_not_listed(machine, [feature])
             by_cause.setdefault((why, tuple(proof)), []).append(name)
     for (why, proof), listed in by_cause.items():
@@ -132,7 +140,6 @@ def _gated(machine: Machine) -> Iterator[Finding]:
     yield finding("CP103", listed, machine.all_cpus, evidence)
 
 
-
 def _listed_but_unusable(machine: Machine) -> Iterator[Finding]:
     def lies(evidence: Evidence) -> bool:
         return evidence.kernel is True and (evidence.runs is False or evidence.os is False)
@@ -145,9 +152,7 @@ def _listed_but_unusable(machine: Machine) -> Iterator[Finding]:
     if not listed:
         return
     flags = [machine.table[name].kernel.flag or name for name in listed]
-    cpus = machine.cpus_where(
-        lambda group: any(lies(group.features[name]) for name in listed)
-    )
+    cpus = machine.cpus_where(lambda group: any(lies(group.features[name]) for name in listed))
     off = [n for n in listed if any(group.features[n].os is False for group in machine.groups)]
     evidence = [f"/proc/cpuinfo lists {names(flags)}", *_executions(machine, listed)]
     if off:

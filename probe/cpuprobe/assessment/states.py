@@ -67,9 +67,7 @@ def assess_features(
             and states[name] == "unverified"
             and all(each.claimed is True for each in evidence)
         )
-    return {
-        name: _feature(name, states[name], standing, table, groups) for name in table
-    }
+    return {name: _feature(name, states[name], standing, table, groups) for name in table}
 
 
 def _feature(

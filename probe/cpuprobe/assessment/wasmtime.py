@@ -25,8 +25,8 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
     """The features that Rust's std_detect would report on these CPUs, by canonical name.
 
     Source: rust-lang/rust 06b69b5, library/std_detect/src/detect/os/x86.rs. Its XCR0 rules differ
-    from the manuals' in three ways: F16C, VAES and VPCLMULQDQ are not gated at all, AVX-512 asks for
-    FMA and F16C too, and the SKL052 row of profiles/quirks.toml hides BMI.
+    from the manuals' in three ways: F16C, VAES and VPCLMULQDQ are not gated at all, AVX-512 asks
+    for FMA and F16C too, and the SKL052 row of profiles/quirks.toml hides BMI.
     """
     claimed = {name for name, evidence in group.features.items() if evidence.cpuid is True}
     xcr0 = group.group.xcr0 or 0
@@ -37,9 +37,12 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
     detected = set()
     for name in claimed:
         encoding = machine.table[name].encoding
-        if encoding in ("legacy", "vex-gpr") or name in ungated:
-            detected.add(name)
-        elif (encoding == "vex" and ymm) or (encoding == "evex" and zmm):
+        if (
+            encoding in ("legacy", "vex-gpr")
+            or name in ungated
+            or (encoding == "vex" and ymm)
+            or (encoding == "evex" and zmm)
+        ):
             detected.add(name)
         elif encoding in ("amx", "apx") and saved:
             mask = machine.table[name].xcr0
@@ -124,9 +127,7 @@ def wasmtime_findings(flags: Flags) -> Iterator[Finding]:
     ]
     if refused:
         reasons = [
-            row["reason"]
-            for row in machine.quirks["detector"]
-            if set(refused) & set(row["hides"])
+            row["reason"] for row in machine.quirks["detector"] if set(refused) & set(row["hides"])
         ]
         yield finding(
             "CP504",

@@ -87,16 +87,14 @@ class GroupEvidence:
     ) -> None:
         """Ask all witnesses."""
         self.group = group
-        self.cpuid = Cpuid(group.cpuid)
+        self.cpuid = Cpuid(group.cpuid, read_in_64_bit_mode=observation.source == "probe")
         claims = {name: self.cpuid.bit(feature.cpuid) for name, feature in table.items()}
         self.osxsave = self.cpuid.bit(OSXSAVE)
         enabled = {
             name: self._os_enabled(feature, observation.hwcap2) for name, feature in table.items()
         }
         standing = {
-            name
-            for name in table
-            if claims[name] is not False and enabled[name] is not False
+            name for name in table if claims[name] is not False and enabled[name] is not False
         }
         ran = _outcomes(zip(observation.candidates, group.ran, strict=bool(group.ran)), standing)
         before = _outcomes(
@@ -172,9 +170,7 @@ def _outcomes(
                 worst[feature] = outcome
             if failing:
                 names.setdefault(feature, []).append(candidate.name)
-    return {
-        feature: (outcome, tuple(names.get(feature, ()))) for feature, outcome in worst.items()
-    }
+    return {feature: (outcome, tuple(names.get(feature, ()))) for feature, outcome in worst.items()}
 
 
 def worst_outcome(outcomes: Iterable[Outcome | None]) -> Outcome | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
 
 from cpuprobe.cpuid import Registers, clear_topology
 from cpuprobe.errors import CaptureError
@@ -60,8 +59,9 @@ class CpuDump:
         self._header: CpuHeader | None = None
         self._leaves: dict[tuple[int, int], Registers] = {}
         self._next = 0
-        self._group_of: dict[int, bytes] = {}
-        self._groups: dict[bytes, list[int]] = {}
+        self._kinds: dict[bytes, int] = {}  # packed leaves -> place in _cpus
+        self._cpus: list[list[int]] = []
+        self._kind_of: dict[int, int] = {}  # CPU number -> place in _cpus
         self._size = 0
 
     def begin(self, header: CpuHeader) -> None:
@@ -104,21 +104,33 @@ class CpuDump:
         number = self._next if header is None or header.number is None else header.number
         if number > MAXIMUM_CPU_NUMBER:
             raise CaptureError(f"no CPU has the number {number}")
-        known = self._group_of.get(number)
+        known = self._kind_of.get(number)
         if known is not None:
-            if known != packed:
+            if known != self._kinds.get(packed):
                 raise CaptureError(
                     f"CPU {number} stands twice, with different CPUID leaves: two machines in one"
                     " capture?"
                 )
             return
         self._next = max(self._next, number + 1)
-        if packed not in self._groups:
+        place = self._kinds.setdefault(packed, len(self._kinds))
+        if place == len(self._cpus):
+            self._cpus.append([])
             self._size += len(packed) // _RECORD.size
-        self._groups.setdefault(packed, []).append(number)
-        # The key of the group, not a second copy of the leaves.
-        self._group_of[number] = packed if len(self._groups[packed]) == 1 else known_key(self, packed)
-        if len(self._group_of) > MAXIMUM_CPUS:
-            raise CaptureError(f"more than {MAXIMUM_CPUS} CPUs")
-        if len(self._groups) > MAXIMUM_GROUPS or self._size > MAXIMUM_LEAVES_OF_ALL_GROUPS:
+        self._cpus[place].append(number)
+        self._kind_of[number] = place
+        if len(self._kind_of) > MAXIMUM_CPUS:
+            raise CaptureError(f"more than {MAXIMUM_CPUS:,} CPUs")
+        if len(self._kinds) > MAXIMUM_GROUPS or self._size > MAXIMUM_LEAVES_OF_ALL_GROUPS:
             raise CaptureError("more kinds of CPUs than any machine has")
+
+    def groups(self) -> tuple[CpuGroup, ...]:
+        """All CPUs, those with equal leaves together; empty if no leaf was added."""
+        self._end_cpu()
+        return tuple(
+            CpuGroup(
+                cpus=tuple(sorted(self._cpus[place])),
+                cpuid=tuple(CpuidLeaf(*record) for record in _RECORD.iter_unpack(packed)),
+            )
+            for packed, place in self._kinds.items()
+        )

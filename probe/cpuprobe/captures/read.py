@@ -1,7 +1,8 @@
-"""Reads a capture: a report of cpuprobe or the output of cpuprobe-native.
+"""Reads a capture of any known kind.
 
-Bounds: no more than MAXIMUM_BYTES of a file are ever read, and what is decoded is validated against
-the types of `cpuprobe.observation` as it is decoded.
+Bounds: no more than MAXIMUM_BYTES of a file are ever read, every line is read once by expressions
+that cannot backtrack far, and CPUs, leaves and lines are counted (text.py, dump.py). JSON is
+validated against the types of `cpuprobe.observation` as it is decoded.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import os
 import sys
 from typing import BinaryIO
 
-import msgspec
-
+from cpuprobe.captures.combine import read_lines
+from cpuprobe.captures.lscpu import Listing
+from cpuprobe.captures.report import embedded_documents, read_document
+from cpuprobe.captures.text import to_text, without_tags
 from cpuprobe.errors import CaptureError
-from cpuprobe.observation import Document, Observation
+from cpuprobe.observation import Observation
 
 MAXIMUM_BYTES = 64 << 20
-_SCHEMA = "cpuprobe.report/"
-_KNOWN_MAJOR = "1"
+_UNKNOWN = (
+    "no capture of a known kind (cpuprobe report, cpuid -r, AIDA64, libcpuid, /proc/cpuinfo, lscpu)"
+)
 
 
 def read_capture(path: str | os.PathLike[str]) -> Observation:
@@ -64,23 +68,39 @@ def _bounded(file: BinaryIO) -> bytes:
 
 
 def parse_capture(content: bytes) -> Observation:
-    """The observation in the bytes of a capture.
+    """The observation in the bytes of a capture, whose kind shows by its content.
+
+    Known are cpuprobe's report, `cpuid -r`, dumps of AIDA64 and of libcpuid, /proc/cpuinfo, lscpu as
+    text and JSON, each alone or inside another text: an issue, a mail, a web page.
 
     Raises:
         CaptureError: the bytes are no capture; one line that says what is wrong.
     """
+    if len(content) > MAXIMUM_BYTES:
+        raise CaptureError(f"larger than {MAXIMUM_BYTES >> 20} MiB, no capture is")
     if not content.strip():
         raise CaptureError("empty")
-    try:
-        document = msgspec.json.decode(content, type=Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise CaptureError(f"not a cpuprobe report: {reason}") from None
-    except RecursionError:
-        raise CaptureError("not a cpuprobe report: nested too deeply") from None
-    major = document.schema.removeprefix(_SCHEMA).partition(".")[0]
-    if not document.schema.startswith(_SCHEMA) or major != _KNOWN_MAJOR:
-        raise CaptureError(
-            f"schema {document.schema!r} is not known to this cpuprobe (it reads {_SCHEMA}1)"
-        )
-    return document.observation
+    text = to_text(content)
+    listings: list[Listing] = []
+    if text.lstrip()[:1] in ("{", "["):
+        document = read_document(text.encode("latin-1"))
+        if isinstance(document, Observation):
+            return document
+        listings.append(document)
+        text = ""
+    else:
+        reports: list[Observation] = []
+        for found in embedded_documents(text):
+            if isinstance(found, Listing):
+                listings.append(found)
+            elif found not in reports:
+                reports.append(found)
+        if len(reports) > 1:
+            raise CaptureError("holds several different cpuprobe reports: give one")
+        if reports:
+            return reports[0]
+    plain = without_tags(text)
+    observation = read_lines(text if plain is None else plain, listings)
+    if observation is None:
+        raise CaptureError(_UNKNOWN)
+    return observation

@@ -10,8 +10,8 @@ import gc
 import os
 import sys
 
-# A run is over in tens of milliseconds and drops nothing worth collecting; the collector alone would
-# take a tenth of that while modules are imported.
+# A run is over in tens of milliseconds and drops nothing worth collecting; the collector alone
+# would take a tenth of that while modules are imported.
 gc.disable()
 
 import typer  # noqa: E402
@@ -20,7 +20,7 @@ from cpuprobe.cli.app import app  # noqa: E402
 from cpuprobe.errors import CpuprobeError  # noqa: E402
 
 # typer.BadParameter's root: click's own class, or the copy that newer typer versions carry.
-_ClickException = next(
+_ClickException: type[Exception] = next(
     each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
 )
 

@@ -12,9 +12,11 @@ from cpuprobe.cli.common import SETTINGS, show
 
 # Each command's module holds `app`, with that one command in it.
 COMMANDS = {
+    "diff": "cpuprobe.cli.diff",
     "flags": "cpuprobe.cli.flags",
     "inspect": "cpuprobe.cli.inspect",
     "native": "cpuprobe.cli.native",
+    "report": "cpuprobe.cli.report",
 }
 
 
@@ -75,7 +77,7 @@ def probe(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> int:
-    """Probe this machine: execute each instruction-set extension and compare with what is claimed."""
+    """Probe this machine: execute each instruction-set extension, compare with what is claimed."""
     if context.invoked_subcommand is not None:
         return 0
     from cpuprobe.assessment import assess

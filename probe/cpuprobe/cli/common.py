@@ -32,15 +32,13 @@ def console() -> Console:
 
     from cpuprobe.report.text import WIDTH
 
-    plain = {"highlight": False, "markup": False, "emoji": False}
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
     if not sys.stdout.isatty():
         return Console(**plain, width=WIDTH, no_color=True)
     return Console(**plain, width=min(Console().width, WIDTH))
 
 
-def show(
-    results: list[tuple[str, Observation, Assessment]], json: bool, every: bool
-) -> int:
+def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: bool) -> int:
     """Prints assessments and returns the exit code."""
     if json:
         from cpuprobe.report.document import make_report, to_json

@@ -16,13 +16,15 @@ app = command_app()
 
 
 @app.command(
-    epilog="Examples: cpuprobe flags --format rust | cpuprobe flags --without avx512 --format cli | "
-    "cpuprobe flags --from a.json --from b.json --wasmtime 48 --format json",
+    epilog="Examples: cpuprobe flags --format rust | cpuprobe flags --without avx512 --format cli "
+    "| cpuprobe flags --from a.json --from b.json --wasmtime 48 --format json",
 )
 def flags(
     dialect: Annotated[
         str,
-        typer.Option("--format", metavar="FORMAT", help="text, json, rust, c, python, cli or clif."),
+        typer.Option(
+            "--format", metavar="FORMAT", help="text, json, rust, c, python, cli or clif."
+        ),
     ] = "text",
     only_off: Annotated[
         bool,
@@ -39,7 +41,9 @@ def flags(
     captures: Annotated[
         list[str] | None,
         typer.Option(
-            "--from", metavar="CAPTURE", help="This report, not this machine. Several: what all share."
+            "--from",
+            metavar="CAPTURE",
+            help="This report, not this machine. Several: what all share.",
         ),
     ] = None,
     wasmtime: Annotated[
@@ -68,9 +72,7 @@ def flags(
         assessments = [assess(each, wasmtime) for each in observations]
     except UnknownWasmtimeError as error:
         raise UsageError(f"--wasmtime: {error}") from None
-    chosen = choose(
-        assessments, without=without or (), profiles=profile or (), only_off=only_off
-    )
+    chosen = choose(assessments, without=without or (), profiles=profile or (), only_off=only_off)
     sys.stdout.write(FORMATS[dialect](chosen))
 
 

@@ -18,7 +18,9 @@ def inspect(
     captures: Annotated[
         list[str], typer.Argument(metavar="CAPTURE...", help="Reports; - is standard input.")
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON: an object, or an array.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: an object, or an array.")
+    ] = False,
     every: Annotated[bool, typer.Option("--all", help="Show every feature.")] = False,
 ) -> int:
     """Assess other machines' reports: of cpuprobe --json or of cpuprobe-native."""

@@ -9,7 +9,9 @@ from cpuprobe.cli.common import command_app
 app = command_app()
 
 
-@app.command(epilog="Example: scp $(cpuprobe native) host: && ssh host ./cpuprobe-native > host.json")
+@app.command(
+    epilog="Example: scp $(cpuprobe native) host: && ssh host ./cpuprobe-native > host.json"
+)
 def native() -> None:
     """Print the path of the bundled cpuprobe-native, to copy to a machine without Python."""
     from cpuprobe.measure import native_executable

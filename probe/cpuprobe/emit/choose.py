@@ -82,14 +82,14 @@ def choose(
     first = assessments[0]
     values, off = dict(first.cranelift), dict(first.cranelift_off)
     for number, assessment in enumerate(assessments[1:], 2):
-        for flag in values:
-            if values[flag] and not assessment.cranelift.get(flag, False):
+        for flag, value in values.items():
+            if value and not assessment.cranelift.get(flag, False):
                 values[flag] = False
                 why = assessment.cranelift_off.get(flag, "not known there")
                 off[flag] = f"machine {number}: {why}"
-    for flag in values:
+    for flag, value in values.items():
         row = table.by_cranelift.get(flag)
-        if values[flag] and row is not None and row.name in reasons:
+        if value and row is not None and row.name in reasons:
             values[flag] = False
             off[flag] = reasons[row.name]
     return FlagSet(values=values, off=off, wasmtime=first.wasmtime.version, only_off=only_off)

@@ -39,8 +39,7 @@ def _why(flags: FlagSet, flag: str, comment: str) -> str:
 def _rust(flags: FlagSet) -> str:
     pinned = "" if flags.only_off else f'    config.target("{TARGET}")?;\n'
     lines = "".join(
-        f'        config.cranelift_flag_set("{flag}", "{_word(value)}");'
-        f"{_why(flags, flag, '//')}\n"
+        f'        config.cranelift_flag_set("{flag}", "{_word(value)}");{_why(flags, flag, "//")}\n'
         for flag, value in flags.written.items()
     )
     return (
@@ -90,8 +89,7 @@ def _c(flags: FlagSet) -> str:
 def _python(flags: FlagSet) -> str:
     pinned = "" if flags.only_off else f'config.target = "{TARGET}"\n'
     lines = "".join(
-        f'config.cranelift_flag_set("{flag}", "{_word(value)}")'
-        f"{_why(flags, flag, '#')}\n"
+        f'config.cranelift_flag_set("{flag}", "{_word(value)}"){_why(flags, flag, "#")}\n'
         for flag, value in flags.written.items()
     )
     return (
@@ -114,10 +112,7 @@ def _cli(flags: FlagSet) -> str:
 
 
 def _clif(flags: FlagSet) -> str:
-    words = [
-        flag if value else f"{flag}=false"
-        for flag, value in flags.written.items()
-    ]
+    words = [flag if value else f"{flag}=false" for flag, value in flags.written.items()]
     return " ".join(["target x86_64", *words]) + "\n"
 
 

@@ -110,7 +110,12 @@ def _state(feature: FeatureAssessment) -> Text:
 
 
 def _witnesses(feature: FeatureAssessment) -> str:
-    answers = (answer(feature.cpuid), answer(feature.os), answer(feature.kernel), feature.ran or "-")
+    answers = (
+        answer(feature.cpuid),
+        answer(feature.os),
+        answer(feature.kernel),
+        feature.ran or "-",
+    )
     return "/".join(answers)
 
 

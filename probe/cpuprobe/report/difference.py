@@ -1,8 +1,9 @@
 """What differs between two machines: pure.
 
-The question behind it is mostly "it works there and dies here", so the comparison ends with it: what
-is compiled on A, does it run on B? wasmtime loads a precompiled module only if every flag it was
-compiled with is accepted on the loading host (wasmtime `engine.rs`, check_compatible_with_native_host).
+The question behind it is mostly "it works there and dies here", so the comparison ends with it:
+what is compiled on A, does it run on B? wasmtime loads a precompiled module only if every flag it
+was compiled with is accepted on the loading host (wasmtime crates/wasmtime/src/engine.rs,
+check_compatible_with_native_host).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cpuprobe.report.document import VERSION
 
 SCHEMA = "cpuprobe.diff/1"
 
-# Keys of /proc/cpuinfo that differ without a difference in what may be executed, or stand elsewhere.
+# Keys of /proc/cpuinfo that stand in the identity already.
 _ELSEWHERE = frozenset({"vendor_id", "cpu family", "model", "model name", "stepping", "microcode"})
 
 
@@ -114,12 +115,7 @@ def compare(a: Side, b: Side) -> Difference:
         a=a.name,
         b=b.name,
         same=not (
-            identity
-            or features
-            or flags
-            or findings.only_a
-            or findings.only_b
-            or findings.changed
+            identity or features or flags or findings.only_a or findings.only_b or findings.changed
         ),
         identity=identity,
         features=features,
@@ -156,6 +152,7 @@ def _pairs(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, Pa
 def _identity(side: Side) -> dict[str, Any]:
     """What the machine is and runs, flat; None where it is not known."""
     observation, assessment = side.observation, side.assessment
+    wasmtime = observation.wasmtime
     values: dict[str, Any] = {
         "verdict": assessment.verdict,
         "level": assessment.level,
@@ -169,7 +166,7 @@ def _identity(side: Side) -> dict[str, Any]:
         "mount over /proc/cpuinfo": observation.cpuinfo_mount,
         "AT_HWCAP2": observation.hwcap2,
         "AMX permission": observation.amx_permission,
-        "installed wasmtime": None if observation.wasmtime is None else observation.wasmtime.version,
+        "installed wasmtime": None if wasmtime is None else wasmtime.version,
     }
     values.update(observation.vulnerabilities)
     if observation.cpuinfo:
@@ -214,7 +211,7 @@ def _notes(a: Side, b: Side) -> Iterator[str]:
     ]
     if None not in versions and versions[0] != versions[1]:
         yield (
-            f"A has wasmtime {versions[0]} and B has {versions[1]}: a precompiled module loads only "
-            "into the version that made it; flags are compared for "
+            f"A has wasmtime {versions[0]} and B has {versions[1]}: a precompiled module loads "
+            "only into the version that made it; flags are compared for "
             f"{a.assessment.wasmtime.version}"
         )

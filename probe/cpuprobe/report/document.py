@@ -14,7 +14,7 @@ VERSION = "0.1.0"
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A report file. `schema` stays within major version 1 as long as no key changes its meaning."""
+    """A report file. `schema` stays at major version 1 as long as no key changes its meaning."""
 
     schema: str
     cpuprobe: str

@@ -28,15 +28,15 @@ from cpuprobe.report.witnesses import agreements, disagreements
 _MOST_ROWS = 40
 _MOST_EVIDENCE = 8
 _SPAN_LENGTH = 400
-_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$^=])")
+_LINKS = re.compile(r"(?i)[@#]|https?(?=:)|ftp(?=:)|mailto(?=:)|xmpp(?=:)|www(?=\.)|\bGH(?=-\d)")
+_PUNCTUATION = re.compile(r"([\\`*_\[\]<>|~&$])")
 
 
 def escape(text: str) -> str:
     """Text that Markdown, GitHub's mentions and its automatic links all leave as it is."""
     escaped = _PUNCTUATION.sub(r"\\\1", plain(text))
-    # An entity is text by the time GitHub looks for mentions and links; a comment splits the text.
-    escaped = escaped.replace("@", "@<!-- -->").replace("://", ":<!-- -->//")
-    return re.sub(r"(?i)www\.", "www<!-- -->.", escaped)
+    # Escaped or not, GitHub looks for mentions and links in the finished text; a comment splits it.
+    return _LINKS.sub(r"\g<0><!-- -->", escaped)
 
 
 def code(text: str) -> str:
@@ -71,7 +71,7 @@ def render_markdown(subjects: Sequence[Subject]) -> str:
         [
             _fold(
                 subject.document_short,
-                "The assessment is left out to stay below GitHub's limit; `inspect` makes it again.",
+                "Without the assessment, which `inspect` makes again: GitHub's limit.",
             )
             for subject in subjects
         ],
@@ -80,8 +80,9 @@ def render_markdown(subjects: Sequence[Subject]) -> str:
         if len(text) < ISSUE_LIMIT:
             return text
     warning = (
-        f"\n> **The JSON is not here**: with it this text would pass GitHub's {ISSUE_LIMIT:,} "
-        "characters. Please attach the file that `cpuprobe report --format json -o FILE.json` writes.\n"
+        f"\n> **The JSON is not here**: with it this text would pass GitHub's "
+        f"{ISSUE_LIMIT:,} characters. Please attach the file that "
+        "`cpuprobe report --format json -o FILE.json` writes.\n"
     )
     return _joined(bodies, [warning for _ in subjects])
 
@@ -104,7 +105,8 @@ def _body(subject: Subject, named: bool) -> Iterator[str]:
     if named:
         yield f"## {code(subject.name)}\n"
     cause = first_cause(assessment)
-    yield f"**{word}**: {escape(headline(assessment))}" + (f" Cause: {escape(cause)}." if cause else "")
+    because = f" Cause: {escape(cause)}." if cause else ""
+    yield f"**{word}**: {escape(headline(assessment))}{because}"
     yield ""
     for label, value in facts(subject):
         yield f"- {label.replace('_', ' ')}: {code(value)}"

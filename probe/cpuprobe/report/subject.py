@@ -12,6 +12,7 @@ from cpuprobe.assessment.machine import Machine, cpu_list, names
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.features import load_table
 from cpuprobe.observation import Observation
+from cpuprobe.report.document import SCHEMA, make_report, to_json
 
 ISSUE_LIMIT = 65_536  # characters: GitHub refuses a longer body of an issue or comment
 
@@ -108,7 +109,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 # Everything that moves the cursor, hides or reorders text: C0, C1, line and paragraph separators,
-# zero-width and bidirectional controls (Unicode 15, general categories Cc, Cf, Zl, Zp; CVE-2021-42574).
+# zero-width and bidirectional controls (Unicode 15, categories Cc, Cf, Zl, Zp; CVE-2021-42574).
 _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
@@ -116,27 +117,29 @@ _INVISIBLE = re.compile(
 
 
 def plain(text: str) -> str:
-    """Text from a capture as one harmless line: white space folded, invisible characters as U+FFFD."""
+    """Text from a capture as one harmless line: spaces folded, invisible characters as U+FFFD."""
     return _INVISIBLE.sub("\ufffd", " ".join(text.split()))
 
 
 def headline(assessment: Assessment) -> str:
     """The verdict in a sentence for a layman."""
-    level = assessment.level or "below x86-64-v1"
+    level = f"{assessment.level} is" if assessment.level else "not even all of x86-64-v1 is"
     advertised = assessment.advertised_level
     more = f" It advertises {advertised}." if advertised not in (None, assessment.level) else ""
     errors = [finding for finding in assessment.findings if finding.severity == "error"]
     if errors:
         row = next(r for r in load_table("findings")["finding"] if r["code"] == errors[0].code)
-        words: str = row["plain"].replace("{features}", names(errors[0].features, 4))
+        words: str = row["plain"]
+        if not words.startswith("{features}"):
+            words = words[0].upper() + words[1:]
         others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        return f"{words[0].upper()}{words[1:]}{others}."
+        return f"{words.replace('{features}', names(errors[0].features, 4))}{others}."
     if assessment.basis == "cpuid":
         return (
             "Nothing known speaks against what CPUID claims, but nothing was executed. "
-            f"By CPUID, {level} is safe.{more}"
+            f"By CPUID, {level} safe.{more}"
         )
-    return f"What this machine claims, it does. {level} is safe.{more}"
+    return f"What this machine claims, it does; {level} safe.{more}"
 
 
 def first_cause(assessment: Assessment) -> str:
@@ -150,14 +153,14 @@ def first_cause(assessment: Assessment) -> str:
 def facts(subject: Subject) -> Iterator[tuple[str, str]]:
     """Who the machine is, as label and value; every value may come from a hostile capture."""
     identity, observation = subject.assessment.identity, subject.observation
-    yield "CPU", " ".join(filter(None, (identity.brand or "brand not recorded",)))
+    yield "CPU", identity.brand or "brand not recorded"
     if identity.vendor:
         yield "vendor", identity.vendor
-    if identity.family is not None and identity.model is not None:
-        yield "family/model/stepping", (
-            f"{identity.family}/{identity.model}/{identity.stepping} "
-            f"({identity.family:#x}/{identity.model:#x}/{identity.stepping:#x})"
-        )
+    signature = (identity.family, identity.model, identity.stepping)
+    numbers = [each for each in signature if each is not None]
+    if len(numbers) == len(signature):
+        decimal, hexadecimal = "/".join(map(str, numbers)), "/".join(map(hex, numbers))
+        yield "family/model/stepping", f"{decimal} ({hexadecimal})"
     found = subject.surroundings.microarchitecture
     if found is not None:
         yield "microarchitecture", f"{found.name}, by features ({found.library})"
@@ -177,22 +180,15 @@ def facts(subject: Subject) -> Iterator[tuple[str, str]]:
     cpus = [cpu for group in observation.groups for cpu in group.cpus]
     kinds = len(observation.groups)
     yield "CPUs", f"{len(cpus)} ({cpu_list(cpus)})" + (f", {kinds} kinds" if kinds > 1 else "")
-    yield "level", (
-        f"{subject.assessment.level or 'below x86-64-v1'} safe, "
-        f"{subject.assessment.advertised_level or 'none'} advertised by CPUID"
-    )
+    safe, advertised = subject.assessment.level, subject.assessment.advertised_level
+    yield "psABI level", f"{safe or 'none'} safe, {advertised or 'none'} advertised by CPUID"
     if observation.cmdline:
         yield "kernel command line", " ".join(observation.cmdline) + " (known words only)"
-    for vulnerability, state in observation.vulnerabilities.items():
-        yield vulnerability, state
-    yield "measured by", (
-        f"{observation.source}: "
-        + (
-            f"{len(observation.candidates)} instructions executed on each CPU"
-            if observation.executed
-            else "nothing was executed"
-        )
-    )
+    yield from observation.vulnerabilities.items()
+    executed = f"{len(observation.candidates)} instructions executed on each CPU"
+    if not observation.executed:
+        executed = "nothing was executed"
+    yield "measured by", f"{observation.source}: {executed}"
 
 
 def _container(observation: Observation) -> str | None:
@@ -247,3 +243,38 @@ def by_gravity(findings: Sequence[Finding]) -> list[Finding]:
     """Errors first, then warnings, then information; by code within each."""
     order = ("error", "warning", "info")
     return sorted(findings, key=lambda finding: (order.index(finding.severity), finding.code))
+
+
+def make_subject(
+    name: str, observation: Observation, assessment: Assessment, surroundings: Surroundings
+) -> Subject:
+    """A machine with its report file, as it goes into Markdown and HTML."""
+    report = make_report(observation, assessment)
+    short = {"schema": SCHEMA, "cpuprobe": report.cpuprobe, "observation": observation}
+    return Subject(
+        name=name,
+        observation=observation,
+        assessment=assessment,
+        surroundings=surroundings,
+        document=portable(to_json(report)),
+        document_short=portable(msgspec.json.encode(short)),
+    )
+
+
+_NOT_PORTABLE = re.compile(r"[^ -%'-;=?-~]")
+
+
+def portable(document: bytes) -> str:
+    """JSON as one line that survives Markdown, HTML and the clipboard.
+
+    In JSON anything but ASCII, and also `<`, `>` and `&`, can only stand in a string, where an
+    escape means the same (RFC 8259, section 7).
+    """
+
+    def escaped(match: re.Match[str]) -> str:
+        units = match.group().encode("utf-16-be")
+        return "".join(
+            f"\\u{int.from_bytes(units[at : at + 2], 'big'):04x}" for at in range(0, len(units), 2)
+        )
+
+    return _NOT_PORTABLE.sub(escaped, document.decode().strip())

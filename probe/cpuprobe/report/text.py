@@ -82,7 +82,9 @@ def verdict_line(assessment: Assessment) -> str:
     errors = [finding for finding in assessment.findings if finding.severity == "error"]
     if not errors:
         if assessment.basis == "cpuid":
-            return _cut(f"Nothing known speaks against what CPUID claims; nothing was executed. {level}")
+            return _cut(
+                f"Nothing known speaks against what CPUID claims; nothing was executed. {level}"
+            )
         return _cut(f"OK: what this machine claims, it does. {level}.")
     row = next(r for r in load_table("findings")["finding"] if r["code"] == errors[0].code)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
@@ -173,7 +175,9 @@ def _flags(assessment: Assessment) -> Iterator[RenderableType]:
         body.add_column()
         body.add_row(word, Text(" ".join(listed) or "none"))
         yield Padding(body, (0, 0, 0, 2))
-    yield Text("  cpuprobe flags --format rust|c|python|cli|clif|json|text writes them out", style="dim")
+    yield Text(
+        "  cpuprobe flags --format rust|c|python|cli|clif|json|text writes them out", style="dim"
+    )
 
 
 def render_many(

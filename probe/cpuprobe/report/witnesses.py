@@ -3,7 +3,7 @@
 py-cpuinfo 9 lists the union of the flags line of /proc/cpuinfo and of its own reading of CPUID. Two
 of its habits explain most differences and are named where they apply:
   - it decodes CPUID.80000001H:EDX from EBX (cpuinfo/cpuinfo.py, lines 1291 to 1310), which holds
-    AMD's brand and package type (APM vol. 3, appendix E), so the names of `_FROM_EBX` may be inventions;
+    AMD's brand and package type (APM vol. 3, appendix E): the names of `_FROM_EBX` may be invented;
   - it never reads XCR0, so what the operating system switched off stays in its list.
 """
 
@@ -53,7 +53,8 @@ def disagreements(subject: Subject) -> Iterator[str]:
         unsafe = [
             name
             for name in guess.requires
-            if name in subject.assessment.features and not subject.assessment.features[name].safe
+            if not subject.assessment.features[name].safe
+            and subject.assessment.features[name].state != "unverified"
         ]
         if unsafe:
             yield (
@@ -88,7 +89,9 @@ def _flags(subject: Subject, other: OtherIdentity) -> Iterator[str]:
         flag = table[name].kernel.flag
         if flag is None:
             continue
-        if flag in listed and not feature.safe and flag not in _FROM_EBX:
+        # What was not executed is nobody's mistake.
+        doubtful = not feature.safe and feature.state != "unverified"
+        if flag in listed and doubtful and flag not in _FROM_EBX:
             unsafe.append(f"{name} ({feature.state})")
         # Its silence counts only where the kernel, which it reads too, lists the name.
         if flag not in listed and feature.safe and feature.kernel:

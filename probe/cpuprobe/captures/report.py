@@ -1,0 +1,107 @@
+"""cpuprobe's own report, and the output of cpuprobe-native: a file of JSON, or pasted into a text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+from cpuprobe.captures.lscpu import Listing
+from cpuprobe.captures.text import unquoted, without_tags
+from cpuprobe.errors import CaptureError
+from cpuprobe.observation import Document, Observation
+
+MAXIMUM_JSON = 8 << 20  # 1,000 CPUs that all differ; decoded it takes up to 30 times as much
+MAXIMUM_EMBEDDED = 4 << 20  # an issue on GitHub holds 64 KiB
+_MAXIMUM_TRIES = 16
+_SCHEMA = "cpuprobe.report/"
+_KNOWN_MAJOR = "1"
+_START = re.compile(r'\{\s{0,64}"(?:schema|cpuprobe|observation|assessment|lscpu)"\s{0,8}:')
+
+_Type = TypeVar("_Type")
+
+
+def read_document(content: bytes) -> Observation | Listing:
+    """What a file of JSON holds: a report, or what `lscpu -J` prints.
+
+    Raises:
+        CaptureError: it is neither; one line that says why.
+    """
+    if len(content) > MAXIMUM_JSON:
+        raise CaptureError(f"larger than {MAXIMUM_JSON >> 20} MiB of JSON, no report is")
+    if content.lstrip()[:1] == b"[":
+        raise CaptureError("a JSON array, not one report: give its elements one by one")
+    try:
+        listing = _decode(content, Listing) if b'"lscpu"' in content[:256] else None
+    except CaptureError as error:
+        raise CaptureError(f"not the output of lscpu -J: {error}") from None
+    if listing is not None:
+        return listing
+    try:
+        document = _decode(content, Document)
+    except CaptureError as error:
+        raise CaptureError(f"not a cpuprobe report: {error}") from None
+    major = document.schema.removeprefix(_SCHEMA).partition(".")[0]
+    if not document.schema.startswith(_SCHEMA) or major != _KNOWN_MAJOR:
+        raise CaptureError(
+            f"schema {document.schema[:60]!r} is not known to this cpuprobe (it reads {_SCHEMA}1)"
+        )
+    return document.observation
+
+
+def _decode(content: bytes, kind: type[_Type]) -> _Type:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise CaptureError(" ".join(str(error).split())[:200]) from None
+    except RecursionError:
+        raise CaptureError("nested too deeply") from None
+
+
+def embedded_documents(text: str) -> Iterator[Observation | Listing]:
+    """Reports and `lscpu -J` documents inside another text, quoted or wrapped in HTML.
+
+    Args:
+        text: one character a byte, as `to_text` makes it.
+
+    Raises:
+        CaptureError: a document of a report's shape is damaged or of an unknown schema, and
+            nothing else could be read.
+    """
+    failure: CaptureError | None = None
+    forms: tuple[Callable[[str], str | None], ...] = (str, unquoted, without_tags)
+    for form in forms:
+        candidate = form(text) if form is str or len(text) <= MAXIMUM_EMBEDDED else None
+        found = False
+        for piece in _objects(candidate) if candidate is not None else ():
+            try:
+                yield read_document(piece.encode("latin-1"))
+                found = True
+            except CaptureError as error:
+                failure = failure or error
+        if found:
+            return
+    if failure is not None:
+        raise failure
+
+
+def _objects(text: str) -> Iterator[str]:
+    """JSON objects that begin with a key of a report or of `lscpu -J`."""
+    decoder = json.JSONDecoder()
+    position = 0
+    for _ in range(_MAXIMUM_TRIES):
+        match = _START.search(text, position)
+        if match is None:
+            return
+        start = match.start()
+        piece = text[start : start + MAXIMUM_EMBEDDED]
+        try:
+            end = decoder.raw_decode(piece)[1]
+        except (ValueError, RecursionError):
+            position = match.end()
+            continue
+        yield piece[:end]
+        position = start + end

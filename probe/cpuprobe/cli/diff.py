@@ -1,0 +1,56 @@
+"""`cpuprobe diff`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cpuprobe.cli.common import command_app, console
+
+app = command_app()
+
+
+@app.command(
+    epilog="Examples: cpuprobe diff works.json dies.json | "
+    "ssh host cpuprobe-native | cpuprobe diff mine.json -",
+)
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A capture; - is standard input.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other capture.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    wasmtime: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Compare flags for this version. Default: A's own."),
+    ] = None,
+) -> None:
+    """Compare two machines, and say whether what one compiles runs on the other."""
+    from cpuprobe.assessment import assess
+    from cpuprobe.captures import read_capture
+    from cpuprobe.errors import UsageError
+    from cpuprobe.report.difference import Side, compare, to_json
+    from cpuprobe.wasm.versions import UnknownWasmtimeError
+
+    if a == b == "-":
+        raise UsageError("only one of the two captures can be standard input")
+    observations = [read_capture(a), read_capture(b)]
+    try:
+        first = assess(observations[0], wasmtime)
+        # Flags are only comparable for one version: A's, unless it has none and B has.
+        version = wasmtime or first.wasmtime.version
+        if wasmtime is None and not first.wasmtime.installed:
+            found = observations[1].wasmtime
+            version = version if found is None else found.version
+            first = assess(observations[0], version)
+        second = assess(observations[1], version)
+    except UnknownWasmtimeError as error:
+        raise UsageError(f"--wasmtime: {error}") from None
+    difference = compare(Side(a, observations[0], first), Side(b, observations[1], second))
+    if json:
+        sys.stdout.buffer.write(to_json(difference))
+        sys.stdout.buffer.flush()
+        return
+    from cpuprobe.report.diff_text import render_difference
+
+    render_difference(difference, console())

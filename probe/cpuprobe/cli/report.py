@@ -1,0 +1,152 @@
+"""`cpuprobe report`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cpuprobe.cli.common import command_app
+
+if TYPE_CHECKING:
+    from cpuprobe.report.subject import Subject
+
+_FORMATS = ("markdown", "json", "html")
+
+app = command_app()
+
+
+@app.command(
+    epilog="Examples: cpuprobe report | cpuprobe report --format html -o report.html | "
+    "cpuprobe report --from colleague.json --from mine.json --format html -o both.html",
+)
+def report(
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="markdown, json or html.")
+    ] = "markdown",
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")
+    ] = None,
+    captures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from", metavar="CAPTURE", help="This capture, not this machine. Repeatable."
+        ),
+    ] = None,
+    root: Annotated[
+        str, typer.Option(metavar="DIR", help="Take /proc and /sys from below DIR.")
+    ] = "/",
+) -> int:
+    """Write a bug report: Markdown to paste into an issue, a web page, or JSON.
+
+    Without --from it measures this machine, and asks py-cpuinfo and archspec too where they are
+    installed.
+    """
+    from cpuprobe.errors import UsageError
+
+    if form not in _FORMATS:
+        raise UsageError(f"--format {form}: no such format; there are {', '.join(_FORMATS)}")
+    if captures and root != "/":
+        raise UsageError("--root is about this machine, --from about another: give one of them")
+    subjects = [_capture(path) for path in captures] if captures else [_here(root, form)]
+    _write(_rendered(subjects, form), output)
+    return int(any(each.assessment.verdict == "mismatch" for each in subjects))
+
+
+def _rendered(subjects: list[Subject], form: str) -> bytes:
+    if form == "html":
+        from cpuprobe.report.html import render_html
+
+        return render_html(subjects).encode()
+    if form == "markdown":
+        from cpuprobe.report.markdown import render_markdown
+
+        return render_markdown(subjects).encode()
+    from cpuprobe.report.document import make_report, to_json
+
+    reports = [make_report(each.observation, each.assessment) for each in subjects]
+    return to_json(reports[0] if len(reports) == 1 else reports)
+
+
+def _capture(path: str) -> Subject:
+    from cpuprobe.assessment import assess
+    from cpuprobe.captures import read_capture
+    from cpuprobe.identity_witnesses import surroundings_of_capture
+    from cpuprobe.report.subject import make_subject
+
+    observation = read_capture(path)
+    name = "standard input" if path == "-" else os.path.basename(path)
+    return make_subject(
+        name, observation, assess(observation), surroundings_of_capture(observation)
+    )
+
+
+def _here(root: str, form: str) -> Subject:
+    """This machine. The other witnesses know nothing of --root, and JSON has no place for them."""
+    from cpuprobe.assessment import assess
+    from cpuprobe.identity_witnesses import (
+        PyCpuinfo,
+        surroundings_here,
+        surroundings_of_capture,
+    )
+    from cpuprobe.measure import observe
+    from cpuprobe.report.subject import make_subject
+
+    if root != "/" or form == "json":
+        observation = observe(root=root)
+        surroundings = surroundings_of_capture(observation)
+    else:
+        witness = PyCpuinfo()
+        try:
+            observation = observe()
+            surroundings = surroundings_here(observation, witness)
+        finally:
+            witness.stop()
+    return make_subject("this machine", observation, assess(observation), surroundings)
+
+
+def _write(content: bytes, output: str | None) -> None:
+    """To standard output, or to a file that is either whole or not there."""
+    if output is None or output == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        _replace(os.path.realpath(output), content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, output) from None
+
+
+def _replace(path: str, content: bytes) -> None:
+    """Writes beside the file and renames; a device or pipe is written to as it is."""
+    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+        with open(path, "wb") as file:
+            file.write(content)
+        return
+    descriptor, temporary = tempfile.mkstemp(
+        prefix=f".{os.path.basename(path)[:100]}.", dir=os.path.dirname(path)
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, _mode(path))
+        os.replace(temporary, path)
+    finally:
+        # Gone after the rename; left over only if something above failed.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _mode(path: str) -> int:
+    """The permissions of the file that is replaced, or those a new file would get."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
