@@ -21,6 +21,8 @@ help: ## list the targets
 $(BIN)/.installed: pyproject.toml setup.py native/binding.py $(CORE) $(HEADERS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@# pip compiles what it installs; an editable package is left to the first import, which may not write
+	@$(BIN)/python -m compileall -q probe/cpuprobe profiles
 	touch $@
 
 run: $(BIN)/.installed ## set up and probe this machine (ARGS="--json")
@@ -61,7 +63,8 @@ build/cpuprobe-native: $(CORE) native/main.c $(HEADERS)
 wheel: $(BIN)/.installed ## an abi3 wheel in dist/
 	$(BIN)/python -m build --wheel --outdir dist .
 
-bench: $(BIN)/.installed ## speed, as ratios measured side by side
+bench: $(BIN)/.installed native ## speed, as ratios measured side by side
+	@$(BIN)/python -m compileall -q probe/cpuprobe profiles
 	$(BIN)/python -m tests.tools.bench
 
 lab: $(BIN)/.installed ## real kernels and emulated CPUs: world, expected, seen, time

@@ -90,24 +90,54 @@ any_pinned(const struct session *session)
     return false;
 }
 
+/*
+ * Feature sets that have died of #UD at the first byte on this CPU. Their other candidates would
+ * die likewise and prove nothing more, and under some hypervisors each #UD costs as much as forty
+ * good candidates. Sets are told apart by address: compilers merge equal literals, and where one
+ * does not the only harm is one more fault.
+ */
+struct dead_sets {
+    const char *features[128];
+    uint32_t count;
+};
+
+static bool
+is_dead(const struct dead_sets *dead, const struct candidate *candidate)
+{
+    for (uint32_t i = 0; i < dead->count; i++)
+        if (dead->features[i] == candidate->features)
+            return true;
+    return false;
+}
+
 static void
 run_candidates(struct session *session, struct guard *guard, struct cpu_record *record,
                enum pass pass)
 {
     struct position *position = session->position;
+    struct dead_sets dead = {.count = 0};
 
     for (uint32_t i = position->candidate; i < session->table->count; i++) {
+        const struct candidate *candidate = &session->table->candidates[i];
+
         if (pass == PASS_TILE) {
-            if (!is_tile(&session->table->candidates[i]))
+            if (!is_tile(candidate))
                 continue;
             if (record->outcome_before[i] == OUTCOME_NOT_RUN)
                 record->outcome_before[i] = record->outcome[i];
+        }
+        if (is_dead(&dead, candidate)) {
+            record->outcome[i] = OUTCOME_SKIPPED;
+            continue;
         }
         position->candidate = i;
         position->running = true;
         record->outcome[i] = (uint8_t)guard_run(guard, session->table, i, record);
         position->running = false;
         position->candidate = i + 1;
+        if (record->outcome[i] == OUTCOME_SIGILL && record->fault_offset[i] == 0 &&
+            dead.count < sizeof dead.features / sizeof *dead.features)
+            dead.features[dead.count++] = candidate->features;
     }
     position->candidate = 0;
 }

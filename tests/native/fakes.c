@@ -180,17 +180,20 @@ counting_bytes(void)
     return bytes;
 }
 
+#define MAXIMUM_ROWS 160
+
 struct candidate_table
 table_of(const struct fake *fakes, uint32_t count, struct candidate *candidates)
 {
     static struct input input = {.gpr = {0x1000, 0x200}};
+    static char sets[MAXIMUM_ROWS][5]; /* one a row: none is skipped for another's death */
 
     input.mask[1] = 0xa5c3;
     input.vector = input.memory = counting_bytes();
     for (uint32_t i = 0; i < count; i++) {
         candidates[i] = (struct candidate){
             .name = fakes[i].name,
-            .features = "fake",
+            .features = strcpy(sets[i], "fake"),
             .code = fakes[i].code,
             .expected = fakes[i].expected,
             .length = (uint16_t)(fakes[i].end - fakes[i].code),
@@ -216,8 +219,6 @@ one_cpu(void)
     snprintf(list, sizeof list, "%d", cpu);
     return list;
 }
-
-#define MAXIMUM_ROWS 160
 
 /* Each fake of the wanted speed is followed by a good one: nothing a candidate does may harm the next. */
 static void
@@ -391,6 +392,32 @@ every_cpu_is_measured(void)
             CHECK(record->outcome[row] == rows[row].outcome || (emulated && rows[row].native_only),
                   "cpu %u, %s: outcome %d", record->cpu, rows[row].name, record->outcome[row]);
     }
+    release(&measurement);
+}
+
+/* A feature set that died of #UD is not tried again on that CPU; other sets are. */
+void
+dead_sets_are_left_alone(void)
+{
+    struct options options = {.root = "", .cpus = one_cpu(), .execute = true};
+    struct fake ud2 = {0};
+    struct candidate candidates[4];
+    struct candidate_table table;
+    struct measurement measurement;
+    const uint8_t *outcome;
+
+    for (uint32_t i = 0; i < misbehaving_count; i++)
+        if (strcmp(misbehaving[i].name, "ud2") == 0 && misbehaving[i].outcome == OUTCOME_SIGILL)
+            ud2 = misbehaving[i];
+    CHECK(ud2.name != NULL);
+    table = table_of((struct fake[]){ud2, ud2, good, good}, 4, candidates);
+    candidates[1].features = candidates[2].features = candidates[0].features;
+    CHECK(measure(&options, &table, &measurement) == ERROR_NONE);
+    outcome = measurement.records[0].outcome;
+    CHECK(outcome[0] == OUTCOME_SIGILL, "%d", outcome[0]);
+    CHECK(outcome[1] == OUTCOME_SKIPPED, "%d", outcome[1]);
+    CHECK(outcome[2] == OUTCOME_SKIPPED, "%d", outcome[2]);
+    CHECK(outcome[3] == OUTCOME_OK, "%d", outcome[3]);
     release(&measurement);
 }
 

@@ -61,6 +61,7 @@ void wrong_value_is_kept(void);
 void registers_reach_the_candidate(void);
 void avx512_state(void);
 void every_cpu_is_measured(void);
+void dead_sets_are_left_alone(void);
 void no_execution(void);
 
 /* caller.c: the calling process notices nothing. */

@@ -47,6 +47,7 @@ static const struct {
     TEST(registers_reach_the_candidate),
     TEST(avx512_state),
     TEST(every_cpu_is_measured),
+    TEST(dead_sets_are_left_alone),
     TEST(no_execution),
     TEST(caller_untouched),
     TEST(results_do_not_depend_on_the_caller),

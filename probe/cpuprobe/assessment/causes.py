@@ -69,9 +69,9 @@ def named_by_clearcpuid(machine: Machine, features: Iterable[Feature]) -> Iterat
             word = kernel_words.get((row.cpuid.leaf, row.cpuid.register))
             if word is not None and row.cpuid.subleaf == 0:
                 wanted.add(str(32 * word + row.cpuid.bit))
-    for word in machine.option("clearcpuid"):
-        if wanted.intersection(word.partition("=")[2].split(",")):
-            yield word
+    for option in machine.option("clearcpuid"):
+        if wanted.intersection(option.partition("=")[2].split(",")):
+            yield option
 
 
 def why_state_off(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]]:

@@ -101,8 +101,8 @@ def _withheld_by_kernel(machine: Machine) -> Iterator[Finding]:
             each.cpuid is True and each.os is not False and each.kernel is False
             for each in evidence
         ):
-            why, proof = why_not_listed(machine, [feature])
-            by_cause.setdefault((why, tuple(proof)), []).append(name)
+            reason, lines = why_not_listed(machine, [feature])
+            by_cause.setdefault((reason, tuple(lines)), []).append(name)
     for (why, proof), listed in by_cause.items():
         flags = [machine.table[name].kernel.flag or name for name in listed]
         cpus = machine.cpus_where(

@@ -27,12 +27,26 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
     Source: rust-lang/rust 06b69b5, library/std_detect/src/detect/os/x86.rs. Its XCR0 rules differ
     from the manuals' in three ways: F16C, VAES and VPCLMULQDQ are not gated at all, AVX-512 asks
     for FMA and F16C too, and the SKL052 row of profiles/quirks.toml hides BMI.
+
+    A capture may have neither CPUID nor XCR0. The kernel's list then stands in for CPUID, and state
+    counts as enabled where nothing says that it is off.
     """
-    claimed = {name for name, evidence in group.features.items() if evidence.cpuid is True}
+    measured = machine.observation.executed
+    claimed = {
+        name
+        for name, evidence in group.features.items()
+        if (evidence.cpuid if measured else evidence.claimed) is True
+    }
     xcr0 = group.group.xcr0 or 0
-    saved = "xsave" in claimed and group.osxsave is True
+    saved = "xsave" in claimed and (
+        group.osxsave is True or (group.osxsave is None and not measured)
+    )
     ymm = saved and xcr0 & _YMM_STATE == _YMM_STATE
-    zmm = ymm and xcr0 & _ZMM_STATE == _ZMM_STATE and {"fma", "f16c"} <= claimed
+    zmm = ymm and xcr0 & _ZMM_STATE == _ZMM_STATE
+    if group.group.xcr0 is None and not measured:
+        ymm = saved and group.features["avx"].os is not False
+        zmm = ymm and group.features["avx512f"].os is not False
+    zmm = zmm and {"fma", "f16c"} <= claimed
     ungated = {"f16c", "vaes", "vpclmulqdq"}
     detected = set()
     for name in claimed:
@@ -49,7 +63,7 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
             if xcr0 & mask == mask:
                 detected.add(name)
     for row in machine.quirks["detector"]:
-        if machine.cpuid.vendor in row["vendors"] and row["without"] not in detected:
+        if machine.vendor in row["vendors"] and row["without"] not in detected:
             detected.difference_update(row["hides"])
     return frozenset(detected)
 
@@ -84,7 +98,8 @@ class Flags:
 
     def refused(self, feature: Feature) -> bool:
         """Whether the detector is known to refuse the feature on this machine."""
-        if feature.name in self.detected or not self.machine.cpuid:
+        cpuid_is_mute = self.machine.observation.executed and not self.machine.cpuid
+        if feature.name in self.detected or cpuid_is_mute:
             return False
         return self.knows_xcr0 or feature.xcr0 == 0
 

@@ -29,23 +29,19 @@ OSPKE = CpuidBit(0x7, 0, "ecx", 4)
 HWCAP2_FSGSBASE = 1 << 1  # Linux arch/x86/include/uapi/asm/hwcap2.h
 
 # From mild to grave; the worst outcome of several is the feature's.
-_GRAVITY: dict[Outcome, int] = {
-    outcome: place
-    for place, outcome in enumerate(
-        (
-            "skipped",
-            "ok",
-            "wrong",
-            "sigtrap",
-            "sigfpe",
-            "sigbus",
-            "sigsegv",
-            "sigill",
-            "timeout",
-            "killed",
-        )
-    )
-}
+_FROM_MILD_TO_GRAVE: tuple[Outcome, ...] = (
+    "skipped",
+    "ok",
+    "wrong",
+    "sigtrap",
+    "sigfpe",
+    "sigbus",
+    "sigsegv",
+    "sigill",
+    "timeout",
+    "killed",
+)
+_GRAVITY = {outcome: place for place, outcome in enumerate(_FROM_MILD_TO_GRAVE)}
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -176,4 +172,8 @@ def _outcomes(
 def worst_outcome(outcomes: Iterable[Outcome | None]) -> Outcome | None:
     """The gravest of several outcomes, None if there is none."""
     present = [outcome for outcome in outcomes if outcome is not None]
-    return max(present, key=_GRAVITY.__getitem__) if present else None
+    return max(present, key=_gravity) if present else None
+
+
+def _gravity(outcome: Outcome) -> int:
+    return _GRAVITY[outcome]

@@ -82,6 +82,7 @@ def parse_capture(content: bytes) -> Observation:
         raise CaptureError("empty")
     text = to_text(content)
     listings: list[Listing] = []
+    failure: CaptureError | None = None
     if text.lstrip()[:1] in ("{", "["):
         document = read_document(text.encode("latin-1"))
         if isinstance(document, Observation):
@@ -90,7 +91,8 @@ def parse_capture(content: bytes) -> Observation:
         text = ""
     else:
         reports: list[Observation] = []
-        for found in embedded_documents(text):
+        documents, failure = embedded_documents(text)
+        for found in documents:
             if isinstance(found, Listing):
                 listings.append(found)
             elif found not in reports:
@@ -102,5 +104,5 @@ def parse_capture(content: bytes) -> Observation:
     plain = without_tags(text)
     observation = read_lines(text if plain is None else plain, listings)
     if observation is None:
-        raise CaptureError(_UNKNOWN)
+        raise failure or CaptureError(_UNKNOWN)
     return observation

@@ -20,6 +20,7 @@ _MAXIMUM_TRIES = 16
 _SCHEMA = "cpuprobe.report/"
 _KNOWN_MAJOR = "1"
 _START = re.compile(r'\{\s{0,64}"(?:schema|cpuprobe|observation|assessment|lscpu)"\s{0,8}:')
+_REPORT = re.compile(r'\{\s{0,64}"schema"\s{0,8}:\s{0,8}"cpuprobe')
 
 _Type = TypeVar("_Type")
 
@@ -61,31 +62,30 @@ def _decode(content: bytes, kind: type[_Type]) -> _Type:
         raise CaptureError("nested too deeply") from None
 
 
-def embedded_documents(text: str) -> Iterator[Observation | Listing]:
+def embedded_documents(
+    text: str,
+) -> tuple[list[Observation | Listing], CaptureError | None]:
     """Reports and `lscpu -J` documents inside another text, quoted or wrapped in HTML.
 
     Args:
         text: one character a byte, as `to_text` makes it.
 
-    Raises:
-        CaptureError: a document of a report's shape is damaged or of an unknown schema, and
-            nothing else could be read.
+    Returns:
+        The documents, and what is wrong with the first that looks like one and is not.
     """
     failure: CaptureError | None = None
     forms: tuple[Callable[[str], str | None], ...] = (str, unquoted, without_tags)
     for form in forms:
         candidate = form(text) if form is str or len(text) <= MAXIMUM_EMBEDDED else None
-        found = False
+        documents: list[Observation | Listing] = []
         for piece in _objects(candidate) if candidate is not None else ():
             try:
-                yield read_document(piece.encode("latin-1"))
-                found = True
+                documents.append(read_document(piece.encode("latin-1")))
             except CaptureError as error:
                 failure = failure or error
-        if found:
-            return
-    if failure is not None:
-        raise failure
+        if documents:
+            return documents, None
+    return [], failure
 
 
 def _objects(text: str) -> Iterator[str]:
@@ -102,6 +102,8 @@ def _objects(text: str) -> Iterator[str]:
             end = decoder.raw_decode(piece)[1]
         except (ValueError, RecursionError):
             position = match.end()
+            if _REPORT.match(piece):
+                yield piece  # cut off or damaged: whoever decodes it says where
             continue
         yield piece[:end]
         position = start + end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -46,7 +47,10 @@ def diff(
         second = assess(observations[1], version)
     except UnknownWasmtimeError as error:
         raise UsageError(f"--wasmtime: {error}") from None
-    difference = compare(Side(a, observations[0], first), Side(b, observations[1], second))
+    names = _names(a, b)
+    difference = compare(
+        Side(names[0], observations[0], first), Side(names[1], observations[1], second)
+    )
     if json:
         sys.stdout.buffer.write(to_json(difference))
         sys.stdout.buffer.flush()
@@ -54,3 +58,9 @@ def diff(
     from cpuprobe.report.diff_text import render_difference
 
     render_difference(difference, console())
+
+
+def _names(a: str, b: str) -> tuple[str, str]:
+    """The files' names without their folders, which say more of the user than of the machines."""
+    short = os.path.basename(a), os.path.basename(b)
+    return (a, b) if short[0] == short[1] else short

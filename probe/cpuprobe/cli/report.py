@@ -117,17 +117,17 @@ def _write(content: bytes, output: str | None) -> None:
         sys.stdout.buffer.flush()
         return
     try:
-        _replace(os.path.realpath(output), content)
+        if os.path.exists(output) and not os.path.isfile(output):
+            with open(output, "wb") as file:  # a device or a pipe; a folder fails here
+                file.write(content)
+        else:
+            _replace(os.path.realpath(output), content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, output) from None
 
 
 def _replace(path: str, content: bytes) -> None:
-    """Writes beside the file and renames; a device or pipe is written to as it is."""
-    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        with open(path, "wb") as file:
-            file.write(content)
-        return
+    """Writes beside the file and renames."""
     descriptor, temporary = tempfile.mkstemp(
         prefix=f".{os.path.basename(path)[:100]}.", dir=os.path.dirname(path)
     )

@@ -109,7 +109,7 @@ def _body(subject: Subject, named: bool) -> Iterator[str]:
     yield f"**{word}**: {escape(headline(assessment))}{because}"
     yield ""
     for label, value in facts(subject):
-        yield f"- {label.replace('_', ' ')}: {code(value)}"
+        yield f"- {escape(label.replace('_', ' '))}: {code(value)}"
     yield from _table(assessment)
     for finding in by_gravity(assessment.findings):
         yield from _finding(finding)

@@ -1,0 +1,1 @@
+"""What died: crash records -> the instruction that faulted and where it came from."""
