@@ -32,9 +32,9 @@ Registers = tuple[int, int, int, int]
 def clear_topology(leaf: int, registers: Registers) -> Registers:
     """EAX to EDX of a leaf without what numbers the CPU, so that equal CPUs compare equal.
 
-    The initial APIC ID of leaf 1, the CPU's row in the Hardware Feedback table of leaf 6, the x2APIC
-    ID of leaves 0BH, 1FH and 80000026H, and the extended APIC, core and node IDs of leaf 8000001EH
-    (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, E.4). The native core does the same.
+    The initial APIC ID of leaf 1, the CPU's row in the Hardware Feedback table of leaf 6, the
+    x2APIC ID of leaves 0BH, 1FH and 80000026H, and the extended APIC, core and node IDs of leaf
+    8000001EH (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, E.4). The native core does the same.
     """
     eax, ebx, ecx, edx = registers
     if leaf == 0x1:
@@ -57,8 +57,8 @@ class Cpuid:
         Args:
             leaves: as CPUID returned them.
             read_in_64_bit_mode: False where the program that read them may have been a 32-bit one,
-                as AIDA64 is: Intel CPUs then enumerate SYSCALL as 0 whatever they have (SDM vol. 2A,
-                CPUID, footnote to 80000001H:EDX[11]).
+                as AIDA64 is: Intel CPUs then enumerate SYSCALL as 0 whatever they have (SDM
+                vol. 2A, CPUID, footnote to 80000001H:EDX[11]).
         """
         self._read_in_64_bit_mode = read_in_64_bit_mode
         self._leaves = {(leaf.leaf, leaf.subleaf): leaf for leaf in leaves}
@@ -99,7 +99,7 @@ class Cpuid:
             return None
         value: int = getattr(leaf, where.register)
         if where == _SYSCALL and not self._read_in_64_bit_mode:
-            # 64-bit mode has no other system call instruction for both vendors: long mode has it.
+            # Every CPU with long mode has SYSCALL in it (APM vol. 3, SYSCALL; SDM vol. 2B).
             return bool((value >> _SYSCALL.bit | value >> _LONG_MODE.bit) & 1)
         return bool(value >> where.bit & 1)
 

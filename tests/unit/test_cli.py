@@ -340,7 +340,11 @@ def test_inspect_text_says_what_is_wrong(gds_report):
     """The second line is the verdict in words; findings carry cause and remedy."""
     lines = cpuprobe("inspect", str(gds_report)).stdout.decode().splitlines()
 
-    assert lines[1].startswith("MISMATCH: avx, f16c, fma and avx2 cannot be used here")
+    assert lines[1].startswith("MISMATCH: avx, f16c, fma and avx2: not usable here")
+    assert lines[2].startswith("Cause: the kernel's Gather Data Sampling")
+    assert lines[3] == (
+        "To run wasmtime here, switch off: has_avx has_avx2 has_fma has_bmi1 has_bmi2"
+    )
     text = "\n".join(lines)
     assert "Gather Data Sampling" in text
     assert "microcode" in text

@@ -22,7 +22,7 @@ _SERIAL_NUMBER_LEAF = 0x3
 #   cpuid -r   "CPU 0:", "CPU:"
 #   AIDA64     "------[ CPUID Registers / Logical CPU #0 ]------", "------[ Logical CPU #0 ]------",
 #              "CPUID Registers (CPU #1):" (counted from 1), "CPU#000 AffMask: 0x...",
-#              "Group: 0x00 Affinity mask: 0x..."; AIDA64 calls the second thread of a core "Virtual"
+#              "Group: 0x00 Affinity mask: 0x..."; "Virtual" is the second thread of a core
 #   libcpuid   "_________________ Logical CPU #0 _________________"
 _HEADER = re.compile(
     r"CPU (?P<plain>\d{1,8}):$|(?P<nameless>CPU:$|Group: 0x[0-9A-Fa-f]+ Affinity mask)"

@@ -13,7 +13,8 @@ from cpuprobe.captures.dump import CpuDump
 
 _WORD = r"([0-9a-f]{8})"
 _LEAF = re.compile(
-    rf"([a-z]+_[a-z]*(?:8000001dh|80000026h|12h|14h|11|4)?)\[(\d{{1,3}})\]={_WORD} {_WORD} {_WORD} {_WORD}",
+    rf"([a-z]+_[a-z]*(?:8000001dh|80000026h|12h|14h|11|4)?)\[(\d{{1,3}})\]="
+    rf"{_WORD} {_WORD} {_WORD} {_WORD}",
     re.IGNORECASE,
 )
 # libcpuid/libcpuid.h, struct cpu_raw_data_t: the leaf of an array's first element, and whether

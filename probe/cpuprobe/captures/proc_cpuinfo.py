@@ -103,9 +103,7 @@ class ProcCpuinfoReader:
             for key, place in self._blocks.items()
         )
         telling = ("flags", "Features", "vendor_id")
-        return tuple(
-            block for block in blocks if any(key in block.fields for key in telling)
-        )
+        return tuple(block for block in blocks if any(key in block.fields for key in telling))
 
 
 def known_flags(text: str) -> bool:

@@ -70,8 +70,8 @@ def _bounded(file: BinaryIO) -> bytes:
 def parse_capture(content: bytes) -> Observation:
     """The observation in the bytes of a capture, whose kind shows by its content.
 
-    Known are cpuprobe's report, `cpuid -r`, dumps of AIDA64 and of libcpuid, /proc/cpuinfo, lscpu as
-    text and JSON, each alone or inside another text: an issue, a mail, a web page.
+    Known are cpuprobe's report, `cpuid -r`, dumps of AIDA64 and of libcpuid, /proc/cpuinfo, lscpu
+    as text and as JSON, each alone or inside another text: an issue, a mail, a web page.
 
     Raises:
         CaptureError: the bytes are no capture; one line that says what is wrong.

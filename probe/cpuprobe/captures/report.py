@@ -1,4 +1,4 @@
-"""cpuprobe's own report, and the output of cpuprobe-native: a file of JSON, or pasted into a text."""
+"""cpuprobe's own report, and what cpuprobe-native prints: a file of JSON, or pasted into a text."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _MAXIMUM_TRIES = 16
 _SCHEMA = "cpuprobe.report/"
 _KNOWN_MAJOR = "1"
 _START = re.compile(r'\{\s{0,64}"(?:schema|cpuprobe|observation|assessment|lscpu)"\s{0,8}:')
+_LISTING = re.compile(rb'\s{0,64}\{\s{0,64}"lscpu"\s{0,8}:')
 _REPORT = re.compile(r'\{\s{0,64}"schema"\s{0,8}:\s{0,8}"cpuprobe')
 
 _Type = TypeVar("_Type")
@@ -36,7 +37,7 @@ def read_document(content: bytes) -> Observation | Listing:
     if content.lstrip()[:1] == b"[":
         raise CaptureError("a JSON array, not one report: give its elements one by one")
     try:
-        listing = _decode(content, Listing) if b'"lscpu"' in content[:256] else None
+        listing = _decode(content, Listing) if _LISTING.match(content) else None
     except CaptureError as error:
         raise CaptureError(f"not the output of lscpu -J: {error}") from None
     if listing is not None:

@@ -49,7 +49,11 @@ def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: 
     else:
         from cpuprobe.report.text import render_many
 
-        render_many(
-            [(name, assessed) for name, _, assessed in results], console(), every_feature=every
-        )
+        where = console()
+        with where.capture() as captured:
+            render_many(
+                [(name, assessed) for name, _, assessed in results], where, every_feature=every
+            )
+        # Rich fills every row of a table to its full width.
+        sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
     return int(any(assessed.verdict == "mismatch" for _, _, assessed in results))

@@ -245,6 +245,8 @@ def _matrix(subjects: Sequence[Subject]) -> Iterator[str]:
     if len(columns) == 1:
         yield from _map(columns[0])
     wide = " many" if len(columns) > 1 else ""
+    if len(columns) >= _MOST_NARROW:
+        wide += " crowded"
     if len(columns) > _MOST_NARROW:
         wide += " wide"
     yield f'<div class="families{wide}">\n'

@@ -155,7 +155,11 @@ footer { color: var(--soft); font-size: 0.85rem; margin-top: 4rem; }
   th.name { width: auto; } td.said { width: auto; padding-right: 0.35rem; }
   td.state { width: auto; }
   .many th.name, .many thead th:first-child { width: 8rem; }
-  .many table { min-width: 24rem; }
+  .many th, .many td { padding-right: 0; }
+  .crowded td.state { position: relative; }
+  .crowded .word {
+    position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  }
 }
 @media print { body { max-width: none; padding: 0; } details { display: none; } }
 """

@@ -46,11 +46,13 @@ def render(assessment: Assessment, console: Console, *, every_feature: bool = Fa
 def _parts(assessment: Assessment, every_feature: bool) -> Iterator[RenderableType]:
     yield Text(identity_line(assessment))
     yield Text(verdict_line(assessment), style=_verdict_style(assessment))
+    for line in advice_lines(assessment):
+        yield Text(line)
     yield Text()
     yield from _feature_table(assessment, every_feature)
     for finding in assessment.findings:
         yield Text()
-        yield _finding(finding)
+        yield _finding(finding, assessment.identity.cpus)
     for note in assessment.notes:
         yield Text()
         yield Text(f"note: {note}")
@@ -90,6 +92,25 @@ def verdict_line(assessment: Assessment) -> str:
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     plain = row["plain"].replace("{features}", names(errors[0].features, 4))
     return _cut(f"MISMATCH: {plain}{more}")
+
+
+def advice_lines(assessment: Assessment) -> Iterator[str]:
+    """For a mismatch: why, and which flags have to be off although CPUID claims their features."""
+    errors = [finding for finding in assessment.findings if finding.severity == "error"]
+    if not errors:
+        return
+    if errors[0].cause:
+        yield _cut(f"Cause: {errors[0].cause}")
+    table = load_features()
+    off = [
+        flag
+        for flag, value in assessment.cranelift.items()
+        if not value
+        and (feature := table.by_cranelift.get(flag)) is not None
+        and assessment.features[feature.name].cpuid is True
+    ]
+    if off:
+        yield _cut(f"To run wasmtime here, switch off: {' '.join(off)}")
 
 
 def _verdict_style(assessment: Assessment) -> str:
@@ -145,7 +166,7 @@ def _answer(answer: bool | None) -> str:
     return "-" if answer is None else "yes" if answer else "no"
 
 
-def _finding(finding: Finding) -> RenderableType:
+def _finding(finding: Finding, cpus: int) -> RenderableType:
     head = Text.assemble(
         (f"{finding.code} {finding.severity}", _STYLES[finding.severity]),
         f"  {finding.title}",
@@ -159,7 +180,7 @@ def _finding(finding: Finding) -> RenderableType:
         body.add_row("cause", Text(finding.cause))
     if finding.remedy:
         body.add_row("remedy", Text(finding.remedy))
-    if finding.cpus:
+    if len(finding.cpus) < cpus:
         body.add_row("CPUs", cpu_list(finding.cpus))
     return Group(head, Padding(body, (0, 0, 0, 2)))
 
