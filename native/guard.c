@@ -308,7 +308,7 @@ guard_install(uint64_t minsigstksz)
 {
     static const int faults[] = {SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP};
     struct itimerval tick = {{0, TICK_MICROSECONDS}, {0, TICK_MICROSECONDS}};
-    uint64_t none = 0;
+    uint64_t blocked = ~(uint64_t)0;
     size_t stack_bytes = SIGNAL_STACK_BYTES;
     stack_t stack = {0};
     struct guard *guard;
@@ -321,12 +321,16 @@ guard_install(uint64_t minsigstksz)
     if (stack.ss_sp == NULL || guard == NULL)
         return NULL;
     syscall2(__NR_sigaltstack, &stack, NULL);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         set_handler(faults[i], (void *)on_fault, (unsigned long)signal_return);
+        blocked &= ~(1ull << (faults[i] - 1));
+    }
     set_handler(SIGPROF, (void *)on_tick, (unsigned long)signal_return);
     set_handler(SIGALRM, (void *)SIG_DFL, 0);
-    /* The caller may have blocked everything; a blocked synchronous signal would kill us. */
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
+    blocked &= ~(1ull << (SIGPROF - 1) | 1ull << (SIGALRM - 1));
+    /* Ours have to come through: a blocked synchronous signal kills. All others stay blocked, for
+     * their handlers are the caller's and must not run twice, here and there. */
+    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof blocked);
     syscall3(__NR_setitimer, ITIMER_PROF, &tick, NULL);
     return guard;
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -331,6 +332,55 @@ own_children_stay(void)
     CHECK(waitpid(pid, &status, 0) == pid);
     CHECK(length > 0);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42);
+}
+
+extern const uint8_t signal_itself[], signal_itself_end[];
+__asm__(".pushsection .text.candidates, \"ax\", @progbits\n"
+        ".globl signal_itself, signal_itself_end\n"
+        "signal_itself:\n"
+        "mov $39, %eax\n" /* getpid */
+        "syscall\n"
+        "mov %eax, %edi\n"
+        "mov $10, %esi\n" /* SIGUSR1 */
+        "mov $62, %eax\n" /* kill */
+        "syscall\n"
+        "signal_itself_end:\n"
+        "jmp candidate_return\n"
+        ".popsection\n");
+
+static volatile int *handled; /* shared with the child, which would count here too */
+
+static void
+count_shared(int signal)
+{
+    (void)signal;
+    ++*handled;
+}
+
+/* The caller's handlers run in the caller alone: the child blocks every signal but its own. */
+void
+handlers_do_not_run_in_the_child(void)
+{
+    const struct fake rows[] = {
+        {.name = "kill", signal_itself, signal_itself_end, NULL, STATE_GPR, CHECK_RUNS, OUTCOME_OK},
+        good,
+    };
+    struct options options = {.root = "", .execute = true};
+    struct candidate candidates[2];
+    struct candidate_table table = table_of(rows, 2, candidates);
+    struct sigaction counting = {.sa_handler = count_shared}, before;
+    struct measurement measurement;
+
+    handled = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(handled != MAP_FAILED);
+    CHECK(sigaction(SIGUSR1, &counting, &before) == 0);
+    CHECK(measure(&options, &table, &measurement) == ERROR_NONE);
+    for (int row = 0; row < 2; row++)
+        CHECK(measurement.records[0].outcome[row] == OUTCOME_OK, "row %d: outcome %d", row,
+              measurement.records[0].outcome[row]);
+    CHECK(*handled == 0, "%d times", *handled);
+    release(&measurement);
+    sigaction(SIGUSR1, &before, NULL);
 }
 
 static void *

@@ -70,6 +70,7 @@ void results_do_not_depend_on_the_caller(void);
 void sigchld_ignored(void);
 void sigchld_blocked_is_not_pending(void);
 void own_children_stay(void);
+void handlers_do_not_run_in_the_child(void);
 void another_thread_may_wait(void);
 void nothing_leaks(void);
 void many_callers_at_once(void);

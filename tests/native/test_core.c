@@ -54,6 +54,7 @@ static const struct {
     NATIVE_TEST(sigchld_ignored),
     NATIVE_TEST(sigchld_blocked_is_not_pending),
     TEST(own_children_stay),
+    TEST(handlers_do_not_run_in_the_child),
     NATIVE_TEST(another_thread_may_wait),
     TEST(nothing_leaks),
     TEST(many_callers_at_once),
