@@ -13,7 +13,7 @@ NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--gc-sections
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint bench lab wheel native golden gen gen-check goldens format clean
+.PHONY: help run test quick lint bench lab fuzz wheel native golden gen gen-check goldens format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -69,6 +69,10 @@ bench: $(BIN)/.installed native ## speed, as ratios measured side by side
 
 lab: $(BIN)/.installed ## real kernels and emulated CPUs: world, expected, seen, time
 	$(BIN)/python -m tests.lab $(ARGS)
+
+fuzz: $(BIN)/.installed ## fuzz the readers of captures for ten minutes (SECONDS=600)
+	@mkdir -p build
+	$(BIN)/python -m tests.fuzz.fuzz_captures -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
 
 golden: $(BIN)/.installed ## recompute the expected outputs of all candidates and cross-check them
 	$(BIN)/python -m tests.golden.regenerate

@@ -47,7 +47,7 @@ enum check {
     CHECK_RUNS,        /* nothing to compare, and the encoding faults where it is missing */
     CHECK_HINT,        /* hint space: runs as a NOP where it is missing, so it is not run at all */
     CHECK_RANDOM,      /* RDRAND, RDSEED: several draws into RAX with CF */
-    CHECK_CPU,         /* RDPID, RDTSCP: low 12 bits are the number of the CPU we are pinned to */
+    CHECK_CPU,         /* RDPID, RDTSCP: low 12 bits are the number of our CPU, or all is 0 */
     CHECK_FSBASE,      /* RAX equals what arch_prctl(ARCH_GET_FS) says */
     CHECK_GSBASE,      /* RAX equals what arch_prctl(ARCH_GET_GS) says */
     CHECK_TRANSACTION, /* RTM: one of many attempts must commit; never ok from a lack of fault */

@@ -9,6 +9,7 @@
 #include "core.h"
 
 #define OSXSAVE (1u << 27)         /* CPUID.01H:ECX */
+#define XEN_SIGNATURE 0x566e6558u  /* "XenV", CPUID.40000000H:EBX */
 #define MAXIMUM_SUBLEAVES 64u      /* no leaf has more; stops a nonsensical hypervisor */
 #define MAXIMUM_LEAVES_A_RANGE 80u /* likewise: basic leaves end at 0x24 in 2026 */
 
@@ -118,17 +119,26 @@ keep_subleaves(struct reader *reader, const struct cpuid_leaf *first)
     }
 }
 
+/* hypervisor: EBX of leaf 40000000H. cpuprobe/cpuid.py does the same to other tools' dumps. */
 static void
-clear_topology(struct cpuid_leaf *leaf)
+clear_topology(struct cpuid_leaf *leaf, uint32_t hypervisor)
 {
     switch (leaf->leaf) {
     case 0x1:
         leaf->ebx &= 0x00ffffff; /* initial APIC ID */
         break;
+    case 0x6:
+        leaf->edx &= 0x0000ffff; /* the CPU's row in the Hardware Feedback table */
+        break;
     case 0xb:
     case 0x1f:
     case 0x80000026:
         leaf->edx = 0; /* x2APIC ID */
+        break;
+    case 0x40000004:
+        if (hypervisor == XEN_SIGNATURE)
+            leaf->ebx = leaf->ecx =
+                0; /* vCPU and domain IDs: xen/include/public/arch-x86/cpuid.h */
         break;
     case 0x8000001e:
         leaf->eax = 0;           /* extended APIC ID */
@@ -190,7 +200,7 @@ read_identity(struct guard *guard, struct cpu_record *record)
         0xc0000000,             /* Centaur, Zhaoxin */
     };
     struct reader reader = {guard, record};
-    const struct cpuid_leaf *leaf1;
+    const struct cpuid_leaf *hypervisor, *leaf1;
 
     record->leaf_count = 0;
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
@@ -198,8 +208,9 @@ read_identity(struct guard *guard, struct cpu_record *record)
         if (record->cpuid_outcome != OUTCOME_OK)
             break;
     }
+    hypervisor = find(record, 0x40000000);
     for (uint32_t i = 0; i < record->leaf_count; i++)
-        clear_topology(&record->leaves[i]);
+        clear_topology(&record->leaves[i], hypervisor == NULL ? 0 : hypervisor->ebx);
     leaf1 = find(record, 1);
     record->xcr0 = 0;
     record->xgetbv_outcome = OUTCOME_SKIPPED;

@@ -41,6 +41,7 @@ static const char *const command_line_words[] = {
     "tsx",
     "tsx_async_abort",
     "reg_file_data_sampling",
+    "rdrand",
     "dis_ucode_ldr",
     "noapic",
 };

@@ -29,12 +29,16 @@ _LONG_MODE = CpuidBit(0x80000001, 0, "edx", 29)
 Registers = tuple[int, int, int, int]
 
 
+XEN_SIGNATURE = 0x566E6558
+"""EBX of CPUID.40000000H under Xen: `XenV`."""
+
+
 def clear_topology(leaf: int, registers: Registers) -> Registers:
     """EAX to EDX of a leaf without what numbers the CPU, so that equal CPUs compare equal.
 
     The initial APIC ID of leaf 1, the CPU's row in the Hardware Feedback table of leaf 6, the
     x2APIC ID of leaves 0BH, 1FH and 80000026H, and the extended APIC, core and node IDs of leaf
-    8000001EH (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, E.4). The native core does the same.
+    8000001EH (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, E.4). native/cpuid.c does the same.
     """
     eax, ebx, ecx, edx = registers
     if leaf == 0x1:
@@ -46,6 +50,14 @@ def clear_topology(leaf: int, registers: Registers) -> Registers:
     if leaf == 0x8000001E:
         return 0, ebx & 0xFFFFFF00, ecx & 0xFFFFFF00, edx
     return registers
+
+
+def clear_xen_ids(leaves: dict[tuple[int, int], Registers]) -> None:
+    """Drops the vCPU and domain IDs of Xen's leaf 40000004H (xen/include/public/arch-x86/cpuid.h)."""
+    where = (0x40000004, 0)
+    if where in leaves:
+        eax, _, _, edx = leaves[where]
+        leaves[where] = (eax, 0, 0, edx)
 
 
 class Cpuid:

@@ -33,7 +33,7 @@ EFFECTS = {
 # What each folder may import of the package itself.
 ALLOWED = {
     "assessment": {"assessment", "cpuid", "features", "observation", "wasm.versions"},
-    "emit": {"emit", "assessment", "errors", "features"},
+    "emit": {"emit", "assessment", "errors", "features", "knobs"},
     "report": {"report", "assessment", "features", "observation"},
     "captures": {"captures", "errors", "observation", "features", "cpuid"},
 }

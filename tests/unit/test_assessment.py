@@ -643,3 +643,32 @@ def test_a_probe_that_cannot_be_pinned_says_so():
     loose = msgspec.structs.replace(group(V3, cpus=(0,)), pinned=False)
 
     assert any("pinned" in note for note in assess(observation(loose), "50").notes)
+
+
+def test_fsgsbase_on_an_old_kernel():
+    """Linux before 5.9 lists fsgsbase and leaves CR4.FSGSBASE off: CP101 says which is the first."""
+    features = (*V3, "fsgsbase")
+    assessment = assess(
+        observation(
+            group(features, outcomes={"fsgsbase": "sigill"}),
+            listed=features,
+            release="5.4.0-200-generic",
+            hwcap2=0,
+        ),
+        "50",
+    )
+
+    assert the(assessment, "CP101").features == ("fsgsbase",)
+    assert "5.9" in the(assessment, "CP101").cause
+    assert the(assessment, "CP104").features == ("fsgsbase",)
+
+
+def test_protection_keys_that_another_system_does_not_use():
+    """A dump from Windows with OSPKE clear is no mismatch: nobody there was promised PKU."""
+    dump = observation(
+        group((*V3, "pku"), executed=False), release=None, listed=None, cmdline=None, gds=None
+    )
+    assessment = assess(dump, "50")
+
+    assert states(assessment, "pku") == ["withheld"]
+    assert assessment.verdict == "consistent"

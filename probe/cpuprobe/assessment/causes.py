@@ -17,8 +17,12 @@ Cause = tuple[str, str]
 
 GDS_DISABLED = "AVX disabled"  # Linux arch/x86/kernel/cpu/bugs.c, gds_strings
 
-# The Linux release that first enables a state component for programs.
-_STATE_SINCE: Mapping[str, str] = {"evex": "3.15", "amx": "5.16", "apx": "6.16"}
+# The XCR0 bit of the upper halves of YMM, which is all that the GDS mitigation clears.
+_YMM_STATE = 1 << 2
+
+# The option by which the kernel leaves a CR4 bit clear (Documentation/admin-guide,
+# kernel-parameters.txt).
+_CR4_OPTIONS: Mapping[str, str] = {"fsgsbase": "nofsgsbase", "ospke": "nopku"}
 
 
 def cause(identifier: str, **values: str) -> Cause:
@@ -79,24 +83,34 @@ def why_state_off(machine: Machine, features: list[Feature]) -> tuple[Cause, lis
     gds = _gds(machine, features)
     if gds is not None:
         return gds
-    words = [*machine.option("noxsave"), *named_by_clearcpuid(machine, features)]
+    gates = {feature.os for feature in features}
+    options = [option for gate, option in _CR4_OPTIONS.items() if gate in gates]
+    words = [*machine.option("noxsave", *options), *named_by_clearcpuid(machine, features)]
     if words:
         return cause("command-line", word=" ".join(words)), [
             f"kernel command line: {' '.join(words)}"
         ]
-    encodings = {feature.encoding for feature in features}
+    since = _enabled_since(machine, features)
     release = release_number(machine.observation.kernel.release)
-    if len(encodings) == 1 and release is not None:
-        since = _STATE_SINCE.get(encodings.copy().pop())
-        if since is not None and release < (release_number(since) or ()):
-            return cause(
-                "kernel-too-old", release=machine.observation.kernel.release or "", since=since
-            ), []
+    if since is not None and release is not None and release < (release_number(since) or ()):
+        return cause(
+            "kernel-too-old", release=machine.observation.kernel.release or "", since=since
+        ), []
     if machine.virtual:
         return cause("hypervisor", hypervisor=machine.hypervisor), [
             f"CPUID.01H:ECX[31] (hypervisor) is set: {machine.hypervisor}"
         ]
     return cause("unknown"), []
+
+
+def _enabled_since(machine: Machine, features: list[Feature]) -> str | None:
+    """The Linux release that first enables the one gate that all of `features` are behind, if any."""
+    gates = {feature.os or feature.encoding for feature in features}
+    for row in machine.quirks["enabled_since"]:
+        if gates == {row["gate"]}:
+            since: str = row["linux"]
+            return since
+    return None
 
 
 def _gds(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]] | None:
@@ -106,7 +120,7 @@ def _gds(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]] |
     (arch/x86/kernel/cpu/bugs.c, gds_select_mitigation).
     """
     affected = gds_affected(machine)
-    if affected is None or machine.virtual or any(f.encoding in ("amx", "apx") for f in features):
+    if affected is None or machine.virtual or not all(f.xcr0 & _YMM_STATE for f in features):
         return None
     sysfs = machine.observation.vulnerabilities.get("gather_data_sampling")
     forced = "gather_data_sampling=force" in machine.option("gather_data_sampling")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
-from cpuprobe.cpuid import Registers, clear_topology
+from cpuprobe.cpuid import XEN_SIGNATURE, Registers, clear_topology, clear_xen_ids
 from cpuprobe.errors import CaptureError
 from cpuprobe.observation import CpuGroup, CpuidLeaf
 
@@ -16,6 +16,7 @@ MAXIMUM_GROUPS = 4096
 MAXIMUM_LEAVES_OF_ALL_GROUPS = 400_000
 
 _RECORD = struct.Struct("<6I")
+_NO_REGISTERS: Registers = (0, 0, 0, 0)
 _SERIAL_NUMBER_LEAF = 0x3
 
 # The lines that begin a CPU, in whichever dump:
@@ -97,6 +98,8 @@ class CpuDump:
         header, self._header = self._header, None
         if not self._leaves:
             return
+        if self._leaves.get((0x40000000, 0), _NO_REGISTERS)[1] == XEN_SIGNATURE:
+            clear_xen_ids(self._leaves)
         packed = b"".join(
             _RECORD.pack(*key, *registers) for key, registers in sorted(self._leaves.items())
         )

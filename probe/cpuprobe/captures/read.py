@@ -8,6 +8,7 @@ validated against the types of `cpuprobe.observation` as it is decoded.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import BinaryIO
 
@@ -19,6 +20,8 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.observation import Observation
 
 MAXIMUM_BYTES = 64 << 20
+# A prompt (`[root@box ~]#`) and the kernel's log (`[    0.000000]`) begin with a bracket too.
+_JSON = re.compile(r'\s*(?:\{|\[\s*[\[{\]"])')
 _UNKNOWN = (
     "no capture of a known kind (cpuprobe report, cpuid -r, AIDA64, libcpuid, /proc/cpuinfo, lscpu)"
 )
@@ -81,28 +84,26 @@ def parse_capture(content: bytes) -> Observation:
     if not content.strip():
         raise CaptureError("empty")
     text = to_text(content)
-    listings: list[Listing] = []
     failure: CaptureError | None = None
-    if text.lstrip()[:1] in ("{", "["):
-        document = read_document(text.encode("latin-1"))
-        if isinstance(document, Observation):
-            return document
-        listings.append(document)
-        text = ""
-    else:
-        reports: list[Observation] = []
-        documents, failure = embedded_documents(text)
-        for found in documents:
-            if isinstance(found, Listing):
-                listings.append(found)
-            elif found not in reports:
-                reports.append(found)
-        if len(reports) > 1:
+    documents: list[Observation | Listing] = []
+    if _JSON.match(text):
+        try:
+            documents.append(read_document(text.encode("latin-1")))
+        except CaptureError as error:
+            failure = error  # or a text that begins with JSON
+    if not documents:
+        documents, damaged = embedded_documents(text)
+        failure = failure or damaged
+    reports = [each for each in documents if isinstance(each, Observation)]
+    if reports:
+        if any(each != reports[0] for each in reports):
             raise CaptureError("holds several different cpuprobe reports: give one")
-        if reports:
-            return reports[0]
+        return reports[0]
     plain = without_tags(text)
-    observation = read_lines(text if plain is None else plain, listings)
+    observation = read_lines(
+        text if plain is None else plain,
+        [each for each in documents if isinstance(each, Listing)],
+    )
     if observation is None:
         raise failure or CaptureError(_UNKNOWN)
     return observation

@@ -15,7 +15,7 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.observation import Document, Observation
 
 MAXIMUM_JSON = 8 << 20  # 1,000 CPUs that all differ; decoded it takes up to 30 times as much
-MAXIMUM_EMBEDDED = 4 << 20  # an issue on GitHub holds 64 KiB
+MAXIMUM_EMBEDDED = 1 << 20  # an issue on GitHub holds 64 KiB
 _MAXIMUM_TRIES = 16
 _SCHEMA = "cpuprobe.report/"
 _KNOWN_MAJOR = "1"

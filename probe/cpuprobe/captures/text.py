@@ -24,6 +24,8 @@ _COMPRESSED = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"PK\x03\x04", "zip"),
 )
+# A no-break space in UTF-8, which browsers make of spaces, as Latin-1 shows it.
+_NO_BREAK_SPACE = "\xc2\xa0"
 _LINE = re.compile(r"[^\r\n\0]+")
 _HTML = re.compile(r"</(?:code|pre|p|div|details|td|span|html|li)\s?>|<br\s?/?>", re.IGNORECASE)
 _TAG_ENDING_A_LINE = re.compile(r"<(?:br|/(?:p|div|tr|li|pre|summary|h\d))\b[^<>]*>", re.IGNORECASE)
@@ -56,8 +58,7 @@ def to_text(content: bytes) -> str:
             content = content.decode(encoding).encode("latin-1", "replace")
         except UnicodeDecodeError:
             raise CaptureError("looks like UTF-16 text but is not") from None
-    content = content.removeprefix(codecs.BOM_UTF8)
-    return content.replace(b"\xc2\xa0", b" ").decode("latin-1")
+    return content.removeprefix(codecs.BOM_UTF8).decode("latin-1")
 
 
 def _utf16(content: bytes) -> str | None:
@@ -79,13 +80,14 @@ def without_tags(text: str) -> str | None:
     if len(text) > MAXIMUM_HTML or _HTML.search(text) is None:
         return None
     text = _TAG.sub("", _TAG_ENDING_A_LINE.sub("\n", text))
-    for entity, character in _ENTITIES:
+    for entity, character in ((_NO_BREAK_SPACE, " "), *_ENTITIES):
         text = text.replace(entity, character)
     return text
 
 
 def unquoted(text: str) -> str:
     """The text without the `> ` of a quoted mail or issue before each line."""
+    text = text.replace(_NO_BREAK_SPACE, " ")
     return re.sub(r"(?m)^[ \t]{0,16}(?:>[ \t]{0,4}){1,16}", "", text)
 
 
@@ -97,7 +99,7 @@ def lines(text: str) -> Iterator[str]:
     Raises:
         CaptureError: there are more lines than any capture has.
     """
-    for number, match in enumerate(_LINE.finditer(text)):
+    for number, match in enumerate(_LINE.finditer(text.replace(_NO_BREAK_SPACE, " "))):
         if number >= MAXIMUM_LINES:
             raise CaptureError(f"more than {MAXIMUM_LINES:,} lines, no capture has so many")
         if match.end() - match.start() <= MAXIMUM_LINE:

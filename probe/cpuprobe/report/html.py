@@ -293,7 +293,7 @@ def _family(title: str, features: Iterable[str], columns: Sequence[_Column]) -> 
     safe = [name for name in features if all(column.features[name].safe for column in columns)]
     everywhere = " on all" if len(columns) > 1 else ""
     yield (
-        f'<div class="family"><table>\n<caption>{escape(title)} '
+        f'<div class="family"><table{_width(len(columns))}>\n<caption>{escape(title)} '
         f"<small>{len(safe)} of {len(features)} safe{everywhere}</small></caption>\n"
         '<thead><tr><th scope="col">feature</th>'
     )
@@ -307,6 +307,11 @@ def _family(title: str, features: Iterable[str], columns: Sequence[_Column]) -> 
     for name in features:
         yield from _row(name, columns)
     yield "</tbody></table></div>\n"
+
+
+def _width(columns: int) -> str:
+    """Room for a shape in each of many columns; a narrow screen then scrolls the table."""
+    return f' style="min-width: {8 + 1.5 * columns:g}rem"' if columns > _MOST_WORDS else ""
 
 
 def _row(name: str, columns: Sequence[_Column]) -> Iterator[str]:

@@ -1,0 +1,226 @@
+"""The answer of `cpuprobe explain`: its types, and how it is written as text and as JSON. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from cpuprobe.assessment.machine import names
+from cpuprobe.assessment.model import State
+from cpuprobe.report.document import VERSION
+
+SCHEMA = "cpuprobe.explain/1"
+WIDTH = 100
+
+# What the crash was:
+#   lacks        the instruction needs a feature that this machine does not safely have
+#   has          it needs features, and this machine has them
+#   baseline     every x86-64 CPU has the instruction
+#   trap         UD2 and the like: the program ended itself
+#   breakpoint   INT3
+#   privileged   an instruction of the kernel's
+#   alignment    a vector operand at an odd address
+#   memory       a bad address
+#   arithmetic   a division
+#   sent         a signal that no instruction raised
+#   data         what was executed is no code
+#   undecodable  no instruction that is known
+#   unknown      it needs a feature that cpuprobe has no row for
+#   no-code      the bytes of the instruction are not known
+Verdict = Literal[
+    "lacks",
+    "has",
+    "baseline",
+    "trap",
+    "breakpoint",
+    "privileged",
+    "alignment",
+    "memory",
+    "arithmetic",
+    "sent",
+    "data",
+    "undecodable",
+    "unknown",
+    "no-code",
+]
+
+
+class InstructionAnswer(msgspec.Struct, frozen=True):
+    """One instruction: bytes in hexadecimal, both syntaxes, what it needs.
+
+    `features` are canonical names, `other` iced-x86's names of what has no row in the table.
+    """
+
+    bytes: str
+    kind: str
+    intel: str
+    att: str
+    features: tuple[str, ...]
+    other: tuple[str, ...]
+
+
+class FeatureAnswer(msgspec.Struct, frozen=True):
+    """A needed feature on the machine in question; the witnesses are as in a report."""
+
+    name: str
+    state: State
+    safe: bool
+    cpuid: bool | None
+    os: bool | None
+    kernel: bool | None
+    ran: str | None
+    cause: str
+    remedy: str
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one crash was.
+
+    Attributes:
+        source: the kind of record.
+        verdict: see `Verdict`.
+        summary: the verdict in words.
+        signal: the signal or status, None if the record names none.
+        module: the file that holds the instruction, without folders.
+        offset: of the instruction in the module, in bytes.
+        jit: the code looks made at run time: it lies in memory of no file. None if not known.
+        instructions: the faulting one; several where the input is a piece of code.
+        ways: other encodings of the same assembler line.
+        features: all that the instructions need beyond x86-64-v1.
+        flags: Cranelift settings that keep its code off what is missing.
+        advice: what to do.
+        notes: what is uncertain.
+    """
+
+    source: str
+    verdict: Verdict
+    summary: str
+    signal: str | None = None
+    module: str | None = None
+    offset: int | None = None
+    jit: bool | None = None
+    instructions: tuple[InstructionAnswer, ...] = ()
+    ways: tuple[InstructionAnswer, ...] = ()
+    features: tuple[FeatureAnswer, ...] = ()
+    flags: dict[str, bool] = {}
+    advice: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The JSON document. `machine` says on which machine the features were looked up."""
+
+    schema: str
+    cpuprobe: str
+    machine: str
+    crashes: tuple[Explanation, ...]
+
+
+def to_json(machine: str, explanations: Sequence[Explanation]) -> bytes:
+    """One document for all crashes, on one line."""
+    answer = Answer(SCHEMA, VERSION, machine, tuple(explanations))
+    return msgspec.json.encode(answer) + b"\n"
+
+
+def to_text(machine: str, explanations: Sequence[Explanation]) -> str:
+    """What a person reads: the instruction, the verdict, the features, what to do."""
+    parts: list[str] = []
+    advised: set[tuple[str, ...]] = set()
+    for each in explanations:
+        parts.append("\n".join(_lines(machine, each, each.advice not in advised)))
+        advised.add(each.advice)
+    return "\n\n".join(parts) + "\n"
+
+
+def _wrapped(line: str, lead: str = "", hang: str = "") -> Iterator[str]:
+    """The line within the width; commands keep their spacing and are not broken inside of words."""
+    if len(lead) + len(line) <= WIDTH:
+        yield lead + line
+        return
+    yield from textwrap.wrap(
+        line,
+        WIDTH,
+        initial_indent=lead,
+        subsequent_indent=lead + hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _lines(machine: str, answer: Explanation, advise: bool) -> Iterator[str]:
+    yield _where(answer)
+    for each in answer.instructions:
+        yield from _instruction(each)
+    for each in answer.ways:
+        yield f"  or      {each.bytes}: needs {names(each.features, 8) or 'x86-64-v1 alone'}"
+    yield ""
+    yield from _wrapped(answer.summary)
+    if answer.features:
+        yield ""
+        yield from _features(machine, answer)
+    if answer.advice and advise:
+        yield ""
+        yield "what to do"
+        for line in answer.advice:
+            yield from _wrapped(line, "  ", "  ")
+    if answer.notes:
+        yield ""
+        for line in answer.notes:
+            yield from _wrapped(f"note: {line}", "", "  ")
+
+
+def _where(answer: Explanation) -> str:
+    place = ""
+    if answer.module is not None:
+        place = f" in {answer.module}"
+        if answer.offset is not None:
+            place += f" + {answer.offset:#x}"
+    elif answer.jit:
+        place = " in code made at run time"
+    return f"{answer.signal or 'instruction'}{place} ({answer.source})"
+
+
+def _instruction(answer: InstructionAnswer) -> Iterator[str]:
+    pairs = [answer.bytes[at : at + 2] for at in range(0, len(answer.bytes), 2)]
+    yield f"  bytes   {' '.join(pairs)}"
+    if answer.intel:
+        yield f"  Intel   {answer.intel}"
+        yield f"  AT&T    {answer.att}"
+    if answer.other:
+        yield f"  needs   {', '.join(answer.other)} (not in cpuprobe's table)"
+
+
+def _features(machine: str, answer: Explanation) -> Iterator[str]:
+    rows = [("feature", "CPUID", "OS", "kernel", "executed", "state", "safe")]
+    rows += [
+        (
+            each.name,
+            _word(each.cpuid),
+            _word(each.os),
+            _word(each.kernel),
+            each.ran or "-",
+            each.state,
+            _word(each.safe),
+        )
+        for each in answer.features
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    yield f"on {machine}:"
+    for row in rows:
+        yield (
+            "  "
+            + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+    said: set[str] = set()
+    for each in answer.features:
+        if each.cause and each.cause not in said:
+            said.add(each.cause)
+            same = [other.name for other in answer.features if other.cause == each.cause]
+            yield from _wrapped(f"{names(same, 8)}: {each.cause}", "  ", "  ")
+
+
+def _word(answer: bool | None) -> str:
+    return "-" if answer is None else "yes" if answer else "no"
