@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -38,6 +40,15 @@ def console() -> Console:
     return Console(**plain, width=min(Console().width, WIDTH))
 
 
+@contextmanager
+def page() -> Iterator[Console]:
+    """A console whose output is written at the end, without Rich's blanks at the ends of rows."""
+    where = console()
+    with where.capture() as captured:
+        yield where
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
 def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: bool) -> int:
     """Prints assessments and returns the exit code."""
     if json:
@@ -49,11 +60,8 @@ def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: 
     else:
         from cpuprobe.report.text import render_many
 
-        where = console()
-        with where.capture() as captured:
+        with page() as where:
             render_many(
                 [(name, assessed) for name, _, assessed in results], where, every_feature=every
             )
-        # Rich fills every row of a table to its full width.
-        sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
     return int(any(assessed.verdict == "mismatch" for _, _, assessed in results))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, console
+from cpuprobe.cli.common import command_app, page
 
 app = command_app()
 
@@ -57,7 +57,8 @@ def diff(
         return
     from cpuprobe.report.diff_text import render_difference
 
-    render_difference(difference, console())
+    with page() as where:
+        render_difference(difference, where)
 
 
 def _names(a: str, b: str) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""What a file needs: .cwasm, ELF and raw code -> features."""
