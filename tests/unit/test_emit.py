@@ -13,7 +13,7 @@ import pytest
 from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
-from cpuprobe.emit import FORMATS, FlagSet, choose
+from cpuprobe.emit import FORMATS, FlagSet, choose, wasmtime
 from cpuprobe.features import load_features
 from cpuprobe.measure import observe
 from cpuprobe.wasm.versions import installed_version, package_folder
@@ -50,7 +50,7 @@ def test_clif_is_a_target_line(gds):
     assert {word.partition("=")[0]: "=false" not in word for word in words[2:]} == gds.values
 
 
-@pytest.mark.parametrize("dialect", sorted(FORMATS))
+@pytest.mark.parametrize("dialect", sorted(wasmtime.FORMATS))
 def test_only_off_switches_nothing_on(dialect):
     """--only-off writes the false flags and leaves the target alone."""
     flags = choose([assess(gds_machine(), "50")], only_off=True)

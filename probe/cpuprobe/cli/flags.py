@@ -23,7 +23,10 @@ def flags(
     dialect: Annotated[
         str,
         typer.Option(
-            "--format", metavar="FORMAT", help="text, json, rust, c, python, cli or clif."
+            "--format",
+            metavar="FORMAT",
+            help="wasmtime: text, json, rust, c, python, cli, clif. Others: gcc, llvm, rustc, "
+            "glibc, openssl, numpy, onednn, godebug, dotnet, jvm, node.",
         ),
     ] = "text",
     only_off: Annotated[
@@ -56,10 +59,14 @@ def flags(
     Every flag the wasmtime version knows gets an explicit value, and the target is pinned: an
     allow-list. A flag is true only if the feature executed rightly on every CPU and wasmtime itself
     would accept it on this host.
+
+    For other runtimes: gcc, llvm and rustc get the psABI level and features that are safe; the
+    rest get what to switch off, on one line, or nothing if CPUID claims no more than is safe.
+    docs/knobs.md says what each setting does not reach.
     """
     from cpuprobe.assessment import assess
     from cpuprobe.captures import read_capture
-    from cpuprobe.emit import FORMATS, choose
+    from cpuprobe.emit import FORMATS, choose, notes
     from cpuprobe.errors import UsageError
     from cpuprobe.wasm.versions import UnknownWasmtimeError
 
@@ -74,6 +81,8 @@ def flags(
         raise UsageError(f"--wasmtime: {error}") from None
     chosen = choose(assessments, without=without or (), profiles=profile or (), only_off=only_off)
     sys.stdout.write(FORMATS[dialect](chosen))
+    for note in notes(dialect, chosen):
+        typer.echo(f"cpuprobe: note: {note}", err=True)
 
 
 def _this_machine(wasmtime: str | None) -> Observation:

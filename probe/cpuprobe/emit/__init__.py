@@ -1,13 +1,22 @@
 """Assessment -> flags in the dialect of a runtime: pure.
 
-`choose` makes the set of flags, `FORMATS` names the dialects. All of them write an allow-list: the
-target is pinned, so that wasmtime infers nothing, and every flag has an explicit value. Only with
-`only_off` is the target left alone and wasmtime's inference lowered; it is never raised.
+`choose` makes the set of flags, `FORMATS` names the dialects. Those of wasmtime write an
+allow-list: the target is pinned, so that wasmtime infers nothing, and every flag has an explicit
+value. Only with `only_off` is the target left alone and wasmtime's inference lowered; it is never
+raised. `runtimes` has the dialects of others, and `notes` is what has to be said beside a setting.
 """
 
 from __future__ import annotations
 
-from cpuprobe.emit.choose import FlagSet, choose, removable
-from cpuprobe.emit.wasmtime import FORMATS
+from collections.abc import Callable
+from types import MappingProxyType
 
-__all__ = ["FORMATS", "FlagSet", "choose", "removable"]
+from cpuprobe.emit import wasmtime
+from cpuprobe.emit.choose import FlagSet, choose, removable
+from cpuprobe.emit.runtimes import RUNTIMES, notes
+
+__all__ = ["FORMATS", "FlagSet", "choose", "notes", "removable"]
+
+FORMATS: MappingProxyType[str, Callable[[FlagSet], str]] = MappingProxyType(
+    {**wasmtime.FORMATS, **RUNTIMES}
+)

@@ -8,7 +8,7 @@ import msgspec
 
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.errors import UsageError
-from cpuprobe.features import FeatureTable, load_features, load_levels
+from cpuprobe.features import Feature, FeatureTable, load_features, load_levels
 
 
 class FlagSet(msgspec.Struct, frozen=True):
@@ -19,12 +19,19 @@ class FlagSet(msgspec.Struct, frozen=True):
         off: why a flag is false.
         wasmtime: the version that the flags are for.
         only_off: write only what has to be switched off, and do not pin the target.
+        features: whether a feature may be used, for all features of the table: safe on every
+            machine, in every profile, and not given up.
+        away: the features that a runtime must be told to leave alone, in the order of the table:
+            not usable though some machine's CPUID claims them (or cannot be asked), and what the
+            user gave up by name. Hints and what only the kernel can use harm no program.
     """
 
     values: dict[str, bool]
     off: dict[str, str]
     wasmtime: str
     only_off: bool = False
+    features: dict[str, bool] = {}
+    away: tuple[str, ...] = ()
 
     @property
     def written(self) -> dict[str, bool]:
@@ -32,6 +39,11 @@ class FlagSet(msgspec.Struct, frozen=True):
         if self.only_off:
             return {flag: value for flag, value in self.values.items() if not value}
         return self.values
+
+    @property
+    def safe(self) -> frozenset[str]:
+        """The features that may be used."""
+        return frozenset(feature for feature, value in self.features.items() if value)
 
 
 def removable(table: FeatureTable) -> dict[str, tuple[str, ...]]:
@@ -62,6 +74,7 @@ def choose(
     """
     table = load_features()
     reasons: dict[str, str] = {}
+    named: set[str] = set()
     for name in without:
         features = removable(table).get(name)
         if features is None:
@@ -69,6 +82,7 @@ def choose(
                 f"--without {name}: no such group, feature or flag; groups: "
                 f"{', '.join(table.groups)}; features are named as by GCC and LLVM (avx2, sse4.1)"
             )
+        named.update(features)
         for feature in features:
             for gone in (feature, *table.dependents(feature)):
                 reasons.setdefault(gone, f"given up (--without {name})")
@@ -92,4 +106,33 @@ def choose(
         if value and row is not None and row.name in reasons:
             values[flag] = False
             off[flag] = reasons[row.name]
-    return FlagSet(values=values, off=off, wasmtime=first.wasmtime.version, only_off=only_off)
+    usable = {
+        feature: feature not in reasons
+        and all(feature in each.features and each.features[feature].safe for each in assessments)
+        for feature in table
+    }
+    return FlagSet(
+        values=values,
+        off=off,
+        wasmtime=first.wasmtime.version,
+        only_off=only_off,
+        features=usable,
+        away=tuple(
+            name
+            for name, feature in table.items()
+            if not usable[name]
+            and (name in named or (_claimed(assessments, name) and not _harmless(feature)))
+        ),
+    )
+
+
+def _claimed(assessments: Sequence[Assessment], feature: str) -> bool:
+    """Whether CPUID of any of the machines enumerates the feature, or could not be asked."""
+    return any(
+        feature in each.features and each.features[feature].cpuid is not False
+        for each in assessments
+    )
+
+
+def _harmless(feature: Feature) -> bool:
+    return feature.hint or feature.privileged

@@ -1,0 +1,1 @@
+"""The emitted settings, given to the real programs they are for."""
