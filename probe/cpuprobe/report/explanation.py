@@ -119,6 +119,14 @@ class Answer(msgspec.Struct, frozen=True):
     crashes: tuple[Explanation, ...]
 
 
+def lacking(answer: Explanation) -> bool:
+    """Whether an instruction needs what the machine does not safely have; hints need nothing."""
+    needed = {
+        name for each in answer.instructions if each.kind == "feature" for name in each.features
+    }
+    return any(each.name in needed and not each.safe for each in answer.features)
+
+
 def to_json(machine: str, explanations: Sequence[Explanation]) -> bytes:
     """One document for all crashes, on one line."""
     answer = Answer(SCHEMA, VERSION, machine, tuple(explanations))

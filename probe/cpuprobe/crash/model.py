@@ -1,0 +1,66 @@
+"""A crash as its record tells it: what the readers return and `diagnose` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+# What an offset into a module counts from:
+#   file     the start of the file
+#   image    the lowest address at which the module is mapped
+#   mapping  the start of the one mapping that holds the address
+Origin = Literal["file", "image", "mapping"]
+
+WINDOW = 64
+"""Bytes of code that are kept from the faulting instruction on; no instruction has over 15."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """One crash.
+
+    Attributes:
+        source: the kind of record, in words.
+        code: bytes of code; the faulting instruction first, empty where they are not known.
+        sequence: all of `code` is meant, not its first instruction alone.
+        ways: other encodings that the same assembler line can have.
+        signal: SIGILL and the like, or the name of a Windows status.
+        address: the instruction pointer.
+        module: the name, without folders, of the file that holds the instruction.
+        path: where that file was on the crashed machine. Never shown: folders are private.
+        offset: of the instruction in the module; `origin` says from where.
+        origin: see `Origin`.
+        mapping_size: the size of the mapping that holds the address, where the record tells it.
+        anonymous: the instruction lies in memory of no file; None where that is not known.
+        executable: whether that memory is executable; None where that is not known.
+        sent: a process sent the signal, no instruction raised it.
+        registers: general registers by their lower-case names, for addresses of operands.
+        modules: names of other files in the process, for telling which runtime made JIT code.
+        notes: what else a reader of the answer should know.
+    """
+
+    source: str
+    code: bytes = b""
+    sequence: bool = False
+    ways: tuple[bytes, ...] = ()
+    signal: str | None = None
+    address: int | None = None
+    module: str | None = None
+    path: str | None = None
+    offset: int | None = None
+    origin: Origin = "file"
+    mapping_size: int | None = None
+    anonymous: bool | None = None
+    executable: bool | None = None
+    sent: bool = False
+    registers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    modules: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def base_name(path: str) -> str:
+    """The last part of a path of either system, cut to a sane length and to printable text."""
+    name = path.replace("\\", "/").rstrip("/").rpartition("/")[2][:120]
+    return "".join(character if character.isprintable() else "?" for character in name)

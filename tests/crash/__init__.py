@@ -1,0 +1,1 @@
+"""Tests of `cpuprobe explain` on real crashes, and on damaged records of crashes."""
