@@ -53,7 +53,7 @@ def clear_topology(leaf: int, registers: Registers) -> Registers:
 
 
 def clear_xen_ids(leaves: dict[tuple[int, int], Registers]) -> None:
-    """Drops the vCPU and domain IDs of Xen's leaf 40000004H (xen/include/public/arch-x86/cpuid.h)."""
+    """Drops vCPU and domain ID of Xen's leaf 40000004H (xen/include/public/arch-x86/cpuid.h)."""
     where = (0x40000004, 0)
     if where in leaves:
         eax, _, _, edx = leaves[where]

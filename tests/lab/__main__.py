@@ -11,7 +11,8 @@ import time
 from tests.lab import packages
 from tests.lab.common import LabMissing
 from tests.lab.runner import Result, run_all
-from tests.lab.worlds import WORLDS, World
+from tests.lab.world import World
+from tests.lab.worlds import WORLDS
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -51,7 +52,7 @@ def _chosen(patterns: list[str]) -> list[World]:
 
 
 def _row(name: str, expected: str, seen: str, seconds: str) -> str:
-    return f"{name:<28} {expected:<48} {seen:<28} {seconds:>6}"
+    return f"{name:<30} {expected:<58} {seen:<16} {seconds:>7}"
 
 
 def _seen(result: Result) -> str:
@@ -100,7 +101,7 @@ def main(argv: list[str]) -> int:
         return 2
     if options.list:
         for world in worlds:
-            print(f"{world.name:<28} {world.kind:<7} {world.program:<9} {world.shows}")
+            print(f"{world.name:<30} {world.kind:<7} {world.program:<16} {world.shows}")
         return 0
     if options.json:
         results = list(run_all(worlds, options.jobs))

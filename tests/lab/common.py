@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+CHECKOUT = Path(__file__).parents[2]
 GUEST_SOURCES = Path(__file__).parent / "guest"
 
 # No vector code but SSE2 and no calls into a libc: a guest program has to start in a world whose
@@ -49,7 +50,7 @@ class LabMissing(LabError):
 def cache_dir() -> Path:
     """Return the cache: `$CPUPROBE_LAB_CACHE`, else build/lab in the checkout."""
     chosen = os.environ.get("CPUPROBE_LAB_CACHE")
-    folder = Path(chosen) if chosen else Path(__file__).parents[2] / "build" / "lab"
+    folder = Path(chosen) if chosen else CHECKOUT / "build" / "lab"
     folder.mkdir(parents=True, exist_ok=True)
     return folder.absolute()
 

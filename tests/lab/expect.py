@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 Seen = Mapping[str, object]
@@ -52,6 +52,72 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Below:
+    """Expects a whole number less than another."""
+
+    limit: int
+
+    def __call__(self, value: object) -> bool:
+        """Tell whether the value is."""
+        return type(value) is int and value < self.limit
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Expects a list of findings with these codes and no others, but for those it `may` have."""
+
+    has: Sequence[str]
+    may: Sequence[str] = ()
+
+    def __call__(self, value: object) -> bool:
+        """Tell whether the codes are these."""
+        if not isinstance(value, list):
+            return False
+        codes = {each.get("code") for each in value if isinstance(each, Mapping)}
+        return set(self.has) <= codes <= {*self.has, *self.may}
+
+
+@dataclass(frozen=True)
+class States:
+    """Expects features in states, from an assessment's `features`.
+
+    Attributes:
+        exactly: for each state that is neither usable nor absent, all the features in it; a state
+            not named here has none.
+        usable: some of the usable features, each of which has to be safe too.
+        absent: some of the absent features.
+        leaving: features whose state depends on the emulator's version.
+    """
+
+    exactly: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    usable: Sequence[str] = ()
+    absent: Sequence[str] = ()
+    leaving: Sequence[str] = ()
+
+    def __call__(self, value: object) -> bool:
+        """Tell whether all features are in the expected states, and nothing else is safe."""
+        if not isinstance(value, Mapping) or not value:
+            return False
+        seen: dict[str, set[str]] = {}
+        for name, feature in value.items():
+            seen.setdefault(feature["state"], set()).add(name)
+            if feature["safe"] and feature["state"] != "usable":
+                return False
+        usable, absent = seen.pop("usable", set()), seen.pop("absent", set())
+        noteworthy = {
+            state: names - set(self.leaving)
+            for state, names in seen.items()
+            if names - set(self.leaving)
+        }
+        return (
+            noteworthy == {state: set(names) for state, names in self.exactly.items()}
+            and set(self.usable) <= usable
+            and all(value[name]["safe"] for name in self.usable)
+            and set(self.absent) <= absent
+        )
+
+
+@dataclass(frozen=True)
 class Not:
     """Expects anything else, absence included."""
 
@@ -62,13 +128,18 @@ class Not:
         return not _meets(self.value, value)
 
 
+# A key, perhaps followed by [key=value], where the value may be a list.
+_STEP = re.compile(r"([^\[\]]+)(?:\[(\w+)=(\[[^\[\]]*\]|[^\[\]]*)\])?")
+
+
 def look_up(seen: object, path: str) -> object:
     """Follow a path into parsed JSON.
 
     Args:
         seen: the parsed JSON.
         path: keys divided by "/", since feature names hold dots; `name[key=value]` picks the first
-            object of a list whose key has that value: "assessment/findings[code=CP101]/cause".
+            object of a list whose key has that value, as Python prints it:
+            "assessment/findings[code=CP101]/cause", "observation/groups[cpus=[0, 1]]".
 
     Returns:
         What is there, or `MISSING`.
@@ -76,7 +147,10 @@ def look_up(seen: object, path: str) -> object:
     Raises:
         ValueError: the path is malformed.
     """
-    steps = [re.fullmatch(r"([^\[\]]+)(?:\[(\w+)=([^\[\]]*)\])?", step) for step in path.split("/")]
+    steps = [
+        re.fullmatch(r"([^\[\]]+)(?:\[(\w+)=(\[[^\[\]]*\]|[^\[\]]*)\])?", step)
+        for step in path.split("/")
+    ]
     here = seen
     for step in steps:
         if step is None:
@@ -94,10 +168,26 @@ def look_up(seen: object, path: str) -> object:
 
 
 def _meets(wanted: object, value: object) -> bool:
-    if isinstance(wanted, (Words, Text, Not)):
+    if isinstance(wanted, (Words, Text, Below, Codes, States, Not)):
         return wanted(value)
     # 1 == True in Python, and a report that says 1 for true is wrong.
     return type(wanted) is type(value) and wanted == value
+
+
+def _shown(wanted: object, value: object) -> str:
+    """The part of a value that the expectation is about."""
+    if isinstance(wanted, Codes) and isinstance(value, list):
+        return repr([each.get("code") for each in value if isinstance(each, Mapping)])
+    if isinstance(wanted, States) and isinstance(value, Mapping):
+        told = {
+            name: feature["state"] + ("" if feature["safe"] else ", not safe")
+            for name, feature in value.items()
+            if feature["state"] not in ("usable", "absent")
+            or (feature["state"] == "absent" and name in wanted.usable)
+            or (feature["state"] == "usable" and (name in wanted.absent or not feature["safe"]))
+        }
+        return repr(told)
+    return repr(value)
 
 
 def differences(expect: Expect, seen: Seen) -> list[str]:
@@ -114,6 +204,5 @@ def differences(expect: Expect, seen: Seen) -> list[str]:
     for path, wanted in expect.items():
         value = look_up(seen, path)
         if not _meets(wanted, value):
-            shown = repr(value)
-            lines.append(f"{path} is {shown[:200]}, not {wanted!r}")
+            lines.append(f"{path} is {_shown(wanted, value)[:400]}, not {wanted!r}")
     return lines

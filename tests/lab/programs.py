@@ -1,18 +1,32 @@
-"""What a world can run, by name: how to get it, and how to start it."""
+"""What a world can run, by name: how to get it, how to start it, what to make of its output."""
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.lab import initramfs
-from tests.lab.common import LabError, LabMissing, freestanding
+import msgspec
+
+from cpuprobe.assessment import assess
+from cpuprobe.captures import parse_capture
+from cpuprobe.errors import CaptureError
+from tests.lab import initramfs, wheel
+from tests.lab.common import CHECKOUT, LabError, LabMissing, freestanding, locked, run_tool, tool
 from tests.lab.root import Disk, disk
 
-CHECKOUT = Path(__file__).parents[2]
+WASMTIME = "wasmtime==50.0.1"
+
+# The version whose flags the worlds of `native` expect, whatever is installed here.
+ASSESSED_FOR = "50"
+
+
+def _nothing(_: bytes) -> Mapping[str, object]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,7 @@ class Runnable:
         files: members of the initramfs it needs.
         disk: root disk it needs.
         memory: MiB of a guest.
+        derive: what follows from its standard output, added to what was seen.
     """
 
     guest_argv: tuple[str, ...]
@@ -34,12 +49,16 @@ class Runnable:
     files: Mapping[str, initramfs.Entry] = field(default_factory=dict)
     disk: Path | None = None
     memory: int = 512
+    derive: Callable[[bytes], Mapping[str, object]] = _nothing
 
 
-def static(path: Path, *args: str) -> Runnable:
+def static(
+    path: Path, *args: str, derive: Callable[[bytes], Mapping[str, object]] = _nothing
+) -> Runnable:
     """Return a runnable for a static executable: in a guest it is the only file beside init."""
     entry = initramfs.program(path.read_bytes())
-    return Runnable((f"/{path.name}", *args), (str(path), *args), files={path.name: entry})
+    files = {path.name: entry}
+    return Runnable((f"/{path.name}", *args), (str(path), *args), files=files, derive=derive)
 
 
 def on_disk(root: Disk, guest_argv: tuple[str, ...], user_argv: tuple[str, ...]) -> Runnable:
@@ -52,51 +71,81 @@ def probe() -> Runnable:
     return static(freestanding("probe.c"))
 
 
+def assessed(output: bytes) -> dict[str, object]:
+    """Return the assessment of what cpuprobe-native printed, made by the cpuprobe of this machine.
+
+    Output that is no report gives nothing: the world's expectations then say what it was.
+    """
+    try:
+        observation = parse_capture(output)
+    except CaptureError:
+        return {}
+    return {"assessment": json.loads(msgspec.json.encode(assess(observation, ASSESSED_FOR)))}
+
+
+@functools.cache
+def _made_native() -> Path:
+    """Bring build/cpuprobe-native up to date, once in a run."""
+    target = CHECKOUT / "build" / "cpuprobe-native"
+    compiler = tool(os.environ.get("CC", "gcc"), "gcc")
+    with locked(target):
+        run_tool([tool("make", "make"), "--silent", "native", f"CC={compiler}"], cwd=CHECKOUT)
+    return target
+
+
+def native_executable() -> Path:
+    """Return cpuprobe-native: $CPUPROBE_LAB_NATIVE, else build/cpuprobe-native, made up to date.
+
+    Raises:
+        LabMissing: the one that was named is not there, or there is no make or compiler.
+        LabError: it does not compile.
+    """
+    named = os.environ.get("CPUPROBE_LAB_NATIVE")
+    if named is None:
+        return _made_native()
+    if not Path(named).exists():
+        raise LabMissing(f"CPUPROBE_LAB_NATIVE: {named} not found")
+    return Path(named).absolute()
+
+
 def native() -> Runnable:
-    """Return cpuprobe-native: $CPUPROBE_LAB_NATIVE, else what `make native` built.
-
-    Raises:
-        LabMissing: it is not built.
-    """
-    path = Path(os.environ.get("CPUPROBE_LAB_NATIVE") or CHECKOUT / "build" / "cpuprobe-native")
-    if not path.exists():
-        raise LabMissing(f"{path} not found: run `make native`")
-    return static(path)
+    """Return cpuprobe-native; what it prints is assessed on this machine."""
+    return static(native_executable(), derive=assessed)
 
 
-def wheel() -> Path:
-    """Return the wheel of the full root: $CPUPROBE_LAB_WHEEL, else the newest dist/cpuprobe-*.whl.
-
-    Raises:
-        LabMissing: there is none.
-    """
-    named = os.environ.get("CPUPROBE_LAB_WHEEL")
-    found = (
-        [Path(named)]
-        if named
-        else sorted((CHECKOUT / "dist").glob("cpuprobe-*.whl"), key=lambda p: p.stat().st_mtime)
-    )
-    if not found or not found[-1].exists():
-        raise LabMissing(f"no wheel {named or 'in dist/'}: run `make wheel`")
-    return found[-1]
+def _root() -> Disk:
+    return disk([str(wheel.wheel()), WASMTIME])
 
 
 def cpuprobe() -> Runnable:
     """Return the real command with Python and wasmtime; a world's `args` follow its name."""
-    return on_disk(disk([str(wheel())]), ("/usr/bin/cpuprobe",), (sys.executable, "-m", "cpuprobe"))
+    return on_disk(_root(), ("/usr/bin/cpuprobe",), (sys.executable, "-m", "cpuprobe"))
+
+
+def cpuprobe_python() -> Runnable:
+    """Return the Python beside that command; a world's `args` are the interpreter's."""
+    root = _root()
+    return on_disk(root, (root.python,), (sys.executable,))
 
 
 def python() -> Runnable:
     """Return a bare Python with wasmtime 50; a world's `args` are the interpreter's."""
-    root = disk(["wasmtime==50.0.1"])
+    root = disk([WASMTIME])
     return on_disk(root, (root.python,), (sys.executable,))
+
+
+def this_python() -> Runnable:
+    """Return the Python that runs the lab, with all that is installed for it: user worlds only."""
+    return Runnable((), (sys.executable,))
 
 
 PROGRAMS: Mapping[str, Callable[[], Runnable]] = {
     "probe": probe,
     "native": native,
     "cpuprobe": cpuprobe,
+    "cpuprobe-python": cpuprobe_python,
     "python": python,
+    "this-python": this_python,
 }
 
 

@@ -14,7 +14,7 @@ from tests.lab.expect import Seen, differences
 from tests.lab.machine import Program, boot
 from tests.lab.packages import kernel
 from tests.lab.user import run_user
-from tests.lab.worlds import World
+from tests.lab.world import World
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ def show(world: World) -> dict[str, object]:
         argv = [*program.user_argv, *world.args]
         files = {path: text.encode() for path, text in world.files.items()}
         run = run_user(world.cpu, argv, env=world.env, files=files, timeout=world.timeout)
-        return parse(run.status, run.stdout, run.stderr)
+        return {**parse(run.status, run.stdout, run.stderr), **program.derive(run.stdout)}
+    if not program.guest_argv:
+        raise LabError(f"{world.name}: {world.program} is for user worlds only")
     guest = boot(
         kernel(world.series),
         Program(
@@ -88,7 +90,7 @@ def show(world: World) -> dict[str, object]:
         memory=program.memory,
         timeout=world.timeout + 60,
     )
-    return parse(guest.status, guest.stdout, guest.stderr)
+    return {**parse(guest.status, guest.stdout, guest.stderr), **program.derive(guest.stdout)}
 
 
 def run(world: World) -> Result:

@@ -10,7 +10,8 @@ from tests.lab import __main__ as command
 from tests.lab import packages, programs
 from tests.lab.common import LabError, LabMissing, run_tool, tool
 from tests.lab.runner import parse
-from tests.lab.worlds import WORLDS, World
+from tests.lab.world import World
+from tests.lab.worlds import WORLDS
 
 
 def _world(name: str, expect: dict[str, object], program: str = "probe") -> World:
@@ -41,7 +42,7 @@ def test_a_world_that_cannot_run_is_not_green(
     monkeypatch.setattr(command, "WORLDS", (_world("native", {"status": "exit 0"}, "native"),))
 
     assert command.main([]) == 3
-    assert "run `make native`" in capsys.readouterr().out
+    assert f"CPUPROBE_LAB_NATIVE: {tmp_path}/nothing not found" in capsys.readouterr().out
 
 
 def test_list_runs_nothing(

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.expect import MISSING, Not, Text, Words, differences, look_up
+from tests.lab.expect import (
+    MISSING,
+    Below,
+    Codes,
+    Not,
+    States,
+    Text,
+    Words,
+    differences,
+    look_up,
+)
 
 REPORT = {
     "verdict": "mismatch",
@@ -21,6 +31,8 @@ REPORT = {
         ("features/sse4.1/safe", True),
         ("findings[code=CP104]/cause", ""),
         ("findings[code=CP101]/cpus", [0, 1]),
+        ("findings[cpus=[0, 1]]/code", "CP101"),
+        ("findings[cpus=[0]]/code", MISSING),
         ("findings[code=CP999]/cause", MISSING),
         ("verdict[code=CP101]", MISSING),
         ("nothing/at/all", MISSING),
@@ -66,3 +78,64 @@ def test_each_expectation_can_fail(path: str, good: object, bad: object) -> None
 def test_a_function_speaks_for_itself() -> None:
     """An expectation may be a function of everything seen."""
     assert differences(lambda seen: [f"verdict {seen['verdict']}"], REPORT) == ["verdict mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "good"),
+    [
+        (Codes(["CP101", "CP104"]), True),
+        (Codes(["CP104", "CP101"], may=["CP601"]), True),
+        (Codes(["CP101"], may=["CP104"]), True),
+        (Codes(["CP101"]), False),
+        (Codes(["CP101", "CP104", "CP601"]), False),
+        (Codes([]), False),
+    ],
+)
+def test_codes(expected: Codes, good: bool) -> None:
+    """All of the codes, and none but those and the tolerated."""
+    assert bool(differences({"findings": expected}, REPORT)) is not good
+    assert differences({"verdict": expected}, REPORT) != []
+
+
+FEATURES = {
+    "avx": {"state": "withheld", "safe": False},
+    "sse3": {"state": "usable", "safe": True},
+    "fma": {"state": "usable", "safe": False},
+    "xop": {"state": "absent", "safe": False},
+    "rdseed": {"state": "hidden", "safe": False},
+}
+
+
+@pytest.mark.parametrize(
+    ("expected", "good"),
+    [
+        (States({"withheld": ["avx"], "hidden": ["rdseed"]}), True),
+        (States({"withheld": ["avx"]}, usable=["sse3"], leaving=["rdseed"]), True),
+        (States({"withheld": ["avx"]}, absent=["xop"], leaving=["rdseed"]), True),
+        (States({"withheld": ["avx"]}), False),
+        (States({"withheld": ["avx", "sse3"]}, leaving=["rdseed"]), False),
+        (States({}, leaving=["rdseed"]), False),
+        (States({"withheld": ["avx"]}, usable=["fma"], leaving=["rdseed"]), False),
+        (States({"withheld": ["avx"]}, absent=["sse3"], leaving=["rdseed"]), False),
+    ],
+)
+def test_states(expected: States, good: bool) -> None:
+    """Just these features in a state, and what is usable is safe."""
+    assert bool(differences({"features": expected}, {"features": FEATURES})) is not good
+
+
+def test_states_never_pass_what_is_safe_and_not_usable() -> None:
+    """Whatever else is expected."""
+    wrong = {**FEATURES, "rdseed": {"state": "hidden", "safe": True}}
+    expected = States({"withheld": ["avx"]}, leaving=["rdseed"])
+
+    (line,) = differences({"features": expected}, {"features": wrong})
+    assert "'rdseed': 'hidden'" in line
+    assert differences({"features": expected}, {"features": {}}) != []
+
+
+def test_below() -> None:
+    """A number, and no other thing that compares."""
+    assert differences({"width": Below(101)}, {"width": 100}) == []
+    assert len(differences({"width": Below(101)}, {"width": 101})) == 1
+    assert len(differences({"width": Below(101)}, {"width": True})) == 1

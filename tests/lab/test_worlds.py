@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import pytest
 
 from tests.lab.common import LabMissing
-from tests.lab.runner import run
-from tests.lab.worlds import WORLDS, World
+from tests.lab.runner import Result, run
+from tests.lab.world import World
+from tests.lab.worlds import WORLDS
+
+_AT_A_TIME = 2
+
+Running = Mapping[str, "Future[Result]"]
+
+
+@pytest.fixture(scope="module")
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """The chosen worlds on their way, in the order of the tests that wait for them."""
+    pool = ThreadPoolExecutor(_AT_A_TIME)
+    names = {
+        item.callspec.id
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path
+        if hasattr(item, "callspec")
+    }
+    yield {world.name: pool.submit(run, world) for world in WORLDS if world.name in names}
+    pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("world", [pytest.param(world, id=world.name) for world in WORLDS])
-def test_world_shows_what_it_should(world: World) -> None:
+def test_world_shows_what_it_should(world: World, running: Running) -> None:
     """A world's program says exactly what the world expects."""
-    result = run(world)
+    result = running[world.name].result()
     if result.missing is not None:
         raise LabMissing(result.missing)
 
@@ -30,3 +52,20 @@ def test_world_names_are_unique() -> None:
 def test_every_world_expects_something() -> None:
     """A world without expectations could not fail."""
     assert [world.name for world in WORLDS if not world.expect] == []
+
+
+def test_every_guest_is_proved_without_cpuprobe() -> None:
+    """A machine that cpuprobe is asked about is one that the lab's own witness knows too."""
+    proved = {
+        (world.cpu, world.append, world.series, world.smp, world.cpuset)
+        for world in WORLDS
+        if world.program == "probe"
+    }
+    unproved = [
+        world.name
+        for world in WORLDS
+        if world.kind == "kernel"
+        and (world.cpu, world.append, world.series, world.smp, world.cpuset) not in proved
+    ]
+
+    assert unproved == []

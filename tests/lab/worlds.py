@@ -7,73 +7,20 @@ cpuprobe is right or wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from tests.lab.expect import Expect, Text, Words
-
-
-@dataclass(frozen=True)
-class World:
-    """A CPU, perhaps a kernel, a program in it, and what that has to say.
-
-    Attributes:
-        name: its name on the command line and in test ids.
-        kind: "kernel" boots a Debian kernel, "user" runs under qemu-x86_64.
-        cpu: value of QEMU's -cpu.
-        shows: the expectation in a few words, for the table.
-        expect: path to value (see `tests.lab.expect`), or a function of what was seen.
-        program: a name of `tests.lab.programs.PROGRAMS`.
-        args: arguments of the program.
-        append: kernel parameters.
-        smp: QEMU's -smp.
-        series: kernel series, a key of `tests.lab.packages.SERIES`.
-        env: environment of the program.
-        files: user worlds only: files it finds in place of this machine's.
-        cpuset: kernel worlds only: CPUs of the cgroup it runs in.
-        timeout: seconds the program may take.
-    """
-
-    name: str
-    kind: Literal["user", "kernel"]
-    cpu: str
-    shows: str
-    expect: Expect
-    program: str = "probe"
-    args: tuple[str, ...] = ()
-    append: str = ""
-    smp: str = "1"
-    series: str = "6.1"
-    env: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    cpuset: str | None = None
-    timeout: int = 60
-
-    @property
-    def facts(self) -> str:
-        """How much is checked."""
-        return "by function" if callable(self.expect) else f"{len(self.expect)} facts"
-
-
-# No hypervisor bit: with it the kernel leaves AVX alone and says "Dependent on hypervisor status".
-SKYLAKE = "Skylake-Client,-hypervisor"
-FORCE = "gather_data_sampling=force"
-
-# The features taken away after x-force-features are those TCG cannot do and the kernel would use on
-# its way up.
-_BOOTABLE_LIAR = "x-force-features=on,-hypervisor,-x2apic,-tsc-deadline,-pcid,-invpcid"
-LIAR = f"Haswell-noTSX,{_BOOTABLE_LIAR},+avx512f,+avx512dq"
-VNNI_CLAIM = f"Haswell-noTSX,{_BOOTABLE_LIAR},+avx-vnni"
-
-# QEMU 7.2 has no Gracemont. Model BEH is Alder Lake-N (arch/x86/include/asm/intel-family.h,
-# INTEL_ATOM_GRACEMONT).
-GRACEMONT = "Haswell-noTSX,family=6,model=190,stepping=0,-hypervisor"
-
-# QEMU's own Icelake-Server says model 86H, which is Tremont's and not on the kernel's GDS list; 6AH
-# is Icelake-X.
-ICELAKE = "Icelake-Server,model=106,-hypervisor"
+from tests.lab.expect import Text, Words
+from tests.lab.verdicts import VERDICTS
+from tests.lab.world import (
+    FORCE,
+    GRACEMONT,
+    ICELAKE,
+    LIAR,
+    SKYLAKE,
+    USER_LIAR,
+    VNNI_CLAIM,
+    World,
+)
 
 _RUNS = {"avx": "ok", "avx2": "ok", "fma": "ok", "f16c": "ok"}
 _NO_YMM = {"avx": "sigill", "avx2": "sigill", "fma": "sigill", "f16c": "sigill"}
@@ -172,6 +119,22 @@ _GDS_WORLDS = (
         expect={**_YMM_ON, "leaf1_eax": "0xb06e0", "gds": "Not affected"},
     ),
     World(
+        name="gracemont-clearcpuid",
+        kind="kernel",
+        cpu=GRACEMONT,
+        append=f"{FORCE} clearcpuid=avx",
+        shows="AVX goes, but not because of GDS",
+        expect={**_YMM_OFF, "leaf1_eax": "0xb06e0", "gds": "Not affected"},
+    ),
+    World(
+        name="gds-guest-clearcpuid",
+        kind="kernel",
+        cpu="Skylake-Client",
+        append=f"{FORCE} clearcpuid=avx",
+        shows="AVX goes in a guest, but not because of GDS",
+        expect={**_YMM_OFF, "leaf1_ecx": "0xfed83203", "gds": "Not affected"},
+    ),
+    World(
         name="epyc-force",
         kind="kernel",
         cpu="EPYC,-hypervisor",
@@ -244,6 +207,55 @@ _CHOICES_OF_THE_KERNEL = (
             "leaf1_ecx": "0x76d83203",  # Bit 27, OSXSAVE, is off; bit 26, XSAVE, on.
             "flags": Words(["f16c"], ["xsave", "avx", "avx2", "fma"]),
             "gds": "Not affected",
+        },
+    ),
+    World(
+        name="nofsgsbase",
+        kind="kernel",
+        cpu=SKYLAKE,
+        append="nofsgsbase",
+        shows="CPUID claims FSGSBASE, CR4 does not allow it",
+        # CPUID.07H:EBX bit 0 is FSGSBASE.
+        expect={
+            **_YMM_ON,
+            **_SKYLAKE_CLAIMS,
+            "fsgsbase": "sigill",
+            "flags": Words(["avx", "avx2"], ["fsgsbase"]),
+        },
+    ),
+    World(
+        name="gds-force-nofsgsbase",
+        kind="kernel",
+        cpu=SKYLAKE,
+        append=f"{FORCE} nofsgsbase",
+        shows="both are gone",
+        expect={**_YMM_OFF, **_SKYLAKE_CLAIMS, "fsgsbase": "sigill", "gds": _GDS_OFF},
+    ),
+    World(
+        name="nopku",
+        kind="kernel",
+        cpu="Cascadelake-Server,-hypervisor",
+        append="nopku",
+        shows="6.1 lists pku and not ospke; RDPKRU faults",
+        expect={
+            **_YMM_ON,
+            "xcr0": "0x207",
+            "pku": "sigill",
+            "fsgsbase": "ok",
+            "flags": Words(["pku"], ["ospke"]),
+        },
+    ),
+    World(
+        name="pku",
+        kind="kernel",
+        cpu="Cascadelake-Server,-hypervisor",
+        shows="without the option RDPKRU runs",
+        expect={
+            **_YMM_ON,
+            "xcr0": "0x207",
+            "pku": "ok",
+            "fsgsbase": "ok",
+            "flags": Words(["pku", "ospke"]),
         },
     ),
     World(
@@ -385,7 +397,6 @@ _OTHER_CPUS = (
     ),
 )
 
-_USER_LIAR = "Haswell,x-force-features=on,+avx512f,+avx512vl,+avx512dq"
 _FAKE_CPUINFO = (
     "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu sse sse2 avx avx2 avx512f\n"
 )
@@ -424,14 +435,14 @@ _USER = (
     World(
         name="user-liar",
         kind="user",
-        cpu=_USER_LIAR,
+        cpu=USER_LIAR,
         shows="CPUID and XCR0 claim AVX-512; it faults",
         expect={"status": "exit 0", **_RUNS, **_GENERAL, "xcr0": "0xe7", "avx512f": "sigill"},
     ),
     World(
         name="user-liar-cpuinfo",
         kind="user",
-        cpu=_USER_LIAR,
+        cpu=USER_LIAR,
         files={"/proc/cpuinfo": _FAKE_CPUINFO},
         shows="the same, and a /proc/cpuinfo that agrees",
         expect={
@@ -504,4 +515,5 @@ WORLDS: tuple[World, ...] = (
     *_OTHER_CPUS,
     *_USER,
     *_FULL_ROOT,
+    *VERDICTS,
 )

@@ -646,7 +646,7 @@ def test_a_probe_that_cannot_be_pinned_says_so():
 
 
 def test_fsgsbase_on_an_old_kernel():
-    """Linux before 5.9 lists fsgsbase and leaves CR4.FSGSBASE off: CP101 says which is the first."""
+    """Linux before 5.9 lists fsgsbase and leaves CR4.FSGSBASE off: CP101 names the first good."""
     features = (*V3, "fsgsbase")
     assessment = assess(
         observation(
@@ -672,3 +672,20 @@ def test_protection_keys_that_another_system_does_not_use():
 
     assert states(assessment, "pku") == ["withheld"]
     assert assessment.verdict == "consistent"
+
+
+def test_an_emulator_that_computes_wrongly_is_named():
+    """QEMU's own signature accuses it of a wrong result; a hypervisor on real silicon is not."""
+    causes = [
+        the(
+            assess(
+                observation(group(V3, outcomes={"fma": "wrong"}, hypervisor=signature), listed=V3),
+                "50",
+            ),
+            "CP202",
+        ).cause
+        for signature in ("TCGTCGTCGTCG", "KVMKVMKVM", None)
+    ]
+
+    assert "emulator (TCGTCGTCGTCG)" in causes[0]
+    assert all(cause.startswith("unknown") for cause in causes[1:])

@@ -53,7 +53,10 @@ def test_an_engine_accepts_the_safe_config():
                (i32x4.mul (i32x4.splat (local.get 0)) (v128.const i32x4 2 3 4 5)))))""",
     )
 
-    assert wasmtime.Instance(store, module, []).exports(store)["f"](store, 7) == 21
+    function = wasmtime.Instance(store, module, []).exports(store)["f"]
+
+    assert isinstance(function, wasmtime.Func)
+    assert function(store, 7) == 21
 
 
 def test_a_flag_that_the_detector_refuses_makes_the_engine_fail():

@@ -15,6 +15,7 @@ from cpuprobe.features import Feature, load_table
 
 Cause = tuple[str, str]
 
+QEMU_TCG = "TCGTCGTCGTCG"  # QEMU target/i386/cpu.c, CPUID.40000000H of its emulator
 GDS_DISABLED = "AVX disabled"  # Linux arch/x86/kernel/cpu/bugs.c, gds_strings
 
 # The XCR0 bit of the upper halves of YMM, which is all that the GDS mitigation clears.
@@ -104,7 +105,7 @@ def why_state_off(machine: Machine, features: list[Feature]) -> tuple[Cause, lis
 
 
 def _enabled_since(machine: Machine, features: list[Feature]) -> str | None:
-    """The Linux release that first enables the one gate that all of `features` are behind, if any."""
+    """The Linux release that first enables the one gate that all `features` are behind, if any."""
     gates = {feature.os or feature.encoding for feature in features}
     for row in machine.quirks["enabled_since"]:
         if gates == {row["gate"]}:
@@ -165,6 +166,15 @@ def why_it_faults(machine: Machine) -> tuple[Cause, list[str]]:
         ]
     if machine.kernel.set_aside is not None and "another CPU" in machine.kernel.set_aside:
         return cause("emulator", hypervisor="not announced in CPUID"), [machine.kernel.set_aside]
+    return cause("unknown"), []
+
+
+def why_it_is_wrong(machine: Machine) -> tuple[Cause, list[str]]:
+    """Why something executes with a wrong result. Only an emulator's own signature accuses one."""
+    if machine.virtual and machine.cpuid.hypervisor == QEMU_TCG:
+        return cause("emulator-wrong", hypervisor=machine.hypervisor), [
+            f"CPUID.40000000H: {machine.hypervisor}"
+        ]
     return cause("unknown"), []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from cpuprobe.assessment.causes import cause, why_it_faults, why_masked
+from cpuprobe.assessment.causes import why_it_faults, why_it_is_wrong, why_masked
 from cpuprobe.assessment.machine import Machine, finding, names
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.states import state_of
@@ -42,9 +42,7 @@ def _broken(machine: Machine, code: str, shows: Callable[[Evidence], bool]) -> I
             for name in listed
         )
     )
-    why, proof = why_it_faults(machine)
-    if code == "CP202":
-        why, proof = cause("unknown"), []
+    why, proof = why_it_faults(machine) if code == "CP201" else why_it_is_wrong(machine)
     evidence = [f"CPUID enumerates {names(listed)} and the register state is enabled"]
     for name in listed:
         evidence += _failed(machine, name)

@@ -31,8 +31,8 @@ def _state_off(machine: Machine) -> Iterator[Finding]:
     families: dict[str, list[Feature]] = {}
     linux = machine.observation.kernel.release is not None
     for name, feature in machine.table.items():
-        # A CR4 bit that a system never sets withholds nothing which its own programs expect; only of
-        # Linux is it known that CPUID and /proc/cpuinfo then promise too much.
+        # A CR4 bit that a system never sets withholds nothing which its own programs expect; only
+        # of Linux is it known that CPUID and /proc/cpuinfo then promise too much.
         if feature.os in ("ospke", "fsgsbase") and not linux:
             continue
         for group in machine.groups:

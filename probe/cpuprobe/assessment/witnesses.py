@@ -171,7 +171,7 @@ def _outcomes(
 
 def worst_outcome(outcomes: Iterable[Outcome | None]) -> Outcome | None:
     """The gravest of several outcomes, None if there is none."""
-    present = [outcome for outcome in outcomes if outcome is not None]
+    present: list[Outcome] = [outcome for outcome in outcomes if outcome is not None]
     return max(present, key=_gravity) if present else None
 
 

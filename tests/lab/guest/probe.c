@@ -185,6 +185,10 @@ start(void)
         "%%xmm0, %%eax",
         0x41);
     tell("sse4a", value, 0x4141);
+    RUN("rdfsbase %%rax\n\tmov $9, %%eax", 0); /* #UD without CR4.FSGSBASE, whatever CPUID says */
+    tell("fsgsbase", value, 9);
+    RUN("rdpkru\n\tmov $9, %%eax", 0); /* #UD without CR4.PKE */
+    tell("pku", value, 9);
     /* EVEX vpaddd zmm0, zmm0, zmm0: as bytes, for old assemblers. */
     RUN("movd %%ecx, %%xmm0\n\t.byte 0x62, 0xf1, 0x7d, 0x48, 0xfe, 0xc0\n\tmovd %%xmm0, %%eax", 21);
     tell("avx512f", value, 42);

@@ -1,0 +1,95 @@
+"""Finds or builds the wheel that the full root installs."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.lab.common import CHECKOUT, LabMissing, cache_dir, digest, locked, run_tool
+
+# What a wheel is made of, as `setup.py` and the Makefile see it.
+_FILES = ("pyproject.toml", "setup.py", "Makefile", "README.md", "LICENSE")
+_FOLDERS = ("native", "probe", "profiles")
+_MADE = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info", "bin")
+_KEPT = 4
+
+
+def _sources() -> Iterator[Path]:
+    """Every file a wheel depends on, in a fixed order."""
+    yield from (CHECKOUT / name for name in _FILES)
+    for folder in _FOLDERS:
+        for top, folders, names in os.walk(CHECKOUT / folder):
+            made = _MADE(top, [*folders, *names])
+            folders[:] = sorted(set(folders) - made)
+            yield from (Path(top, name) for name in sorted(set(names) - made))
+
+
+def _ready() -> Path | None:
+    """The newest wheel in dist/, unless a source is newer."""
+    wheels = [*(CHECKOUT / "dist").glob("cpuprobe-*.whl")]
+    if not wheels:
+        return None
+    newest = max(wheels, key=lambda path: path.stat().st_mtime)
+    changed = max(path.stat().st_mtime for path in _sources())
+    return newest if newest.stat().st_mtime > changed else None
+
+
+def _build(folder: Path) -> None:
+    """Build from a copy: a build in the checkout would leave its traces there."""
+    with tempfile.TemporaryDirectory(prefix="wheel-", dir=cache_dir()) as name:
+        copy = Path(name, "checkout")
+        for source in _sources():
+            target = copy / source.relative_to(CHECKOUT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+        made = Path(name, "wheel")
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
+        run_tool([*command, "--no-deps", "--wheel-dir", made, copy], timeout=600)
+        made.rename(folder)
+
+
+@functools.cache
+def _made() -> Path:
+    """The wheel of the sources as they are now, built once in a run."""
+    ready = _ready()
+    if ready is not None:
+        return ready
+    key = digest(*(part for path in _sources() for part in (path.name, path.read_bytes())))
+    folder = cache_dir() / "wheels" / key
+    with locked(folder):
+        if not folder.exists():
+            _build(folder)
+            _prune(folder.parent)
+    (found,) = folder.glob("cpuprobe-*.whl")
+    return found
+
+
+def wheel() -> Path:
+    """Return the wheel: $CPUPROBE_LAB_WHEEL, the one in dist/ if it is current, or a new one.
+
+    A new one is kept in the cache under the digest of its sources.
+
+    Raises:
+        LabMissing: the one that was named is not there.
+        LabError: it does not build.
+    """
+    named = os.environ.get("CPUPROBE_LAB_WHEEL")
+    if named is None:
+        return _made()
+    if not Path(named).exists():
+        raise LabMissing(f"CPUPROBE_LAB_WHEEL: {named} not found")
+    return Path(named).absolute()
+
+
+def _prune(folder: Path) -> None:
+    """Keep the newest wheels only: every change of a source makes one."""
+    built = sorted(
+        (path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime
+    )
+    for old in built[:-_KEPT]:
+        shutil.rmtree(old)
