@@ -61,6 +61,7 @@ _CMDLINE = frozenset(
         "tsx",
         "tsx_async_abort",
         "reg_file_data_sampling",
+        "rdrand",
         "dis_ucode_ldr",
         "noapic",
     }
