@@ -12,7 +12,9 @@ from cpuprobe.cli.common import SETTINGS, show
 
 # Each command's module holds `app`, with that one command in it.
 COMMANDS = {
+    "check": "cpuprobe.cli.check",
     "diff": "cpuprobe.cli.diff",
+    "explain": "cpuprobe.cli.explain",
     "flags": "cpuprobe.cli.flags",
     "inspect": "cpuprobe.cli.inspect",
     "native": "cpuprobe.cli.native",

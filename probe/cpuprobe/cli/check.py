@@ -1,0 +1,98 @@
+"""`cpuprobe check`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cpuprobe.cli.common import command_app
+
+if TYPE_CHECKING:
+    from cpuprobe.artifacts.against import Against
+
+app = command_app()
+
+
+@app.command(
+    epilog="Examples: cpuprobe check app.cwasm | cpuprobe check /usr/lib --against x86-64-v2 | "
+    "cpuprobe check build/ --against fleet-host.json --json. "
+    "Exit codes: 0 all fit, 1 something does not, 4 something could not be read.",
+)
+def check(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help=".cwasm, ELF files, and folders of them."),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROFILE|CAPTURE", help="A psABI level (x86-64-v3) or a capture; - is stdin."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Tell whether files will run on a machine: this one, or another with --against.
+
+    A file may contain instructions that it never executes: DEPENDS says which, where, and what in
+    the file may choose between paths.
+    """
+    import msgspec
+
+    machine = _machine(against)
+    from cpuprobe.artifacts.many import check as check_files
+    from cpuprobe.artifacts.many import expand
+    from cpuprobe.report.fit import document, to_text
+
+    # os.cpu_count() would not respect a cpuset.
+    fits = check_files(expand(files), machine, len(os.sched_getaffinity(0)), _Progress())
+    report = document(machine.name, [msgspec.to_builtins(fit) for fit in fits])
+    if json:
+        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        text = to_text(report).encode("utf-8", "replace")
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    for fit in fits:
+        if fit.error is not None:
+            typer.echo(f"cpuprobe: error: {fit.path!r}: {fit.error}", err=True)
+    if any(fit.error is not None for fit in fits):
+        return 4
+    return int(not all(fit.fits for fit in fits))
+
+
+def _machine(against: str | None) -> Against:
+    from cpuprobe.artifacts.against import level, level_or_complain, machine
+    from cpuprobe.assessment import assess
+
+    if against is None:
+        from cpuprobe.measure import observe
+
+        observation = observe()
+        return machine("this machine", observation, assess(observation))
+    known = level(against)
+    if known is not None:
+        return known
+    if against != "-" and not os.path.exists(against):
+        return level_or_complain(against)
+    from cpuprobe.captures import read_capture
+
+    observation = read_capture(against)
+    name = "standard input" if against == "-" else os.path.basename(against)
+    return machine(name, observation, assess(observation))
+
+
+class _Progress:
+    """A line on the terminal that is overwritten, and goes away at the end."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, done: int, of: int) -> None:
+        if self._shown and of > 1:
+            end = "\r\x1b[K" if done == of else ""
+            sys.stderr.write(f"\rcpuprobe: {done} of {of} files{end}")
+            sys.stderr.flush()
