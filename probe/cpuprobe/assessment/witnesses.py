@@ -172,8 +172,7 @@ def _outcomes(
 def worst_outcome(outcomes: Iterable[Outcome | None]) -> Outcome | None:
     """The gravest of several outcomes, None if there is none."""
     present: list[Outcome] = [outcome for outcome in outcomes if outcome is not None]
-    return max(present, key=_gravity) if present else None
-
-
-def _gravity(outcome: Outcome) -> int:
-    return _GRAVITY[outcome]
+    if not present:
+        return None
+    worst: Outcome = max(present, key=lambda outcome: _GRAVITY[outcome])
+    return worst
