@@ -35,7 +35,8 @@ def safe_config() -> wasmtime.Config:
     """A configuration of the installed wasmtime with the safe flags set and the target pinned.
 
     Raises:
-        CannotMeasureError: this machine cannot be measured, or wasmtime is not installed.
+        CannotMeasureError: this machine cannot be measured, wasmtime is not installed, or it is
+            older than 14 and cannot be told flags from Python.
 
     Example:
         >>> import wasmtime
@@ -46,8 +47,11 @@ def safe_config() -> wasmtime.Config:
         from wasmtime import Config
     except ImportError:
         raise CannotMeasureError("wasmtime is not installed: pip install wasmtime") from None
+    from cpuprobe.wasm.configure import MissingOptionError, set_flags
+
     config = Config()
-    config.target = TARGET
-    for flag, value in flags.items():
-        config.cranelift_flag_set(flag, "true" if value else "false")
+    try:
+        set_flags(config, TARGET, flags)
+    except MissingOptionError as error:
+        raise CannotMeasureError(f"{error}; 14 is the first that has") from None
     return config

@@ -208,3 +208,30 @@ def test_giving_up_a_feature_gives_up_its_dependents():
     on = {table.by_cranelift[flag].name for flag, value in flags.values.items() if value}
 
     assert on == {"sse3", "ssse3", "cx16", "popcnt", "bmi", "bmi2", "lzcnt"}
+
+
+def test_python_before_45_goes_through_the_c_api():
+    """Config has methods since wasmtime-py 45; before 14 there was no call at all."""
+    from cpuprobe.errors import UsageError
+
+    machine = observation(group(V3), listed=V3)
+    old, new = (FORMATS["python"](choose([assess(machine, version)])) for version in ("44", "45"))
+
+    assert "config.cranelift_flag_set" not in old
+    assert values_in(old.replace('"), text("', '", "')) == choose([assess(machine, "44")]).values
+    compile(old, "old", "exec")
+    assert 'config.cranelift_flag_set("has_avx", "true")' in new
+    with pytest.raises(UsageError, match="14 is the first"):
+        FORMATS["python"](choose([assess(machine, "13")]))
+
+
+def test_the_c_api_way_makes_an_engine_too(here):
+    """What is written for wasmtime 44 runs here as well: the calls below are the same."""
+    import msgspec
+
+    old = msgspec.structs.replace(here, wasmtime="44")
+    program = FORMATS["python"](old) + "print(type(engine).__name__)\n"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120)
+
+    assert result.stderr == b""
+    assert result.stdout == b"Engine\n"

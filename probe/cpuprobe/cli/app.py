@@ -12,6 +12,7 @@ from cpuprobe.cli.common import SETTINGS, show
 
 # Each command's module holds `app`, with that one command in it.
 COMMANDS = {
+    "bench": "cpuprobe.cli.bench",
     "check": "cpuprobe.cli.check",
     "diff": "cpuprobe.cli.diff",
     "explain": "cpuprobe.cli.explain",
@@ -19,6 +20,8 @@ COMMANDS = {
     "inspect": "cpuprobe.cli.inspect",
     "native": "cpuprobe.cli.native",
     "report": "cpuprobe.cli.report",
+    "verify": "cpuprobe.cli.verify",
+    "run": "cpuprobe.cli.run",
 }
 
 

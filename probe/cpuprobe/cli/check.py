@@ -17,6 +17,7 @@ app = command_app()
 
 
 @app.command(
+    short_help="Tell whether files will run on this machine, or on another.",
     epilog="Examples: cpuprobe check app.cwasm | cpuprobe check /usr/lib --against x86-64-v2 | "
     "cpuprobe check build/ --against fleet-host.json --json. "
     "Exit codes: 0 all fit, 1 something does not, 4 something could not be read.",

@@ -14,6 +14,7 @@ app = command_app()
 
 
 @app.command(
+    short_help="Compare two machines.",
     epilog="Examples: cpuprobe diff works.json dies.json | "
     "ssh host cpuprobe-native | cpuprobe diff mine.json -",
 )

@@ -19,6 +19,7 @@ app = command_app()
 
 
 @app.command(
+    short_help="Tell which instruction died and what it needs.",
     epilog="Examples: cpuprobe explain 62 f2 fd 08 40 c1 | dmesg | cpuprobe explain --log - | "
     "cpuprobe explain --core core --on report.json | cpuprobe explain --exit-code 132. "
     "Exit code 1: the instruction needs what the machine does not safely have.",

@@ -12,18 +12,24 @@ app = command_app()
 
 
 @app.command(
-    epilog="Examples: cpuprobe inspect report.json | ssh host cpuprobe-native | cpuprobe inspect -",
+    short_help="Assess another machine's data, whatever was pasted.",
+    epilog="Examples: cpuprobe inspect report.json issue.md | ssh host cpuprobe-native | cpuprobe "
+    "inspect - | lscpu -J | cpuprobe inspect - --json",
 )
 def inspect(
     captures: Annotated[
-        list[str], typer.Argument(metavar="CAPTURE...", help="Reports; - is standard input.")
+        list[str], typer.Argument(metavar="CAPTURE...", help="Files; - is standard input.")
     ],
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON: an object, or an array.")
     ] = False,
     every: Annotated[bool, typer.Option("--all", help="Show every feature.")] = False,
 ) -> int:
-    """Assess other machines' reports: of cpuprobe --json or of cpuprobe-native."""
+    """Assess another machine's data, whatever was pasted.
+
+    Read by content: reports of cpuprobe and cpuprobe-native, `cpuid -r`, AIDA64 and InstLatx64
+    dumps, libcpuid raw dumps, /proc/cpuinfo, lscpu. Text around the data does not disturb.
+    """
     from cpuprobe.assessment import assess
     from cpuprobe.captures import read_capture
 

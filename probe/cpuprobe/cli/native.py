@@ -10,7 +10,8 @@ app = command_app()
 
 
 @app.command(
-    epilog="Example: scp $(cpuprobe native) host: && ssh host ./cpuprobe-native > host.json"
+    short_help="Print the path of the bundled cpuprobe-native.",
+    epilog="Example: scp $(cpuprobe native) host: && ssh host ./cpuprobe-native > host.json",
 )
 def native() -> None:
     """Print the path of the bundled cpuprobe-native, to copy to a machine without Python."""

@@ -22,6 +22,7 @@ app = command_app()
 
 
 @app.command(
+    short_help="Write a bug report to paste or to send.",
     epilog="Examples: cpuprobe report | cpuprobe report --format html -o report.html | "
     "cpuprobe report --from colleague.json --from mine.json --format html -o both.html",
 )

@@ -11,11 +11,20 @@ from types import MappingProxyType
 import msgspec
 
 from cpuprobe.emit.choose import FlagSet
+from cpuprobe.errors import UsageError
 
 TARGET = "x86_64-unknown-linux-gnu"
 
 # wasmtime 14 moved Cranelift's settings to -C (crates/cli-flags at tags v13.0.0 and v14.0.0).
 _FIRST_WITH_CODEGEN_OPTIONS = 14
+# wasmtime-py's Config has methods for target and flags from 45 on (read from the wheels 44 and 45).
+_FIRST_WITH_PYTHON_METHODS = 45
+
+
+def _at_least(flags: FlagSet, major: int) -> bool:
+    """Whether the flags are for this major version or a later one."""
+    wanted = flags.wasmtime.removeprefix("v").partition(".")[0]
+    return not wanted.isdecimal() or int(wanted) >= major
 
 
 def _word(value: bool) -> str:
@@ -87,23 +96,53 @@ def _c(flags: FlagSet) -> str:
 
 
 def _python(flags: FlagSet) -> str:
+    head = (
+        f"# The x86-64 flags that cpuprobe found safe, for wasmtime {flags.wasmtime}.\n"
+        "import wasmtime\n"
+    )
+    if not _at_least(flags, _FIRST_WITH_PYTHON_METHODS):
+        return head + _python_below_45(flags)
     pinned = "" if flags.only_off else f'config.target = "{TARGET}"\n'
     lines = "".join(
         f'config.cranelift_flag_set("{flag}", "{_word(value)}"){_why(flags, flag, "#")}\n'
         for flag, value in flags.written.items()
     )
+    return f"{head}\nconfig = wasmtime.Config()\n{pinned}{lines}engine = wasmtime.Engine(config)\n"
+
+
+def _python_below_45(flags: FlagSet) -> str:
+    """The same through the C API, which Python's Config hid before it had methods of its own."""
+    if not _at_least(flags, _FIRST_WITH_CODEGEN_OPTIONS):
+        raise UsageError(
+            f"wasmtime {flags.wasmtime} cannot be told flags from Python; 14 is the first that can"
+        )
+    call = "_bindings.wasmtime_config"
+    pinned = (
+        ""
+        if flags.only_off
+        else f'error = {call}_target_set(pointer, text("{TARGET}"))\n'
+        "if error:\n"
+        "    raise wasmtime.WasmtimeError._from_ptr(error)\n"
+    )
+    lines = "".join(
+        f'{call}_cranelift_flag_set(pointer, text("{flag}"), text("{_word(value)}"))'
+        f"{_why(flags, flag, '#')}\n"
+        for flag, value in flags.written.items()
+    )
     return (
-        f"# The x86-64 flags that cpuprobe found safe, for wasmtime {flags.wasmtime}.\n"
-        "import wasmtime\n\n"
+        "from ctypes import create_string_buffer\n"
+        "from wasmtime import _bindings\n\n"
+        "def text(word):\n"
+        "    return create_string_buffer(word.encode())\n\n"
         "config = wasmtime.Config()\n"
+        'pointer = config.ptr() if hasattr(config, "ptr") else config._ptr\n'
         f"{pinned}{lines}"
         "engine = wasmtime.Engine(config)\n"
     )
 
 
 def _cli(flags: FlagSet) -> str:
-    major = flags.wasmtime.removeprefix("v").partition(".")[0]
-    codegen = not major.isdecimal() or int(major) >= _FIRST_WITH_CODEGEN_OPTIONS
+    codegen = _at_least(flags, _FIRST_WITH_CODEGEN_OPTIONS)
     option = "-C cranelift-" if codegen else "--cranelift-set "
     # Its only option for a target drops what would be inferred, as the APIs do.
     words = [] if flags.only_off else [f"--target {TARGET}"]

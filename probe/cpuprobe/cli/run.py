@@ -1,0 +1,210 @@
+"""`cpuprobe run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cpuprobe.cli.common import command_app
+
+if TYPE_CHECKING:
+    from cpuprobe.assessment import Assessment
+    from cpuprobe.wasm.guarded_run import Ending, Record, Setup
+
+app = command_app()
+
+_MAXIMUM_SIZE = 256 << 20
+
+
+@app.command(
+    short_help="Run a module under guard, with a way out where it dies.",
+    # What is no option of ours is the program's: -2 is a number.
+    context_settings={"ignore_unknown_options": True},
+    epilog="Examples: cpuprobe run prog.wasm | cpuprobe run sums.wat --invoke add 2 -3 | "
+    "cpuprobe run --dir data::/data --env LANG=C --record prog.json prog.wasm -- --verbose. "
+    "Exit code: the program's own (134 for a wasm trap); 1 if it is 0 but the run fell back; "
+    "128 + signal if it died and was not run again; 4 if the module cannot be read.",
+)
+def run(
+    module: Annotated[str, typer.Argument(metavar="MODULE", help="A .wasm or .wat file.")],
+    args: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGS]", help="For the program; for F with --invoke."),
+    ] = None,
+    invoke: Annotated[
+        str | None, typer.Option(metavar="F", help="Call this function. Default: _start.")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A variable for the program. Repeatable."),
+    ] = None,
+    folder: Annotated[
+        list[str] | None,
+        typer.Option("--dir", metavar="HOST::GUEST", help="A folder for the program. Repeatable."),
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Run it again even if it has had side effects.")
+    ] = False,
+    record: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Keep here what worked, and begin with that next time."),
+    ] = None,
+    flags_from: Annotated[
+        str | None,
+        typer.Option(metavar="CAPTURE", help="Begin with the flags safe on another machine."),
+    ] = None,
+    inferred: Annotated[
+        bool, typer.Option("--inferred", help="Begin with the flags that wasmtime itself infers.")
+    ] = False,
+    wasm_features: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Proposals, e.g. wide_arithmetic,-relaxed_simd."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> int:
+    """Run a module under guard; where compiled code dies, find the flag or fall back to Pulley."""
+    from cpuprobe.assessment import assess
+    from cpuprobe.errors import UsageError
+    from cpuprobe.measure import observe
+    from cpuprobe.wasm.guard import attempts
+    from cpuprobe.wasm.guarded_run import run_guarded, start_from, to_record
+    from cpuprobe.wasm.guest import Request
+
+    if inferred and flags_from is not None:
+        raise UsageError("--inferred and --flags-from: give one of them")
+
+    def tell(sentence: str) -> None:
+        if not quiet:
+            print(f"cpuprobe: {sentence}", file=sys.stderr, flush=True)
+
+    request = Request(
+        name=os.path.basename(module),
+        module=read_module(module),
+        target="",
+        flags={},
+        invoke=invoke,
+        args=tuple(args or ()),
+        env=tuple(_pair(each, "=", "--env") for each in env or ()),
+        dirs=tuple(_folder(each) for each in folder or ()),
+        wasm_features=_features(wasm_features),
+    )
+    here = assess(observe())
+    earlier = _earlier(record)
+    setup = _setup(here, flags_from, inferred)
+    if not inferred and flags_from is None:
+        for finding in here.findings:
+            if finding.code == "CP501":
+                tell(f"note: {finding.title}; these flags stay off (CP501)")
+    if earlier is not None:
+        setup = start_from(setup, earlier)
+    result = run_guarded(
+        attempts(request, spool=retry),
+        setup,
+        tell=tell,
+        retry=retry,
+        unsafe=frozenset(name for name, each in here.features.items() if not each.safe),
+    )
+    code = _finish(result.ending, module, result.exit_code)
+    if record is not None and result.ending.kind in ("done", "exit", "trap"):
+        _keep(record, to_record(result, here.wasmtime.version, earlier))
+    if result.fell_back and code == 1 and not result.ending.exit_code:
+        tell("exit code 1: the program's own is 0, but the run fell back")
+    return code
+
+
+def _finish(ending: Ending, module: str, code: int) -> int:
+    from cpuprobe.errors import CannotMeasureError, CaptureError, UsageError
+    from cpuprobe.wasm.guard import died
+
+    if ending.kind == "module":
+        raise CaptureError(f"{module}: {ending.message}")
+    if ending.kind == "usage":
+        raise UsageError(ending.message)
+    if ending.kind == "refused":
+        raise CannotMeasureError(f"wasmtime refuses these flags here: {ending.message}")
+    if ending.kind == "trap":
+        name = os.path.basename(module)
+        print(
+            f"Error: failed to run main module `{name}`\n\nCaused by:\n    "
+            + ending.message.replace("\n", "\n    "),
+            file=sys.stderr,
+        )
+    elif ending.kind == "signal" and not ending.crashed:
+        print(f"cpuprobe: the program was ended by {died(ending.signal)}", file=sys.stderr)
+    return code
+
+
+def _setup(here: Assessment, flags_from: str | None, inferred: bool) -> Setup:
+    from cpuprobe.emit.wasmtime import TARGET
+    from cpuprobe.wasm.guarded_run import Setup
+
+    if inferred:
+        from cpuprobe.wasm.guard import inferred_flags
+
+        return Setup(TARGET, inferred_flags())
+    if flags_from is None:
+        return Setup(TARGET, here.cranelift)
+    from cpuprobe.assessment import assess
+    from cpuprobe.captures import read_capture
+
+    there = assess(read_capture(flags_from), here.wasmtime.version)
+    return Setup(TARGET, there.cranelift)
+
+
+def read_module(path: str) -> bytes:
+    """The bytes of a module or record; CaptureError if it cannot be read or is too large."""
+    from cpuprobe.errors import CaptureError
+
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MAXIMUM_SIZE + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise CaptureError(f"{path}: {reason}") from None
+    if len(content) > _MAXIMUM_SIZE:
+        raise CaptureError(f"{path}: larger than {_MAXIMUM_SIZE >> 20} MiB")
+    return content
+
+
+def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
+    from cpuprobe.errors import UsageError
+
+    name, found, value = text.partition(separator)
+    if not name or not found or "\0" in text:
+        raise UsageError(f"{option} {text}: should be NAME{separator}VALUE")
+    return name, value
+
+
+def _folder(text: str) -> tuple[str, str]:
+    host, found, guest = text.partition("::")
+    return host, guest if found else host
+
+
+def _features(text: str | None) -> dict[str, bool]:
+    names = [each.strip() for each in (text or "").split(",")]
+    return {each.lstrip("-").replace("-", "_"): not each.startswith("-") for each in names if each}
+
+
+def _earlier(path: str | None) -> Record | None:
+    from cpuprobe.wasm.guarded_run import read_record
+
+    if path is None or not os.path.exists(path):
+        return None
+    return read_record(read_module(path), path)
+
+
+def _keep(path: str, content: bytes) -> None:
+    import tempfile
+
+    place: Any = os.path.dirname(os.path.abspath(path))
+    descriptor, half = tempfile.mkstemp(prefix=".cpuprobe-", dir=place)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(half, path)
+    except OSError:
+        os.unlink(half)
+        raise

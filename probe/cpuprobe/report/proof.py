@@ -1,0 +1,168 @@
+"""The outcome of `cpuprobe verify`, as text of at most 100 columns and as a document: pure.
+
+It works on the plain data of the JSON document, so that a saved document can be shown as well.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+WIDTH = 100
+SCHEMA = "cpuprobe.verify/1"
+
+_VERDICTS = {
+    "proved": "PROVED",
+    "outside": "OUTSIDE",
+    "different": "DIFFERENT",
+    "died": "DIED",
+    "refused": "REFUSED",
+    "unfinished": "UNFINISHED",
+}
+
+
+def document(
+    verification: Mapping[str, Any],
+    verdict: str,
+    inference: Mapping[str, Any] | None,
+    seconds: float,
+) -> dict[str, Any]:
+    """The JSON document.
+
+    Args:
+        verification: the outcome.
+        verdict: its verdict.
+        inference: what wasmtime infers by itself; None where another machine's flags were proved.
+        seconds: how long it took.
+    """
+    return {
+        "schema": SCHEMA,
+        "verdict": verdict,
+        **verification,
+        "inference": inference,
+        "seconds": seconds,
+    }
+
+
+def to_text(report: Mapping[str, Any]) -> str:
+    """The same for people."""
+    return "".join(f"{line}\n" for line in _lines(report))
+
+
+def _plain(text: str) -> str:
+    """What may go to a terminal: wasmtime's words come from elsewhere."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _wrapped(text: str, indent: str = "  ") -> list[str]:
+    return textwrap.wrap(
+        _plain(text),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent="  " + indent,
+        break_on_hyphens=False,
+    )
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}" + ("" if count == 1 else "s")
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    on = sorted(flag for flag, value in report["flags"].items() if value)
+    yield (
+        f"{_VERDICTS[report['verdict']]}  wasmtime {report['wasmtime']} with the flags"
+        f" ({len(on)} on, {len(report['flags']) - len(on)} off)"
+    )
+    yield from _wrapped(f"on: {' '.join(on) or 'none'}")
+    if report["functions"]:
+        yield from _wrapped(
+            f"compiled: {_number(report['operators'], 'operator')} in"
+            f" {_number(report['functions'], 'function')}"
+        )
+    if report["left_out"]:
+        names = ", ".join(name.replace("_", " ") for name in report["left_out"])
+        yield from _wrapped(f"left out, this wasmtime does not have it: {names}")
+    if report["code"] is not None:
+        yield from _code(report["code"])
+    if report["comparison"] is not None:
+        yield from _comparison(report["comparison"], report["atomic"])
+    if report["not_compared"] is not None:
+        yield from _wrapped(f"not run: {report['not_compared']}")
+    if report["death"] is not None:
+        yield from _death(report["death"])
+    if report["inference"] is not None:
+        yield from _inference(report["inference"])
+    yield f"  took {report['seconds']} s"
+
+
+def _code(code: Mapping[str, Any]) -> Iterator[str]:
+    outside = code["outside"]
+    verdict = (
+        f"{_number(len(outside), 'form')} outside the safe set"
+        if outside
+        else "all inside the safe set"
+    )
+    yield from _wrapped(
+        f"disassembled: {_number(code['forms'], 'instruction form')} in"
+        f" {_number(code['instructions'], 'instruction')} of"
+        f" {_number(code['functions'], 'function')}, {verdict}"
+    )
+    yield from _wrapped(f"they need: {' '.join(code['features']) or 'x86-64-v1 only'}")
+    for each in outside:
+        needs = " ".join(each["features"]) or "not an instruction"
+        yield from _wrapped(
+            f"{each['instruction']} needs {needs}: {each['count']:,} times,"
+            f" first at {each['address']:#x} in {each['function']}",
+            "    ",
+        )
+
+
+def _comparison(comparison: Mapping[str, Any], atomic: int) -> Iterator[str]:
+    count = comparison["functions_different"]
+    yield from _wrapped(
+        f"run: {_number(comparison['cases'], 'case')} of {_number(comparison['ran'], 'function')},"
+        f" natively and by Pulley: "
+        + (f"{_number(count, 'function')} differ" if count else "all equal")
+    )
+    yield from _wrapped(
+        f"left open by the specification: NaN bits in {comparison['open_nans']:,} cases, relaxed"
+        f" SIMD's choices in {comparison['open_relaxed']:,}"
+    )
+    if atomic:
+        yield from _wrapped(
+            f"compiled and not run: {_number(atomic, 'atomic function')}, Pulley has no atomics"
+        )
+    for each in comparison["different"]:
+        yield from _wrapped(f"{each['function']} of {each['operands'] or 'nothing'}", "    ")
+        yield from _wrapped(f"native {each['native']}", "      ")
+        yield from _wrapped(f"Pulley {each['pulley']}", "      ")
+    if count > len(comparison["different"]):
+        yield f"    and {_number(count - len(comparison['different']), 'function')} more"
+
+
+def _death(death: Mapping[str, Any]) -> Iterator[str]:
+    if death["stage"] == "flags":
+        yield from _wrapped(f"wasmtime refuses the flags: {death['how']}")
+        return
+    while_ = {"compile": "compiling", "run": "preparing to run"}[death["stage"]]
+    if death["function"] is not None:
+        while_ = f"running {death['function']}"
+    yield from _wrapped(f"ended while {while_}: {death['how']}")
+    if death["features"]:
+        yield from _wrapped(f"its code needs: {' '.join(death['features'])}")
+
+
+def _inference(inference: Mapping[str, Any]) -> Iterator[str]:
+    if inference["unsafe"]:
+        yield from _wrapped(
+            f"left to itself wasmtime would turn on (CP501): {' '.join(inference['unsafe'])}"
+        )
+    else:
+        yield from _wrapped("left to itself wasmtime would turn on nothing that is unsafe here")
+    if inference["differ"]:
+        yield from _wrapped(
+            "cpuprobe's model of that choice is wrong about:"
+            f" {' '.join(inference['differ'])} (please report it)"
+        )

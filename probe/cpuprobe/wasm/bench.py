@@ -1,0 +1,332 @@
+"""What each flag is worth: one function under many setups, measured in turn.
+
+Each setup has a child process of its own, which compiles once and then waits. A round measures all
+setups one after the other, in an order that rotates, so that a change of clock or load meets all of
+them; a ratio compares two times of the same round. Setups that compile to the same machine code are
+measured once: what differs between them would be noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import msgspec
+
+from cpuprobe.errors import CannotMeasureError, CaptureError, CpuprobeError, UsageError
+from cpuprobe.wasm.elf import read_sections
+from cpuprobe.wasm.guard import end_with_parent
+from cpuprobe.wasm.guarded_run import PULLEY, Setup, dependents
+from cpuprobe.wasm.guest import (
+    Request,
+    Stop,
+    compile_module,
+    find_function,
+    instantiate,
+    make_engine,
+    one_line,
+    parse_arguments,
+)
+
+BUNDLED = {"simd": ("64",), "integer": ("200000",), "float": ("48",)}
+"""The modules that come with cpuprobe, each with the argument for its function `run`."""
+
+_BATCH = 0.02
+"""Seconds that one measurement should take: far above the timer's and the call's own cost."""
+
+_ANSWER = 120.0
+"""Seconds after which a child is taken for hung."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One setup.
+
+    Attributes:
+        name: what it is.
+        flags: that are on; None for Pulley.
+        same_code_as: the setup that compiles to the same code, whose numbers these are.
+        seconds: median time of a call; None if it did not run.
+        ratio: median over the rounds of its time divided by the safe set's: over 1 is slower.
+        low: lower quartile of that.
+        high: upper quartile.
+        failed: why it did not run.
+    """
+
+    name: str
+    flags: tuple[str, ...] | None
+    same_code_as: str | None = None
+    seconds: float | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    failed: str | None = None
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One module's rows; the first is the safe set."""
+
+    module: str
+    invoke: str
+    args: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def bundled_module(name: str) -> bytes:
+    """The text of a bundled module."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "modules")
+    with open(os.path.join(folder, f"{name}.wat"), "rb") as file:
+        return file.read()
+
+
+def single_flags(safe: Setup) -> list[tuple[str, Setup]]:
+    """The safe set without each of its flags, and without what builds on that."""
+    return [
+        (f"without {flag}", safe.without((flag, *dependents(flag, safe.on)))) for flag in safe.on
+    ]
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile; of one value, that value."""
+    if len(values) < 2:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+# --- the child ---
+
+
+class _Child:
+    """A process that has the function compiled under one setup and runs it when asked."""
+
+    def __init__(self, request: Request) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        ours, theirs = os.pipe(), os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(ours[1])
+            os.close(theirs[0])
+            _serve(request, ours[0], theirs[1])
+        os.close(ours[0])
+        os.close(theirs[1])
+        self._asks, self._answers = ours[1], theirs[0]
+        self._rest = b""
+
+    def answer(self) -> dict[str, Any]:
+        """The next answer; `failed` in it says why there is none."""
+        deadline = time.monotonic() + _ANSWER
+        while b"\n" not in self._rest:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
+                os.kill(self.pid, signal.SIGKILL)
+                return {"failed": f"no answer within {_ANSWER:g} s"}
+            part = os.read(self._answers, 65536)
+            if not part:
+                return {"failed": self._death()}
+            self._rest += part
+        line, _, self._rest = self._rest.partition(b"\n")
+        return msgspec.json.decode(line, type=dict[str, Any])
+
+    def ask(self, calls: int) -> dict[str, Any]:
+        with suppress(BrokenPipeError):
+            os.write(self._asks, b"%d\n" % calls)
+        return self.answer()
+
+    def _death(self) -> str:
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None  # WNOHANG is not set
+        if ended.si_code == os.CLD_EXITED:
+            return f"ended with exit code {ended.si_status}"
+        return f"died by {signal.Signals(ended.si_status).name}"
+
+    def close(self) -> None:
+        for descriptor in (self._asks, self._answers):
+            os.close(descriptor)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def _serve(request: Request, asks: int, answers: int) -> NoReturn:
+    code = 70  # EX_SOFTWARE, sysexits.h
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        end_with_parent()
+        with open(answers, "wb", buffering=0) as out, open(asks, "rb", buffering=0) as lines:
+            for document in _answers(request, lines):
+                out.write(msgspec.json.encode(document) + b"\n")
+        code = 0
+    except BrokenPipeError:
+        code = 0
+    finally:
+        if code:
+            sys.excepthook(*sys.exc_info())
+        os._exit(code)
+
+
+def _answers(request: Request, lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
+    try:
+        engine = make_engine(request)
+        module = compile_module(engine, request)
+    except Stop as stop:
+        yield {"kind": stop.kind, "failed": str(stop)}
+        return
+    import wasmtime
+
+    sections = read_sections(bytes(module.serialize()))
+    code = b"".join(bytes(each.data) for each in sections if each.name == ".text")
+    yield {"code": hashlib.sha256(code).hexdigest()}
+    for line in lines:
+        try:
+            # Each batch on an instance of its own: nothing is left from the one before.
+            store, instance = instantiate(engine, module, wasmtime.WasiConfig())
+            function = find_function(instance.exports(store), request.invoke)
+            arguments = parse_arguments(function.type(store).params, request)
+            started = time.perf_counter_ns()
+            for _ in range(int(line)):
+                function(store, *arguments)
+            yield {"seconds": (time.perf_counter_ns() - started) / 1e9}
+        except Stop as stop:
+            yield {"kind": stop.kind, "failed": str(stop)}
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            yield {"kind": "trap", "failed": one_line(str(error))}
+
+
+# --- the measurement ---
+
+
+@dataclass(slots=True)
+class _Runner:
+    child: _Child
+    calls: int = 1
+    failed: str | None = None
+
+
+def measure(
+    request: Request,
+    setups: Sequence[tuple[str, Setup]],
+    rounds: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Row, ...]:
+    """Measures one function under setups.
+
+    Args:
+        request: the module, the function and its arguments.
+        setups: with their names; the first is what the others are compared with.
+        rounds: how often each is measured.
+        progress: told how many measurements of how many are done.
+
+    Raises:
+        CaptureError: the module cannot be compiled or linked.
+        UsageError: no such function, or wrong arguments.
+        CannotMeasureError: wasmtime is missing, or the function does not even end under the
+            first setup.
+    """
+    runners: dict[str, _Runner] = {}
+    same: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    by_code: dict[tuple[str, str], str] = {}
+    try:
+        for name, setup in setups:
+            child = _Child(
+                msgspec.structs.replace(request, target=setup.target, flags=dict(setup.flags))
+            )
+            runner = runners[name] = _Runner(child)
+            said = child.answer()
+            if "failed" in said:
+                _reject(said, first=not by_code)
+                failed[name] = said["failed"]
+            else:
+                twin = by_code.setdefault((setup.target, said["code"]), name)
+                if twin == name:
+                    said = _calibrate(runner)
+                    if "failed" in said:
+                        _reject(said, first=len(by_code) == 1)
+                        failed[name] = said["failed"]
+                    continue
+                same[name] = twin
+            runners.pop(name).child.close()
+        live = [name for name in runners if name not in failed]
+        times = _rounds(runners, live, failed, rounds, progress)
+    finally:
+        for runner in runners.values():
+            runner.child.close()
+    base = times.get(setups[0][0], [])
+    if len(base) < rounds:
+        raise CannotMeasureError(f"{setups[0][0]}: {failed[setups[0][0]]}")
+    return tuple(_row(name, setup, same, failed, times, base) for name, setup in setups)
+
+
+def _reject(said: dict[str, Any], first: bool) -> None:
+    """Raises what is no matter of the setup; under the first one, anything."""
+    kinds: dict[str, type[CpuprobeError]] = {
+        "module": CaptureError,
+        "usage": UsageError,
+        "missing": CannotMeasureError,
+    }
+    kind = said.get("kind", "")
+    if kind in kinds:
+        raise kinds[kind](said["failed"])
+    if first:
+        raise CannotMeasureError(f"the function did not run: {said['failed']}")
+
+
+def _calibrate(runner: _Runner) -> dict[str, Any]:
+    """Finds how many calls make a batch long enough; the first one warms up."""
+    said = runner.child.ask(1)
+    while "failed" not in said and said["seconds"] < _BATCH and runner.calls < 1 << 24:
+        missing = _BATCH / max(said["seconds"], _BATCH / 100)
+        runner.calls = max(runner.calls + 1, int(runner.calls * missing * 1.05) + 1)
+        said = runner.child.ask(runner.calls)
+    return said
+
+
+def _rounds(
+    runners: dict[str, _Runner],
+    live: list[str],
+    failed: dict[str, str],
+    rounds: int,
+    progress: Callable[[int, int], None],
+) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in live}
+    done, total = 0, rounds * len(live)
+    for number in range(rounds):
+        shift = number % max(len(live), 1)
+        for name in live[shift:] + live[:shift]:
+            if name not in failed:
+                said = runners[name].child.ask(runners[name].calls)
+                if "failed" in said:
+                    failed[name] = said["failed"]
+                else:
+                    times[name].append(said["seconds"] / runners[name].calls)
+            done += 1
+            progress(done, total)
+    return times
+
+
+def _row(
+    name: str,
+    setup: Setup,
+    same: dict[str, str],
+    failed: dict[str, str],
+    times: dict[str, list[float]],
+    base: list[float],
+) -> Row:
+    flags = None if setup.target == PULLEY else setup.on
+    twin = same.get(name)
+    source = twin or name
+    if source in failed:
+        return Row(name, flags, twin, failed=failed[source])
+    ratios = [mine / theirs for mine, theirs in zip(times[source], base, strict=True)]
+    low, middle, high = quartiles(ratios)
+    return Row(name, flags, twin, statistics.median(times[source]), middle, low, high)

@@ -1,0 +1,55 @@
+"""Sets target and flags on a wasmtime Config, whatever release of the Python package it is from.
+
+Config has methods for both only since 45 (read from the wheels 44 to 49), while the C library below
+has had the calls for long: `wasmtime_config_cranelift_flag_set` since 14. Before 45 an assignment
+to `config.target` is taken by Python and reaches nobody.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wasmtime import Config
+
+
+class MissingOptionError(RuntimeError):
+    """This release of wasmtime has no call for the option; the message is one line."""
+
+
+def set_option(config: Config, option: str, *words: str) -> None:
+    """Calls `wasmtime_config_OPTION_set` of the C API.
+
+    Args:
+        config: changed in place.
+        option: `target`, or `cranelift_flag`.
+        words: the call's string arguments.
+
+    Raises:
+        MissingOptionError: this release has no such call.
+        wasmtime.WasmtimeError: wasmtime refuses the value. An unknown flag does not raise: it
+            aborts the process.
+    """
+    from wasmtime import Config, WasmtimeError, _bindings
+
+    function: Any = getattr(_bindings, f"wasmtime_config_{option}_set", None)
+    if function is None:
+        raise MissingOptionError(f"this wasmtime's C API has no wasmtime_config_{option}_set")
+    made: Any = config  # in old releases the pointer is an attribute
+    pointer: Any = made.ptr() if hasattr(Config, "ptr") else made._ptr
+    error = function(pointer, *(ctypes.create_string_buffer(word.encode()) for word in words))
+    if error:
+        raise WasmtimeError._from_ptr(error)
+
+
+def set_flags(config: Config, target: str, flags: Mapping[str, bool]) -> None:
+    """Pins the target, so that nothing is inferred, and gives every flag its value.
+
+    Raises:
+        MissingOptionError, wasmtime.WasmtimeError: as `set_option`.
+    """
+    set_option(config, "target", target)
+    for flag, value in flags.items():
+        set_option(config, "cranelift_flag", flag, "true" if value else "false")

@@ -1,0 +1,59 @@
+"""What the installed wasmtime infers on this machine, beside what the model of it expects."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cpuprobe.assessment.machine import Machine
+from cpuprobe.assessment.wasmtime import std_detect
+from cpuprobe.observation import Observation
+from cpuprobe.wasm.introspect import installed_flags
+
+
+class Inference(msgspec.Struct, frozen=True):
+    """Two answers to which flags wasmtime turns on by itself.
+
+    Attributes:
+        inferred: flag to what an artifact of the installed wasmtime says.
+        unsafe: flags it turns on though they are not safe here (CP501, measured).
+        differ: flags of which the model of `assessment.wasmtime` expects otherwise, on every CPU.
+    """
+
+    inferred: dict[str, bool]
+    unsafe: tuple[str, ...]
+    differ: tuple[str, ...]
+
+
+def compare_inference(
+    observation: Observation,
+    flags: dict[str, bool],
+    refuses: tuple[str, ...],
+    inferred: dict[str, bool] | None = None,
+) -> Inference:
+    """Asks the installed wasmtime, and holds its answer against the model.
+
+    Args:
+        observation: of this machine.
+        flags: the safe ones.
+        refuses: flags that this wasmtime accepts on no host; it infers none of them.
+        inferred: the answer, if it is known already.
+
+    Raises:
+        IntrospectionError: wasmtime could not be asked.
+    """
+    if inferred is None:
+        inferred = installed_flags()
+    machine = Machine(observation)
+    detected = [std_detect(group, machine) for group in machine.groups]
+    differ = []
+    for flag, value in inferred.items():
+        feature = machine.table.by_cranelift.get(flag)
+        # It asks the CPU it happens to run on.
+        expected = {
+            feature is not None and flag not in refuses and feature.name in each
+            for each in detected
+        }
+        if value not in expected:
+            differ.append(flag)
+    unsafe = tuple(flag for flag, value in inferred.items() if value and not flags.get(flag))
+    return Inference(inferred, unsafe, tuple(differ))

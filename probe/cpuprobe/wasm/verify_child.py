@@ -1,0 +1,376 @@
+"""The processes in which `cpuprobe verify` lets wasmtime compile and run: `proof` starts them.
+
+A wrong flag kills whatever process uses the code, and an unknown one aborts it; so this is run as
+`main(JSON)` in an interpreter of its own, and what it finds out goes to standard output line by
+line, as JSON. Before each function its number is written, so that the last line names the one that
+died.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from cpuprobe.wasm.cases import lane_kinds, make_cases, template
+from cpuprobe.wasm.comparison import (
+    ARMS,
+    CONDITION,
+    helper_functions,
+    same_but_for_nans,
+    variants_of,
+)
+from cpuprobe.wasm.configure import MissingOptionError, set_flags
+from cpuprobe.wasm.harness import (
+    CASES,
+    ENTRY,
+    LOG,
+    MAX_CASES,
+    PAGES,
+    TEMPLATE,
+    WINDOW,
+    driven_module,
+    own_functions,
+    signature,
+    signatures,
+)
+from cpuprobe.wasm.operators import INPUT_OFFSET, OperatorFunction, operator_functions
+
+if TYPE_CHECKING:
+    from wasmtime import Config, Engine, Module
+
+TARGET = "x86_64-unknown-linux-gnu"
+PULLEY = "pulley64"
+CANNOT = 3
+"""Exit code: this wasmtime cannot do what was asked; standard error says why."""
+REFUSED = 4
+"""Exit code: wasmtime refused the flags; standard error has its words."""
+
+_FEW_CASES = 48
+_SHOWN = 20
+
+# A module that needs the proposal, to ask this wasmtime whether it compiles it.
+_PROPOSALS = {
+    "threads": "(memory 1 1) (func (drop (i32.atomic.load (i32.const 0))))",
+    "relaxed_simd": "(func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0)"
+    " (local.get 0))))",
+    "wide_arithmetic": "(func (param i64) (result i64 i64)"
+    " (i64.mul_wide_u (local.get 0) (local.get 0)))",
+    "tail_call": "(func $f (return_call $f))",
+}
+_WIDE = ("i64.add128", "i64.sub128", "i64.mul_wide")
+
+
+def _needs(function: OperatorFunction) -> Iterator[str]:
+    if function.atomic:
+        yield "threads"
+    if function.relaxed:
+        yield "relaxed_simd"
+    if any(name in function.body for name in _WIDE):
+        yield "wide_arithmetic"
+    if "return_call" in function.body:
+        yield "tail_call"
+
+
+def _config(target: str, flags: Mapping[str, bool], proposals: Sequence[str]) -> Config:
+    from wasmtime import Config
+
+    config = Config()
+    for proposal in proposals:
+        if hasattr(Config, f"wasm_{proposal}"):
+            setattr(config, f"wasm_{proposal}", True)
+    config.wasm_simd = True
+    try:
+        set_flags(config, target, flags)
+    except MissingOptionError as error:
+        _fail(CANNOT, str(error))
+    return config
+
+
+def _supported() -> tuple[str, ...]:
+    from wasmtime import Engine, Module, WasmtimeError
+
+    found = []
+    for proposal, text in _PROPOSALS.items():
+        try:
+            Module(Engine(_config(TARGET, {}, (proposal,))), f"(module {text})")
+        except WasmtimeError:
+            continue
+        found.append(proposal)
+    return tuple(found)
+
+
+def _functions(
+    proposals: Sequence[str], operators: Sequence[str]
+) -> tuple[list[OperatorFunction], list[OperatorFunction]]:
+    """The functions to drive, and those only to compile: Pulley has no atomics."""
+    chosen = [
+        function
+        for function in operator_functions()
+        if set(_needs(function)) <= set(proposals)
+        and (not operators or function.operator in operators)
+    ]
+    return (
+        [function for function in chosen if not function.atomic],
+        [function for function in chosen if function.atomic],
+    )
+
+
+def _say(**what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def _one_line(error: BaseException) -> str:
+    # wasmtime-py 50 keeps the message apart from the exception's arguments.
+    text = str(error) or repr(error)
+    return " ".join(text.partition("Stack backtrace")[0].split())
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+    sys.exit(code)
+
+
+def compile_all(path: str, flags: Mapping[str, bool], operators: Sequence[str]) -> None:
+    """Compiles the operators natively and leaves the artifact at `path`."""
+    from wasmtime import Engine, Module, WasmtimeError
+
+    try:
+        Module(Engine(_config(TARGET, flags, ())), "(module)")
+    except WasmtimeError as error:
+        _fail(REFUSED, _one_line(error))
+    proposals = _supported()
+    driven, undriven = _functions(proposals, operators)
+    try:
+        engine = Engine(_config(TARGET, flags, proposals))
+        artifact = Module(engine, driven_module(driven, undriven)).serialize()
+    except WasmtimeError as error:
+        _fail(CANNOT, f"it does not compile the operators: {_one_line(error)}")
+    with open(path, "wb") as file:
+        file.write(artifact)
+    _say(
+        proposals=proposals,
+        left_out=[name for name in _PROPOSALS if name not in proposals],
+        functions=len(driven) + len(undriven),
+        atomic=len(undriven),
+        operators=len({function.operator for function in (*driven, *undriven)}),
+    )
+
+
+class _Side:
+    """One engine with the operators in it."""
+
+    def __init__(
+        self, engine: Engine, module: Module, functions: Sequence[OperatorFunction]
+    ) -> None:
+        from wasmtime import Instance, Store
+
+        self._store = Store(engine)
+        exports: Any = Instance(self._store, module, []).exports(self._store)
+        memory = exports["memory"]
+        memory.grow(self._store, PAGES - 1)
+        self._base = ctypes.addressof(memory.data_ptr(self._store).contents)
+        self._case = exports["case"]
+        self._keep_at = exports["keep-at"]
+        numbers = {each: number for number, each in enumerate(signatures(functions))}
+        drivers = [exports[f"drive-{number}"] for number in range(len(numbers))]
+        self._driver: list[Callable[..., None]] = [
+            drivers[numbers[signature(function)]] for function in functions
+        ]
+
+    def put(self, address: int, data: bytes) -> None:
+        ctypes.memmove(self._base + address, data, len(data))
+
+    def run(self, number: int, count: int) -> tuple[bytes, dict[int, str]]:
+        """Runs one function on `count` cases: their log entries, and which trapped how."""
+        from wasmtime import Trap
+
+        traps: dict[int, str] = {}
+        case = 0
+        while case < count:
+            try:
+                self._driver[number](self._store, number, case, count)
+                break
+            except Trap as error:
+                case = self._case.value(self._store)
+                code = getattr(error, "trap_code", None)
+                traps[case] = code.name if code is not None else _one_line(error)
+                self._keep_at(self._store, case)
+                case += 1
+        return ctypes.string_at(self._base + LOG, count * ENTRY), traps
+
+
+class _Comparison:
+    """Both engines side by side."""
+
+    def __init__(self, native: _Side, pulley: _Side, variants: Mapping[int, Sequence[int]]) -> None:
+        self.native = native
+        self.pulley = pulley
+        self.variants = variants
+        self.cases = 0
+        self.open_nans = 0
+        self.open_relaxed = 0
+        self.traps = 0
+        self._loaded: tuple[bytes, ...] | None = None
+        self._memory = template(WINDOW, INPUT_OFFSET, CONDITION, ARMS)
+        for side in (native, pulley):
+            side.put(TEMPLATE, self._memory)
+
+    def function(self, number: int, function: OperatorFunction) -> Iterator[dict[str, str]]:
+        """Runs one function on all its cases and yields what differs."""
+        plain = function.name.endswith("/param")
+        count = MAX_CASES if plain else _FEW_CASES
+        cases = make_cases(function.operands, lane_kinds(function.operator), count)
+        if cases is not self._loaded:
+            for side in (self.native, self.pulley):
+                side.put(CASES, b"".join(cases))
+            self._loaded = cases
+        log, traps = self.native.run(number, len(cases))
+        reference, expected = self.pulley.run(number, len(cases))
+        self.cases += len(cases)
+        self.traps += len(traps)
+        for case in sorted(set(traps) | set(expected)):
+            if traps.get(case) != expected.get(case):
+                yield self._difference(
+                    function,
+                    cases[case],
+                    f"trap {traps.get(case, 'none')}",
+                    f"trap {expected.get(case, 'none')}",
+                )
+        if log == reference:
+            return
+        others: list[bytes] | None = None
+        for case, slots in enumerate(cases):
+            where = slice(case * ENTRY, (case + 1) * ENTRY)
+            if log[where] == reference[where]:
+                continue
+            if same_but_for_nans(function, slots, self._memory, log[where], reference[where]):
+                self.open_nans += 1
+                continue
+            if others is None:
+                others = [
+                    self.pulley.run(variant, len(cases))[0] for variant in self.variants[number]
+                ]
+            if any(
+                same_but_for_nans(function, slots, self._memory, log[where], other[where])
+                for other in others
+            ):
+                self.open_relaxed += 1
+                continue
+            yield self._first_difference(function, slots, log[where], reference[where])
+
+    def _first_difference(
+        self, function: OperatorFunction, slots: bytes, one: bytes, other: bytes
+    ) -> dict[str, str]:
+        start = next(at for at in range(0, ENTRY, 16) if one[at : at + 16] != other[at : at + 16])
+        place = f"memory {start}" if start < WINDOW else f"result {(start - WINDOW) // 16}"
+        return self._difference(
+            function,
+            slots,
+            f"{place}: {one[start : start + 16].hex()}",
+            f"{place}: {other[start : start + 16].hex()}",
+        )
+
+    def _difference(
+        self, function: OperatorFunction, slots: bytes, native: str, pulley: str
+    ) -> dict[str, str]:
+        used = slots[: 16 * len(function.operands)]
+        operands = " ".join(used[at : at + 16].hex() for at in range(0, len(used), 16))
+        return {
+            "function": function.name,
+            "operands": operands,
+            "native": native,
+            "pulley": pulley,
+        }
+
+
+def _pulley(
+    driven: Sequence[OperatorFunction],
+    variants: Sequence[OperatorFunction],
+    proposals: Sequence[str],
+) -> _Side:
+    """Pulley with the same functions, relaxed SIMD's choices fixed, and the other choices behind.
+
+    Asking it for threads ends the process with wasmtime 50.
+    """
+    from wasmtime import Engine, Module, WasmtimeError
+
+    text = driven_module((*driven, *variants))
+    try:
+        config = _config(PULLEY, {}, [name for name in proposals if name != "threads"])
+        if "relaxed_simd" in proposals:
+            text = text.rstrip().removesuffix(")") + helper_functions() + ")\n"
+            config.wasm_relaxed_simd_deterministic = True
+        engine = Engine(config)
+        module = Module(engine, text)
+    except WasmtimeError as error:
+        _fail(CANNOT, f"Pulley, wasmtime's interpreter, is not to be had: {_one_line(error)}")
+    return _Side(engine, module, (*driven, *variants))
+
+
+def run_all(
+    path: str,
+    flags: Mapping[str, bool],
+    operators: Sequence[str],
+    proposals: Sequence[str],
+) -> None:
+    """Runs the artifact at `path` beside Pulley and says what differs."""
+    from wasmtime import Engine, Module
+
+    driven, _ = _functions(proposals, operators)
+    variants: list[OperatorFunction] = []
+    numbers: dict[int, Sequence[int]] = {}
+    for number, function in enumerate(driven):
+        mine = list(variants_of(function))
+        first = len(driven) + len(variants)
+        numbers[number] = range(first, first + len(mine))
+        variants += mine
+    engine = Engine(_config(TARGET, flags, proposals))
+    with open(path, "rb") as file:
+        module = Module.deserialize(engine, file.read())
+    native = _Side(engine, module, driven)
+    # Some releases abort on its name.
+    _say(preparing="pulley")
+    reference = _pulley(driven, variants, proposals)
+    _say(preparing="run")
+    comparison = _Comparison(native, reference, numbers)
+    # Neighbours with the same cases need them loaded once.
+    order = sorted(
+        range(len(driven)),
+        key=lambda n: (
+            driven[n].operands,
+            lane_kinds(driven[n].operator),
+            driven[n].name.endswith("/param"),
+        ),
+    )
+    different, shown = 0, 0
+    first_index = own_functions()
+    for done, number in enumerate(order):
+        function = driven[number]
+        _say(at=function.name, index=first_index + number, done=done)
+        first = True
+        for difference in comparison.function(number, function):
+            different += first
+            if first and shown < _SHOWN:
+                _say(different=difference)
+                shown += 1
+            first = False
+    _say(
+        ran=len(driven),
+        cases=comparison.cases,
+        traps=comparison.traps,
+        open_nans=comparison.open_nans,
+        open_relaxed=comparison.open_relaxed,
+        functions_different=different,
+    )
+
+
+def main(request: str) -> None:
+    """Does what a JSON request of `proof` asks."""
+    asked = json.loads(request)
+    stages: dict[str, Callable[..., None]] = {"compile": compile_all, "run": run_all}
+    stages[asked.pop("do")](**asked)

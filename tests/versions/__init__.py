@@ -1,0 +1,1 @@
+"""The parts that look into wasmtime, against its older releases."""

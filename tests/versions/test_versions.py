@@ -1,0 +1,119 @@
+"""Introspection, the flag table and `verify` with older wasmtime wheels.
+
+Each wheel is put into a private folder with `pip install --target` and found first on PYTHONPATH.
+wasmtime 3 is the oldest whose artifacts have an engine section; 1 and 2 still run here and cannot
+be asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("iced_x86")
+
+pytestmark = pytest.mark.slow
+
+# What verify must find out with each: 14 is the first whose C API takes Cranelift's flags, 37 the
+# first whose C API runs Pulley.
+WHEELS = {
+    "3.0.0": "cannot",
+    "9.0.0": "cannot",
+    "14.0.0": "code",
+    "20.0.0": "code",
+    "25.0.0": "code",
+    "30.0.0": "code",
+    "36.0.0": "code",
+    "37.0.0": "proved",
+    "43.0.0": "proved",
+}
+ASK = """
+import json
+from cpuprobe.features import load_features
+from cpuprobe.measure import observe
+from cpuprobe.wasm.inference import compare_inference
+from cpuprobe.wasm.introspect import installed_flags, installed_version, known_flags
+from cpuprobe.wasm.versions import lookup
+version = installed_version()
+found = compare_inference(observe(), {}, lookup(version).refuses)
+print(json.dumps([version, list(found.inferred), list(known_flags()), found.differ]))
+"""
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
+    """Installs a version once and returns the environment that finds it first."""
+    environments: dict[str, dict[str, str]] = {}
+
+    def install(version: str) -> dict[str, str]:
+        if version not in environments:
+            folder = tmp_path_factory.mktemp(f"wasmtime-{version}")
+            command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
+            # wasmtime-py before 15 imports importlib_resources.
+            command += ["--quiet", "--no-deps", "--target", str(folder), f"wasmtime=={version}"]
+            done = subprocess.run(
+                [*command, "importlib_resources"], capture_output=True, text=True, timeout=300
+            )
+            if done.returncode:
+                # Without network there is nothing to test; `-rs` shows pip's last words.
+                pytest.skip((done.stderr.strip().splitlines() or ["pip failed"])[-1])
+            environments[version] = {**os.environ, "PYTHONPATH": str(folder)}
+        return environments[version]
+
+    return install
+
+
+def python(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("version", WHEELS)
+def test_introspection(version: str, wheel: Callable[[str], dict[str, str]]) -> None:
+    """Version, known flags and inferred flags; the table and the model agree with the wheel."""
+    done = python(wheel(version), "-c", ASK)
+    assert done.returncode == 0, done.stderr
+    found, inferred, known, differ = json.loads(done.stdout)
+
+    assert found == version
+    assert inferred == known
+    assert differ == []
+
+
+@pytest.mark.parametrize("version", WHEELS)
+def test_verify(version: str, wheel: Callable[[str], dict[str, str]]) -> None:
+    """As far as the release allows, and no further; nothing is outside or different."""
+    done = python(wheel(version), "-m", "cpuprobe", "verify", "--json")
+    expected = WHEELS[version]
+    if expected == "cannot":
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert done.stderr.startswith(f"cpuprobe: error: wasmtime {version}: ")
+        assert len(done.stderr.splitlines()) == 1
+        return
+    output: dict[str, Any] = json.loads(done.stdout)
+
+    assert output["wasmtime"] == version
+    assert output["operators"] > 500
+    assert output["code"]["outside"] == []
+    assert output["code"]["forms"] > 300
+    assert output["inference"]["differ"] == []
+    if expected == "proved":
+        assert (done.returncode, output["verdict"]) == (0, "proved")
+        assert output["comparison"]["ran"] > 16000
+    else:
+        assert (done.returncode, output["verdict"]) == (3, "unfinished")
+        assert "Pulley" in output["not_compared"]
