@@ -1,7 +1,31 @@
 """Settings for all tests."""
 
+import pytest
 from hypothesis import settings
 
 # A busy machine makes a slow example, not a wrong one; speed is measured by `make bench`.
 settings.register_profile("cpuprobe", deadline=None)
 settings.load_profile("cpuprobe")
+
+# Files and variants that run wasmtime, py-cpuinfo or sanitized builds again and again: `make quick`
+# has a minute, and the rest of the suite needs it.
+_SLOW = (
+    "tests/unit/test_run.py",
+    "tests/unit/test_bench.py",
+    "tests/unit/test_verify.py",
+    "tests/unit/test_privacy.py",
+    "tests/unit/test_report.py::test_py_cpuinfo",
+    "tests/unit/test_report.py::test_this_machines_report",
+    "tests/unit/test_report.py::test_a_broken_witness",
+    "tests/native/test_native.py::test_core[gcc-sanitized]",
+    "tests/native/test_native.py::test_core[clang-sanitized]",
+    "tests/native/test_native.py::test_core[clang-plain]",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks them, before pytest deselects by mark."""
+    for item in items:
+        if item.nodeid.startswith(_SLOW):
+            item.add_marker(pytest.mark.slow)
