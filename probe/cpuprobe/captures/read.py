@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from typing import BinaryIO
 
+from cpuprobe.captures.bounded import read_bounded
 from cpuprobe.captures.combine import read_lines
 from cpuprobe.captures.lscpu import Listing
 from cpuprobe.captures.report import embedded_documents, read_document
@@ -45,29 +44,11 @@ def read_capture(path: str | os.PathLike[str]) -> Observation:
         ...
         cpuprobe.errors.CaptureError: /dev/null: empty
     """
-    name = os.fspath(path)
-    try:
-        if name == "-":
-            content = _bounded(sys.stdin.buffer)
-            name = "standard input"
-        else:
-            with open(name, "rb") as file:
-                content = _bounded(file)
-    except OSError as error:
-        raise CaptureError(f"{name}: {error.strerror}") from None
-    except ValueError:  # open() on a name with a NUL byte
-        raise CaptureError(f"{name!r}: not a file name") from None
+    name, content = read_bounded(path, MAXIMUM_BYTES, ", no capture is")
     try:
         return parse_capture(content)
     except CaptureError as error:
         raise CaptureError(f"{name}: {error}") from None
-
-
-def _bounded(file: BinaryIO) -> bytes:
-    content = file.read(MAXIMUM_BYTES + 1)
-    if len(content) > MAXIMUM_BYTES:
-        raise CaptureError(f"larger than {MAXIMUM_BYTES >> 20} MiB, no capture is")
-    return content
 
 
 def parse_capture(content: bytes) -> Observation:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cpuprobe.crash.image import PF_X, PT_LOAD, PT_NOTE, Segment, code_at, read_segments
 from cpuprobe.crash.model import WINDOW, Crash, base_name
-from cpuprobe.crash.reading import OpenedFile, refuse_compressed
+from cpuprobe.crash.reading import OpenedFile, opened, refuse_compressed
 from cpuprobe.crash.status import signal_name
 from cpuprobe.errors import CaptureError
 
@@ -84,12 +84,8 @@ def read_core(path: str, executables: tuple[str, ...] = ()) -> Crash:
     Raises:
         CaptureError: not a core of Linux on x86-64, or damaged.
     """
-    try:
-        with OpenedFile(path) as file:
-            return _read(file, executables)
-    except CaptureError as error:
-        message = str(error)
-        raise CaptureError(message if message.startswith(path) else f"{path}: {message}") from None
+    with opened(path) as file:
+        return _read(file, executables)
 
 
 def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cpuprobe.crash.image import code_at
 from cpuprobe.crash.model import WINDOW, Crash, base_name
-from cpuprobe.crash.reading import OpenedFile, refuse_compressed
+from cpuprobe.crash.reading import OpenedFile, opened, refuse_compressed
 from cpuprobe.crash.status import MACH_EXCEPTION, WINDOWS_STATUS, signal_name
 from cpuprobe.errors import CaptureError
 
@@ -67,12 +67,8 @@ def read_minidump(path: str, executables: tuple[str, ...] = ()) -> Crash:
     Raises:
         CaptureError: not a minidump of an x86-64 process that crashed, or damaged.
     """
-    try:
-        with OpenedFile(path) as file:
-            return _read(file, executables)
-    except CaptureError as error:
-        message = str(error)
-        raise CaptureError(message if message.startswith(path) else f"{path}: {message}") from None
+    with opened(path) as file:
+        return _read(file, executables)
 
 
 def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:

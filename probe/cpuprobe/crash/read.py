@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import BinaryIO
 
+from cpuprobe.captures.bounded import read_bounded
 from cpuprobe.captures.text import lines, to_text, without_tags
 from cpuprobe.crash.assembly import assemble, is_mnemonic
 from cpuprobe.crash.hex import read_hex
@@ -31,28 +30,11 @@ def read_log(path: str, executables: Sequence[str] = ()) -> list[Crash]:
     Raises:
         CaptureError: it cannot be read, or tells of no crash.
     """
-    try:
-        if path == "-":
-            content = _bounded(sys.stdin.buffer)
-        else:
-            with open(path, "rb") as file:
-                content = _bounded(file)
-    except OSError as error:
-        raise CaptureError(f"{path}: {error.strerror}") from None
-    except ValueError:  # open() on a name with a NUL byte
-        raise CaptureError(f"{path!r}: not a file name") from None
-    name = "standard input" if path == "-" else path
+    name, content = read_bounded(path, MAXIMUM_BYTES, ": give the part with the crash")
     try:
         return read_text(to_text(content), executables)
     except CaptureError as error:
         raise CaptureError(f"{name}: {error}") from None
-
-
-def _bounded(file: BinaryIO) -> bytes:
-    content = file.read(MAXIMUM_BYTES + 1)
-    if len(content) > MAXIMUM_BYTES:
-        raise CaptureError(f"larger than {MAXIMUM_BYTES >> 20} MiB: give the part with the crash")
-    return content
 
 
 def read_text(text: str, executables: Sequence[str] = ()) -> list[Crash]:

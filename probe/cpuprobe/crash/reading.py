@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from cpuprobe.errors import CaptureError
@@ -75,6 +77,16 @@ class OpenedFile:
         if len(piece) != size:
             raise CaptureError(f"{what} reaches past the end of the file")
         return piece
+
+
+@contextmanager
+def opened(path: str) -> Iterator[OpenedFile]:
+    """The file at `path`; a CaptureError raised while it is read gets the path put before it."""
+    with OpenedFile(path) as file:
+        try:
+            yield file
+        except CaptureError as error:
+            raise CaptureError(f"{path}: {error}") from None
 
 
 def refuse_compressed(start: bytes) -> None:
