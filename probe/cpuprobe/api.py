@@ -36,7 +36,7 @@ def safe_config() -> wasmtime.Config:
 
     Raises:
         CannotMeasureError: this machine cannot be measured, wasmtime is not installed, or it is
-            older than 14 and cannot be told flags from Python.
+            older than 13 and cannot be told flags from Python.
 
     Example:
         >>> import wasmtime
@@ -53,5 +53,5 @@ def safe_config() -> wasmtime.Config:
     try:
         set_flags(config, TARGET, flags)
     except MissingOptionError as error:
-        raise CannotMeasureError(f"{error}; 14 is the first that has") from None
+        raise CannotMeasureError(f"{error}; 13 is the first that has") from None
     return config

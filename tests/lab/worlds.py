@@ -395,6 +395,22 @@ _OTHER_CPUS = (
         )
         for series in ("6.1", "6.12")
     ),
+    World(
+        name="liar-vl-clearcpuid",
+        kind="kernel",
+        cpu=f"{LIAR},+avx512vl",
+        append="clearcpuid=avx512vl",
+        shows="CPUID claims avx512vl too; the kernel lives without",
+        expect={
+            **_ENDS_WELL,
+            **_RUNS,
+            **_GENERAL,
+            "leaf7_ebx": "0x800303a9",  # Bit 31 besides: AVX512VL.
+            "xcr0": "0xe7",
+            "avx512f": "sigill",
+            "flags": Words(["avx512f", "avx512dq"], ["avx512vl", "avx512bw"]),
+        },
+    ),
 )
 
 _FAKE_CPUINFO = (

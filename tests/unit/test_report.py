@@ -662,7 +662,7 @@ def test_every_key_of_a_report_is_documented():
         for key in definition.get("properties", ())
     }
 
-    assert {"state", "ran_before_permission", "si_code", "a_on_b"} <= keys
+    assert {"state", "ran_before_permission", "si_code", "a_on_b", "inference", "winch"} <= keys
     undocumented = {key for key in keys if f"`{key}`" not in PAGE and f'"{key}"' not in PAGE}
     assert undocumented == set()
 

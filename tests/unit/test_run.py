@@ -6,6 +6,8 @@ import ctypes
 import json
 import mmap
 import os
+import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -554,6 +556,48 @@ def test_a_module_that_is_not_there(tmp_path):
         assert result.stderr.count(b"\n") == 1
 
 
+@pytest.mark.parametrize("options", [(), ("--inferred",)])
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("raise OSError('too short')", "wasmtime cannot be loaded: too short"),
+        ("import nothing_of_that_name", "wasmtime is not installed"),
+    ],
+    ids=["broken", "absent"],
+)
+def test_a_wasmtime_that_does_not_load_is_one_line(small, tmp_path, program, words, options):
+    (tmp_path / "wasmtime").mkdir()
+    (tmp_path / "wasmtime" / "__init__.py").write_text(program)
+    result = run("--quiet", *options, small, env={"PYTHONPATH": str(tmp_path)})
+
+    assert (result.returncode, result.stdout) == (3, b"")
+    assert result.stderr.startswith(f"cpuprobe: error: {words}".encode())
+    assert result.stderr.count(b"\n") == 1
+
+
+# In a process of its own: a fork of one that has wasmtime loaded would wait for lost threads.
+INFER = """
+import signal
+from cpuprobe.errors import CannotMeasureError
+from cpuprobe.wasm import guard
+from cpuprobe.wasm.introspect import installed_flags
+print(guard.inferred_flags() == installed_flags())
+guard._PATIENCE, guard.load_wasmtime = 1, signal.pause
+try:
+    guard.inferred_flags()
+except CannotMeasureError as error:
+    print(error)
+"""
+
+
+@needs_wasmtime
+def test_what_wasmtime_infers_is_asked_in_time():
+    """The flags are those of an artifact; a child that hangs is ended."""
+    result = subprocess.run([sys.executable, "-c", INFER], capture_output=True, timeout=60)
+
+    assert result.stdout == b"True\nwasmtime was killed by SIGALRM in its child\n"
+
+
 @needs_wasmtime
 def test_an_interrupt_reaches_the_program(tmp_path):
     """SIGINT to cpuprobe ends an endless module; the exit code is a shell's 130."""
@@ -565,3 +609,240 @@ def test_an_interrupt_reaches_the_program(tmp_path):
             process.wait(1.5)
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
+
+
+# --- real code of wasmtime's that dies -----------------------------------------------------------
+
+# The command as it is, with one lie in its child: where has_avx_vnni is on, which wasmtime refuses
+# on a CPU without AVX-VNNI, the VPMULLD that it compiled (VEX.128.66.0F38 40 /r) becomes VPDPBUSD
+# (opcode 50).
+FORGED = r"""
+import re, sys
+from msgspec.structs import replace
+from cpuprobe.wasm import guard, guest
+make, build = guest.make_engine, guest.compile_module
+
+def make_engine(request):
+    if "has_avx_vnni" in request.flags:
+        request = replace(request, flags={**request.flags, "has_avx_vnni": False})
+    return make(request)
+
+def compile_module(engine, request):
+    module = build(engine, request)
+    if not request.flags.get("has_avx_vnni"):
+        return module
+    import wasmtime
+    code, count = re.subn(rb"(?s)(\xc4\xe2.)\x40", rb"\1P", bytes(module.serialize()))
+    assert count == 1, count
+    return wasmtime.Module.deserialize(engine, code)
+
+guest.make_engine, guest.compile_module = make_engine, compile_module
+from cpuprobe.cli import main
+if sys.argv[1].isdecimal():
+    guard.MAXIMUM_INPUT = int(sys.argv.pop(1))
+sys.argv.insert(1, "run")
+main()
+"""
+
+# What it reads, as 32-bit numbers, times five.
+READS = """(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1) (data (i32.const 16) "\\05")
+  (data (i32.const 32) "\\40\\00\\00\\00\\64\\00\\00\\00")
+  (func (export "f") (result i32)
+    (drop (call $read (i32.const 0) (i32.const 32) (i32.const 1) (i32.const 8)))
+    (i32x4.extract_lane 0 (i32x4.mul (v128.load (i32.const 64)) (v128.load (i32.const 16))))))
+"""
+FIRST, SECOND = b"A\n", b"B\n"
+TIMES_FIVE = {each: b"%d\n" % (5 * int.from_bytes(each, "little")) for each in (FIRST, SECOND)}
+CAPTURES = Path(__file__).parents[1] / "data" / "captures"
+# It claims AVX-VNNI, and nothing else that a CPU with AVX2 may lack.
+ALDER_LAKE = CAPTURES / "aida64-alder-lake-n.txt"
+
+
+@pytest.fixture
+def reads(tmp_path: Path) -> Path:
+    """A module that dies once where AVX-VNNI is missing; skips where it is not, or nobody sees."""
+    from cpuprobe import assess, observe
+
+    pytest.importorskip("wasmtime")
+    pytest.importorskip("iced_x86")
+    features = assess(observe()).features
+    if features["avxvnni"].ran != "sigill" or not features["avx2"].safe:
+        pytest.skip("this CPU has AVX-VNNI, or no AVX2")
+    if not traced():
+        pytest.skip("ptrace is refused here")
+    path = tmp_path / "reads.wat"
+    path.write_text(READS)
+    return path
+
+
+def forged(*arguments: str | Path, limit: int | None = None, **how: object):
+    command = [sys.executable, "-c", FORGED, *([] if limit is None else [str(limit)])]
+    command += ["--flags-from", str(ALDER_LAKE), *map(str, arguments), "--invoke", "f"]
+    options: dict[str, object] = {"capture_output": True, "timeout": 120, **how}
+    return subprocess.run(command, **options)  # type: ignore[call-overload]
+
+
+def test_wasmtimes_code_dies_and_its_instruction_is_named(reads):
+    """A real capture's flags, a real fault in what wasmtime compiled, and the right answer."""
+    result = forged(reads, stdin=subprocess.DEVNULL)
+    told = result.stderr.decode()
+
+    assert (result.returncode, result.stdout) == (1, b"0\n")
+    assert "died by SIGILL in compiled code at `vpdpbusd xmm" in told
+    assert ", which needs avxvnni\n" in told
+    assert "switched off has_avx_vnni (avxvnni); running it again\n" in told
+    assert told.count("running it again") == 1
+
+
+def test_a_file_is_read_again_from_where_it_stood(reads, tmp_path):
+    """No --retry is needed for it, and what the shell has read of it before stays read."""
+    path = tmp_path / "input"
+    path.write_bytes(SECOND * 2 + FIRST)
+    with path.open("rb") as file:
+        file.seek(2 * len(SECOND))
+        result = forged(reads, stdin=file)
+        file.seek(2 * len(SECOND))
+        asked = forged("--retry", reads, stdin=file)
+
+    assert (result.returncode, result.stdout) == (1, TIMES_FIVE[FIRST])
+    assert (asked.returncode, asked.stdout, asked.stderr) == (1, result.stdout, result.stderr)
+
+
+def test_a_pipe_is_not_read_twice_unasked(reads):
+    """What was in it is gone."""
+    result = forged(reads, input=FIRST)
+
+    assert (result.returncode, result.stdout) == (128 + signal.SIGILL, b"")
+    assert b"the program may have read its standard input: it is not run again" in result.stderr
+
+
+def test_a_pipe_is_kept_for_a_retry(reads):
+    """Each run finds all of it, to the last byte that is allowed."""
+    result = forged("--retry", reads, input=FIRST, limit=len(FIRST))
+
+    assert (result.returncode, result.stdout) == (1, TIMES_FIVE[FIRST])
+    assert b"standard input" not in result.stderr
+
+
+def test_a_long_pipe_is_refused_before_anything_runs(reads):
+    result = forged("--retry", reads, input=FIRST, limit=len(FIRST) - 1)
+
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert result.stderr.startswith(b"cpuprobe: error: --retry: standard input is a pipe of over ")
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_a_pipe_that_cannot_be_kept_is_one_line(reads):
+    """As on a full disk: here no file may grow past 100 bytes."""
+    result = forged(
+        "--retry",
+        reads,
+        input=b"x" * 5000,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
+    )
+
+    assert (result.returncode, result.stdout) == (3, b"")
+    assert result.stderr == (
+        b"cpuprobe: error: --retry: standard input cannot be kept for a second run: "
+        b"File too large\n"
+    )
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_terminal_is_never_kept(reads, retry):
+    """Without --retry no second run; with it that reads what is typed next, and that is said."""
+    controller, terminal = pty.openpty()
+    try:
+        os.write(controller, FIRST + SECOND)
+        result = forged(*(["--retry"] if retry else []), reads, stdin=terminal)
+    finally:
+        os.close(controller)
+        os.close(terminal)
+    told = b"the program may have read its standard input: "
+
+    if retry:
+        assert (result.returncode, result.stdout) == (1, TIMES_FIVE[SECOND])
+        assert told + b"--retry runs it again all the same\n" in result.stderr
+    else:
+        assert (result.returncode, result.stdout) == (128 + signal.SIGILL, b"")
+        assert told + b"it is not run again unasked" in result.stderr
+
+
+@needs_wasmtime
+@pytest.mark.parametrize(
+    ("capture", "on", "off"),
+    [
+        ("gds-skylake-cpuid-r.txt", "has_lzcnt", "has_avx"),
+        ("aida64-merom.txt", "has_ssse3", "has_sse41"),
+    ],
+)
+def test_the_flags_of_another_machine(small, tmp_path, capture, on, off):
+    """The record tells what it began with: what is safe there, and nothing more."""
+    from cpuprobe.assessment import assess
+    from cpuprobe.captures import read_capture
+    from cpuprobe.features import load_features
+
+    record = tmp_path / "record.json"
+    path = CAPTURES / capture
+    result = run(small, "--flags-from", path, "--record", record, "--invoke", "add", "1", "2")
+    if result.returncode == 3:
+        pytest.skip(f"this CPU has less: {result.stderr.decode()}")
+    flags = json.loads(record.read_bytes())["flags"]
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"3\n", b"")
+    assert (flags[on], flags[off]) == (True, False)
+    there, table = assess(read_capture(path)).features, load_features()
+    assert [
+        flag for flag in flags if flags[flag] and not there[table.by_cranelift[flag].name].safe
+    ] == []
+
+
+@needs_wasmtime
+def test_another_machines_flags_for_a_release_that_no_table_knows(small, tmp_path):
+    """The flags' names are then the newest known release's, as without the option."""
+    from cpuprobe.wasm.versions import package_folder
+
+    (tmp_path / "wasmtime-999.0.0.dist-info").mkdir()
+    (tmp_path / "wasmtime").symlink_to(Path(package_folder() or "") / "wasmtime")
+    path = CAPTURES / "aida64-merom.txt"
+    for options in ((), ("--flags-from", path)):
+        result = run(
+            "--quiet",
+            small,
+            *options,
+            "--invoke",
+            "add",
+            "1",
+            "2",
+            env={"PYTHONPATH": str(tmp_path)},
+        )
+
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"3\n", b"")
+
+
+@needs_wasmtime
+@pytest.mark.parametrize(("content", "code"), [(b"hello", 4), (b"", 4), (b"\xff" * 100, 4)])
+def test_flags_from_what_is_no_capture(small, tmp_path, content, code):
+    path = tmp_path / "capture"
+    path.write_bytes(content)
+    result = run(small, "--flags-from", path, "--invoke", "add", "1", "2")
+
+    assert (result.returncode, result.stdout) == (code, b"")
+    assert result.stderr.count(b"\n") == 1
+
+
+@needs_wasmtime
+def test_flags_that_this_cpu_lacks_are_refused_in_one_line(small):
+    """wasmtime asks CPUID, and the machine of the capture has more."""
+    from cpuprobe import assess, observe
+
+    if assess(observe()).features["avxvnni"].cpuid:
+        pytest.skip("this CPU has AVX-VNNI")
+    result = run(small, "--flags-from", ALDER_LAKE, "--invoke", "add", "1", "2")
+
+    assert (result.returncode, result.stdout) == (3, b"")
+    assert b"wasmtime refuses these flags here" in result.stderr
+    assert b"has_avx_vnni" in result.stderr
+    assert result.stderr.count(b"\n") == 1

@@ -21,11 +21,12 @@ pytest.importorskip("iced_x86")
 
 pytestmark = pytest.mark.slow
 
-# What verify must find out with each: 14 is the first whose C API takes Cranelift's flags, 37 the
+# What verify must find out with each: 13 is the first whose C API takes Cranelift's flags, 37 the
 # first whose C API runs Pulley.
 WHEELS = {
     "3.0.0": "cannot",
     "9.0.0": "cannot",
+    "13.0.2": "code",
     "14.0.0": "code",
     "20.0.0": "code",
     "25.0.0": "code",
@@ -33,17 +34,20 @@ WHEELS = {
     "36.0.0": "code",
     "37.0.0": "proved",
     "43.0.0": "proved",
+    "45.0.0": "proved",
 }
+FIRST_WITH_PULLEY, FIRST_WITH_WINCH = 37, 45  # the wheels 44 and 45 were read
 ASK = """
 import json
 from cpuprobe.features import load_features
 from cpuprobe.measure import observe
 from cpuprobe.wasm.inference import compare_inference
-from cpuprobe.wasm.introspect import installed_flags, installed_version, known_flags
+from cpuprobe.wasm.introspect import introspect, known_flags
 from cpuprobe.wasm.versions import lookup
-version = installed_version()
-found = compare_inference(observe(), {}, lookup(version).refuses)
-print(json.dumps([version, list(found.inferred), list(known_flags()), found.differ]))
+asked = introspect()
+found = compare_inference(observe(), {}, lookup(asked.version).refuses, asked.inferred)
+there = [asked.pulley, asked.winch]
+print(json.dumps([asked.version, asked.known, known_flags(), found.differ, there]))
 """
 
 
@@ -83,14 +87,31 @@ def python(environment: dict[str, str], *arguments: str) -> subprocess.Completed
 
 @pytest.mark.parametrize("version", WHEELS)
 def test_introspection(version: str, wheel: Callable[[str], dict[str, str]]) -> None:
-    """Version, known flags and inferred flags; the table and the model agree with the wheel."""
+    """Version, flags, Pulley and Winch; the table and the model agree with the wheel."""
     done = python(wheel(version), "-c", ASK)
     assert done.returncode == 0, done.stderr
-    found, inferred, known, differ = json.loads(done.stdout)
+    found, measured, known, differ, there = json.loads(done.stdout)
+    major = int(version.partition(".")[0])
 
     assert found == version
-    assert inferred == known
+    assert measured == known
     assert differ == []
+    assert there == [major >= FIRST_WITH_PULLEY, major >= FIRST_WITH_WINCH]
+
+
+@pytest.mark.parametrize("version", ["3.0.0", "14.0.0", "25.0.0", "45.0.0"])
+def test_report(version: str, wheel: Callable[[str], dict[str, str]]) -> None:
+    """Whatever the release can say stands in the report; what it cannot is a reason."""
+    done = python(wheel(version), "-m", "cpuprobe", "report", "--format", "json")
+    assert done.returncode in (0, 1), done.stderr
+    output: dict[str, Any] = json.loads(done.stdout)
+
+    assert done.stderr == ""
+    assert output["introspection"]["version"] == version
+    assert output["inference"]["differ"] == []
+    assert output["observation"]["wasmtime"]["version"] == version
+    missing = {name for name in ("pulley", "winch") if not output["introspection"][name]}
+    assert set(output["introspection"]["reasons"]) == missing
 
 
 @pytest.mark.parametrize("version", WHEELS)

@@ -26,17 +26,17 @@ def read_bounded(path: str | os.PathLike[str], maximum: int, advice: str) -> tup
     name = os.fspath(path)
     try:
         if name == "-":
-            return "standard input", _bounded(sys.stdin.buffer, maximum, advice)
+            return "standard input", _bounded(sys.stdin.buffer, "standard input", maximum, advice)
         with open(name, "rb") as file:
-            return name, _bounded(file, maximum, advice)
+            return name, _bounded(file, name, maximum, advice)
     except OSError as error:
         raise CaptureError(f"{name}: {error.strerror}") from None
     except ValueError:  # open() on a name with a NUL byte
         raise CaptureError(f"{name!r}: not a file name") from None
 
 
-def _bounded(file: BinaryIO, maximum: int, advice: str) -> bytes:
+def _bounded(file: BinaryIO, name: str, maximum: int, advice: str) -> bytes:
     content = file.read(maximum + 1)
     if len(content) > maximum:
-        raise CaptureError(f"larger than {maximum >> 20} MiB{advice}")
+        raise CaptureError(f"{name}: larger than {maximum >> 20} MiB{advice}")
     return content

@@ -14,9 +14,13 @@ import typer
 from cpuprobe.cli.common import command_app
 
 if TYPE_CHECKING:
+    from cpuprobe.assessment import Assessment
+    from cpuprobe.observation import Observation
+    from cpuprobe.report.installed import Inference, Introspection
     from cpuprobe.report.subject import Subject
 
 _FORMATS = ("markdown", "json", "html")
+_PATIENCE = 20.0  # seconds for wasmtime, which needs a fraction of one
 
 app = command_app()
 
@@ -45,8 +49,8 @@ def report(
 ) -> int:
     """Write a bug report: Markdown to paste into an issue, a web page, or JSON.
 
-    Without --from it measures this machine, and asks py-cpuinfo and archspec too where they are
-    installed.
+    Without --from it measures this machine, and asks wasmtime, py-cpuinfo and archspec too where
+    they are installed.
     """
     from cpuprobe.errors import UsageError
 
@@ -70,7 +74,15 @@ def _rendered(subjects: list[Subject], form: str) -> bytes:
         return render_markdown(subjects).encode()
     from cpuprobe.report.document import make_report, to_json
 
-    reports = [make_report(each.observation, each.assessment) for each in subjects]
+    reports = [
+        make_report(
+            each.observation,
+            each.assessment,
+            each.surroundings.introspection,
+            each.surroundings.inference,
+        )
+        for each in subjects
+    ]
     return to_json(reports[0] if len(reports) == 1 else reports)
 
 
@@ -88,7 +100,12 @@ def _capture(path: str) -> Subject:
 
 
 def _here(root: str, form: str) -> Subject:
-    """This machine. The other witnesses know nothing of --root, and JSON has no place for them."""
+    """This machine. The other witnesses know nothing of --root.
+
+    The JSON has a place for wasmtime's answers, not for those of py-cpuinfo and archspec.
+    """
+    import msgspec
+
     from cpuprobe.assessment import assess
     from cpuprobe.identity_witnesses import (
         PyCpuinfo,
@@ -98,17 +115,45 @@ def _here(root: str, form: str) -> Subject:
     from cpuprobe.measure import observe
     from cpuprobe.report.subject import make_subject
 
-    if root != "/" or form == "json":
+    name = "this machine"
+    if root != "/":
         observation = observe(root=root)
-        surroundings = surroundings_of_capture(observation)
-    else:
-        witness = PyCpuinfo()
-        try:
-            observation = observe()
-            surroundings = surroundings_here(observation, witness)
-        finally:
+        around = surroundings_of_capture(observation)
+        return make_subject(name, observation, assess(observation), around)
+    witness = None if form == "json" else PyCpuinfo()
+    try:
+        observation, assessment, introspection, inference = _with_wasmtime(observe())
+        if witness is None:
+            around = surroundings_of_capture(observation)
+        else:
+            around = surroundings_here(observation, witness)
+    finally:
+        if witness is not None:
             witness.stop()
-    return make_subject("this machine", observation, assess(observation), surroundings)
+    around = msgspec.structs.replace(around, introspection=introspection, inference=inference)
+    return make_subject(name, observation, assessment, around)
+
+
+def _with_wasmtime(
+    observation: Observation,
+) -> tuple[Observation, Assessment, Introspection, Inference | None]:
+    """What the installed wasmtime says, beside the assessment for the flags that it knows."""
+    import msgspec
+
+    from cpuprobe.assessment import assess
+    from cpuprobe.wasm.inference import compare_inference, refused_flags
+    from cpuprobe.wasm.introspect import introspect
+
+    asked = introspect(_PATIENCE)
+    if asked.inferred is not None and observation.wasmtime is not None:
+        found = msgspec.structs.replace(observation.wasmtime, flags=asked.known)
+        observation = msgspec.structs.replace(observation, wasmtime=found)
+    assessment = assess(observation)
+    if asked.inferred is None:
+        return observation, assessment, asked, None
+    refuses = refused_flags(assessment.wasmtime.version)
+    compared = compare_inference(observation, assessment.cranelift, refuses, asked.inferred)
+    return observation, assessment, asked, compared
 
 
 def _write(content: bytes, output: str | None) -> None:

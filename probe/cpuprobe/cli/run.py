@@ -147,11 +147,16 @@ def _setup(here: Assessment, flags_from: str | None, inferred: bool) -> Setup:
         return Setup(TARGET, inferred_flags())
     if flags_from is None:
         return Setup(TARGET, here.cranelift)
+    import msgspec
+
     from cpuprobe.assessment import assess
     from cpuprobe.captures import read_capture
+    from cpuprobe.observation import Wasmtime
 
-    there = assess(read_capture(flags_from), here.wasmtime.version)
-    return Setup(TARGET, there.cranelift)
+    # The names of the flags are those that are used here, also of a release that no table knows.
+    ours = Wasmtime(here.wasmtime.version, tuple(here.cranelift))
+    there = msgspec.structs.replace(read_capture(flags_from), wasmtime=ours)
+    return Setup(TARGET, assess(there).cranelift)
 
 
 def read_module(path: str) -> bytes:

@@ -41,14 +41,14 @@ def verify(
     from cpuprobe.errors import CannotMeasureError
     from cpuprobe.report.proof import document, to_text
     from cpuprobe.wasm.elf import ArtifactError
-    from cpuprobe.wasm.versions import UnknownWasmtimeError, installed_version, lookup
+    from cpuprobe.wasm.versions import UnknownWasmtimeError, installed_version
 
     start = time.monotonic()
     version = installed_version()
     if version is None:
         raise CannotMeasureError("wasmtime is not installed: pip install wasmtime")
-    from cpuprobe.wasm.inference import compare_inference
-    from cpuprobe.wasm.introspect import IntrospectionError
+    from cpuprobe.wasm.inference import compare_inference, refused_flags
+    from cpuprobe.wasm.introspect import introspect
     from cpuprobe.wasm.proof import seconds_since
     from cpuprobe.wasm.proof import verify as prove
 
@@ -65,18 +65,20 @@ def verify(
         safe = {name for name, each in assessment.features.items() if each.safe}
         with _bar() as progress:
             result = prove(assessment.cranelift, safe, progress=progress)
-        inference = None
-        if flags_from is None:
-            inference = compare_inference(
-                observation, assessment.cranelift, lookup(version).refuses
-            )
-    except (ArtifactError, IntrospectionError, UnknownWasmtimeError) as error:
+    except (ArtifactError, UnknownWasmtimeError) as error:
         raise CannotMeasureError(str(error)) from None
+    introspection = introspect()
+    inference = None
+    if flags_from is None and introspection.inferred is not None:
+        inference = compare_inference(
+            observation, assessment.cranelift, refused_flags(version), introspection.inferred
+        )
     report = document(
         msgspec.to_builtins(result),
         result.verdict,
         None if inference is None else msgspec.to_builtins(inference),
         seconds_since(start),
+        msgspec.to_builtins(introspection),
     )
     if json:
         sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")

@@ -17,6 +17,7 @@ from cpuprobe.assessment.machine import cpu_list
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.features import load_features, load_levels
 from cpuprobe.report.document import VERSION
+from cpuprobe.report.installed import inference_lines, introspection_lines
 from cpuprobe.report.style import SHAPES, STYLE
 from cpuprobe.report.subject import (
     Subject,
@@ -68,17 +69,28 @@ def render_html(subjects: Sequence[Subject]) -> str:
     return "".join(_page(subjects))
 
 
-def _page(subjects: Sequence[Subject]) -> Iterator[str]:
-    several = len(subjects) > 1
-    title = f"{len(subjects)} machines" if several else _brand(subjects[0])
-    yield (
+def page_head(title: str, style: str = "") -> str:
+    """What a page of ours begins with, up to `<body>`: no script, and nothing from elsewhere.
+
+    Args:
+        title: of the window, after the program's name.
+        style: rules of CSS beyond the common ones.
+    """
+    return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>cpuprobe: {escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>cpuprobe: {escape(title)}</title>\n<style>{STYLE}{style}</style>\n"
+        "</head>\n<body>\n"
     )
+
+
+def _page(subjects: Sequence[Subject]) -> Iterator[str]:
+    several = len(subjects) > 1
+    title = f"{len(subjects)} machines" if several else _brand(subjects[0])
+    yield page_head(title)
     yield '<svg width="0" height="0" aria-hidden="true" style="position:absolute"><defs>'
     for state, drawing in SHAPES.items():
         yield f'<symbol id="shape-{state}" viewBox="0 0 16 16">{drawing}</symbol>'
@@ -364,6 +376,7 @@ def _details(subject: Subject, prefix: str) -> Iterator[str]:
         yield from _facts(subject)
         yield from _findings(subject, prefix)
     yield from _flags(subject.assessment, prefix)
+    yield from _installed(subject, prefix)
     yield from _witnesses(subject, prefix)
     yield (
         f'<section>\n<h2 id="{prefix}json">Whole report</h2>\n'
@@ -392,6 +405,17 @@ def _flags(assessment: Assessment, prefix: str) -> Iterator[str]:
     )
     items = items or "<li>none</li>"
     yield f'<dt>off</dt><dd class="off"><ul>{items}</ul></dd>\n</dl>\n</section>\n'
+
+
+def _installed(subject: Subject, prefix: str) -> Iterator[str]:
+    around = subject.surroundings
+    if around.introspection is None:
+        return
+    yield f'<section>\n<h2 id="{prefix}wasmtime">The installed wasmtime, asked itself</h2>\n<ul>\n'
+    yield from (f"<li>{escape(line)}</li>\n" for line in introspection_lines(around.introspection))
+    if around.inference is not None:
+        yield from (f"<li>{escape(line)}</li>\n" for line in inference_lines(around.inference))
+    yield "</ul>\n</section>\n"
 
 
 def _witnesses(subject: Subject, prefix: str) -> Iterator[str]:

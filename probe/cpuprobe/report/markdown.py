@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from cpuprobe.assessment.machine import cpu_list, names
 from cpuprobe.assessment.model import Assessment, Finding
+from cpuprobe.report.installed import inference_lines, introspection_lines
 from cpuprobe.report.subject import (
     ISSUE_LIMIT,
     Subject,
@@ -29,6 +30,7 @@ _MOST_ROWS = 40
 _MOST_EVIDENCE = 8
 _SPAN_LENGTH = 400
 _LINKS = re.compile(r"(?i)[@#]|https?(?=:)|ftp(?=:)|mailto(?=:)|xmpp(?=:)|www(?=\.)|\bGH(?=-\d)")
+_FLAGS = re.compile(r"(\bhas_[0-9a-z_]+(?: has_[0-9a-z_]+)*)")
 _PUNCTUATION = re.compile(r"([\\`*_\[\]<>|~&$])")
 
 
@@ -117,6 +119,7 @@ def _body(subject: Subject, named: bool) -> Iterator[str]:
     for note in assessment.notes:
         yield f"\nNote: {escape(note)}."
     yield from _flags(assessment)
+    yield from _installed(subject)
 
 
 def _table(assessment: Assessment) -> Iterator[str]:
@@ -170,3 +173,19 @@ def _flags(assessment: Assessment) -> Iterator[str]:
         listed = [flag for flag, value in assessment.cranelift.items() if value is wanted]
         yield f"{word} {' '.join(map(plain, listed)) or 'none'}"
     yield "```"
+
+
+def _installed(subject: Subject) -> Iterator[str]:
+    around = subject.surroundings
+    if around.introspection is None:
+        return
+    yield "\nThe installed wasmtime, asked itself:"
+    yield from (f"- {_spans(line)}" for line in introspection_lines(around.introspection))
+    if around.inference is not None:
+        yield from (f"- {_spans(line)}" for line in inference_lines(around.inference))
+
+
+def _spans(line: str) -> str:
+    """A sentence with its flags in code spans, which reads better unrendered too."""
+    parts = enumerate(_FLAGS.split(line))
+    return " ".join(code(each) if at % 2 else escape(each) for at, each in parts if each.strip())

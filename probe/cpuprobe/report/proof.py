@@ -9,6 +9,15 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
+from cpuprobe.report.installed import (
+    Inference,
+    Introspection,
+    inference_lines,
+    introspection_lines,
+)
+
 WIDTH = 100
 SCHEMA = "cpuprobe.verify/1"
 
@@ -27,20 +36,24 @@ def document(
     verdict: str,
     inference: Mapping[str, Any] | None,
     seconds: float,
+    introspection: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The JSON document.
 
     Args:
         verification: the outcome.
         verdict: its verdict.
-        inference: what wasmtime infers by itself; None where another machine's flags were proved.
+        inference: what wasmtime infers by itself; None where another machine's flags were proved,
+            or where it did not say.
         seconds: how long it took.
+        introspection: what the installed wasmtime is and has; None where it was not asked.
     """
     return {
         "schema": SCHEMA,
         "verdict": verdict,
         **verification,
         "inference": inference,
+        "introspection": introspection,
         "seconds": seconds,
     }
 
@@ -92,8 +105,12 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield from _wrapped(f"not run: {report['not_compared']}")
     if report["death"] is not None:
         yield from _death(report["death"])
+    if report["introspection"] is not None:
+        for line in introspection_lines(msgspec.convert(report["introspection"], Introspection)):
+            yield from _wrapped(line)
     if report["inference"] is not None:
-        yield from _inference(report["inference"])
+        for line in inference_lines(msgspec.convert(report["inference"], Inference)):
+            yield from _wrapped(line)
     yield f"  took {report['seconds']} s"
 
 
@@ -152,17 +169,3 @@ def _death(death: Mapping[str, Any]) -> Iterator[str]:
     yield from _wrapped(f"ended while {while_}: {death['how']}")
     if death["features"]:
         yield from _wrapped(f"its code needs: {' '.join(death['features'])}")
-
-
-def _inference(inference: Mapping[str, Any]) -> Iterator[str]:
-    if inference["unsafe"]:
-        yield from _wrapped(
-            f"left to itself wasmtime would turn on (CP501): {' '.join(inference['unsafe'])}"
-        )
-    else:
-        yield from _wrapped("left to itself wasmtime would turn on nothing that is unsafe here")
-    if inference["differ"]:
-        yield from _wrapped(
-            "cpuprobe's model of that choice is wrong about:"
-            f" {' '.join(inference['differ'])} (please report it)"
-        )

@@ -13,6 +13,7 @@ from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.features import load_table
 from cpuprobe.observation import Observation
 from cpuprobe.report.document import SCHEMA, make_report, to_json
+from cpuprobe.report.installed import Inference, Introspection
 
 ISSUE_LIMIT = 65_536  # characters: GitHub refuses a longer body of an issue or comment
 
@@ -79,6 +80,8 @@ class Surroundings(msgspec.Struct, frozen=True):
         others: independent witnesses of this machine.
         host_microarchitecture: what archspec itself takes this machine for.
         notes: what was not asked, and why.
+        introspection: the installed wasmtime's answers.
+        inference: these beside what the model of it expects.
     """
 
     container: str | None = None
@@ -86,6 +89,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     host_microarchitecture: Microarchitecture | None = None
     others: tuple[OtherIdentity, ...] = ()
     notes: tuple[str, ...] = ()
+    introspection: Introspection | None = None
+    inference: Inference | None = None
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -97,7 +102,8 @@ class Subject(msgspec.Struct, frozen=True):
         assessment: what it means.
         surroundings: what else was asked.
         document: the report file as one line of JSON, without the newline.
-        document_short: the same without the assessment, which `cpuprobe inspect` makes again.
+        document_short: the same with no more than the observation: `cpuprobe inspect` makes the
+            assessment again.
     """
 
     name: str
@@ -249,7 +255,9 @@ def make_subject(
     name: str, observation: Observation, assessment: Assessment, surroundings: Surroundings
 ) -> Subject:
     """A machine with its report file, as it goes into Markdown and HTML."""
-    report = make_report(observation, assessment)
+    report = make_report(
+        observation, assessment, surroundings.introspection, surroundings.inference
+    )
     short = {"schema": SCHEMA, "cpuprobe": report.cpuprobe, "observation": observation}
     return Subject(
         name=name,

@@ -13,6 +13,7 @@ child would wait for them for ever.
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import gc
 import os
@@ -25,10 +26,11 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from cpuprobe.errors import CannotMeasureError
+from cpuprobe.errors import CannotMeasureError, UsageError
+from cpuprobe.wasm.elf import ArtifactError
 from cpuprobe.wasm.engine_section import read_engine_section
 from cpuprobe.wasm.guarded_run import CRASHES, Attempt, Ending, Fault, Setup, side_effects
-from cpuprobe.wasm.guest import Request, run
+from cpuprobe.wasm.guest import Request, Stop, load_wasmtime, one_line, run
 
 # Linux, include/uapi/linux/ptrace.h and prctl.h; rip is word 16 of user_regs_struct
 # (arch/x86/include/asm/user_64.h).
@@ -38,6 +40,12 @@ _REGISTERS, _RIP = 27, 16
 _FAR = 15
 """Bytes of the longest instruction (SDM vol. 2, section 2.3.11)."""
 
+MAXIMUM_INPUT = 256 << 20
+"""Bytes of a piped standard input that are kept for a second run."""
+_PIECE = 1 << 20
+_PATIENCE = 60
+"""Seconds until SIGALRM ends a child that is only asked something."""
+
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -46,7 +54,11 @@ def attempts(request: Request, *, spool: bool) -> Attempt:
 
     Args:
         request: the program; its target and flags are replaced by the setup's.
-        spool: keep standard input in a file, so that a second run finds it again.
+        spool: keep a piped standard input in a temporary file, so that a second run finds it
+            again. The first run then begins only when the pipe has ended.
+
+    Raises:
+        UsageError, CannotMeasureError: as `_keep_input`.
     """
     kept = _keep_input(spool)
 
@@ -61,24 +73,41 @@ def attempts(request: Request, *, spool: bool) -> Attempt:
 
 
 def _keep_input(spool: bool) -> bool:
-    """Whether standard input can be read again; with `spool` it is made so unless a terminal."""
+    """Whether standard input can be read again; with `spool` it is made so unless a terminal.
+
+    Raises:
+        UsageError: there is too much of it to keep.
+        CannotMeasureError: it cannot be kept. What was read of it until then is lost.
+    """
     try:
         os.lseek(0, 0, os.SEEK_CUR)
-    except OSError:
-        if not spool or os.isatty(0):
+    except OSError as error:
+        # Somebody types there, or there is none at all.
+        if not spool or error.errno != errno.ESPIPE or os.isatty(0):
             return False
     else:
         return True
-    import shutil
     import tempfile
 
-    with suppress(OSError), tempfile.TemporaryFile() as store, open(0, "rb", closefd=False) as here:
-        shutil.copyfileobj(here, store)
-        store.flush()
-        os.lseek(store.fileno(), 0, os.SEEK_SET)
-        os.dup2(store.fileno(), 0)
-        return True
-    return False
+    try:
+        with tempfile.TemporaryFile() as store:
+            size = 0
+            while piece := os.read(0, _PIECE):
+                size += len(piece)
+                if size > MAXIMUM_INPUT:
+                    raise UsageError(
+                        f"--retry: standard input is a pipe of over {MAXIMUM_INPUT >> 20} MiB, too "
+                        "much to keep for a second run: give it as a file (<FILE)"
+                    )
+                store.write(piece)
+            store.flush()
+            os.lseek(store.fileno(), 0, os.SEEK_SET)
+            os.dup2(store.fileno(), 0)
+    except OSError as error:
+        raise CannotMeasureError(
+            f"--retry: standard input cannot be kept for a second run: {error.strerror}"
+        ) from None
+    return True
 
 
 Program = Callable[[Callable[[dict[str, Any]], None]], None]
@@ -286,18 +315,23 @@ def inferred_flags() -> dict[str, bool]:
     """The flags the installed wasmtime infers here, asked in a child of this very process.
 
     Raises:
-        CannotMeasureError: it cannot be asked.
+        CannotMeasureError: it cannot be asked, or does not answer in time.
     """
 
     def ask(report: Callable[[dict[str, Any]], None]) -> None:
+        signal.alarm(_PATIENCE)
         try:
-            import wasmtime
-        except ImportError:
-            report({"stage": "ended", "kind": "missing", "message": "wasmtime is not installed"})
+            wasmtime = load_wasmtime()
+        except Stop as stop:
+            report({"stage": "ended", "kind": stop.kind, "message": str(stop)})
             return
-        engine = wasmtime.Engine(wasmtime.Config())
-        artifact = bytes(wasmtime.Module(engine, b"\0asm\1\0\0\0").serialize())
-        section = read_engine_section(artifact)
+        try:
+            engine = wasmtime.Engine(wasmtime.Config())
+            artifact = bytes(wasmtime.Module(engine, b"\0asm\1\0\0\0").serialize())
+            section = read_engine_section(artifact)
+        except (wasmtime.WasmtimeError, ArtifactError) as error:
+            report({"stage": "ended", "kind": "missing", "message": one_line(str(error))})
+            return
         flags = {name: value for name, value in section.isa_flags.items() if "has_" in name}
         report({"stage": "ended", "kind": "done", "message": msgspec.json.encode(flags).decode()})
 

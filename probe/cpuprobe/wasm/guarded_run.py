@@ -320,6 +320,8 @@ def run_guarded(
                 "or give the flags that work by --record FILE"
             )
             return Result(ending, setup, tuple(changes))
+        if ending.effects is not None:
+            tell(f"the program {ending.effects}: --retry runs it again all the same")
         flag: str | None
         if features:
             flag = culprit(features, setup, unsafe)

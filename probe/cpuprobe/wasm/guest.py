@@ -71,16 +71,28 @@ def one_line(text: str) -> str:
     return " ".join(clean(text).split())
 
 
+def load_wasmtime() -> Any:
+    """The module `wasmtime`.
+
+    Raises:
+        Stop: it is not installed, or its library cannot be loaded.
+    """
+    try:
+        import wasmtime
+    except ModuleNotFoundError:
+        raise Stop("missing", "wasmtime is not installed: pip install wasmtime") from None
+    except (ImportError, OSError) as error:
+        raise Stop("missing", f"wasmtime cannot be loaded: {one_line(str(error))}") from None
+    return wasmtime
+
+
 def make_engine(request: Request) -> Any:
     """An engine for the setup, tried on the empty module.
 
     Raises:
         Stop: wasmtime is missing or refuses the setup.
     """
-    try:
-        import wasmtime
-    except ImportError:
-        raise Stop("missing", "wasmtime is not installed: pip install wasmtime") from None
+    wasmtime = load_wasmtime()
     config = wasmtime.Config()
     # Its memory files are written to while the program runs, which would look like output.
     config.memory_init_cow = False

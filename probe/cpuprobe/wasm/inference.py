@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.wasmtime import std_detect
 from cpuprobe.observation import Observation
+from cpuprobe.report.installed import Inference
 from cpuprobe.wasm.introspect import installed_flags
+from cpuprobe.wasm.versions import UnknownWasmtimeError, known_versions, lookup
 
-
-class Inference(msgspec.Struct, frozen=True):
-    """Two answers to which flags wasmtime turns on by itself.
-
-    Attributes:
-        inferred: flag to what an artifact of the installed wasmtime says.
-        unsafe: flags it turns on though they are not safe here (CP501, measured).
-        differ: flags of which the model of `assessment.wasmtime` expects otherwise, on every CPU.
-    """
-
-    inferred: dict[str, bool]
-    unsafe: tuple[str, ...]
-    differ: tuple[str, ...]
+__all__ = ["Inference", "compare_inference", "refused_flags"]
 
 
 def compare_inference(
@@ -57,3 +45,11 @@ def compare_inference(
             differ.append(flag)
     unsafe = tuple(flag for flag, value in inferred.items() if value and not flags.get(flag))
     return Inference(inferred, unsafe, tuple(differ))
+
+
+def refused_flags(version: str) -> tuple[str, ...]:
+    """The flags that this wasmtime accepts on no host; the newest release's if it is not known."""
+    try:
+        return lookup(version).refuses
+    except UnknownWasmtimeError:
+        return next(iter(known_versions().values())).refuses

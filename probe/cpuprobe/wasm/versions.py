@@ -23,7 +23,7 @@ class WasmtimeVersion(msgspec.Struct, frozen=True):
     Attributes:
         major: the major version.
         flags: its `has_*` flags in its own order; setting any other aborts the process.
-        refuses: flags that it accepts on no host.
+        refuses: flags that it accepts on no host; empty too where that was not measured.
         simd_floor: the features without which it refuses to compile wasm SIMD.
     """
 
