@@ -33,6 +33,7 @@ __all__ = [
     "load_features",
     "load_levels",
     "load_table",
+    "parse_toml",
     "read_toml",
     "tables_folder",
     "xcr0_mask",
@@ -101,12 +102,21 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     group: str | None = None
     hint: bool = False
     privileged: bool = False
+    bundle: bool = False
     source: str
 
     @property
     def xcr0(self) -> int:
         """The XCR0 bits that must be set before this feature may be used; see `xcr0_mask`."""
         return xcr0_mask(self.encoding)
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether a program can need it, and executing can confirm it.
+
+        Not so are hints, what only the kernel can use, and names for a bundle of other features.
+        """
+        return not (self.hint or self.privileged or self.bundle)
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -269,7 +279,7 @@ def load_table(name: str) -> dict[str, Any]:
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of any TOML file, as plain data; TableError of one line if that fails."""
-    return _parse(_read(path), os.path.basename(path))
+    return parse_toml(_read(path), os.path.basename(path))
 
 
 @functools.cache
@@ -300,7 +310,8 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise TableError(f"{os.path.basename(path)}: {error.strerror}: {error.filename}") from None
 
 
-def _parse(content: bytes, file: str) -> dict[str, Any]:
+def parse_toml(content: bytes, file: str) -> dict[str, Any]:
+    """The content of TOML as plain data; TableError of one line, naming `file`, if it is not."""
     import importlib
 
     # By name, so that one type check covers the Pythons with tomllib and the one with tomli.
@@ -313,6 +324,8 @@ def _parse(content: bytes, file: str) -> dict[str, Any]:
         raise TableError(f"{file}: not TOML: {_one_line(error)}") from None
     except RecursionError:
         raise TableError(f"{file}: not TOML that can be read: nested too deeply") from None
+    except ValueError:  # a number with more digits than Python converts
+        raise TableError(f"{file}: not TOML that can be read: too large a number") from None
     return table
 
 
@@ -369,7 +382,7 @@ def compile_tables(folder: str | None = None) -> bytes:
         if not file.endswith(".toml"):
             continue
         content = _read(os.path.join(folder, file))
-        table = _parse(content, file)
+        table = parse_toml(content, file)
         if msgspec.json.decode(msgspec.json.encode(table)) != table:
             raise TableError(f"{file}: holds a value that JSON cannot (a date, a time, inf or nan)")
         document[file] = {"sha256": _sha256(content), "table": table}

@@ -33,8 +33,16 @@ EFFECTS = {
 # What each folder may import of the package itself.
 ALLOWED = {
     "assessment": {"assessment", "cpuid", "features", "observation", "wasm.versions"},
-    "emit": {"emit", "assessment", "errors", "features", "knobs"},
-    "report": {"report", "assessment", "features", "observation"},
+    "emit": {"emit", "assessment", "errors", "features", "knobs", "profiles", "wasm.versions"},
+    "report": {
+        "report",
+        "assessment",
+        "emit.choose",
+        "features",
+        "fleet.model",
+        "observation",
+        "profiles",
+    },
     "captures": {"captures", "errors", "observation", "features", "cpuid"},
 }
 

@@ -26,6 +26,7 @@ from cpuprobe.knobs import (
     setting,
     unnamed,
 )
+from cpuprobe.profiles import find_profile
 
 FEATURES = tuple(load_features())
 
@@ -221,7 +222,7 @@ def test_giving_up_what_the_machine_lacks_is_said_all_the_same():
 
 def test_profile_goes_to_every_dialect():
     """--profile x86-64-v2 on a v4 machine switches off all beyond it, and nothing it lacks."""
-    flags = choose([assess(v4_machine(), "50")], profiles=["x86-64-v2"])
+    flags = choose([assess(v4_machine(), "50")], profiles=[find_profile("x86-64-v2")])
 
     assert set(flags.away) == set(V4) - set(V2)
     assert FORMATS["gcc"](flags) == "-march=x86-64-v2\n"

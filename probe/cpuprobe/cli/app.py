@@ -19,6 +19,7 @@ COMMANDS = {
     "flags": "cpuprobe.cli.flags",
     "inspect": "cpuprobe.cli.inspect",
     "native": "cpuprobe.cli.native",
+    "profile": "cpuprobe.cli.profile",
     "report": "cpuprobe.cli.report",
     "verify": "cpuprobe.cli.verify",
     "run": "cpuprobe.cli.run",

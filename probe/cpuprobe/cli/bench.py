@@ -98,6 +98,7 @@ def _setups(here: Assessment) -> list[tuple[str, Setup]]:
     from cpuprobe.emit import choose
     from cpuprobe.emit.wasmtime import TARGET
     from cpuprobe.errors import CannotMeasureError
+    from cpuprobe.profiles import find_profile
     from cpuprobe.wasm.bench import single_flags
     from cpuprobe.wasm.guard import inferred_flags
     from cpuprobe.wasm.guarded_run import PULLEY, Setup
@@ -111,7 +112,8 @@ def _setups(here: Assessment) -> list[tuple[str, Setup]]:
     fewer = choose([here], without=["avx512"]).values
     setups.append(("without AVX-512", Setup(TARGET, fewer)))
     for level in ("x86-64-v3", "x86-64-v2", "x86-64-v1"):
-        setups.append((level, Setup(TARGET, choose([here], profiles=[level]).values)))
+        within = choose([here], profiles=[find_profile(level)]).values
+        setups.append((level, Setup(TARGET, within)))
     return [*setups, *single_flags(safe), ("Pulley", Setup(PULLEY))]
 
 

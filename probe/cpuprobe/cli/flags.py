@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from cpuprobe.cli.common import command_app
 
 if TYPE_CHECKING:
+    from cpuprobe.emit import FlagSet
     from cpuprobe.observation import Observation
+    from cpuprobe.profiles import Profile
 
 app = command_app()
 
 
 @app.command(
     epilog="Examples: cpuprobe flags --format rust | cpuprobe flags --without avx512 --format cli "
-    "| cpuprobe flags --from a.json --from b.json --wasmtime 48 --format json",
+    "| cpuprobe flags --from a.json --from b.json --wasmtime 48 --format json | cpuprobe flags "
+    "--profile haswell --why",
 )
 def flags(
     dialect: Annotated[
@@ -26,7 +29,8 @@ def flags(
             "--format",
             metavar="FORMAT",
             help="wasmtime: text, json, rust, c, python, cli, clif. Others: gcc, llvm, rustc, "
-            "glibc, openssl, numpy, onednn, godebug, dotnet, jvm, node.",
+            "glibc, openssl, numpy, onednn, godebug, dotnet, jvm, node. Labels: nfd, prometheus, "
+            "ansible, systemd, oci.",
         ),
     ] = "text",
     only_off: Annotated[
@@ -39,8 +43,16 @@ def flags(
     ] = None,
     profile: Annotated[
         list[str] | None,
-        typer.Option(metavar="LEVEL", help="Nothing beyond this psABI level. Repeatable."),
+        typer.Option(
+            metavar="PROFILE",
+            help="Nothing beyond this profile: a name of `profile list`, or a TOML file. "
+            "Repeatable.",
+        ),
     ] = None,
+    alone: Annotated[
+        bool,
+        typer.Option("--alone", help="The profiles alone, whatever this machine has."),
+    ] = False,
     captures: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,6 +65,10 @@ def flags(
         str | None,
         typer.Option(metavar="VERSION", help="For this version. Default: the installed one."),
     ] = None,
+    why: Annotated[
+        bool,
+        typer.Option("--why", help="Say on standard error why each flag is off."),
+    ] = False,
 ) -> None:
     """Print the flags that are safe, in the dialect of a runtime.
 
@@ -63,26 +79,74 @@ def flags(
     For other runtimes: gcc, llvm and rustc get the psABI level and features that are safe; the
     rest get what to switch off, on one line, or nothing if CPUID claims no more than is safe.
     docs/knobs.md says what each setting does not reach.
+
+    A profile is a ceiling: nothing beyond it stays on. `--alone` asks no machine at all: what to
+    ship where every machine is known to meet the profiles.
     """
-    from cpuprobe.assessment import assess
-    from cpuprobe.captures import read_capture
-    from cpuprobe.emit import FORMATS, choose, notes
+    from cpuprobe.emit import FORMATS, notes
     from cpuprobe.errors import UsageError
+    from cpuprobe.profiles import find_profile
     from cpuprobe.wasm.versions import UnknownWasmtimeError
 
     if dialect not in FORMATS:
         raise UsageError(f"--format {dialect}: no such format; there are {', '.join(FORMATS)}")
-    observations = [read_capture(path) for path in captures or ()] or [_this_machine(wasmtime)]
-    if len(observations) > 1 and wasmtime is None:
-        wasmtime = _one_version(observations)
+    if alone and (captures or not profile):
+        raise UsageError("--alone takes the flags from --profile, and no capture beside it")
+    profiles = [find_profile(name) for name in profile or ()]
+    options = _Options(tuple(without or ()), only_off, wasmtime)
     try:
-        assessments = [assess(each, wasmtime) for each in observations]
+        chosen = (
+            _of_profiles(profiles, options)
+            if alone
+            else _of_machines(captures or [], profiles, options)
+        )
     except UnknownWasmtimeError as error:
         raise UsageError(f"--wasmtime: {error}") from None
-    chosen = choose(assessments, without=without or (), profiles=profile or (), only_off=only_off)
     sys.stdout.write(FORMATS[dialect](chosen))
     for note in notes(dialect, chosen):
         typer.echo(f"cpuprobe: note: {note}", err=True)
+    if why:
+        for number, path in enumerate(captures or (), 1):
+            if chosen.machines > 1:
+                typer.echo(f"machine {number}: {path}", err=True)
+        for flag, reasons in chosen.reasons.items():
+            typer.echo(f"{flag} is off: {'; '.join(reasons)}", err=True)
+
+
+class _Options(NamedTuple):
+    """What applies to machines and profiles alike."""
+
+    without: tuple[str, ...]
+    only_off: bool
+    wasmtime: str | None
+
+
+def _of_machines(captures: list[str], profiles: list[Profile], options: _Options) -> FlagSet:
+    """What is safe on every captured machine, or on this one, within the profiles."""
+    from cpuprobe.assessment import assess
+    from cpuprobe.captures import read_capture
+    from cpuprobe.emit import choose
+
+    wasmtime = options.wasmtime
+    observations = [read_capture(path) for path in captures] or [_this_machine(wasmtime)]
+    if len(observations) > 1 and wasmtime is None:
+        wasmtime = _one_version(observations)
+    return choose(
+        [assess(each, wasmtime) for each in observations],
+        without=options.without,
+        profiles=profiles,
+        only_off=options.only_off,
+    )
+
+
+def _of_profiles(profiles: list[Profile], options: _Options) -> FlagSet:
+    """What the profiles permit, for the wanted, the installed or the newest wasmtime."""
+    from cpuprobe.emit import choose_alone
+    from cpuprobe.wasm.versions import installed_version, known_versions, lookup
+
+    version = options.wasmtime or installed_version()
+    row = next(iter(known_versions().values())) if version is None else lookup(version)
+    return choose_alone(profiles, row, without=options.without, only_off=options.only_off)
 
 
 def _this_machine(wasmtime: str | None) -> Observation:

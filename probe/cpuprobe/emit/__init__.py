@@ -4,6 +4,7 @@
 allow-list: the target is pinned, so that wasmtime infers nothing, and every flag has an explicit
 value. Only with `only_off` is the target left alone and wasmtime's inference lowered; it is never
 raised. `runtimes` has the dialects of others, and `notes` is what has to be said beside a setting.
+`labels` has those of fleets: what a machine has, written where schedulers and monitors look.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from cpuprobe.emit import wasmtime
-from cpuprobe.emit.choose import FlagSet, choose, removable
+from cpuprobe.emit.choose import FlagSet, choose, choose_alone, removable
+from cpuprobe.emit.labels import LABELS
 from cpuprobe.emit.runtimes import RUNTIMES, notes
 
-__all__ = ["FORMATS", "FlagSet", "choose", "notes", "removable"]
+__all__ = ["FORMATS", "FlagSet", "choose", "choose_alone", "notes", "removable"]
 
 FORMATS: MappingProxyType[str, Callable[[FlagSet], str]] = MappingProxyType(
-    {**wasmtime.FORMATS, **RUNTIMES}
+    {**wasmtime.FORMATS, **RUNTIMES, **LABELS}
 )

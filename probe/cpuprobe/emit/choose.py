@@ -1,14 +1,19 @@
-"""Which flags to emit: the intersection of assessments, minus what the user gives up."""
+"""Which flags to emit: what machines and profiles have in common, minus what the user gives up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from cpuprobe.assessment.levels import highest_level
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.errors import UsageError
 from cpuprobe.features import Feature, FeatureTable, load_features, load_levels
+from cpuprobe.profiles import Profile
+from cpuprobe.wasm.versions import WasmtimeVersion
+
+_REFUSED = "this wasmtime accepts it on no host"
 
 
 class FlagSet(msgspec.Struct, frozen=True):
@@ -16,7 +21,7 @@ class FlagSet(msgspec.Struct, frozen=True):
 
     Attributes:
         values: every flag the target wasmtime knows, in its own order.
-        off: why a flag is false.
+        reasons: why a flag is false: what each machine, profile and `--without` says against it.
         wasmtime: the version that the flags are for.
         only_off: write only what has to be switched off, and do not pin the target.
         features: whether a feature may be used, for all features of the table: safe on every
@@ -24,14 +29,22 @@ class FlagSet(msgspec.Struct, frozen=True):
         away: the features that a runtime must be told to leave alone, in the order of the table:
             not usable though some machine's CPUID claims them (or cannot be asked), and what the
             user gave up by name. Hints and what only the kernel can use harm no program.
+        machines: how many machines were asked; 0 where the flags rest on profiles alone.
+        executed: whether each of those machines executed what is on.
+        profiles: the names of the profiles that they were cut down to.
+        without: what the user gave up, in the user's words.
     """
 
     values: dict[str, bool]
-    off: dict[str, str]
+    reasons: dict[str, tuple[str, ...]]
     wasmtime: str
     only_off: bool = False
     features: dict[str, bool] = {}
     away: tuple[str, ...] = ()
+    machines: int = 1
+    executed: bool = True
+    profiles: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def written(self) -> dict[str, bool]:
@@ -41,9 +54,19 @@ class FlagSet(msgspec.Struct, frozen=True):
         return self.values
 
     @property
+    def off(self) -> dict[str, str]:
+        """One reason why each flag that is false is false."""
+        return {flag: reasons[0] for flag, reasons in self.reasons.items()}
+
+    @property
     def safe(self) -> frozenset[str]:
         """The features that may be used."""
         return frozenset(feature for feature, value in self.features.items() if value)
+
+    @property
+    def level(self) -> str | None:
+        """The highest psABI level all of whose features may be used; None below x86-64-v1."""
+        return highest_level(load_levels(), self.safe.__contains__)
 
 
 def removable(table: FeatureTable) -> dict[str, tuple[str, ...]]:
@@ -57,8 +80,8 @@ def removable(table: FeatureTable) -> dict[str, tuple[str, ...]]:
 def choose(
     assessments: Sequence[Assessment],
     *,
-    without: Iterable[str] = (),
-    profiles: Iterable[str] = (),
+    without: Sequence[str] = (),
+    profiles: Sequence[Profile] = (),
     only_off: bool = False,
 ) -> FlagSet:
     """The flags that hold on every assessed machine.
@@ -66,14 +89,88 @@ def choose(
     Args:
         assessments: at least one, all for the same wasmtime version.
         without: groups, features or flags to leave out; whatever builds on them goes too.
-        profiles: psABI levels; only what each of them includes stays on.
+        profiles: only what each of them permits stays on.
         only_off: see `FlagSet`.
 
     Raises:
-        UsageError: an unknown group or profile.
+        UsageError: an unknown group.
     """
     table = load_features()
-    reasons: dict[str, str] = {}
+    given_up, named = _given_up(table, without)
+    against = _beyond(table, profiles)
+    flags: dict[str, list[str]] = {flag: [] for flag in assessments[0].cranelift}
+    for number, assessment in enumerate(assessments, 1):
+        who = f"machine {number}: " if len(assessments) > 1 else ""
+        for flag, reasons in flags.items():
+            if not assessment.cranelift.get(flag, False):
+                reasons.append(f"{who}{assessment.cranelift_off.get(flag, 'not known there')}")
+    usable = {
+        feature: feature not in against
+        and feature not in given_up
+        and all(feature in each.features and each.features[feature].safe for each in assessments)
+        for feature in table
+    }
+    claimed = {
+        feature
+        for feature in table
+        for each in assessments
+        if feature in each.features and each.features[feature].cpuid is not False
+    }
+    version = assessments[0].wasmtime.version
+    return FlagSet(
+        *_decide(table, flags, against, given_up),
+        wasmtime=version,
+        only_off=only_off,
+        features=usable,
+        away=_away(table, usable, named, claimed),
+        machines=len(assessments),
+        executed=all(each.basis == "executed" for each in assessments),
+        profiles=tuple(profile.name for profile in profiles),
+        without=tuple(without),
+    )
+
+
+def choose_alone(
+    profiles: Sequence[Profile],
+    version: WasmtimeVersion,
+    *,
+    without: Sequence[str] = (),
+    only_off: bool = False,
+) -> FlagSet:
+    """The flags that profiles alone permit, whatever any machine has.
+
+    Args:
+        profiles: at least one.
+        version: the wasmtime that the flags are for.
+        without: as for `choose`.
+        only_off: as for `choose`.
+
+    Raises:
+        UsageError: an unknown group.
+    """
+    table = load_features()
+    given_up, named = _given_up(table, without)
+    against = _beyond(table, profiles)
+    flags = {flag: [_REFUSED] if flag in version.refuses else [] for flag in version.flags}
+    usable = {feature: feature not in against and feature not in given_up for feature in table}
+    return FlagSet(
+        *_decide(table, flags, against, given_up),
+        wasmtime=str(version.major),
+        only_off=only_off,
+        features=usable,
+        away=_away(table, usable, named, set(table)),
+        machines=0,
+        executed=False,
+        profiles=tuple(profile.name for profile in profiles),
+        without=tuple(without),
+    )
+
+
+def _given_up(
+    table: FeatureTable, without: Iterable[str]
+) -> tuple[dict[str, list[str]], frozenset[str]]:
+    """What `--without` takes away, with the reasons, and what of it was named itself."""
+    reasons: dict[str, list[str]] = {}
     named: set[str] = set()
     for name in without:
         features = removable(table).get(name)
@@ -83,54 +180,60 @@ def choose(
                 f"{', '.join(table.groups)}; features are named as by GCC and LLVM (avx2, sse4.1)"
             )
         named.update(features)
-        for feature in features:
-            for gone in (feature, *table.dependents(feature)):
-                reasons.setdefault(gone, f"given up (--without {name})")
-    levels = {level.name: level.features for level in load_levels()}
-    for name in profiles:
-        if name not in levels:
-            raise UsageError(f"--profile {name}: no such profile; there are {', '.join(levels)}")
+        for gone in {each for f in features for each in (f, *table.dependents(f))}:
+            reasons.setdefault(gone, []).append(f"given up (--without {name})")
+    return reasons, frozenset(named)
+
+
+def _beyond(table: FeatureTable, profiles: Iterable[Profile]) -> dict[str, list[str]]:
+    """What some profile does not permit, with the reasons.
+
+    A profile need not be down-closed; a feature without all that it builds on is no use.
+    """
+    reasons: dict[str, list[str]] = {}
+    for profile in profiles:
         for feature in table:
-            if feature not in levels[name]:
-                reasons.setdefault(feature, f"not in {name}")
-    first = assessments[0]
-    values, off = dict(first.cranelift), dict(first.cranelift_off)
-    for number, assessment in enumerate(assessments[1:], 2):
-        for flag, value in values.items():
-            if value and not assessment.cranelift.get(flag, False):
-                values[flag] = False
-                why = assessment.cranelift_off.get(flag, "not known there")
-                off[flag] = f"machine {number}: {why}"
-    for flag, value in values.items():
+            if not profile.permits(feature):
+                reasons.setdefault(feature, []).append(f"not in {profile.name}")
+                continue
+            lacking = [
+                each
+                for each in table
+                if each in table.closure(feature) and not profile.permits(each)
+            ]
+            if lacking:
+                reasons.setdefault(feature, []).append(
+                    f"{profile.name} has it without {', '.join(lacking)}"
+                )
+    return reasons
+
+
+def _decide(
+    table: FeatureTable,
+    flags: Mapping[str, list[str]],
+    against: Mapping[str, list[str]],
+    given_up: Mapping[str, list[str]],
+) -> tuple[dict[str, bool], dict[str, tuple[str, ...]]]:
+    """The value of each flag, and the reasons for each that is false."""
+    reasons: dict[str, tuple[str, ...]] = {}
+    for flag, said in flags.items():
         row = table.by_cranelift.get(flag)
-        if value and row is not None and row.name in reasons:
-            values[flag] = False
-            off[flag] = reasons[row.name]
-    usable = {
-        feature: feature not in reasons
-        and all(feature in each.features and each.features[feature].safe for each in assessments)
-        for feature in table
-    }
-    return FlagSet(
-        values=values,
-        off=off,
-        wasmtime=first.wasmtime.version,
-        only_off=only_off,
-        features=usable,
-        away=tuple(
-            name
-            for name, feature in table.items()
-            if not usable[name]
-            and (name in named or (_claimed(assessments, name) and not _harmless(feature)))
-        ),
-    )
+        more = [] if row is None else [*given_up.get(row.name, ()), *against.get(row.name, ())]
+        if said or more:
+            reasons[flag] = (*said, *more)
+    return {flag: flag not in reasons for flag in flags}, reasons
 
 
-def _claimed(assessments: Sequence[Assessment], feature: str) -> bool:
-    """Whether CPUID of any of the machines enumerates the feature, or could not be asked."""
-    return any(
-        feature in each.features and each.features[feature].cpuid is not False
-        for each in assessments
+def _away(
+    table: FeatureTable,
+    usable: Mapping[str, bool],
+    named: frozenset[str],
+    claimed: set[str],
+) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name, feature in table.items()
+        if not usable[name] and (name in named or (name in claimed and not _harmless(feature)))
     )
 
 

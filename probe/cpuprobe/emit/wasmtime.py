@@ -17,6 +17,8 @@ TARGET = "x86_64-unknown-linux-gnu"
 
 # wasmtime 14 moved Cranelift's settings to -C (crates/cli-flags at tags v13.0.0 and v14.0.0).
 _FIRST_WITH_CODEGEN_OPTIONS = 14
+# The C API's call for a flag came with 13, as tried with the wheels 12 and 13.
+_FIRST_WITH_FLAG_CALL = 13
 # wasmtime-py's Config has methods for target and flags from 45 on (read from the wheels 44 and 45).
 _FIRST_WITH_PYTHON_METHODS = 45
 
@@ -45,6 +47,24 @@ def _why(flags: FlagSet, flag: str, comment: str) -> str:
     return f"  {comment} {reason}" if reason is not None else ""
 
 
+def _title(flags: FlagSet) -> str:
+    """What the flags are, in one line of a comment."""
+    wasmtime = f"for wasmtime {flags.wasmtime}"
+    limit = f" within {', '.join(flags.profiles)}" if flags.profiles else ""
+    if not flags.machines:
+        return f"The x86-64 flags{limit}, {wasmtime}. No machine was asked."
+    return f"The x86-64 flags that cpuprobe found safe{limit}, {wasmtime}."
+
+
+def _promise(flags: FlagSet) -> str:
+    """What an enabled flag rests on: the promise that wasmtime's unsafe call asks for."""
+    if not flags.machines:
+        return f"only for machines that meet {' and '.join(flags.profiles)}."
+    if not flags.executed:
+        return "by CPUID of the machine this is for; nothing was executed there."
+    return "every flag set to true was executed on the machine this is for."
+
+
 def _rust(flags: FlagSet) -> str:
     pinned = "" if flags.only_off else f'    config.target("{TARGET}")?;\n'
     lines = "".join(
@@ -52,11 +72,11 @@ def _rust(flags: FlagSet) -> str:
         for flag, value in flags.written.items()
     )
     return (
-        f"/// The x86-64 flags that cpuprobe found safe, for wasmtime {flags.wasmtime}.\n"
+        f"/// {_title(flags)}\n"
         "pub fn safe_config() -> wasmtime::Result<wasmtime::Config> {\n"
         "    let mut config = wasmtime::Config::new();\n"
         f"{pinned}"
-        "    // SAFETY: every flag set to true was executed on the machine this is for.\n"
+        f"    // SAFETY: {_promise(flags)}\n"
         "    unsafe {\n"
         f"{lines}"
         "    }\n"
@@ -83,7 +103,7 @@ def _c(flags: FlagSet) -> str:
     return (
         "#include <stddef.h>\n"
         "#include <wasmtime.h>\n\n"
-        f"/* The x86-64 flags that cpuprobe found safe, for wasmtime {flags.wasmtime}.\n"
+        f"/* {_title(flags)}\n"
         "   Returns NULL, or an error that the caller deletes. */\n"
         "static wasmtime_error_t *\n"
         "set_safe_flags(wasm_config_t *config)\n"
@@ -96,10 +116,7 @@ def _c(flags: FlagSet) -> str:
 
 
 def _python(flags: FlagSet) -> str:
-    head = (
-        f"# The x86-64 flags that cpuprobe found safe, for wasmtime {flags.wasmtime}.\n"
-        "import wasmtime\n"
-    )
+    head = f"# {_title(flags)}\nimport wasmtime\n"
     if not _at_least(flags, _FIRST_WITH_PYTHON_METHODS):
         return head + _python_below_45(flags)
     pinned = "" if flags.only_off else f'config.target = "{TARGET}"\n'
@@ -112,9 +129,10 @@ def _python(flags: FlagSet) -> str:
 
 def _python_below_45(flags: FlagSet) -> str:
     """The same through the C API, which Python's Config hid before it had methods of its own."""
-    if not _at_least(flags, _FIRST_WITH_CODEGEN_OPTIONS):
+    if not _at_least(flags, _FIRST_WITH_FLAG_CALL):
         raise UsageError(
-            f"wasmtime {flags.wasmtime} cannot be told flags from Python; 14 is the first that can"
+            f"wasmtime {flags.wasmtime} cannot be told flags from Python; "
+            f"{_FIRST_WITH_FLAG_CALL} is the first that can"
         )
     call = "_bindings.wasmtime_config"
     pinned = (

@@ -1,0 +1,273 @@
+"""`cpuprobe profile list | show | check | lint`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cpuprobe.cli.common import command_app
+
+if TYPE_CHECKING:
+    from cpuprobe.profiles import Profile
+    from cpuprobe.report.profile_text import FoundEffect, Presets
+    from cpuprobe.wasm.presets import Preset
+
+app = command_app()
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.callback(invoke_without_command=True)
+def profile(context: typer.Context) -> None:
+    """Named sets of features: psABI levels, CPUs, distributions, policies, and your own.
+
+    Your own are TOML files in $XDG_CONFIG_HOME/cpuprobe/profiles (~/.config/cpuprobe/profiles);
+    docs/profiles.md tells how to write one.
+    """
+    if context.invoked_subcommand is None:
+        from cpuprobe.errors import UsageError
+
+        raise UsageError("profile needs one of its commands: list, show, check, lint")
+
+
+@app.command(
+    "list",
+    short_help="List the profiles.",
+    epilog="Examples: cpuprobe profile list | cpuprobe profile list --kind cpu | "
+    "cpuprobe profile list --json",
+)
+def list_profiles(
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="Only level, cpu, gds-force, distribution, policy, user; or preset: those of "
+            "the installed wasmtime.",
+        ),
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """List the profiles: name, year, psABI level, number of features, purpose."""
+    from cpuprobe.errors import UsageError
+    from cpuprobe.profiles import KINDS, load_profiles
+    from cpuprobe.report.profile_text import listing, listing_text
+
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"--kind {kind}: no such kind; there are {', '.join(KINDS)}")
+    profiles = _presets_as_profiles() if kind == "preset" else load_profiles().values()
+    found = listing(profiles, kind)
+    _write(found, json, listing_text(found))
+
+
+@app.command(
+    short_help="Show one profile.",
+    epilog="Examples: cpuprobe profile show x86-64-v3 | cpuprobe profile show fleet.toml --json",
+)
+def show(
+    name: Annotated[str, typer.Argument(metavar="PROFILE", help="A name, or a TOML file.")],
+    json: _Json = False,
+) -> None:
+    """Show one profile: its features by psABI level, the flags it permits, who meets it."""
+    from cpuprobe.emit import choose_alone
+    from cpuprobe.profiles import archspec_facts, find_profile, load_profiles
+    from cpuprobe.report.profile_text import shown, shown_text
+    from cpuprobe.wasm.versions import (
+        UnknownWasmtimeError,
+        installed_version,
+        known_versions,
+        lookup,
+    )
+
+    one = find_profile(name)
+    newest = next(iter(known_versions().values()))
+    try:
+        version = lookup(installed_version() or str(newest.major))
+    except UnknownWasmtimeError:
+        version = newest
+    flags = choose_alone([one], version)
+    document = shown(
+        one,
+        load_profiles(),
+        flags.wasmtime,
+        flags.values,
+        flags.off,
+        _preset_of(one),
+        archspec_facts(one),
+    )
+    _write(document, json, shown_text(document))
+
+
+@app.command(
+    short_help="Tell whether a machine meets profiles.",
+    epilog="Examples: cpuprobe profile check x86-64-v3 | cpuprobe profile check haswell my.toml "
+    "--on host.json | ssh host cpuprobe-native | cpuprobe profile check x86-64-v4 --on -. "
+    "Exit codes: 0 it meets all, 1 it does not, 2 usage, 3 could not measure, 4 unreadable input.",
+)
+def check(
+    names: Annotated[list[str], typer.Argument(metavar="PROFILE...", help="Names, or TOML files.")],
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="CAPTURE", help="This capture, not this machine; - is stdin."),
+    ] = None,
+    json: _Json = False,
+) -> int:
+    """Tell whether this machine meets profiles, or another with --on; and what it lacks.
+
+    It meets a profile if every feature of it is safe there: claimed, granted, and executed rightly.
+    """
+    from cpuprobe.assessment import assess
+    from cpuprobe.profiles import find_profile
+    from cpuprobe.report.profile_text import verdicts, verdicts_text
+
+    wanted = [find_profile(name) for name in names]
+    if on is None:
+        from cpuprobe.measure import observe
+
+        machine, observation = "this machine", observe()
+    else:
+        from cpuprobe.captures import read_capture
+
+        machine = "standard input" if on == "-" else os.path.basename(on)
+        observation = read_capture(on)
+    found = verdicts(machine, assess(observation), wanted)
+    _write(found, json, verdicts_text(found))
+    return int(not all(each.meets for each in found.profiles))
+
+
+@app.command(
+    short_help="Find profiles that are not down-closed or contradict themselves.",
+    epilog="Examples: cpuprobe profile lint | cpuprobe profile lint my.toml | "
+    "cpuprobe profile lint --presets --prove. "
+    "Exit codes: 0 no error, 1 an error, 2 usage, 3 wasmtime cannot be asked, 4 unreadable file.",
+)
+def lint(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE...]",
+            help="TOML files. Default: all built-in profiles, yours, and wasmtime's presets.",
+        ),
+    ] = None,
+    presets: Annotated[
+        bool | None,
+        typer.Option(
+            "--presets/--no-presets",
+            help="Look at the installed wasmtime's presets too, and let them decide the exit code; "
+            "or leave them out.",
+        ),
+    ] = None,
+    prove: Annotated[
+        bool,
+        typer.Option("--prove", help="Compile with each incoherent preset: a minute or two."),
+    ] = False,
+    json: _Json = False,
+) -> int:
+    """Find profiles that are not down-closed or contradict themselves.
+
+    A set with avx2 but without avx, which avx2 builds on, is not down-closed: no machine has just
+    that. Without FILE the presets of the installed wasmtime are shown as well. They decide the exit
+    code only with --presets: nobody can mend them but wasmtime.
+    """
+    from cpuprobe.errors import UsageError
+    from cpuprobe.profiles import lint as find_problems
+    from cpuprobe.profiles import load_profiles, profiles_in
+    from cpuprobe.report.profile_text import lints, lints_text
+
+    if prove and presets is False:
+        raise UsageError("--prove compiles with presets: leave out --no-presets")
+    known = load_profiles(lenient=True)
+    checked = list(known.values())
+    if files:
+        checked = [each for path in files for each in profiles_in(path, lenient=True).values()]
+    asked = presets if presets is not None else prove or not files
+    found = lints(
+        len(checked),
+        list(find_problems(checked, known)),
+        _lint_presets(bool(presets), prove) if asked else None,
+    )
+    _write(found, json, lints_text(found))
+    return int(not found.ok)
+
+
+def _write(document: Any, json: bool, text: str) -> None:
+    import msgspec
+
+    content = msgspec.json.encode(document) + b"\n" if json else text.encode("utf-8", "replace")
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def _presets_as_profiles() -> Sequence[Profile]:
+    from cpuprobe.errors import CannotMeasureError
+    from cpuprobe.wasm.introspect import IntrospectionError
+    from cpuprobe.wasm.presets import as_profile, read_presets
+    from cpuprobe.wasm.versions import installed_version
+
+    try:
+        found = read_presets()
+    except IntrospectionError as error:
+        raise CannotMeasureError(str(error)) from None
+    version = installed_version() or "unknown"
+    return [as_profile(preset, version) for preset in found.values()]
+
+
+def _preset_of(profile: Profile) -> dict[str, bool] | None:
+    """The flags of the preset that the profile names, None where no wasmtime here has it."""
+    from cpuprobe.wasm.introspect import IntrospectionError
+    from cpuprobe.wasm.presets import read_presets
+
+    if profile.preset is None:
+        return None
+    try:
+        found = read_presets().get(profile.preset)
+    except IntrospectionError:
+        return None
+    return None if found is None else found.flags
+
+
+def _lint_presets(count: bool, prove: bool) -> Presets:
+    """The incoherent presets.
+
+    Raises:
+        CannotMeasureError: wasmtime cannot be asked, and its presets decide the exit code.
+    """
+    from cpuprobe.errors import CannotMeasureError
+    from cpuprobe.profiles import problems
+    from cpuprobe.report.profile_text import Incoherent, Presets
+    from cpuprobe.wasm.introspect import IntrospectionError
+    from cpuprobe.wasm.presets import as_profile
+    from cpuprobe.wasm.presets import presets as ask
+    from cpuprobe.wasm.versions import installed_version
+
+    version = installed_version()
+    try:
+        found = ask()
+    except IntrospectionError as error:
+        if count:
+            raise CannotMeasureError(str(error)) from None
+        return Presets(version, None, (), count, str(error))
+    incoherent = []
+    for preset in found.values():
+        wrong = problems(as_profile(preset, version or "unknown"))
+        if wrong:
+            effect = _effect(preset) if prove else None
+            incoherent.append(Incoherent(preset.name, wrong, effect))
+    return Presets(version, len(found), tuple(incoherent), count)
+
+
+def _effect(preset: Preset) -> FoundEffect:
+    from cpuprobe.report.profile_text import FoundEffect
+    from cpuprobe.wasm.introspect import IntrospectionError
+    from cpuprobe.wasm.presets import effect
+
+    if not preset.compiled:
+        return FoundEffect(untried=preset.refusal or "this wasmtime takes no presets from Python")
+    try:
+        found = effect(preset)
+    except IntrospectionError as error:
+        return FoundEffect(untried=str(error))
+    return FoundEffect(found.idle, found.used, found.off)
