@@ -13,7 +13,7 @@ from cpuprobe.assessment import assess
 from cpuprobe.captures import parse_capture, read_capture
 from cpuprobe.cpuid import Cpuid, clear_topology
 from cpuprobe.errors import CaptureError
-from cpuprobe.observation import CpuidLeaf, Observation
+from cpuprobe.observation import CpuidLeaf, Cpuinfo, Observation
 from cpuprobe.report.document import make_report, to_json
 
 SAMPLES = Path(__file__).parents[1] / "data" / "captures"
@@ -586,3 +586,15 @@ def test_xen_ids_are_cleared():
 
     assert [group.cpus for group in groups] == [(0, 1)]
     assert [leaf.ebx | leaf.ecx for leaf in groups[0].cpuid if leaf.leaf == 0x40000004] == [0]
+
+
+def test_a_line_of_features_alone_is_no_capture():
+    """A benchmark's log says "Features:" too; in ARM's cpuinfo the line follows a "processor"."""
+    log = b"OS:6.3.9600\nFeatures: X86,TSC,SSE,SSE2,AVX\nCPU#000 Vendor: AuthenticAMD\n"
+    foreign = b"processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\n"
+
+    with pytest.raises(CaptureError, match="no capture of a known kind"):
+        parse_capture(log)
+    assert parse_capture(foreign).cpuinfo == (
+        Cpuinfo((0,), {"Features": "fp asimd", "CPU implementer": "0x41"}),
+    )

@@ -13,7 +13,10 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.features import load_features
 from cpuprobe.observation import Cpuinfo
 
-# arch/x86/kernel/cpu/proc.c, and two of ARM's, by which a foreign file shows.
+# Two keys of ARM's, by which a foreign file shows. Other programs print a line "Features:" too; in
+# this file it follows a "processor".
+_FOREIGN = frozenset({"Features", "CPU implementer"})
+# arch/x86/kernel/cpu/proc.c
 KEYS = frozenset(
     {
         "vendor_id",
@@ -24,8 +27,7 @@ KEYS = frozenset(
         "microcode",
         "flags",
         "bugs",
-        "Features",
-        "CPU implementer",
+        *_FOREIGN,
     }
 )
 _MAXIMUM_VALUE = 16384
@@ -60,6 +62,8 @@ class ProcCpuinfoReader:
         if key not in KEYS or len(value) > _MAXIMUM_VALUE:
             return False
         if key == "flags" and not known_flags(value):
+            return False
+        if key in _FOREIGN and self._number is None:
             return False
         if key in self._fields:
             self._end_block()
