@@ -13,7 +13,7 @@ NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--gc-sections
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint bench lab fuzz wheel native golden gen gen-check goldens format clean
+.PHONY: help run test quick lint bench fleet-bench lab fuzz wheel native golden gen gen-check goldens format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -66,6 +66,9 @@ wheel: $(BIN)/.installed ## an abi3 wheel in dist/
 bench: $(BIN)/.installed native ## speed, as ratios measured side by side
 	@$(BIN)/python -m compileall -q probe/cpuprobe profiles
 	$(BIN)/python -m tests.tools.bench
+
+fleet-bench: $(BIN)/.installed ## 100,000 reports read and asked: rates and memory (REPORTS=100000)
+	$(BIN)/python -m tests.tools.fleet_bench --reports $(or $(REPORTS),100000)
 
 lab: $(BIN)/.installed ## real kernels and emulated CPUs: world, expected, seen, time
 	$(BIN)/python -m tests.lab $(ARGS)

@@ -8,6 +8,7 @@ prints the numbers for a program.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -15,11 +16,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 ROUNDS = 25
 WARM_UP = 2
+CHECK_ROUNDS = 9  # each takes seconds
+# `check` shall do 30 MB of text per second and core where the decoder alone does 33.
+CHECK_RATIO = 0.9
 
 # What is compared with what, and the goal where there is one (docs/how-it-works.md, "Speed").
 RATIOS = (
@@ -82,6 +87,72 @@ def cost_per_cpu(rounds: int = ROUNDS) -> float | None:
     return (statistics.median(every) - statistics.median(one)) / (len(cpus) - 1)
 
 
+class CheckSpeed(NamedTuple):
+    """Medians of `cpuprobe check` on wasmtime's library: megabytes of text per second.
+
+    Attributes:
+        text: megabytes of executable bytes in it.
+        iced: the decoder alone, collecting each instruction's code in a set.
+        one: `check` in one process.
+        every: `check` in as many processes as there are CPUs.
+        ratio: of `one` to `iced`, the median of the rounds.
+    """
+
+    text: float
+    iced: float
+    one: float
+    every: float
+    ratio: float
+
+
+def check_speed(rounds: int = ROUNDS) -> CheckSpeed | None:
+    """Takes turns at one large library; None where wasmtime or iced-x86 is not installed."""
+    try:
+        import wasmtime
+        from iced_x86 import Decoder
+    except ImportError:
+        return None
+    from cpuprobe.artifacts import many
+    from cpuprobe.artifacts.against import within
+    from cpuprobe.artifacts.elf_file import read_elf
+    from cpuprobe.profiles import find_profile
+
+    (library,) = Path(wasmtime.__file__).parent.rglob("_libwasmtime.so")
+    code = [each.data for each in read_elf(library.read_bytes()).code]
+    text = sum(map(len, code)) / 1e6
+    against = within(find_profile("x86-64-v2"))
+
+    def iced() -> None:
+        for data in code:
+            {each.code for each in Decoder(64, data)}
+
+    def check(processes: int) -> None:
+        many.check([(str(library), True)], against, processes, lambda done, of: None)
+
+    turns: tuple[Callable[[], None], ...] = (
+        iced,
+        lambda: check(1),
+        lambda: check(len(os.sched_getaffinity(0))),
+    )
+    times: tuple[list[float], ...] = ([], [], [])
+    gc.disable()  # as the command does
+    for number in range(1 + rounds):
+        for turn, found in zip(turns, times, strict=True):
+            start = time.perf_counter()
+            turn()
+            if number:
+                found.append(time.perf_counter() - start)
+    gc.enable()
+    alone, one, every = times
+    return CheckSpeed(
+        text,
+        text / statistics.median(alone),
+        text / statistics.median(one),
+        text / statistics.median(every),
+        statistics.median(a / b for a, b in zip(alone, one, strict=True)),
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -96,8 +167,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name in medians and other in medians
     ]
     further = cost_per_cpu(options.rounds)
+    speed = check_speed(min(options.rounds, CHECK_ROUNDS))
     if options.json:
-        json.dump({"median_seconds": medians, "ratios": ratios, "per_cpu": further}, sys.stdout)
+        found = {"median_seconds": medians, "ratios": ratios, "per_cpu": further}
+        found["check"] = None if speed is None else speed._asdict()
+        json.dump(found, sys.stdout)
         return
     print(f"medians of {options.rounds} rounds, in turns, {len(os.sched_getaffinity(0))} CPUs")
     for name, median in medians.items():
@@ -112,6 +186,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"  {name:18} / {other:26} {ratio:7.3f}  {told}")
     if further is not None:
         print(f"one more CPU costs cpuprobe-native {further * 1000:.2f} ms (goal 1 ms)")
+    if speed is not None:
+        told = "met" if speed.ratio >= CHECK_RATIO else "MISSED"
+        print(f"check, {speed.text:.1f} MB of text, MB/s")
+        print(
+            f"  iced-x86 alone {speed.iced:.1f}, one process {speed.one:.1f}, all {speed.every:.1f}"
+        )
+        print(f"  one process / iced-x86 alone {speed.ratio:.3f}  goal {CHECK_RATIO:g}: {told}")
     missing = {"cpuid -r", "lscpu", "cpuprobe-native"} - set(medians)
     if missing:
         print(f"not here: {', '.join(sorted(missing))}")

@@ -122,9 +122,10 @@ def test_names_from_strangers_cannot_steer_a_terminal():
 def test_several_processes_say_the_same(folder):
     """The answer does not depend on how many processes worked."""
     from cpuprobe.artifacts import many
-    from cpuprobe.artifacts.against import level
+    from cpuprobe.artifacts.against import within
+    from cpuprobe.profiles import find_profile
 
-    against = level("x86-64-v1")
+    against = within(find_profile("x86-64-v1"))
     assert against is not None
     files = many.expand(["/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/bin/env", str(folder)])
     seen: list[int] = []

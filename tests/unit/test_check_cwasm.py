@@ -10,12 +10,13 @@ import pytest
 pytest.importorskip("iced_x86")
 pytest.importorskip("wasmtime")
 
-from cpuprobe.artifacts.against import level, machine
+from cpuprobe.artifacts.against import machine, within
 from cpuprobe.artifacts.judge import judge
 from cpuprobe.artifacts.model import ArtifactReadError, Fit
 from cpuprobe.artifacts.read import parse_needs
 from cpuprobe.assessment import assess
 from cpuprobe.measure import observe
+from cpuprobe.profiles import find_profile
 from cpuprobe.wasm.introspect import compile_in_child
 
 COMPILE = """\
@@ -63,7 +64,7 @@ def here(artifact: bytes) -> Fit:
 
 
 def on(artifact: bytes, name: str) -> Fit:
-    against = level(name)
+    against = within(find_profile(name))
     assert against is not None
     return judge("a.cwasm", parse_needs(artifact), against)
 

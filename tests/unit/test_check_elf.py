@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("iced_x86")
 
-from cpuprobe.artifacts.against import level
+from cpuprobe.artifacts.against import within
 from cpuprobe.artifacts.elf_file import read_elf
 from cpuprobe.artifacts.judge import judge
 from cpuprobe.artifacts.model import ArtifactReadError, Fit, Needs
 from cpuprobe.artifacts.read import parse_needs, read_needs
 from cpuprobe.features import load_table
+from cpuprobe.profiles import find_profile
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
 
@@ -81,7 +82,7 @@ def build(folder: Path, source: str, *options: str, name: str = "a.out") -> Path
 
 
 def against(path: Path, name: str) -> Fit:
-    machine = level(name)
+    machine = within(find_profile(name))
     assert machine is not None
     return judge(str(path), read_needs(str(path)), machine)
 

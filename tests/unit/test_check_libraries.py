@@ -19,8 +19,9 @@ pytest.importorskip("iced_x86")
 wasmtime = pytest.importorskip("wasmtime")
 
 from cpuprobe.artifacts import many  # noqa: E402
-from cpuprobe.artifacts.against import level  # noqa: E402
+from cpuprobe.artifacts.against import within  # noqa: E402
 from cpuprobe.artifacts.model import Fit  # noqa: E402
+from cpuprobe.profiles import find_profile  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,6 +37,7 @@ MNEMONICS = {
     "avx": r"v\w+",
     "avx2": r"v\w+",
     "avx512er": r"v(exp2|rcp28|rsqrt28)\w+",
+    "avxifma": r"vpmadd52[hl]uq",
     "bmi": r"andn|bextr|bls(i|r|msk)",
     "bmi2": r"bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx",
     "clflushopt": r"clflushopt",
@@ -56,6 +58,9 @@ MNEMONICS = {
     "rdtscp": r"rdtscp",
     "rtm": r"xbegin|xend|xabort|xtest",
     "sha": r"sha(1|256)\w+",
+    "sha512": r"vsha512\w+",
+    "sm3": r"vsm3\w+",
+    "sm4": r"vsm4\w+",
     "sse3": r"addsubp[sd]|h(add|sub)p[sd]|lddqu|movddup|movs[hl]dup|fisttp\w*",
     "sse4.1": r"(blendv?p[sd]|pblend\w+|dpp[sd]|extractps|insertps|movntdqa|mpsadbw|packusdw|"
     r"pcmpeqq|pextr[bdqw]|phminposuw|pinsr[bdq]|pm(ax|in)(sb|sd|ud|uw)|pmov[sz]x\w+|pmuldq|pmulld|ptest|"
@@ -68,6 +73,8 @@ MNEMONICS = {
     "xsave": r"xsave|xrstor",
     "xsavec": r"xsavec",
 }
+TOO_NEW = {"sha512", "sm3", "sm4"}
+"""Binutils know them from 2.41 on; before, objdump writes `(bad)`."""
 EVEX = r"v\w+|k(and|or|mov|not|xn?or|test|add|unpck|shift)\w+"
 
 
@@ -89,7 +96,7 @@ def listing(path: str, *options: str) -> list[tuple[int, str]]:
 
 
 def checked(*paths: str | Path) -> list[Fit]:
-    against = level("x86-64-v1")
+    against = within(find_profile("x86-64-v1"))
     assert against is not None
     files = many.expand([str(path) for path in paths])
     return many.check(files, against, 2, lambda done, of: None)
@@ -108,6 +115,8 @@ def assert_confirmed(fits: list[Fit]) -> int:
                     f"--stop-address={place.address + 15}",
                 )
                 found = dict(listing(fit.path, *around)).get(place.address, "nothing")
+                if feature in TOO_NEW and found == "nothing":
+                    continue
                 assert re.fullmatch(regex_for(feature), found), (fit.path, feature, place, found)
                 confirmed += 1
     return confirmed

@@ -1,4 +1,4 @@
-"""The machine that files are held against: this one, a capture's, or a psABI level's."""
+"""The machine that files are held against: this one, a capture's, or a profile's."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from cpuprobe.assessment import Assessment
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.wasmtime import Flags
-from cpuprobe.errors import UsageError
 from cpuprobe.features import load_features, load_levels
 from cpuprobe.observation import Observation
+from cpuprobe.profiles import Profile
 from cpuprobe.wasm.versions import UnknownWasmtimeError, WasmtimeVersion, known_versions, lookup
 
 
@@ -52,28 +52,12 @@ def machine(name: str, observation: Observation, assessment: Assessment) -> Agai
     )
 
 
-def level(name: str) -> Against | None:
-    """A machine that has a psABI level and no more; None if there is no level of that name."""
-    for each in load_levels():
-        if each.name == name:
-            features = frozenset(each.features)
-            row = _row(None)
-            flags = frozenset(row.flags) - set(row.refuses)
-            return Against(name, features, _levels(features), features, None, flags)
-    return None
-
-
-def level_or_complain(name: str) -> Against:
-    """A level, for a name that is no file either.
-
-    Raises:
-        UsageError: there is no such level.
-    """
-    found = level(name)
-    if found is None:
-        names = ", ".join(each.name for each in load_levels())
-        raise UsageError(f"--against {name}: neither a file nor a level; levels: {names}")
-    return found
+def within(profile: Profile) -> Against:
+    """A machine that has all of a profile and no more; of a mask, all but what it forbids."""
+    features = frozenset(name for name in load_features() if profile.permits(name))
+    row = _row(None)
+    flags = frozenset(row.flags) - set(row.refuses)
+    return Against(profile.name, features, _levels(features), features, None, flags)
 
 
 def _levels(safe: frozenset[str]) -> frozenset[str]:

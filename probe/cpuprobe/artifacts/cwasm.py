@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from cpuprobe.artifacts.forms import INVALID, forms
-from cpuprobe.artifacts.model import ArtifactReadError, Coverage, Engine, Needs, Place
-from cpuprobe.artifacts.scan import uses
+from cpuprobe.artifacts.model import ArtifactReadError, Confidence, Coverage, Engine, Needs
+from cpuprobe.artifacts.scan import Found, uses
 from cpuprobe.features import load_features
 from cpuprobe.wasm.disassemble import artifact_functions, reachable_instructions
 from cpuprobe.wasm.elf import ArtifactError
 from cpuprobe.wasm.engine_section import read_engine_section
+
+CONFIDENCE: Confidence = "artifact"
 
 
 def read_cwasm(content: bytes) -> Needs:
@@ -38,8 +40,8 @@ def read_cwasm(content: bytes) -> Needs:
     except ArtifactError as error:
         raise ArtifactReadError(str(error)) from None
     sort = forms()
-    known: dict[str, list[Place]] = {}
-    unknown: dict[str, list[Place]] = {}
+    known: dict[str, list[Found[str]]] = {}
+    unknown: dict[str, list[Found[str]]] = {}
     total = discarded = 0
     for function in functions:
         total += len(function.data)
@@ -53,16 +55,16 @@ def read_cwasm(content: bytes) -> Needs:
             for name in sort.unknown[each.code]:
                 addresses.setdefault((False, name), []).append(each.ip)
         for (is_known, name), where in addresses.items():
-            place = Place(function.name, where[0], len(where), "artifact")
+            place = where[0], len(where), CONFIDENCE, function.name
             (known if is_known else unknown).setdefault(name, []).append(place)
     table = load_features()
     allowed = {table.by_cranelift[flag].name for flag in on if flag in table.by_cranelift}
     allowed = allowed.union(*(table.closure(name) for name in allowed))
-    features = uses(known)
+    features = uses(known, str)
     return Needs(
         kind="cwasm",
         features=features,
-        unknown=uses(unknown),
+        unknown=uses(unknown, str),
         coverage=Coverage(total=total, symbol=total, discarded=discarded),
         engine=Engine(
             section.version,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 _FORMATS = {0x0: "<Q", 0x2: "<H", 0x3: "<I", 0x4: "<Q", 0xA: "<h", 0xB: "<i", 0xC: "<q"}
 _PC_RELATIVE = 0x10
@@ -19,12 +18,8 @@ _USUAL = 0x1B  # relative to itself, 32 bits: what compilers write, read without
 _ADDRESS = (1 << 64) - 1
 
 
-class Unwind(NamedTuple):
-    """One FDE: the function's range, and whether it has landing pads (an LSDA)."""
-
-    start: int
-    end: int
-    lsda: bool
+Unwind = tuple[int, int, bool]
+"""One FDE: the function's start and end, and whether it has landing pads (an LSDA)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +117,14 @@ def read_unwind(data: bytes, address: int) -> Iterator[Unwind]:
                 lsda = data[start + 13 : start + 17] != bytes(4)
             begin = begin + address + start + 4 & _ADDRESS
             if size:
-                yield Unwind(begin, begin + size, lsda)
+                yield begin, begin + size, lsda
         else:
             try:
-                found = _fde(data, start + 4, cie, address)
+                begin, end, lsda = _fde(data, start + 4, cie, address)
             except _Malformed:
                 continue
-            if 0 < found.end - found.start <= _ADDRESS:
-                yield found
+            if 0 < end - begin <= _ADDRESS:
+                yield begin, end, lsda
 
 
 def _cie_at(data: bytes, where: int) -> _Cie | None:
@@ -152,4 +147,4 @@ def _fde(data: bytes, position: int, cie: _Cie, address: int) -> Unwind:
         length, position = _leb(data, position)
         if length:
             lsda, _ = _pointer(data, position, cie.lsda & 0x0F, 0)
-    return Unwind(start, start + size, lsda != 0)
+    return start, start + size, lsda != 0

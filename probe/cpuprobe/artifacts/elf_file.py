@@ -66,12 +66,20 @@ NAMELESS: Name = (-1, 0)
 
 
 class Function(NamedTuple):
-    """The start of a function: `end` is None where the file does not say, `lsda` as in Unwind."""
+    """A function, or a range that no function claims.
+
+    Attributes:
+        start: its first address.
+        end: the address behind it; 0 where the file does not say.
+        name: NAMELESS where it has none.
+        source: how it is known; None: it is not.
+        lsda: as in Unwind.
+    """
 
     start: int
-    end: int | None
+    end: int
     name: Name
-    source: Confidence
+    source: Confidence | None
     lsda: bool
 
 
@@ -284,8 +292,8 @@ def _symbols(file: ElfFile, data: memoryview, sections: list[_Section]) -> None:
             file.ifuncs += kind == _STT_GNU_IFUNC
             functions = file.functions.setdefault(number, {})
             known = functions.get(start)
-            if known is None or (known.end is None and size):
-                end = start + size if size else None
+            if known is None or (size and not known.end):
+                end = start + size if size else 0
                 functions[start] = Function(
                     start, end, (len(file.strings) - 1, name), "symbol", False
                 )
@@ -301,27 +309,26 @@ def _unwind(
         if each.name == ".eh_frame" and each.type != _SHT_NOBITS
     ][:1] or list(_eh_frame_by_header(data, segments))
     ordered = sorted((code.address, number) for number, code in enumerate(file.code))
-    starts = [start for start, _ in ordered]
+    starts = [*(start for start, _ in ordered), 1 << 64]
     for address, offset, size in where:
         body = bytes(_slice(data, offset, size, ".eh_frame"))
-        for entry in read_unwind(body, address):
-            place = bisect_right(starts, entry.start) - 1
-            if place < 0:
-                continue
-            number = ordered[place][1]
-            code = file.code[number]
-            if entry.start >= code.address + len(code.data):
-                continue
-            functions = file.functions.setdefault(number, {})
-            known = functions.get(entry.start)
+        low = high = 0
+        functions: dict[int, Function] = {}
+        for start, end, lsda in read_unwind(body, address):
+            if not low <= start < high:  # in another section than the entry before
+                place = bisect_right(starts, start) - 1
+                if place < 0:
+                    continue
+                low, number = ordered[place]
+                high = min(low + len(file.code[number].data), starts[place + 1])
+                functions = file.functions.setdefault(number, {})
+                if start >= high:
+                    continue
+            known = functions.get(start)
             if known is None:
-                functions[entry.start] = Function(
-                    entry.start, entry.end, NAMELESS, "unwind", entry.lsda
-                )
-            elif known.end is None or entry.lsda:
-                functions[entry.start] = Function(
-                    known.start, known.end or entry.end, known.name, known.source, entry.lsda
-                )
+                functions[start] = Function(start, end, NAMELESS, "unwind", lsda)
+            elif lsda or not known.end:
+                functions[start] = Function(start, known.end or end, known.name, known.source, lsda)
 
 
 def _eh_frame_by_header(

@@ -7,19 +7,50 @@ is asked for its code alone. So codes are looked up in sets made here.
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cpuprobe.errors import CannotMeasureError
 from cpuprobe.features import load_features, load_levels, load_table
 
 try:
-    from iced_x86 import Code, Instruction, Mnemonic
+    from iced_x86 import Code, FlowControl, Instruction, Mnemonic
 except ImportError:
     raise CannotMeasureError(
         "iced-x86, the decoder, is not installed: pip install iced-x86"
     ) from None
 
+from cpuprobe.artifacts.spots import patterns
 from cpuprobe.wasm.disassemble import form_features
+
+_BRANCHES = (
+    FlowControl.CONDITIONAL_BRANCH,
+    FlowControl.UNCONDITIONAL_BRANCH,
+    FlowControl.XBEGIN_XABORT_XEND,
+)
+_ENDS = (
+    FlowControl.UNCONDITIONAL_BRANCH,
+    FlowControl.INDIRECT_BRANCH,
+    FlowControl.RETURN,
+    FlowControl.EXCEPTION,
+)
+
+
+class Meaning(NamedTuple):
+    """What codes have in common that say the same.
+
+    Attributes:
+        features: canonical names, without x86-64-v1.
+        unknown: iced-x86's names of what has no row in the feature table.
+        sign: `CPUID`, `XGETBV` or nothing.
+        odd: they are invalid, or rare.
+    """
+
+    features: tuple[str, ...]
+    unknown: tuple[str, ...]
+    sign: str
+    odd: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +64,11 @@ class Forms:
         faultless: without their feature they do something else and do not fault.
         features: canonical names, without x86-64-v1, of each code that is not quiet.
         unknown: iced-x86's names of what has no row in the feature table.
+        branches: what may go on elsewhere.
+        ends: what never goes on at the next instruction.
+        straight: quiet, and neither branch nor end.
+        kinds: of each code that is not quiet, its place in `meanings`.
+        meanings: far fewer than codes.
     """
 
     quiet: frozenset[int]
@@ -41,6 +77,11 @@ class Forms:
     faultless: frozenset[int]
     features: dict[int, tuple[str, ...]]
     unknown: dict[int, tuple[str, ...]]
+    branches: frozenset[int]
+    ends: frozenset[int]
+    straight: frozenset[int]
+    kinds: dict[int, int]
+    meanings: tuple[Meaning, ...]
 
 
 INVALID: int = int(Code.INVALID)
@@ -65,6 +106,7 @@ def forms() -> Forms:
         set(words["forms"][key]) for key in ("harmless", "never_faults", "data")
     )
     quiet, rare, data, faultless = set(), set(), set(), set()
+    branches, ends = set(), set()
     features: dict[int, tuple[str, ...]] = {}
     unknown: dict[int, tuple[str, ...]] = {}
     for code in (value for name, value in vars(Code).items() if name.isupper()):
@@ -82,6 +124,11 @@ def forms() -> Forms:
         instruction = Instruction()
         instruction.code = code
         mnemonic = mnemonics[instruction.mnemonic]
+        flow = instruction.flow_control
+        if flow in _BRANCHES:
+            branches.add(code)
+        if flow in _ENDS:
+            ends.add(code)
         if mnemonic in signs:
             data.add(code)
         if mnemonic in never_faults:
@@ -97,6 +144,33 @@ def forms() -> Forms:
     # What asks for features is no need of one: XGETBV stands behind a look at CPUID's OSXSAVE bit
     # (SDM vol. 1, section 13.2).
     features[XGETBV], unknown[XGETBV] = (), ()
+    asking = {CPUID: "CPUID", XGETBV: "XGETBV"}
+    numbers: dict[Meaning, int] = {}
+    kinds = {}
+    for code in (INVALID, CPUID, *features):
+        meaning = Meaning(
+            features.get(code, ()),
+            unknown.get(code, ()),
+            asking.get(code, ""),
+            code == INVALID or code in rare,
+        )
+        kinds[code] = numbers.setdefault(meaning, len(numbers))
     return Forms(
-        frozenset(quiet), frozenset(rare), frozenset(data), frozenset(faultless), features, unknown
+        frozenset(quiet),
+        frozenset(rare),
+        frozenset(data),
+        frozenset(faultless),
+        features,
+        unknown,
+        frozenset(branches),
+        frozenset(ends),
+        frozenset(quiet - branches - ends),
+        kinds,
+        tuple(numbers),
     )
+
+
+@functools.cache
+def searches() -> tuple[re.Pattern[bytes], ...]:
+    """What to search for where an instruction might begin that is not quiet, nor invalid."""
+    return patterns({*forms().features, CPUID})

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
+
+import msgspec
 
 from cpuprobe.artifacts.cwasm import read_cwasm
 from cpuprobe.artifacts.elf_file import ET_DYN, ET_REL, MACHINES, ElfFile, read_elf
 from cpuprobe.artifacts.forms import forms
 from cpuprobe.artifacts.model import ArtifactReadError, Kind, Needs
-from cpuprobe.artifacts.scan import scan, straight_line
+from cpuprobe.artifacts.scan import Scan, joined, plan, scan, straight_line
 from cpuprobe.features import load_table
 
 MAXIMUM_BYTES = 2 << 30
+Stamp = tuple[int, int, int, int]
 _MAGIC = b"\x7fELF"
 
 
@@ -39,6 +43,72 @@ def read_needs(path: str) -> Needs:
     Raises:
         ArtifactReadError: it cannot be read, is no ELF file, or is damaged.
     """
+    reading = Reading(path)
+    found = reading.scan(0, 1)
+    return complete(reading.needs(), [] if found is None else [found])
+
+
+def parse_needs(content: bytes | memoryview) -> Needs:
+    """What the file with these bytes needs.
+
+    Raises:
+        ArtifactReadError: no ELF file, or a damaged one.
+    """
+    file = read_elf(content)
+    found = [scan(file, plan(file), forms())] if _is_scanned(file) else []
+    return complete(_needs(content, file), found)
+
+
+class Reading:
+    """One file in memory, which can be scanned in parts.
+
+    Attributes:
+        stamp: device, inode, size and time of change: readings with the same one read the same.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Reads a file.
+
+        Args:
+            path: a regular file.
+
+        Raises:
+            ArtifactReadError: it cannot be read, is no ELF file, or is damaged.
+        """
+        content, self.stamp = _content(path)
+        self._file = read_elf(content)
+        self._plan = plan(self._file) if _is_scanned(self._file) else None
+        # Of what is scanned all that is needed has been copied.
+        self._content = content if self._plan is None else b""
+
+    def needs(self) -> Needs:
+        """What the file needs, without what a scan finds.
+
+        Raises:
+            ArtifactReadError: compiled wasm that is damaged.
+        """
+        return _needs(self._content, self._file)
+
+    def scan(self, number: int, of: int) -> Scan | None:
+        """One part of the scan; None for what is not scanned: compiled wasm, foreign code."""
+        return None if self._plan is None else scan(self._file, self._plan, forms(), number, of)
+
+
+def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
+    """What a file needs, with what the parts of its scan found; none: it was not scanned."""
+    if not scans:
+        return needs
+    found = joined(scans)
+    return msgspec.structs.replace(
+        needs,
+        features=found.features,
+        unknown=found.unknown,
+        dispatch=(*found.signs, *needs.dispatch),
+        coverage=found.coverage,
+    )
+
+
+def _content(path: str) -> tuple[bytes, Stamp]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -59,34 +129,27 @@ def read_needs(path: str) -> Needs:
         raise ArtifactReadError(error.strerror) from None
     finally:
         os.close(descriptor)
-    return parse_needs(content)
+    return content, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def parse_needs(content: bytes | memoryview) -> Needs:
-    """What the file with these bytes needs.
+def _is_scanned(file: ElfFile) -> bool:
+    return not file.wasmtime and MACHINES.get(file.machine) == "x86-64"
 
-    Raises:
-        ArtifactReadError: no ELF file, or a damaged one.
-    """
-    file = read_elf(content)
+
+def _needs(content: bytes | memoryview, file: ElfFile) -> Needs:
     if file.wasmtime:
         return read_cwasm(bytes(content))
-    if file.machine not in MACHINES:
-        return Needs(kind="other", architecture=f"ELF machine {file.machine}")
-    if MACHINES[file.machine] != "x86-64":
-        return Needs(kind="other", architecture=MACHINES[file.machine])
-    sort = forms()
-    found = scan(file, sort)
+    if not _is_scanned(file):
+        return Needs(
+            kind="other", architecture=MACHINES.get(file.machine, f"ELF machine {file.machine}")
+        )
     kind = _kind(file)
     return Needs(
         kind=kind,
-        features=found.features,
-        unknown=found.unknown,
-        entry=straight_line(file, sort) if kind == "executable" else {},
+        entry=straight_line(file, forms()) if kind == "executable" else {},
         isa_needed=file.isa_needed,
         isa_used=file.isa_used,
-        dispatch=_dispatch(file, found.signs),
-        coverage=found.coverage,
+        dispatch=_dispatch(file),
         loader=kind == "library" or file.interpreter,
     )
 
@@ -100,7 +163,7 @@ def _kind(file: ElfFile) -> Kind:
     return "executable"
 
 
-def _dispatch(file: ElfFile, signs: tuple[str, ...]) -> tuple[str, ...]:
+def _dispatch(file: ElfFile) -> tuple[str, ...]:
     asked = sorted(file.undefined & set(load_table("baseline")["dispatch"]["imports"]))
     chosen = [f"{file.ifuncs} functions chosen at load time (ifunc)"] if file.ifuncs else []
-    return (*signs, *asked, *chosen)
+    return (*asked, *chosen)

@@ -17,6 +17,7 @@ COMMANDS = {
     "diff": "cpuprobe.cli.diff",
     "explain": "cpuprobe.cli.explain",
     "flags": "cpuprobe.cli.flags",
+    "fleet": "cpuprobe.cli.fleet",
     "inspect": "cpuprobe.cli.inspect",
     "native": "cpuprobe.cli.native",
     "profile": "cpuprobe.cli.profile",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
-import sys
-import tempfile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cpuprobe.cli.common import command_app
+from cpuprobe.cli.output import write_whole
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
@@ -59,7 +56,7 @@ def report(
     if captures and root != "/":
         raise UsageError("--root is about this machine, --from about another: give one of them")
     subjects = [_capture(path) for path in captures] if captures else [_here(root, form)]
-    _write(_rendered(subjects, form), output)
+    write_whole(_rendered(subjects, form), output)
     return int(any(each.assessment.verdict == "mismatch" for each in subjects))
 
 
@@ -154,45 +151,3 @@ def _with_wasmtime(
     refuses = refused_flags(assessment.wasmtime.version)
     compared = compare_inference(observation, assessment.cranelift, refuses, asked.inferred)
     return observation, assessment, asked, compared
-
-
-def _write(content: bytes, output: str | None) -> None:
-    """To standard output, or to a file that is either whole or not there."""
-    if output is None or output == "-":
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        if os.path.exists(output) and not os.path.isfile(output):
-            with open(output, "wb") as file:  # a device or a pipe; a folder fails here
-                file.write(content)
-        else:
-            _replace(os.path.realpath(output), content)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, output) from None
-
-
-def _replace(path: str, content: bytes) -> None:
-    """Writes beside the file and renames."""
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=f".{os.path.basename(path)[:100]}.", dir=os.path.dirname(path)
-    )
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-    finally:
-        # Gone after the rename; left over only if something above failed.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _mode(path: str) -> int:
-    """The permissions of the file that is replaced, or those a new file would get."""
-    try:
-        return stat.S_IMODE(os.stat(path).st_mode)
-    except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask

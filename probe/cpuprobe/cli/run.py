@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cpuprobe.cli.common import command_app
+from cpuprobe.cli.output import write_whole
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
@@ -75,6 +76,8 @@ def run(
 
     if inferred and flags_from is not None:
         raise UsageError("--inferred and --flags-from: give one of them")
+    if record == "-":
+        raise UsageError("--record -: standard output is the program's own; name a file")
 
     def tell(sentence: str) -> None:
         if not quiet:
@@ -109,7 +112,7 @@ def run(
     )
     code = _finish(result.ending, module, result.exit_code)
     if record is not None and result.ending.kind in ("done", "exit", "trap"):
-        _keep(record, to_record(result, here.wasmtime.version, earlier))
+        write_whole(to_record(result, here.wasmtime.version, earlier), record)
     if result.fell_back and code == 1 and not result.ending.exit_code:
         tell("exit code 1: the program's own is 0, but the run fell back")
     return code
@@ -199,17 +202,3 @@ def _earlier(path: str | None) -> Record | None:
     if path is None or not os.path.exists(path):
         return None
     return read_record(read_module(path), path)
-
-
-def _keep(path: str, content: bytes) -> None:
-    import tempfile
-
-    place: Any = os.path.dirname(os.path.abspath(path))
-    descriptor, half = tempfile.mkstemp(prefix=".cpuprobe-", dir=place)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(half, path)
-    except OSError:
-        os.unlink(half)
-        raise

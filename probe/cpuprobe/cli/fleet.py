@@ -1,0 +1,314 @@
+"""`cpuprobe fleet` and `cpuprobe fleet ingest`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cpuprobe.cli.common import command_app
+
+if TYPE_CHECKING:
+    from cpuprobe.fleet.answer import Feedback, Reads
+    from cpuprobe.fleet.model import Fleet, Skipped
+    from cpuprobe.profiles import Profile
+
+NAMED = 5
+"""How many captures that could not be read are named on standard error."""
+
+# What a terminal shows unasked; JSON and HTML have all kinds.
+_SHOWN_KINDS = frozenset({"distribution", "policy", "user"})
+
+app = command_app()
+
+
+@app.command(
+    short_help="Many machines: which flags and profiles they can use.",
+    epilog="Examples: cpuprobe fleet reports/ | cpuprobe fleet 'logs/*.jsonl.gz' fleet.tar.gz "
+    "--html fleet.html | cpuprobe fleet ingest reports/ -o tables && cpuprobe fleet tables "
+    "--backend pyspark --json. "
+    "Exit codes: 0 no finding of severity error, 1 a machine has one, 2 usage, 3 a library or "
+    "backend is missing or failed, 4 nothing could be read.",
+)
+def fleet(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[ingest] PATH...",
+            help="Folders, patterns, tar archives, JSON lines, Parquet, captures of any kind, "
+            "tables of `fleet ingest`; - is stdin. A path called ingest is given as ./ingest.",
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="With ingest: the tables to make."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a page with pictures; - is stdout.")
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|URL", help="duckdb (default), pyspark, or a URL for Ibis."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="CSV: name of a capture or CPU model, and what one counts."
+        ),
+    ] = None,
+    wasmtime: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Whose flags. Default: the installed one's."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End at the first capture that cannot be read.")
+    ] = False,
+    flags: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LIST", help="Count this set: has_avx2,has_fma. Repeatable."),
+    ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROFILE", help="Count this profile too. Repeatable."),
+    ] = None,
+    coverage: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Percentages to cover. Default: 99.9,99,95."),
+    ] = None,
+    executed_only: Annotated[
+        bool,
+        typer.Option("--executed-only", help="Leave out machines where nothing was executed."),
+    ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=10000, help="Models, kernels shown. Default: 20."),
+    ] = None,
+) -> int:
+    """Tell of many machines how many of them each psABI level, profile and set of flags covers.
+
+    `cpuprobe fleet ingest PATH... -o FOLDER` reads captures once and keeps what is needed of them
+    in Parquet, which `cpuprobe fleet FOLDER` answers from at once.
+    """
+    from cpuprobe.errors import UsageError
+    from cpuprobe.fleet.answer import Reads
+    from cpuprobe.fleet.weights import read_weights
+
+    reads = Reads(
+        wasmtime=wasmtime,
+        weights=None if weights is None else read_weights(weights),
+        processes=len(os.sched_getaffinity(0)),
+        strict=strict,
+    )
+    if paths[0] == "ingest":
+        asked = (html, backend, flags, profile, coverage, executed_only or None, top)
+        if any(each is not None for each in asked):
+            raise UsageError("fleet ingest takes -o, --weights, --wasmtime, --strict and --json")
+        return _ingest(paths[1:], output, reads, json)
+    if output is not None:
+        raise UsageError("-o FOLDER belongs to fleet ingest; a page is written with --html FILE")
+    if json and html == "-":
+        raise UsageError("--json and --html -: only one of them can go to standard output")
+    from cpuprobe.fleet.answer import COVERAGES, fleet_of
+
+    named = [_profile(each) for each in profile or ()]
+    with _feedback() as feedback:
+        found = fleet_of(
+            paths,
+            reads,
+            feedback,
+            backend=backend or "duckdb",
+            profiles=_profiles(named),
+            flag_sets=[_flag_set(each) for each in flags or ()],
+            wanted=COVERAGES if coverage is None else _percentages(coverage),
+            executed_only=executed_only,
+            top=top or 20,
+        )
+    _tell_unmet(reads)
+    _show(found, json, html, frozenset(each.name for each in named), top)
+    return int(found.mismatched.machines > 0)
+
+
+def _ingest(paths: Sequence[str], output: str | None, reads: Reads, json: bool) -> int:
+    from cpuprobe.errors import UsageError
+    from cpuprobe.fleet.answer import make_tables
+
+    if not paths or output is None:
+        raise UsageError("cpuprobe fleet ingest PATH... -o FOLDER: say what to read and to make")
+    with _feedback() as feedback:
+        manifest = make_tables(paths, output, reads, feedback)
+    _tell_unmet(reads)
+    if json:
+        import msgspec
+
+        sys.stdout.buffer.write(msgspec.json.encode(manifest) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        typer.echo(
+            f"{manifest.machines:,} machines, {manifest.unread:,} captures not read, "
+            f"flags of wasmtime {manifest.wasmtime}"
+        )
+    return 0
+
+
+def _show(
+    found: Fleet, json: bool, html: str | None, named: frozenset[str], top: int | None
+) -> None:
+    import msgspec
+
+    if html is not None:
+        from cpuprobe.cli.output import write_whole
+        from cpuprobe.report.fleet_html import to_html
+
+        write_whole(to_html(found).encode("utf-8", "replace"), html)
+    if json:
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        sys.stdout.buffer.flush()
+    elif html != "-":
+        from cpuprobe.cli.common import page
+        from cpuprobe.report.fleet_text import TOP, render
+
+        shown = tuple(
+            each for each in found.profiles if each.kind in _SHOWN_KINDS or each.name in named
+        )
+        with page() as where:
+            render(msgspec.structs.replace(found, profiles=shown), where, top=top or TOP)
+
+
+def _profile(name: str) -> Profile:
+    from cpuprobe.errors import UsageError
+    from cpuprobe.profiles import find_profile
+
+    profile = find_profile(name)
+    if profile.mask:
+        raise UsageError(f"--profile {name}: it only forbids, so that every machine meets it")
+    return profile
+
+
+def _profiles(named: Sequence[Profile]) -> list[Profile]:
+    """All profiles that ask for something, in the order of the tables, and those named."""
+    from cpuprobe.profiles import load_profiles
+
+    known = {
+        profile.name: profile
+        for profile in load_profiles().values()
+        if profile.kind != "level" and not profile.mask
+    }
+    known.update((each.name, each) for each in named if each.kind != "level")
+    return list(known.values())
+
+
+def _flag_set(text: str) -> tuple[str, ...]:
+    from cpuprobe.errors import UsageError
+
+    flags = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not flags:
+        raise UsageError("--flags: name at least one, as in has_avx2,has_fma")
+    return flags
+
+
+def _percentages(text: str) -> list[Decimal]:
+    from cpuprobe.errors import UsageError
+
+    try:
+        shares = [Decimal(word.strip().removesuffix("%")) / 100 for word in text.split(",")]
+        if all(0 < share <= 1 for share in shares):
+            return shares
+    except InvalidOperation:
+        pass
+    raise UsageError(f"--coverage {text[:60]}: percentages above 0 and up to 100, as in 99.9,99,95")
+
+
+def _tell_unmet(reads: Reads) -> None:
+    unmet = [] if reads.weights is None else reads.weights.unmet
+    if unmet:
+        more = f" and {len(unmet) - NAMED} more" if len(unmet) > NAMED else ""
+        named = ", ".join(repr(each[:60]) for each in unmet[:NAMED])
+        typer.echo(f"cpuprobe: note: --weights: no capture is called {named}{more}", err=True)
+
+
+@contextmanager
+def _feedback() -> Iterator[Feedback]:
+    """A progress bar on standard error where that is a terminal, and the first complaints."""
+    from cpuprobe.fleet.answer import Feedback
+
+    unread = 0
+    bar = _Bar() if sys.stderr.isatty() else None
+
+    def complain(skipped: Skipped) -> None:
+        nonlocal unread
+        unread += 1
+        if unread <= NAMED:
+            line = f"cpuprobe: skipped: {skipped.capture}: {skipped.why}"
+            if bar is None:
+                typer.echo(line, err=True)
+            else:
+                bar.say(line)
+
+    try:
+        if bar is None:
+            yield Feedback(complain=complain)
+        else:
+            yield Feedback(start=bar.start, progress=bar.progress, complain=complain)
+    finally:
+        if bar is not None:
+            bar.stop()
+        if unread > NAMED:
+            typer.echo(f"cpuprobe: skipped: {unread - NAMED:,} more captures", err=True)
+
+
+class _Bar:
+    """Captures read, how fast, and how much of the input is left where that is known."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._reading: Any = None
+        self._next = 0.0
+
+    def start(self, reading: Any) -> None:
+        """Shows the bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._reading = reading
+        total = reading.total()
+        self._bar = Progress(
+            TextColumn("reading"),
+            BarColumn(),
+            TextColumn("{task.fields[machines]:,} captures, {task.fields[rate]:,.0f}/s"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            auto_refresh=False,  # no thread of its own: processes are started meanwhile
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("", total=total, machines=0, rate=0.0)
+
+    def progress(self, machines: int) -> None:
+        """Moves it, at most ten times a second."""
+        task = self._bar.tasks[0]
+        elapsed = task.elapsed or 0.0
+        if elapsed >= self._next:
+            self._next = elapsed + 0.1
+            self._bar.update(
+                self._task,
+                completed=self._reading.done if task.total is not None else None,
+                machines=machines,
+                rate=machines / max(elapsed, 0.1),
+                refresh=True,
+            )
+
+    def say(self, line: str) -> None:
+        """Prints a line above it."""
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Takes it away."""
+        if self._bar is not None:
+            self._bar.stop()

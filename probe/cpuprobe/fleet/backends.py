@@ -1,0 +1,168 @@
+"""The databases that answer: DuckDB inside this process, Spark, or any that Ibis can reach."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cpuprobe.errors import CannotMeasureError, CpuprobeError, UsageError
+from cpuprobe.report.subject import plain
+
+MEMORY = "1GB"
+"""What DuckDB may take before it writes to disk."""
+
+# Spark says much of itself; what goes wrong comes as an exception all the same.
+_LOGGING = """\
+rootLogger.level = off
+rootLogger.appenderRef.stderr.ref = stderr
+appender.stderr.type = Console
+appender.stderr.name = stderr
+appender.stderr.target = SYSTEM_ERR
+appender.stderr.layout.type = PatternLayout
+"""
+
+
+@contextmanager
+def connect(backend: str, scratch: str, memory: str = MEMORY) -> Iterator[Any]:
+    """An Ibis connection, closed at the end of the block; what it raises becomes one line.
+
+    Args:
+        backend: `duckdb`, `pyspark`, or a URL as `ibis.connect` takes it.
+        scratch: a folder for its temporary files.
+        memory: for DuckDB: what it may take before it spills into `scratch`.
+
+    Raises:
+        CannotMeasureError: a library or Java is missing, or the backend failed.
+        UsageError: Ibis knows no such backend.
+    """
+    ibis = _library("ibis", "fleet needs Ibis: pip install 'cpuprobe[fleet]'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas versions, by libraries among themselves
+        try:
+            connection = _open(ibis, backend, scratch, memory)
+            try:
+                yield connection
+            finally:
+                _close(backend, connection)
+        except CpuprobeError:
+            raise
+        except _failures() as error:
+            why = plain(str(error).strip().partition("\n")[0])[:300] or type(error).__name__
+            raise CannotMeasureError(f"{backend.partition(':')[0]}: {why}") from None
+
+
+def _library(name: str, missing: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise CannotMeasureError(missing) from None
+
+
+def _open(ibis: Any, backend: str, scratch: str, memory: str) -> Any:
+    if backend == "duckdb":
+        _library("duckdb", "DuckDB is not installed: pip install 'cpuprobe[fleet]'")
+        return ibis.duckdb.connect(
+            memory_limit=memory,
+            temp_directory=os.path.join(scratch, "duckdb"),
+            threads=len(os.sched_getaffinity(0)),
+            preserve_insertion_order=False,  # every query orders what it returns
+        )
+    if backend == "pyspark":
+        return _spark(ibis, scratch)
+    if "://" not in backend:
+        raise UsageError(f"--backend {backend}: duckdb, pyspark or a URL that Ibis knows")
+    try:
+        return ibis.connect(backend)
+    except (ValueError, ImportError, TypeError) as error:
+        raise UsageError(f"--backend {backend[:60]}: {plain(str(error))[:200]}") from None
+
+
+def _spark(ibis: Any, scratch: str) -> Any:
+    sql = _library(
+        "pyspark.sql", "Spark is not installed: pip install 'cpuprobe[spark]' (it needs Java too)"
+    )
+    home = os.environ.get("JAVA_HOME")
+    java = os.path.join(home, "bin", "java") if home else "java"
+    if shutil.which(java) is None:
+        where = "in JAVA_HOME" if home else "on the PATH"
+        raise CannotMeasureError(
+            f"Spark needs Java 17 or later, and there is none {where}: install a JRE "
+            "(Debian: openjdk-17-jre-headless) or set JAVA_HOME"
+        )
+    logging = os.path.join(scratch, "log4j2.properties")
+    with open(logging, "w", encoding="ascii") as file:
+        file.write(_LOGGING)
+    settings = {
+        "spark.master": "local[2]",
+        "spark.app.name": "cpuprobe fleet",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "4",  # the default 200 is for clusters
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.sql.warehouse.dir": os.path.join(scratch, "warehouse"),
+        "spark.local.dir": os.path.join(scratch, "spark"),
+        # A machine may be unable to resolve its own name.
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{logging}",
+        "spark.sql.session.timeZone": "UTC",
+    }
+    builder = sql.SparkSession.builder
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    with _quiet_launch():
+        session = builder.getOrCreate()
+    return ibis.pyspark.connect(session)
+
+
+@contextmanager
+def _quiet_launch() -> Iterator[None]:
+    """Sends what Java's launcher says to nowhere: the JVM inherits these descriptors.
+
+    Its incubator modules and its first log lines come before any setting is read; and nothing of
+    it may stand on standard output, which is ours.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number, _ in kept:
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        for number, copy in kept:
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(nowhere)
+
+
+def _close(backend: str, connection: Any) -> None:
+    if backend == "pyspark":
+        connection._session.stop()
+    else:
+        connection.disconnect()
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What the libraries in use raise, as far as they are loaded."""
+    found: list[type[Exception]] = [OSError]
+    for module, name in (
+        ("ibis.common.exceptions", "IbisError"),
+        ("duckdb", "Error"),
+        ("pyarrow", "ArrowException"),
+        ("pyspark.errors", "PySparkException"),
+        ("py4j.protocol", "Py4JError"),
+        ("sqlglot.errors", "SqlglotError"),
+    ):
+        loaded = sys.modules.get(module)
+        kind = getattr(loaded, name, None)
+        if isinstance(kind, type):
+            found.append(kind)
+    return tuple(found)

@@ -1,0 +1,217 @@
+"""From what the backend counted to what is told: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+
+from cpuprobe.features import load_features, load_levels, load_table
+from cpuprobe.fleet.model import (
+    BestSet,
+    Coverage,
+    FindingCount,
+    Fleet,
+    Group,
+    Matrix,
+    Share,
+    Skipped,
+    Step,
+    Target,
+)
+from cpuprobe.fleet.queries import OTHERS, Answers, Count, FindingRow, GroupCount
+from cpuprobe.fleet.selection import Pattern, best_sets, curve
+from cpuprobe.profiles import Profile, needed
+from cpuprobe.report.document import VERSION
+
+_UNIT = 1_000_000
+
+
+def summarize(
+    answers: Answers,
+    *,
+    backend: str,
+    wasmtime: str,
+    flags: Sequence[str],
+    profiles: Iterable[Profile],
+    flag_sets: Iterable[Sequence[str]] = (),
+    wanted: Iterable[Decimal] = (),
+    skipped: Sequence[Skipped] = (),
+    unread: int = 0,
+) -> Fleet:
+    """Everything that is told of a fleet.
+
+    Args:
+        answers: what the backend counted.
+        backend: its name.
+        wasmtime: the version that the flags are of.
+        flags: all of them, in its order.
+        profiles: those whose coverage is told; psABI levels are always.
+        flag_sets: sets that were asked for by name.
+        wanted: shares to be covered, 0 to 1.
+        skipped: captures that could not be read.
+        unread: how many in all.
+    """
+    fleet = _Summary(answers, flags)
+    best = fleet.best()
+    return Fleet(
+        cpuprobe=VERSION,
+        backend=backend,
+        total=fleet.share(answers.total),
+        executed=fleet.share(answers.executed),
+        mismatched=fleet.share(answers.mismatched),
+        wasmtime=wasmtime,
+        levels=fleet.levels(),
+        profiles=tuple(fleet.profile(each) for each in profiles),
+        flag_sets=tuple(fleet.flag_set(each) for each in flag_sets),
+        features={
+            name: fleet.share(fleet.count(lambda each, name=name: name in each.safe))  # type: ignore[misc]
+            for name in load_features()
+        },
+        curve=fleet.curve(),
+        best=best,
+        targets=tuple(fleet.target(each, best) for each in sorted(set(wanted), reverse=True)),
+        findings=tuple(fleet.finding(each) for each in answers.findings),
+        models=fleet.groups("model"),
+        kernels=fleet.groups("kernel"),
+        hypervisors=fleet.groups("hypervisor"),
+        matrix=fleet.matrix(),
+        skipped=tuple(skipped),
+        unread=unread,
+    )
+
+
+class _Summary:
+    """The counts, and what they are parts of."""
+
+    def __init__(self, answers: Answers, flags: Sequence[str]) -> None:
+        self._answers = answers
+        self._flags = tuple(flags)
+        self._patterns = answers.patterns
+        self._table = load_features()
+        self._levels = load_levels()
+
+    def share(self, count: Count) -> Share:
+        """A count as a part of the fleet."""
+        whole = self._answers.total.weight
+        return Share(count.machines, count.weight / _UNIT, count.weight / whole if whole else 0.0)
+
+    def count(self, test: Callable[[Pattern], bool]) -> Count:
+        """The machines whose pattern passes."""
+        passed = [each for each in self._patterns if test(each)]
+        return Count(sum(each.machines for each in passed), sum(each.weight for each in passed))
+
+    def levels(self) -> tuple[Coverage, ...]:
+        """The psABI levels, by the level that each machine was assessed to have."""
+        names = [level.name for level in self._levels]
+        return tuple(
+            Coverage(
+                name,
+                "level",
+                self.share(self.count(lambda each, at=at: each.level in names[at:])),  # type: ignore[misc]
+            )
+            for at, name in enumerate(names)
+        )
+
+    def profile(self, profile: Profile) -> Coverage:
+        """The machines that meet a profile: all that programs can need of it is safe there.
+
+        What holds all of x86-64-v1 is a profile of x86-64, which a CPU without 64-bit mode does not
+        meet whatever its features.
+        """
+        long_mode = profile.features.issuperset(self._levels[0].features)
+        wanted = needed(profile)
+
+        def meets(pattern: Pattern) -> bool:
+            return wanted <= pattern.safe and not (long_mode and pattern.level is None)
+
+        return Coverage(profile.name, profile.kind, self.share(self.count(meets)))
+
+    def flag_set(self, flags: Sequence[str]) -> Coverage:
+        """The machines on which all of these flags are safe."""
+        wanted = frozenset(flags)
+        covered = self.count(lambda each: wanted <= each.flags)
+        return Coverage(",".join(flags), "flags", self.share(covered))
+
+    def curve(self) -> tuple[Step, ...]:
+        """The curve of coverage, over what programs can need: no run confirms anything else."""
+        names = [name for name, feature in self._table.items() if feature.for_programs]
+        needs = {name: self._table.closure(name) for name in names}
+        return tuple(
+            Step(
+                added=cut.added,
+                flags=tuple(
+                    flag for name in cut.added if (flag := self._table[name].cranelift) is not None
+                ),
+                covered=self.share(Count(cut.machines, cut.weight)),
+                lost=self.share(Count(cut.lost_machines, cut.lost_weight)),
+                losers=cut.losers,
+            )
+            for cut in curve(self._patterns, names, needs)
+        )
+
+    def best(self) -> tuple[BestSet, ...]:
+        """The best set for each size."""
+        by_flag = self._table.by_cranelift
+        needs = {
+            flag: frozenset(
+                other
+                for other in self._flags
+                if flag in by_flag
+                and other in by_flag
+                and by_flag[other].name in self._table.closure(by_flag[flag].name)
+            )
+            for flag in self._flags
+        }
+        return tuple(
+            BestSet(k, each.flags, self.share(Count(each.machines, each.weight)))
+            for k, each in enumerate(best_sets(self._patterns, self._flags, needs))
+        )
+
+    def target(self, wanted: Decimal, best: Sequence[BestSet]) -> Target:
+        """The last set that covers enough: with a flag more, never more machines are covered."""
+        least = wanted * Decimal(self._answers.total.weight)
+        enough = [each for each in best if round(each.covered.weight * _UNIT) >= least]
+        return Target(float(wanted), enough[-1] if enough else None)
+
+    def finding(self, row: FindingRow) -> FindingCount:
+        """A finding; where its machines differ in the features, the words leave them open."""
+        first, last = row.titles
+        title = first
+        if first != last:
+            rows = load_table("findings")["finding"]
+            words = next((each["title"] for each in rows if each["code"] == row.code), first)
+            title = words.replace("{features}", "some features")
+        return FindingCount(row.code, row.severity, title, row.cause, self.share(row.machines))
+
+    def groups(self, column: str) -> tuple[Group, ...]:
+        """The groups by one column."""
+        return tuple(self._group(each) for each in self._answers.groups[column])
+
+    def _group(self, group: GroupCount) -> Group:
+        whole = group.all.weight
+        return Group(
+            group.value,
+            self.share(group.all),
+            {name: weight / whole if whole else 0.0 for name, weight in group.levels.items()},
+            self.share(group.mismatched),
+        )
+
+    def matrix(self) -> Matrix:
+        """CPU models against flags."""
+        shown = [each.value for each in self._answers.groups["model"]]
+        held = {model: dict.fromkeys(self._flags, 0) for model in shown}
+        whole = dict.fromkeys(shown, 0)
+        for pattern in self._patterns:
+            model = pattern.model if pattern.model in held else OTHERS
+            whole[model] += pattern.weight
+            for flag in pattern.flags:
+                held[model][flag] += pattern.weight
+        total = self._answers.total.weight
+        return Matrix(
+            rows=tuple(shown),
+            columns=self._flags,
+            weights=tuple(whole[model] / total for model in shown),
+            shares=tuple(
+                tuple(held[model][flag] / whole[model] for flag in self._flags) for model in shown
+            ),
+        )

@@ -1,0 +1,214 @@
+"""The words in which a fleet is told, the same on its text page and its HTML page. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from rich.cells import cell_len, set_cell_size
+
+from cpuprobe.fleet.model import Coverage, Fleet, Group, Share, Step, Target
+from cpuprobe.report.subject import plain
+
+NOTHING = "nothing is safe on all machines"
+"""What a curve starts with that has no common ground."""
+
+_NAME_CELLS = 72
+_HEADLINE_TARGET = 0.99
+# Percents that a reader compares with: no share below one is rounded up to it.
+_MARKS = (90, 95, 99, 99.9)
+_DIGITS = (1, 2, 3)
+# A sum of a million weights is not exact to the last bit.
+_NOISE = 1e-9
+
+
+class CurveRow(msgspec.Struct, frozen=True):
+    """A step of the curve with the steps after it that lose no machine.
+
+    Attributes:
+        step: the step that loses machines, or the first of all.
+        free: the features that later steps add without a loss.
+        flags: Cranelift's names of all of these features.
+    """
+
+    step: Step
+    free: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+def part(share: float) -> float:
+    """A share as a number from 0 to 1, whatever it was."""
+    return min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
+
+
+def percent(share: float, *, nobody: bool | None = None, everybody: bool | None = None) -> str:
+    """A share in percent, with the digits it needs.
+
+    `100 %` is said only of everybody and `0 %` only of nobody, and no share is rounded up to 90,
+    95, 99 or 99.9 %: what reads 99.0 % is 99 % or more.
+
+    Args:
+        share: 0 to 1.
+        nobody: whether no machine is in it; by default told from the share.
+        everybody: whether every machine is in it; by default told from the share.
+
+    Returns:
+        Say `81.4 %`, `99.96 %`, `>99.999 %`, `<0.001 %`.
+    """
+    share = part(share)
+    if share < _NOISE if nobody is None else nobody:
+        return "0 %"
+    if share > 1 - _NOISE if everybody is None else everybody:
+        return "100 %"
+    exact = round(100 * share, 9)
+    for digits in _DIGITS:
+        rounded = round(exact, digits)
+        if 0 < rounded < 100 and not any(exact < mark <= rounded for mark in _MARKS):
+            return f"{rounded:.{digits}f} %"
+    if exact < 1:
+        return "<0.001 %"
+    cut = math.floor(exact * 1000) / 1000
+    return f">{min(cut, 99.999):.3f} %"
+
+
+def percent_of(share: Share, total: Share) -> str:
+    """A part of the fleet in percent; see `percent`."""
+    return percent(
+        share.share, nobody=share.machines <= 0, everybody=0 < total.machines <= share.machines
+    )
+
+
+def wanted(target: Target) -> str:
+    """The share that a target wants: `99.9 %`."""
+    return f"{round(100 * part(target.wanted), 6):g} %"
+
+
+def machines(count: int) -> str:
+    """A number of machines: `1,007 machines`."""
+    return f"{count:,} machine" + ("" if count == 1 else "s")
+
+
+def short(text: str, cells: int = _NAME_CELLS) -> str:
+    """A stranger's text as one harmless line of at most `cells` columns of a terminal."""
+    text = plain(text[: 8 * cells])  # a brand string may be megabytes
+    if cell_len(text) <= cells:
+        return text or "(empty)"
+    return set_cell_size(text, cells - 3).rstrip() + "..."
+
+
+def level_word(name: str) -> str:
+    """A psABI level in short: `v3`, `below v1`."""
+    return "below v1" if name == "none" else short(name.removeprefix("x86-64-"), 20)
+
+
+def weighted(fleet: Fleet) -> bool:
+    """Whether machines have weights, so that a share is not a share of their number."""
+    return abs(fleet.total.weight - fleet.total.machines) > _NOISE * max(1, fleet.total.machines)
+
+
+def curve_rows(curve: Iterable[Step]) -> list[CurveRow]:
+    """The curve with every step that loses nobody told together with the one before it."""
+    rows: list[CurveRow] = []
+    for step in curve:
+        if rows and step.lost.machines == 0:
+            last = rows[-1]
+            rows[-1] = CurveRow(
+                last.step, (*last.free, *step.added), tuple(dict.fromkeys(last.flags + step.flags))
+            )
+        else:
+            rows.append(CurveRow(step, (), step.flags))
+    return rows
+
+
+def headline(fleet: Fleet) -> str:
+    """The verdict in a line, with the number of machines before it."""
+    if fleet.total.machines == 0:
+        return "No machine to tell of."
+    return f"{machines(fleet.total.machines)}: {verdict(fleet)}"
+
+
+def verdict(fleet: Fleet) -> str:
+    """The levels that split the fleet, and how many flags cover 99 % of it."""
+    told = ", ".join(_split_levels(fleet))
+    parts = [told] if told else []
+    target = main_target(fleet)
+    if target is not None and target.best is None:
+        parts.append(f"no set of flags covers {wanted(target)}")
+    elif target is not None and target.best is not None and target.best.k == 0:
+        parts.append(f"no flag is safe on {wanted(target)}")
+    elif target is not None and target.best is not None:
+        parts.append(f"the largest set of flags for {wanted(target)} has {target.best.k}")
+    return "; ".join(parts) or "nothing was counted"
+
+
+def _split_levels(fleet: Fleet) -> Iterator[str]:
+    """The highest level that all machines reach, unless it is the lowest, and those after it."""
+    full = [n for n, each in enumerate(fleet.levels) if _met_by_all(each, fleet)]
+    start = full[-1] if full and (full[-1] > 0 or len(fleet.levels) == 1) else 0
+    if start == 0 and full and any(each.covered.machines for each in fleet.levels[1:]):
+        start = 1
+    told = [fleet.levels[start]] if fleet.levels else []
+    told += [each for each in fleet.levels[start + 1 : start + 2] if each.covered.machines]
+    for number, each in enumerate(told):
+        verb = "covers " if number == 0 else ""
+        yield f"{short(each.name, 24)} {verb}{percent_of(each.covered, fleet.total)}"
+
+
+def _met_by_all(coverage: Coverage, fleet: Fleet) -> bool:
+    return coverage.covered.machines >= fleet.total.machines
+
+
+def main_target(fleet: Fleet) -> Target | None:
+    """The target to tell first: 99 % where it was asked for, else the largest."""
+    for target in fleet.targets:
+        if math.isclose(target.wanted, _HEADLINE_TARGET):
+            return target
+    return fleet.targets[0] if fleet.targets else None
+
+
+def errors_line(fleet: Fleet) -> str:
+    """On how many machines something is wrong."""
+    if fleet.mismatched.machines == 0:
+        return "No machine has a finding of severity error."
+    verb = "has" if fleet.mismatched.machines == 1 else "have"
+    return f"MISMATCH: {count_of(fleet.mismatched, fleet)} {verb} a finding of severity error."
+
+
+def basis_lines(fleet: Fleet) -> Iterator[str]:
+    """On what the answer rests: what was executed, weights, captures that could not be read."""
+    executed, total = fleet.executed.machines, fleet.total.machines
+    meaning = "safe means there only that nothing known speaks against it."
+    if executed >= total:
+        yield "The instructions were executed on every machine."
+    elif executed == 0:
+        yield f"Nothing was executed on any machine: {meaning}"
+    else:
+        done = count_of(fleet.executed, fleet)
+        yield f"The instructions were executed on {done}, not on the others: {meaning}"
+    if weighted(fleet):
+        yield f"Shares are by weight; the machines weigh {fleet.total.weight:,.6g} together."
+    if fleet.unread:
+        captures = f"{fleet.unread:,} capture" + ("" if fleet.unread == 1 else "s")
+        yield f"{captures} could not be read and count nowhere above."
+
+
+def count_of(share: Share, fleet: Fleet) -> str:
+    """Machines and their share: `340 machines (3.4 %)`."""
+    return f"{machines(share.machines)} ({percent_of(share, fleet.total)})"
+
+
+def rest_line(rest: Sequence[Share], fleet: Fleet) -> str:
+    """What a list leaves out: `and 12 more with 340 machines (3.4 %)`."""
+    count = sum(each.machines for each in rest)
+    weight = math.fsum(each.weight for each in rest)
+    share = Share(count, weight, math.fsum(part(each.share) for each in rest))
+    return f"and {len(rest):,} more with {count_of(share, fleet)}"
+
+
+def levels_of(group: Group) -> list[str]:
+    """The levels of a group's machines, with their parts where there are several."""
+    levels = {name: share for name, share in group.levels.items() if part(share) > 0}
+    if len(levels) == 1:
+        return [level_word(name) for name in levels]
+    return [f"{level_word(name)} {percent(share)}" for name, share in levels.items()]

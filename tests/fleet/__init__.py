@@ -1,0 +1,1 @@
+"""Fleets of made-up machines; what takes long stands here, the rest in tests/unit."""
