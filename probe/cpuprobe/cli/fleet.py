@@ -54,7 +54,10 @@ def fleet(
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(metavar="NAME|URL", help="duckdb (default), pyspark, or a URL for Ibis."),
+        typer.Option(
+            metavar="NAME|URL",
+            help="duckdb (default), pyspark, spark://HOST:PORT, or a URL for Ibis.",
+        ),
     ] = None,
     weights: Annotated[
         str | None,

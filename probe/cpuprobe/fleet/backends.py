@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from cpuprobe.report.subject import plain
 
 MEMORY = "1GB"
 """What DuckDB may take before it writes to disk."""
+
+_LOCAL = "local[2]"
+_PATIENCE = 10.0  # seconds for the JVM to end
 
 # Spark says much of itself; what goes wrong comes as an exception all the same.
 _LOGGING = """\
@@ -33,7 +37,8 @@ def connect(backend: str, scratch: str, memory: str = MEMORY) -> Iterator[Any]:
     """An Ibis connection, closed at the end of the block; what it raises becomes one line.
 
     Args:
-        backend: `duckdb`, `pyspark`, or a URL as `ibis.connect` takes it.
+        backend: `duckdb`, `pyspark` (on this machine), the URL of a Spark master, or a URL as
+            `ibis.connect` takes it.
         scratch: a folder for its temporary files.
         memory: for DuckDB: what it may take before it spills into `scratch`.
 
@@ -49,7 +54,7 @@ def connect(backend: str, scratch: str, memory: str = MEMORY) -> Iterator[Any]:
             try:
                 yield connection
             finally:
-                _close(backend, connection)
+                _close(connection)
         except CpuprobeError:
             raise
         except _failures() as error:
@@ -74,7 +79,9 @@ def _open(ibis: Any, backend: str, scratch: str, memory: str) -> Any:
             preserve_insertion_order=False,  # every query orders what it returns
         )
     if backend == "pyspark":
-        return _spark(ibis, scratch)
+        return _spark(ibis, scratch, _LOCAL)
+    if backend.startswith("spark://"):
+        return _spark(ibis, scratch, backend)
     if "://" not in backend:
         raise UsageError(f"--backend {backend}: duckdb, pyspark or a URL that Ibis knows")
     try:
@@ -83,7 +90,7 @@ def _open(ibis: Any, backend: str, scratch: str, memory: str) -> Any:
         raise UsageError(f"--backend {backend[:60]}: {plain(str(error))[:200]}") from None
 
 
-def _spark(ibis: Any, scratch: str) -> Any:
+def _spark(ibis: Any, scratch: str, master: str) -> Any:
     sql = _library(
         "pyspark.sql", "Spark is not installed: pip install 'cpuprobe[spark]' (it needs Java too)"
     )
@@ -99,7 +106,7 @@ def _spark(ibis: Any, scratch: str) -> Any:
     with open(logging, "w", encoding="ascii") as file:
         file.write(_LOGGING)
     settings = {
-        "spark.master": "local[2]",
+        "spark.master": master,
         "spark.app.name": "cpuprobe fleet",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
@@ -107,12 +114,12 @@ def _spark(ibis: Any, scratch: str) -> Any:
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.warehouse.dir": os.path.join(scratch, "warehouse"),
         "spark.local.dir": os.path.join(scratch, "spark"),
-        # A machine may be unable to resolve its own name.
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{logging}",
         "spark.sql.session.timeZone": "UTC",
     }
+    if master == _LOCAL:
+        # A machine may be unable to resolve its own name.
+        settings |= dict.fromkeys(("spark.driver.host", "spark.driver.bindAddress"), "127.0.0.1")
     builder = sql.SparkSession.builder
     for name, value in settings.items():
         builder = builder.config(name, value)
@@ -143,11 +150,25 @@ def _quiet_launch() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _close(backend: str, connection: Any) -> None:
-    if backend == "pyspark":
-        connection._session.stop()
-    else:
+def _close(connection: Any) -> None:
+    if connection.name != "pyspark":
         connection.disconnect()
+        return
+    connection._session.stop()
+    # Its JVM would wait for a next session until this process ends.
+    context = importlib.import_module("pyspark").SparkContext
+    gateway, context._gateway, context._jvm = context._gateway, None, None
+    if gateway is None:
+        return
+    gateway.shutdown()
+    process = getattr(gateway, "proc", None)
+    if process is not None:
+        process.stdin.close()  # which ends it
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _failures() -> tuple[type[Exception], ...]:
