@@ -7,13 +7,16 @@ from hypothesis import settings
 settings.register_profile("cpuprobe", deadline=None)
 settings.load_profile("cpuprobe")
 
-# Files and variants that run wasmtime, py-cpuinfo or sanitized builds again and again: `make quick`
+# Files and variants that run wasmtime, py-cpuinfo, DuckDB or sanitized builds again and again: `make quick`
 # has a minute, and the rest of the suite needs it.
 _SLOW = (
     "tests/unit/test_run.py",
     "tests/unit/test_bench.py",
     "tests/unit/test_verify.py",
     "tests/unit/test_privacy.py",
+    "tests/unit/test_fleet.py",
+    "tests/unit/test_candidates.py::test_every_form_that_wasmtime_emits",
+    "tests/unit/test_check_split.py::test_ctrl_c",
     "tests/unit/test_introspect.py::test_a_wasmtime_that",
     "tests/unit/test_introspect.py::test_the_json_report",
     "tests/unit/test_introspect.py::test_whatever_a_child_does",
