@@ -7,8 +7,8 @@ from hypothesis import settings
 settings.register_profile("cpuprobe", deadline=None)
 settings.load_profile("cpuprobe")
 
-# Files and variants that run wasmtime, py-cpuinfo, DuckDB or sanitized builds again and again: `make quick`
-# has a minute, and the rest of the suite needs it.
+# Files and variants that run wasmtime, py-cpuinfo, DuckDB or sanitized builds again and again:
+# `make quick` has a minute, and the rest of the suite needs it.
 _SLOW = (
     "tests/unit/test_run.py",
     "tests/unit/test_bench.py",
