@@ -150,9 +150,9 @@ class Watch(threading.Thread):
 
 
 def test_larger_than_memory(many: Path, tmp_path: Path) -> None:
-    """With 48 MB DuckDB has to write to disk, and says the same."""
+    """With 64 MB DuckDB has to write to disk, and says the same."""
     answers, spilled = [], []
-    for memory in ("2GB", "48MB"):
+    for memory in ("2GB", "64MB"):
         scratch = tmp_path / memory
         scratch.mkdir()
         watch = Watch(scratch)

@@ -186,6 +186,10 @@ def _read(
         while waiting:
             yield from waiting.popleft().result()
     except BrokenProcessPool:
+        # Before Python 3.11.6 the pool waits for ever for its queue's feeder, which waits for the
+        # dead to read on (CPython issue 94777): without this end of the pipe it is refused.
+        with contextlib.suppress(AttributeError, OSError):
+            pool._call_queue._reader.close()  # type: ignore[attr-defined]
         raise CannotMeasureError(
             "a process that read captures was killed (out of memory?): nothing was written"
         ) from None
