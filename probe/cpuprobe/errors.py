@@ -10,6 +10,8 @@ Tables that break their own rules raise `features.TableError`: that is a defect 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class CpuprobeError(Exception):
     """Anything that ends a command with one line and an exit code."""
@@ -33,3 +35,11 @@ class CaptureError(CpuprobeError):
     """A file from elsewhere that cannot be read as what it should be."""
 
     exit_code = 4
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a complaint about an unknown name: known ones that are near, or nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from cpuprobe.captures.bounded import read_bounded
-from cpuprobe.errors import CaptureError, UsageError
+from cpuprobe.errors import CaptureError, UsageError, did_you_mean
 from cpuprobe.features import (
     FeatureTable,
     TableError,
@@ -246,10 +246,7 @@ def find_profile(name: str) -> Profile:
         return next(iter(found.values()))
     profiles = load_profiles()
     if name not in profiles:
-        import difflib
-
-        near = difflib.get_close_matches(name, profiles, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(name, profiles)
         raise UsageError(f"no profile {name}{hint}; `cpuprobe profile list` shows all")
     return profiles[name]
 

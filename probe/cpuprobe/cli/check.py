@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cpuprobe.cli.common import command_app
+from cpuprobe.cli.output import write_result
 
 if TYPE_CHECKING:
     from cpuprobe.artifacts.against import Against
@@ -55,13 +56,7 @@ def check(
     # os.cpu_count() would not respect a cpuset.
     fits = check_files(expand(files), machine, len(os.sched_getaffinity(0)), _Progress())
     report = document(machine.name, [msgspec.to_builtins(fit) for fit in fits])
-    if json:
-        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
-        sys.stdout.buffer.flush()
-    else:
-        text = to_text(report).encode("utf-8", "replace")
-        sys.stdout.buffer.write(text)
-        sys.stdout.buffer.flush()
+    write_result(report, json, lambda: to_text(report))
     for fit in fits:
         if fit.error is not None:
             typer.echo(f"cpuprobe: error: {fit.path!r}: {fit.error}", err=True)
@@ -82,7 +77,10 @@ def _machine(against: str | None) -> Against:
         return machine("this machine", observation, assess(observation))
     from cpuprobe.profiles import find_profile, load_profiles
 
-    if against.endswith(".toml") or against in load_profiles():
+    profiles = load_profiles()
+    if against in profiles:
+        return within(profiles[against])
+    if against.endswith(".toml"):
         return within(find_profile(against))
     if against != "-" and not os.path.exists(against):
         if os.sep in against:

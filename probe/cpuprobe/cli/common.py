@@ -32,7 +32,7 @@ def console() -> Console:
     """A console that writes at most 100 columns, and plain text where it is no terminal."""
     from rich.console import Console
 
-    from cpuprobe.report.text import WIDTH
+    from cpuprobe.report.lines import WIDTH
 
     plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
     if not sys.stdout.isatty():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpuprobe.cli.common import command_app
+from cpuprobe.cli.output import write_result, write_whole
 
 if TYPE_CHECKING:
     from cpuprobe.fleet.answer import Feedback, Reads
@@ -146,16 +147,11 @@ def _ingest(paths: Sequence[str], output: str | None, reads: Reads, json: bool) 
     with _feedback() as feedback:
         manifest = make_tables(paths, output, reads, feedback)
     _tell_unmet(reads)
-    if json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.encode(manifest) + b"\n")
-        sys.stdout.buffer.flush()
-    else:
-        typer.echo(
-            f"{manifest.machines:,} machines, {manifest.unread:,} captures not read, "
-            f"flags of wasmtime {manifest.wasmtime}"
-        )
+    told = (
+        f"{manifest.machines:,} machines, {manifest.unread:,} captures not read, "
+        f"flags of wasmtime {manifest.wasmtime}\n"
+    )
+    write_result(manifest, json, lambda: told)
     return 0
 
 
@@ -165,13 +161,11 @@ def _show(
     import msgspec
 
     if html is not None:
-        from cpuprobe.cli.output import write_whole
         from cpuprobe.report.fleet_html import to_html
 
         write_whole(to_html(found).encode("utf-8", "replace"), html)
     if json:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-        sys.stdout.buffer.flush()
+        write_whole(msgspec.json.encode(found) + b"\n", None)
     elif html != "-":
         from cpuprobe.cli.common import page
         from cpuprobe.report.fleet_text import TOP, render

@@ -6,7 +6,8 @@ import contextlib
 import os
 import stat
 import sys
-import tempfile
+from collections.abc import Callable
+from typing import Any
 
 
 def write_whole(content: bytes, output: str | None) -> None:
@@ -35,6 +36,8 @@ def write_whole(content: bytes, output: str | None) -> None:
 
 def _replace(path: str, content: bytes) -> None:
     """Writes beside the file and renames."""
+    import tempfile
+
     descriptor, temporary = tempfile.mkstemp(
         prefix=f".{os.path.basename(path)[:100]}.", dir=os.path.dirname(path)
     )
@@ -57,3 +60,11 @@ def _mode(path: str) -> int:
         umask = os.umask(0)
         os.umask(umask)
         return 0o666 & ~umask
+
+
+def write_result(document: Any, json: bool, text: Callable[[], str]) -> None:
+    """To standard output: a document as JSON on one line, or the text that tells it."""
+    import msgspec
+
+    content = msgspec.json.encode(document) + b"\n" if json else text().encode("utf-8", "replace")
+    write_whole(content, None)

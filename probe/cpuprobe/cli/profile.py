@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cpuprobe.cli.common import command_app
+from cpuprobe.cli.output import write_result
 
 if TYPE_CHECKING:
     from cpuprobe.profiles import Profile
@@ -60,7 +60,7 @@ def list_profiles(
         raise UsageError(f"--kind {kind}: no such kind; there are {', '.join(KINDS)}")
     profiles = _presets_as_profiles() if kind == "preset" else load_profiles().values()
     found = listing(profiles, kind)
-    _write(found, json, listing_text(found))
+    write_result(found, json, lambda: listing_text(found))
 
 
 @app.command(
@@ -98,7 +98,7 @@ def show(
         _preset_of(one),
         archspec_facts(one),
     )
-    _write(document, json, shown_text(document))
+    write_result(document, json, lambda: shown_text(document))
 
 
 @app.command(
@@ -134,7 +134,7 @@ def check(
         machine = "standard input" if on == "-" else os.path.basename(on)
         observation = read_capture(on)
     found = verdicts(machine, assess(observation), wanted)
-    _write(found, json, verdicts_text(found))
+    write_result(found, json, lambda: verdicts_text(found))
     return int(not all(each.meets for each in found.profiles))
 
 
@@ -189,16 +189,8 @@ def lint(
         list(find_problems(checked, known)),
         _lint_presets(bool(presets), prove) if asked else None,
     )
-    _write(found, json, lints_text(found))
+    write_result(found, json, lambda: lints_text(found))
     return int(not found.ok)
-
-
-def _write(document: Any, json: bool, text: str) -> None:
-    import msgspec
-
-    content = msgspec.json.encode(document) + b"\n" if json else text.encode("utf-8", "replace")
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
 
 
 def _presets_as_profiles() -> Sequence[Profile]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cpuprobe.cli.common import command_app
+from cpuprobe.cli.output import write_result
 
 if TYPE_CHECKING:
     from cpuprobe.wasm.proof import Progress
@@ -80,11 +81,7 @@ def verify(
         seconds_since(start),
         msgspec.to_builtins(introspection),
     )
-    if json:
-        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
-    else:
-        sys.stdout.buffer.write(to_text(report).encode("utf-8", "replace"))
-    sys.stdout.buffer.flush()
+    write_result(report, json, lambda: to_text(report))
     if result.verdict == "unfinished":
         typer.echo(f"cpuprobe: error: {result.not_compared}", err=True)
         return 3

@@ -11,9 +11,9 @@ import msgspec
 from cpuprobe.assessment.machine import names
 from cpuprobe.assessment.model import State
 from cpuprobe.report.document import VERSION
+from cpuprobe.report.lines import WIDTH
 
 SCHEMA = "cpuprobe.explain/1"
-WIDTH = 100
 
 # What the crash was:
 #   lacks        the instruction needs a feature that this machine does not safely have

@@ -5,11 +5,11 @@ It works on the plain data of the JSON document, so that a saved document can be
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-WIDTH = 100
+from cpuprobe.report.lines import cut, printable, wrapped
+
 SCHEMA = "cpuprobe.check/1"
 
 _WORDS = {
@@ -45,19 +45,8 @@ def to_text(report: Mapping[str, Any]) -> str:
     return "".join(f"{line}\n" for line in _lines(report))
 
 
-def _plain(text: str) -> str:
-    """What may go to a terminal: file and symbol names come from strangers."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    return textwrap.wrap(
-        _plain(text),
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )
+    return wrapped(printable(text), indent, indent)
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -71,11 +60,12 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         told = ", ".join(
             f"{counts[each]} {word.lower()}" for each, word in _WORDS.items() if each in counts
         )
-        yield f"{len(files)} files against {_plain(report['against'])}: {told or 'nothing to read'}"
+        against = printable(report["against"])
+        yield f"{len(files)} files against {against}: {told or 'nothing to read'}"
 
 
 def _file(file: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{_WORDS[file['expectation']]:<11}{_plain(file['path'])}"
+    yield f"{_WORDS[file['expectation']]:<11}{printable(file['path'])}"
     if file["error"] is not None:
         yield from _wrapped(file["error"])
         return
@@ -112,7 +102,7 @@ def _use(name: str, use: Mapping[str, Any]) -> Iterator[str]:
     for place in use["places"][:_SHOWN_PLACES]:
         where = f"{place['address']:#x}"
         count = place["instructions"]
-        yield _cut(f"    {where:>12}  {count:>6}  {_plain(place['name']) or '(no symbol)'}")
+        yield cut(f"    {where:>12}  {count:>6}  {printable(place['name']) or '(no symbol)'}")
     rest = use["functions"] - min(_SHOWN_PLACES, len(use["places"]))
     if rest > 0:
         yield f"    {'':>12}  and {_number(rest, 'function')} more"
@@ -140,7 +130,3 @@ def _coverage(coverage: Mapping[str, Any]) -> Iterator[str]:
 
 def _number(count: int, word: str) -> str:
     return f"{count} {word}" + ("" if count == 1 else "s")
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."

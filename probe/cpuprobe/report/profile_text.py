@@ -6,7 +6,6 @@ The types are the `--json` of the four commands; the text is made from them and 
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -16,9 +15,8 @@ from cpuprobe.assessment.levels import highest_level
 from cpuprobe.assessment.model import Assessment, Finding
 from cpuprobe.features import FeatureTable, Level, load_features, load_levels
 from cpuprobe.profiles import KINDS, Archspec, Problem, Profile, missing, needed
+from cpuprobe.report.lines import WIDTH, wrapped
 from cpuprobe.report.subject import by_gravity, plain
-
-WIDTH = 100
 
 # --- list ---
 
@@ -567,13 +565,8 @@ def _many(count: int, what: str) -> str:
 
 def _hanging(head: str, text: str) -> list[str]:
     """Text behind a head, wrapped below itself."""
-    return textwrap.wrap(
-        plain(text),
-        WIDTH,
-        initial_indent=head,
-        subsequent_indent=" " * len(head) if len(head) < WIDTH // 2 else "    ",
-        break_on_hyphens=False,
-    ) or [head.rstrip()]
+    rest = " " * len(head) if len(head) < WIDTH // 2 else "    "
+    return wrapped(plain(text), head, rest) or [head.rstrip()]
 
 
 def _row(label: str, value: str) -> list[str]:

@@ -5,7 +5,6 @@ It works on the plain data of the JSON document, so that a saved document can be
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,8 +16,8 @@ from cpuprobe.report.installed import (
     inference_lines,
     introspection_lines,
 )
+from cpuprobe.report.lines import printable, wrapped
 
-WIDTH = 100
 SCHEMA = "cpuprobe.verify/1"
 
 _VERDICTS = {
@@ -63,19 +62,8 @@ def to_text(report: Mapping[str, Any]) -> str:
     return "".join(f"{line}\n" for line in _lines(report))
 
 
-def _plain(text: str) -> str:
-    """What may go to a terminal: wasmtime's words come from elsewhere."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    return textwrap.wrap(
-        _plain(text),
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent="  " + indent,
-        break_on_hyphens=False,
-    )
+    return wrapped(printable(text), indent, "  " + indent)
 
 
 def _number(count: int, word: str) -> str:

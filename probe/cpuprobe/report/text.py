@@ -12,8 +12,7 @@ from rich.text import Text
 from cpuprobe.assessment.machine import cpu_list, names
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.features import FeatureTable, load_features, load_table
-
-WIDTH = 100
+from cpuprobe.report.lines import cut
 
 _STYLES = {
     "usable": "green",
@@ -73,7 +72,7 @@ def identity_line(assessment: Assessment) -> str:
     if identity.hypervisor:
         parts.append(f"guest of {identity.hypervisor}")
     parts.append(f"{identity.cpus} CPU" + ("" if identity.cpus == 1 else "s"))
-    return _cut(", ".join(parts))
+    return cut(", ".join(parts))
 
 
 def verdict_line(assessment: Assessment) -> str:
@@ -84,14 +83,14 @@ def verdict_line(assessment: Assessment) -> str:
     errors = [finding for finding in assessment.findings if finding.severity == "error"]
     if not errors:
         if assessment.basis == "cpuid":
-            return _cut(
+            return cut(
                 f"Nothing known speaks against what CPUID claims; nothing was executed. {level}"
             )
-        return _cut(f"OK: what this machine claims, it does. {level}.")
+        return cut(f"OK: what this machine claims, it does. {level}.")
     row = next(r for r in load_table("findings")["finding"] if r["code"] == errors[0].code)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     plain = row["plain"].replace("{features}", names(errors[0].features, 4))
-    return _cut(f"MISMATCH: {plain}{more}")
+    return cut(f"MISMATCH: {plain}{more}")
 
 
 def advice_lines(assessment: Assessment) -> Iterator[str]:
@@ -100,7 +99,7 @@ def advice_lines(assessment: Assessment) -> Iterator[str]:
     if not errors:
         return
     if errors[0].cause:
-        yield _cut(f"Cause: {errors[0].cause}")
+        yield cut(f"Cause: {errors[0].cause}")
     table = load_features()
     off = [
         flag
@@ -110,15 +109,11 @@ def advice_lines(assessment: Assessment) -> Iterator[str]:
         and assessment.features[feature.name].cpuid is True
     ]
     if off:
-        yield _cut(f"To run wasmtime here, switch off: {' '.join(off)}")
+        yield cut(f"To run wasmtime here, switch off: {' '.join(off)}")
 
 
 def _verdict_style(assessment: Assessment) -> str:
     return "bold green" if assessment.verdict == "consistent" else "bold red"
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
 
 
 def _feature_table(assessment: Assessment, every_feature: bool) -> Iterator[RenderableType]:

@@ -76,3 +76,10 @@ def set_flags(config: Config, target: str, flags: Mapping[str, bool]) -> None:
     set_option(config, "target", target)
     for flag, value in flags.items():
         set_option(config, "cranelift_flag", flag, "true" if value else "false")
+
+
+def message_of(error: BaseException) -> str:
+    """What wasmtime says, on one line, without its backtrace."""
+    # wasmtime-py 50 keeps the message apart from the exception's arguments.
+    text = str(error) or repr(error)
+    return " ".join(text.partition("Stack backtrace")[0].split())

@@ -38,6 +38,7 @@ __all__ = [
     "installed_version",
     "introspect",
     "known_flags",
+    "own_folder",
 ]
 
 _Answer = TypeVar("_Answer")
@@ -58,7 +59,7 @@ _TRY = """\
 import sys
 sys.path[:] = [sys.argv[1], *filter(None, sys.path), sys.argv[2]]
 from wasmtime import Config, Engine, Instance, Module, Store, WasmtimeError
-from cpuprobe.wasm.configure import MissingOptionError, set_option, set_winch
+from cpuprobe.wasm.configure import MissingOptionError, message_of, set_option, set_winch
 try:
     config = Config()
     if sys.argv[3] == "winch":
@@ -70,8 +71,7 @@ try:
     result = Instance(store, module, []).exports(store)["f"](store)
     print("works" if result == 1 else f"its result is {result}, not 1")
 except (MissingOptionError, WasmtimeError) as error:
-    text = (str(error) or repr(error)).partition("Stack backtrace")[0]
-    sys.stdout.buffer.write(" ".join(text.split()).encode())
+    sys.stdout.buffer.write(message_of(error).encode())
 """
 _MAX_REASON = 200
 _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)*(?=[^\s/])")
@@ -173,6 +173,11 @@ def _flags_of(artifact: bytes) -> dict[str, bool]:
     }
 
 
+def own_folder() -> str:
+    """The folder that holds the package `cpuprobe`, for a child's sys.path."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
 def introspect(timeout: float = CHILD_TIMEOUT) -> Introspection:
     """All that can be asked of the installed wasmtime; what fails is a reason, never an error.
 
@@ -187,7 +192,7 @@ def introspect(timeout: float = CHILD_TIMEOUT) -> Introspection:
     from cpuprobe.report.installed import Introspection
 
     version = installed_version()
-    home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    home = own_folder()
     reasons: dict[str, str] = {}
 
     def attempt(what: str) -> bool:

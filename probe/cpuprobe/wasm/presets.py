@@ -20,7 +20,6 @@ it must refuse, and `refusal` keeps its words. A contradiction is an error, neve
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import os
@@ -31,11 +30,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from cpuprobe.errors import UsageError
+from cpuprobe.emit.wasmtime import TARGET
+from cpuprobe.errors import UsageError, did_you_mean
 from cpuprobe.features import load_features
 from cpuprobe.profiles import Profile, problems
 from cpuprobe.wasm.elf import ArtifactError, Section, read_sections
-from cpuprobe.wasm.introspect import IntrospectionError, compile_in_child
+from cpuprobe.wasm.introspect import IntrospectionError, compile_in_child, own_folder
 from cpuprobe.wasm.versions import package_folder
 
 __all__ = [
@@ -49,8 +49,6 @@ __all__ = [
     "read_presets",
 ]
 
-TARGET = "x86_64-unknown-linux-gnu"
-
 _DESCRIPTOR = 40
 _TEMPLATE_SLICES = 6
 _FLAG, _PRESET = 0, 3
@@ -62,7 +60,7 @@ _CHILD = """\
 import ctypes, json, sys
 sys.path[:] = [sys.argv[1], *filter(None, sys.path), sys.argv[2]]
 from wasmtime import Config, Engine, Module, WasmtimeError, _bindings
-from cpuprobe.wasm.configure import set_option
+from cpuprobe.wasm.configure import message_of, set_option
 from cpuprobe.wasm.engine_section import read_engine_section
 enable = getattr(_bindings, "wasmtime_config_cranelift_flag_enable", None)
 found = {}
@@ -74,9 +72,7 @@ for name in json.loads(sys.argv[4]) if enable else ():
     try:
         found[name] = read_engine_section(Module(Engine(config), "(module)").serialize()).isa_flags
     except WasmtimeError as error:
-        # wasmtime-py 50 keeps the message apart from the exception's arguments.
-        text = (str(error) or repr(error)).partition("Stack backtrace")[0]
-        found[name] = " ".join(text.split())
+        found[name] = message_of(error)
 json.dump(found, sys.stdout)
 """
 
@@ -154,8 +150,7 @@ def presets(names: Iterable[str] | None = None) -> dict[str, Preset]:
     wanted = list(known) if names is None else list(dict.fromkeys(names))
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            hint = did_you_mean(name, known)
             raise UsageError(f"the installed wasmtime has no preset {name!r}{hint}")
     answers = _try(wanted)
     return {
@@ -247,7 +242,7 @@ def _compiled(flags: tuple[tuple[str, bool], ...]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "operators.cwasm")
         request = {"do": "compile", "path": path, "flags": dict(flags), "operators": []}
-        compile_in_child(_COMPILE, (_own_folder(), json.dumps(request)), _PATIENCE)
+        compile_in_child(_COMPILE, (own_folder(), json.dumps(request)), _PATIENCE)
         with open(path, "rb") as file:
             return file.read()
 
@@ -258,10 +253,6 @@ def _compile(flags: Mapping[str, bool]) -> bytes:
 
 def _code(artifact: bytes) -> list[bytes]:
     return [bytes(each.data) for each in read_sections(artifact) if each.name == ".text"]
-
-
-def _own_folder() -> str:
-    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def _installed_library() -> str:
@@ -276,7 +267,7 @@ def _try(names: list[str]) -> dict[str, dict[str, bool] | str]:
 
     Nothing where it has no call to turn one on.
     """
-    answer = compile_in_child(_CHILD, (_own_folder(), TARGET, json.dumps(names)))
+    answer = compile_in_child(_CHILD, (own_folder(), TARGET, json.dumps(names)))
     try:
         said: dict[str, dict[str, bool] | str] = msgspec.json.decode(
             answer, type=dict[str, dict[str, bool] | str]

@@ -22,7 +22,7 @@ from cpuprobe.wasm.comparison import (
     same_but_for_nans,
     variants_of,
 )
-from cpuprobe.wasm.configure import MissingOptionError, set_flags
+from cpuprobe.wasm.configure import MissingOptionError, message_of, set_flags
 from cpuprobe.wasm.harness import (
     CASES,
     ENTRY,
@@ -123,12 +123,6 @@ def _say(**what: object) -> None:
     sys.stdout.flush()
 
 
-def _one_line(error: BaseException) -> str:
-    # wasmtime-py 50 keeps the message apart from the exception's arguments.
-    text = str(error) or repr(error)
-    return " ".join(text.partition("Stack backtrace")[0].split())
-
-
 def _fail(code: int, message: str) -> NoReturn:
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
@@ -142,14 +136,14 @@ def compile_all(path: str, flags: Mapping[str, bool], operators: Sequence[str]) 
     try:
         Module(Engine(_config(TARGET, flags, ())), "(module)")
     except WasmtimeError as error:
-        _fail(REFUSED, _one_line(error))
+        _fail(REFUSED, message_of(error))
     proposals = _supported()
     driven, undriven = _functions(proposals, operators)
     try:
         engine = Engine(_config(TARGET, flags, proposals))
         artifact = Module(engine, driven_module(driven, undriven)).serialize()
     except WasmtimeError as error:
-        _fail(CANNOT, f"it does not compile the operators: {_one_line(error)}")
+        _fail(CANNOT, f"it does not compile the operators: {message_of(error)}")
     with open(path, "wb") as file:
         file.write(artifact)
     _say(
@@ -198,7 +192,7 @@ class _Side:
             except Trap as error:
                 case = self._case.value(self._store)
                 code = getattr(error, "trap_code", None)
-                traps[case] = code.name if code is not None else _one_line(error)
+                traps[case] = code.name if code is not None else message_of(error)
                 self._keep_at(self._store, case)
                 case += 1
         return ctypes.string_at(self._base + LOG, count * ENTRY), traps
@@ -308,7 +302,7 @@ def _pulley(
         engine = Engine(config)
         module = Module(engine, text)
     except WasmtimeError as error:
-        _fail(CANNOT, f"Pulley, wasmtime's interpreter, is not to be had: {_one_line(error)}")
+        _fail(CANNOT, f"Pulley, wasmtime's interpreter, is not to be had: {message_of(error)}")
     return _Side(engine, module, (*driven, *variants))
 
 
