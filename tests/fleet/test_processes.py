@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import children
 from tests.fleet.common import five
 
 pytest.importorskip("pyarrow")
@@ -21,15 +22,13 @@ pytestmark = [
 ]
 
 
-def children(pid: int) -> list[int]:
+def workers_of(pid: int) -> list[int]:
     """The processes that a process has started and that run Python's spawned main."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            words = Path(f"/proc/{child}/cmdline").read_bytes()
-            if b"spawn_main" in words:
-                found.append(int(child))
-    return found
+    return [
+        child
+        for child in children(pid)
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
 
 
 def gone(pid: int) -> bool:
@@ -65,7 +64,7 @@ def reading(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     machine = five()["c-v3.json"] + b"\n"
     process.stdin.write(machine * 2000)
     process.stdin.flush()
-    assert until(lambda: len(children(process.pid)) >= 2)
+    assert until(lambda: len(workers_of(process.pid)) >= 2)
     yield process
     if process.poll() is None:
         process.kill()
@@ -77,7 +76,7 @@ def test_a_killed_process_is_one_line(reading: subprocess.Popen[bytes], tmp_path
 
     Enough is left to do that it cannot end well without the one that was killed.
     """
-    os.kill(children(reading.pid)[0], signal.SIGKILL)
+    os.kill(workers_of(reading.pid)[0], signal.SIGKILL)
     out, err = reading.communicate((five()["c-v3.json"] + b"\n") * 2000, timeout=60)
 
     assert (reading.returncode, out) == (3, b"")
@@ -88,7 +87,7 @@ def test_a_killed_process_is_one_line(reading: subprocess.Popen[bytes], tmp_path
 
 def test_an_interrupt_is_quiet(reading: subprocess.Popen[bytes], tmp_path: Path) -> None:
     """Ctrl-C reaches the whole group; one process answers."""
-    workers = children(reading.pid)
+    workers = workers_of(reading.pid)
     os.killpg(reading.pid, signal.SIGINT)
     reading.wait(60)
     out, err = reading.communicate()
@@ -101,7 +100,7 @@ def test_an_interrupt_is_quiet(reading: subprocess.Popen[bytes], tmp_path: Path)
 
 def test_no_process_outlives_the_first(reading: subprocess.Popen[bytes]) -> None:
     """Killed itself, it cannot end the others: they see that it is gone."""
-    workers = children(reading.pid)
+    workers = workers_of(reading.pid)
 
     reading.kill()
 
