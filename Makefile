@@ -87,7 +87,7 @@ golden: $(BIN)/.installed ## recompute the expected outputs of all candidates an
 
 gen: $(BIN)/.installed ## remake what is generated and committed
 	$(BIN)/python -m tests.golden.regenerate
-	$(BIN)/python -m cpuprobe.features --compile
+	$(BIN)/python -m cpuprobe.facts.features --compile
 	$(BIN)/python -m tests.tools.documents
 
 gen-check: gen ## fail if anything generated is not current

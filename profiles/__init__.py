@@ -1,1 +1,1 @@
-"""Facts as data: the TOML tables that `cpuprobe.features` loads and checks. No logic lives here."""
+"""Facts as data: the TOML tables that `cpuprobe.facts` loads and checks. No logic lives here."""

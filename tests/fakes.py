@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from cpuprobe.features import CpuidBit, load_features
-from cpuprobe.observation import (
+from cpuprobe.evidence.observation import (
     Candidate,
     CpuGroup,
     CpuidLeaf,
@@ -17,6 +16,7 @@ from cpuprobe.observation import (
     Outcome,
     Wasmtime,
 )
+from cpuprobe.facts.features import CpuidBit, load_features
 
 INTEL, AMD = "GenuineIntel", "AuthenticAMD"
 SKYLAKE = (6, 0x5E, 3)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment as Assessment
     from cpuprobe.assessment import Finding as Finding
     from cpuprobe.assessment import assess as assess
-    from cpuprobe.captures import read_capture as read_capture
     from cpuprobe.errors import CannotMeasureError as CannotMeasureError
     from cpuprobe.errors import CaptureError as CaptureError
     from cpuprobe.errors import CpuprobeError as CpuprobeError
     from cpuprobe.errors import UsageError as UsageError
-    from cpuprobe.measure import observe as observe
-    from cpuprobe.observation import Observation as Observation
+    from cpuprobe.evidence.machines import read_capture as read_capture
+    from cpuprobe.evidence.measure import observe as observe
+    from cpuprobe.evidence.observation import Observation as Observation
 
 __version__ = "0.1.0"
 
@@ -34,11 +34,11 @@ _HOME = {
     "CaptureError": "errors",
     "CpuprobeError": "errors",
     "Finding": "assessment",
-    "Observation": "observation",
+    "Observation": "evidence.observation",
     "UsageError": "errors",
     "assess": "assessment",
-    "observe": "measure",
-    "read_capture": "captures",
+    "observe": "evidence.measure",
+    "read_capture": "evidence.machines",
     "safe_config": "api",
     "safe_flags": "api",
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cpuprobe.assessment import assess
 from cpuprobe.emit.wasmtime import TARGET
 from cpuprobe.errors import CannotMeasureError
-from cpuprobe.measure import observe
+from cpuprobe.evidence.measure import observe
 
 if TYPE_CHECKING:
     import wasmtime

@@ -16,11 +16,12 @@ import pytest
 
 from cpuprobe import assess, observe
 from cpuprobe.assessment import Assessment
-from cpuprobe.crash.core_file import read_core
+from cpuprobe.crash.answer import Explanation
 from cpuprobe.crash.diagnose import diagnose
-from cpuprobe.crash.read import read_text
 from cpuprobe.errors import CaptureError
-from cpuprobe.report.explanation import Explanation, to_json
+from cpuprobe.evidence.crashes.core_file import read_core
+from cpuprobe.evidence.crashes.read import read_text
+from cpuprobe.report.explanation import to_json
 from tests.crash.programs import RARE, build, core_of
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from cpuprobe.assessment import Assessment, assess
-from cpuprobe.captures.read import parse_capture
-from cpuprobe.crash.core_file import read_core
 from cpuprobe.crash.diagnose import diagnose
-from cpuprobe.crash.read import read_text
+from cpuprobe.evidence.crashes.core_file import read_core
+from cpuprobe.evidence.crashes.read import read_text
+from cpuprobe.evidence.machines.read import parse_capture
 from tests.crash.programs import build
 from tests.lab import packages, programs
 from tests.lab.common import LabMissing

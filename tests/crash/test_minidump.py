@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from cpuprobe.assessment import Assessment, assess
 from cpuprobe.crash.diagnose import diagnose
-from cpuprobe.crash.minidump import read_minidump
 from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.crashes.minidump import read_minidump
 from tests.crash.programs import RARE, build
 from tests.fakes import V2, group, observation
 

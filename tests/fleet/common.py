@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from cpuprobe.cli import run
-from cpuprobe.observation import Observation
+from cpuprobe.evidence.observation import Observation
 from tests.fakes import V2, V3, V4, XCR0_AVX512, gds_machine, group, observation
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"

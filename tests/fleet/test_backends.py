@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cpuprobe.features import load_features
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.wasmtime import lookup
 from cpuprobe.fleet.backends import connect
 from cpuprobe.fleet.ingest import ingest
 from cpuprobe.fleet.queries import ask
 from cpuprobe.fleet.sources import Reading, expand
 from cpuprobe.fleet.tables import Facts, Writer
-from cpuprobe.wasm.versions import lookup
 from tests.children import children
 from tests.fleet.common import cpuprobe
 from tests.tools import synthetic

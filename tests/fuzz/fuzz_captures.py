@@ -15,8 +15,8 @@ from pathlib import Path
 
 atheris = importlib.import_module("atheris")  # not a requirement of the test suite
 
-with atheris.instrument_imports(include=["cpuprobe.captures", "cpuprobe.cpuid"]):
-    import cpuprobe.captures.read  # noqa: F401
+with atheris.instrument_imports(include=["cpuprobe.evidence.machines", "cpuprobe.evidence.cpuid"]):
+    import cpuprobe.evidence.machines.read  # noqa: F401
 
 from tests.fuzz.inputs import check, seeds  # noqa: E402  (after the instrumentation)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cpuprobe.assessment import assess
-from cpuprobe.captures import parse_capture
 from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.report.document import make_report, to_json
 from tests.fakes import gds_machine
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from iced_x86 import Instruction, OpKind
 from wasmtime import Config, Engine, Module, WasmtimeError, wat2wasm
 
-from cpuprobe.wasm.disassemble import (
+from cpuprobe.code.walk import (
     artifact_functions,
     code_name,
     form_features,

@@ -112,7 +112,7 @@ def test_the_installed_helper_is_executable(installed: Path) -> None:
 def test_the_installed_package_is_the_wheels(installed: Path) -> None:
     """The tables come from the wheel, not from a checkout that happens to be near."""
     program = (
-        "import cpuprobe, cpuprobe.features as f; "
+        "import cpuprobe, cpuprobe.facts.features as f; "
         "print(f.tables_folder()); print(cpuprobe.__file__)"
     )
     result = run(installed / "python", "-c", program)

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from cpuprobe.assessment import assess
-from cpuprobe.captures import parse_capture
 from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.machines import parse_capture
 from tests.lab import initramfs, wheel
 from tests.lab.common import CHECKOUT, LabError, LabMissing, freestanding, locked, run_tool, tool
 from tests.lab.root import Disk, disk

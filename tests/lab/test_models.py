@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import pytest
 
 from cpuprobe.assessment import Assessment, assess
-from cpuprobe.captures import parse_capture
-from cpuprobe.features import load_features
-from cpuprobe.observation import Observation
+from cpuprobe.evidence.machines import parse_capture
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.facts.features import load_features
 from tests.lab.common import LabError
 from tests.lab.programs import native_executable
 from tests.lab.user import model_features, models, run_user

@@ -18,8 +18,8 @@ import msgspec
 import pytest
 
 from cpuprobe.assessment import assess
-from cpuprobe.captures import parse_capture
-from cpuprobe.observation import Observation
+from cpuprobe.evidence.machines import parse_capture
+from cpuprobe.evidence.observation import Observation
 from tests.lab.programs import native_executable
 from tests.lab.user import run_user
 

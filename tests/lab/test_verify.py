@@ -9,11 +9,12 @@ import pytest
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.wasmtime import std_detect
-from cpuprobe.captures import parse_capture
-from cpuprobe.features import load_features
-from cpuprobe.observation import Observation
-from cpuprobe.wasm.engine_section import read_engine_section
-from cpuprobe.wasm.versions import installed_version, lookup
+from cpuprobe.code.engine_section import read_engine_section
+from cpuprobe.evidence.installed import installed_version
+from cpuprobe.evidence.machines import parse_capture
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.wasmtime import lookup
 from tests.lab import programs
 from tests.lab.common import tool
 from tests.lab.user import models, run_user

@@ -12,8 +12,8 @@ import pytest
 
 from cpuprobe.assessment import assess
 from cpuprobe.emit import FORMATS, FlagSet, choose
-from cpuprobe.features import load_features
-from cpuprobe.measure import observe
+from cpuprobe.evidence.measure import observe
+from cpuprobe.facts.features import load_features
 from tests.fakes import gds_machine, group, observation
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from cpuprobe.assessment import assess
 from cpuprobe.emit import FlagSet, choose
-from cpuprobe.features import load_features, load_levels
-from cpuprobe.knobs import dialects
+from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.runtimes import dialects
 from tests.fakes import V2, V3, group, observation
 from tests.runtimes.programs import downfall, everything, here, output, program, words
 

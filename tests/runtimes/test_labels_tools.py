@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from cpuprobe.assessment import assess
-from cpuprobe.captures import read_capture
 from cpuprobe.emit import FORMATS
-from cpuprobe.measure import native_executable
+from cpuprobe.evidence.machines import read_capture
+from cpuprobe.evidence.measure import native_executable
 from tests.runtimes.programs import downfall, here, output, program
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cpuprobe.features import load_features
-from cpuprobe.knobs import dialects, setting
+from cpuprobe.emit.knobs import setting
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.runtimes import dialects
 from tests.runtimes.programs import (
     downfall,
     environment,

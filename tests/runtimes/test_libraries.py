@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from cpuprobe.assessment import assess
-from cpuprobe.features import load_features
-from cpuprobe.knobs import dialects, load_runtimes, setting
-from cpuprobe.measure import observe
+from cpuprobe.emit.knobs import setting
+from cpuprobe.evidence.measure import observe
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.runtimes import dialects, load_runtimes
 from tests.runtimes.programs import downfall, environment, here, output, program, with_settings
 
 pytestmark = pytest.mark.slow

@@ -112,10 +112,10 @@ def check_speed(rounds: int = ROUNDS) -> CheckSpeed | None:
         from iced_x86 import Decoder
     except ImportError:
         return None
-    from cpuprobe.artifacts import many
-    from cpuprobe.artifacts.against import within
-    from cpuprobe.artifacts.elf_file import read_elf
-    from cpuprobe.profiles import find_profile
+    from cpuprobe.check import many
+    from cpuprobe.check.against import within
+    from cpuprobe.code.elf_program import read_elf
+    from cpuprobe.facts.profiles import find_profile
 
     (library,) = Path(wasmtime.__file__).parent.rglob("_libwasmtime.so")
     code = [each.data for each in read_elf(library.read_bytes()).code]

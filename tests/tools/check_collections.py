@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cpuprobe.assessment import Assessment, assess
-from cpuprobe.captures import parse_capture
 from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.machines import parse_capture
 
 DASHES = "-" * 80
 

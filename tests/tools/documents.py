@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from cpuprobe.features import load_features, load_table
-from cpuprobe.knobs import load_runtimes
-from cpuprobe.profiles import KINDS, Profile, built_in_profiles
+from cpuprobe.facts.features import load_features, load_table
+from cpuprobe.facts.profiles import KINDS, Profile, built_in_profiles
+from cpuprobe.facts.runtimes import load_runtimes
 from cpuprobe.report.document import Report
 from cpuprobe.report.profile_text import level_of
 

@@ -60,7 +60,7 @@ print(json.dumps([found.total.machines, seconds, cpu, used.ru_maxrss, 0]))
 _LOOP = """
 import itertools, json, sys, time
 from cpuprobe.assessment import assess
-from cpuprobe.captures import parse_capture
+from cpuprobe.evidence.machines import parse_capture
 
 with open(sys.argv[1], "rb") as file:
     reports = [line for line in itertools.islice(file, 1000) if line.startswith(b'{"schema"')]

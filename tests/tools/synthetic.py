@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cpuprobe.features import load_features
-from cpuprobe.observation import (
+from cpuprobe.evidence.observation import (
     CpuGroup,
     CpuidLeaf,
     Cpuinfo,
@@ -28,6 +27,7 @@ from cpuprobe.observation import (
     Observation,
     Outcome,
 )
+from cpuprobe.facts.features import load_features
 from tests.fakes import AMD, GDS_DISABLED, INTEL, V2, V3, V4, leaves
 
 DATA = Path(__file__).parents[1] / "data"

@@ -13,7 +13,7 @@ from tests.fakes import V3, gds_machine, group, observation
 from tests.tools.documents import DOCS, documents
 
 from cpuprobe.assessment import assess
-from cpuprobe.features import load_table
+from cpuprobe.facts.features import load_table
 from cpuprobe.report.document import make_report, to_json
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def test_every_module_of_the_package_is_listed_for_installation():
 def test_versions_agree():
     """One version everywhere."""
     from cpuprobe import __version__
-    from cpuprobe.report.document import VERSION
+    from cpuprobe.version import VERSION
 
     assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
     assert f'CPUPROBE_VERSION "{__version__}"' in (ROOT / "native/core.h").read_text()
@@ -103,7 +103,7 @@ def test_versions_agree():
 
 def test_sample_reports_stay_readable():
     """Reports that were once published are read for ever."""
-    from cpuprobe.captures import read_capture
+    from cpuprobe.evidence.machines import read_capture
 
     samples = sorted((ROOT / "tests/data/reports").glob("*.json"))
     assert samples

@@ -39,11 +39,11 @@ WHEELS = {
 FIRST_WITH_PULLEY, FIRST_WITH_WINCH = 37, 45  # the wheels 44 and 45 were read
 ASK = """
 import json
-from cpuprobe.features import load_features
-from cpuprobe.measure import observe
+from cpuprobe.facts.features import load_features
+from cpuprobe.evidence.measure import observe
 from cpuprobe.wasm.inference import compare_inference
 from cpuprobe.wasm.introspect import introspect, known_flags
-from cpuprobe.wasm.versions import lookup
+from cpuprobe.facts.wasmtime import lookup
 asked = introspect()
 found = compare_inference(observe(), {}, lookup(asked.version).refuses, asked.inferred)
 there = [asked.pulley, asked.winch]

@@ -9,7 +9,7 @@ from cpuprobe.assessment.execution import execution_findings
 from cpuprobe.assessment.gds import gds_findings
 from cpuprobe.assessment.identity import identity_findings
 from cpuprobe.assessment.levels import highest_level
-from cpuprobe.assessment.machine import Machine, cpu_list
+from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.model import (
     Assessment,
     FeatureAssessment,
@@ -22,14 +22,15 @@ from cpuprobe.assessment.model import (
 from cpuprobe.assessment.os_state import os_state_findings
 from cpuprobe.assessment.uniformity import uniformity_findings
 from cpuprobe.assessment.wasmtime import Flags, wasmtime_findings
-from cpuprobe.features import load_levels
-from cpuprobe.observation import Observation
-from cpuprobe.wasm.versions import (
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.facts.features import load_levels
+from cpuprobe.facts.wasmtime import (
     UnknownWasmtimeError,
     WasmtimeVersion,
     known_versions,
     lookup,
 )
+from cpuprobe.words import cpu_list
 
 __all__ = [
     "Assessment",

@@ -11,7 +11,7 @@ from typing import Any
 
 from cpuprobe.assessment.kernel import release_number
 from cpuprobe.assessment.machine import Machine
-from cpuprobe.features import Feature, load_table
+from cpuprobe.facts.features import Feature, load_table
 
 Cause = tuple[str, str]
 

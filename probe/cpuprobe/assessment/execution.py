@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cpuprobe.assessment.causes import why_it_faults, why_it_is_wrong, why_masked
-from cpuprobe.assessment.machine import Machine, finding, names
+from cpuprobe.assessment.machine import Machine, finding
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.states import state_of
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
+from cpuprobe.words import names
 
 _FAULTS = frozenset({"sigill", "sigsegv", "sigbus", "sigfpe", "sigtrap"})
 _MOST_CANDIDATES = 3

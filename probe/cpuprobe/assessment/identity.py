@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cpuprobe.assessment.causes import cause
-from cpuprobe.assessment.machine import Machine, finding, names
+from cpuprobe.assessment.machine import Machine, finding
 from cpuprobe.assessment.model import Finding
+from cpuprobe.words import names
 
 
 def identity_findings(machine: Machine) -> Iterator[Finding]:

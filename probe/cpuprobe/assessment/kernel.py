@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from cpuprobe.cpuid import Cpuid
-from cpuprobe.features import Feature
-from cpuprobe.observation import Cpuinfo, Observation
+from cpuprobe.evidence.cpuid import Cpuid
+from cpuprobe.evidence.observation import Cpuinfo, Observation
+from cpuprobe.facts.features import Feature
 
 # gVisor's sentry answers uname with a fixed build date of its own (pkg/sentry/syscalls/linux).
 _GVISOR_VERSION = "#1 SMP Sun Jan 10 15:06:54 PST 2016"

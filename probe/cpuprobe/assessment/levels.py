@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cpuprobe.features import Level
+from cpuprobe.facts.features import Level
 
 
 def highest_level(levels: Sequence[Level], has: Callable[[str], bool]) -> str | None:

@@ -10,9 +10,10 @@ from cpuprobe.assessment.kernel import KernelWitness
 from cpuprobe.assessment.model import FeatureAssessment, Finding, Identity
 from cpuprobe.assessment.states import assess_features
 from cpuprobe.assessment.witnesses import GroupEvidence
-from cpuprobe.cpuid import Cpuid
-from cpuprobe.features import FeatureTable, load_features, load_table
-from cpuprobe.observation import Observation
+from cpuprobe.evidence.cpuid import Cpuid
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.facts.features import FeatureTable, load_features, load_table
+from cpuprobe.words import names
 
 
 class Machine:
@@ -125,27 +126,6 @@ class Machine:
             hypervisor=self.hypervisor if self.virtual else None,
             cpus=len(self.all_cpus),
         )
-
-
-def names(features: Iterable[str], most: int = 8) -> str:
-    """Feature names as a phrase, cut after `most`."""
-    listed = list(features)
-    if len(listed) > most:
-        return ", ".join(listed[:most]) + f" and {len(listed) - most} more"
-    if len(listed) > 1:
-        return ", ".join(listed[:-1]) + " and " + listed[-1]
-    return "".join(listed)
-
-
-def cpu_list(cpus: Iterable[int]) -> str:
-    """CPU numbers in the kernel's list notation: `0-3,8`."""
-    ranges: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if ranges and cpu == ranges[-1][1] + 1:
-            ranges[-1][1] = cpu
-        else:
-            ranges.append([cpu, cpu])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
 def finding(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
-from cpuprobe.observation import Outcome
+from cpuprobe.evidence.observation import Outcome
 
 State = Literal["usable", "absent", "withheld", "broken", "hidden", "gated", "uneven", "unverified"]
 Severity = Literal["error", "warning", "info"]
@@ -100,3 +101,9 @@ class Assessment(msgspec.Struct, frozen=True):
     wasmtime: WasmtimeTarget
     identity: Identity
     notes: tuple[str, ...]
+
+
+def by_gravity(findings: Sequence[Finding]) -> list[Finding]:
+    """Errors first, then warnings, then information; by code within each."""
+    order = ("error", "warning", "info")
+    return sorted(findings, key=lambda finding: (order.index(finding.severity), finding.code))

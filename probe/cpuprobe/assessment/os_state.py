@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cpuprobe.assessment.causes import Cause, why_not_listed, why_state_off
-from cpuprobe.assessment.machine import Machine, finding, names
+from cpuprobe.assessment.machine import Machine, finding
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
-from cpuprobe.features import Feature
+from cpuprobe.facts.features import Feature
+from cpuprobe.words import names
 
 _COMPONENT_NAMES = {1: "SSE", 2: "AVX (YMM)", 5: "opmask", 17: "TILECFG", 19: "APX"}
 

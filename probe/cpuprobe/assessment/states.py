@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cpuprobe.assessment.model import FeatureAssessment, State
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence, worst_outcome
-from cpuprobe.features import Feature, FeatureTable
+from cpuprobe.facts.features import Feature, FeatureTable
 
 
 def state_of(feature: Feature, evidence: Evidence) -> State:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuprobe.assessment.machine import Machine, cpu_list, finding
+from cpuprobe.assessment.machine import Machine, finding
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.states import state_of
+from cpuprobe.words import cpu_list
 
 
 def uniformity_findings(machine: Machine) -> Iterator[Finding]:

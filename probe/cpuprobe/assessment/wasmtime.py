@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuprobe.assessment.machine import Machine, finding, names
+from cpuprobe.assessment.machine import Machine, finding
 from cpuprobe.assessment.model import Finding, WasmtimeTarget
 from cpuprobe.assessment.witnesses import GroupEvidence
-from cpuprobe.features import Feature
-from cpuprobe.wasm.versions import WasmtimeVersion
+from cpuprobe.facts.features import Feature
+from cpuprobe.facts.wasmtime import WasmtimeVersion
+from cpuprobe.words import names
 
 _YMM_STATE = 0x6
 _ZMM_STATE = 0xE0

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from cpuprobe.assessment.kernel import KernelWitness
-from cpuprobe.cpuid import Cpuid
-from cpuprobe.features import CpuidBit, Feature, FeatureTable
-from cpuprobe.observation import Candidate, CpuGroup, Observation, Outcome
+from cpuprobe.evidence.cpuid import Cpuid
+from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation, Outcome
+from cpuprobe.facts.features import CpuidBit, Feature, FeatureTable
 
 OSXSAVE = CpuidBit(0x1, 0, "ecx", 27)
 OSPKE = CpuidBit(0x7, 0, "ecx", 4)

@@ -88,7 +88,7 @@ def probe(
     if context.invoked_subcommand is not None:
         return 0
     from cpuprobe.assessment import assess
-    from cpuprobe.measure import observe
+    from cpuprobe.evidence.measure import observe
 
     observation = observe(cpus=cpus, execute=not no_exec, root=root)
     return show([("this machine", observation, assess(observation))], json, every)

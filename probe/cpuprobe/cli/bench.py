@@ -51,7 +51,7 @@ def bench(
     from cpuprobe.assessment import assess
     from cpuprobe.cli.run import read_module
     from cpuprobe.errors import CaptureError, UsageError
-    from cpuprobe.measure import observe
+    from cpuprobe.evidence.measure import observe
     from cpuprobe.wasm.bench import BUNDLED, Table, bundled_module, measure
     from cpuprobe.wasm.guest import Request
 
@@ -98,7 +98,7 @@ def _setups(here: Assessment) -> list[tuple[str, Setup]]:
     from cpuprobe.emit import choose
     from cpuprobe.emit.wasmtime import TARGET
     from cpuprobe.errors import CannotMeasureError
-    from cpuprobe.profiles import find_profile
+    from cpuprobe.facts.profiles import find_profile
     from cpuprobe.wasm.bench import single_flags
     from cpuprobe.wasm.guard import inferred_flags
     from cpuprobe.wasm.guarded_run import PULLEY, Setup

@@ -12,7 +12,7 @@ from cpuprobe.cli.common import command_app
 from cpuprobe.cli.output import write_result
 
 if TYPE_CHECKING:
-    from cpuprobe.artifacts.against import Against
+    from cpuprobe.check.against import Against
 
 app = command_app()
 
@@ -49,8 +49,8 @@ def check(
     machine = _machine(against)
     # Millions of small objects, none in a cycle: looking for cycles takes a sixth of the time.
     gc.disable()
-    from cpuprobe.artifacts.many import check as check_files
-    from cpuprobe.artifacts.many import expand
+    from cpuprobe.check.many import check as check_files
+    from cpuprobe.check.many import expand
     from cpuprobe.report.fit import document, to_text
 
     # os.cpu_count() would not respect a cpuset.
@@ -66,16 +66,16 @@ def check(
 
 
 def _machine(against: str | None) -> Against:
-    from cpuprobe.artifacts.against import machine, within
     from cpuprobe.assessment import assess
+    from cpuprobe.check.against import machine, within
     from cpuprobe.errors import UsageError
 
     if against is None:
-        from cpuprobe.measure import observe
+        from cpuprobe.evidence.measure import observe
 
         observation = observe()
         return machine("this machine", observation, assess(observation))
-    from cpuprobe.profiles import find_profile, load_profiles
+    from cpuprobe.facts.profiles import find_profile, load_profiles
 
     profiles = load_profiles()
     if against in profiles:
@@ -86,7 +86,7 @@ def _machine(against: str | None) -> Against:
         if os.sep in against:
             raise UsageError(f"--against {against}: no such file")
         return within(find_profile(against))
-    from cpuprobe.captures import read_capture
+    from cpuprobe.evidence.machines import read_capture
 
     observation = read_capture(against)
     name = "standard input" if against == "-" else os.path.basename(against)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cpuprobe.assessment import Assessment
-    from cpuprobe.observation import Observation
+    from cpuprobe.evidence.observation import Observation
 
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
@@ -32,7 +32,7 @@ def console() -> Console:
     """A console that writes at most 100 columns, and plain text where it is no terminal."""
     from rich.console import Console
 
-    from cpuprobe.report.lines import WIDTH
+    from cpuprobe.words import WIDTH
 
     plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
     if not sys.stdout.isatty():

@@ -29,10 +29,10 @@ def diff(
 ) -> None:
     """Compare two machines, and say whether what one compiles runs on the other."""
     from cpuprobe.assessment import assess
-    from cpuprobe.captures import read_capture
+    from cpuprobe.assessment.difference import Side, compare, to_json
     from cpuprobe.errors import UsageError
-    from cpuprobe.report.difference import Side, compare, to_json
-    from cpuprobe.wasm.versions import UnknownWasmtimeError
+    from cpuprobe.evidence.machines import read_capture
+    from cpuprobe.facts.wasmtime import UnknownWasmtimeError
 
     if a == b == "-":
         raise UsageError("only one of the two captures can be standard input")

@@ -13,7 +13,7 @@ from cpuprobe.cli.common import command_app
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
-    from cpuprobe.crash.model import Crash
+    from cpuprobe.evidence.crashes.model import Crash
 
 app = command_app()
 
@@ -74,11 +74,11 @@ def _crashes(
 ) -> list[Crash]:
     from dataclasses import replace
 
-    from cpuprobe.crash.core_file import read_core
-    from cpuprobe.crash.minidump import read_minidump
-    from cpuprobe.crash.read import read_log, read_text
-    from cpuprobe.crash.status import read_status
     from cpuprobe.errors import UsageError
+    from cpuprobe.evidence.crashes.core_file import read_core
+    from cpuprobe.evidence.crashes.minidump import read_minidump
+    from cpuprobe.evidence.crashes.read import read_log, read_text
+    from cpuprobe.evidence.crashes.status import read_status
 
     given = [each for each in (text, log, core, minidump) if each]
     if len(given) > 1 or (exit_code is not None and (core or minidump)):
@@ -107,10 +107,10 @@ def _assessed(capture: str | None) -> Assessment:
     from cpuprobe.assessment import assess
 
     if capture is not None:
-        from cpuprobe.captures import read_capture
+        from cpuprobe.evidence.machines import read_capture
 
         return assess(read_capture(capture))
-    from cpuprobe.measure import observe
+    from cpuprobe.evidence.measure import observe
 
     return assess(observe())
 

@@ -11,8 +11,8 @@ from cpuprobe.cli.common import command_app
 
 if TYPE_CHECKING:
     from cpuprobe.emit import FlagSet
-    from cpuprobe.observation import Observation
-    from cpuprobe.profiles import Profile
+    from cpuprobe.evidence.observation import Observation
+    from cpuprobe.facts.profiles import Profile
 
 app = command_app()
 
@@ -85,8 +85,8 @@ def flags(
     """
     from cpuprobe.emit import FORMATS, notes
     from cpuprobe.errors import UsageError
-    from cpuprobe.profiles import find_profile
-    from cpuprobe.wasm.versions import UnknownWasmtimeError
+    from cpuprobe.facts.profiles import find_profile
+    from cpuprobe.facts.wasmtime import UnknownWasmtimeError
 
     if dialect not in FORMATS:
         raise UsageError(f"--format {dialect}: no such format; there are {', '.join(FORMATS)}")
@@ -124,8 +124,8 @@ class _Options(NamedTuple):
 def _of_machines(captures: list[str], profiles: list[Profile], options: _Options) -> FlagSet:
     """What is safe on every captured machine, or on this one, within the profiles."""
     from cpuprobe.assessment import assess
-    from cpuprobe.captures import read_capture
     from cpuprobe.emit import choose
+    from cpuprobe.evidence.machines import read_capture
 
     wasmtime = options.wasmtime
     observations = [read_capture(path) for path in captures] or [_this_machine(wasmtime)]
@@ -142,7 +142,8 @@ def _of_machines(captures: list[str], profiles: list[Profile], options: _Options
 def _of_profiles(profiles: list[Profile], options: _Options) -> FlagSet:
     """What the profiles permit, for the wanted, the installed or the newest wasmtime."""
     from cpuprobe.emit import choose_alone
-    from cpuprobe.wasm.versions import installed_version, known_versions, lookup
+    from cpuprobe.evidence.installed import installed_version
+    from cpuprobe.facts.wasmtime import known_versions, lookup
 
     version = options.wasmtime or installed_version()
     row = next(iter(known_versions().values())) if version is None else lookup(version)
@@ -153,7 +154,7 @@ def _this_machine(wasmtime: str | None) -> Observation:
     """This machine, with the flags of the installed wasmtime measured unless another is wanted."""
     import msgspec
 
-    from cpuprobe.measure import observe
+    from cpuprobe.evidence.measure import observe
 
     observation = observe()
     if wasmtime is not None or observation.wasmtime is None:

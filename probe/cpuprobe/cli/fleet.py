@@ -15,9 +15,9 @@ from cpuprobe.cli.common import command_app
 from cpuprobe.cli.output import write_result, write_whole
 
 if TYPE_CHECKING:
+    from cpuprobe.facts.profiles import Profile
     from cpuprobe.fleet.answer import Feedback, Reads
     from cpuprobe.fleet.model import Fleet, Skipped
-    from cpuprobe.profiles import Profile
 
 NAMED = 5
 """How many captures that could not be read are named on standard error."""
@@ -179,7 +179,7 @@ def _show(
 
 def _profile(name: str) -> Profile:
     from cpuprobe.errors import UsageError
-    from cpuprobe.profiles import find_profile
+    from cpuprobe.facts.profiles import find_profile
 
     profile = find_profile(name)
     if profile.mask:
@@ -189,7 +189,7 @@ def _profile(name: str) -> Profile:
 
 def _profiles(named: Sequence[Profile]) -> list[Profile]:
     """All profiles that ask for something, in the order of the tables, and those named."""
-    from cpuprobe.profiles import load_profiles
+    from cpuprobe.facts.profiles import load_profiles
 
     known = {
         profile.name: profile

@@ -31,7 +31,7 @@ def inspect(
     dumps, libcpuid raw dumps, /proc/cpuinfo, lscpu. Text around the data does not disturb.
     """
     from cpuprobe.assessment import assess
-    from cpuprobe.captures import read_capture
+    from cpuprobe.evidence.machines import read_capture
 
     read = [(path, read_capture(path)) for path in captures]
     return show([(path, each, assess(each)) for path, each in read], json, every)

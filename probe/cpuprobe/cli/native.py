@@ -15,6 +15,6 @@ app = command_app()
 )
 def native() -> None:
     """Print the path of the bundled cpuprobe-native, to copy to a machine without Python."""
-    from cpuprobe.measure import native_executable
+    from cpuprobe.evidence.measure import native_executable
 
     typer.echo(native_executable())

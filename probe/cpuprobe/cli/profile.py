@@ -12,7 +12,7 @@ from cpuprobe.cli.common import command_app
 from cpuprobe.cli.output import write_result
 
 if TYPE_CHECKING:
-    from cpuprobe.profiles import Profile
+    from cpuprobe.facts.profiles import Profile
     from cpuprobe.report.profile_text import FoundEffect, Presets
     from cpuprobe.wasm.presets import Preset
 
@@ -53,7 +53,7 @@ def list_profiles(
 ) -> None:
     """List the profiles: name, year, psABI level, number of features, purpose."""
     from cpuprobe.errors import UsageError
-    from cpuprobe.profiles import KINDS, load_profiles
+    from cpuprobe.facts.profiles import KINDS, load_profiles
     from cpuprobe.report.profile_text import listing, listing_text
 
     if kind is not None and kind not in KINDS:
@@ -73,14 +73,10 @@ def show(
 ) -> None:
     """Show one profile: its features by psABI level, the flags it permits, who meets it."""
     from cpuprobe.emit import choose_alone
-    from cpuprobe.profiles import archspec_facts, find_profile, load_profiles
+    from cpuprobe.evidence.installed import installed_version
+    from cpuprobe.facts.profiles import archspec_facts, find_profile, load_profiles
+    from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
     from cpuprobe.report.profile_text import shown, shown_text
-    from cpuprobe.wasm.versions import (
-        UnknownWasmtimeError,
-        installed_version,
-        known_versions,
-        lookup,
-    )
 
     one = find_profile(name)
     newest = next(iter(known_versions().values()))
@@ -120,16 +116,16 @@ def check(
     It meets a profile if every feature of it is safe there: claimed, granted, and executed rightly.
     """
     from cpuprobe.assessment import assess
-    from cpuprobe.profiles import find_profile
+    from cpuprobe.facts.profiles import find_profile
     from cpuprobe.report.profile_text import verdicts, verdicts_text
 
     wanted = [find_profile(name) for name in names]
     if on is None:
-        from cpuprobe.measure import observe
+        from cpuprobe.evidence.measure import observe
 
         machine, observation = "this machine", observe()
     else:
-        from cpuprobe.captures import read_capture
+        from cpuprobe.evidence.machines import read_capture
 
         machine = "standard input" if on == "-" else os.path.basename(on)
         observation = read_capture(on)
@@ -173,8 +169,8 @@ def lint(
     code only with --presets: nobody can mend them but wasmtime.
     """
     from cpuprobe.errors import UsageError
-    from cpuprobe.profiles import lint as find_problems
-    from cpuprobe.profiles import load_profiles, profiles_in
+    from cpuprobe.facts.profiles import lint as find_problems
+    from cpuprobe.facts.profiles import load_profiles, profiles_in
     from cpuprobe.report.profile_text import lints, lints_text
 
     if prove and presets is False:
@@ -195,9 +191,9 @@ def lint(
 
 def _presets_as_profiles() -> Sequence[Profile]:
     from cpuprobe.errors import CannotMeasureError
+    from cpuprobe.evidence.installed import installed_version
     from cpuprobe.wasm.introspect import IntrospectionError
     from cpuprobe.wasm.presets import as_profile, read_presets
-    from cpuprobe.wasm.versions import installed_version
 
     try:
         found = read_presets()
@@ -228,12 +224,12 @@ def _lint_presets(count: bool, prove: bool) -> Presets:
         CannotMeasureError: wasmtime cannot be asked, and its presets decide the exit code.
     """
     from cpuprobe.errors import CannotMeasureError
-    from cpuprobe.profiles import problems
+    from cpuprobe.evidence.installed import installed_version
+    from cpuprobe.facts.profiles import problems
     from cpuprobe.report.profile_text import Incoherent, Presets
     from cpuprobe.wasm.introspect import IntrospectionError
     from cpuprobe.wasm.presets import as_profile
     from cpuprobe.wasm.presets import presets as ask
-    from cpuprobe.wasm.versions import installed_version
 
     version = installed_version()
     try:

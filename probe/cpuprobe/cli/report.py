@@ -12,9 +12,9 @@ from cpuprobe.cli.output import write_whole
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
-    from cpuprobe.observation import Observation
-    from cpuprobe.report.installed import Inference, Introspection
-    from cpuprobe.report.subject import Subject
+    from cpuprobe.evidence.observation import Observation
+    from cpuprobe.report.subject import ReportedMachine
+    from cpuprobe.wasm.installed import Inference, Introspection
 
 _FORMATS = ("markdown", "json", "html")
 _PATIENCE = 20.0  # seconds for wasmtime, which needs a fraction of one
@@ -60,7 +60,7 @@ def report(
     return int(any(each.assessment.verdict == "mismatch" for each in subjects))
 
 
-def _rendered(subjects: list[Subject], form: str) -> bytes:
+def _rendered(subjects: list[ReportedMachine], form: str) -> bytes:
     if form == "html":
         from cpuprobe.report.html import render_html
 
@@ -75,18 +75,18 @@ def _rendered(subjects: list[Subject], form: str) -> bytes:
         make_report(
             each.observation,
             each.assessment,
-            each.surroundings.introspection,
-            each.surroundings.inference,
+            each.introspection,
+            each.inference,
         )
         for each in subjects
     ]
     return to_json(reports[0] if len(reports) == 1 else reports)
 
 
-def _capture(path: str) -> Subject:
+def _capture(path: str) -> ReportedMachine:
     from cpuprobe.assessment import assess
-    from cpuprobe.captures import read_capture
-    from cpuprobe.identity_witnesses import surroundings_of_capture
+    from cpuprobe.evidence.machines import read_capture
+    from cpuprobe.evidence.witnesses import surroundings_of_capture
     from cpuprobe.report.subject import make_subject
 
     observation = read_capture(path)
@@ -96,20 +96,18 @@ def _capture(path: str) -> Subject:
     )
 
 
-def _here(root: str, form: str) -> Subject:
+def _here(root: str, form: str) -> ReportedMachine:
     """This machine. The other witnesses know nothing of --root.
 
     The JSON has a place for wasmtime's answers, not for those of py-cpuinfo and archspec.
     """
-    import msgspec
-
     from cpuprobe.assessment import assess
-    from cpuprobe.identity_witnesses import (
+    from cpuprobe.evidence.measure import observe
+    from cpuprobe.evidence.witnesses import (
         PyCpuinfo,
         surroundings_here,
         surroundings_of_capture,
     )
-    from cpuprobe.measure import observe
     from cpuprobe.report.subject import make_subject
 
     name = "this machine"
@@ -127,8 +125,7 @@ def _here(root: str, form: str) -> Subject:
     finally:
         if witness is not None:
             witness.stop()
-    around = msgspec.structs.replace(around, introspection=introspection, inference=inference)
-    return make_subject(name, observation, assessment, around)
+    return make_subject(name, observation, assessment, around, introspection, inference)
 
 
 def _with_wasmtime(

@@ -69,7 +69,7 @@ def run(
     """Run a module under guard; where compiled code dies, find the flag or fall back to Pulley."""
     from cpuprobe.assessment import assess
     from cpuprobe.errors import UsageError
-    from cpuprobe.measure import observe
+    from cpuprobe.evidence.measure import observe
     from cpuprobe.wasm.guard import attempts
     from cpuprobe.wasm.guarded_run import run_guarded, start_from, to_record
     from cpuprobe.wasm.guest import Request
@@ -153,8 +153,8 @@ def _setup(here: Assessment, flags_from: str | None, inferred: bool) -> Setup:
     import msgspec
 
     from cpuprobe.assessment import assess
-    from cpuprobe.captures import read_capture
-    from cpuprobe.observation import Wasmtime
+    from cpuprobe.evidence.machines import read_capture
+    from cpuprobe.evidence.observation import Wasmtime
 
     # The names of the flags are those that are used here, also of a release that no table knows.
     ours = Wasmtime(here.wasmtime.version, tuple(here.cranelift))

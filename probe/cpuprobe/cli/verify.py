@@ -39,10 +39,11 @@ def verify(
     import msgspec
 
     from cpuprobe.assessment import assess
+    from cpuprobe.code.elf_sections import ArtifactError
     from cpuprobe.errors import CannotMeasureError
+    from cpuprobe.evidence.installed import installed_version
+    from cpuprobe.facts.wasmtime import UnknownWasmtimeError
     from cpuprobe.report.proof import document, to_text
-    from cpuprobe.wasm.elf import ArtifactError
-    from cpuprobe.wasm.versions import UnknownWasmtimeError, installed_version
 
     start = time.monotonic()
     version = installed_version()
@@ -55,11 +56,11 @@ def verify(
 
     try:
         if flags_from is None:
-            from cpuprobe.measure import observe
+            from cpuprobe.evidence.measure import observe
 
             observation = observe()
         else:
-            from cpuprobe.captures import read_capture
+            from cpuprobe.evidence.machines import read_capture
 
             observation = read_capture(flags_from)
         assessment = assess(observation, version)

@@ -7,17 +7,17 @@ operands were good. #UD comes before every fault of an operand (SDM vol. 3A, tab
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
-from cpuprobe.assessment.machine import names
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
-from cpuprobe.crash.decode import NEVER_FAULTS, Decoded, decode
-from cpuprobe.crash.model import Crash
-from cpuprobe.crash.status import ARITHMETIC, ILLEGAL, MEMORY, SENT, TRAP
-from cpuprobe.features import load_features
-from cpuprobe.report.explanation import Explanation, FeatureAnswer, InstructionAnswer, Verdict
+from cpuprobe.code.decode import NEVER_FAULTS, Decoded, decode
+from cpuprobe.crash.answer import Explanation, FeatureAnswer, InstructionAnswer, Verdict
+from cpuprobe.emit.knobs import advice as setting_advice
+from cpuprobe.evidence.crashes.model import Crash
+from cpuprobe.evidence.crashes.status import ARITHMETIC, ILLEGAL, MEMORY, SENT, TRAP
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.runtimes import Runtime, runtime_of_module
+from cpuprobe.words import names
 
 Machine = Callable[[], Assessment]
 
@@ -378,7 +378,7 @@ def _advice(
     lacking: Sequence[FeatureAnswer],
     flags: dict[str, bool],
     assessment: Assessment,
-    runtimes: Mapping[str, Any],
+    runtimes: Mapping[str, Runtime],
 ) -> list[str]:
     advice: list[str] = []
     from_file = crash.module is not None and not crash.anonymous
@@ -407,18 +407,14 @@ def _advice(
     return advice
 
 
-def _runtimes(crash: Crash) -> dict[str, Any]:
+def _runtimes(crash: Crash) -> dict[str, Runtime]:
     """The runtimes that the code can belong to, by id, or an empty dict if none is known.
 
     Code of a file belongs to the file's; code made at run time to those in the process that make
     such code.
     """
-    try:
-        knobs: Any = importlib.import_module("cpuprobe.knobs")
-    except ModuleNotFoundError:
-        return {}
     modules = crash.modules if crash.anonymous else (crash.module,)
-    found = [knobs.runtime_of_module(each) for each in modules if each is not None]
+    found = [runtime_of_module(each) for each in modules if each is not None]
     return {
         each.id: each
         for each in found
@@ -426,11 +422,10 @@ def _runtimes(crash: Crash) -> dict[str, Any]:
     }
 
 
-def _knobs(runtimes: Mapping[str, Any], features: Sequence[str]) -> list[str]:
+def _knobs(runtimes: Mapping[str, Runtime], features: Sequence[str]) -> list[str]:
     """The settings of runtimes; wasmtime's are `_advice`'s."""
     lines: dict[str, None] = {}
     for name, runtime in runtimes.items():
         if name != "wasmtime":
-            knobs: Any = importlib.import_module("cpuprobe.knobs")
-            lines.update(dict.fromkeys(knobs.advice(runtime, features)))
+            lines.update(dict.fromkeys(setting_advice(runtime, features)))
     return list(lines)

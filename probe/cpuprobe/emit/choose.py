@@ -9,9 +9,9 @@ import msgspec
 from cpuprobe.assessment.levels import highest_level
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.errors import UsageError
-from cpuprobe.features import Feature, FeatureTable, load_features, load_levels
-from cpuprobe.profiles import Profile
-from cpuprobe.wasm.versions import WasmtimeVersion
+from cpuprobe.facts.features import Feature, FeatureTable, load_features, load_levels
+from cpuprobe.facts.profiles import Profile
+from cpuprobe.facts.wasmtime import WasmtimeVersion
 
 _REFUSED = "this wasmtime accepts it on no host"
 

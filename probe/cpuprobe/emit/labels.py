@@ -16,7 +16,7 @@ import msgspec
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.errors import UsageError
-from cpuprobe.features import load_features, load_levels
+from cpuprobe.facts.features import load_features, load_levels
 
 # NFD's master takes any label below feature.node.kubernetes.io, whatever namespaces its settings
 # deny (node-feature-discovery pkg/nfd-master, filterFeatureLabel).

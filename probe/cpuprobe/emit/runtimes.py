@@ -12,7 +12,8 @@ import functools
 from collections.abc import Callable
 
 from cpuprobe.emit.choose import FlagSet
-from cpuprobe.knobs import allow_list, dialects, setting, unnamed
+from cpuprobe.emit.knobs import allow_list, setting, unnamed
+from cpuprobe.facts.runtimes import dialects
 
 # Named here so that the table is read only when one of them is asked for; a test compares.
 DIALECTS = (

@@ -10,6 +10,8 @@ from decimal import Decimal
 import msgspec
 
 from cpuprobe.errors import UsageError
+from cpuprobe.facts.profiles import Profile
+from cpuprobe.facts.wasmtime import lookup
 from cpuprobe.fleet.backends import MEMORY, connect
 from cpuprobe.fleet.ingest import NAMED, ingest, target_version
 from cpuprobe.fleet.model import Fleet, Skipped
@@ -18,8 +20,6 @@ from cpuprobe.fleet.sources import Argument, Reading, expand
 from cpuprobe.fleet.summary import summarize
 from cpuprobe.fleet.tables import Manifest, arrow, read_manifest
 from cpuprobe.fleet.weights import Weights
-from cpuprobe.profiles import Profile
-from cpuprobe.wasm.versions import lookup
 
 COVERAGES = (Decimal("0.999"), Decimal("0.99"), Decimal("0.95"))
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cpuprobe.errors import CannotMeasureError, CpuprobeError, UsageError
-from cpuprobe.report.subject import plain
+from cpuprobe.words import plain
 
 MEMORY = "1GB"
 """What DuckDB may take before it writes to disk."""

@@ -16,7 +16,9 @@ from concurrent.futures.process import BrokenProcessPool
 from decimal import Decimal
 
 from cpuprobe.errors import CannotMeasureError, CaptureError, UsageError
-from cpuprobe.features import load_features
+from cpuprobe.evidence.installed import installed_version
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.rows import REMEMBERED, Reader, Row
 from cpuprobe.fleet.sources import Piece
@@ -29,13 +31,7 @@ from cpuprobe.fleet.tables import (
     write_manifest,
 )
 from cpuprobe.fleet.weights import Weights
-from cpuprobe.report.document import VERSION
-from cpuprobe.wasm.versions import (
-    UnknownWasmtimeError,
-    installed_version,
-    known_versions,
-    lookup,
-)
+from cpuprobe.version import VERSION
 
 NAMED = 100
 """How many captures that could not be read are named."""

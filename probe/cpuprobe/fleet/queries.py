@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from cpuprobe.errors import CannotMeasureError, CaptureError
-from cpuprobe.features import load_features, load_levels
+from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.fleet.selection import Pattern
 from cpuprobe.fleet.weights import SCALE
 

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import msgspec
 
 from cpuprobe.assessment import Assessment, assess
-from cpuprobe.captures import parse_capture
 from cpuprobe.errors import CaptureError
-from cpuprobe.features import load_features
+from cpuprobe.evidence.machines import parse_capture
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.wasmtime import lookup
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.sources import Piece, label_of
 from cpuprobe.fleet.tables import STATES, Facts
 from cpuprobe.fleet.weights import to_weight
-from cpuprobe.observation import Observation
-from cpuprobe.report.subject import plain
-from cpuprobe.wasm.versions import lookup
+from cpuprobe.words import plain
 
 REMEMBERED = 4096
 """Assessments that a process keeps; each takes about a kilobyte."""

@@ -25,11 +25,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
-from cpuprobe.captures.read import MAXIMUM_BYTES
 from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.machines.read import MAXIMUM_BYTES
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.tables import arrow, is_ingested
-from cpuprobe.report.subject import plain
+from cpuprobe.words import plain
 
 MAXIMUM_HEADER = 256 << 10
 """Bytes of headers before one member of an archive; a path is at most 4 KiB long."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from cpuprobe.features import load_features, load_levels, load_table
+from cpuprobe.facts.features import load_features, load_levels, load_table
+from cpuprobe.facts.profiles import Profile, needed
 from cpuprobe.fleet.model import (
     BestSet,
     Coverage,
@@ -20,8 +21,7 @@ from cpuprobe.fleet.model import (
 )
 from cpuprobe.fleet.queries import OTHERS, Answers, Count, FindingRow, GroupCount
 from cpuprobe.fleet.selection import Pattern, best_sets, curve
-from cpuprobe.profiles import Profile, needed
-from cpuprobe.report.document import VERSION
+from cpuprobe.version import VERSION
 
 _UNIT = 1_000_000
 

@@ -26,7 +26,7 @@ import msgspec
 
 from cpuprobe.assessment.model import State
 from cpuprobe.errors import CannotMeasureError, CaptureError, UsageError
-from cpuprobe.features import load_features
+from cpuprobe.facts.features import load_features
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.weights import SCALE
 

@@ -6,8 +6,8 @@ import csv
 import io
 from decimal import Decimal, InvalidOperation
 
-from cpuprobe.captures.bounded import read_bounded
 from cpuprobe.errors import CaptureError
+from cpuprobe.files import read_bounded
 
 MAXIMUM = 10**9
 SCALE = 6

@@ -10,10 +10,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cpuprobe.assessment.machine import cpu_list
+from cpuprobe.assessment.difference import Difference, Fit
 from cpuprobe.assessment.model import FeatureAssessment
-from cpuprobe.report.difference import Difference, Fit
-from cpuprobe.report.subject import answer, plain
+from cpuprobe.words import answer, cpu_list, plain
 
 _NAME_WIDTH = 60
 

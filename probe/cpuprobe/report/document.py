@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from cpuprobe.assessment.model import Assessment
-from cpuprobe.observation import Observation
-from cpuprobe.report.installed import Inference, Introspection
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.version import VERSION
+from cpuprobe.wasm.installed import Inference, Introspection
 
 SCHEMA = "cpuprobe.report/1"
-VERSION = "0.1.0"
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):

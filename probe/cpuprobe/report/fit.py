@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cpuprobe.report.lines import cut, printable, wrapped
+from cpuprobe.words import cut, printable, wrapped
 
 SCHEMA = "cpuprobe.check/1"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from cpuprobe.features import FeatureTable, load_features
+from cpuprobe.facts.features import FeatureTable, load_features
 from cpuprobe.fleet.model import Fleet, Matrix
 from cpuprobe.report.fleet_words import CurveRow, machines, part, percent, percent_of, short
 from cpuprobe.report.html import escape

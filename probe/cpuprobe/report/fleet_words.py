@@ -9,7 +9,7 @@ import msgspec
 from rich.cells import cell_len, set_cell_size
 
 from cpuprobe.fleet.model import Coverage, Fleet, Group, Share, Step, Target
-from cpuprobe.report.subject import plain
+from cpuprobe.words import plain
 
 NOTHING = "nothing is safe on all machines"
 """What a curve starts with that has no common ground."""

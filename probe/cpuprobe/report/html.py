@@ -13,22 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from cpuprobe.assessment import assess
-from cpuprobe.assessment.machine import cpu_list
-from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
-from cpuprobe.features import load_features, load_levels
-from cpuprobe.report.document import VERSION
-from cpuprobe.report.installed import inference_lines, introspection_lines
+from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding, by_gravity
+from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.report.style import SHAPES, STYLE
-from cpuprobe.report.subject import (
-    Subject,
-    answer,
-    by_gravity,
-    facts,
-    first_cause,
-    headline,
-    plain,
-)
+from cpuprobe.report.subject import ReportedMachine, facts, first_cause, headline
 from cpuprobe.report.witnesses import agreements, disagreements
+from cpuprobe.version import VERSION
+from cpuprobe.wasm.installed import inference_lines, introspection_lines
+from cpuprobe.words import answer, cpu_list, plain
 
 _MOST_NARROW = 3  # columns that still fit two tables side by side
 _MOST_WORDS = 4  # columns beyond which the state's word is only read aloud
@@ -64,7 +56,7 @@ def escape(text: object) -> str:
     return html.escape(plain(str(text)), quote=True)
 
 
-def render_html(subjects: Sequence[Subject]) -> str:
+def render_html(subjects: Sequence[ReportedMachine]) -> str:
     """The page for one machine or several."""
     return "".join(_page(subjects))
 
@@ -87,7 +79,7 @@ def page_head(title: str, style: str = "") -> str:
     )
 
 
-def _page(subjects: Sequence[Subject]) -> Iterator[str]:
+def _page(subjects: Sequence[ReportedMachine]) -> Iterator[str]:
     several = len(subjects) > 1
     title = f"{len(subjects)} machines" if several else _brand(subjects[0])
     yield page_head(title)
@@ -113,7 +105,7 @@ def _page(subjects: Sequence[Subject]) -> Iterator[str]:
     )
 
 
-def _brand(subject: Subject) -> str:
+def _brand(subject: ReportedMachine) -> str:
     identity = subject.assessment.identity
     return plain(identity.brand or "") or plain(identity.vendor or "") or "Unknown CPU"
 
@@ -137,7 +129,7 @@ def _verdict(assessment: Assessment) -> Iterator[str]:
         yield f'<p class="cause">Cause: {escape(cause)}.</p>\n'
 
 
-def _facts(subject: Subject) -> Iterator[str]:
+def _facts(subject: ReportedMachine) -> Iterator[str]:
     yield '<dl class="facts">\n'
     for label, value in facts(subject):
         if label == "CPU" and subject.assessment.identity.brand:
@@ -146,7 +138,7 @@ def _facts(subject: Subject) -> Iterator[str]:
     yield "</dl>\n"
 
 
-def _overview(subjects: Sequence[Subject]) -> Iterator[str]:
+def _overview(subjects: Sequence[ReportedMachine]) -> Iterator[str]:
     yield '<ol class="columns">\n'
     for number, subject in enumerate(subjects, 1):
         bad = subject.assessment.verdict == "mismatch"
@@ -160,7 +152,7 @@ def _overview(subjects: Sequence[Subject]) -> Iterator[str]:
     yield "</ol>\n"
 
 
-def _findings(subject: Subject, prefix: str) -> Iterator[str]:
+def _findings(subject: ReportedMachine, prefix: str) -> Iterator[str]:
     findings = by_gravity(subject.assessment.findings)
     yield f'<section>\n<h2 id="{prefix}findings">Findings</h2>\n'
     if not findings:
@@ -210,7 +202,7 @@ def _anchors(assessment: Assessment, prefix: str) -> dict[str, str]:
     return anchors
 
 
-def _columns(subjects: Sequence[Subject]) -> list[_Column]:
+def _columns(subjects: Sequence[ReportedMachine]) -> list[_Column]:
     """A column a capture; or, for one machine with several kinds of CPU, one for each kind."""
     if len(subjects) > 1:
         return [
@@ -250,7 +242,7 @@ def _families() -> Iterator[tuple[str, list[str]]]:
             yield title, rest
 
 
-def _matrix(subjects: Sequence[Subject]) -> Iterator[str]:
+def _matrix(subjects: Sequence[ReportedMachine]) -> Iterator[str]:
     columns = _columns(subjects)
     yield '<section>\n<h2 id="features">Features</h2>\n'
     yield from _legend(columns)
@@ -366,7 +358,7 @@ def _state(name: str, column: _Column, *, aloud: bool) -> str:
 # --- the rest of a machine --------------------------------------------------------------------
 
 
-def _details(subject: Subject, prefix: str) -> Iterator[str]:
+def _details(subject: ReportedMachine, prefix: str) -> Iterator[str]:
     if prefix:
         yield (
             f'<section class="machine" id="{prefix}machine">\n<h2>{escape(subject.name)}: '
@@ -407,18 +399,17 @@ def _flags(assessment: Assessment, prefix: str) -> Iterator[str]:
     yield f'<dt>off</dt><dd class="off"><ul>{items}</ul></dd>\n</dl>\n</section>\n'
 
 
-def _installed(subject: Subject, prefix: str) -> Iterator[str]:
-    around = subject.surroundings
-    if around.introspection is None:
+def _installed(subject: ReportedMachine, prefix: str) -> Iterator[str]:
+    if subject.introspection is None:
         return
     yield f'<section>\n<h2 id="{prefix}wasmtime">The installed wasmtime, asked itself</h2>\n<ul>\n'
-    yield from (f"<li>{escape(line)}</li>\n" for line in introspection_lines(around.introspection))
-    if around.inference is not None:
-        yield from (f"<li>{escape(line)}</li>\n" for line in inference_lines(around.inference))
+    yield from (f"<li>{escape(line)}</li>\n" for line in introspection_lines(subject.introspection))
+    if subject.inference is not None:
+        yield from (f"<li>{escape(line)}</li>\n" for line in inference_lines(subject.inference))
     yield "</ul>\n</section>\n"
 
 
-def _witnesses(subject: Subject, prefix: str) -> Iterator[str]:
+def _witnesses(subject: ReportedMachine, prefix: str) -> Iterator[str]:
     said = list(disagreements(subject))
     asked = agreements(subject)
     notes = [*subject.surroundings.notes, *subject.assessment.notes]

@@ -10,21 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from cpuprobe.assessment.machine import cpu_list, names
-from cpuprobe.assessment.model import Assessment, Finding
-from cpuprobe.report.installed import inference_lines, introspection_lines
+from cpuprobe.assessment.model import Assessment, Finding, by_gravity
 from cpuprobe.report.subject import (
     ISSUE_LIMIT,
-    Subject,
-    answer,
-    by_gravity,
+    ReportedMachine,
     disagreeing,
     facts,
     first_cause,
     headline,
-    plain,
 )
 from cpuprobe.report.witnesses import agreements, disagreements
+from cpuprobe.wasm.installed import inference_lines, introspection_lines
+from cpuprobe.words import answer, cpu_list, names, plain
 
 _MOST_ROWS = 40
 _MOST_EVIDENCE = 8
@@ -59,7 +56,7 @@ def cell(text: str) -> str:
     return code(text).replace("|", "\\|")
 
 
-def render_markdown(subjects: Sequence[Subject]) -> str:
+def render_markdown(subjects: Sequence[ReportedMachine]) -> str:
     """The report.
 
     Returns:
@@ -101,7 +98,7 @@ def _fold(document: str, note: str) -> str:
     )
 
 
-def _body(subject: Subject, named: bool) -> Iterator[str]:
+def _body(subject: ReportedMachine, named: bool) -> Iterator[str]:
     assessment = subject.assessment
     word = "MISMATCH" if assessment.verdict == "mismatch" else "OK"
     if named:
@@ -152,7 +149,7 @@ def _finding(finding: Finding) -> Iterator[str]:
         yield f"- CPUs: {cpu_list(finding.cpus)}"
 
 
-def _witnesses(subject: Subject) -> Iterator[str]:
+def _witnesses(subject: ReportedMachine) -> Iterator[str]:
     said = list(disagreements(subject))
     asked = agreements(subject)
     if said:
@@ -175,14 +172,13 @@ def _flags(assessment: Assessment) -> Iterator[str]:
     yield "```"
 
 
-def _installed(subject: Subject) -> Iterator[str]:
-    around = subject.surroundings
-    if around.introspection is None:
+def _installed(subject: ReportedMachine) -> Iterator[str]:
+    if subject.introspection is None:
         return
     yield "\nThe installed wasmtime, asked itself:"
-    yield from (f"- {_spans(line)}" for line in introspection_lines(around.introspection))
-    if around.inference is not None:
-        yield from (f"- {_spans(line)}" for line in inference_lines(around.inference))
+    yield from (f"- {_spans(line)}" for line in introspection_lines(subject.introspection))
+    if subject.inference is not None:
+        yield from (f"- {_spans(line)}" for line in inference_lines(subject.inference))
 
 
 def _spans(line: str) -> str:

@@ -12,11 +12,10 @@ from typing import Literal
 import msgspec
 
 from cpuprobe.assessment.levels import highest_level
-from cpuprobe.assessment.model import Assessment, Finding
-from cpuprobe.features import FeatureTable, Level, load_features, load_levels
-from cpuprobe.profiles import KINDS, Archspec, Problem, Profile, missing, needed
-from cpuprobe.report.lines import WIDTH, wrapped
-from cpuprobe.report.subject import by_gravity, plain
+from cpuprobe.assessment.model import Assessment, Finding, by_gravity
+from cpuprobe.facts.features import FeatureTable, Level, load_features, load_levels
+from cpuprobe.facts.profiles import KINDS, Archspec, Problem, Profile, missing, needed
+from cpuprobe.words import WIDTH, plain, wrapped
 
 # --- list ---
 

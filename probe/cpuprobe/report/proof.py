@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from cpuprobe.report.installed import (
+from cpuprobe.wasm.installed import (
     Inference,
     Introspection,
     inference_lines,
     introspection_lines,
 )
-from cpuprobe.report.lines import printable, wrapped
+from cpuprobe.words import printable, wrapped
 
 SCHEMA = "cpuprobe.verify/1"
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from cpuprobe.assessment.kernel import KernelWitness
-from cpuprobe.assessment.machine import Machine, cpu_list, names
-from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
-from cpuprobe.features import load_table
-from cpuprobe.observation import Observation
+from cpuprobe.assessment.machine import Machine
+from cpuprobe.assessment.model import Assessment, FeatureAssessment
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.evidence.witnesses import ExternalWitnesses
+from cpuprobe.facts.features import load_table
 from cpuprobe.report.document import SCHEMA, make_report, to_json
-from cpuprobe.report.installed import Inference, Introspection
+from cpuprobe.wasm.installed import Inference, Introspection
+from cpuprobe.words import cpu_list, names
 
 ISSUE_LIMIT = 65_536  # characters: GitHub refuses a longer body of an issue or comment
 
@@ -35,65 +37,7 @@ _HYPERVISORS: Mapping[str, str] = {
 QUIET_STATES = frozenset({"usable", "absent", "unverified"})
 
 
-class OtherIdentity(msgspec.Struct, frozen=True):
-    """What another library says this machine is; only these fields of its answer are ever kept.
-
-    Attributes:
-        library: its name and version.
-        vendor: as in CPUID.
-        brand: as in CPUID.
-        family: display family.
-        model: display model.
-        stepping: stepping.
-        flags: features in the library's own words.
-    """
-
-    library: str
-    vendor: str | None = None
-    brand: str | None = None
-    family: int | None = None
-    model: int | None = None
-    stepping: int | None = None
-    flags: tuple[str, ...] = ()
-
-
-class Microarchitecture(msgspec.Struct, frozen=True):
-    """A microarchitecture's name by features, and who said so.
-
-    Attributes:
-        library: its name and version.
-        name: as the library names it.
-        requires: the features a compiler would use for it, by canonical name.
-    """
-
-    library: str
-    name: str
-    requires: tuple[str, ...] = ()
-
-
-class Surroundings(msgspec.Struct, frozen=True):
-    """What was asked besides the probe; None and empty where it was not, or could not be.
-
-    Attributes:
-        container: the kind of container this ran in.
-        microarchitecture: told from the features that CPUID claims.
-        others: independent witnesses of this machine.
-        host_microarchitecture: what archspec itself takes this machine for.
-        notes: what was not asked, and why.
-        introspection: the installed wasmtime's answers.
-        inference: these beside what the model of it expects.
-    """
-
-    container: str | None = None
-    microarchitecture: Microarchitecture | None = None
-    host_microarchitecture: Microarchitecture | None = None
-    others: tuple[OtherIdentity, ...] = ()
-    notes: tuple[str, ...] = ()
-    introspection: Introspection | None = None
-    inference: Inference | None = None
-
-
-class Subject(msgspec.Struct, frozen=True):
+class ReportedMachine(msgspec.Struct, frozen=True):
     """One machine of a report.
 
     Attributes:
@@ -101,6 +45,8 @@ class Subject(msgspec.Struct, frozen=True):
         observation: what was measured.
         assessment: what it means.
         surroundings: what else was asked.
+        introspection: what the installed wasmtime says of itself; None where it was not asked.
+        inference: that beside what the model of it expects.
         document: the report file as one line of JSON, without the newline.
         document_short: the same with no more than the observation: `cpuprobe inspect` makes the
             assessment again.
@@ -109,22 +55,11 @@ class Subject(msgspec.Struct, frozen=True):
     name: str
     observation: Observation
     assessment: Assessment
-    surroundings: Surroundings
+    surroundings: ExternalWitnesses
     document: str
     document_short: str
-
-
-# Everything that moves the cursor, hides or reorders text: C0, C1, line and paragraph separators,
-# zero-width and bidirectional controls (Unicode 15, categories Cc, Cf, Zl, Zp; CVE-2021-42574).
-_INVISIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
-)
-
-
-def plain(text: str) -> str:
-    """Text from a capture as one harmless line: spaces folded, invisible characters as U+FFFD."""
-    return _INVISIBLE.sub("\ufffd", " ".join(text.split()))
+    introspection: Introspection | None = None
+    inference: Inference | None = None
 
 
 def headline(assessment: Assessment) -> str:
@@ -156,7 +91,7 @@ def first_cause(assessment: Assessment) -> str:
     return ""
 
 
-def facts(subject: Subject) -> Iterator[tuple[str, str]]:
+def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     """Who the machine is, as label and value; every value may come from a hostile capture."""
     identity, observation = subject.assessment.identity, subject.observation
     yield "CPU", identity.brand or "brand not recorded"
@@ -205,7 +140,7 @@ def _container(observation: Observation) -> str | None:
     return "gVisor" if "gVisor" in (_set_aside(observation) or "") else None
 
 
-def _emulator(subject: Subject) -> str | None:
+def _emulator(subject: ReportedMachine) -> str | None:
     """An emulator or translator that the observation gives away.
 
     Rosetta 2 calls its CPU "VirtualApple"; QEMU's user mode shows the host's /proc/cpuinfo.
@@ -240,32 +175,26 @@ def disagreeing(assessment: Assessment) -> dict[str, FeatureAssessment]:
     }
 
 
-def answer(witness: bool | None) -> str:
-    """What a witness says, as a word."""
-    return "-" if witness is None else "yes" if witness else "no"
-
-
-def by_gravity(findings: Sequence[Finding]) -> list[Finding]:
-    """Errors first, then warnings, then information; by code within each."""
-    order = ("error", "warning", "info")
-    return sorted(findings, key=lambda finding: (order.index(finding.severity), finding.code))
-
-
 def make_subject(
-    name: str, observation: Observation, assessment: Assessment, surroundings: Surroundings
-) -> Subject:
+    name: str,
+    observation: Observation,
+    assessment: Assessment,
+    surroundings: ExternalWitnesses,
+    introspection: Introspection | None = None,
+    inference: Inference | None = None,
+) -> ReportedMachine:
     """A machine with its report file, as it goes into Markdown and HTML."""
-    report = make_report(
-        observation, assessment, surroundings.introspection, surroundings.inference
-    )
+    report = make_report(observation, assessment, introspection, inference)
     short = {"schema": SCHEMA, "cpuprobe": report.cpuprobe, "observation": observation}
-    return Subject(
+    return ReportedMachine(
         name=name,
         observation=observation,
         assessment=assessment,
         surroundings=surroundings,
         document=portable(to_json(report)),
         document_short=portable(msgspec.json.encode(short)),
+        introspection=introspection,
+        inference=inference,
     )
 
 

@@ -9,10 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cpuprobe.assessment.machine import cpu_list, names
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
-from cpuprobe.features import FeatureTable, load_features, load_table
-from cpuprobe.report.lines import cut
+from cpuprobe.facts.features import FeatureTable, load_features, load_table
+from cpuprobe.words import cpu_list, cut, names
 
 _STYLES = {
     "usable": "green",

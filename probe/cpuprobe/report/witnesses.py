@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cpuprobe.assessment.machine import names
-from cpuprobe.features import load_features
-from cpuprobe.report.subject import OtherIdentity, Subject
+from cpuprobe.evidence.witnesses import OtherIdentity
+from cpuprobe.facts.features import load_features
+from cpuprobe.report.subject import ReportedMachine
+from cpuprobe.words import names
 
 # Names that py-cpuinfo takes from EBX of leaf 80000001H, with the bit; in truth bits of EDX.
 _FROM_EBX: Mapping[str, int] = {
@@ -43,7 +44,7 @@ _SPELLINGS: Mapping[str, str] = {
 }
 
 
-def disagreements(subject: Subject) -> Iterator[str]:
+def disagreements(subject: ReportedMachine) -> Iterator[str]:
     """What other witnesses say otherwise, one sentence each; nothing where all agree."""
     for other in subject.surroundings.others:
         yield from _identity(subject, other)
@@ -63,7 +64,7 @@ def disagreements(subject: Subject) -> Iterator[str]:
             )
 
 
-def agreements(subject: Subject) -> list[str]:
+def agreements(subject: ReportedMachine) -> list[str]:
     """The libraries that were asked."""
     asked = [other.library for other in subject.surroundings.others]
     if subject.surroundings.host_microarchitecture is not None:
@@ -71,7 +72,7 @@ def agreements(subject: Subject) -> list[str]:
     return asked
 
 
-def _identity(subject: Subject, other: OtherIdentity) -> Iterator[str]:
+def _identity(subject: ReportedMachine, other: OtherIdentity) -> Iterator[str]:
     ours = subject.assessment.identity
     for label in ("vendor", "brand", "family", "model", "stepping"):
         said, known = getattr(other, label), getattr(ours, label)
@@ -79,7 +80,7 @@ def _identity(subject: Subject, other: OtherIdentity) -> Iterator[str]:
             yield f"{other.library} says {label} {said}, CPUID says {known}"
 
 
-def _flags(subject: Subject, other: OtherIdentity) -> Iterator[str]:
+def _flags(subject: ReportedMachine, other: OtherIdentity) -> Iterator[str]:
     if not other.flags:
         return
     listed = {_SPELLINGS.get(flag, flag) for flag in other.flags}
@@ -111,7 +112,7 @@ def _flags(subject: Subject, other: OtherIdentity) -> Iterator[str]:
         )
 
 
-def _inventions(subject: Subject, listed: set[str]) -> Iterator[str]:
+def _inventions(subject: ReportedMachine, listed: set[str]) -> Iterator[str]:
     """Names of `_FROM_EBX` that are listed, set in EBX and clear in EDX."""
     for leaf in subject.observation.groups[0].cpuid:
         if (leaf.leaf, leaf.subleaf) == (0x80000001, 0):

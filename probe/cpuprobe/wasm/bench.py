@@ -22,8 +22,8 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from cpuprobe.code.elf_sections import read_sections
 from cpuprobe.errors import CannotMeasureError, CaptureError, CpuprobeError, UsageError
-from cpuprobe.wasm.elf import read_sections
 from cpuprobe.wasm.guard import end_with_parent
 from cpuprobe.wasm.guarded_run import PULLEY, Setup, dependents
 from cpuprobe.wasm.guest import (

@@ -26,9 +26,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from cpuprobe.code.elf_sections import ArtifactError
+from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.errors import CannotMeasureError, UsageError
-from cpuprobe.wasm.elf import ArtifactError
-from cpuprobe.wasm.engine_section import read_engine_section
 from cpuprobe.wasm.guarded_run import CRASHES, Attempt, Ending, Fault, Setup, side_effects
 from cpuprobe.wasm.guest import Request, Stop, load_wasmtime, one_line, run
 

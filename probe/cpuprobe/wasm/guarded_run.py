@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from cpuprobe.errors import CannotMeasureError, CaptureError
-from cpuprobe.features import load_features
+from cpuprobe.facts.features import load_features
 
 PULLEY = "pulley64"
 """Target triple of wasmtime's portable interpreter; it takes no `has_*` flag."""
@@ -348,7 +348,7 @@ def _instruction(fault: Fault | None) -> tuple[str, tuple[str, ...]]:
     """The instruction and what it needs beyond x86-64-v1; empty if it is not known."""
     if fault is None or not fault.code:
         return "", ()
-    from cpuprobe.crash.decode import decode
+    from cpuprobe.code.decode import decode
 
     try:
         decoded = decode(fault.code)[0]

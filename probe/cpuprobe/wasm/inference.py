@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.wasmtime import std_detect
-from cpuprobe.observation import Observation
-from cpuprobe.report.installed import Inference
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
+from cpuprobe.wasm.installed import Inference
 from cpuprobe.wasm.introspect import installed_flags
-from cpuprobe.wasm.versions import UnknownWasmtimeError, known_versions, lookup
 
 __all__ = ["Inference", "compare_inference", "refused_flags"]
 

@@ -17,18 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from cpuprobe.wasm.elf import ArtifactError
-from cpuprobe.wasm.engine_section import read_engine_section
-from cpuprobe.wasm.versions import (
-    UnknownWasmtimeError,
-    installed_version,
-    known_versions,
-    lookup,
-    package_folder,
-)
+from cpuprobe.code.elf_sections import ArtifactError
+from cpuprobe.code.engine_section import read_engine_section
+from cpuprobe.evidence.installed import installed_version, package_folder
+from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 
 if TYPE_CHECKING:
-    from cpuprobe.report.installed import Introspection
+    from cpuprobe.wasm.installed import Introspection
 
 __all__ = [
     "IntrospectionError",
@@ -189,7 +184,7 @@ def introspect(timeout: float = CHILD_TIMEOUT) -> Introspection:
         module here.
     """
     # It brings the assessment along, which `installed_flags` has no need of.
-    from cpuprobe.report.installed import Introspection
+    from cpuprobe.wasm.installed import Introspection
 
     version = installed_version()
     home = own_folder()

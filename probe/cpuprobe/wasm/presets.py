@@ -30,13 +30,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from cpuprobe.code.elf_sections import ArtifactError, Section, read_sections
 from cpuprobe.emit.wasmtime import TARGET
 from cpuprobe.errors import UsageError, did_you_mean
-from cpuprobe.features import load_features
-from cpuprobe.profiles import Profile, problems
-from cpuprobe.wasm.elf import ArtifactError, Section, read_sections
+from cpuprobe.evidence.installed import package_folder
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.profiles import Profile, problems
 from cpuprobe.wasm.introspect import IntrospectionError, compile_in_child, own_folder
-from cpuprobe.wasm.versions import package_folder
 
 __all__ = [
     "Effect",
@@ -61,7 +61,7 @@ import ctypes, json, sys
 sys.path[:] = [sys.argv[1], *filter(None, sys.path), sys.argv[2]]
 from wasmtime import Config, Engine, Module, WasmtimeError, _bindings
 from cpuprobe.wasm.configure import message_of, set_option
-from cpuprobe.wasm.engine_section import read_engine_section
+from cpuprobe.code.engine_section import read_engine_section
 enable = getattr(_bindings, "wasmtime_config_cranelift_flag_enable", None)
 found = {}
 for name in json.loads(sys.argv[4]) if enable else ():

@@ -26,14 +26,14 @@ from typing import IO, Any
 import msgspec
 
 from cpuprobe.errors import CannotMeasureError
-from cpuprobe.features import FeatureTable, load_features, load_levels, load_table
+from cpuprobe.evidence.installed import installed_version, package_folder
+from cpuprobe.facts.features import FeatureTable, load_features, load_levels, load_table
 from cpuprobe.wasm.verify_child import CANNOT, REFUSED
-from cpuprobe.wasm.versions import installed_version, package_folder
 
 try:
     from iced_x86 import Formatter, FormatterSyntax
 
-    from cpuprobe.wasm.disassemble import (
+    from cpuprobe.code.walk import (
         artifact_functions,
         code_name,
         form_features,

@@ -1,7 +1,0 @@
-"""Other people's data about a machine -> Observation. Every reader takes hostile input."""
-
-from __future__ import annotations
-
-from cpuprobe.captures.read import parse_capture, read_capture
-
-__all__ = ["parse_capture", "read_capture"]

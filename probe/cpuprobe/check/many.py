@@ -1,0 +1,200 @@
+"""Many files at once: folders are walked, files are read in several processes.
+
+Large files are read in parts, so that a single one keeps all processes busy. Each process reads the
+file for itself and scans its part: what passes between processes is small.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import NamedTuple
+
+from cpuprobe.check.against import Against
+from cpuprobe.check.judge import Fit, judge
+from cpuprobe.code.forms import forms, searches
+from cpuprobe.code.needs import ArtifactReadError, Needs
+from cpuprobe.code.read import Reading, Stamp, complete, is_candidate
+from cpuprobe.code.scan import Scan
+
+SMALL = 1 << 20
+"""Below as many bytes in all a second process costs more than it saves."""
+PART = 4 << 20
+"""Bytes of a file that one process scans at once."""
+MOST_PARTS = 64
+"""A very large file is scanned in fewer and larger parts: every process may have to read it."""
+
+
+def expand(paths: Iterable[str]) -> list[tuple[str, bool]]:
+    """The files that are meant, in order, each once.
+
+    Args:
+        paths: files, and folders, of which all ELF files are taken. Links inside a folder are not
+            followed: what they point to is counted where it lies, or does not belong to it.
+
+    Returns:
+        Each path, and whether it was named itself.
+    """
+    found: dict[str, bool] = {}
+    for path in paths:
+        if not os.path.isdir(path):
+            found[path] = True
+            continue
+        for folder, folders, files in os.walk(path):
+            folders.sort()
+            for name in sorted(files):
+                inside = os.path.join(folder, name)
+                if not os.path.islink(inside) and is_candidate(inside):
+                    found.setdefault(inside, False)
+    return list(found.items())
+
+
+def check(
+    files: list[tuple[str, bool]],
+    against: Against,
+    processes: int,
+    progress: Callable[[int, int], None],
+) -> list[Fit]:
+    """Reads files and holds each against a machine.
+
+    Args:
+        files: what `expand` returned.
+        against: the machine.
+        processes: how many may work at once.
+        progress: called with the number of files that are done and of all.
+
+    Returns:
+        In the order of `files`. Files for other architectures that were only met in a folder are
+        left out.
+    """
+    done: dict[str, Needs | str] = {}
+    for path, result in _results([path for path, _ in files], processes):
+        done[path] = result
+        progress(len(done), len(files))
+    fits = []
+    for path, named in files:
+        needs = done[path]
+        if isinstance(needs, str):
+            fits.append(Fit(path=path, error=needs))
+            continue
+        fit = judge(path, needs, against)
+        if named or fit.expectation != "foreign":
+            fits.append(fit)
+    return fits
+
+
+_Task = tuple[str, int, int]
+"""A file, which part of it, and of how many."""
+
+
+class _Part(NamedTuple):
+    """What a process found in one part of a file; the first part has what is not scanned."""
+
+    stamp: Stamp
+    needs: Needs | None
+    scan: Scan | None
+
+
+_cached = functools.lru_cache(maxsize=1)(Reading)
+
+
+def _read(path: str, number: int, of: int) -> _Part | str:
+    """One part of a file, or why it cannot be read."""
+    try:
+        if of == 1:
+            _cached.cache_clear()
+            reading = Reading(path)
+        else:
+            reading = _cached(path)
+        needs = None if number else reading.needs()
+        return _Part(reading.stamp, needs, reading.scan(number, of))
+    except ArtifactReadError as error:
+        return str(error)
+
+
+def _whole(parts: list[_Part | str]) -> Needs | str:
+    """The parts of a file, in their order, made one."""
+    scans: list[Scan] = []
+    needs: Needs | None = None
+    for part in parts:
+        if isinstance(part, str):
+            return part
+        needs = needs or part.needs
+        scans += [] if part.scan is None else [part.scan]
+    if needs is None or len({part.stamp for part in parts if not isinstance(part, str)}) > 1:
+        return "it was changed while it was read"
+    return complete(needs, scans)
+
+
+def _results(paths: list[str], processes: int) -> Iterator[tuple[str, Needs | str]]:
+    sizes = {path: _size(path) for path in paths}
+    counts = {path: _parts(size) for path, size in sizes.items()}
+    processes = min(processes, sum(counts.values()))
+    if processes < 2 or sum(sizes.values()) < SMALL:
+        for path in paths:
+            yield path, _whole([_read(path, 0, 1)])
+        return
+    # Made once, before the others are forked from this process.
+    forms()
+    searches()
+    left = sorted(paths, key=lambda path: -sizes[path])  # the largest first: all end together
+    tasks = [(path, number, counts[path]) for path in left for number in range(counts[path])]
+    found: dict[str, dict[int, _Part | str]] = {path: {} for path in paths}
+    for (path, number, of), part in _done(tasks, processes):
+        found[path][number] = part
+        if len(found[path]) == of:
+            parts = found.pop(path)
+            yield path, _whole([parts[number] for number in range(of)])
+
+
+def _done(tasks: list[_Task], processes: int) -> Iterator[tuple[_Task, _Part | str]]:
+    """Does the tasks in several processes; yields what each found, as they end."""
+    context = multiprocessing.get_context("fork")
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_worker)
+    finished = False
+    try:
+        futures = {_submit(pool, task): task for task in tasks}
+        for future in as_completed(futures):
+            task = futures.pop(future)
+            try:
+                yield task, future.result()
+            except BrokenProcessPool:
+                yield task, "the process that read it, or one beside it, was killed"
+        finished = True
+    finally:
+        if not finished:  # Ctrl-C: nobody waits for what they do now
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, task: _Task) -> Future[_Part | str]:
+    try:
+        return pool.submit(_read, *task)
+    except BrokenProcessPool as error:  # killed before all tasks were handed out
+        future: Future[_Part | str] = Future()
+        future.set_exception(error)
+        return future
+
+
+def _worker() -> None:
+    """Ctrl-C reaches every process of a terminal. The workers die of it without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _parts(size: int) -> int:
+    """In how many parts a file is scanned that has as many bytes."""
+    return max(1, min(MOST_PARTS, size // PART))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,1 @@
+"""Machine code: its containers, its functions, and what its instructions need."""

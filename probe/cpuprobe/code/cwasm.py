@@ -1,0 +1,75 @@
+"""What a compiled wasm module needs: its engine section, and what its code really uses."""
+
+from __future__ import annotations
+
+from cpuprobe.code.elf_sections import ArtifactError
+from cpuprobe.code.engine_section import read_engine_section
+from cpuprobe.code.forms import INVALID, forms
+from cpuprobe.code.needs import ArtifactReadError, Confidence, Coverage, Engine, Needs
+from cpuprobe.code.scan import Found, uses
+from cpuprobe.code.walk import artifact_functions, reachable_instructions
+from cpuprobe.facts.features import load_features
+
+CONFIDENCE: Confidence = "artifact"
+
+
+def read_cwasm(content: bytes) -> Needs:
+    """Reads an artifact.
+
+    Args:
+        content: the whole file.
+
+    Returns:
+        Its needs; no code is looked at unless it is x86-64 code.
+
+    Raises:
+        ArtifactReadError: damaged, or of no wasmtime that is known.
+    """
+    try:
+        section = read_engine_section(content)
+        on = tuple(
+            name
+            for name, value in section.isa_flags.items()
+            if name.startswith("has_") and value is True
+        )
+        architecture = section.target.partition("-")[0]
+        if architecture != "x86_64":
+            engine = Engine(section.version, section.target, on, ())
+            return Needs(kind="cwasm", architecture=architecture, engine=engine)
+        functions = list(artifact_functions(content))
+    except ArtifactError as error:
+        raise ArtifactReadError(str(error)) from None
+    sort = forms()
+    known: dict[str, list[Found[str]]] = {}
+    unknown: dict[str, list[Found[str]]] = {}
+    total = discarded = 0
+    for function in functions:
+        total += len(function.data)
+        addresses: dict[tuple[bool, str], list[int]] = {}
+        for each in reachable_instructions(function):
+            if each.code in sort.quiet or each.code not in sort.features:
+                discarded += each.code == INVALID
+                continue
+            for name in sort.features[each.code]:
+                addresses.setdefault((True, name), []).append(each.ip)
+            for name in sort.unknown[each.code]:
+                addresses.setdefault((False, name), []).append(each.ip)
+        for (is_known, name), where in addresses.items():
+            place = where[0], len(where), CONFIDENCE, function.name
+            (known if is_known else unknown).setdefault(name, []).append(place)
+    table = load_features()
+    allowed = {table.by_cranelift[flag].name for flag in on if flag in table.by_cranelift}
+    allowed = allowed.union(*(table.closure(name) for name in allowed))
+    features = uses(known, str)
+    return Needs(
+        kind="cwasm",
+        features=features,
+        unknown=uses(unknown, str),
+        coverage=Coverage(total=total, symbol=total, discarded=discarded),
+        engine=Engine(
+            section.version,
+            section.target,
+            on,
+            tuple(name for name in features if name not in allowed),
+        ),
+    )

@@ -1,0 +1,312 @@
+"""Bytes -> instructions, their features, and what kind of instruction each is.
+
+iced-x86 decodes (all it knows of 64-bit mode); two things it cannot tell are told here: LAHF and
+SAHF, which have a CPUID bit in 64-bit mode, and APX.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from cpuprobe.errors import CannotMeasureError
+from cpuprobe.facts.features import load_features, load_levels
+
+if TYPE_CHECKING:
+    import iced_x86
+
+# What an instruction is, as far as it bears on a crash:
+#   feature        needs something beyond x86-64-v1
+#   baseline       every x86-64 CPU has it
+#   hint           a NOP on CPUs that lack it: it never faults for that reason
+#   trap           UD0, UD1, UD2: made to fault
+#   breakpoint     INT3, INT1
+#   privileged     for the kernel alone
+#   unknown        it decodes, but the feature it needs has no row in the table
+#   undecodable    no instruction that the decoder knows
+#   incomplete     the bytes end inside of it
+Kind = Literal[
+    "feature",
+    "baseline",
+    "hint",
+    "trap",
+    "breakpoint",
+    "privileged",
+    "unknown",
+    "undecodable",
+    "incomplete",
+]
+
+MAXIMUM_INSTRUCTIONS = 64
+
+# iced-x86's names of what every 64-bit CPU has, or ignores (SDM vol. 2, "NOP", "PAUSE", ENDBR64).
+_EVERYWHERE = frozenset(
+    [
+        "INTEL8086",
+        "INTEL186",
+        "INTEL286",
+        "INTEL386",
+        "INTEL486",
+        "X64",
+        "MULTIBYTENOP",
+        "CPUID",
+        "TSC",
+        "MSR",
+        "PAUSE",
+        "CLFSH",
+        "CET_IBT",
+        "FPU",
+        "FPU287",
+        "FPU387",
+        "HLE",
+    ]
+)
+# SDM vol. 2A, CPUID.80000001H:ECX[0] (LAHF and SAHF in 64-bit mode); iced-x86 calls them 8086's.
+_IN_LONG_MODE = {"LAHF": "sahf", "SAHF": "sahf"}
+_TRAPS = frozenset({"UD0", "UD1", "UD2"})
+_BREAKPOINTS = frozenset({"INT3", "INT1"})
+# Without the feature these run as another instruction and do not fault (SDM vol. 2, LZCNT, TZCNT).
+NEVER_FAULTS = {"LZCNT": "BSR", "TZCNT": "BSF"}
+# Aligned moves; with VEX and EVEX too (SDM vol. 2, exceptions type 1).
+_ALIGNED = frozenset(
+    [
+        "MOVAPS",
+        "MOVAPD",
+        "MOVDQA",
+        "MOVNTPS",
+        "MOVNTPD",
+        "MOVNTDQ",
+        "MOVNTDQA",
+        "MOVDQA32",
+        "MOVDQA64",
+    ]
+)
+_MAY_BE_UNALIGNED = frozenset(
+    ["MOVUPS", "MOVUPD", "MOVDQU", "LDDQU", "PCMPESTRI", "PCMPESTRM", "PCMPISTRI", "PCMPISTRM"]
+)
+_LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
+_CANONICAL = 1 << 47
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One instruction.
+
+    Attributes:
+        code: its bytes.
+        kind: see `Kind`.
+        mnemonic: in capitals, empty if unknown.
+        intel: in Intel syntax, empty if it cannot be decoded.
+        att: in AT&T syntax.
+        features: canonical names of all features that iced-x86 names, without x86-64-v1's.
+        other: iced-x86's names of what it needs beside these and the table has no row for.
+        alignment: bytes to which a memory operand must be aligned; 0 where any address will do.
+        operand: the address of the memory operand where the registers are known, else None.
+        far: that address is not canonical.
+    """
+
+    code: bytes
+    kind: Kind
+    mnemonic: str = ""
+    intel: str = ""
+    att: str = ""
+    features: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+    alignment: int = 0
+    operand: int | None = None
+    far: bool = False
+
+
+def library() -> Any:
+    """iced-x86; CannotMeasureError with what to install if it is missing."""
+    try:
+        import iced_x86
+    except ImportError:
+        raise CannotMeasureError(
+            "iced-x86, the decoder, is not installed: pip install 'cpuprobe[explain]'"
+        ) from None
+    return iced_x86
+
+
+@functools.cache
+def _names(kind: str) -> dict[int, str]:
+    names = vars(getattr(library(), kind))
+    return {value: name for name, value in names.items() if isinstance(value, int)}
+
+
+@functools.cache
+def _baseline() -> frozenset[str]:
+    return frozenset(load_levels()[0].features)
+
+
+def decode(
+    code: bytes, *, sequence: bool = False, registers: Mapping[str, int] | None = None
+) -> tuple[Decoded, ...]:
+    """The instructions at the start of `code`.
+
+    Args:
+        code: bytes of 64-bit code.
+        sequence: decode all of it; otherwise the first instruction alone.
+        registers: their values at the first instruction, by lower-case name.
+
+    Returns:
+        At least one, unless `code` is empty. Decoding ends after one that is not known.
+
+    Raises:
+        CannotMeasureError: iced-x86 is not installed.
+    """
+    decoded: list[Decoded] = []
+    at = 0
+    while at < len(code) and len(decoded) < MAXIMUM_INSTRUCTIONS:
+        one = _apx(code[at : at + 15]) or _one(code[at : at + 15], registers or {})
+        decoded.append(one)
+        at += len(one.code)
+        if not sequence or one.kind in ("undecodable", "incomplete"):
+            break
+    return tuple(decoded)
+
+
+def _one(code: bytes, registers: Mapping[str, int]) -> Decoded:
+    iced = library()
+    ip = registers.get("rip", 0)
+    decoder = iced.Decoder(64, code, ip=ip)
+    instruction: iced_x86.Instruction = decoder.decode()
+    if decoder.last_error == iced.DecoderError.NO_MORE_BYTES:
+        return Decoded(code, "incomplete")
+    if instruction.is_invalid:
+        return Decoded(code, "undecodable")
+    mnemonic = _names("Mnemonic")[instruction.mnemonic]
+    features, other = _needs(instruction, mnemonic)
+    alignment, operand, far = _operand(instruction, mnemonic, registers)
+    return Decoded(
+        code=code[: instruction.len],
+        kind=_kind(instruction, mnemonic, features, other),
+        mnemonic=mnemonic,
+        intel=_formatter("INTEL").format(instruction),
+        att=_formatter("GAS").format(instruction),
+        features=features,
+        other=other,
+        alignment=alignment,
+        operand=operand,
+        far=far,
+    )
+
+
+@functools.cache
+def _formatter(syntax: str) -> Any:
+    iced = library()
+    formatter = iced.Formatter(getattr(iced.FormatterSyntax, syntax))
+    if syntax == "INTEL":
+        formatter.space_after_operand_separator = True
+        formatter.hex_prefix, formatter.hex_suffix = "0x", ""
+    return formatter
+
+
+def _needs(
+    instruction: iced_x86.Instruction, mnemonic: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    table = load_features()
+    named: set[str] = set()
+    other: list[str] = []
+    if mnemonic in _IN_LONG_MODE:
+        named.add(_IN_LONG_MODE[mnemonic])
+    for number in instruction.cpuid_features():
+        name = _names("CpuidFeature")[number]
+        feature = table.by_iced.get(name)
+        if feature is not None:
+            named.add(feature.name)
+        elif name not in _EVERYWHERE:
+            other.append(name)
+    return tuple(name for name in table if name in named - _baseline()), tuple(other)
+
+
+def _kind(
+    instruction: iced_x86.Instruction,
+    mnemonic: str,
+    features: tuple[str, ...],
+    other: tuple[str, ...],
+) -> Kind:
+    if mnemonic in _TRAPS:
+        return "trap"
+    if mnemonic in _BREAKPOINTS:
+        return "breakpoint"
+    if instruction.is_privileged:
+        return "privileged"
+    if features and all(load_features()[name].hint for name in features):
+        return "hint"
+    if features:
+        return "feature"
+    return "unknown" if other else "baseline"
+
+
+def _operand(
+    instruction: iced_x86.Instruction, mnemonic: str, registers: Mapping[str, int]
+) -> tuple[int, int | None, bool]:
+    """What alignment the memory operand needs, its address if that can be told, whether it is far.
+
+    Legacy SSE instructions want operands of 16 bytes aligned, those with VEX and EVEX do not, but
+    for the aligned moves (SDM vol. 1, section 14.9).
+    """
+    iced = library()
+    kinds = [instruction.op_kind(number) for number in range(instruction.op_count)]
+    if iced.OpKind.MEMORY not in kinds:
+        return 0, None, False
+    size = iced.MemorySizeInfo(instruction.memory_size).size
+    alignment = 0
+    if instruction.encoding == iced.EncodingKind.LEGACY:
+        named = {_names("CpuidFeature")[each] for each in instruction.cpuid_features()}
+        of_sse = any(name.startswith(("SSE", "SSSE", "AES", "PCLMUL", "SHA")) for name in named)
+        if size == 16 and (of_sse or mnemonic == "CMPXCHG16B"):
+            alignment = 0 if mnemonic in _MAY_BE_UNALIGNED else 16
+    elif mnemonic.removeprefix("V") in _ALIGNED:
+        alignment = size
+    if instruction.is_vsib:
+        return alignment, None, False
+    if instruction.is_ip_rel_memory_operand:
+        known = "rip" in registers
+        return alignment, instruction.ip_rel_memory_address if known else None, False
+    address = instruction.memory_displacement
+    register_names = _names("Register")
+    scales = (
+        (instruction.memory_base, 1),
+        (instruction.memory_index, instruction.memory_index_scale),
+    )
+    for register, scale in scales:
+        if register == iced.Register.NONE:
+            continue
+        value = registers.get(register_names[register].lower())
+        if value is None:
+            return alignment, None, False
+        address += value * scale
+    if instruction.segment_prefix in (iced.Register.FS, iced.Register.GS):
+        base = registers.get(f"{register_names[instruction.segment_prefix].lower()}_base")
+        if base is None:
+            return alignment, None, False
+        address += base
+    address &= (1 << 64) - 1
+    return alignment, address, _CANONICAL <= address < (1 << 64) - _CANONICAL
+
+
+def _apx(code: bytes) -> Decoded | None:
+    """APX: the REX2 prefix D5H, and EVEX map 4 (Intel document 355828, chapter 3).
+
+    iced-x86 1.21 has neither. After D5H the payload's bit 7 selects the 0FH map and its low bits
+    are REX's, so the instruction without the upper registers tells length and mnemonic.
+    """
+    at = 0
+    while at < len(code) and code[at] in _LEGACY_PREFIXES:
+        at += 1
+    rest = code[at:]
+    if len(rest) >= 3 and rest[0] == 0xD5:
+        payload = rest[1]
+        rex = bytes([0x40 | payload & 0xF, *([0x0F] if payload & 0x80 else [])])
+        plain = _one(code[:at] + rex + rest[2:], {})
+        if plain.kind in ("undecodable", "incomplete"):
+            return None
+        length = len(plain.code) + 2 - len(rex)
+        return Decoded(code[:length], "feature", plain.mnemonic, features=("apxf",))
+    if len(rest) >= 2 and rest[0] == 0x62 and rest[1] & 7 == 4:
+        return Decoded(code, "feature", features=("apxf",))
+    return None

@@ -1,0 +1,130 @@
+"""What a file holds and whether that fits a machine: plain data, ready for JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from cpuprobe.errors import CpuprobeError
+
+# How the bytes around an instruction are known to be code, best first:
+#   artifact  a wasm function of a .cwasm, by control flow from its start
+#   symbol    inside the range of a function symbol
+#   unwind    inside the range of an entry of .eh_frame
+#   sweep     neither; decoded straight on, and long enough without anything odd to pass for code
+Confidence = Literal["artifact", "symbol", "unwind", "sweep"]
+
+
+Kind = Literal["executable", "library", "object", "cwasm", "other"]
+
+MOST_PLACES = 8
+"""As many places are named for each feature of a file, those of lowest address."""
+
+
+class ArtifactReadError(CpuprobeError):
+    """A file that cannot be read as what it says it is; one line, without the file's name."""
+
+    exit_code = 4
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a feature's instructions stand.
+
+    Attributes:
+        name: the function's symbol; empty where there is none.
+        address: of the first of these instructions, as the file numbers addresses.
+        instructions: how many there are in this function.
+        confidence: how the function is known.
+    """
+
+    name: str
+    address: int
+    instructions: int
+    confidence: Confidence
+
+
+class Use(msgspec.Struct, frozen=True):
+    """One feature in one file.
+
+    Attributes:
+        instructions: how many need it.
+        functions: in how many functions.
+        by: how many of the instructions are known how.
+        places: the first few functions, by address.
+    """
+
+    instructions: int
+    functions: int
+    by: dict[str, int]
+    places: tuple[Place, ...]
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """How much of the executable bytes was looked at, in bytes.
+
+    Attributes:
+        total: all executable sections or segments together.
+        symbol: inside the range of a function symbol.
+        unwind: inside the range of an unwind entry alone.
+        sweep: known by neither, but taken for code.
+        padding: between functions.
+        data: marked as data by a symbol.
+        unknown: known by neither and not taken for code.
+        discarded: instructions with a feature that were not believed.
+    """
+
+    total: int = 0
+    symbol: int = 0
+    unwind: int = 0
+    sweep: int = 0
+    padding: int = 0
+    data: int = 0
+    unknown: int = 0
+    discarded: int = 0
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """What a .cwasm says of the engine that made it.
+
+    Attributes:
+        version: wasmtime's, for example `50`.
+        target: triple.
+        flags: the `has_*` flags that are on, in the artifact's order.
+        beyond: features that the code uses though their flag is off or does not exist.
+    """
+
+    version: str
+    target: str
+    flags: tuple[str, ...]
+    beyond: tuple[str, ...]
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """What one file holds. No machine is in it.
+
+    Attributes:
+        kind: what sort of file it is.
+        architecture: of its code, by ELF's names; `x86-64` is judged, others are not.
+        features: by canonical name, without x86-64-v1.
+        unknown: features that only iced-x86 names; they are told and not judged.
+        entry: features on the way that every run takes, with the first address.
+        isa_needed: psABI levels that its GNU property says it needs.
+        isa_used: likewise, what it says it uses.
+        dispatch: what in it may choose code at run time.
+        coverage: how much was looked at.
+        engine: for a .cwasm.
+        loader: whether the dynamic loader checks isa_needed for it.
+    """
+
+    kind: Kind
+    architecture: str = "x86-64"
+    features: dict[str, Use] = {}
+    unknown: dict[str, Use] = {}
+    entry: dict[str, int] = {}
+    isa_needed: tuple[str, ...] = ()
+    isa_used: tuple[str, ...] = ()
+    dispatch: tuple[str, ...] = ()
+    coverage: Coverage = Coverage()
+    engine: Engine | None = None
+    loader: bool = False

@@ -1,0 +1,1 @@
+"""Records of crashes, each read into a `Crash`."""

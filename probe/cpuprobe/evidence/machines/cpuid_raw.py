@@ -1,0 +1,33 @@
+"""`cpuid -r` of Todd Allen's cpuid(1): a line a leaf, under `CPU 0:` or, for one CPU, `CPU:`."""
+
+from __future__ import annotations
+
+import re
+
+from cpuprobe.evidence.machines.dump import CpuDump
+
+# Versions before 2006 print no subleaf.
+_LEAF = re.compile(
+    r"0x([0-9a-f]{8})(?: 0x([0-9a-f]{2,8}))?: "
+    r"eax=0x([0-9a-f]{8}) ebx=0x([0-9a-f]{8}) ecx=0x([0-9a-f]{8}) edx=0x([0-9a-f]{8})",
+    re.IGNORECASE,
+)
+
+
+class CpuidRawReader:
+    """Reads the lines of `cpuid -r`."""
+
+    kind = "cpuid-r"
+
+    def __init__(self) -> None:
+        """A reader that has seen nothing."""
+        self.dump = CpuDump()
+
+    def take(self, line: str) -> bool:
+        """Whether the line is a leaf of this format."""
+        match = _LEAF.search(line) if "eax=0x" in line else None
+        if match is None:
+            return False
+        leaf, subleaf, eax, ebx, ecx, edx = (int(text or "0", 16) for text in match.groups())
+        self.dump.add(leaf, subleaf, (eax, ebx, ecx, edx))
+        return True

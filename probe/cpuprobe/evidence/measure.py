@@ -1,0 +1,99 @@
+"""Measures this machine: the only module that runs the native core.
+
+The core does the measuring and reads the kernel's files; see native/core.h. What comes back is the
+same JSON document that `cpuprobe-native` prints.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from cpuprobe.errors import CannotMeasureError, UsageError
+from cpuprobe.evidence.installed import installed_version
+from cpuprobe.evidence.observation import Document, Observation, Wasmtime
+
+# enum error of native/core.h: those that are the user's doing.
+_ERROR_CPU_LIST = 4
+_ERROR_CPU_ABSENT = 5
+
+
+def observe(
+    *, cpus: str | None = None, execute: bool = True, root: str | os.PathLike[str] = "/"
+) -> Observation:
+    """Measures this machine.
+
+    Args:
+        cpus: a list such as `0-3,8`; by default every CPU this process may run on.
+        execute: whether to execute the candidates, or only to read CPUID and XCR0.
+        root: where /proc and /sys are looked for; instructions always run on this machine.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        UsageError: `cpus` is no list, or names a CPU that this process may not run on.
+        CannotMeasureError: not Linux on x86-64, no native core, or the child cannot start.
+
+    Example:
+        >>> observation = observe(execute=False)
+        >>> observation.executed
+        False
+        >>> len(observation.groups) >= 1
+        True
+    """
+    document = msgspec.json.decode(_measure(cpus, execute, os.fspath(root)), type=Document)
+    version = installed_version()
+    if version is None:
+        return document.observation
+    return msgspec.structs.replace(document.observation, wasmtime=Wasmtime(version=version))
+
+
+def _measure(cpus: str | None, execute: bool, root: str) -> bytes:
+    try:
+        from cpuprobe._native import ffi, lib
+    except ImportError:
+        raise CannotMeasureError(
+            "the native probe is missing (it is built on Linux on x86-64 only); "
+            "`cpuprobe inspect` still reads reports from other machines"
+        ) from None
+    prefix = "" if root == "/" else root.rstrip("/")
+    text, length, capacity = ffi.new("char **"), ffi.new("size_t *"), ffi.new("size_t *")
+    if "\0" in prefix or (cpus is not None and "\0" in cpus):
+        raise UsageError("a NUL byte in --root or --cpus")
+    error = lib.cpuprobe_native_observe(
+        os.fsencode(prefix),
+        ffi.NULL if cpus is None else ffi.from_buffer(cpus.encode() + b"\0"),
+        execute,
+        text,
+        length,
+        capacity,
+    )
+    try:
+        if error == 0:
+            return bytes(ffi.buffer(text[0], length[0]))
+    finally:
+        if text[0] != ffi.NULL:
+            lib.cpuprobe_native_free(text[0], capacity[0])
+    reason = ffi.string(lib.cpuprobe_native_error(error)).decode()
+    if error in (_ERROR_CPU_LIST, _ERROR_CPU_ABSENT):
+        allowed = ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
+        raise UsageError(f"--cpus {cpus}: {reason}; allowed here: {allowed}")
+    raise CannotMeasureError(f"{root}: {reason}" if prefix else reason)
+
+
+def native_executable() -> str:
+    """The path of the bundled cpuprobe-native.
+
+    Raises:
+        CannotMeasureError: this installation has none.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.path.join(package, "bin", "cpuprobe-native")
+    if not os.access(path, os.X_OK):
+        raise CannotMeasureError(
+            "cpuprobe-native is missing from this installation (it is built on Linux on x86-64); "
+            "`make native` in a checkout builds it"
+        )
+    return path

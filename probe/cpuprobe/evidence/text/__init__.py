@@ -1,0 +1,1 @@
+"""From pasted bytes to clean lines."""

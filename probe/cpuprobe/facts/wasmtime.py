@@ -1,0 +1,50 @@
+"""What is known of each wasmtime version, from profiles/wasmtime.toml; and which one is installed.
+
+Nothing here imports wasmtime or starts a process: the default run can afford it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from cpuprobe.facts.features import load_table
+
+
+class UnknownWasmtimeError(ValueError):
+    """profiles/wasmtime.toml has no row for this version; the message lists those it has."""
+
+
+class WasmtimeVersion(msgspec.Struct, frozen=True):
+    """What one wasmtime version knows of x86-64.
+
+    Attributes:
+        major: the major version.
+        flags: its `has_*` flags in its own order; setting any other aborts the process.
+        refuses: flags that it accepts on no host; empty too where that was not measured.
+        simd_floor: the features without which it refuses to compile wasm SIMD.
+    """
+
+    major: int
+    flags: tuple[str, ...]
+    refuses: tuple[str, ...] = ()
+    simd_floor: tuple[str, ...] = ()
+
+
+def known_versions() -> dict[int, WasmtimeVersion]:
+    """Every measured version by its major number, newest first."""
+    rows = msgspec.convert(load_table("wasmtime")["version"], tuple[WasmtimeVersion, ...])
+    return {row.major: row for row in sorted(rows, key=lambda row: -row.major)}
+
+
+def lookup(version: str) -> WasmtimeVersion:
+    """The row of a version: `50`, `50.0.1` and `v50` are the same.
+
+    Raises:
+        UnknownWasmtimeError: the table has no such version.
+    """
+    versions = known_versions()
+    major = version.removeprefix("v").partition(".")[0]
+    if major.isascii() and major.isdecimal() and len(major) < 9 and int(major) in versions:
+        return versions[int(major)]
+    known = " ".join(str(number) for number in sorted(versions))
+    raise UnknownWasmtimeError(f"wasmtime {version!r} is not in the table; known majors: {known}")

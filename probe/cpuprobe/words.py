@@ -1,0 +1,77 @@
+"""Text of at most WIDTH columns for pages that are made without Rich. Pure."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable
+
+WIDTH = 100
+
+
+def printable(text: str) -> str:
+    """What may go to a terminal: names and words that come from elsewhere."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def wrapped(text: str, first: str, rest: str) -> list[str]:
+    """Text as lines.
+
+    Args:
+        text: what to wrap; words with hyphens stay whole.
+        first: what stands before the first line.
+        rest: what stands before the others.
+    """
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )
+
+
+def cut(line: str) -> str:
+    """A line that is not longer than the width, its end left out if it must be."""
+    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
+
+
+# Everything that moves the cursor, hides or reorders text: C0, C1, line and paragraph separators,
+# zero-width and bidirectional controls (Unicode 15, categories Cc, Cf, Zl, Zp; CVE-2021-42574).
+_INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff]"
+)
+
+
+def plain(text: str) -> str:
+    """Text from a capture as one harmless line: spaces folded, invisible characters as U+FFFD."""
+    return _INVISIBLE.sub("\ufffd", " ".join(text.split()))
+
+
+def answer(witness: bool | None) -> str:
+    """What a witness says, as a word."""
+    return "-" if witness is None else "yes" if witness else "no"
+
+
+def names(features: Iterable[str], most: int = 8) -> str:
+    """Feature names as a phrase, cut after `most`."""
+    listed = list(features)
+    if len(listed) > most:
+        return ", ".join(listed[:most]) + f" and {len(listed) - most} more"
+    if len(listed) > 1:
+        return ", ".join(listed[:-1]) + " and " + listed[-1]
+    return "".join(listed)
+
+
+def cpu_list(cpus: Iterable[int]) -> str:
+    """CPU numbers in the kernel's list notation: `0-3,8`."""
+    ranges: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if ranges and cpu == ranges[-1][1] + 1:
+            ranges[-1][1] = cpu
+        else:
+            ranges.append([cpu, cpu])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+
+
+def base_name(path: str) -> str:
+    """The last part of a path of either system, cut to a sane length and to printable text."""
+    name = path.replace("\\", "/").rstrip("/").rpartition("/")[2][:120]
+    return "".join(character if character.isprintable() else "?" for character in name)

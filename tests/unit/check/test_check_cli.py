@@ -1,0 +1,135 @@
+"""`cpuprobe check`: exit codes, one-line errors, JSON, folders, another machine's capture."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.fakes import gds_machine
+
+from cpuprobe.assessment import assess
+from cpuprobe.report.document import make_report, to_json
+from cpuprobe.report.fit import to_text
+
+pytest.importorskip("iced_x86")
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
+
+SOURCE = 'void f(void) { __asm__ volatile("vpaddd %ymm1, %ymm0, %ymm0"); }'
+
+
+def check(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cpuprobe", "check", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program, a library in a folder of its own, a text, a link, and code for another machine."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "deep").mkdir()
+    gcc = ["gcc", "-O1", "-x", "c", "-", "-o"]
+    subprocess.run([*gcc, folder / "plain"], input=b"int main(void) { return 0; }", check=True)
+    library = [*gcc, str(folder / "deep" / "avx2.so"), "-shared", "-fPIC"]
+    subprocess.run(library, input=SOURCE.encode(), check=True)
+    (folder / "text").write_text("no program\n")
+    (folder / "link").symlink_to(folder / "plain")
+    arm = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, 183) + bytes(44)
+    (folder / "deep" / "arm").write_bytes(arm)
+    return folder
+
+
+def test_a_folder_is_read_whole(folder):
+    """ELF files at any depth, sorted; texts, links and foreign code are left out."""
+    result = check(folder, "--against", "x86-64-v2", "--json")
+    document = json.loads(result.stdout)
+
+    assert result.returncode == 0
+    assert document["schema"] == "cpuprobe.check/1"
+    assert document["against"] == "x86-64-v2"
+    found = {Path(file["path"]).name: file["expectation"] for file in document["files"]}
+    assert found == {"plain": "runs", "avx2.so": "depends"}
+
+
+def test_the_text_names_functions(folder):
+    result = check(folder / "deep" / "avx2.so", "--against", "x86-64-v2")
+
+    assert result.stdout.startswith("DEPENDS    ")
+    assert "avx2: 1 instruction in 1 function, confidence high" in result.stdout
+    assert max(map(len, result.stdout.splitlines()[1:])) <= 100
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_unreadable_files_do_not_stop_the_others(folder, tmp_path):
+    cut = tmp_path / "cut"
+    cut.write_bytes((folder / "plain").read_bytes()[:1000])
+    result = check(cut, folder / "plain", folder / "text", tmp_path / "none")
+
+    assert result.returncode == 4
+    errors = result.stderr.splitlines()
+    assert len(errors) == 3
+    assert all(line.startswith("cpuprobe: error: ") for line in errors)
+    assert f"RUNS       {folder / 'plain'}" in result.stdout
+
+
+def test_what_does_not_fit_is_exit_code_1(folder):
+    result = check(folder / "deep" / "arm")
+
+    assert result.returncode == 1
+    assert result.stdout.startswith("FOREIGN")
+
+
+def test_against_a_capture(folder, tmp_path):
+    """A machine whose AVX was taken away by the kernel lacks AVX2."""
+    report = tmp_path / "gds.json"
+    report.write_bytes(to_json(make_report(gds_machine(), assess(gds_machine()))))
+    result = check(folder / "deep" / "avx2.so", "--against", report, "--json")
+    document = json.loads(result.stdout)
+
+    assert document["against"] == "gds.json"
+    assert document["files"][0]["missing"] == ["avx2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["/bin/sh", "--against", "x86-64-v9"], 2, "x86-64-v4"),
+        (["/bin/sh", "--against", "/dev/null"], 4, "empty"),
+        ([], 2, "Missing"),
+    ],
+)
+def test_bad_requests_get_one_line(arguments, code, words):
+    result = check(*arguments)
+
+    assert result.returncode == code
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+
+
+def test_names_from_strangers_cannot_steer_a_terminal():
+    """A file name with an escape sequence is shown without it."""
+    file = {"path": "a\x1b[2Jb", "expectation": None, "error": "bad\x1b]0;", "fits": False}
+    text = to_text({"against": "x", "files": [file]})
+
+    assert "\x1b" not in text
+
+
+def test_several_processes_say_the_same(folder):
+    """The answer does not depend on how many processes worked."""
+    from cpuprobe.check import many
+    from cpuprobe.check.against import within
+    from cpuprobe.facts.profiles import find_profile
+
+    against = within(find_profile("x86-64-v1"))
+    assert against is not None
+    files = many.expand(["/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/bin/env", str(folder)])
+    seen: list[int] = []
+
+    alone = many.check(files, against, 1, lambda done, of: seen.append(done))
+    assert many.check(files, against, 2, lambda done, of: None) == alone
+    assert seen == list(range(1, len(files) + 1))

@@ -1,0 +1,160 @@
+"""`check` over real libraries: no false feature, confirmed with objdump and with symbols.
+
+objdump knows nothing of our ranges and decodes with other tables. It is asked two things: what
+stands at the addresses that `check` names, for every feature of every file; and, for wasmtime's
+library, how many instructions of some features the whole file holds.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("iced_x86")
+wasmtime = pytest.importorskip("wasmtime")
+
+from cpuprobe.check import many  # noqa: E402
+from cpuprobe.check.against import within  # noqa: E402
+from cpuprobe.check.judge import Fit  # noqa: E402
+from cpuprobe.facts.profiles import find_profile  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("objdump") is None, reason="no objdump here"),
+]
+
+SYSTEM = "/usr/lib/x86_64-linux-gnu"
+# Written from the SDM's and APM's opcode tables, not from the decoder's.
+MNEMONICS = {
+    "3dnow": r"pf\w+|pi2f[dw]|pavgusb|femms|pmulhrw|pswapd|prefetch",
+    "adx": r"ad[co]x",
+    "aes": r"v?aes\w+",
+    "avx": r"v\w+",
+    "avx2": r"v\w+",
+    "avx512er": r"v(exp2|rcp28|rsqrt28)\w+",
+    "avxifma": r"vpmadd52[hl]uq",
+    "bmi": r"andn|bextr|bls(i|r|msk)",
+    "bmi2": r"bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx",
+    "clflushopt": r"clflushopt",
+    "clwb": r"clwb",
+    "cx16": r"cmpxchg16b",
+    "f16c": r"vcvtp[hs]2p[hs]",
+    "fma": r"vf[n]?m(add|sub)\w+",
+    "fma4": r"vf[n]?m(add|sub)\w+",
+    "gfni": r"v?gf2p8\w+",
+    "lzcnt": r"lzcnt",
+    "movbe": r"movbe",
+    "movdir64b": r"movdir64b",
+    "pclmul": r"v?pclmul\w+",
+    "pku": r"(rd|wr)pkru",
+    "popcnt": r"popcnt",
+    "rdrnd": r"rdrand",
+    "rdseed": r"rdseed",
+    "rdtscp": r"rdtscp",
+    "rtm": r"xbegin|xend|xabort|xtest",
+    "sha": r"sha(1|256)\w+",
+    "sha512": r"vsha512\w+",
+    "sm3": r"vsm3\w+",
+    "sm4": r"vsm4\w+",
+    "sse3": r"addsubp[sd]|h(add|sub)p[sd]|lddqu|movddup|movs[hl]dup|fisttp\w*",
+    "sse4.1": r"(blendv?p[sd]|pblend\w+|dpp[sd]|extractps|insertps|movntdqa|mpsadbw|packusdw|"
+    r"pcmpeqq|pextr[bdqw]|phminposuw|pinsr[bdq]|pm(ax|in)(sb|sd|ud|uw)|pmov[sz]x\w+|pmuldq|pmulld|ptest|"
+    r"rounds?[psd]+)",
+    "sse4.2": r"pcmp[ei]str[im]|pcmpgtq|crc32\w*",
+    "ssse3": r"pabs[bdw]|palignr|ph(add|sub)\w+|pmaddubsw|pmulhrsw|pshufb|psign[bdw]",
+    "vaes": r"vaes\w+",
+    "vpclmulqdq": r"vpclmul\w+",
+    "xop": r"v(pcmov|pcom|pmacs|pmadcs|pha|phs|pperm|prot|psha|pshl|frcz|permil2)\w*",
+    "xsave": r"xsave|xrstor",
+    "xsavec": r"xsavec",
+}
+TOO_NEW = {"sha512", "sm3", "sm4"}
+"""Binutils know them from 2.41 on; before, objdump writes `(bad)`."""
+EVEX = r"v\w+|k(and|or|mov|not|xn?or|test|add|unpck|shift)\w+"
+
+
+def regex_for(feature: str) -> str:
+    return EVEX if feature.startswith("avx512") else MNEMONICS[feature]
+
+
+def listing(path: str, *options: str) -> list[tuple[int, str]]:
+    """Address and mnemonic of what objdump decodes, prefixes left out."""
+    command = ["objdump", "-d", "--no-show-raw-insn", *options, path]
+    text = subprocess.run(command, capture_output=True, check=True).stdout.decode(
+        "utf-8", "replace"
+    )
+    prefix = (
+        r"(?:(?:lock|rep[nez]*|data16|addr32|cs|ds|es|fs|gs|notrack|bnd|rex[.\w]*|\{\w+\})\s+)*"
+    )
+    rows = re.findall(rf"^ *([0-9a-f]+):\t{prefix}([a-z][\w.]*)", text, re.MULTILINE)
+    return [(int(address, 16), mnemonic) for address, mnemonic in rows]
+
+
+def checked(*paths: str | Path) -> list[Fit]:
+    against = within(find_profile("x86-64-v1"))
+    assert against is not None
+    files = many.expand([str(path) for path in paths])
+    return many.check(files, against, 2, lambda done, of: None)
+
+
+def assert_confirmed(fits: list[Fit]) -> int:
+    """Every feature of every file stands where it is said to, by objdump."""
+    confirmed = 0
+    for fit in fits:
+        assert fit.error is None, fit
+        assert fit.needs is not None
+        for feature, use in fit.needs.features.items():
+            for place in use.places[:1] + use.places[1:][-1:]:
+                around = (
+                    f"--start-address={place.address}",
+                    f"--stop-address={place.address + 15}",
+                )
+                found = dict(listing(fit.path, *around)).get(place.address, "nothing")
+                if feature in TOO_NEW and found == "nothing":
+                    continue
+                assert re.fullmatch(regex_for(feature), found), (fit.path, feature, place, found)
+                confirmed += 1
+    return confirmed
+
+
+def test_system_libraries():
+    """Nothing false in the system's library folder, and nothing certain to die."""
+    fits = checked(SYSTEM)
+
+    assert len(fits) > 50
+    assert {fit.expectation for fit in fits} <= {"runs", "depends"}
+    assert_confirmed(fits)
+
+
+def test_python_packages():
+    """Everything native beside wasmtime: NumPy too, where it is installed."""
+    fits = checked(Path(wasmtime.__file__).parents[1])
+
+    assert {fit.expectation for fit in fits} <= {"runs", "depends"}
+    assert assert_confirmed(fits) > 10
+
+
+def test_counts_in_wasmtime_are_objdumps():
+    """Where the symbols leave little to doubt, the numbers agree with a sweep by objdump."""
+    (library,) = Path(wasmtime.__file__).parent.rglob("_libwasmtime.so")
+    (fit,) = checked(library)
+    mnemonics = Counter(mnemonic for _, mnemonic in listing(str(library)))
+    assert fit.needs is not None
+
+    for feature in ("adx", "aes", "bmi2", "lzcnt", "movbe", "pclmul", "sha", "fma", "ssse3"):
+        expected = sum(
+            count
+            for mnemonic, count in mnemonics.items()
+            if re.fullmatch(regex_for(feature), mnemonic)
+        )
+        # The same names mean another feature with other operands or another encoding.
+        if (
+            other := {"fma": "fma4", "aes": "vaes", "pclmul": "vpclmulqdq"}.get(feature)
+        ) is not None:
+            expected -= fit.needs.features[other].instructions
+        assert fit.needs.features[feature].instructions == expected, feature

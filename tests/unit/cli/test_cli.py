@@ -1,0 +1,494 @@
+"""The command line's contract: options, exit codes, one-line errors, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import pytest
+from tests.fakes import V3, gds_machine, group, observation
+
+from cpuprobe.assessment import assess
+from cpuprobe.facts.features import load_features
+from cpuprobe.report.document import SCHEMA, make_report, to_json
+
+CPUPROBE = (sys.executable, "-m", "cpuprobe")
+
+# The contract of DESIGN section 7, written out by hand: the generated schema may add to it.
+CONTRACT = {
+    "type": "object",
+    "required": ["schema", "cpuprobe", "observation", "assessment"],
+    "properties": {
+        "schema": {"const": "cpuprobe.report/1"},
+        "cpuprobe": {"type": "string"},
+        "observation": {"type": "object"},
+        "assessment": {
+            "type": "object",
+            "required": [
+                "basis",
+                "verdict",
+                "level",
+                "advertised_level",
+                "features",
+                "findings",
+                "cranelift",
+            ],
+            "properties": {
+                "basis": {"enum": ["executed", "cpuid"]},
+                "verdict": {"enum": ["consistent", "mismatch"]},
+                "level": {"enum": [None, *(f"x86-64-v{n}" for n in (1, 2, 3, 4))]},
+                "advertised_level": {"enum": [None, *(f"x86-64-v{n}" for n in (1, 2, 3, 4))]},
+                "features": {
+                    "type": "object",
+                    "minProperties": 80,
+                    "additionalProperties": {
+                        "type": "object",
+                        "required": ["state", "safe", "cpuid", "os", "kernel", "ran"],
+                        "properties": {
+                            "state": {
+                                "enum": [
+                                    "usable",
+                                    "absent",
+                                    "withheld",
+                                    "broken",
+                                    "hidden",
+                                    "gated",
+                                    "uneven",
+                                    "unverified",
+                                ]
+                            },
+                            "safe": {"type": "boolean"},
+                            "cpuid": {"type": ["boolean", "null"]},
+                            "os": {"type": ["boolean", "null"]},
+                            "kernel": {"type": ["boolean", "null"]},
+                            "ran": {
+                                "enum": [
+                                    None,
+                                    "ok",
+                                    "sigill",
+                                    "sigsegv",
+                                    "sigbus",
+                                    "sigfpe",
+                                    "sigtrap",
+                                    "wrong",
+                                    "timeout",
+                                    "killed",
+                                    "skipped",
+                                ]
+                            },
+                        },
+                    },
+                },
+                "findings": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": [
+                            "code",
+                            "severity",
+                            "features",
+                            "cpus",
+                            "title",
+                            "evidence",
+                            "cause",
+                            "remedy",
+                        ],
+                        "properties": {
+                            "code": {"type": "string", "pattern": "^CP[0-9]{3}$"},
+                            "severity": {"enum": ["error", "warning", "info"]},
+                            "features": {"type": "array", "items": {"type": "string"}},
+                            "cpus": {"type": "array", "items": {"type": "integer"}},
+                            "title": {"type": "string"},
+                            "evidence": {"type": "array", "items": {"type": "string"}},
+                            "cause": {"type": "string"},
+                            "remedy": {"type": "string"},
+                        },
+                    },
+                },
+                "cranelift": {"type": "object", "additionalProperties": {"type": "boolean"}},
+            },
+        },
+    },
+}
+
+
+def cpuprobe(
+    *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*CPUPROBE, *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, **(env or {})},
+    )
+
+
+@pytest.fixture
+def gds_report(tmp_path: Path) -> Path:
+    path = tmp_path / "gds.json"
+    path.write_bytes(to_json(make_report(gds_machine(), assess(gds_machine()))))
+    return path
+
+
+@pytest.fixture
+def v3_report(tmp_path: Path) -> Path:
+    machine = observation(group(V3), listed=V3)
+    path = tmp_path / "v3.json"
+    path.write_bytes(to_json(make_report(machine, assess(machine))))
+    return path
+
+
+def one_line(result: subprocess.CompletedProcess[bytes], code: int) -> str:
+    """The error line of a failed command, after checking that it is one and nothing else is."""
+    assert result.returncode == code, result
+    assert result.stdout == b""
+    line = result.stderr.decode()
+    assert line.startswith("cpuprobe: error: ")
+    assert line.count("\n") == 1
+    assert "Traceback" not in line
+    return line
+
+
+# --- this machine --------------------------------------------------------------------------------
+
+
+def test_json_keeps_the_contract():
+    """`cpuprobe --json` prints one document that has every key of the contract."""
+    result = cpuprobe("--json")
+    document = json.loads(result.stdout)
+
+    jsonschema.validate(document, CONTRACT)
+    assert list(document["assessment"]["features"]) == list(load_features())
+    assert result.stderr == b""
+    errors = [f for f in document["assessment"]["findings"] if f["severity"] == "error"]
+    assert result.returncode == bool(errors)
+
+
+def test_usable_implies_executed():
+    """Whatever this machine is: what is usable ran, and what is safe is usable."""
+    features = json.loads(cpuprobe("--json").stdout)["assessment"]["features"]
+
+    assert features["sse2"]["ran"] == "ok"
+    for name, feature in features.items():
+        if feature["state"] == "usable":
+            assert feature["ran"] == "ok", name
+            assert feature["cpuid"] is not False, name
+        if feature["safe"]:
+            assert feature["state"] == "usable", name
+
+
+def test_without_execution_the_basis_is_cpuid():
+    """--no-exec runs no candidate and says so."""
+    assessment = json.loads(cpuprobe("--json", "--no-exec").stdout)["assessment"]
+
+    assert assessment["basis"] == "cpuid"
+    assert {feature["ran"] for feature in assessment["features"].values()} == {None}
+
+
+def test_one_cpu_of_many():
+    """--cpus restricts the measurement; every group holds only what was asked for."""
+    cpu = min(os.sched_getaffinity(0))
+    document = json.loads(cpuprobe("--json", "--cpus", str(cpu)).stdout)
+
+    assert [group["cpus"] for group in document["observation"]["groups"]] == [[cpu]]
+
+
+def test_text_is_plain_and_fits():
+    """Off a terminal there is no colour, no box drawing, and no line over 100 columns."""
+    result = cpuprobe(env={"FORCE_COLOR": "", "COLUMNS": "240"})
+    text = result.stdout.decode()
+
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "\x1b" not in text
+    assert text.isascii()
+    assert "safe flags for wasmtime" in text
+
+
+def test_all_shows_every_feature():
+    """--all has a row a feature and no line that counts the rest."""
+    text = cpuprobe("--all").stdout.decode()
+
+    first_words = {line.split()[0] for line in text.splitlines() if line.split()}
+    assert set(load_features()) <= first_words
+    assert "--all shows them" not in text
+
+
+# --- a fake root ---------------------------------------------------------------------------------
+
+
+def fake_root(folder: Path, **files: str) -> Path:
+    (folder / "proc" / "sys" / "kernel").mkdir(parents=True)
+    for name, content in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return folder
+
+
+def test_root_replaces_proc_and_sys(tmp_path):
+    """Kernel evidence comes from below --root, instructions run here."""
+    root = fake_root(
+        tmp_path,
+        proc__cmdline="quiet gather_data_sampling=force user=alice root=/dev/secret\n",
+        proc__sys__kernel__osrelease="5.4.0-fake\n",
+        sys__devices__system__cpu__vulnerabilities__gather_data_sampling="Vulnerable\n",
+    )
+    observed = json.loads(cpuprobe("--json", "--root", str(root)).stdout)["observation"]
+
+    assert observed["kernel"] == {"release": "5.4.0-fake"}
+    assert observed["cmdline"] == ["gather_data_sampling=force"]
+    assert observed["vulnerabilities"] == {"gather_data_sampling": "Vulnerable"}
+    assert "cpuinfo" not in observed
+
+
+def test_a_foreign_cpuinfo_under_root_is_set_aside(tmp_path):
+    """A cpuinfo of another CPU withholds nothing; a note says why."""
+    root = fake_root(
+        tmp_path,
+        proc__cpuinfo="processor\t: 0\nvendor_id\t: GenuineFake\ncpu family\t: 3\nmodel\t: 1\n"
+        "stepping\t: 1\nflags\t\t: fpu\n",
+    )
+    assessment = json.loads(cpuprobe("--json", "--root", str(root)).stdout)["assessment"]
+
+    assert any("another CPU" in note for note in assessment["notes"])
+    assert {feature["kernel"] for feature in assessment["features"].values()} == {None}
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--cpus", "999"], 2, "999"),
+        (["--cpus", "x"], 2, "CPU list"),
+        (["--cpus", ""], 2, "CPU list"),
+        (["--root", "/nonexistent"], 3, "/nonexistent"),
+        (["--bogus"], 2, "--bogus"),
+        (["nonsense"], 2, "nonsense"),
+        (["flags", "--without", "avx1024"], 2, "avx512"),
+        (["flags", "--wasmtime", "999"], 2, "known majors"),
+        (["flags", "--wasmtime", "fifty"], 2, "known majors"),
+        (["flags", "--format", "cobol"], 2, "clif"),
+        (["flags", "--profile", "x86-64-v9"], 2, "x86-64-v4"),
+        (["flags", "--from", "/nonexistent"], 4, "/nonexistent"),
+        (["inspect"], 2, "CAPTURE"),
+        (["inspect", "/nonexistent"], 4, "No such file"),
+        (["inspect", "/"], 4, "directory"),
+        (["inspect", "/dev/null"], 4, "empty"),
+        (["inspect", "/dev/zero"], 4, "MiB"),
+    ],
+)
+def test_bad_input_gets_one_line(arguments, code, words):
+    """Every refusal is one line that says what, where and what there is instead."""
+    assert words.lower() in one_line(cpuprobe(*arguments), code).lower()
+
+
+def test_an_unwritable_output_is_one_line():
+    """A full disk is no traceback."""
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [*CPUPROBE, "--json"], stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+
+    assert result.returncode == 3
+    assert result.stderr.decode() == ("cpuprobe: error: standard output: No space left on device\n")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    """`cpuprobe --json | head -c1` ends quietly."""
+    result = subprocess.run(
+        f"{sys.executable} -m cpuprobe --json | head -c 1",
+        shell=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+    assert result.stdout == b"{"
+    assert result.stderr == b""
+
+
+# --- inspect -------------------------------------------------------------------------------------
+
+
+def test_inspect_assesses_again(gds_report):
+    """A report is assessed on another machine as it was on its own."""
+    result = cpuprobe("inspect", str(gds_report), "--json")
+    document = json.loads(result.stdout)
+
+    assert result.returncode == 1
+    jsonschema.validate(document, CONTRACT)
+    assert document["assessment"] == json.loads(gds_report.read_bytes())["assessment"]
+
+
+def test_inspect_reads_standard_input_and_several(gds_report, v3_report):
+    """`-` is standard input; several captures give an array in their order."""
+    result = cpuprobe("inspect", str(v3_report), "-", "--json", stdin=gds_report.read_bytes())
+
+    verdicts = [each["assessment"]["verdict"] for each in json.loads(result.stdout)]
+    assert verdicts == ["consistent", "mismatch"]
+    assert result.returncode == 1
+
+
+def test_inspect_text_says_what_is_wrong(gds_report):
+    """The second line is the verdict in words; findings carry cause and remedy."""
+    lines = cpuprobe("inspect", str(gds_report)).stdout.decode().splitlines()
+
+    assert lines[1].startswith("MISMATCH: avx, f16c, fma and avx2: not usable here")
+    assert lines[2].startswith("Cause: the kernel's Gather Data Sampling")
+    assert lines[3] == (
+        "To run wasmtime here, switch off: has_avx has_avx2 has_fma has_bmi1 has_bmi2"
+    )
+    text = "\n".join(lines)
+    assert "Gather Data Sampling" in text
+    assert "microcode" in text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"   \n",
+        b"hello",
+        b"\x00" * 100,
+        b"[]",
+        b"{}",
+        b'{"schema": "cpuprobe.report/1"}',
+        b'{"schema": "cpuprobe.report/2", "observation": {"source": "probe", "executed": false,'
+        b' "groups": [{"cpus": [0]}]}}',
+        b'{"schema": "cpuprobe.report/1", "observation": {"source": "probe", "executed": false,'
+        b' "groups": []}}',
+        b"[" * 100000,
+        b'{"a":' * 100000,
+        b'{"schema": "cpuprobe.report/1", "observation": ' + b'{"groups":' * 5000,
+        b"\xff\xfe" * 100,
+        b'{"schema": "\xff"}',
+    ],
+    ids=range(14),
+)
+def test_inspect_refuses_what_is_no_report(content):
+    """Hostile input: one line, exit code 4."""
+    one_line(cpuprobe("inspect", "-", stdin=content), 4)
+
+
+def test_inspect_refuses_contradictions(v3_report):
+    """Outcomes without candidates, a CPU in two groups, a leaf twice: refused, not guessed."""
+    document = json.loads(v3_report.read_bytes())
+    group = document["observation"]["groups"][0]
+    broken = []
+    changes: tuple[dict[str, object], ...] = (
+        {"ran": group["ran"][:-1]},
+        {"cpus": []},
+        {"cpuid": group["cpuid"] + group["cpuid"][:1]},
+        {"cpuid": [[1, 2, 3]]},
+        {"ran": ["fine"] * len(group["ran"])},
+        {"xcr0": 1 << 64},
+        {"xcr0": -1},
+    )
+    for change in changes:
+        document["observation"]["groups"] = [{**group, **change}]
+        broken.append(json.dumps(document).encode())
+    document["observation"]["groups"] = [group, group]
+    broken.append(json.dumps(document).encode())
+
+    for content in broken:
+        one_line(cpuprobe("inspect", "-", stdin=content), 4)
+
+
+def test_unknown_keys_are_ignored(v3_report):
+    """Reports of later versions may hold more keys; they stay readable."""
+    document = json.loads(v3_report.read_bytes())
+    document["later"] = {"deep": [1, 2]}
+    document["observation"]["later"] = True
+    document["observation"]["groups"][0]["later"] = None
+    result = cpuprobe("inspect", "-", "--json", stdin=json.dumps(document).encode())
+
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["assessment"] == document["assessment"]
+
+
+# --- flags ---------------------------------------------------------------------------------------
+
+
+def flags(*arguments: str) -> dict[str, bool]:
+    result = cpuprobe("flags", "--format", "json", *arguments)
+    assert result.returncode == 0, result.stderr
+    return msgspec.json.decode(result.stdout, type=dict[str, bool])
+
+
+def test_flags_of_a_capture(gds_report):
+    """flags --from takes a report; exit code 0 although the report has errors."""
+    chosen = flags("--from", str(gds_report))
+
+    assert chosen["has_avx"] is False
+    assert chosen["has_sse42"] is True
+
+
+def test_flags_of_several_captures_are_what_all_share(gds_report, v3_report):
+    """The intersection of a v3 machine and a GDS machine is the GDS machine's set."""
+    assert flags("--from", str(gds_report), "--from", str(v3_report)) == flags(
+        "--from", str(gds_report)
+    )
+
+
+def test_without_takes_what_builds_on_it_too(v3_report):
+    """Giving up avx gives up fma and avx2; a group gives up all its features."""
+    source = ("--from", str(v3_report))
+
+    assert [flag for flag, value in flags(*source, "--without", "avx").items() if value] == [
+        flag
+        for flag, value in flags(*source).items()
+        if value and flag not in ("has_avx", "has_avx2", "has_fma")
+    ]
+    assert flags(*source, "--without", "has_bmi2")["has_bmi2"] is False
+    assert flags(*source, "--without", "bmi", "--without", "bmi2")["has_bmi1"] is False
+    assert flags(*source, "--without", "avx512") == flags(*source)
+
+
+def test_a_profile_is_a_ceiling(v3_report):
+    """--profile x86-64-v2 leaves no AVX on."""
+    chosen = flags("--from", str(v3_report), "--profile", "x86-64-v2")
+
+    assert [flag for flag, value in chosen.items() if value] == [
+        "has_sse3",
+        "has_ssse3",
+        "has_cmpxchg16b",
+        "has_sse41",
+        "has_sse42",
+        "has_popcnt",
+    ]
+
+
+def test_flags_for_another_version(v3_report):
+    """--wasmtime 20 writes exactly the flags that version knows."""
+    chosen = flags("--from", str(v3_report), "--wasmtime", "20")
+
+    assert "has_avx512f" in chosen
+    assert not {"has_cmpxchg16b", "has_apx", "has_avx_vnni"} & set(chosen)
+
+
+def test_help_has_examples():
+    """Every command explains itself with examples and ends with 0."""
+    for command in ((), ("flags",), ("inspect",), ("native",)):
+        result = cpuprobe(*command, "--help")
+
+        assert result.returncode == 0
+        assert b"Example" in result.stdout
+
+
+def test_native_prints_a_program_that_answers():
+    """`cpuprobe native` prints the path of an executable whose output `inspect` reads."""
+    path = cpuprobe("native").stdout.decode().strip()
+    output = subprocess.run([path], capture_output=True, timeout=60).stdout
+    result = cpuprobe("inspect", "-", "--json", stdin=output)
+    document = json.loads(result.stdout)
+
+    jsonschema.validate(document, CONTRACT)
+    assert document["schema"] == SCHEMA
+    assert document["assessment"]["basis"] == "executed"
