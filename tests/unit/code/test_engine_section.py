@@ -194,7 +194,8 @@ class TestInstalledWasmtime:
         script = (
             "import sys; sys.path = sys.argv[2:]\n"
             "from cpuprobe.wasm.introspect import installed_version\n"
-            "assert installed_version(); print([m for m in sys.modules if m.split('.')[0] == 'wasmtime'])\n"
+            "assert installed_version()\n"
+            "print([m for m in sys.modules if m.split('.')[0] == 'wasmtime'])\n"
         )
         assert compile_in_child(script, sys.path) == b"[]\n"
 
