@@ -95,10 +95,50 @@ class Cpuinfo(msgspec.Struct, frozen=True):
     Attributes:
         cpus: the numbers of the `processor` lines.
         fields: lines of the block as key and value; only harmless keys are ever taken.
+        incomplete: why its list of flags is not the whole list, so that a name which is not on it
+            says nothing: `short` (a part from the start), `cut` (it breaks off or has a gap),
+            `foreign` (the list is not Linux's own). None where it shows no sign of that.
     """
 
     cpus: tuple[CpuNumber, ...]
     fields: dict[Name, Text]
+    incomplete: Literal["short", "cut", "foreign"] | None = None
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a text tells of features by name, where it has neither raw CPUID nor a kernel's list.
+
+    A feature that stands in neither `yes` nor `no` is not told of.
+
+    Attributes:
+        source: the format it was read from, by its name in the registry of formats.
+        witness: whose word it is: CPUID's (`cpuid`), the operating system's on the register state
+            (`os`), that of a detector that looks at both (`cpuid+os`), or the kernel's list.
+        yes: features that it says are there, by canonical name.
+        no: features that it says are not there.
+        level: the highest psABI level all of whose features it says are there.
+        not_level: the lowest psABI level that it says is not there; which of its features is
+            missing is not told.
+    """
+
+    source: Name
+    witness: Literal["cpuid", "os", "cpuid+os", "kernel"]
+    yes: tuple[Name, ...] = ()
+    no: tuple[Name, ...] = ()
+    level: Name | None = None
+    not_level: Name | None = None
+
+
+class ToldIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who a text says the CPU is, beside CPUID and /proc/cpuinfo; for people only."""
+
+    vendor: Name | None = None
+    brand: Name | None = None
+    family: Register | None = None
+    model: Register | None = None
+    stepping: Register | None = None
+    microcode: Name | None = None
+    hypervisor: Name | None = None
 
 
 class Kernel(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -132,6 +172,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         amx_permission: what arch_prctl(ARCH_REQ_XCOMP_PERM) answered.
         unmeasured_cpus: allowed CPUs that could not be reached (gone offline).
         wasmtime: the wasmtime of that machine, None if there is none or nobody looked.
+        isa: the instruction set of its kernel; programs on an `i686` one are 32-bit.
+        claims: what texts told of features by name.
+        identity: who a text says it is.
     """
 
     source: Name
@@ -147,6 +190,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     amx_permission: Literal["not asked", "granted", "refused"] = "not asked"
     unmeasured_cpus: tuple[CpuNumber, ...] = ()
     wasmtime: Wasmtime | None = None
+    isa: Literal["x86_64", "i686"] = "x86_64"
+    claims: tuple[Claims, ...] = ()
+    identity: ToldIdentity | None = None
 
     def __post_init__(self) -> None:
         """Checks what the types cannot say; decoding turns a ValueError into its own error."""
