@@ -7,8 +7,14 @@ BIN := $(VENV)/bin
 # Two processes share the test files: guests and measured children have to keep a CPU for themselves.
 SPREAD := -n 2 --dist loadfile
 
-CORE := $(addprefix native/,guard.c cpuid.c measure.c system.c json.c observe.c candidates/candidates.c)
-HEADERS := native/core.h native/syscalls.h native/candidates/table.h native/candidates/inputs.h
+ISA := x86_64
+# What only the executable has: its entry and its command line.
+MAIN := native/main.c native/isa/$(ISA)/start.c
+SOURCES := $(wildcard native/*.c native/isa/$(ISA)/*.c native/isa/$(ISA)/candidates/*.c)
+HEADERS := $(wildcard native/*.h native/isa/$(ISA)/*.h native/isa/$(ISA)/candidates/*.h)
+CORE := $(filter-out $(MAIN),$(SOURCES))
+# Laid out by hand or by its generator, not by clang-format.
+GENERATED := native/words.h $(wildcard native/isa/$(ISA)/candidates/*.h)
 # -march comes last so that no CFLAGS can raise it: the core has to run on every x86-64 CPU.
 NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
     -fno-pic -fno-lto -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
@@ -43,23 +49,23 @@ lint: $(BIN)/.installed ## ruff, mypy --strict, and the C code under -Werror wit
 	$(BIN)/mypy
 	for compiler in gcc clang; do \
 	    if command -v $$compiler >/dev/null; then \
-	        for source in $(CORE) native/main.c; do \
+	        for source in $(SOURCES); do \
 	            $$compiler $(NATIVE_FLAGS) -c -o /dev/null $$source || exit 1; done; \
 	    else echo "lint: no $$compiler here"; fi; done
 	if command -v clang-format >/dev/null; then \
-	    clang-format --dry-run --Werror $(CORE) native/main.c native/core.h native/syscalls.h; \
+	    clang-format --dry-run --Werror $(SOURCES) $(filter-out $(GENERATED),$(HEADERS)); \
 	else echo "lint: no clang-format here"; fi
 
 format: $(BIN)/.installed ## lay out the Python and C code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	clang-format -i $(CORE) native/main.c native/core.h native/syscalls.h
+	clang-format -i $(SOURCES) $(filter-out $(GENERATED),$(HEADERS))
 
 native: build/cpuprobe-native ## leave the static executable at build/cpuprobe-native
 
-build/cpuprobe-native: $(CORE) native/main.c $(HEADERS)
+build/cpuprobe-native: $(SOURCES) $(HEADERS)
 	@mkdir -p build
-	$(CC) $(NATIVE_FLAGS) $(NATIVE_LINK) -o $@.new $(CORE) native/main.c
+	$(CC) $(NATIVE_FLAGS) $(NATIVE_LINK) -o $@.new $(SOURCES)
 	@strip $@.new 2>/dev/null || true
 	mv $@.new $@
 
@@ -88,10 +94,11 @@ golden: $(BIN)/.installed ## recompute the expected outputs of all candidates an
 gen: $(BIN)/.installed ## remake what is generated and committed
 	$(BIN)/python -m tests.golden.regenerate
 	$(BIN)/python -m cpuprobe.facts.features --compile
+	$(BIN)/python -m tests.tools.native_words
 	$(BIN)/python -m tests.tools.documents
 
 gen-check: gen ## fail if anything generated is not current
-	git diff --exit-code -- native/candidates profiles/tables.json docs
+	git diff --exit-code -- native profiles/tables.json docs
 
 clean: ## remove what make made
 	rm -rf build dist $(VENV) probe/cpuprobe/bin probe/cpuprobe/_native*.so *.egg-info probe/*.egg-info

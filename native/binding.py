@@ -3,17 +3,20 @@
 Run by setup.py through cffi's setuptools hook (`cffi_modules`).
 """
 
+from glob import glob
+
 import cffi
 
-CORE = (
-    "guard.c",
-    "cpuid.c",
-    "measure.c",
-    "system.c",
-    "json.c",
-    "observe.c",
-    "candidates/candidates.c",
+ISA = "native/isa/x86_64"
+# Relative to the checkout, where setuptools runs this; the executable's own files are left out.
+CORE = sorted(
+    {*glob("native/*.c"), *glob(f"{ISA}/*.c"), *glob(f"{ISA}/candidates/*.c")}
+    - {
+        "native/main.c",
+        f"{ISA}/start.c",
+    }
 )
+HEADERS = sorted([*glob("native/*.h"), *glob(f"{ISA}/**/*.h", recursive=True)])
 
 # x86-64 and nothing more, whatever CFLAGS this Python was built with: the core runs where the CPU
 # lies about everything else. No stack protector: it needs thread-local storage that a raw child
@@ -37,6 +40,7 @@ int cpuprobe_native_observe(const char *root, const char *cpus, int execute,
                             char **text, size_t *length, size_t *capacity);
 void cpuprobe_native_free(char *text, size_t capacity);
 const char *cpuprobe_native_error(int error);
+enum error { ERROR_NONE, ERROR_CPU_LIST, ERROR_CPU_ABSENT, ERROR_ROOT, ... };
 """
 
 SOURCE = """
@@ -87,13 +91,8 @@ builder.cdef(CDEF)
 builder.set_source(
     "cpuprobe._native",
     SOURCE,
-    sources=[f"native/{name}" for name in CORE],
-    depends=[
-        "native/core.h",
-        "native/syscalls.h",
-        "native/candidates/table.h",
-        "native/candidates/inputs.h",
-    ],
+    sources=CORE,
+    depends=HEADERS,
     include_dirs=["native"],
     extra_compile_args=list(CORE_FLAGS),
 )

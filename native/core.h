@@ -5,9 +5,10 @@
  * It is compiled twice, into the Python extension `cpuprobe._native` and into the static
  * executable `cpuprobe-native`; both hand out the same JSON document.
  *
- * Files: guard.c runs code under a fault guard, cpuid.c reads CPUID and XCR0 with it, measure.c
- * drives the child over all CPUs, system.c reads the kernel's files, json.c writes text,
- * observe.c puts the observation together, main.c is the executable.
+ * Files: guard.c runs code under a fault guard, measure.c drives the child over all CPUs, system.c
+ * reads the kernel's files, json.c and text.c write text, observe.c puts the observation together,
+ * main.c is the executable. What only one instruction set has lies in isa/: entry and exit of
+ * candidates, the CPU's identity, the candidate table. words.h is generated.
  */
 #ifndef CPUPROBE_CORE_H
 #define CPUPROBE_CORE_H
@@ -16,50 +17,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CPUPROBE_VERSION "0.1.0"
+#include "words.h"
+#include "isa/x86_64/isa.h"
 
-/* Outcome of one candidate; the names in JSON are in observe.c, in this order. */
+/* Outcome of one candidate. */
 enum outcome {
     OUTCOME_NOT_RUN, /* only until the child gets there */
-    OUTCOME_OK,
-    OUTCOME_SIGILL,
-    OUTCOME_SIGSEGV,
-    OUTCOME_SIGBUS,
-    OUTCOME_SIGFPE,
-    OUTCOME_SIGTRAP,
-    OUTCOME_WRONG,
-    OUTCOME_TIMEOUT,
-    OUTCOME_KILLED,
-    OUTCOME_SKIPPED,
-};
-
-/* Registers that are loaded before a candidate and stored after it: each class adds to the last. */
-enum state_class {
-    STATE_GPR,    /* general registers and RFLAGS */
-    STATE_SSE,    /* xmm0-7 and MXCSR */
-    STATE_AVX,    /* ymm0-7 */
-    STATE_AVX512, /* zmm0-7, k0-k7 (16 bits each, all that AVX512F can move) */
+#define CONSTANT(constant, name) OUTCOME_##constant,
+    EACH_OUTCOME(CONSTANT)
+#undef CONSTANT
 };
 
 /* What counts as success, beyond not faulting. */
 enum check {
-    CHECK_VALUE,       /* every result equals the expected bytes */
-    CHECK_RUNS,        /* nothing to compare, and the encoding faults where it is missing */
-    CHECK_HINT,        /* hint space: runs as a NOP where it is missing, so it is not run at all */
-    CHECK_RANDOM,      /* RDRAND, RDSEED: several draws into RAX with CF */
-    CHECK_CPU,         /* RDPID, RDTSCP: low 12 bits are the number of our CPU, or all is 0 */
-    CHECK_FSBASE,      /* RAX equals what arch_prctl(ARCH_GET_FS) says */
-    CHECK_GSBASE,      /* RAX equals what arch_prctl(ARCH_GET_GS) says */
-    CHECK_TRANSACTION, /* RTM: one of many attempts must commit; never ok from a lack of fault */
-};
-
-enum location {
-    LOCATION_NONE,
-    LOCATION_GPR,    /* index: register number in encoding order (rax, rcx, rdx, rbx, ...) */
-    LOCATION_VECTOR, /* index: register number, 0 to 7 */
-    LOCATION_MASK,   /* index: opmask register */
-    LOCATION_FLAGS,  /* index: the RFLAGS bits that the manual defines after the instruction */
-    LOCATION_MEMORY, /* index: byte offset into the output area */
+    CHECK_VALUE,  /* every result equals the expected bytes */
+    CHECK_RUNS,   /* nothing to compare, and the encoding faults where it is missing */
+    CHECK_HINT,   /* hint space: runs as a NOP where it is missing, so it is not run at all */
+    CHECK_OF_ISA, /* from here on: isa.h names them */
 };
 
 struct __attribute__((packed)) result {
@@ -82,14 +56,6 @@ struct candidate {
     struct result results[MAXIMUM_RESULTS];
 };
 
-/* A known machine state to start from. */
-struct input {
-    uint64_t gpr[16];
-    uint64_t mask[8];
-    const uint8_t *vector; /* 8 x 64 bytes */
-    const uint8_t *memory; /* MEMORY_BYTES */
-};
-
 #define MEMORY_BYTES 256
 
 struct candidate_table {
@@ -98,15 +64,9 @@ struct candidate_table {
     const struct input *inputs;
 };
 
-/* The table built from candidates/table.h. */
+/* The table of this instruction set, built from its candidates/table.h. */
 const struct candidate_table *cpuprobe_candidates(void);
 
-/* One CPUID result. */
-struct cpuid_leaf {
-    uint32_t leaf, subleaf, eax, ebx, ecx, edx;
-};
-
-#define MAXIMUM_LEAVES 256
 #define MAXIMUM_CANDIDATES 1024
 #define MAXIMUM_WRONG 64
 
@@ -122,30 +82,25 @@ struct cpu_record {
     uint32_t cpu;
     bool measured; /* the child got here; a CPU that went offline is left out */
     bool pinned;   /* sched_setaffinity to this CPU alone worked */
-    bool leaves_cut;
-    uint8_t cpuid_outcome;
-    uint8_t xgetbv_outcome; /* OUTCOME_SKIPPED where OSXSAVE is clear */
-    uint32_t leaf_count;
-    uint64_t xcr0;
     uint32_t wrong_count;
-    struct cpuid_leaf leaves[MAXIMUM_LEAVES];
+    struct identity identity;
     uint8_t outcome[MAXIMUM_CANDIDATES];
-    uint8_t outcome_before[MAXIMUM_CANDIDATES]; /* AMX, before permission was asked for */
+    uint8_t outcome_before[MAXIMUM_CANDIDATES]; /* of those that need a permission, without it */
     int8_t si_code[MAXIMUM_CANDIDATES];
     int16_t fault_offset[MAXIMUM_CANDIDATES]; /* bytes into the candidate; -1: loading its state */
     struct wrong_value wrong[MAXIMUM_WRONG];
 };
 
 enum permission {
-    PERMISSION_NOT_ASKED,
-    PERMISSION_GRANTED,
-    PERMISSION_REFUSED,
+#define CONSTANT(constant, name) PERMISSION_##constant,
+    EACH_PERMISSION(CONSTANT)
+#undef CONSTANT
 };
 
 struct measurement {
     struct cpu_record *records;
     uint32_t record_count;
-    uint8_t amx_permission;
+    uint8_t permission; /* enum permission */
     size_t mapped_bytes;
 };
 
@@ -170,19 +125,26 @@ enum error {
 
 /* guard.c ------------------------------------------------------------------------------------ */
 
-struct guard; /* the child's working memory */
+struct guard; /* the child's working memory: guard.h */
+struct writer;
 
 struct guard *guard_install(uint64_t minsigstksz);
 void guard_watch(void);
 enum outcome guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
                        struct cpu_record *record);
-enum outcome guard_cpuid(struct guard *guard, uint32_t leaf, uint32_t subleaf,
-                         struct cpuid_leaf *out);
-enum outcome guard_xgetbv(struct guard *guard, uint32_t index, uint64_t *value);
 
-/* cpuid.c ------------------------------------------------------------------------------------ */
+/* isa/: the instruction set's own ------------------------------------------------------------ */
 
-void read_identity(struct guard *guard, struct cpu_record *record);
+void load_input(struct guard *guard, const struct input *input);
+size_t take_result(const struct guard *guard, const struct result *result, uint8_t *buffer);
+enum outcome run_special(struct guard *guard, const struct candidate *candidate,
+                         const struct input *input, struct cpu_record *record);
+void read_identity(struct guard *guard, struct identity *identity);
+bool same_identity(const struct identity *a, const struct identity *b);
+void write_identity(struct writer *writer, const struct identity *identity);
+bool needs_permission(const struct candidate *candidate);
+bool wants_permission(const struct identity *identity);
+bool ask_permission(void);
 
 /* measure.c ---------------------------------------------------------------------------------- */
 
@@ -220,8 +182,9 @@ void write_system(struct writer *writer, const char *root);
 enum error cpuprobe_observe(const struct options *options, const struct candidate_table *table,
                             struct writer *writer);
 const char *cpuprobe_error_text(enum error error);
+const char *outcome_name(enum outcome outcome);
 
-/* text.h's few string functions live in json.c: the core has no libc ------------------------- */
+/* text.c ------------------------------------------------------------------------------------- */
 
 size_t text_length(const char *text);
 bool text_equal(const char *a, const char *b);

@@ -1,5 +1,5 @@
 /*
- * A JSON writer into a growing buffer, and the few string functions the core needs.
+ * A JSON writer into a growing buffer.
  *
  * Bytes outside ASCII are written as \u00XX: whatever a fake or broken /proc holds, the document
  * stays valid.
@@ -11,73 +11,6 @@
 
 #define FIRST_CAPACITY ((size_t)1 << 16)
 #define LARGEST_CAPACITY ((size_t)1 << 28)
-
-size_t
-text_length(const char *text)
-{
-    size_t length = 0;
-
-    while (text[length] != '\0')
-        length++;
-    return length;
-}
-
-bool
-bytes_equal(const void *a, const void *b, size_t length)
-{
-    const uint8_t *left = a, *right = b;
-
-    for (size_t i = 0; i < length; i++)
-        if (left[i] != right[i])
-            return false;
-    return true;
-}
-
-bool
-text_equal(const char *a, const char *b)
-{
-    size_t length = text_length(a);
-
-    return length == text_length(b) && bytes_equal(a, b, length);
-}
-
-void
-copy_bytes(void *to, const void *from, size_t length)
-{
-    /* REP MOVSB and not a loop: compilers turn such a loop into a call of libc's memcpy. */
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
-}
-
-void
-clear_bytes(void *to, size_t length)
-{
-    __asm__ volatile("rep stosb" : "+D"(to), "+c"(length) : "a"(0) : "memory");
-}
-
-#ifndef CPUPROBE_HOSTED
-/*
- * Compilers call these by themselves, freestanding or not. They are hidden, so that inside the
- * Python extension too the core never reaches libc's, which pick their code by CPUID.
- */
-__attribute__((visibility("hidden"))) void *memset(void *to, int value, size_t length);
-__attribute__((visibility("hidden"))) void *memcpy(void *to, const void *from, size_t length);
-
-void *
-memset(void *to, int value, size_t length)
-{
-    void *at = to;
-
-    __asm__ volatile("rep stosb" : "+D"(at), "+c"(length) : "a"(value) : "memory");
-    return to;
-}
-
-void *
-memcpy(void *to, const void *from, size_t length)
-{
-    copy_bytes(to, from, length);
-    return to;
-}
-#endif
 
 static bool
 reserve(struct writer *writer, size_t more)

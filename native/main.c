@@ -153,13 +153,3 @@ start(const uint64_t *stack)
     syscall1(__NR_exit_group, run(count, arguments, auxiliary));
     __builtin_unreachable();
 }
-
-__asm__(".pushsection .text, \"ax\", @progbits\n"
-        ".globl _start\n"
-        "_start:\n"
-        "xor %ebp, %ebp\n"
-        "mov %rsp, %rdi\n"
-        "and $-16, %rsp\n"
-        "call start\n"
-        "hlt\n"
-        ".popsection\n");

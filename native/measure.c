@@ -17,18 +17,15 @@
 #include <linux/signal.h>
 #include <linux/wait.h>
 
-#define AFFINITY_BYTES 8192u        /* 65,536 CPUs: NR_CPUS can be no higher than 8,192 today */
-#define ARCH_REQ_XCOMP_PERM 0x1023  /* arch/x86/include/uapi/asm/prctl.h, Linux 5.16 */
-#define XFEATURE_TILE_DATA 18       /* Documentation/arch/x86/xstate.rst */
-#define XCR0_TILE_BITS (3ull << 17) /* TILECFG and TILEDATA */
+#define AFFINITY_BYTES 8192u /* 65,536 CPUs: NR_CPUS can be no higher than 8,192 today */
 #define ERRNO_EINTR 4
 #define ERRNO_ECHILD 10
 #define ERRNO_EINVAL 22
 
-/* A child may die once for every candidate on every CPU; more means that it makes no progress. */
+/* The child goes over all CPUs once in each pass. */
 enum pass {
-    PASS_ALL,  /* identity, and every candidate; the AMX ones without permission */
-    PASS_TILE, /* the AMX candidates again, after asking for permission */
+    PASS_ALL,       /* identity, and every candidate, before any permission */
+    PASS_PERMITTED, /* those that need a permission again, after asking for it */
     PASS_END,
 };
 
@@ -54,17 +51,6 @@ static bool
 failed(long result)
 {
     return result < 0 && result > -4096;
-}
-
-static bool
-is_tile(const struct candidate *candidate)
-{
-    static const char prefix[] = "amx-";
-
-    for (size_t i = 0; i < sizeof prefix - 1; i++)
-        if (candidate->features[i] != prefix[i])
-            return false;
-    return true;
 }
 
 /* Child: pins this process to the record's CPU. A CPU may have gone offline since it was listed. */
@@ -121,8 +107,8 @@ run_candidates(struct session *session, struct guard *guard, struct cpu_record *
     for (uint32_t i = position->candidate; i < session->table->count; i++) {
         const struct candidate *candidate = &session->table->candidates[i];
 
-        if (pass == PASS_TILE) {
-            if (!is_tile(candidate))
+        if (pass == PASS_PERMITTED) {
+            if (!needs_permission(candidate))
                 continue;
             if (record->outcome_before[i] == OUTCOME_NOT_RUN)
                 record->outcome_before[i] = record->outcome[i];
@@ -144,10 +130,10 @@ run_candidates(struct session *session, struct guard *guard, struct cpu_record *
 }
 
 static bool
-wants_tiles(const struct session *session)
+any_wants_permission(const struct session *session)
 {
     for (uint32_t i = 0; i < session->record_count; i++)
-        if ((session->records[i].xcr0 & XCR0_TILE_BITS) == XCR0_TILE_BITS)
+        if (wants_permission(&session->records[i].identity))
             return true;
     return false;
 }
@@ -168,16 +154,13 @@ child(struct session *session)
     if (guard == NULL)
         syscall1(__NR_exit_group, 1);
     while (position->pass < PASS_END) {
-        if (position->pass == PASS_TILE) {
-            if (!session->options->execute || !wants_tiles(session)) {
+        if (position->pass == PASS_PERMITTED) {
+            if (!session->options->execute || !any_wants_permission(session)) {
                 position->pass = PASS_END;
                 break;
             }
             /* Once for the process; a child that follows a dead one has to ask again. */
-            position->permission =
-                failed(syscall2(__NR_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILE_DATA))
-                    ? PERMISSION_REFUSED
-                    : PERMISSION_GRANTED;
+            position->permission = ask_permission() ? PERMISSION_GRANTED : PERMISSION_REFUSED;
             if (position->permission == PERMISSION_REFUSED) {
                 position->pass = PASS_END;
                 break;
@@ -191,7 +174,7 @@ child(struct session *session)
             /* A sandbox that forbids pinning leaves one CPU to see: the one we happen to be on. */
             record->measured = record->pinned || (position->record == 0 && !any_pinned(session));
             if (record->measured && position->pass == PASS_ALL && !position->identity_read) {
-                read_identity(guard, record);
+                read_identity(guard, &record->identity);
                 position->identity_read = true;
             }
             if (record->measured && session->options->execute)
@@ -239,7 +222,7 @@ note_death(struct session *session, int status)
         record->outcome[position->candidate] = outcome;
         position->candidate++;
     } else if (position->pass == PASS_ALL && !position->identity_read) {
-        record->cpuid_outcome = outcome;
+        record->identity.cpuid_outcome = outcome;
         position->identity_read = true;
     } else {
         position->candidate++; /* died between two candidates: never come back here */
@@ -250,8 +233,8 @@ note_death(struct session *session, int status)
 static enum error
 run_children(struct session *session)
 {
-    /* Each death moves the position on, so this bound is only reached by a child that cannot
-     * start at all. */
+    /* A child may die once for every candidate on every CPU, and each death moves the position on:
+     * more deaths mean that it makes no progress. */
     uint64_t deaths_left = (uint64_t)session->record_count * (session->table->count + 2) * 2;
 
     while (session->position->pass < PASS_END) {
@@ -370,7 +353,7 @@ measure(const struct options *options, const struct candidate_table *table,
     measurement->record_count = session.record_count;
     measurement->mapped_bytes = bytes;
     error = run_children(&session);
-    measurement->amx_permission = session.position->permission;
+    measurement->permission = session.position->permission;
     if (error != ERROR_NONE)
         release(measurement);
     return error;

@@ -4,11 +4,30 @@
  */
 #include "core.h"
 
-static const char *const outcome_names[] = {
-    "skipped", /* not reached: the child never ran on this CPU, and the record is left out */
-    "ok",      "sigill", "sigsegv", "sigbus", "sigfpe",
-    "sigtrap", "wrong",  "timeout", "killed", "skipped",
-};
+static const char *
+permission_name(enum permission permission)
+{
+    static const char *const names[] = {
+#define NAME(constant, name) name,
+        EACH_PERMISSION(NAME)
+#undef NAME
+    };
+
+    return names[permission];
+}
+
+const char *
+outcome_name(enum outcome outcome)
+{
+    static const char *const names[] = {
+        "skipped", /* not reached: the child never ran on this CPU, and the record is left out */
+#define NAME(constant, name) name,
+        EACH_OUTCOME(NAME)
+#undef NAME
+    };
+
+    return names[outcome];
+}
 
 #define SIGNAL_CODE_ILLEGAL_OPERAND 2 /* ILL_ILLOPN: what #UD gives on x86 */
 
@@ -67,31 +86,9 @@ write_candidates(struct writer *writer, const struct candidate_table *table)
 static bool
 same_results(const struct cpu_record *a, const struct cpu_record *b, uint32_t count)
 {
-    return a->leaf_count == b->leaf_count && a->cpuid_outcome == b->cpuid_outcome &&
-           a->xgetbv_outcome == b->xgetbv_outcome && a->xcr0 == b->xcr0 &&
-           bytes_equal(a->leaves, b->leaves, a->leaf_count * sizeof *a->leaves) &&
+    return same_identity(&a->identity, &b->identity) &&
            bytes_equal(a->outcome, b->outcome, count) &&
            bytes_equal(a->outcome_before, b->outcome_before, count);
-}
-
-static void
-write_leaves(struct writer *writer, const struct cpu_record *record)
-{
-    json_key(writer, "cpuid");
-    json_open(writer, '[');
-    for (uint32_t i = 0; i < record->leaf_count; i++) {
-        const struct cpuid_leaf *leaf = &record->leaves[i];
-
-        json_open(writer, '[');
-        json_number(writer, leaf->leaf);
-        json_number(writer, leaf->subleaf);
-        json_number(writer, leaf->eax);
-        json_number(writer, leaf->ebx);
-        json_number(writer, leaf->ecx);
-        json_number(writer, leaf->edx);
-        json_close(writer, ']');
-    }
-    json_close(writer, ']');
 }
 
 /* Only what is out of the ordinary: a fault elsewhere than at the first byte, or not a plain #UD.
@@ -155,20 +152,12 @@ write_group(struct writer *writer, const struct measurement *measurement, uint32
         json_key(writer, "pinned");
         json_literal(writer, "false");
     }
-    write_leaves(writer, record);
-    json_key(writer, "cpuid_outcome");
-    json_string(writer, outcome_names[record->cpuid_outcome]);
-    json_key(writer, "xgetbv_outcome");
-    json_string(writer, outcome_names[record->xgetbv_outcome]);
-    if (record->xgetbv_outcome == OUTCOME_OK) {
-        json_key(writer, "xcr0");
-        json_number(writer, record->xcr0);
-    }
+    write_identity(writer, &record->identity);
     if (execute) {
         json_key(writer, "ran");
         json_open(writer, '[');
         for (uint32_t i = 0; i < table->count; i++) {
-            json_string(writer, outcome_names[record->outcome[i]]);
+            json_string(writer, outcome_name(record->outcome[i]));
             tiles |= record->outcome_before[i] != OUTCOME_NOT_RUN;
         }
         json_close(writer, ']');
@@ -178,7 +167,7 @@ write_group(struct writer *writer, const struct measurement *measurement, uint32
             for (uint32_t i = 0; i < table->count; i++)
                 if (record->outcome_before[i] != OUTCOME_NOT_RUN) {
                     json_key(writer, table->candidates[i].name);
-                    json_string(writer, outcome_names[record->outcome_before[i]]);
+                    json_string(writer, outcome_name(record->outcome_before[i]));
                 }
             json_close(writer, '}');
         }
@@ -220,7 +209,6 @@ enum error
 cpuprobe_observe(const struct options *options, const struct candidate_table *table,
                  struct writer *writer)
 {
-    static const char *const permission_names[] = {"not asked", "granted", "refused"};
     struct measurement measurement;
     enum error error;
 
@@ -246,7 +234,7 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
         json_number(writer, options->hwcap2);
     }
     json_key(writer, "amx_permission");
-    json_string(writer, permission_names[measurement.amx_permission]);
+    json_string(writer, permission_name((enum permission)measurement.permission));
     if (options->execute)
         write_candidates(writer, table);
     write_groups(writer, &measurement, options->execute, table);

@@ -12,38 +12,23 @@
 #define LINE_BYTES 8192
 #define MAXIMUM_KINDS 16            /* distinct /proc/cpuinfo blocks that are kept */
 #define MAXIMUM_CPUINFO (64u << 20) /* bytes read of it: 8,192 CPUs need about 16 MiB */
-#define MAXIMUM_WORD 96
+#define MAXIMUM_WORD 256
+#define MAXIMUM_DIGITS 6
 
-/* /proc/cpuinfo (arch/x86/kernel/cpu/proc.c), and ARM's "Features", by which a foreign one shows.
- */
 static const char *const cpuinfo_keys[] = {
-    "vendor_id", "cpu family", "model", "model name", "stepping",
-    "microcode", "flags",      "bugs",  "Features",   "CPU implementer",
+#define KEY(key) key,
+    EACH_CPUINFO_KEY(KEY)
+#undef KEY
 };
 
-/* Documentation/admin-guide/kernel-parameters.txt: what changes the features a program sees. */
-static const char *const command_line_words[] = {
-    "gather_data_sampling",
-    "clearcpuid",
-    "setcpuid",
-    "noxsave",
-    "noxsaveopt",
-    "noxsaves",
-    "nofxsr",
-    "nofsgsbase",
-    "nopku",
-    "mitigations",
-    "nosmp",
-    "nosmt",
-    "maxcpus",
-    "nr_cpus",
-    "possible_cpus",
-    "tsx",
-    "tsx_async_abort",
-    "reg_file_data_sampling",
-    "rdrand",
-    "dis_ucode_ldr",
-    "noapic",
+/* A word of the command line, and what its value may be made of: see profiles/kernel.toml. */
+static const struct kernel_word {
+    const char *name, *values;
+    bool numbers, features;
+} kernel_words[] = {
+#define WORD(name, values, numbers, features) {name, values, numbers, features},
+    EACH_KERNEL_WORD(WORD)
+#undef WORD
 };
 
 struct file {
@@ -268,28 +253,68 @@ write_cpuinfo(struct writer *writer, const char *root)
 
 /* --- /proc/cmdline ------------------------------------------------------------------------ */
 
-/* A known word, with nothing in its value but what the kernel's own values are made of. */
+/* Is the text one of a list with commas between? */
 static bool
-allowed_word(const char *word, size_t length)
+listed(const char *list, const char *text, size_t length)
 {
-    size_t name_length = 0;
+    while (*list != '\0') {
+        size_t end = 0;
 
-    if (length > MAXIMUM_WORD)
-        return false;
-    while (name_length < length && word[name_length] != '=')
-        name_length++;
-    for (size_t i = name_length + 1; i < length; i++) {
-        char c = word[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == ',' || c == '_' ||
-              c == '.' || c == ':' || c == '-'))
-            return false;
-    }
-    for (size_t i = 0; i < sizeof command_line_words / sizeof *command_line_words; i++)
-        if (name_length == text_length(command_line_words[i]) &&
-            bytes_equal(word, command_line_words[i], name_length))
+        while (list[end] != '\0' && list[end] != ',')
+            end++;
+        if (end == length && bytes_equal(list, text, length))
             return true;
+        list += end + (list[end] == ',');
+    }
     return false;
+}
+
+static bool
+is_number(const char *text, size_t length)
+{
+    if (length == 0 || length > MAXIMUM_DIGITS)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+    return true;
+}
+
+/* Writes a word of the command line if it is known, with what is known of its value. */
+static void
+write_word(struct writer *writer, const char *text, size_t length)
+{
+    char kept[MAXIMUM_WORD];
+    size_t name = 0, used;
+
+    while (name < length && text[name] != '=')
+        name++;
+    for (size_t i = 0; i < sizeof kernel_words / sizeof *kernel_words; i++) {
+        const struct kernel_word *word = &kernel_words[i];
+
+        if (name != text_length(word->name) || !bytes_equal(text, word->name, name))
+            continue;
+        copy_bytes(kept, text, name);
+        used = name;
+        for (size_t at = name; at < length;) {
+            size_t end = ++at; /* past the = or the comma */
+
+            while (end < length && text[end] != ',')
+                end++;
+            if (used + 1 + end - at <= sizeof kept &&
+                (listed(word->values, text + at, end - at) ||
+                 (word->numbers && is_number(text + at, end - at)) ||
+                 (word->features && listed(KERNEL_FEATURES, text + at, end - at)))) {
+                kept[used] = used == name ? '=' : ',';
+                copy_bytes(kept + used + 1, text + at, end - at);
+                used += 1 + end - at;
+            }
+            at = end;
+        }
+        if (used > name || name == length)
+            json_bytes(writer, kept, used);
+        return;
+    }
 }
 
 static void
@@ -311,8 +336,8 @@ write_command_line(struct writer *writer, const char *root)
 
         while ((long)end < length && line[end] != ' ' && line[end] != '\t')
             end++;
-        if (end > at && allowed_word(line + at, end - at))
-            json_bytes(writer, line + at, end - at);
+        if (end > at)
+            write_word(writer, line + at, end - at);
         at = end + 1;
     }
     json_close(writer, ']');

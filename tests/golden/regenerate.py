@@ -1,4 +1,4 @@
-"""Writes native/candidates/table.h and inputs.h from candidates.list and the model.
+"""Writes native/isa/x86_64/candidates/table.h and inputs.h from candidates.list and the model.
 
 `python -m tests.golden.regenerate` writes, `--check` compares and exits 1 on a difference.
 """

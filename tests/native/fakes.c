@@ -386,8 +386,8 @@ every_cpu_is_measured(void)
             expected++;
         CHECK((int)record->cpu == expected++);
         CHECK(record->pinned);
-        CHECK(record->cpuid_outcome == OUTCOME_OK);
-        CHECK(record->leaf_count > 2 && record->leaves[1].leaf == 1);
+        CHECK(record->identity.cpuid_outcome == OUTCOME_OK);
+        CHECK(record->identity.leaf_count > 2 && record->identity.leaves[1].leaf == 1);
         for (int row = 0; row < 6; row++)
             CHECK(record->outcome[row] == rows[row].outcome || (emulated && rows[row].native_only),
                   "cpu %u, %s: outcome %d", record->cpu, rows[row].name, record->outcome[row]);
@@ -431,8 +431,8 @@ no_execution(void)
 
     CHECK(measure(&options, &table, &measurement) == ERROR_NONE);
     CHECK(measurement.record_count >= 1);
-    CHECK(measurement.records[0].leaf_count > 2);
+    CHECK(measurement.records[0].identity.leaf_count > 2);
     CHECK(measurement.records[0].outcome[0] == OUTCOME_NOT_RUN);
-    CHECK(measurement.amx_permission == PERMISSION_NOT_ASKED);
+    CHECK(measurement.permission == PERMISSION_NOT_ASKED);
     release(&measurement);
 }

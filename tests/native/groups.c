@@ -6,9 +6,11 @@
  */
 #define cpuprobe_observe observe_in_groups
 #define cpuprobe_error_text error_text_in_groups
+#define outcome_name outcome_name_in_groups
 #include "../../native/observe.c"
 #undef cpuprobe_observe
 #undef cpuprobe_error_text
+#undef outcome_name
 
 #include "test.h"
 
@@ -30,10 +32,10 @@ four_cpus(void)
     for (uint32_t i = 0; i < 4; i++) {
         records[i].cpu = i;
         records[i].pinned = records[i].measured = true;
-        records[i].cpuid_outcome = OUTCOME_OK;
-        records[i].xgetbv_outcome = OUTCOME_SKIPPED;
-        records[i].leaf_count = 1;
-        records[i].leaves[0] = (struct cpuid_leaf){0, 0, 1, 2, 3, 4};
+        records[i].identity.cpuid_outcome = OUTCOME_OK;
+        records[i].identity.xgetbv_outcome = OUTCOME_SKIPPED;
+        records[i].identity.leaf_count = 1;
+        records[i].identity.leaves[0] = (struct cpuid_leaf){0, 0, 1, 2, 3, 4};
         records[i].outcome[0] = OUTCOME_OK;
         records[i].outcome[1] = OUTCOME_SIGILL;
         records[i].si_code[1] = 2;
@@ -88,19 +90,19 @@ any_difference_splits_a_group(void)
 
         switch (difference) {
         case 0:
-            odd->leaf_count = 0;
+            odd->identity.leaf_count = 0;
             break;
         case 1:
-            odd->leaves[0].edx ^= 1u << 31;
+            odd->identity.leaves[0].edx ^= 1u << 31;
             break;
         case 2:
-            odd->xcr0 = 7;
+            odd->identity.xcr0 = 7;
             break;
         case 3:
-            odd->cpuid_outcome = OUTCOME_SIGSEGV;
+            odd->identity.cpuid_outcome = OUTCOME_SIGSEGV;
             break;
         case 4:
-            odd->xgetbv_outcome = OUTCOME_SIGILL;
+            odd->identity.xgetbv_outcome = OUTCOME_SIGILL;
             break;
         case 5:
             odd->outcome[1] = OUTCOME_OK;
@@ -109,7 +111,7 @@ any_difference_splits_a_group(void)
             odd->outcome_before[1] = OUTCOME_SIGILL;
             break;
         case 7:
-            odd->leaves[0].subleaf = 1;
+            odd->identity.leaves[0].subleaf = 1;
             break;
         }
         CHECK(strstr(groups_of(&measurement), "\"cpus\":[0,1,3]") != NULL, "difference %d: %s",

@@ -7,10 +7,14 @@
 #define guard_cpuid fake_cpuid
 #define guard_xgetbv fake_xgetbv
 #define read_identity read_fake_identity
-#include "../../native/cpuid.c"
+#define same_identity same_fake_identity
+#define write_identity write_fake_identity
+#include "../../native/isa/x86_64/cpuid.c"
 #undef guard_cpuid
 #undef guard_xgetbv
 #undef read_identity
+#undef same_identity
+#undef write_identity
 
 #include "test.h"
 
@@ -57,24 +61,27 @@ fake_xgetbv(struct guard *guard, uint32_t index, uint64_t *value)
     return xgetbv_answer;
 }
 
-static struct cpu_record *
+static struct {
+    struct identity identity;
+    struct cpuid_leaf after; /* what a leaf too many would overwrite */
+} guarded;
+
+static struct identity *
 read_cpu(const struct cpuid_leaf *cpu, size_t count)
 {
-    static struct cpu_record record;
-
-    memset(&record, 0, sizeof record);
+    memset(&guarded, 0, sizeof guarded);
     rows = cpu;
     row_count = count;
     unexpected = questions = xgetbv_questions = 0;
     cpuid_answer = xgetbv_answer = OUTCOME_OK;
-    read_fake_identity(NULL, &record);
-    return &record;
+    read_fake_identity(NULL, &guarded.identity);
+    return &guarded.identity;
 }
 
 #define READ(cpu) read_cpu(cpu, sizeof cpu / sizeof *cpu)
 
 static bool
-kept(const struct cpu_record *record, uint32_t leaf, uint32_t subleaf)
+kept(const struct identity *record, uint32_t leaf, uint32_t subleaf)
 {
     for (uint32_t i = 0; i < record->leaf_count; i++)
         if (record->leaves[i].leaf == leaf && record->leaves[i].subleaf == subleaf)
@@ -88,7 +95,7 @@ leaves_end_at_the_maximum(void)
     /* Maximum 2: leaf 7 is not there, and answering it would be "unexpected". */
     static const struct cpuid_leaf cpu[] = {
         {0, 0, 2, 1, 2, 3}, {1, 0, 0x6d0, 0, 0, 0}, {2, 0, 1, 0, 0, 0}, NO_OTHER_RANGES};
-    const struct cpu_record *record = READ(cpu);
+    const struct identity *record = READ(cpu);
 
     CHECK(unexpected == 0);
     CHECK(record->leaf_count == 3);
@@ -103,7 +110,7 @@ serial_number_is_never_read(void)
     static const struct cpuid_leaf cpu[] = {
         {0, 0, 4, 1, 2, 3}, {1, 0, 0, 0, 0, 0},          {2, 0, 1, 0, 0, 0},
         {4, 0, 0x21, 0, 0, 0}, {4, 1, 0x40, 0, 0, 0}, NO_OTHER_RANGES};
-    const struct cpu_record *record = READ(cpu);
+    const struct identity *record = READ(cpu);
 
     CHECK(unexpected == 0);
     CHECK(!kept(record, 3, 0));
@@ -120,7 +127,7 @@ topology_is_cleared(void)
         {7, 0, 0, 0, 0, 0},          {8, 0, 0, 0, 0, 0},          {9, 0, 0, 0, 0, 0},
         {0xa, 0, 0, 0, 0, 0},        {0xb, 0, 1, 2, 0x100, 0x55}, {0xb, 1, 4, 8, 0x201, 0x55},
         {0xb, 2, 0, 0, 0x002, 0x55}, NO_OTHER_RANGES};
-    const struct cpu_record *record = READ(cpu);
+    const struct identity *record = READ(cpu);
 
     CHECK(unexpected == 0);
     CHECK(kept(record, 0xb, 2));
@@ -142,7 +149,7 @@ absent_range_is_dropped(void)
                                             {0x80000000, 0, 0, 0, 0, 0},
                                             {0x80860000, 0, 0xffffffff, 0, 0, 0},
                                             {0xc0000000, 0, 1, 0, 0, 0}};
-    const struct cpu_record *record = READ(cpu);
+    const struct identity *record = READ(cpu);
 
     CHECK(unexpected == 0);
     CHECK(kept(record, 0x40000001, 0));
@@ -156,7 +163,7 @@ void
 nonsensical_maximum_is_bounded(void)
 {
     static const struct cpuid_leaf cpu[] = {{0, 0, 0xffff, 1, 2, 3}, NO_OTHER_RANGES};
-    const struct cpu_record *record = READ(cpu);
+    const struct identity *record = READ(cpu);
 
     CHECK(questions < 200);
     CHECK(record->leaf_count <= MAXIMUM_LEAVES);
@@ -173,12 +180,12 @@ endless_subleaves_are_bounded(void)
         {0xd, ANY, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},      /* every component */
         {0x14, ANY, 0xffffffff, 0, 0, 0},    {0x18, ANY, 0xffffffff, 0, 0, 0},
         {0x1d, ANY, 0xffffffff, 0, 0, 0},    NO_OTHER_RANGES};
-    const struct cpu_record *record = READ(cpu);
+    const struct identity *record = READ(cpu);
 
     CHECK(record->leaf_count == MAXIMUM_LEAVES);
     CHECK(record->leaves_cut);
     CHECK(questions < 2 * MAXIMUM_LEAVES);
-    CHECK(record->outcome[0] == 0); /* the member after the leaves */
+    CHECK(guarded.after.leaf == 0 && guarded.after.eax == 0);
 }
 
 void
@@ -188,7 +195,7 @@ xgetbv_needs_osxsave(void)
         {0, 0, 1, 1, 2, 3}, {1, 0, 0, 0, 1u << 26, 0}, NO_OTHER_RANGES};
     static const struct cpuid_leaf with[] = {
         {0, 0, 1, 1, 2, 3}, {1, 0, 0, 0, 3u << 26, 0}, NO_OTHER_RANGES};
-    const struct cpu_record *record = READ(without);
+    const struct identity *record = READ(without);
 
     CHECK(record->xgetbv_outcome == OUTCOME_SKIPPED);
     CHECK(xgetbv_questions == 0);
@@ -201,7 +208,7 @@ xgetbv_needs_osxsave(void)
 void
 cpuid_fault_is_reported(void)
 {
-    static struct cpu_record record;
+    static struct identity record;
 
     memset(&record, 0, sizeof record);
     questions = xgetbv_questions = 0;

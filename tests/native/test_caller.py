@@ -17,7 +17,6 @@ from tests.children import children
 
 native = pytest.importorskip("cpuprobe._native")
 
-ERROR_CPU_LIST = 4  # enum error in core.h
 HANDLED = (
     signal.SIGCHLD,
     signal.SIGALRM,
@@ -186,6 +185,6 @@ def test_error_text() -> None:
 
     error = lib.cpuprobe_native_observe(b"", b"1-0", 0, text, length, capacity)
 
-    assert error == ERROR_CPU_LIST
+    assert error == lib.ERROR_CPU_LIST
     assert text[0] == ffi.NULL
     assert b"not a CPU list" in ffi.string(lib.cpuprobe_native_error(error))

@@ -15,7 +15,12 @@ from tests.native.conftest import required
 
 Build = Callable[[str, str], Path]
 
-ERROR_ROOT = 6  # enum error in core.h
+
+def error_root() -> int:
+    """enum error of core.h, as the extension tells it."""
+    number: int = pytest.importorskip("cpuprobe._native").lib.ERROR_ROOT
+    return number
+
 
 # More than SSE2, of what iced-x86 may report for code compiled for plain x86-64. CET_IBT is
 # ENDBR64, a no-operation on older CPUs (SDM vol. 2A, "ENDBR64").
@@ -36,7 +41,7 @@ BASELINE = {
     "PAUSE",
     "CET_IBT",
 }
-# The code of guard.c that loads and stores every register class, and the guarded instructions.
+# The code of entry.c that loads and stores every register class, and the guarded instructions.
 STUB_SYMBOLS = {
     "enter_candidate",
     "state_code_begin",
@@ -128,7 +133,7 @@ def test_no_proc(core_program: Build, tmp_path: Path) -> None:
     """A root without proc is an error of its own, and nothing is printed."""
     done = run([core_program("gcc", "plain"), "observe", tmp_path, "-"])
 
-    assert done.returncode == ERROR_ROOT
+    assert done.returncode == error_root()
     assert done.stdout == ""
     assert done.stderr == "holds no proc directory\n"
 
@@ -137,7 +142,7 @@ def test_root_too_long(core_program: Build) -> None:
     """A root path beyond any buffer is an error, not an overflow."""
     done = run([core_program("gcc", "sanitized"), "observe", "/" + "x" * 100_000, "-"])
 
-    assert done.returncode == ERROR_ROOT
+    assert done.returncode == error_root()
 
 
 def test_empty_proc(core_program: Build, root: Path) -> None:
@@ -271,6 +276,33 @@ def test_command_line_secrets(core_program: Build, root: Path) -> None:
     words = observe(core_program, root)["cmdline"]
 
     assert words == ["clearcpuid=avx2,avx", "noxsave", "gather_data_sampling=force", "nosmt"]
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("tsx=alice", None),
+        ("tsx=on", "tsx=on"),
+        ("tsx=on,alice", "tsx=on"),
+        ("tsx=off,on", "tsx=off,on"),
+        ("tsx", "tsx"),
+        ("tsx=", None),
+        ("mitigations=auto,nosmt", "mitigations=auto,nosmt"),
+        ("clearcpuid=alice,avx2,514,rtm,", "clearcpuid=avx2,514,rtm"),
+        ("clearcpuid=4915112345678", None),
+        ("clearcpuid=" + "avx2," * 100 + "avx", "clearcpuid=" + "avx2," * 48 + "avx2"),
+        ("maxcpus=4", "maxcpus=4"),
+        ("maxcpus=four", None),
+        ("noxsave=alice", None),
+        ("nosmt=force", "nosmt=force"),
+        ("nosmt=force=alice", None),
+    ],
+)
+def test_command_line_values(core_program: Build, root: Path, word: str, kept: str | None) -> None:
+    """Of a known word's value only what the kernel itself knows leaves the machine."""
+    (root / "proc/cmdline").write_text(f"quiet {word} splash\n")
+
+    assert observe(core_program, root)["cmdline"] == ([] if kept is None else [kept])
 
 
 @pytest.mark.parametrize(

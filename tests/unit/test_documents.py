@@ -97,7 +97,7 @@ def test_versions_agree():
     from cpuprobe.version import VERSION
 
     assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
-    assert f'CPUPROBE_VERSION "{__version__}"' in (ROOT / "native/core.h").read_text()
+    assert f'CPUPROBE_VERSION "{__version__}"' in (ROOT / "native/words.h").read_text()
     assert __version__ == VERSION
 
 

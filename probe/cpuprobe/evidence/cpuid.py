@@ -38,7 +38,7 @@ def clear_topology(leaf: int, registers: Registers) -> Registers:
 
     The initial APIC ID of leaf 1, the CPU's row in the Hardware Feedback table of leaf 6, the
     x2APIC ID of leaves 0BH, 1FH and 80000026H, and the extended APIC, core and node IDs of leaf
-    8000001EH (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, E.4). native/cpuid.c does the same.
+    8000001EH (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, E.4). The core does the same.
     """
     eax, ebx, ecx, edx = registers
     if leaf == 0x1:

@@ -14,10 +14,6 @@ from cpuprobe.errors import CannotMeasureError, UsageError
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.observation import Document, Observation, Wasmtime
 
-# enum error of native/core.h: those that are the user's doing.
-_ERROR_CPU_LIST = 4
-_ERROR_CPU_ABSENT = 5
-
 
 def observe(
     *, cpus: str | None = None, execute: bool = True, root: str | os.PathLike[str] = "/"
@@ -77,7 +73,7 @@ def _measure(cpus: str | None, execute: bool, root: str) -> bytes:
         if text[0] != ffi.NULL:
             lib.cpuprobe_native_free(text[0], capacity[0])
     reason = ffi.string(lib.cpuprobe_native_error(error)).decode()
-    if error in (_ERROR_CPU_LIST, _ERROR_CPU_ABSENT):
+    if error in (lib.ERROR_CPU_LIST, lib.ERROR_CPU_ABSENT):
         allowed = ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
         raise UsageError(f"--cpus {cpus}: {reason}; allowed here: {allowed}")
     raise CannotMeasureError(f"{root}: {reason}" if prefix else reason)

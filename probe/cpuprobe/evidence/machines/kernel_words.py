@@ -11,8 +11,11 @@ Only known words are kept: a host name, a user or a disk's UUID never enters an 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import cache
 
 from cpuprobe.evidence.observation import Kernel
+from cpuprobe.facts.features import load_features, load_table
 
 # Files of /sys/devices/system/cpu/vulnerabilities, Linux 4.15 to 6.17
 # (Documentation/ABI/testing/sysfs-devices-system-cpu).
@@ -39,33 +42,6 @@ VULNERABILITIES = frozenset(
         "vmscape",
     }
 )
-# The words of the command line that bear on CPU features; the native core keeps the same ones
-# (Documentation/admin-guide/kernel-parameters.txt).
-_CMDLINE = frozenset(
-    {
-        "gather_data_sampling",
-        "clearcpuid",
-        "setcpuid",
-        "noxsave",
-        "noxsaveopt",
-        "noxsaves",
-        "nofxsr",
-        "nofsgsbase",
-        "nopku",
-        "mitigations",
-        "nosmp",
-        "nosmt",
-        "maxcpus",
-        "nr_cpus",
-        "possible_cpus",
-        "tsx",
-        "tsx_async_abort",
-        "reg_file_data_sampling",
-        "rdrand",
-        "dis_ucode_ldr",
-        "noapic",
-    }
-)
 _VULNERABILITY = re.compile(r"(?:.{0,64}/vulnerabilities/)?([a-z0-9_]{3,40}):[ \t]{0,8}(.{1,256})")
 # The banner and `uname -a`; prose that mentions a version is neither.
 _VERSION = r"(\d{1,3}\.\d{1,3}[0-9A-Za-z.+~_-]{0,80})"
@@ -75,6 +51,40 @@ _RELEASE = re.compile(
 )
 _MAXIMUM_CMDLINE = 4096  # COMMAND_LINE_SIZE is 2048 on x86
 _CMDLINE_START = re.compile(r"(?:.{0,40}(?:Kernel c|C)ommand line: |BOOT_IMAGE=|initrd=)")
+
+
+_NUMBER = re.compile(r"[0-9]{1,6}")
+
+
+@cache
+def _words() -> Mapping[str, Mapping[str, object]]:
+    return {word["name"]: word for word in load_table("kernel")["word"]}
+
+
+@cache
+def _kernel_names() -> frozenset[str]:
+    return frozenset(f.kernel.flag for f in load_features().values() if f.kernel.flag)
+
+
+def known_word(word: str) -> str | None:
+    """A word of the kernel's command line with what is known of its value, None if nothing is.
+
+    The rules stand in profiles/kernel.toml; native/system.c keeps the same words.
+    """
+    name, has_value, value = word.partition("=")
+    row = _words().get(name)
+    if row is None or not has_value:
+        return None if row is None else name
+    values = row.get("values", ())
+    assert isinstance(values, (list, tuple))
+    kept = [
+        piece
+        for piece in value.split(",")
+        if piece in values
+        or (row.get("numbers") and _NUMBER.fullmatch(piece))
+        or (row.get("features") and piece in _kernel_names())
+    ]
+    return f"{name}={','.join(kept)}" if kept else None
 
 
 class KernelWordsReader:
@@ -99,7 +109,7 @@ class KernelWordsReader:
             return True
         if self.cmdline is None and "=" in line and _CMDLINE_START.match(line):
             words = line[:_MAXIMUM_CMDLINE].replace('"', " ").split()
-            self.cmdline = tuple(word for word in words if word.partition("=")[0] in _CMDLINE)
+            self.cmdline = tuple(kept for word in words if (kept := known_word(word)) is not None)
             return True
         return False
 

@@ -7,31 +7,30 @@ taken; see `cpuprobe.evidence.observation.Cpuinfo`.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.dump import MAXIMUM_CPU_NUMBER, MAXIMUM_CPUS, MAXIMUM_GROUPS
 from cpuprobe.evidence.observation import Cpuinfo
-from cpuprobe.facts.features import load_features
+from cpuprobe.facts.features import load_features, load_table
 
-# Two keys of ARM's, by which a foreign file shows. Other programs print a line "Features:" too; in
-# this file it follows a "processor".
-_FOREIGN = frozenset({"Features", "CPU implementer"})
-# arch/x86/kernel/cpu/proc.c
-KEYS = frozenset(
-    {
-        "vendor_id",
-        "cpu family",
-        "model",
-        "model name",
-        "stepping",
-        "microcode",
-        "flags",
-        "bugs",
-        *_FOREIGN,
-    }
-)
 _MAXIMUM_VALUE = 16384
 _FIELD = re.compile(r"(?:/proc/cpuinfo:)?([A-Za-z_ ]{4,15}?)[ \t]{0,8}:(?:[ \t]+(.*))?$")
+
+
+@cache
+def _keys() -> frozenset[str]:
+    """The lines that may be taken, those of profiles/kernel.toml."""
+    return frozenset(load_table("kernel")["cpuinfo"]["keys"])
+
+
+@cache
+def _foreign() -> frozenset[str]:
+    """Keys of ARM's, by which a foreign file shows.
+
+    Other programs print a line "Features:" too; in this file it follows a "processor".
+    """
+    return frozenset(load_table("kernel")["cpuinfo"]["foreign"])
 
 
 class ProcCpuinfoReader:
@@ -59,11 +58,11 @@ class ProcCpuinfoReader:
             self._end_block()
             self._number = int(value[:12])
             return True
-        if key not in KEYS or len(value) > _MAXIMUM_VALUE:
+        if key not in _keys() or len(value) > _MAXIMUM_VALUE:
             return False
         if key == "flags" and not known_flags(value):
             return False
-        if key in _FOREIGN and self._number is None:
+        if key in _foreign() and self._number is None:
             return False
         if key in self._fields:
             self._end_block()

@@ -3,9 +3,9 @@
  *
  * The code of every candidate lies in .text as plain bytes: old assemblers can build it, and no
  * page has to be writable and executable, which SELinux and hardened kernels refuse. Each ends in
- * a direct jump to candidate_return (guard.c).
+ * a direct jump to candidate_return (../entry.c).
  */
-#include "../core.h"
+#include "../../../core.h"
 
 #define CANDIDATE(id, name, features, code, state, input, check, results, expected)                \
     __asm__(".pushsection .text.candidates, \"ax\", @progbits\n"                                   \

@@ -6,7 +6,7 @@
  * Leaf 3 (processor serial number) is never read. APIC and node numbers are cleared: they tell CPUs
  * of one machine apart, and nothing else.
  */
-#include "core.h"
+#include "guarded.h"
 
 #define OSXSAVE (1u << 27)         /* CPUID.01H:ECX */
 #define XEN_SIGNATURE 0x566e6558u  /* "XenV", CPUID.40000000H:EBX */
@@ -15,24 +15,24 @@
 
 struct reader {
     struct guard *guard;
-    struct cpu_record *record;
+    struct identity *identity;
 };
 
-/* Reads one subleaf and keeps it. Returns NULL when CPUID faults or the record is full. */
+/* Reads one subleaf and keeps it. Returns NULL when CPUID faults or there is no room. */
 static struct cpuid_leaf *
 keep(struct reader *reader, uint32_t leaf, uint32_t subleaf)
 {
-    struct cpu_record *record = reader->record;
-    struct cpuid_leaf *out = &record->leaves[record->leaf_count];
+    struct identity *identity = reader->identity;
+    struct cpuid_leaf *out = &identity->leaves[identity->leaf_count];
 
-    if (record->leaf_count == MAXIMUM_LEAVES) {
-        record->leaves_cut = true;
+    if (identity->leaf_count == MAXIMUM_LEAVES) {
+        identity->leaves_cut = true;
         return NULL;
     }
-    record->cpuid_outcome = (uint8_t)guard_cpuid(reader->guard, leaf, subleaf, out);
-    if (record->cpuid_outcome != OUTCOME_OK)
+    identity->cpuid_outcome = (uint8_t)guard_cpuid(reader->guard, leaf, subleaf, out);
+    if (identity->cpuid_outcome != OUTCOME_OK)
         return NULL;
-    record->leaf_count++;
+    identity->leaf_count++;
     return out;
 }
 
@@ -51,7 +51,7 @@ keep_through(struct reader *reader, uint32_t leaf, uint32_t last)
 static void
 keep_while(struct reader *reader, uint32_t leaf, uint32_t eax_mask, uint32_t ecx_mask)
 {
-    const struct cpuid_leaf *last = &reader->record->leaves[reader->record->leaf_count - 1];
+    const struct cpuid_leaf *last = &reader->identity->leaves[reader->identity->leaf_count - 1];
 
     for (uint32_t subleaf = 1; subleaf <= MAXIMUM_SUBLEAVES; subleaf++) {
         if ((last->eax & eax_mask) == 0 && (last->ecx & ecx_mask) == 0)
@@ -119,7 +119,8 @@ keep_subleaves(struct reader *reader, const struct cpuid_leaf *first)
     }
 }
 
-/* hypervisor: EBX of leaf 40000000H. cpuprobe/cpuid.py does the same to other tools' dumps. */
+/* hypervisor: EBX of leaf 40000000H. cpuprobe/evidence/cpuid.py does the same to other tools'
+ * dumps. */
 static void
 clear_topology(struct cpuid_leaf *leaf, uint32_t hypervisor)
 {
@@ -160,7 +161,7 @@ keep_range(struct reader *reader, uint32_t base)
     maximum = first->eax;
     if (maximum < base || maximum - base > 0xffff) {
         if (base != 0)
-            reader->record->leaf_count--; /* the range does not exist here */
+            reader->identity->leaf_count--; /* the range does not exist here */
         return;
     }
     if (maximum - base > MAXIMUM_LEAVES_A_RANGE)
@@ -178,43 +179,86 @@ keep_range(struct reader *reader, uint32_t base)
 }
 
 static const struct cpuid_leaf *
-find(const struct cpu_record *record, uint32_t leaf)
+find(const struct identity *identity, uint32_t leaf)
 {
-    for (uint32_t i = 0; i < record->leaf_count; i++)
-        if (record->leaves[i].leaf == leaf && record->leaves[i].subleaf == 0)
-            return &record->leaves[i];
+    for (uint32_t i = 0; i < identity->leaf_count; i++)
+        if (identity->leaves[i].leaf == leaf && identity->leaves[i].subleaf == 0)
+            return &identity->leaves[i];
     return NULL;
 }
 
 /*
- * Fills the record's leaves and XCR0 for the CPU that this process is pinned to.
+ * Fills the leaves and XCR0 for the CPU that this process runs on.
  *
  * XGETBV is not executed where OSXSAVE is clear: it would fault for a reason already known.
  */
 void
-read_identity(struct guard *guard, struct cpu_record *record)
+read_identity(struct guard *guard, struct identity *identity)
 {
     static const uint32_t bases[] = {
         0x00000000, 0x40000000, /* hypervisors */
         0x80000000, 0x80860000, /* Transmeta */
         0xc0000000,             /* Centaur, Zhaoxin */
     };
-    struct reader reader = {guard, record};
+    struct reader reader = {guard, identity};
     const struct cpuid_leaf *hypervisor, *leaf1;
 
-    record->leaf_count = 0;
+    identity->leaf_count = 0;
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
         keep_range(&reader, bases[i]);
-        if (record->cpuid_outcome != OUTCOME_OK)
+        if (identity->cpuid_outcome != OUTCOME_OK)
             break;
     }
-    hypervisor = find(record, 0x40000000);
-    for (uint32_t i = 0; i < record->leaf_count; i++)
-        clear_topology(&record->leaves[i], hypervisor == NULL ? 0 : hypervisor->ebx);
-    leaf1 = find(record, 1);
-    record->xcr0 = 0;
-    record->xgetbv_outcome = OUTCOME_SKIPPED;
+    hypervisor = find(identity, 0x40000000);
+    for (uint32_t i = 0; i < identity->leaf_count; i++)
+        clear_topology(&identity->leaves[i], hypervisor == NULL ? 0 : hypervisor->ebx);
+    leaf1 = find(identity, 1);
+    identity->xcr0 = 0;
+    identity->xgetbv_outcome = OUTCOME_SKIPPED;
     /* Where CPUID itself faults, nothing says whether XGETBV may run: try it, it is guarded. */
-    if (record->cpuid_outcome != OUTCOME_OK || (leaf1 != NULL && (leaf1->ecx & OSXSAVE)))
-        record->xgetbv_outcome = (uint8_t)guard_xgetbv(guard, 0, &record->xcr0);
+    if (identity->cpuid_outcome != OUTCOME_OK || (leaf1 != NULL && (leaf1->ecx & OSXSAVE)))
+        identity->xgetbv_outcome = (uint8_t)guard_xgetbv(guard, 0, &identity->xcr0);
+}
+
+bool
+same_identity(const struct identity *a, const struct identity *b)
+{
+    return a->leaf_count == b->leaf_count && a->cpuid_outcome == b->cpuid_outcome &&
+           a->xgetbv_outcome == b->xgetbv_outcome && a->xcr0 == b->xcr0 &&
+           bytes_equal(a->leaves, b->leaves, a->leaf_count * sizeof *a->leaves);
+}
+
+static void
+write_leaves(struct writer *writer, const struct identity *identity)
+{
+    json_key(writer, "cpuid");
+    json_open(writer, '[');
+    for (uint32_t i = 0; i < identity->leaf_count; i++) {
+        const struct cpuid_leaf *leaf = &identity->leaves[i];
+
+        json_open(writer, '[');
+        json_number(writer, leaf->leaf);
+        json_number(writer, leaf->subleaf);
+        json_number(writer, leaf->eax);
+        json_number(writer, leaf->ebx);
+        json_number(writer, leaf->ecx);
+        json_number(writer, leaf->edx);
+        json_close(writer, ']');
+    }
+    json_close(writer, ']');
+}
+
+/* Writes the members of a group that say what its CPUs are. */
+void
+write_identity(struct writer *writer, const struct identity *identity)
+{
+    write_leaves(writer, identity);
+    json_key(writer, "cpuid_outcome");
+    json_string(writer, outcome_name(identity->cpuid_outcome));
+    json_key(writer, "xgetbv_outcome");
+    json_string(writer, outcome_name(identity->xgetbv_outcome));
+    if (identity->xgetbv_outcome == OUTCOME_OK) {
+        json_key(writer, "xcr0");
+        json_number(writer, identity->xcr0);
+    }
 }

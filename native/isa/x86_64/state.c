@@ -1,0 +1,154 @@
+/*
+ * The registers of a candidate on x86-64: what goes in, what comes out, and the instructions whose
+ * result is no fixed value.
+ */
+#include "../../guard.h"
+#include "../../syscalls.h"
+
+#include <asm/prctl.h>
+
+#define TRANSACTION_ATTEMPTS 200
+#define RANDOM_DRAWS 8
+#define RANDOM_ATTEMPTS 1000
+#define CARRY_FLAG 1u
+#define MXCSR_DEFAULT 0x1f80u
+
+void
+load_input(struct guard *guard, const struct input *input)
+{
+    copy_bytes(guard->state.gpr, input->gpr, sizeof guard->state.gpr);
+    copy_bytes(guard->state.mask, input->mask, sizeof guard->state.mask);
+    copy_bytes(guard->state.vector, input->vector, sizeof guard->state.vector);
+    copy_bytes(guard->input_area, input->memory, MEMORY_BYTES);
+    copy_bytes(guard->output_area, input->memory, MEMORY_BYTES);
+    clear_bytes(guard->input_area + MEMORY_BYTES, AREA_BYTES - MEMORY_BYTES);
+    clear_bytes(guard->output_area + MEMORY_BYTES, AREA_BYTES - MEMORY_BYTES);
+    guard->state.gpr[6] = (uint64_t)(uintptr_t)guard->input_area;
+    guard->state.gpr[7] = (uint64_t)(uintptr_t)guard->output_area;
+    guard->state.rflags = FLAGS_AT_ENTRY;
+    guard->state.mxcsr = MXCSR_DEFAULT;
+}
+
+/* Copies one result into buffer (at least 64 bytes) and returns its size, 0 past the last one. */
+size_t
+take_result(const struct guard *guard, const struct result *result, uint8_t *buffer)
+{
+    const uint8_t *from;
+    uint16_t flags;
+
+    switch (result->location) {
+    case LOCATION_GPR:
+        from = (const uint8_t *)&guard->state.gpr[result->index & 15];
+        break;
+    case LOCATION_VECTOR:
+        from = guard->state.vector[result->index & 7];
+        break;
+    case LOCATION_MASK:
+        from = (const uint8_t *)&guard->state.mask[result->index & 7];
+        break;
+    case LOCATION_FLAGS:
+        flags = (uint16_t)(guard->state.rflags & result->index);
+        from = (const uint8_t *)&flags;
+        break;
+    case LOCATION_MEMORY:
+        from = guard->output_area + result->index % (AREA_BYTES - 64);
+        break;
+    default:
+        return 0;
+    }
+    copy_bytes(buffer, from, result->size);
+    return result->size;
+}
+
+/*
+ * RDRAND and RDSEED. A draw may fail (CF clear) when the source runs dry, so failed draws are
+ * repeated; but a source that always fails, sticks, or says all-ones is broken: AMD family 15h and
+ * 16h fail after suspend, some Ryzen firmware returned all-ones with CF set (systemd issue 11810).
+ */
+static enum outcome
+run_random(struct guard *guard, const struct candidate *candidate, const struct input *input)
+{
+    uint64_t first = 0;
+    bool differ = false;
+    int draws = 0;
+
+    for (int attempt = 0; attempt < RANDOM_ATTEMPTS && draws < RANDOM_DRAWS; attempt++) {
+        enum outcome outcome = run_loaded(guard, candidate, input);
+
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        if (!(guard->state.rflags & CARRY_FLAG))
+            continue;
+        if (guard->state.gpr[0] == ~(uint64_t)0)
+            return OUTCOME_WRONG;
+        if (draws++ == 0)
+            first = guard->state.gpr[0];
+        else if (guard->state.gpr[0] != first)
+            differ = true;
+    }
+    return draws == RANDOM_DRAWS && differ ? OUTCOME_OK : OUTCOME_WRONG;
+}
+
+/* A transaction may abort for good (RTM_ALWAYS_ABORT) without any fault; only a commit proves RTM.
+ */
+static enum outcome
+run_transaction(struct guard *guard, const struct candidate *candidate, const struct input *input,
+                struct cpu_record *scratch)
+{
+    for (int attempt = 0; attempt < TRANSACTION_ATTEMPTS; attempt++) {
+        uint32_t wrong_count = scratch->wrong_count;
+        enum outcome outcome = run_loaded(guard, candidate, input);
+
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        outcome = compare_results(guard, candidate, 0, scratch);
+        scratch->wrong_count = wrong_count; /* an abort is not a wrong value */
+        if (outcome == OUTCOME_OK)
+            return OUTCOME_OK;
+    }
+    return OUTCOME_SKIPPED;
+}
+
+/*
+ * RDPID and RDTSCP return TSC_AUX, where Linux keeps node << 12 | CPU. An emulator that leaves it
+ * at zero (qemu-user) executes them rightly all the same.
+ */
+static enum outcome
+compare_cpu(uint64_t tsc_aux, uint32_t cpu)
+{
+    return tsc_aux == 0 || (tsc_aux & 0xfff) == (cpu & 0xfff) ? OUTCOME_OK : OUTCOME_WRONG;
+}
+
+static enum outcome
+compare_base(const struct guard *guard, long code)
+{
+    uint64_t base = 0;
+
+    if (syscall2(__NR_arch_prctl, code, &base) != 0)
+        return OUTCOME_SKIPPED;
+    return guard->state.gpr[0] == base ? OUTCOME_OK : OUTCOME_WRONG;
+}
+
+/* Runs and judges a candidate whose check is this instruction set's own. */
+enum outcome
+run_special(struct guard *guard, const struct candidate *candidate, const struct input *input,
+            struct cpu_record *record)
+{
+    enum outcome outcome;
+
+    if (candidate->check == CHECK_RANDOM)
+        return run_random(guard, candidate, input);
+    if (candidate->check == CHECK_TRANSACTION)
+        return run_transaction(guard, candidate, input, record);
+    outcome = run_loaded(guard, candidate, input);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    switch (candidate->check) {
+    case CHECK_CPU:
+        return compare_cpu(guard->state.gpr[candidate->results[0].index & 15], record->cpu);
+    case CHECK_FSBASE:
+        return compare_base(guard, ARCH_GET_FS);
+    default:
+        return compare_base(guard, ARCH_GET_GS);
+    }
+}

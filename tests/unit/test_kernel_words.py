@@ -1,0 +1,40 @@
+"""What of a kernel command line may enter an observation, read from a paste or by the core."""
+
+import pytest
+from tests.tools import native_words
+
+from cpuprobe.evidence.machines.kernel_words import KernelWordsReader, known_word
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("tsx=alice", None),
+        ("tsx=on,alice", "tsx=on"),
+        ("tsx", "tsx"),
+        ("tsx=", None),
+        ("clearcpuid=alice,avx2,514,rtm,", "clearcpuid=avx2,514,rtm"),
+        ("clearcpuid=4915112345678", None),
+        ("maxcpus=four", None),
+        ("noxsave=alice", None),
+        ("nosmt=force=alice", None),
+        ("password=avx2", None),
+        ("", None),
+    ],
+)
+def test_value_of_a_word(word: str, kept: str | None) -> None:
+    """Only a known word is kept, and of its value only what the kernel itself knows."""
+    assert known_word(word) == kept
+
+
+def test_pasted_command_line() -> None:
+    """A pasted command line loses a value that somebody made up."""
+    reader = KernelWordsReader()
+
+    assert reader.take("BOOT_IMAGE=/vmlinuz root=/dev/sda tsx=alice clearcpuid=avx2,bob quiet")
+    assert reader.cmdline == ("clearcpuid=avx2",)
+
+
+def test_header_is_current() -> None:
+    """native/words.h is what `make gen` makes of the tables and types."""
+    assert native_words.HEADER.read_text(encoding="ascii") == native_words.header()
