@@ -224,8 +224,7 @@ def tables_folder() -> str:
     The checkout comes first so that an installed copy cannot stand in for the edited tables.
     Raises TableError if there is neither.
     """
-    package_folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    source_root = os.path.dirname(package_folder)
+    source_root = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
     beside = os.path.join(os.path.dirname(source_root), "profiles")
     if os.path.basename(source_root) == "probe" and os.path.isfile(
         os.path.join(beside, "features.toml")
