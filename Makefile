@@ -27,14 +27,22 @@ NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--gc
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-$(BIN)/.installed: pyproject.toml setup.py native/binding.py $(CORE) $(HEADERS)
+# Two stamps: to run it takes the plain dependencies, seconds and under 100 MB; the tests take hundreds.
+PARTS := pyproject.toml setup.py native/binding.py $(CORE) $(HEADERS)
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(BIN)/.runs: $(PARTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(PIP) --editable .
 	@# pip compiles what it installs; an editable package is left to the first import, which may not write
 	@$(BIN)/python -m compileall -q probe/cpuprobe profiles
 	touch $@
 
-run: $(BIN)/.installed ## set up and probe this machine (ARGS="--json")
+$(BIN)/.installed: $(BIN)/.runs
+	$(PIP) --editable '.[test]'
+	touch $@
+
+run: $(BIN)/.runs ## set up and probe this machine (ARGS="--json")
 	@$(BIN)/cpuprobe $(ARGS)
 
 test: $(BIN)/.installed ## set up and run every test (ARGS="-k name")

@@ -125,7 +125,7 @@ def library() -> Any:
         import iced_x86
     except ImportError:
         raise CannotMeasureError(
-            "iced-x86, the decoder, is not installed: pip install 'cpuprobe[explain]'"
+            "iced-x86, the decoder, is not installed: pip install iced-x86"
         ) from None
     return iced_x86
 

@@ -605,7 +605,7 @@ def test_a_missing_decoder_is_told(tmp_path: Path):
     )
 
     assert result.returncode == 3
-    assert b"pip install 'cpuprobe[explain]'" in result.stderr
+    assert b"pip install iced-x86" in result.stderr
     assert result.stderr.count(b"\n") == 1
 
 
