@@ -1,8 +1,13 @@
-"""A stranger's file or standard input, read whole but never more than a bound."""
+"""A stranger's file or standard input: opened without waiting, read no further than a bound.
+
+Only regular files are opened, and pipes that the caller's shell has opened itself (`<(command)`
+names one `/dev/fd/63`): opening any other pipe waits for its writer, and a device may act.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -12,8 +17,66 @@ from typing import BinaryIO
 
 from cpuprobe.errors import CaptureError
 
+MAXIMUM_PIECE = 32 << 20
+"""More than this is never read at once: the notes of a core with thousands of threads are less."""
 
-def read_bounded(path: str | os.PathLike[str], maximum: int, advice: str) -> tuple[str, bytes]:
+_HANDED = re.compile(r"/dev/stdin|(?:/dev|/proc/self)/fd/\d+")
+
+_COMPRESSED = (
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"PK\x03\x04", "zip"),
+)
+
+
+def open_regular(path: str | os.PathLike[str], *, or_handed: bool = False) -> int:
+    """A descriptor for reading; the caller closes it.
+
+    Args:
+        path: the file.
+        or_handed: a pipe that the shell has opened will do too: it can be read but once.
+
+    Raises:
+        OSError: it may not be read, is no regular file, or its name cannot be one; `strerror` says
+            which.
+    """
+    try:
+        # Asked before it is opened, for opening a device may already do something.
+        mode = os.stat(path).st_mode
+        handed = or_handed and stat.S_ISFIFO(mode) and _HANDED.fullmatch(os.fspath(path))
+        if not (stat.S_ISREG(mode) or handed):
+            raise OSError(0, "a directory" if stat.S_ISDIR(mode) else "not a regular file")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError:  # a NUL byte
+        raise OSError(0, "not a file name") from None
+    if handed:
+        os.set_blocking(descriptor, True)
+    elif not stat.S_ISREG(os.fstat(descriptor).st_mode):  # something else has come into its place
+        os.close(descriptor)
+        raise OSError(0, "not a regular file")
+    return descriptor
+
+
+@contextmanager
+def refusals(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Makes a CaptureError that names the file of every OSError on the way."""
+    try:
+        yield
+    except OSError as error:
+        raise CaptureError(f"{os.fspath(path)}: {error.strerror or 'cannot be read'}") from None
+
+
+def standard_input() -> BinaryIO:
+    """Standard input as bytes; CaptureError if the caller has closed it."""
+    if sys.stdin is None:
+        raise CaptureError("standard input: closed")
+    return sys.stdin.buffer
+
+
+def read_bounded(path: str | os.PathLike[str], maximum: int, advice: str = "") -> tuple[str, bytes]:
     """Reads a file.
 
     Args:
@@ -28,35 +91,16 @@ def read_bounded(path: str | os.PathLike[str], maximum: int, advice: str) -> tup
         CaptureError: it cannot be read or is too large.
     """
     name = os.fspath(path)
-    try:
-        if name == "-":
-            return "standard input", _bounded(sys.stdin.buffer, "standard input", maximum, advice)
-        with open(name, "rb") as file:
-            return name, _bounded(file, name, maximum, advice)
-    except OSError as error:
-        raise CaptureError(f"{name}: {error.strerror}") from None
-    except ValueError:  # open() on a name with a NUL byte
-        raise CaptureError(f"{name!r}: not a file name") from None
-
-
-def _bounded(file: BinaryIO, name: str, maximum: int, advice: str) -> bytes:
-    content = file.read(maximum + 1)
+    if name == "-":
+        name = "standard input"
+        with refusals(name):
+            content = standard_input().read(maximum + 1)
+    else:
+        with refusals(name), open(open_regular(name, or_handed=True), "rb") as file:
+            content = file.read(maximum + 1) or b""  # none yet: /proc/kmsg
     if len(content) > maximum:
         raise CaptureError(f"{name}: larger than {maximum >> 20} MiB{advice}")
-    return content
-
-
-MAXIMUM_PIECE = 32 << 20
-"""More than this is never read at once: the notes of a core with thousands of threads are less."""
-
-_COMPRESSED = (
-    (b"\x1f\x8b", "gzip"),
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\x04\x22\x4d\x18", "lz4"),
-    (b"PK\x03\x04", "zip"),
-)
+    return name, content
 
 
 class OpenedFile:
@@ -64,20 +108,10 @@ class OpenedFile:
 
     def __init__(self, path: str) -> None:
         """Opens `path`; CaptureError if it is no regular file or may not be read."""
-        try:
-            # Asked before it is opened, for opening a device may already do something.
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                raise CaptureError(f"{path}: not a regular file")
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise CaptureError(f"{path}: {error.strerror}") from None
-        except ValueError:  # a NUL byte
-            raise CaptureError(f"{path!r}: not a file name") from None
-        status = os.fstat(self._descriptor)
+        with refusals(path):
+            self._descriptor = open_regular(path)
+            status = os.fstat(self._descriptor)
         self.size = status.st_size
-        if not stat.S_ISREG(status.st_mode):
-            os.close(self._descriptor)
-            raise CaptureError(f"{path}: not a regular file")
 
     def __enter__(self) -> OpenedFile:
         """The file itself."""
@@ -125,8 +159,13 @@ def opened(path: str) -> Iterator[OpenedFile]:
             raise CaptureError(f"{path}: {error}") from None
 
 
+def compression(start: bytes) -> str | None:
+    """How a file that starts like this is compressed; None if it is not."""
+    return next((name for magic, name in _COMPRESSED if start.startswith(magic)), None)
+
+
 def refuse_compressed(start: bytes) -> None:
     """CaptureError if a file that starts like this is compressed."""
-    for magic, name in _COMPRESSED:
-        if start.startswith(magic):
-            raise CaptureError(f"compressed ({name}): unpack it first")
+    name = compression(start)
+    if name is not None:
+        raise CaptureError(f"compressed ({name}): unpack it first")

@@ -9,11 +9,6 @@ from collections.abc import Iterable
 WIDTH = 100
 
 
-def printable(text: str) -> str:
-    """What may go to a terminal: names and words that come from elsewhere."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def wrapped(text: str, first: str, rest: str) -> list[str]:
     """Text as lines.
 
@@ -42,12 +37,18 @@ _INVISIBLE = re.compile(
 
 def plain(text: str) -> str:
     """Text from a capture as one harmless line: spaces folded, invisible characters as U+FFFD."""
-    return _INVISIBLE.sub("\ufffd", " ".join(text.split()))
+    folded = " ".join(text.split())
+    return folded if folded.isprintable() else _INVISIBLE.sub("\ufffd", folded)
 
 
 def answer(witness: bool | None) -> str:
     """What a witness says, as a word."""
     return "-" if witness is None else "yes" if witness else "no"
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: `1 machine`, `2,000 machines`."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def names(features: Iterable[str], most: int = 8) -> str:
@@ -72,6 +73,6 @@ def cpu_list(cpus: Iterable[int]) -> str:
 
 
 def base_name(path: str) -> str:
-    """The last part of a path of either system, cut to a sane length and to printable text."""
+    """The last part of a path of either system, cut to a sane length, as one harmless line."""
     name = path.replace("\\", "/").rstrip("/").rpartition("/")[2][:120]
-    return "".join(character if character.isprintable() else "?" for character in name)
+    return plain(name)

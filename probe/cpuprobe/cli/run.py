@@ -164,17 +164,9 @@ def _setup(here: Assessment, flags_from: str | None, inferred: bool) -> Setup:
 
 def read_module(path: str) -> bytes:
     """The bytes of a module or record; CaptureError if it cannot be read or is too large."""
-    from cpuprobe.errors import CaptureError
+    from cpuprobe.files import read_bounded
 
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_MAXIMUM_SIZE + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise CaptureError(f"{path}: {reason}") from None
-    if len(content) > _MAXIMUM_SIZE:
-        raise CaptureError(f"{path}: larger than {_MAXIMUM_SIZE >> 20} MiB")
-    return content
+    return read_bounded(path, _MAXIMUM_SIZE)[1]
 
 
 def _pair(text: str, separator: str, option: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from cpuprobe.code.eh_frame import read_unwind
 from cpuprobe.code.needs import ArtifactReadError, Confidence
+from cpuprobe.words import plain
 
 MACHINES = {
     3: "i386",
@@ -154,8 +155,7 @@ def _slice(data: memoryview, offset: int, size: int, what: str) -> memoryview:
 def _text(table: bytes, offset: int) -> str:
     """A name, made fit to print: at most 300 characters, none of them a control character."""
     end = table.find(b"\0", offset, offset + 300)
-    raw = table[offset : end if end >= 0 else offset + 300].decode("utf-8", "replace")
-    return raw if raw.isprintable() else "".join(c if c.isprintable() else "?" for c in raw)
+    return plain(table[offset : end if end >= 0 else offset + 300].decode("utf-8", "replace"))
 
 
 def read_elf(content: bytes | memoryview) -> ElfFile:

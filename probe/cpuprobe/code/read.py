@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Sequence
 
 import msgspec
@@ -14,6 +13,7 @@ from cpuprobe.code.forms import forms
 from cpuprobe.code.needs import ArtifactReadError, Kind, Needs
 from cpuprobe.code.scan import Scan, joined, plan, scan, straight_line
 from cpuprobe.facts.features import load_table
+from cpuprobe.files import open_regular
 
 MAXIMUM_BYTES = 2 << 30
 Stamp = tuple[int, int, int, int]
@@ -23,15 +23,10 @@ _MAGIC = b"\x7fELF"
 def is_candidate(path: str) -> bool:
     """Whether a file in a folder is worth reading: a regular file that begins as ELF files do."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):
-        return False
-    try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, 4) == _MAGIC
+        with open(open_regular(path), "rb", buffering=0) as file:
+            return file.read(4) == _MAGIC
     except OSError:
         return False
-    finally:
-        os.close(descriptor)
 
 
 def read_needs(path: str) -> Needs:
@@ -110,25 +105,15 @@ def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
 
 def _content(path: str) -> tuple[bytes, Stamp]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise ArtifactReadError(error.strerror) from None
-    except ValueError:
-        raise ArtifactReadError("not a file name") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ArtifactReadError("not a regular file")
-        if status.st_size == 0:
-            raise ArtifactReadError("empty")
-        if status.st_size > MAXIMUM_BYTES:
-            raise ArtifactReadError(f"larger than {MAXIMUM_BYTES >> 30} GiB")
-        with open(descriptor, "rb", closefd=False) as file:
+        with open(open_regular(path), "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_size == 0:
+                raise ArtifactReadError("empty")
+            if status.st_size > MAXIMUM_BYTES:
+                raise ArtifactReadError(f"larger than {MAXIMUM_BYTES >> 30} GiB")
             content = file.read(status.st_size)
     except OSError as error:
         raise ArtifactReadError(error.strerror) from None
-    finally:
-        os.close(descriptor)
     return content, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 

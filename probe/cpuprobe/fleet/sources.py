@@ -15,8 +15,6 @@ import io
 import lzma
 import os
 import re
-import stat
-import sys
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -27,6 +25,7 @@ import msgspec
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.read import MAXIMUM_BYTES
+from cpuprobe.files import compression, open_regular, standard_input
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.tables import arrow, is_ingested
 from cpuprobe.words import plain
@@ -43,13 +42,8 @@ _HEAD = 512
 # What would tell a user's name in an archive of a whole home directory.
 _HOME = re.compile(r"^(?:\.?/)*(?:(?:home|Users)/[^/]+|root)/")
 _DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, lzma.LZMAError)
+_UNPACKED = frozenset({"gzip", "bzip2", "xz", "zstd"})
 _PACKED = re.compile(r"\.(?:gz|bz2|xz|zst)$")
-_MAGIC = (
-    (b"\x1f\x8b", "gzip"),
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-)
 
 
 class Piece(NamedTuple):
@@ -116,7 +110,7 @@ def _matches(path: str) -> list[Argument]:
         except OSError as error:
             raise CaptureError(f"{path}: {error.strerror}") from None
         except ValueError:
-            raise CaptureError(f"{path!r}: not a file name") from None
+            raise CaptureError(f"{path}: not a file name") from None
         base = os.path.basename(os.path.normpath(path))
         return [Argument(path, "" if os.path.isdir(path) else base, True)]
     found = sorted(glob.glob(path, recursive=True))
@@ -165,8 +159,8 @@ class Reading:
         """Every capture in order, or why it cannot be had."""
         for argument in self._arguments:
             if argument.path == "-":
-                self._current = sys.stdin.buffer
-                yield from self._stream(sys.stdin.buffer, argument.label)
+                self._current = standard_input()
+                yield from self._stream(self._current, argument.label)
             elif os.path.isdir(argument.path):
                 for path, label, problem in _walk(argument.path, argument.label):
                     if problem is not None:
@@ -178,7 +172,7 @@ class Reading:
 
     def _file(self, path: str, label: str, named: bool) -> Iterator[Piece | Skipped]:
         try:
-            with _open(path, named) as file:
+            with open(open_regular(path, or_handed=named), "rb") as file:
                 self._current = file
                 try:
                     yield from self._stream(file, label, path)
@@ -193,13 +187,13 @@ class Reading:
     ) -> Iterator[Piece | Skipped]:
         """What a readable thing holds: an archive, Parquet, JSON lines, an array or one capture."""
         head = bytes(file.peek(_HEAD)[:_HEAD])
-        packing = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+        packing = compression(head)
         if head.startswith(b"PAR1"):
             if path is None or not file.seekable():
                 yield Skipped(label, "Parquet can be read from a file, not from a pipe or archive")
             else:
                 yield from _parquet(path, label)
-        elif archive and packing is not None:
+        elif archive and packing in _UNPACKED:
             yield from self._packed(file, label, packing)
         elif archive and _is_tar(head, label):
             yield from self._archive(file, label, seekable=file.seekable())
@@ -270,18 +264,6 @@ def _size(path: str) -> int:
 
 def _hidden(path: str) -> bool:
     return os.path.basename(path).startswith(".")
-
-
-def _open(path: str, named: bool) -> BinaryIO:
-    """A file that the user named may be a pipe; one that was only met must be a file."""
-    if named:
-        return open(path, "rb")
-    # Without waiting for the writer of a pipe that has come into its place.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(0, "not a regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def _walk(top: str, prefix: str) -> Iterator[tuple[str, str, str | None]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from cpuprobe import words
 from cpuprobe.crash.answer import Explanation, InstructionAnswer
 from cpuprobe.version import VERSION
 from cpuprobe.words import WIDTH, names
@@ -110,12 +111,12 @@ def _features(machine: str, answer: Explanation) -> Iterator[str]:
     rows += [
         (
             each.name,
-            _word(each.cpuid),
-            _word(each.os),
-            _word(each.kernel),
+            words.answer(each.cpuid),
+            words.answer(each.os),
+            words.answer(each.kernel),
             each.ran or "-",
             each.state,
-            _word(each.safe),
+            words.answer(each.safe),
         )
         for each in answer.features
     ]
@@ -132,7 +133,3 @@ def _features(machine: str, answer: Explanation) -> Iterator[str]:
             said.add(each.cause)
             same = [other.name for other in answer.features if other.cause == each.cause]
             yield from _wrapped(f"{names(same, 8)}: {each.cause}", "  ", "  ")
-
-
-def _word(answer: bool | None) -> str:
-    return "-" if answer is None else "yes" if answer else "no"

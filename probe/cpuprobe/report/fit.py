@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cpuprobe.words import cut, printable, wrapped
+from cpuprobe.words import counted, cut, plain, wrapped
 
 SCHEMA = "cpuprobe.check/1"
 
@@ -46,7 +46,7 @@ def to_text(report: Mapping[str, Any]) -> str:
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    return wrapped(printable(text), indent, indent)
+    return wrapped(plain(text), indent, indent)
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -60,12 +60,12 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         told = ", ".join(
             f"{counts[each]} {word.lower()}" for each, word in _WORDS.items() if each in counts
         )
-        against = printable(report["against"])
+        against = plain(report["against"])
         yield f"{len(files)} files against {against}: {told or 'nothing to read'}"
 
 
 def _file(file: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{_WORDS[file['expectation']]:<11}{printable(file['path'])}"
+    yield f"{_WORDS[file['expectation']]:<11}{plain(file['path'])}"
     if file["error"] is not None:
         yield from _wrapped(file["error"])
         return
@@ -95,17 +95,17 @@ def _engine(engine: Mapping[str, Any]) -> Iterator[str]:
 def _use(name: str, use: Mapping[str, Any]) -> Iterator[str]:
     best = min(use["by"], key=list(_SOURCES).index)
     yield from _wrapped(
-        f"{name}: {_number(use['instructions'], 'instruction')} in "
-        f"{_number(use['functions'], 'function')}, confidence {_CONFIDENCE[best]} "
+        f"{name}: {counted(use['instructions'], 'instruction')} in "
+        f"{counted(use['functions'], 'function')}, confidence {_CONFIDENCE[best]} "
         f"({', '.join(f'{count} in {_SOURCES[source]}' for source, count in use['by'].items())})"
     )
     for place in use["places"][:_SHOWN_PLACES]:
         where = f"{place['address']:#x}"
         count = place["instructions"]
-        yield cut(f"    {where:>12}  {count:>6}  {printable(place['name']) or '(no symbol)'}")
+        yield cut(f"    {where:>12}  {count:>6}  {plain(place['name']) or '(no symbol)'}")
     rest = use["functions"] - min(_SHOWN_PLACES, len(use["places"]))
     if rest > 0:
-        yield f"    {'':>12}  and {_number(rest, 'function')} more"
+        yield f"    {'':>12}  and {counted(rest, 'function')} more"
 
 
 def _coverage(coverage: Mapping[str, Any]) -> Iterator[str]:
@@ -124,9 +124,5 @@ def _coverage(coverage: Mapping[str, Any]) -> Iterator[str]:
     ]
     text = f"of {coverage['total']} bytes of text: {', '.join(parts)}"
     if coverage["discarded"]:
-        text += f"; {_number(coverage['discarded'], 'decoded instruction')} not believed"
+        text += f"; {counted(coverage['discarded'], 'decoded instruction')} not believed"
     yield from _wrapped(text)
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count} {word}" + ("" if count == 1 else "s")

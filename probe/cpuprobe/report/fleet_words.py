@@ -9,7 +9,7 @@ import msgspec
 from rich.cells import cell_len, set_cell_size
 
 from cpuprobe.fleet.model import Coverage, Fleet, Group, Share, Step, Target
-from cpuprobe.words import plain
+from cpuprobe.words import counted, plain
 
 NOTHING = "nothing is safe on all machines"
 """What a curve starts with that has no common ground."""
@@ -86,7 +86,7 @@ def wanted(target: Target) -> str:
 
 def machines(count: int) -> str:
     """A number of machines: `1,007 machines`."""
-    return f"{count:,} machine" + ("" if count == 1 else "s")
+    return counted(count, "machine")
 
 
 def short(text: str, cells: int = _NAME_CELLS) -> str:
@@ -189,8 +189,7 @@ def basis_lines(fleet: Fleet) -> Iterator[str]:
     if weighted(fleet):
         yield f"Shares are by weight; the machines weigh {fleet.total.weight:,.6g} together."
     if fleet.unread:
-        captures = f"{fleet.unread:,} capture" + ("" if fleet.unread == 1 else "s")
-        yield f"{captures} could not be read and count nowhere above."
+        yield f"{counted(fleet.unread, 'capture')} could not be read and count nowhere above."
 
 
 def count_of(share: Share, fleet: Fleet) -> str:

@@ -16,7 +16,7 @@ from cpuprobe.wasm.installed import (
     inference_lines,
     introspection_lines,
 )
-from cpuprobe.words import printable, wrapped
+from cpuprobe.words import counted, plain, wrapped
 
 SCHEMA = "cpuprobe.verify/1"
 
@@ -63,11 +63,7 @@ def to_text(report: Mapping[str, Any]) -> str:
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    return wrapped(printable(text), indent, "  " + indent)
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count:,} {word}" + ("" if count == 1 else "s")
+    return wrapped(plain(text), indent, "  " + indent)
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -79,8 +75,8 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _wrapped(f"on: {' '.join(on) or 'none'}")
     if report["functions"]:
         yield from _wrapped(
-            f"compiled: {_number(report['operators'], 'operator')} in"
-            f" {_number(report['functions'], 'function')}"
+            f"compiled: {counted(report['operators'], 'operator')} in"
+            f" {counted(report['functions'], 'function')}"
         )
     if report["left_out"]:
         names = ", ".join(name.replace("_", " ") for name in report["left_out"])
@@ -105,14 +101,14 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
 def _code(code: Mapping[str, Any]) -> Iterator[str]:
     outside = code["outside"]
     verdict = (
-        f"{_number(len(outside), 'form')} outside the safe set"
+        f"{counted(len(outside), 'form')} outside the safe set"
         if outside
         else "all inside the safe set"
     )
     yield from _wrapped(
-        f"disassembled: {_number(code['forms'], 'instruction form')} in"
-        f" {_number(code['instructions'], 'instruction')} of"
-        f" {_number(code['functions'], 'function')}, {verdict}"
+        f"disassembled: {counted(code['forms'], 'instruction form')} in"
+        f" {counted(code['instructions'], 'instruction')} of"
+        f" {counted(code['functions'], 'function')}, {verdict}"
     )
     yield from _wrapped(f"they need: {' '.join(code['features']) or 'x86-64-v1 only'}")
     for each in outside:
@@ -127,9 +123,9 @@ def _code(code: Mapping[str, Any]) -> Iterator[str]:
 def _comparison(comparison: Mapping[str, Any], atomic: int) -> Iterator[str]:
     count = comparison["functions_different"]
     yield from _wrapped(
-        f"run: {_number(comparison['cases'], 'case')} of {_number(comparison['ran'], 'function')},"
+        f"run: {counted(comparison['cases'], 'case')} of {counted(comparison['ran'], 'function')},"
         f" natively and by Pulley: "
-        + (f"{_number(count, 'function')} differ" if count else "all equal")
+        + (f"{counted(count, 'function')} differ" if count else "all equal")
     )
     yield from _wrapped(
         f"left open by the specification: NaN bits in {comparison['open_nans']:,} cases, relaxed"
@@ -137,14 +133,14 @@ def _comparison(comparison: Mapping[str, Any], atomic: int) -> Iterator[str]:
     )
     if atomic:
         yield from _wrapped(
-            f"compiled and not run: {_number(atomic, 'atomic function')}, Pulley has no atomics"
+            f"compiled and not run: {counted(atomic, 'atomic function')}, Pulley has no atomics"
         )
     for each in comparison["different"]:
         yield from _wrapped(f"{each['function']} of {each['operands'] or 'nothing'}", "    ")
         yield from _wrapped(f"native {each['native']}", "      ")
         yield from _wrapped(f"Pulley {each['pulley']}", "      ")
     if count > len(comparison["different"]):
-        yield f"    and {_number(count - len(comparison['different']), 'function')} more"
+        yield f"    and {counted(count - len(comparison['different']), 'function')} more"
 
 
 def _death(death: Mapping[str, Any]) -> Iterator[str]:

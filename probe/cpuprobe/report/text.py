@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.facts.features import FeatureTable, load_features, load_table
-from cpuprobe.words import cpu_list, cut, names
+from cpuprobe.words import answer, counted, cpu_list, cut, names
 
 _STYLES = {
     "usable": "green",
@@ -70,7 +70,7 @@ def identity_line(assessment: Assessment) -> str:
         parts.append(f"Linux {identity.kernel}")
     if identity.hypervisor:
         parts.append(f"guest of {identity.hypervisor}")
-    parts.append(f"{identity.cpus} CPU" + ("" if identity.cpus == 1 else "s"))
+    parts.append(counted(identity.cpus, "CPU"))
     return cut(", ".join(parts))
 
 
@@ -129,9 +129,9 @@ def _feature_table(assessment: Assessment, every_feature: bool) -> Iterator[Rend
         feature = assessment.features[name]
         grid.add_row(
             name,
-            _answer(feature.cpuid),
-            _answer(feature.os),
-            _answer(feature.kernel),
+            answer(feature.cpuid),
+            answer(feature.os),
+            answer(feature.kernel),
             feature.ran or "-",
             Text(feature.state, style=_STYLES[feature.state]),
             "yes" if feature.safe else "no",
@@ -154,10 +154,6 @@ def _matters(
     if any(name in finding.features for finding in assessment.findings):
         return True
     return table[name].cranelift in assessment.cranelift
-
-
-def _answer(answer: bool | None) -> str:
-    return "-" if answer is None else "yes" if answer else "no"
 
 
 def _finding(finding: Finding, cpus: int) -> RenderableType:

@@ -21,6 +21,7 @@ from cpuprobe.code.elf_sections import ArtifactError
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.evidence.installed import installed_version, package_folder
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
+from cpuprobe.words import plain
 
 if TYPE_CHECKING:
     from cpuprobe.wasm.installed import Introspection
@@ -81,7 +82,7 @@ class IntrospectionError(RuntimeError):
 
     def __init__(self, message: str, answered: bool = True) -> None:
         """The message is one line, and fit for a terminal."""
-        super().__init__("".join(c if c.isprintable() else "?" for c in message))
+        super().__init__(plain(message))
         self.answered = answered
 
 

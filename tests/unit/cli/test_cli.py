@@ -281,8 +281,8 @@ def test_a_foreign_cpuinfo_under_root_is_set_aside(tmp_path):
         (["inspect"], 2, "CAPTURE"),
         (["inspect", "/nonexistent"], 4, "No such file"),
         (["inspect", "/"], 4, "directory"),
-        (["inspect", "/dev/null"], 4, "empty"),
-        (["inspect", "/dev/zero"], 4, "MiB"),
+        (["inspect", "/dev/null"], 4, "not a regular file"),
+        (["inspect", "/dev/zero"], 4, "not a regular file"),
     ],
 )
 def test_bad_input_gets_one_line(arguments, code, words):

@@ -39,10 +39,10 @@ def read_capture(path: str | os.PathLike[str]) -> Observation:
         CaptureError: it cannot be read, is too large, or is no capture.
 
     Example:
-        >>> read_capture("/dev/null")
+        >>> read_capture("/dev/zero")
         Traceback (most recent call last):
         ...
-        cpuprobe.errors.CaptureError: /dev/null: empty
+        cpuprobe.errors.CaptureError: /dev/zero: not a regular file
     """
     name, content = read_bounded(path, MAXIMUM_BYTES, ", no capture is")
     try:

@@ -12,18 +12,12 @@ import re
 from collections.abc import Iterator
 
 from cpuprobe.errors import CaptureError
+from cpuprobe.files import refuse_compressed
 
 MAXIMUM_LINES = 2_000_000  # 65,536 CPUs of /proc/cpuinfo are 1.8 million
 MAXIMUM_LINE = 1 << 16
 MAXIMUM_HTML = 4 << 20
 
-_COMPRESSED = (
-    (b"\x1f\x8b", "gzip"),
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"PK\x03\x04", "zip"),
-)
 # A no-break space in UTF-8, which browsers make of spaces, as Latin-1 shows it.
 _NO_BREAK_SPACE = "\xc2\xa0"
 _LINE = re.compile(r"[^\r\n\0]+")
@@ -48,9 +42,7 @@ def to_text(content: bytes) -> str:
     Raises:
         CaptureError: it is compressed, or claims to be UTF-16 and is not.
     """
-    for magic, name in _COMPRESSED:
-        if content.startswith(magic):
-            raise CaptureError(f"compressed ({name}): unpack it first")
+    refuse_compressed(content)
     encoding = _utf16(content)
     if encoding is not None:
         try:
