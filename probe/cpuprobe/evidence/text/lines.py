@@ -1,0 +1,81 @@
+"""The one way in for pasted text: bytes -> clean text -> lines.
+
+What a reporter pastes is rarely the bare data: a mail quotes it, a page wraps it in tags, a shell
+writes UTF-16, a log puts a stamp before each line. `clean_lines(data)` takes all of that off, in
+small steps that know nothing of what the text is about; a new wrapper is one more step. Beyond
+MAXIMUM_PASTE, where nobody pastes, a text is a file as some program wrote it, and only quote marks
+are looked for.
+"""
+
+from __future__ import annotations
+
+from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.text.decode import decoded, plain_characters, plain_line_ends
+from cpuprobe.evidence.text.markup import (
+    opened_strings,
+    without_colour,
+    without_entities,
+    without_markdown,
+    without_soft_breaks,
+    without_tags,
+)
+from cpuprobe.evidence.text.prefixes import without_prefixes, without_quotes
+
+MAXIMUM_PASTE = 4 << 20
+MAXIMUM_LINES = 2_000_000  # 65,536 CPUs of /proc/cpuinfo are 1.8 million
+MAXIMUM_LINE = 1 << 16
+
+# The order matters: what stands in a string has colours, tags and quotes of its own; an entity may
+# be a quote mark, and a quote may stand before or behind a stamp.
+STEPS = (
+    opened_strings,
+    without_colour,
+    plain_line_ends,
+    plain_characters,
+    without_soft_breaks,
+    without_tags,
+    without_entities,
+    plain_characters,
+    without_quotes,
+    without_prefixes,
+    without_quotes,
+    without_markdown,
+)
+
+
+def clean_lines(data: bytes) -> list[str]:
+    """The lines of a pasted text, without anything that was put around or before them.
+
+    Args:
+        data: the bytes as they came: any encoding, any wrapping.
+
+    Returns:
+        Lines without their ends. Indentation and blanks at the end stay, for they tell how a long
+        line was wrapped; fences and rules of tables are empty lines. Overlong lines are left out.
+
+    Raises:
+        CaptureError: it is compressed, is no UTF-16 though it says so, or has too many lines.
+    """
+    return lines_of(clean(decoded(data)))
+
+
+def clean(text: str) -> str:
+    """A text that is decoded already, cleaned by all steps."""
+    if len(text) > MAXIMUM_PASTE:
+        return without_quotes(plain_line_ends(text))
+    for step in STEPS:
+        text = step(text)
+    return text
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a clean text, those of more than MAXIMUM_LINE characters left out.
+
+    Raises:
+        CaptureError: there are more lines than any capture has.
+    """
+    if text.count("\n") >= MAXIMUM_LINES:
+        raise CaptureError(f"more than {MAXIMUM_LINES:,} lines, no capture has so many")
+    if len(text) <= MAXIMUM_LINE:
+        return text.split("\n")
+    return [line for line in text.split("\n") if len(line) <= MAXIMUM_LINE]

@@ -1,0 +1,139 @@
+"""What programs and pages put around and into a text: colours, HTML, Markdown, JSON strings.
+
+Pure functions from text to text, each of one thing; a text without that thing comes back as it is.
+All expressions are linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+# CSI and OSC sequences (ECMA-48, 5.4 and 8.3.89), the escape character also as `cat -v`, shells and
+# JSON write it; and the two that `grep --color` prints, where a web page dropped the escape.
+_COLOUR = re.compile(
+    r"(?:\x1b|\^\[|\u241b|\\(?:e|033|x1[bB]|u001[bB]))\[[0-9;?]{0,32}[@-~]"
+    r"|\x1b\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)|\x1b[()][0-9A-B]|\x1b[=>78]"
+    r"|\[(?:\d{1,2}(?:;\d{1,3}){1,4})?m\[K|\[(?:\d{1,2};\d{1,3}(?:;\d{1,3}){0,3}|0)m"
+)
+_OVERSTRUCK = re.compile(r".\x08")
+
+_HTML = re.compile(r"</(?:code|pre|p|div|details|td|span|html|li|font|b)\s?>|<br\s?/?>", re.I)
+_CELL_END = re.compile(r"</t[dh]\s?>", re.I)
+_LINE_END = re.compile(r"<(?:br|/(?:p|div|tr|li|pre|summary|h\d|dt|dd))\b[^<>]{0,500}>", re.I)
+# HTML's own elements only: `<FPU,VME>` of a BSD and `<main+4>` of a debugger are data.
+_TAG = re.compile(
+    r"</?(?:a|abbr|article|b|blockquote|body|br|button|code|dd|del|details|div|dl|dt|em|font|footer"
+    r"|h[1-6]|head|header|hr|html|i|img|kbd|li|link|meta|nav|ol|p|path|pre|s|samp|script|section"
+    r"|small|span|strong|style|sub|summary|sup|svg|table|tbody|td|tfoot|th|thead|title|tr|tt|u|ul"
+    r"|var|wbr)(?=[\s/>])[^<>]{0,4000}>|<!(?:--|doctype)[^<>]{0,4000}>",
+    re.I,
+)
+_ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9a-fA-F]{1,5}|[A-Za-z][A-Za-z0-9]{1,30});")
+
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)(?:"|\\?$)')
+_ESCAPES = {"n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\", "/": "/", "r": ""}
+_ESCAPE = re.compile(r"\\(?:u00([0-7][0-9a-fA-F])|x([0-7][0-9a-fA-F])|(.))")
+_DRIVE = re.compile(r"\b[A-Za-z]:\\")
+_MANY_ESCAPED_LINES = 3
+
+_FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~).*$")
+_TABLE_RULE = re.compile(
+    r"(?m)^[ \t]*\|[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*$"
+)
+_TABLE_ROW = re.compile(r"(?m)^[ \t]*\|(.*[^\s|])[ \t]*\|?[ \t]*$")
+_TRAILING_BAR = re.compile(r"(?m)[ \t]+\|[ \t]*$")
+_CELLS = re.compile(r"[ \t]*\|[ \t]*")
+_BOLD = re.compile(r"(\*\*|__)(?=[^\s*_])([^*\n]{1,200}?)(?<=\S)\1(?![\w*])")
+_LIST_MARK = re.compile(r"(?m)^([ \t]*)(?:[-*+\u2022]|\d{1,2}[.)])[ \t]+(?=[A-Za-z_*`\"])")
+# WinDbg and lldb have it inside an address and between module and symbol.
+_CODE_MARK = re.compile(r"(?<!\w)`|`(?!\w)")
+_ESCAPED = re.compile(r"(?<=[A-Za-z0-9])\\_(?=[A-Za-z0-9])|\\\*")
+
+_SOFT_BREAK = re.compile(r"=\n")
+_QUOTED_BYTE = re.compile(r"=(3D|20|09|C2=A0)")
+
+
+def without_colour(text: str) -> str:
+    """Without terminal sequences and overstruck characters."""
+    if "[" in text:
+        text = _COLOUR.sub("", text)
+    return _OVERSTRUCK.sub("", text) if "\b" in text else text
+
+
+def without_tags(text: str) -> str:
+    """An HTML page, or Markdown with HTML in it, as text: cells apart, rows on lines."""
+    if "<" not in text or _HTML.search(text) is None:
+        return text
+    return _TAG.sub("", _LINE_END.sub("\n", _CELL_END.sub(" \t", text)))
+
+
+def without_entities(text: str) -> str:
+    """`&lt;` and the like as characters, once: what `&amp;lt;` yields is not read again."""
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text) if "&" in text else text
+
+
+def opened_strings(text: str) -> str:
+    r"""Strings of JSON or of a log that hold lines (`\n`), opened to lines of their own."""
+    if "\\n" not in text:
+        return text
+    return "\n".join(_opened(line) if "\\n" in line else line for line in text.split("\n"))
+
+
+def _opened(line: str) -> str:
+    line = _STRING.sub(_as_lines, line)
+    if line.count("\\n") >= _MANY_ESCAPED_LINES and _DRIVE.search(line) is None:
+        line = _ESCAPE.sub(_character, line)
+    return line
+
+
+def _as_lines(match: re.Match[str]) -> str:
+    if "\\n" not in match[1]:
+        return match[0]
+    try:
+        value: str = json.loads('"' + match[1] + '"', strict=False)
+    except ValueError:
+        return match[0]
+    return "\n" + value.replace("\r", "") + "\n" if "\n" in value else match[0]
+
+
+def _character(match: re.Match[str]) -> str:
+    code = match[1] or match[2]
+    return chr(int(code, 16)) if code else _ESCAPES.get(match[3], match[0])
+
+
+def without_soft_breaks(text: str) -> str:
+    """A mail in quoted-printable (RFC 2045, 6.7) with its long lines whole again."""
+    if "=\n" not in text or _QUOTED_BYTE.search(text) is None:
+        return text
+    return _QUOTED_BYTE.sub(
+        lambda match: "=" if match[1] == "3D" else " ", _SOFT_BREAK.sub("", text)
+    )
+
+
+def without_markdown(text: str) -> str:
+    """Without fences, bars of tables, list marks, bold and code marks.
+
+    A row of a table becomes its cells with two blanks between them; in one of two cells the first
+    gets a colon, if it has none.
+    """
+    if "```" in text or "~~~" in text:
+        text = _FENCE.sub("", text)
+    if "`" in text:
+        text = _CODE_MARK.sub("", text)
+    if "|" in text:
+        text = _TABLE_ROW.sub(_row, _TABLE_RULE.sub("", text))
+        text = _TRAILING_BAR.sub("", text)
+    if "**" in text or "__" in text:
+        text = _BOLD.sub(r"\2", text)
+    if "\\" in text:
+        text = _ESCAPED.sub(lambda match: match[0][1:], text)
+    return _LIST_MARK.sub(r"\1", text)
+
+
+def _row(match: re.Match[str]) -> str:
+    cells = _CELLS.split(match[1].strip())
+    if len(cells) == 2 and cells[0] and not cells[0].endswith(":"):
+        cells[0] += ":"
+    return "  ".join(cells)

@@ -1,0 +1,92 @@
+"""What stands before every line of a pasted block: quote marks, stamps, names, numbers.
+
+Some can be told by one line (a time stamp, a syslog header). A line number or a container's name
+can not: those are taken off a run of lines only where what remains of one of them is a field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+
+_QUOTES = re.compile(r"(?m)^[ \t]{0,16}(?:>[ \t]?){1,16}")
+
+_TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+_ISO = rf"\d{{4}}[-/]\d\d[-/]\d\d[T ]{_TIME}(?:Z|[+-]\d\d:?\d\d)?"
+_SURE = re.compile(
+    "(?m)^[ \t]{0,8}(?:"
+    # `gh run view --log`, GitHub Actions, GitLab, kubectl logs --timestamps, Python's logging
+    rf"(?:[^\t\n]{{1,80}}\t[^\t\n]{{1,80}}\t)?{_ISO}"
+    r"(?: \d\d[OE][+ ]?|[ \t]+[\w.-]{1,64} [\w./@()-]{1,64}(?:\[\d{1,8}\])?:)?"
+    r"(?:[ \t]+(?:-[ \t]+)?\[?(?:INFO|DEBUG|NOTICE|WARN(?:ING)?|ERROR)\]?(?:[ \t]*[:-])?)?"
+    r"(?:[ \t]|$)"
+    # [2024-02-27 16:20:34], [16:20:34], dmesg -T
+    rf"|\[[^\][\n]{{0,24}}\d\d:\d\d(?::\d\d)?[^\][\n]{{0,24}}\](?:[ \t]|$)"
+    # the kernel's log, with level, task or CPU; netconsole
+    r"|(?:<\d{1,3}>)?\[[ ]{0,6}\+?\d{1,7}\.\d{6}\](?:\[[ ]{0,6}[TC]\d{1,8}\])?(?:[ ]|$)"
+    # syslog and journalctl; their kernel lines keep the kernel's own stamp
+    rf"|(?:<\d{{1,3}}>)?[A-Z][a-z]{{2}} [ \d]\d {_TIME} [\w.-]{{1,64}} "
+    r"[\w./@()-]{1,64}(?:\[\d{1,8}\])?:(?:[ \t]|$)"
+    rf"|{_TIME}(?:[ \t]|$)"
+    r"|/proc/cpuinfo[:-](?:\d{1,7}[:-])?"
+    ")"
+)
+_UNSURE = {
+    "container": re.compile(r"[\w.-]{1,64}[ ]{0,24}\|(?:[ ]|$)"),  # docker compose
+    "grep -n": re.compile(r"(?:[\w./-]{1,80}[:-])?\d{1,7}[:-](?![\s:/-])"),
+    "cat -n": re.compile(r"[ ]{0,6}\d{1,7}\t"),
+    "uniq -c": re.compile(r"[ ]{0,7}\d{1,7}[ ]{1,2}(?=\S|$)"),
+    "host": re.compile(r"(?!cpu\d)[\w.-]{1,64}:(?:[ ](?=[\w \t]{2,24}(?:[ \t]:|:[ \t]{2}))|[ ]?$)"),
+    "comment": re.compile(r"(?:#|//|--|;+|%|\*)[ \t]"),
+}
+_FIELD = re.compile(r"[A-Za-z_\"][\w ().\"-]{0,60}[ \t]*[:=](?:[ \t]|$|\")")
+_SHORTEST_RUN = {"host": 3, "comment": 3}
+_NESTED = 3
+
+
+def without_quotes(text: str) -> str:
+    """Without the `> ` of mails and issues; indentation behind it stays."""
+    return _QUOTES.sub("", text) if ">" in text else text
+
+
+def without_prefixes(text: str) -> str:
+    """Without stamps, log headers, container names and line numbers before the lines of a block."""
+    for _ in range(_NESTED):
+        before = text
+        if _SURE.search(text) is not None:
+            text = _SURE.sub("", text)
+        text = _without_unsure(text)
+        if text == before:
+            break
+    return text
+
+
+def _without_unsure(text: str) -> str:
+    lines = text.split("\n")
+    for name, prefix in _UNSURE.items():
+        # A prefix of every line begins with a letter, a digit, a blank or a mark; most texts have
+        # no line at all that begins like one, which one look at the lines shows.
+        lengths = [match.end() if (match := prefix.match(line)) else 0 for line in lines]
+        if any(lengths):
+            lines = list(_runs_cut(lines, lengths, name))
+    return "\n".join(lines)
+
+
+def _runs_cut(lines: list[str], lengths: list[int], name: str) -> Iterator[str]:
+    """The lines, with those runs' prefixes taken off in which a field follows one.
+
+    A container's name before several lines needs no field behind it.
+    """
+    for has_prefix, run in groupby(range(len(lines)), key=lambda number: lengths[number] > 0):
+        places = list(run)
+        cut = [lines[place][lengths[place] :] for place in places]
+        alike = len({lines[place][: lengths[place]].rstrip() for place in places}) == 1
+        worth = has_prefix and len(places) >= _SHORTEST_RUN.get(name, 1)
+        if worth and name == "host":
+            worth = alike
+        telling = name == "container" and alike and len(places) > 1
+        if worth and (telling or any(_FIELD.match(each) for each in cut)):
+            yield from cut
+        else:
+            yield from (lines[place] for place in places)

@@ -1,0 +1,217 @@
+"""From pasted bytes to clean lines: every wrapper taken off, and nothing of the data with it."""
+
+from __future__ import annotations
+
+import codecs
+import html
+import json
+
+import pytest
+
+from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.text.decode import decoded
+from cpuprobe.evidence.text.lines import MAXIMUM_LINE, MAXIMUM_LINES, clean, clean_lines, lines_of
+from cpuprobe.evidence.text.markup import (
+    opened_strings,
+    without_colour,
+    without_markdown,
+    without_soft_breaks,
+    without_tags,
+)
+from cpuprobe.evidence.text.prefixes import without_prefixes, without_quotes
+
+BLOCK = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu vme <avx> sse4_1\n\nend : 1"
+
+
+def each_line(prefix: str) -> str:
+    return "\n".join(f"{prefix}{line}" for line in BLOCK.split("\n"))
+
+
+# --- encodings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [BLOCK, "Architektur größer\uff1a x86_64\n" + BLOCK])
+@pytest.mark.parametrize(
+    "encode",
+    [
+        str.encode,
+        lambda text: codecs.BOM_UTF8 + text.encode(),
+        lambda text: text.encode("utf-16"),
+        lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
+        lambda text: ("ASCII before it " * 9 + text).encode("utf-16-le"),
+        lambda text: ("ASCII before it " * 9 + text).encode("utf-16-be"),
+    ],
+)
+def test_encodings(text, encode):
+    """UTF-8 and UTF-16, with a mark and without."""
+    assert decoded(encode(text)).endswith(text)
+
+
+def test_latin1():
+    """Bytes that are no UTF-8 are each one character."""
+    assert decoded(b"Pr\xe4zision\nflags : fpu") == "Präzision\nflags : fpu"
+
+
+@pytest.mark.parametrize("start", [b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"PK\x03\x04"])
+def test_compressed(start):
+    """Compressed data is named."""
+    with pytest.raises(CaptureError, match="compressed"):
+        clean_lines(start + bytes(50))
+
+
+def test_characters():
+    """No-break blanks and wide colons are plain ones; what cannot be seen is gone."""
+    assert clean("\u200bFlags\uff1a\u00a0fpu\u3000vm\u00ade \u2028pse") == "Flags: fpu vme \npse"
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n", "\0"])
+def test_line_ends(end):
+    """Line ends of every system."""
+    assert clean_lines(BLOCK.replace("\n", end).encode()) == BLOCK.split("\n")
+
+
+# --- markup ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("escape", ["\x1b", "^[", "\\e", "\\x1b", "\\033", ""])
+def test_colour_of_grep(escape):
+    """`grep --color`, also as `cat -v` shows it and with the escape characters lost."""
+    text = f"sse {escape}[01;31m{escape}[Kavx{escape}[m{escape}[K f16c"
+
+    assert without_colour(text) == "sse avx f16c"
+
+
+def test_other_terminal_sequences():
+    """Titles, cursor movement, overstruck bold."""
+    assert without_colour("\x1b]0;title\x07a\x1b[2Kb\x1b[?25lc x\bxy\by") == "abc xy"
+    assert without_colour("list[0] = [1;2]") == "list[0] = [1;2]"
+
+
+def test_html():
+    """Tags go, cells stay apart, rows are lines; what is no tag of HTML stays."""
+    page = (
+        "<table><tr><td>Flags:</td><td>fpu <b>vme</b></td></tr></table>F=0x1<FPU,VME><br>x<main+4>"
+    )
+
+    assert without_tags(page) == "Flags: \tfpu vme \t\nF=0x1<FPU,VME>\nx<main+4>"
+
+
+def test_entities_without_tags():
+    """Copied from the source of a page."""
+    assert clean("Features=0x1&lt;FPU&#44;VME&gt;&nbsp;&amp;lt;") == "Features=0x1<FPU,VME> &lt;"
+
+
+def test_strings_with_lines_in_them():
+    """A text inside a JSON string, whole or cut out of it."""
+    inside = json.dumps({"n": 1, "log": BLOCK, "path": "C:\\new\\note"})
+    cut_out = json.dumps(BLOCK)[1:-1]
+
+    assert BLOCK in opened_strings(inside)
+    assert "C:\\\\new" in opened_strings(inside)
+    assert opened_strings(cut_out) == BLOCK
+    assert opened_strings(r"C:\new\notes\nothing\n") == r"C:\new\notes\nothing\n"
+
+
+def test_quoted_printable():
+    """A mail's soft line breaks; a line that ends in = elsewhere is left alone."""
+    assert without_soft_breaks("a=3Db sse4=\n_1\nc") == "a=b sse4_1\nc"
+    assert without_soft_breaks("x =\ny") == "x =\ny"
+
+
+def test_markdown():
+    """Tables, marks of lists, bold and code go; a star between blanks is data."""
+    text = (
+        "| Field | Value |\n|---|:--|\n| Flags: | fpu **avx** |\nModel: x |\n- **CPU:** `a`\n"
+        "AVX  *  Supports AVX\nnode`main+4\nsse4\\_1\n"
+    )
+
+    assert without_markdown(text) == (
+        "Field:  Value\n\nFlags:  fpu avx\nModel: x\nCPU: a\n"
+        "AVX  *  Supports AVX\nnode`main+4\nsse4_1\n"
+    )
+
+
+# --- prefixes -------------------------------------------------------------------------------------
+
+PREFIXES = [
+    "2024-03-21T10:11:12.1234567Z ",
+    "build\tRun lscpu\t2024-03-21T10:11:12.1234567Z ",
+    "[2024-02-27 16:20:34] ",
+    "[Mon Nov 25 12:00:00 2024] ",
+    "[    0.000000] ",
+    "<6>[    0.000000] ",
+    "[    0.000000][    T0] ",
+    "[  +0.000005] ",
+    "Nov 25 12:00:00 host script[12]: ",
+    "Nov 25 12:00:00 host kernel: [    0.000000] ",
+    "2024-03-21T10:11:12.123456+01:00 host kernel: ",
+    "2024-02-27 16:20:34,123 INFO: ",
+    "2024-02-27 16:20:34 - INFO - ",
+    "12:00:01.123 ",
+    "web_1  | ",
+    "my-app-1 | ",
+    "12:",
+    "/proc/cpuinfo:",
+    "/proc/cpuinfo:12:",
+    "cpuinfo.txt:12:",
+    "     7\t",
+    "     16 ",
+    "node17: ",
+    "# ",
+    "// ",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_prefixes_of_a_block(prefix):
+    """What stands before every line of a block goes, and the lines are as they were."""
+    assert without_prefixes(each_line(prefix)).rstrip() == BLOCK
+
+
+@pytest.mark.parametrize(
+    "prefix", [each for each in PREFIXES if each[:2] not in ("no", "# ", "//")]
+)
+def test_prefixes_of_one_line(prefix):
+    """All but a host's name and comment marks show on a single line."""
+    assert without_prefixes(f"{prefix}flags\t\t: fpu vme") == "flags\t\t: fpu vme"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "   0x00000001 0x00: eax=0x00000612",
+        "cpu0: Intel(R)\ncpu0: a : b\ncpu0: c : d",
+        "   0:\t48 89 e5\tmov %rsp,%rbp\n   3:\tc3\tret",
+        "7f00 | c5f9 | vmovd\n7f04 | 90 | nop",
+        "Model: 12\n13\n14",
+        "Vulnerability Mds:  Not affected\nVulnerability L1tf:  Not affected\nVulnerability A:  x",
+    ],
+)
+def test_what_only_looks_like_a_prefix(text):
+    """Data that begins alike stays."""
+    assert clean(text) == text
+
+
+def test_quotes():
+    """Quote marks of any depth go, indentation behind them stays."""
+    assert without_quotes("> > a\n>>   b\n>c\nd > e\n=> f") == "a\n  b\nc\nd > e\n=> f"
+
+
+# --- all of it ------------------------------------------------------------------------------------
+
+
+def test_wrappers_in_wrappers():
+    """A stamped log, coloured, in a fence, quoted in a mail, as HTML, inside a JSON string."""
+    text = "\n".join(f"> {line}" for line in f"```\n{each_line('web_1  | ')}\n```".split("\n"))
+    page = f"<p>See</p><pre>{html.escape(text)}</pre>"
+    data = json.dumps({"body": page}).encode("utf-16")
+
+    assert "\n".join(clean_lines(data)).count(BLOCK) == 1
+
+
+def test_bounds():
+    """Overlong lines are left out; too many lines are refused; a large file is only split."""
+    assert lines_of("a\n" + "x" * (MAXIMUM_LINE + 1) + "\nb") == ["a", "b"]
+    with pytest.raises(CaptureError, match="lines"):
+        lines_of("\n" * MAXIMUM_LINES)
+    assert clean("> **a**\r\n" * 1_000_000) == "**a**\n" * 1_000_000
