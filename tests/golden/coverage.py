@@ -13,12 +13,8 @@ from collections.abc import Iterable, Iterator
 from iced_x86 import Instruction, OpKind
 from wasmtime import Config, Engine, Module, WasmtimeError, wat2wasm
 
-from cpuprobe.code.walk import (
-    artifact_functions,
-    code_name,
-    form_features,
-    reachable_instructions,
-)
+from cpuprobe.code.forms import forms
+from cpuprobe.code.walk import artifact_functions, code_name, reachable_instructions
 from cpuprobe.wasm.operators import module_wat, operator_functions
 from tests.golden.entries import FOLDER, assemble_entries, instructions, read_list
 
@@ -43,23 +39,6 @@ FLAG_SETS = {
     "sse3": _SSE4[:1],
 }
 """Sets that between them reach every lowering: Cranelift prefers the newest form it may use."""
-
-# iced-x86's names of what every x86-64 CPU has.
-_BASELINE = frozenset(
-    {
-        "X64",
-        "INTEL8086",
-        "INTEL186",
-        "INTEL286",
-        "INTEL386",
-        "INTEL486",
-        "MULTIBYTENOP",
-        "CMOV",
-        "CX8",
-        "SSE",
-        "SSE2",
-    }
-)
 
 Form = tuple[str, bool]
 """iced-x86 code name, and whether an operand is in memory."""
@@ -96,7 +75,8 @@ def emitted(flags: Iterable[str], wasm: bytes) -> Iterator[Form]:
     """Forms beyond SSE2 in the compiled module; a form may come several times."""
     for function in artifact_functions(_compile(wasm, flags)):
         for instruction in reachable_instructions(function):
-            if not _BASELINE.issuperset(form_features(instruction.code)):
+            meaning = forms().meaning(instruction.code)
+            if meaning.features or meaning.unknown:
                 yield form_of(instruction)
 
 

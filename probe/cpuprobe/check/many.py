@@ -20,7 +20,7 @@ from cpuprobe.check.judge import Fit, judge
 from cpuprobe.code.forms import forms, searches
 from cpuprobe.code.needs import ArtifactReadError, Needs
 from cpuprobe.code.read import Reading, Stamp, complete, is_candidate
-from cpuprobe.code.scan import Scan
+from cpuprobe.code.tally import Scan
 
 SMALL = 1 << 20
 """Below as many bytes in all a second process costs more than it saves."""
@@ -103,7 +103,7 @@ class _Part(NamedTuple):
 _cached = functools.lru_cache(maxsize=1)(Reading)
 
 
-def _read(path: str, number: int, of: int) -> _Part | str:
+def read_part(path: str, number: int, of: int) -> _Part | str:
     """One part of a file, or why it cannot be read."""
     try:
         if of == 1:
@@ -117,7 +117,7 @@ def _read(path: str, number: int, of: int) -> _Part | str:
         return str(error)
 
 
-def _whole(parts: list[_Part | str]) -> Needs | str:
+def whole(parts: list[_Part | str]) -> Needs | str:
     """The parts of a file, in their order, made one."""
     scans: list[Scan] = []
     needs: Needs | None = None
@@ -137,7 +137,7 @@ def _results(paths: list[str], processes: int) -> Iterator[tuple[str, Needs | st
     processes = min(processes, sum(counts.values()))
     if processes < 2 or sum(sizes.values()) < SMALL:
         for path in paths:
-            yield path, _whole([_read(path, 0, 1)])
+            yield path, whole([read_part(path, 0, 1)])
         return
     # Made once, before the others are forked from this process.
     forms()
@@ -149,7 +149,7 @@ def _results(paths: list[str], processes: int) -> Iterator[tuple[str, Needs | st
         found[path][number] = part
         if len(found[path]) == of:
             parts = found.pop(path)
-            yield path, _whole([parts[number] for number in range(of)])
+            yield path, whole([parts[number] for number in range(of)])
 
 
 def _done(tasks: list[_Task], processes: int) -> Iterator[tuple[_Task, _Part | str]]:
@@ -176,7 +176,7 @@ def _done(tasks: list[_Task], processes: int) -> Iterator[tuple[_Task, _Part | s
 
 def _submit(pool: ProcessPoolExecutor, task: _Task) -> Future[_Part | str]:
     try:
-        return pool.submit(_read, *task)
+        return pool.submit(read_part, *task)
     except BrokenProcessPool as error:  # killed before all tasks were handed out
         future: Future[_Part | str] = Future()
         future.set_exception(error)

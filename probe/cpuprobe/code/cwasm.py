@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from cpuprobe.code.elf_sections import ArtifactError
 from cpuprobe.code.engine_section import read_engine_section
-from cpuprobe.code.forms import INVALID, forms
+from cpuprobe.code.forms import forms
 from cpuprobe.code.needs import ArtifactReadError, Confidence, Coverage, Engine, Needs
-from cpuprobe.code.scan import Found, uses
+from cpuprobe.code.tally import FoundIn, uses
 from cpuprobe.code.walk import artifact_functions, reachable_instructions
 from cpuprobe.facts.features import load_features
 
@@ -40,19 +40,18 @@ def read_cwasm(content: bytes) -> Needs:
     except ArtifactError as error:
         raise ArtifactReadError(str(error)) from None
     sort = forms()
-    known: dict[str, list[Found[str]]] = {}
-    unknown: dict[str, list[Found[str]]] = {}
+    known: dict[str, list[FoundIn[str]]] = {}
+    unknown: dict[str, list[FoundIn[str]]] = {}
     total = discarded = 0
     for function in functions:
         total += len(function.data)
         addresses: dict[tuple[bool, str], list[int]] = {}
         for each in reachable_instructions(function):
-            if each.code in sort.quiet or each.code not in sort.features:
-                discarded += each.code == INVALID
-                continue
-            for name in sort.features[each.code]:
+            meaning = sort.meaning(each.code)
+            discarded += each.is_invalid
+            for name in meaning.needs:
                 addresses.setdefault((True, name), []).append(each.ip)
-            for name in sort.unknown[each.code]:
+            for name in meaning.unknown:
                 addresses.setdefault((False, name), []).append(each.ip)
         for (is_known, name), where in addresses.items():
             place = where[0], len(where), CONFIDENCE, function.name

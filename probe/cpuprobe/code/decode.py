@@ -1,7 +1,6 @@
 """Bytes -> instructions, their features, and what kind of instruction each is.
 
-iced-x86 decodes (all it knows of 64-bit mode); two things it cannot tell are told here: LAHF and
-SAHF, which have a CPUID bit in 64-bit mode, and APX.
+iced-x86 decodes (all it knows of 64-bit mode); what it cannot, APX, is decoded here.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from cpuprobe.errors import CannotMeasureError
-from cpuprobe.facts.features import load_features, load_levels
 
 if TYPE_CHECKING:
     import iced_x86
+
+    from cpuprobe.code.forms import Meaning
 
 # What an instruction is, as far as it bears on a crash:
 #   feature        needs something beyond x86-64-v1
@@ -41,32 +41,6 @@ Kind = Literal[
 
 MAXIMUM_INSTRUCTIONS = 64
 
-# iced-x86's names of what every 64-bit CPU has, or ignores (SDM vol. 2, "NOP", "PAUSE", ENDBR64).
-_EVERYWHERE = frozenset(
-    [
-        "INTEL8086",
-        "INTEL186",
-        "INTEL286",
-        "INTEL386",
-        "INTEL486",
-        "X64",
-        "MULTIBYTENOP",
-        "CPUID",
-        "TSC",
-        "MSR",
-        "PAUSE",
-        "CLFSH",
-        "CET_IBT",
-        "FPU",
-        "FPU287",
-        "FPU387",
-        "HLE",
-    ]
-)
-# SDM vol. 2A, CPUID.80000001H:ECX[0] (LAHF and SAHF in 64-bit mode); iced-x86 calls them 8086's.
-_IN_LONG_MODE = {"LAHF": "sahf", "SAHF": "sahf"}
-_TRAPS = frozenset({"UD0", "UD1", "UD2"})
-_BREAKPOINTS = frozenset({"INT3", "INT1"})
 # Without the feature these run as another instruction and do not fault (SDM vol. 2, LZCNT, TZCNT).
 NEVER_FAULTS = {"LZCNT": "BSR", "TZCNT": "BSF"}
 # Aligned moves; with VEX and EVEX too (SDM vol. 2, exceptions type 1).
@@ -85,6 +59,12 @@ _ALIGNED = frozenset(
 )
 _MAY_BE_UNALIGNED = frozenset(
     ["MOVUPS", "MOVUPD", "MOVDQU", "LDDQU", "PCMPESTRI", "PCMPESTRM", "PCMPISTRI", "PCMPISTRM"]
+)
+_MARKED: tuple[Literal["trap", "breakpoint", "privileged", "hint"], ...] = (
+    "trap",
+    "breakpoint",
+    "privileged",
+    "hint",
 )
 _LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 _CANONICAL = 1 << 47
@@ -136,11 +116,6 @@ def _names(kind: str) -> dict[int, str]:
     return {value: name for name, value in names.items() if isinstance(value, int)}
 
 
-@functools.cache
-def _baseline() -> frozenset[str]:
-    return frozenset(load_levels()[0].features)
-
-
 def decode(
     code: bytes, *, sequence: bool = False, registers: Mapping[str, int] | None = None
 ) -> tuple[Decoded, ...]:
@@ -178,16 +153,18 @@ def _one(code: bytes, registers: Mapping[str, int]) -> Decoded:
     if instruction.is_invalid:
         return Decoded(code, "undecodable")
     mnemonic = _names("Mnemonic")[instruction.mnemonic]
-    features, other = _needs(instruction, mnemonic)
+    from cpuprobe.code.forms import forms  # which asks for iced-x86 when it is imported
+
+    meaning = forms().meaning(instruction.code)
     alignment, operand, far = _operand(instruction, mnemonic, registers)
     return Decoded(
         code=code[: instruction.len],
-        kind=_kind(instruction, mnemonic, features, other),
+        kind=_kind(meaning),
         mnemonic=mnemonic,
         intel=_formatter("INTEL").format(instruction),
         att=_formatter("GAS").format(instruction),
-        features=features,
-        other=other,
+        features=meaning.features,
+        other=meaning.unknown,
         alignment=alignment,
         operand=operand,
         far=far,
@@ -204,41 +181,13 @@ def _formatter(syntax: str) -> Any:
     return formatter
 
 
-def _needs(
-    instruction: iced_x86.Instruction, mnemonic: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    table = load_features()
-    named: set[str] = set()
-    other: list[str] = []
-    if mnemonic in _IN_LONG_MODE:
-        named.add(_IN_LONG_MODE[mnemonic])
-    for number in instruction.cpuid_features():
-        name = _names("CpuidFeature")[number]
-        feature = table.by_iced.get(name)
-        if feature is not None:
-            named.add(feature.name)
-        elif name not in _EVERYWHERE:
-            other.append(name)
-    return tuple(name for name in table if name in named - _baseline()), tuple(other)
-
-
-def _kind(
-    instruction: iced_x86.Instruction,
-    mnemonic: str,
-    features: tuple[str, ...],
-    other: tuple[str, ...],
-) -> Kind:
-    if mnemonic in _TRAPS:
-        return "trap"
-    if mnemonic in _BREAKPOINTS:
-        return "breakpoint"
-    if instruction.is_privileged:
-        return "privileged"
-    if features and all(load_features()[name].hint for name in features):
-        return "hint"
-    if features:
+def _kind(meaning: Meaning) -> Kind:
+    for kind in _MARKED:
+        if kind in meaning.marks:
+            return kind
+    if meaning.features:
         return "feature"
-    return "unknown" if other else "baseline"
+    return "unknown" if meaning.unknown else "baseline"
 
 
 def _operand(

@@ -60,14 +60,18 @@ class CodeBytes:
     address: int
     data: bytes
 
+    def between(self, start: int, end: int) -> bytes:
+        """The bytes from one address to another."""
+        return self.data[start - self.address : end - self.address]
+
 
 Name = tuple[int, int]
 """Which string table, and where in it: most names are never looked at."""
 NAMELESS: Name = (-1, 0)
 
 
-class Function(NamedTuple):
-    """A function, or a range that no function claims.
+class Range(NamedTuple):
+    """A function, or bytes that no function claims.
 
     Attributes:
         start: its first address.
@@ -103,6 +107,7 @@ class ElfFile:
         ifuncs: how many functions are chosen at load time.
         undefined: names of undefined symbols.
         strings: string tables.
+        ordered: `code` by address, once it was asked for.
     """
 
     machine: int
@@ -112,13 +117,24 @@ class ElfFile:
     interpreter: bool = False
     soname: bool = False
     code: list[CodeBytes] = field(default_factory=list)
-    functions: dict[int, dict[int, Function]] = field(default_factory=dict)
+    functions: dict[int, dict[int, Range]] = field(default_factory=dict)
     objects: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     isa_needed: tuple[str, ...] = ()
     isa_used: tuple[str, ...] = ()
     ifuncs: int = 0
     undefined: frozenset[str] = frozenset()
     strings: list[bytes] = field(default_factory=list)
+    ordered: list[CodeBytes] = field(default_factory=list)
+
+    def code_at(self, address: int) -> CodeBytes | None:
+        """The executable bytes that hold an address; None where there are none."""
+        if not self.ordered:
+            self.ordered = sorted(self.code, key=lambda code: code.address)
+        place = bisect_right(self.ordered, address, key=lambda code: code.address) - 1
+        if place < 0:
+            return None
+        code = self.ordered[place]
+        return code if address < code.address + len(code.data) else None
 
     def name(self, name: Name) -> str:
         """The text of a name, empty for NAMELESS; fit to print."""
@@ -294,9 +310,7 @@ def _symbols(file: ElfFile, data: memoryview, sections: list[_Section]) -> None:
             known = functions.get(start)
             if known is None or (size and not known.end):
                 end = start + size if size else 0
-                functions[start] = Function(
-                    start, end, (len(file.strings) - 1, name), "symbol", False
-                )
+                functions[start] = Range(start, end, (len(file.strings) - 1, name), "symbol", False)
     file.undefined = frozenset(undefined)
 
 
@@ -313,7 +327,7 @@ def _unwind(
     for address, offset, size in where:
         body = bytes(_slice(data, offset, size, ".eh_frame"))
         low = high = 0
-        functions: dict[int, Function] = {}
+        functions: dict[int, Range] = {}
         for start, end, lsda in read_unwind(body, address):
             if not low <= start < high:  # in another section than the entry before
                 place = bisect_right(starts, start) - 1
@@ -326,9 +340,9 @@ def _unwind(
                     continue
             known = functions.get(start)
             if known is None:
-                functions[start] = Function(start, end, NAMELESS, "unwind", lsda)
+                functions[start] = Range(start, end, NAMELESS, "unwind", lsda)
             elif lsda or not known.end:
-                functions[start] = Function(start, known.end or end, known.name, known.source, lsda)
+                functions[start] = Range(start, known.end or end, known.name, known.source, lsda)
 
 
 def _eh_frame_by_header(

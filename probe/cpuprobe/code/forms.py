@@ -1,176 +1,175 @@
-"""What each instruction form means to a scan: computed once for all of iced-x86's codes.
+"""What each form of instruction means: the one home of "form of the decoder -> features".
 
-A decoder that is asked for the features of every instruction is three times slower than one that
-is asked for its code alone. So codes are looked up in sets made here.
+profiles/forms.json is made by `make gen` from the feature table, profiles/baseline.toml and
+iced-x86's own tables (tests/tools/forms.py): asking the decoder about its 4,936 codes takes longer
+than most files do, and asking it of every instruction makes decoding three times slower.
 """
 
 from __future__ import annotations
 
 import functools
+import os.path
 import re
-from dataclasses import dataclass
-from typing import NamedTuple
+from array import array
+from typing import Literal, NamedTuple
+
+import msgspec
 
 from cpuprobe.errors import CannotMeasureError
-from cpuprobe.facts.features import load_features, load_levels, load_table
+from cpuprobe.facts.features import TableError, tables_folder
 
 try:
-    from iced_x86 import Code, FlowControl, Instruction, Mnemonic
+    from iced_x86 import Code
 except ImportError:
     raise CannotMeasureError(
         "iced-x86, the decoder, is not installed: pip install iced-x86"
     ) from None
 
-from cpuprobe.code.spots import patterns
-from cpuprobe.code.walk import form_features
+# What a form is beside what it needs:
+#   invalid       no instruction
+#   cpuid xgetbv  asks what the CPU can do
+#   trap          UD0, UD1, UD2: made to fault
+#   breakpoint    INT3, INT1
+#   privileged    for the kernel alone
+#   hint          a NOP on CPUs that lack it: it never faults for that reason
+#   harmless      does the same without the feature, as compilers use it
+#   unsought      a scan does not look for it
+#   never_faults  does something else without the feature
+#   rare          believed only where control flow leads to it
+#   data          a sign of data where nothing is known of the bytes around
+#   branch        may go on elsewhere
+#   end           never goes on at the next instruction
+Mark = Literal[
+    "invalid",
+    "cpuid",
+    "xgetbv",
+    "trap",
+    "breakpoint",
+    "privileged",
+    "hint",
+    "harmless",
+    "unsought",
+    "never_faults",
+    "rare",
+    "data",
+    "branch",
+    "end",
+]
+_NEEDLESS = frozenset({"hint", "harmless", "unsought", "xgetbv", "invalid"})
 
-_BRANCHES = (
-    FlowControl.CONDITIONAL_BRANCH,
-    FlowControl.UNCONDITIONAL_BRANCH,
-    FlowControl.XBEGIN_XABORT_XEND,
-)
-_ENDS = (
-    FlowControl.UNCONDITIONAL_BRANCH,
-    FlowControl.INDIRECT_BRANCH,
-    FlowControl.RETURN,
-    FlowControl.EXCEPTION,
-)
 
-
-class Meaning(NamedTuple):
+class Meaning(msgspec.Struct, frozen=True):
     """What codes have in common that say the same.
 
     Attributes:
-        features: canonical names, without x86-64-v1.
+        features: canonical names of all that the form has to do with, without x86-64-v1's, in the
+            feature table's order.
         unknown: iced-x86's names of what has no row in the feature table.
-        sign: `CPUID`, `XGETBV` or nothing.
-        odd: they are invalid, or rare.
+        marks: see `Mark`.
+        codes: first and last of each run of codes.
     """
 
     features: tuple[str, ...]
     unknown: tuple[str, ...]
-    sign: str
-    odd: bool
+    marks: frozenset[Mark]
+    codes: tuple[int, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What a program that contains the form needs: hints and the harmless need nothing."""
+        return () if self.marks & _NEEDLESS else self.features
+
+    @property
+    def odd(self) -> bool:
+        """Whether it is invalid or rare."""
+        return not self.marks.isdisjoint(("invalid", "rare"))
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks what the CPU can do."""
+        return not self.marks.isdisjoint(("cpuid", "xgetbv"))
 
 
-@dataclass(frozen=True, slots=True)
-class Forms:
+class _Table(msgspec.Struct, frozen=True):
+    made: str
+    decoder: int
+    meanings: tuple[Meaning, ...]
+    searches: tuple[str, ...]
+
+
+class Forms(NamedTuple):
     """Codes of iced-x86, sorted.
 
     Attributes:
-        quiet: every x86-64 CPU executes them, and they say nothing else either.
-        rare: believed only where control flow leads to them.
-        data: quiet, but a sign of data where nothing is known of the bytes around.
-        faultless: without their feature they do something else and do not fault.
-        features: canonical names, without x86-64-v1, of each code that is not quiet.
-        unknown: iced-x86's names of what has no row in the feature table.
-        branches: what may go on elsewhere.
-        ends: what never goes on at the next instruction.
-        straight: quiet, and neither branch nor end.
-        kinds: of each code that is not quiet, its place in `meanings`.
         meanings: far fewer than codes.
+        kinds: of each code, its place in `meanings`.
+        quiet: every x86-64 CPU executes them, and they say nothing else either.
+        straight: quiet, and neither branch nor end.
+        rare: as marked, like the next three.
+        data: quiet all the same.
+        branches: see `Mark`.
+        ends: likewise.
     """
 
+    meanings: tuple[Meaning, ...]
+    kinds: array[int]
     quiet: frozenset[int]
+    straight: frozenset[int]
     rare: frozenset[int]
     data: frozenset[int]
-    faultless: frozenset[int]
-    features: dict[int, tuple[str, ...]]
-    unknown: dict[int, tuple[str, ...]]
     branches: frozenset[int]
     ends: frozenset[int]
-    straight: frozenset[int]
-    kinds: dict[int, int]
-    meanings: tuple[Meaning, ...]
+
+    def meaning(self, code: int) -> Meaning:
+        """What one code means."""
+        return self.meanings[self.kinds[code]]
 
 
 INVALID: int = int(Code.INVALID)
-CPUID: int = int(Code.CPUID)
-XGETBV: int = int(Code.XGETBV)
+ASKING: frozenset[int] = frozenset(map(int, (Code.CPUID, Code.XGETBV)))
+
+
+@functools.cache
+def _table() -> _Table:
+    path = os.path.join(tables_folder(), "forms.json")
+    try:
+        with open(path, "rb") as file:
+            table = msgspec.json.decode(file.read(), type=_Table)
+    except (OSError, msgspec.DecodeError) as error:
+        raise TableError(f"forms.json: {error}") from None
+    if table.decoder != len(vars(Code)):
+        raise CannotMeasureError("iced-x86 has other codes than forms.json: install iced-x86 1.21")
+    return table
 
 
 @functools.cache
 def forms() -> Forms:
-    """All codes, sorted by profiles/baseline.toml and the feature table.
+    """All codes, by what they mean.
 
     Raises:
-        TableError: a table cannot be read.
+        TableError: the table cannot be read.
+        CannotMeasureError: the installed iced-x86 is not the one that the table was made from.
     """
-    table = load_features()
-    words = load_table("baseline")
-    baseline = set(load_levels()[0].features)
-    everywhere = set(words["iced"]["everywhere"])
-    rare_names = set(words["iced"]["rare"])
-    mnemonics = {value: name for name, value in vars(Mnemonic).items() if name.isupper()}
-    harmless, never_faults, signs = (
-        set(words["forms"][key]) for key in ("harmless", "never_faults", "data")
+    meanings = _table().meanings
+    last = max(meaning.codes[-1] for meaning in meanings)
+    kinds = array("H", bytes(2 * (last + 1)))
+    marked: dict[str, list[int]] = {}
+    for kind, meaning in enumerate(meanings):
+        heard = meaning.odd or meaning.asks or meaning.needs or meaning.unknown
+        needless = meaning.marks & {"hint", "harmless", "unsought"}
+        words = [*meaning.marks, *(["quiet"] if needless or not heard else [])]
+        for first, end in zip(meaning.codes[::2], meaning.codes[1::2], strict=True):
+            codes = range(first, end + 1)
+            kinds[first : end + 1] = array("H", [kind]) * len(codes)
+            for word in words:
+                marked.setdefault(word, []).extend(codes)
+    quiet, rare, data, branches, ends = (
+        frozenset(marked[word]) for word in ("quiet", "rare", "data", "branch", "end")
     )
-    quiet, rare, data, faultless = set(), set(), set(), set()
-    branches, ends = set(), set()
-    features: dict[int, tuple[str, ...]] = {}
-    unknown: dict[int, tuple[str, ...]] = {}
-    for code in (value for name, value in vars(Code).items() if name.isupper()):
-        names = form_features(code)
-        known = tuple(
-            table.by_iced[name].name
-            for name in names
-            if name in table.by_iced
-            and table.by_iced[name].name not in baseline
-            and not table.by_iced[name].hint
-        )
-        other = tuple(
-            name for name in names if name not in table.by_iced and name not in everywhere
-        )
-        instruction = Instruction()
-        instruction.code = code
-        mnemonic = mnemonics[instruction.mnemonic]
-        flow = instruction.flow_control
-        if flow in _BRANCHES:
-            branches.add(code)
-        if flow in _ENDS:
-            ends.add(code)
-        if mnemonic in signs:
-            data.add(code)
-        if mnemonic in never_faults:
-            faultless.add(code)
-        if code in (INVALID, CPUID, XGETBV):
-            continue
-        if mnemonic in harmless or not (known or other):
-            quiet.add(code)
-            continue
-        features[code], unknown[code] = known, other
-        if rare_names & set(names):
-            rare.add(code)
-    # What asks for features is no need of one: XGETBV stands behind a look at CPUID's OSXSAVE bit
-    # (SDM vol. 1, section 13.2).
-    features[XGETBV], unknown[XGETBV] = (), ()
-    asking = {CPUID: "CPUID", XGETBV: "XGETBV"}
-    numbers: dict[Meaning, int] = {}
-    kinds = {}
-    for code in (INVALID, CPUID, *features):
-        meaning = Meaning(
-            features.get(code, ()),
-            unknown.get(code, ()),
-            asking.get(code, ""),
-            code == INVALID or code in rare,
-        )
-        kinds[code] = numbers.setdefault(meaning, len(numbers))
-    return Forms(
-        frozenset(quiet),
-        frozenset(rare),
-        frozenset(data),
-        frozenset(faultless),
-        features,
-        unknown,
-        frozenset(branches),
-        frozenset(ends),
-        frozenset(quiet - branches - ends),
-        kinds,
-        tuple(numbers),
-    )
+    return Forms(meanings, kinds, quiet, quiet - branches - ends, rare, data, branches, ends)
 
 
 @functools.cache
 def searches() -> tuple[re.Pattern[bytes], ...]:
     """What to search for where an instruction might begin that is not quiet, nor invalid."""
-    return patterns({*forms().features, CPUID})
+    return tuple(re.compile(pattern.encode("latin-1"), re.DOTALL) for pattern in _table().searches)

@@ -9,9 +9,12 @@ import msgspec
 
 from cpuprobe.code.cwasm import read_cwasm
 from cpuprobe.code.elf_program import ET_DYN, ET_REL, MACHINES, ElfFile, read_elf
+from cpuprobe.code.flow import straight_line
 from cpuprobe.code.forms import forms
+from cpuprobe.code.layout import plan
 from cpuprobe.code.needs import ArtifactReadError, Kind, Needs
-from cpuprobe.code.scan import Scan, joined, plan, scan, straight_line
+from cpuprobe.code.scan import scan
+from cpuprobe.code.tally import Scan, joined
 from cpuprobe.facts.features import load_table
 from cpuprobe.files import open_regular
 

@@ -11,9 +11,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
 
-from iced_x86 import Code, CpuidFeature, Decoder, FlowControl, Instruction
+from iced_x86 import Code, Decoder, FlowControl, Instruction
 
 from cpuprobe.code.elf_sections import function_symbols, read_sections
 
@@ -124,18 +123,9 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
 @cache
 def code_name(code: int) -> str:
     """The iced-x86 name of an instruction form, for example ``VEX_VPADDD_XMM_XMM_XMMM128``."""
-    return _names(Code)[code]
+    return _codes()[code]
 
 
 @cache
-def form_features(code: int) -> tuple[str, ...]:
-    """The iced-x86 names of the CPUID features an instruction form needs, all of them."""
-    names = _names(CpuidFeature)
-    form = Instruction()
-    form.code = code  # type: ignore[assignment]  # iced-x86 types its int constants as a class
-    return tuple(names[feature] for feature in form.cpuid_features())
-
-
-@cache
-def _names(module: ModuleType) -> dict[int, str]:
-    return {value: name for name, value in vars(module).items() if name.isupper()}
+def _codes() -> dict[int, str]:
+    return {value: name for name, value in vars(Code).items() if name.isupper()}

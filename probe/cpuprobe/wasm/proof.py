@@ -27,18 +27,13 @@ import msgspec
 
 from cpuprobe.errors import CannotMeasureError
 from cpuprobe.evidence.installed import installed_version, package_folder
-from cpuprobe.facts.features import FeatureTable, load_features, load_levels, load_table
 from cpuprobe.wasm.verify_child import CANNOT, REFUSED
 
 try:
     from iced_x86 import Formatter, FormatterSyntax
 
-    from cpuprobe.code.walk import (
-        artifact_functions,
-        code_name,
-        form_features,
-        reachable_instructions,
-    )
+    from cpuprobe.code.forms import forms
+    from cpuprobe.code.walk import artifact_functions, code_name, reachable_instructions
 except ImportError:
     raise CannotMeasureError(
         "iced-x86, the decoder, is not installed: pip install iced-x86"
@@ -198,27 +193,13 @@ class Verification(msgspec.Struct, frozen=True):
 # --- the code ------------------------------------------------------------------------------------
 
 
-class _Needs:
-    """What each form of instruction needs beyond the first psABI level."""
+def _needs(code: int) -> frozenset[str]:
+    """Canonical names; iced-x86's own where the feature table has no row.
 
-    def __init__(self, table: FeatureTable) -> None:
-        self._table = table
-        self._given = frozenset(load_levels()[0].features)
-        self._everywhere = frozenset(load_table("baseline")["iced"]["everywhere"])
-        self._known: dict[int, frozenset[str]] = {}
-
-    def of(self, code: int) -> frozenset[str]:
-        """Canonical names; iced-x86's own where the feature table has no row."""
-        if code not in self._known:
-            names = set()
-            for name in form_features(code):
-                feature = self._table.by_iced.get(name)
-                if feature is not None:
-                    names.add(feature.name)
-                elif name not in self._everywhere:
-                    names.add(name)
-            self._known[code] = frozenset(names) - self._given
-        return self._known[code]
+    Here TZCNT counts: Cranelift relies on what it does to zero.
+    """
+    meaning = forms().meaning(code)
+    return frozenset(meaning.features + meaning.unknown)
 
 
 def prove_code(artifact: bytes, safe: Collection[str]) -> CodeProof:
@@ -234,7 +215,6 @@ def prove_code(artifact: bytes, safe: Collection[str]) -> CodeProof:
     Raises:
         ArtifactError: it is damaged.
     """
-    needs = _Needs(load_features())
     allowed = frozenset(safe)
     formatter = Formatter(FormatterSyntax.INTEL)
     counts: dict[int, int] = {}
@@ -245,19 +225,19 @@ def prove_code(artifact: bytes, safe: Collection[str]) -> CodeProof:
         for instruction in reachable_instructions(function):
             code = instruction.code
             counts[code] = counts.get(code, 0) + 1
-            if counts[code] == 1 and (instruction.is_invalid or not needs.of(code) <= allowed):
+            if counts[code] == 1 and (instruction.is_invalid or not _needs(code) <= allowed):
                 text = "(bad)" if instruction.is_invalid else formatter.format(instruction)
                 first[code] = (function.name, instruction.ip, text)
     outside = tuple(
         Outside(
             code_name(code),
-            tuple(sorted(needs.of(code) - allowed)),
+            tuple(sorted(_needs(code) - allowed)),
             *where,
             count=counts[code],
         )
         for code, where in first.items()
     )
-    used: set[str] = set().union(*(needs.of(code) for code in counts))
+    used: set[str] = set().union(*(_needs(code) for code in counts))
     return CodeProof(functions, sum(counts.values()), len(counts), tuple(sorted(used)), outside)
 
 
@@ -268,12 +248,11 @@ def function_features(artifact: bytes, index: int) -> tuple[str, ...]:
         artifact: a compiled module.
         index: the function's index in it.
     """
-    needs = _Needs(load_features())
     for function in artifact_functions(artifact):
         found = _WASM_FUNCTION.match(function.name)
         if found is not None and int(found[1]) == index:
             codes = {instruction.code for instruction in reachable_instructions(function)}
-            return tuple(sorted(set().union(*(needs.of(code) for code in codes))))
+            return tuple(sorted(set().union(*(_needs(code) for code in codes))))
     return ()
 
 

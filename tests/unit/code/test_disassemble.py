@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpuprobe.code.walk import (
-    FunctionCode,
-    code_name,
-    form_features,
-    reachable_instructions,
-)
+from cpuprobe.code.walk import FunctionCode, code_name, reachable_instructions
 
 iced_x86 = pytest.importorskip("iced_x86")
 
@@ -95,10 +90,3 @@ def test_any_bytes_end_and_stay_inside(data: bytes) -> None:
     function = FunctionCode("f", ADDRESS, data)
     for instruction in reachable_instructions(function):
         assert ADDRESS <= instruction.ip < ADDRESS + len(data)
-
-
-def test_features_of_forms() -> None:
-    """SDM vol. 2: VPADDD xmm (EVEX.128) needs AVX512VL and AVX512F; VZEROUPPER needs AVX."""
-    form = iced_x86.Code.EVEX_VPADDD_XMM_K1Z_XMM_XMMM128B32
-    assert set(form_features(form)) == {"AVX512VL", "AVX512F"}
-    assert form_features(iced_x86.Code.VEX_VZEROUPPER) == ("AVX",)

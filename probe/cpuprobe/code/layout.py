@@ -1,0 +1,141 @@
+"""A file's executable bytes, cut into functions and what lies between: the work of a scan."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+from cpuprobe.code.elf_program import NAMELESS, CodeBytes, ElfFile, Range
+from cpuprobe.code.needs import Coverage
+
+# What assemblers and linkers put between functions: zeros, INT3, NOP in all lengths (SDM vol. 2B,
+# NOP, "Recommended Multi-Byte Sequence"). It cannot backtrack far.
+_PADDING = re.compile(
+    rb"(?:[\x00\x90\xcc]|\x66+\x90"
+    rb"|[\x66\x2e]*\x0f\x1f(?:\x00|\x40\x00|\x44\x00\x00|\x80\x00{4}|\x84\x00{5}))*"
+)
+LONGEST_PADDING = 64
+
+DataRanges = list[tuple[int, int]]
+"""Start and end of what symbols say is data, in order and without overlap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The work on a file, in its order.
+
+    Attributes:
+        work: functions of one section, or what no function claims there; each in address order.
+        before: for each of these, where it begins, in bytes of work.
+        size: all of them, in bytes.
+        coverage: what needs no look.
+    """
+
+    work: list[tuple[CodeBytes, bool, list[Range]]]
+    before: list[list[int]]
+    size: int
+    coverage: Coverage
+
+
+def plan(file: ElfFile) -> Plan:
+    """Cuts a file's executable bytes into functions and what lies between.
+
+    Args:
+        file: an x86-64 file.
+    """
+    amounts = dict.fromkeys(("symbol", "unwind", "padding", "data", "unknown"), 0)
+    work: list[tuple[CodeBytes, bool, list[Range]]] = []
+    for index, code in enumerate(file.code):
+        objects = _merged(file.objects.get(index, []), code)
+        known = list(_functions(code, file.functions.get(index, {}), objects))
+        gaps = _gaps(known, code, objects, amounts)
+        work += [(code, True, known), (code, False, gaps)]
+    before: list[list[int]] = []
+    size = 0
+    for _, _, ranges in work:
+        lengths = (each.end - each.start for each in ranges)
+        *starts, size = accumulate(lengths, initial=size)
+        before.append(starts)
+    return Plan(work, before, size, Coverage(sum(len(code.data) for code in file.code), **amounts))
+
+
+def _functions(
+    code: CodeBytes, functions: Mapping[int, Range], objects: DataRanges
+) -> Iterator[Range]:
+    """The functions, in address order, without overlap, and without what a symbol says is data."""
+    stop = code.address + len(code.data)
+    ordered = sorted(functions)
+    data = [(stop, stop), *reversed(objects)]
+    for start, following in zip(ordered, [*ordered[1:], stop], strict=False):
+        function = functions[start]
+        end = min(function.end or following, following)
+        if objects:
+            while data[-1][1] <= start and len(data) > 1:
+                data.pop()
+            if data[-1][0] <= start < data[-1][1]:
+                continue
+            end = min(end, data[-1][0])
+        if end > start:
+            yield function if end == function.end else function._replace(end=end)
+
+
+def _merged(objects: DataRanges, code: CodeBytes) -> DataRanges:
+    """Ranges in order, inside the executable bytes, overlapping ones made one."""
+    merged: DataRanges = []
+    stop = code.address + len(code.data)
+    for start, end in sorted(objects):
+        until = min(end, stop)
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(until, merged[-1][1])
+        else:
+            merged.append((start, until))
+    return merged
+
+
+def _gaps(
+    known: list[Range], code: CodeBytes, objects: DataRanges, amounts: dict[str, int]
+) -> list[Range]:
+    """What no function claims and is no padding. Bytes are counted in `amounts`."""
+    gaps: list[Range] = []
+    at = code.address
+    for start, end, _, source, _ in known:
+        amounts[source or "unknown"] += end - start
+        if start > at and not _padding(at, start, code, amounts):
+            gaps += _without_data(at, start, objects, amounts)
+        at = end
+    stop = code.address + len(code.data)
+    if stop > at:
+        gaps += _without_data(at, stop, objects, amounts)
+    return [gap for gap in gaps if not _padding(gap.start, gap.end, code, amounts)]
+
+
+def _padding(start: int, end: int, code: CodeBytes, amounts: dict[str, int]) -> bool:
+    if end - start > LONGEST_PADDING or not _PADDING.fullmatch(
+        code.data, start - code.address, end - code.address
+    ):
+        return False
+    amounts["padding"] += end - start
+    return True
+
+
+def _without_data(
+    start: int, end: int, objects: DataRanges, amounts: dict[str, int]
+) -> Iterator[Range]:
+    """A gap without what a symbol says is data."""
+    at = start
+    for index in range(max(0, bisect_right(objects, (start, 0)) - 1), len(objects)):
+        low, high = objects[index]
+        if low >= end:
+            break
+        first, last = max(low, at), min(high, end)
+        if first >= last:
+            continue
+        amounts["data"] += last - first
+        if first > at:
+            yield Range(at, first, NAMELESS, None, False)
+        at = last
+    if at < end:
+        yield Range(at, end, NAMELESS, None, False)

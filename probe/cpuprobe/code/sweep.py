@@ -1,0 +1,97 @@
+"""Bytes that belong to no known function: decoded straight on, and not always believed."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from typing import NamedTuple
+
+from iced_x86 import Decoder
+
+from cpuprobe.code.elf_program import CodeBytes, Range
+from cpuprobe.code.forms import INVALID
+from cpuprobe.code.tally import Tally
+
+SWEEP_RUN = 48
+"""Instructions in a row that must decode without anything odd for unknown bytes to be code."""
+SWEEP_MARGIN = 12
+"""Instructions next to something odd that are not believed."""
+
+
+class InstructionTable(NamedTuple):
+    """Many instructions in little room: the number of each, its code, its address."""
+
+    numbers: array[int]
+    codes: array[int]
+    addresses: array[int]
+
+
+def instruction_table(data: bytes, start: int, dull: frozenset[int]) -> InstructionTable:
+    """The instructions in some bytes whose code is not dull."""
+    table = InstructionTable(array("L"), array("H"), array("Q"))
+    number, code, address = (column.append for column in table)
+    for at, each in enumerate(Decoder(64, data, ip=start)):
+        if (form := each.code) not in dull:
+            number(at)
+            code(form)
+            address(each.ip)
+    return table
+
+
+def long_function(where: Range, code: CodeBytes, tally: Tally) -> None:
+    """A function too large for a walk, and for an object for each of its instructions.
+
+    Nothing odd is believed there.
+    """
+    forms = tally.forms
+    table = instruction_table(code.between(where.start, where.end), where.start, forms.quiet)
+    if table.codes:
+        tally.hit_bytes += where.end - where.start
+        tally.discarded += sum(form in forms.rare for form in table.codes)
+        believed = [
+            (form, address)
+            for form, address in zip(table.codes, table.addresses, strict=True)
+            if not forms.meaning(form).odd
+        ]
+        tally.add(where, [form for form, _ in believed], [address for _, address in believed])
+
+
+def sweep(gap: Range, code: CodeBytes, tally: Tally) -> int:
+    """Decodes straight through bytes of which nothing is known; returns how many look like code."""
+    forms = tally.forms
+    unsure = forms.rare | forms.data | {INVALID}
+    data = code.between(gap.start, gap.end)
+    table = instruction_table(data, gap.start, forms.quiet - forms.data)
+    numbers, codes, addresses = table
+    believed: list[tuple[int, int]] = []
+    swept = position = 0
+    number, ip = -1, gap.start
+    odd = array("L", [at for at, form in enumerate(codes) if form in unsure])
+    for at in range(len(odd) + 1):
+        # Both ends of the gap are where known functions end and begin: no margin is lost there.
+        final = at == len(odd)
+        if final:
+            behind = len(numbers)
+            upto, stop = (numbers[-1] + SWEEP_RUN if numbers else 0) + SWEEP_RUN, gap.end
+        else:
+            behind = odd[at]
+            upto, stop = numbers[behind], addresses[behind]
+        low = number + (1 if number < 0 else SWEEP_MARGIN)
+        high = upto if final else upto - SWEEP_MARGIN
+        if high - low < SWEEP_RUN and not (final and stop - ip >= 4 * SWEEP_RUN):
+            low = high = -1
+        else:
+            swept += stop - ip
+        # From here to the next odd one nothing is odd.
+        start = bisect_left(numbers, low, position, behind)
+        end = max(start, bisect_left(numbers, high, position, behind))
+        if end > start:
+            believed.append((start, end))
+        tally.discarded += behind - position - (end - start)
+        position, number, ip = behind + 1, upto, stop
+    mine, where = array("H"), array("Q")
+    for start, end in believed:
+        mine += codes[start:end]
+        where += addresses[start:end]
+    tally.add(gap, mine, where)
+    return swept

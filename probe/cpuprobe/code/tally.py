@@ -1,0 +1,123 @@
+"""What a scan has found so far, and its sum: features, where they stand, how that is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from cpuprobe.code.elf_program import Name, Range
+from cpuprobe.code.forms import Forms
+from cpuprobe.code.needs import MOST_PLACES, Confidence, Coverage, Place, Use
+
+T = TypeVar("T")
+
+FoundIn = tuple[int, int, Confidence, T]
+"""One function with a feature: the first address, how many instructions, how known, its name."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Collects over a part of a file.
+
+    Attributes:
+        forms: the meaning of codes.
+        features: by canonical name, where.
+        unknown: likewise, by iced-x86's name.
+        signs: what asks about the CPU.
+        discarded: instructions that were not believed.
+        hit_bytes: bytes of functions that hold a hit.
+    """
+
+    forms: Forms
+    features: dict[str, list[FoundIn[Name]]] = field(default_factory=dict)
+    unknown: dict[str, list[FoundIn[Name]]] = field(default_factory=dict)
+    signs: set[str] = field(default_factory=set)
+    discarded: int = 0
+    hit_bytes: int = 0
+
+    def add(self, where: Range, codes: Sequence[int], addresses: Sequence[int]) -> None:
+        """Counts believed hits of one function.
+
+        Args:
+            where: the function.
+            codes: of the hits, in the order of their addresses.
+            addresses: of the same.
+        """
+        # The last one written is the first in the function.
+        first = dict(zip(reversed(codes), reversed(addresses), strict=True))
+        sums: dict[tuple[bool, str], tuple[int, int]] = {}
+        for code, count in Counter(codes).items():
+            meaning = self.forms.meaning(code)
+            if meaning.asks:
+                self.signs |= {mark.upper() for mark in meaning.marks & {"cpuid", "xgetbv"}}
+            known = [(True, name) for name in meaning.needs]
+            for key in known + [(False, name) for name in meaning.unknown]:
+                so_far, lowest = sums.get(key, (0, first[code]))
+                sums[key] = so_far + count, min(lowest, first[code])
+        for (is_known, name), (count, address) in sums.items():
+            found = address, count, where.source or "sweep", where.name
+            (self.features if is_known else self.unknown).setdefault(name, []).append(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a scan of a file, or of a part of it, found."""
+
+    features: dict[str, Use]
+    unknown: dict[str, Use]
+    signs: tuple[str, ...]
+    coverage: Coverage
+
+
+def uses(found: Mapping[str, list[FoundIn[T]]], text: Callable[[T], str]) -> dict[str, Use]:
+    """Sums up where each feature was found, features in alphabetical order.
+
+    Args:
+        found: by feature, one entry for each function.
+        text: of a name.
+    """
+    summed = {}
+    for name in sorted(found):
+        by: dict[str, int] = {}
+        for _, count, confidence, _ in found[name]:
+            by[confidence] = by.get(confidence, 0) + count
+        first = sorted(found[name], key=lambda row: row[0])[:MOST_PLACES]
+        places = tuple(
+            Place(text(named), address, count, confidence)
+            for address, count, confidence, named in first
+        )
+        summed[name] = Use(sum(by.values()), len(found[name]), by, places)
+    return summed
+
+
+def joined(scans: Sequence[Scan]) -> Scan:
+    """The parts of one file, in their order, made one: the same as if it had been one part."""
+    if len(scans) == 1:
+        return scans[0]
+    numbers = [msgspec.structs.astuple(scan.coverage) for scan in scans]
+    return Scan(
+        _joined([scan.features for scan in scans]),
+        _joined([scan.unknown for scan in scans]),
+        tuple(sorted({sign for scan in scans for sign in scan.signs})),
+        Coverage(*map(sum, zip(*numbers, strict=True))),
+    )
+
+
+def _joined(parts: list[dict[str, Use]]) -> dict[str, Use]:
+    every: dict[str, list[Use]] = {}
+    for part in parts:
+        for name, use in part.items():
+            every.setdefault(name, []).append(use)
+    summed = {}
+    for name in sorted(every):
+        by: Counter[str] = Counter()
+        for use in every[name]:
+            by.update(use.by)
+        places = sorted((p for use in every[name] for p in use.places), key=lambda p: p.address)
+        functions = sum(use.functions for use in every[name])
+        summed[name] = Use(by.total(), functions, dict(by), tuple(places[:MOST_PLACES]))
+    return summed
