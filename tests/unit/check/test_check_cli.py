@@ -98,7 +98,7 @@ def test_against_a_capture(folder, tmp_path):
     ("arguments", "code", "words"),
     [
         (["/bin/sh", "--against", "x86-64-v9"], 2, "x86-64-v4"),
-        (["/bin/sh", "--against", "/dev/null"], 4, "empty"),
+        (["/bin/sh", "--against", "/dev/null"], 4, "not a regular file"),
         ([], 2, "Missing"),
     ],
 )
