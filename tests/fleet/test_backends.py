@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from cpuprobe.facts.features import load_features
-from cpuprobe.facts.wasmtime import lookup
+from cpuprobe.fleet.answer import Feedback, Reads, make_tables
 from cpuprobe.fleet.backends import connect
-from cpuprobe.fleet.ingest import ingest
+from cpuprobe.fleet.machine import Facts
 from cpuprobe.fleet.queries import ask
-from cpuprobe.fleet.sources import Reading, expand
-from cpuprobe.fleet.tables import Facts, Writer
+from cpuprobe.fleet.tally import Tally
+from cpuprobe.fleet.writer import Writer
 from tests.children import children
 from tests.fleet.common import cpuprobe
 from tests.tools import synthetic
@@ -81,13 +81,8 @@ def test_several_processes_write_the_same_tables(fleet: Path, tmp_path: Path) ->
     with open(fleet, "rb") as whole:
         part.write_bytes(b"".join(itertools.islice(whole, 2000)))
     for processes, remembered in ((1, 4096), (3, 0)):
-        ingest(
-            Reading(expand([str(part)])[1]).pieces(),
-            str(tmp_path / f"t{processes}"),
-            wasmtime="50",
-            processes=processes,
-            remembered=remembered,
-        )
+        how = Reads(wasmtime="50", processes=processes, remembered=remembered)
+        make_tables([str(part)], str(tmp_path / f"t{processes}"), how, Feedback())
 
     for file in sorted((tmp_path / "t1").iterdir()):
         assert file.read_bytes() == (tmp_path / "t3" / file.name).read_bytes(), file.name
@@ -98,7 +93,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tables of 400,000 machines, 35 million rows, written without reading a report."""
     folder = tmp_path_factory.mktemp("many")
     chance, width = random.Random(1), len(load_features())
-    kinds = [bytes(chance.random() < 0.8 for _ in range(width)) for _ in range(300)]
+    kinds = [chance.getrandbits(width) for _ in range(300)]
     writer = Writer(str(folder))
     for number in range(400_000):
         kind = chance.randrange(len(kinds))
@@ -157,7 +152,9 @@ def test_larger_than_memory(many: Path, tmp_path: Path) -> None:
         scratch.mkdir()
         watch = Watch(scratch)
         with connect("duckdb", str(scratch), memory) as connection:
-            answers.append(ask(connection, [str(many)], lookup("50").flags))
+            tally = Tally()
+            ask(connection, [str(many)], tally)
+            answers.append(tally.answers(20))
         spilled.append(watch.stop())
 
     assert answers[0] == answers[1]

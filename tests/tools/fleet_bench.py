@@ -27,18 +27,14 @@ GROWTH = 1.2
 
 _INGEST = """
 import json, os, resource, sys, time
-from cpuprobe.fleet.ingest import ingest
-from cpuprobe.fleet.sources import Reading, expand
+from cpuprobe.fleet.answer import Feedback, Reads, make_tables
 
 path, folder, remembered = sys.argv[1:]
 start = time.perf_counter()
-made = ingest(
-    Reading(expand([path])[1]).pieces(),
-    folder,
-    wasmtime="50",
-    processes=len(os.sched_getaffinity(0)),
-    remembered=int(remembered),
+how = Reads(
+    wasmtime="50", processes=len(os.sched_getaffinity(0)), remembered=int(remembered)
 )
+made = make_tables([path], folder, how, Feedback())
 seconds = time.perf_counter() - start
 used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 cpu = sum(each.ru_utime + each.ru_stime for each in used)
@@ -48,9 +44,10 @@ print(json.dumps([made.machines, seconds, cpu, *(each.ru_maxrss for each in used
 _ASK = """
 import json, resource, sys, time
 from cpuprobe.fleet.answer import Feedback, Reads, fleet_of
+from cpuprobe.fleet.summary import Asked
 
 start = time.perf_counter()
-found = fleet_of(sys.argv[1:], Reads(), Feedback())
+found = fleet_of(sys.argv[1:], Reads(), Feedback(), Asked())
 seconds = time.perf_counter() - start
 used = resource.getrusage(resource.RUSAGE_SELF)
 cpu = used.ru_utime + used.ru_stime

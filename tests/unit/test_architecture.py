@@ -66,10 +66,6 @@ LONGER = {
     "wasm.presets": (402, "to be cut"),
     "wasm.bench": (332, "to be cut"),
     "wasm.guard": (341, "to be cut"),
-    "cli.fleet": (311, "to be cut"),
-    "fleet.queries": (343, "to be cut"),
-    "fleet.selection": (304, "to be cut"),
-    "fleet.tables": (340, "to be cut"),
     "fleet.sources": (519, "to be cut"),
 }
 

@@ -100,7 +100,8 @@ def fleet(
     in Parquet, which `cpuprobe fleet FOLDER` answers from at once.
     """
     from cpuprobe.errors import UsageError
-    from cpuprobe.fleet.answer import Reads
+    from cpuprobe.fleet.answer import Reads, fleet_of
+    from cpuprobe.fleet.summary import COVERAGES, Asked
     from cpuprobe.fleet.weights import read_weights
 
     reads = Reads(
@@ -118,23 +119,23 @@ def fleet(
         raise UsageError("-o FOLDER belongs to fleet ingest; a page is written with --html FILE")
     if json and html == "-":
         raise UsageError("--json and --html -: only one of them can go to standard output")
-    from cpuprobe.fleet.answer import COVERAGES, fleet_of
-
-    named = [_profile(each) for each in profile or ()]
+    named, profiles = _profiles(profile or ())
     with _feedback() as feedback:
         found = fleet_of(
             paths,
             reads,
             feedback,
+            Asked(
+                profiles=profiles,
+                flag_sets=tuple(_flag_set(each) for each in flags or ()),
+                wanted=COVERAGES if coverage is None else tuple(_percentages(coverage)),
+                top=top or 20,
+            ),
             backend=backend or "duckdb",
-            profiles=_profiles(named),
-            flag_sets=[_flag_set(each) for each in flags or ()],
-            wanted=COVERAGES if coverage is None else _percentages(coverage),
             executed_only=executed_only,
-            top=top or 20,
         )
     _tell_unmet(reads)
-    _show(found, json, html, frozenset(each.name for each in named), top)
+    _show(found, json, html, named, top)
     return int(found.mismatched.machines > 0)
 
 
@@ -147,11 +148,8 @@ def _ingest(paths: Sequence[str], output: str | None, reads: Reads, json: bool) 
     with _feedback() as feedback:
         manifest = make_tables(paths, output, reads, feedback)
     _tell_unmet(reads)
-    told = (
-        f"{manifest.machines:,} machines, {manifest.unread:,} captures not read, "
-        f"flags of wasmtime {manifest.wasmtime}\n"
-    )
-    write_result(manifest, json, lambda: told)
+    told = f"{manifest.machines:,} machines, {manifest.unread:,} captures not read"
+    write_result(manifest, json, lambda: f"{told}, flags of wasmtime {manifest.wasmtime}\n")
     return 0
 
 
@@ -177,27 +175,18 @@ def _show(
             render(msgspec.structs.replace(found, profiles=shown), where, top=top or TOP)
 
 
-def _profile(name: str) -> Profile:
+def _profiles(names: Sequence[str]) -> tuple[frozenset[str], tuple[Profile, ...]]:
+    """What the profiles asked for are called; and with them all that ask for something."""
     from cpuprobe.errors import UsageError
-    from cpuprobe.facts.profiles import find_profile
+    from cpuprobe.facts.profiles import find_profile, load_profiles
 
-    profile = find_profile(name)
-    if profile.mask:
-        raise UsageError(f"--profile {name}: it only forbids, so that every machine meets it")
-    return profile
-
-
-def _profiles(named: Sequence[Profile]) -> list[Profile]:
-    """All profiles that ask for something, in the order of the tables, and those named."""
-    from cpuprobe.facts.profiles import load_profiles
-
-    known = {
-        profile.name: profile
-        for profile in load_profiles().values()
-        if profile.kind != "level" and not profile.mask
-    }
-    known.update((each.name, each) for each in named if each.kind != "level")
-    return list(known.values())
+    named = {profile.name: profile for profile in map(find_profile, names)}
+    for name, profile in named.items():
+        if profile.mask:
+            raise UsageError(f"--profile {name}: it only forbids, so that every machine meets it")
+    known = {**load_profiles(), **named}.values()
+    asked = tuple(each for each in known if each.kind != "level" and not each.mask)
+    return frozenset(named), asked
 
 
 def _flag_set(text: str) -> tuple[str, ...]:
@@ -262,11 +251,10 @@ def _feedback() -> Iterator[Feedback]:
 class _Bar:
     """Captures read, how fast, and how much of the input is left where that is known."""
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._task: Any = None
-        self._reading: Any = None
-        self._next = 0.0
+    _bar: Any = None
+    _task: Any = None
+    _reading: Any = None
+    _next = 0.0
 
     def start(self, reading: Any) -> None:
         """Shows the bar."""

@@ -1,5 +1,5 @@
 """Many machines at once: which features a fleet has, and what choosing a set of them costs.
 
-`sources` finds captures, `ingest` turns them into Parquet, `queries` asks Ibis, `selection` picks
-sets, `model` is what comes out; the pages are made in `report.fleet_text` and `report.fleet_html`.
+`sources` finds captures, `reading` turns them into facts, `tally` counts those, or `queries` has a
+database count tables; `selection` picks sets, `summary` makes of it the `model` that comes out.
 """

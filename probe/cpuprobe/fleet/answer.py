@@ -1,27 +1,41 @@
-"""`cpuprobe fleet` from its paths to its `Fleet`: ingest what is raw, ask, sum up."""
+"""`cpuprobe fleet` from its paths to its `Fleet`: read or ask, count, sum up."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 
 import msgspec
 
-from cpuprobe.errors import UsageError
-from cpuprobe.facts.profiles import Profile
-from cpuprobe.facts.wasmtime import lookup
-from cpuprobe.fleet.backends import MEMORY, connect
-from cpuprobe.fleet.ingest import NAMED, ingest, target_version
+from cpuprobe.errors import CannotMeasureError, CaptureError, UsageError
+from cpuprobe.evidence.installed import installed_version
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
+from cpuprobe.fleet.backends import MEMORY, arrow, connect
+from cpuprobe.fleet.machine import Facts
 from cpuprobe.fleet.model import Fleet, Skipped
 from cpuprobe.fleet.queries import ask
+from cpuprobe.fleet.reading import REMEMBERED, read
 from cpuprobe.fleet.sources import Argument, Reading, expand
-from cpuprobe.fleet.summary import summarize
-from cpuprobe.fleet.tables import Manifest, arrow, read_manifest
+from cpuprobe.fleet.summary import Asked, summarize
+from cpuprobe.fleet.tables import (
+    MAXIMUM_FLAGS,
+    SCHEMA,
+    Manifest,
+    new_folder,
+    read_manifest,
+    write_manifest,
+)
+from cpuprobe.fleet.tally import Tally
 from cpuprobe.fleet.weights import Weights
+from cpuprobe.fleet.writer import Writer
+from cpuprobe.version import VERSION
 
-COVERAGES = (Decimal("0.999"), Decimal("0.99"), Decimal("0.95"))
+NAMED = 100
+"""How many captures that could not be read are named."""
 
 
 class Feedback(msgspec.Struct):
@@ -39,107 +53,207 @@ class Feedback(msgspec.Struct):
 
 
 class Reads(msgspec.Struct, kw_only=True):
-    """How captures are read; see `ingest.ingest`."""
+    """How captures are read.
+
+    Attributes:
+        wasmtime: the version that the flags are for; None for that of `target_version`.
+        weights: the user's own, if any.
+        processes: how many may work at once.
+        strict: whether the first capture that cannot be read ends it all.
+        remembered: see `reading.read`.
+    """
 
     wasmtime: str | None = None
     weights: Weights | None = None
     processes: int = 1
     strict: bool = False
+    remembered: int = REMEMBERED
+
+
+class _Captures:
+    """The machines of captures, and what could not be read of them."""
+
+    def __init__(
+        self, arguments: Sequence[Argument], version: str, how: Reads, feedback: Feedback
+    ) -> None:
+        """Nothing is read before `machines` is asked."""
+        self._reading = Reading(arguments)
+        self._version, self._how, self._feedback = version, how, feedback
+        self.skipped: list[Skipped] = []
+        self.unread = 0
+
+    def machines(self) -> Iterator[tuple[str, Decimal, Facts]]:
+        """Label, weight and facts of each.
+
+        Raises:
+            CaptureError: not one could be read, or with `strict` one could not.
+            CannotMeasureError: a process was killed.
+        """
+        self._feedback.start(self._reading)
+        how, weights = self._how, self._how.weights or Weights({})
+        found = read(self._reading.pieces(), self._version, how.processes, how.remembered)
+        done = 0
+        with contextlib.closing(found) as rows:
+            for done, row in enumerate(rows, 1):
+                if isinstance(row, Skipped):
+                    self._skip(row)
+                else:
+                    machine, facts = row
+                    weight = weights.of(machine.label, machine.weight, facts.model)
+                    yield machine.label, weight, facts
+                self._feedback.progress(done)
+        if self.unread == done:
+            raise CaptureError(self._nothing())
+
+    def _skip(self, skipped: Skipped) -> None:
+        if self._how.strict:
+            raise CaptureError(f"{skipped.capture}: {skipped.why}")
+        self.unread += 1
+        if len(self.skipped) < NAMED:
+            self.skipped.append(skipped)
+        self._feedback.complain(skipped)
+
+    def _nothing(self) -> str:
+        if not self.skipped:
+            return "no captures there"
+        first = f"{self.skipped[0].capture}: {self.skipped[0].why}"
+        if self.unread == 1:
+            return first
+        return f"none of {self.unread:,} captures could be read; the first: {first}"
+
+
+def target_version(wanted: str | None) -> str:
+    """The version of wasmtime that all machines are assessed for.
+
+    Args:
+        wanted: the user's; None for the installed one, or the newest known if there is none or it
+            was never measured.
+
+    Raises:
+        UsageError: `wanted` was never measured.
+    """
+    if wanted is None:
+        installed = installed_version()
+        with contextlib.suppress(UnknownWasmtimeError):
+            if installed is not None:
+                lookup(installed)
+                return installed
+        return str(next(iter(known_versions())))
+    try:
+        lookup(wanted)
+    except UnknownWasmtimeError as error:
+        raise UsageError(f"--wasmtime: {error}") from None
+    return wanted.removeprefix("v")
 
 
 def make_tables(paths: Sequence[str], folder: str, how: Reads, feedback: Feedback) -> Manifest:
-    """`cpuprobe fleet ingest`: captures to a folder of tables.
+    """`cpuprobe fleet ingest`: captures to a folder of tables, all or nothing.
+
+    Args:
+        paths: what the user named; see `sources.expand`.
+        folder: what to make; one that was made earlier is replaced.
+        how: how the captures are read.
+        feedback: where progress goes.
 
     Raises:
-        UsageError: one of the paths is such a folder already.
-        CaptureError, CannotMeasureError: see `ingest.ingest`.
+        UsageError: a path is such a folder already, or something else is in the folder's place.
+        CaptureError: not one capture could be read, or with `strict` one could not.
+        CannotMeasureError: a process was killed, or the folder cannot be written.
     """
     version = target_version(how.wasmtime)
     arrow()  # before anything is read
     ingested, arguments = expand(paths)
     if ingested:
         raise UsageError(f"{ingested[0]}: holds tables already; `cpuprobe fleet` takes several")
-    return _ingest(arguments, folder, version, how, feedback)
+    return _ingest(_Captures(arguments, version, how, feedback), folder, version)
 
 
-def _ingest(
-    arguments: Sequence[Argument], folder: str, version: str, how: Reads, feedback: Feedback
-) -> Manifest:
-    reading = Reading(arguments)
-    feedback.start(reading)
-    return ingest(
-        reading.pieces(),
-        folder,
-        wasmtime=version,
-        weights=how.weights,
-        processes=how.processes,
-        strict=how.strict,
-        progress=feedback.progress,
-        complain=feedback.complain,
-    )
+def _ingest(captures: _Captures, folder: str, version: str) -> Manifest:
+    flags = lookup(version).flags
+    if len(flags) > MAXIMUM_FLAGS:
+        raise CannotMeasureError(f"wasmtime {version} has more than {MAXIMUM_FLAGS} flags")
+    with new_folder(folder) as temporary:
+        writer = Writer(temporary)
+        for machine in captures.machines():
+            writer.add(*machine)
+        writer.close()
+        manifest = Manifest(
+            schema=SCHEMA,
+            cpuprobe=VERSION,
+            wasmtime=version,
+            flags=flags,
+            features=tuple(load_features()),
+            machines=writer.machines,
+            unread=captures.unread,
+            skipped=tuple(captures.skipped),
+        )
+        write_manifest(temporary, manifest)
+    return manifest
 
 
 def fleet_of(
     paths: Sequence[str],
     how: Reads,
     feedback: Feedback,
+    asked: Asked,
     *,
     backend: str = "duckdb",
     memory: str = MEMORY,
-    profiles: Sequence[Profile] = (),
-    flag_sets: Sequence[Sequence[str]] = (),
-    wanted: Sequence[Decimal] = COVERAGES,
     executed_only: bool = False,
-    top: int = 20,
 ) -> Fleet:
     """What captures and tables say of a fleet.
+
+    Captures are counted as they are read; a backend is asked for tables, and for captures too where
+    it is another than the default.
 
     Args:
         paths: what the user named; see `sources.expand`.
         how: how the captures among them are read.
         feedback: where progress goes.
+        asked: what is to be told.
         backend: see `backends.connect`.
         memory: likewise.
-        profiles: see `summary.summarize`.
-        flag_sets: likewise.
-        wanted: likewise.
         executed_only: whether machines on which nothing was executed are left out.
-        top: how many models, kernels and hypervisors are told apart.
 
     Raises:
         UsageError: a flag is unknown, or tables and options do not go together.
         CaptureError: nothing could be read.
         CannotMeasureError: a library is missing or a backend failed.
     """
-    arrow()
-    ingested, arguments = expand(paths)
-    manifests = [read_manifest(folder) for folder in ingested]
-    version = _version(ingested, manifests, how)
-    flags = manifests[0].flags if manifests else lookup(version).flags
-    if any(each.flags != flags for each in manifests):
-        raise UsageError("the tables have different flags of wasmtime: ingest again")
-    _check_flags(flag_sets, flags, version)
+    folders, arguments = expand(paths)
+    manifests = [read_manifest(folder) for folder in folders]
+    version = _version(folders, manifests, how)
+    flags = lookup(version).flags if arguments or not manifests else manifests[0].flags
+    for folder, manifest in zip(folders, manifests, strict=True):
+        if (manifest.flags, manifest.features) != (flags, tuple(load_features())):
+            raise UsageError(
+                f"{folder}: has other flags or features than this cpuprobe: ingest again"
+            )
+    _check_flags(asked.flag_sets, flags, version)
+    captures = _Captures(arguments, version, how, feedback)
+    tally = Tally()
     with tempfile.TemporaryDirectory(prefix="cpuprobe-fleet-") as scratch:
-        folders = list(ingested)
-        if arguments:
+        if arguments and backend == "duckdb":
+            for _, weight, facts in captures.machines():
+                if facts.basis == "executed" or not executed_only:
+                    tally.add(facts, weight)
+        elif arguments:
             folders.append(os.path.join(scratch, "tables"))
-            manifests.append(_ingest(arguments, folders[-1], version, how, feedback))
-            if manifests[-1].flags != flags:
-                raise UsageError(f"{ingested[0]}: has other flags than this cpuprobe: ingest again")
-        with connect(backend, scratch, memory) as connection:
-            answers = ask(connection, folders, flags, executed_only=executed_only, top=top)
-            name = str(connection.name)
-    skipped = [each for manifest in manifests for each in manifest.skipped]
+            _ingest(captures, folders[-1], version)
+        name = backend
+        if folders:
+            with connect(backend, scratch, memory) as connection:
+                ask(connection, folders, tally, executed_only=executed_only)
+                name = connection.name
+    skipped = [*(each for manifest in manifests for each in manifest.skipped), *captures.skipped]
     return summarize(
-        answers,
+        tally,
+        asked,
         backend=name,
         wasmtime=version,
         flags=flags,
-        profiles=profiles,
-        flag_sets=flag_sets,
-        wanted=wanted,
         skipped=skipped[:NAMED],
-        unread=sum(each.unread for each in manifests),
+        unread=sum(each.unread for each in manifests) + captures.unread,
     )
 
 

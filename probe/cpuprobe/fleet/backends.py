@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from cpuprobe.errors import CannotMeasureError, CpuprobeError, UsageError
 from cpuprobe.words import plain
@@ -19,6 +19,7 @@ MEMORY = "1GB"
 """What DuckDB may take before it writes to disk."""
 
 _LOCAL = "local[2]"
+_BATCH = 4096  # rows that are fetched at a time
 _PATIENCE = 10.0  # seconds for the JVM to end
 
 # Spark says much of itself; what goes wrong comes as an exception all the same.
@@ -32,13 +33,28 @@ appender.stderr.layout.type = PatternLayout
 """
 
 
+class Connection(NamedTuple):
+    """A database that answers questions in SQL.
+
+    Attributes:
+        name: of the backend.
+        add: makes a Parquet file a table: its path, and the table's name.
+        rows: what a question is answered with: SQL in DuckDB's dialect, and the names and types (as
+            Ibis calls them) of its columns.
+    """
+
+    name: str
+    add: Callable[[str, str], object]
+    rows: Callable[[str, dict[str, str]], Iterable[tuple[Any, ...]]]
+
+
 @contextmanager
-def connect(backend: str, scratch: str, memory: str = MEMORY) -> Iterator[Any]:
-    """An Ibis connection, closed at the end of the block; what it raises becomes one line.
+def connect(backend: str, scratch: str, memory: str = MEMORY) -> Iterator[Connection]:
+    """A database, closed at the end of the block; what it raises becomes one line.
 
     Args:
-        backend: `duckdb`, `pyspark` (on this machine), the URL of a Spark master, or a URL as
-            `ibis.connect` takes it.
+        backend: `duckdb`, which is asked directly; `pyspark` (on this machine), the URL of a Spark
+            master, or a URL as `ibis.connect` takes it, which are asked through Ibis.
         scratch: a folder for its temporary files.
         memory: for DuckDB: what it may take before it spills into `scratch`.
 
@@ -46,20 +62,35 @@ def connect(backend: str, scratch: str, memory: str = MEMORY) -> Iterator[Any]:
         CannotMeasureError: a library or Java is missing, or the backend failed.
         UsageError: Ibis knows no such backend.
     """
-    ibis = _library("ibis", "fleet needs Ibis: pip install 'cpuprobe[fleet]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas versions, by libraries among themselves
         try:
-            connection = _open(ibis, backend, scratch, memory)
-            try:
-                yield connection
-            finally:
-                _close(connection)
+            with _duckdb(scratch, memory) if backend == "duckdb" else _ibis(backend, scratch) as it:
+                yield it
         except CpuprobeError:
             raise
         except _failures() as error:
             why = plain(str(error).strip().partition("\n")[0])[:300] or type(error).__name__
             raise CannotMeasureError(f"{backend.partition(':')[0]}: {why}") from None
+
+
+def duckdb_module() -> Any:
+    """The module `duckdb`.
+
+    Raises:
+        CannotMeasureError: it is not installed.
+    """
+    return _library("duckdb", "this needs DuckDB: pip install 'cpuprobe[fleet]'")
+
+
+def arrow() -> tuple[Any, Any]:
+    """The modules `pyarrow` and `pyarrow.parquet`.
+
+    Raises:
+        CannotMeasureError: they are not installed.
+    """
+    missing = "this needs pyarrow: pip install 'cpuprobe[fleet]'"
+    return _library("pyarrow", missing), _library("pyarrow.parquet", missing)
 
 
 def _library(name: str, missing: str) -> Any:
@@ -69,25 +100,55 @@ def _library(name: str, missing: str) -> Any:
         raise CannotMeasureError(missing) from None
 
 
-def _open(ibis: Any, backend: str, scratch: str, memory: str) -> Any:
-    if backend == "duckdb":
-        _library("duckdb", "DuckDB is not installed: pip install 'cpuprobe[fleet]'")
-        return ibis.duckdb.connect(
-            memory_limit=memory,
-            temp_directory=os.path.join(scratch, "duckdb"),
-            threads=len(os.sched_getaffinity(0)),
-            preserve_insertion_order=False,  # every query orders what it returns
+@contextmanager
+def _duckdb(scratch: str, memory: str) -> Iterator[Connection]:
+    settings = {
+        "memory_limit": memory,
+        "temp_directory": os.path.join(scratch, "duckdb"),
+        "threads": len(os.sched_getaffinity(0)),
+        "preserve_insertion_order": False,  # a count has no order
+    }
+    with duckdb_module().connect(config=settings) as database:
+
+        def rows(question: str, columns: dict[str, str]) -> Iterator[tuple[Any, ...]]:
+            answer = database.execute(question)
+            while batch := answer.fetchmany(_BATCH):
+                yield from batch
+
+        yield Connection(
+            "duckdb", lambda path, name: database.read_parquet(path).create_view(name), rows
         )
-    if backend == "pyspark":
-        return _spark(ibis, scratch, _LOCAL)
-    if backend.startswith("spark://"):
-        return _spark(ibis, scratch, backend)
-    if "://" not in backend:
+
+
+@contextmanager
+def _ibis(backend: str, scratch: str) -> Iterator[Connection]:
+    ibis = _library("ibis", f"--backend {backend} needs Ibis: pip install 'cpuprobe[fleet]'")
+    if backend == "pyspark" or backend.startswith("spark://"):
+        connection = _spark(ibis, scratch, _LOCAL if backend == "pyspark" else backend)
+    elif "://" not in backend:
         raise UsageError(f"--backend {backend}: duckdb, pyspark or a URL that Ibis knows")
+    else:
+        try:
+            connection = ibis.connect(backend)
+        except (ValueError, ImportError, TypeError) as error:
+            raise UsageError(f"--backend {backend[:60]}: {plain(str(error))[:200]}") from None
+
+    def add(path: str, name: str) -> None:
+        try:
+            connection.read_parquet(path, table_name=name)
+        except NotImplementedError:
+            raise CannotMeasureError(f"{connection.name}: this backend reads no Parquet") from None
+
+    def rows(question: str, columns: dict[str, str]) -> Iterator[tuple[Any, ...]]:
+        schema = ibis.schema(columns)
+        answer = connection.sql(question, schema=schema, dialect="duckdb").to_pyarrow()
+        for batch in answer.to_batches(max_chunksize=_BATCH):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
     try:
-        return ibis.connect(backend)
-    except (ValueError, ImportError, TypeError) as error:
-        raise UsageError(f"--backend {backend[:60]}: {plain(str(error))[:200]}") from None
+        yield Connection(str(connection.name), add, rows)
+    finally:
+        _close(connection)
 
 
 def _spark(ibis: Any, scratch: str, master: str) -> Any:

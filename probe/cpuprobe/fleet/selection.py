@@ -1,8 +1,9 @@
 """Which sets to choose: the curve of coverage, and the best set of k flags. Pure.
 
 All of it works on what the fleet comes down to: a few thousand distinct sets of safe features and
-of flags, each with the weight of the machines that have it. Weights are whole numbers (of
-millionths), so that sums are exact and their order cannot matter.
+of flags, each with the weight of the machines that have it. A set is a mask: a bit for each name,
+in the order of the table or of wasmtime, lowest first. Weights are whole numbers (of millionths),
+so that sums are exact and their order cannot matter.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Pattern(NamedTuple):
     """Machines that are alike in all that matters to coverage.
 
     Attributes:
-        safe: the features that are safe on them, by canonical name.
+        safe: the features that are safe on them.
         flags: Cranelift's flags that are safe on them.
         model: their CPU model.
         level: their psABI level of what is safe, None below x86-64-v1.
@@ -28,8 +29,8 @@ class Pattern(NamedTuple):
         weight: their weights added up, in millionths.
     """
 
-    safe: frozenset[str]
-    flags: frozenset[str]
+    safe: int
+    flags: int
     model: str
     level: str | None
     machines: int
@@ -39,7 +40,7 @@ class Pattern(NamedTuple):
 class Cut(NamedTuple):
     """One step of the curve: what it adds, who is left, who is lost and of which models."""
 
-    added: tuple[str, ...]
+    added: int
     machines: int
     weight: int
     lost_machines: int
@@ -50,13 +51,13 @@ class Cut(NamedTuple):
 class Best(NamedTuple):
     """A set of k flags and the machines on which all of them are safe."""
 
-    flags: tuple[str, ...]
+    flags: int
     machines: int
     weight: int
 
 
 class _Class(NamedTuple):
-    """Patterns with the same set, as a mask of bits in the order of the names."""
+    """Patterns with the same set."""
 
     mask: int
     machines: int
@@ -64,21 +65,18 @@ class _Class(NamedTuple):
     models: Counter[str]
 
 
-def _classes(
-    sets: Iterable[tuple[frozenset[str], Pattern]],
-    names: Sequence[str],
-    needs: Mapping[str, frozenset[str]],
-) -> list[_Class]:
-    """The distinct sets, each without the names whose needs it does not hold, in a fixed order."""
-    bits = {name: 1 << at for at, name in enumerate(names)}
+def _classes(sets: Iterable[tuple[int, Pattern]], needs: Mapping[int, int]) -> list[_Class]:
+    """The distinct sets, each without the bits whose needs it does not hold, in a fixed order."""
     machines: Counter[int] = Counter()
     weights: Counter[int] = Counter()
     models: dict[int, Counter[str]] = {}
-    masks: dict[frozenset[str], int] = {}
+    closed: dict[int, int] = {}
     for held, pattern in sets:
-        if held not in masks:
-            masks[held] = sum(bits[name] for name in held if name in bits and needs[name] <= held)
-        mask = masks[held]
+        if held not in closed:
+            closed[held] = sum(
+                1 << at for at, need in needs.items() if held >> at & 1 and need & held == need
+            )
+        mask = closed[held]
         machines[mask] += pattern.machines
         weights[mask] += pattern.weight
         models.setdefault(mask, Counter())[pattern.model] += pattern.weight
@@ -101,9 +99,7 @@ def _heaviest(classes: Iterable[_Class]) -> tuple[str, ...]:
     return tuple(model for model, _ in ranked[:LOSERS])
 
 
-def curve(
-    patterns: Iterable[Pattern], names: Sequence[str], needs: Mapping[str, frozenset[str]]
-) -> Iterator[Cut]:
+def curve(patterns: Iterable[Pattern], needs: Mapping[int, int]) -> Iterator[Cut]:
     """From what every machine has to all that some machine has, losing least at each step.
 
     Each step adds the feature that loses the least weight, all that it implies, and whatever else
@@ -113,10 +109,9 @@ def curve(
 
     Args:
         patterns: the fleet.
-        names: the features, in the order of the table.
-        needs: what each implies, transitively.
+        needs: the features to choose from, by their bit: what each implies, transitively.
     """
-    alive = _classes(((each.safe, each) for each in patterns), names, needs)
+    alive = _classes(((each.safe, each) for each in patterns), needs)
     if not alive:
         return
     wanted = 0
@@ -125,18 +120,18 @@ def curve(
     machines = sum(each.machines for each in alive)
     weight = sum(each.weight for each in alive)
     has = _common(alive)
-    yield Cut(_names(has, names), machines, weight, 0, 0, ())
+    yield Cut(has, machines, weight, 0, 0, ())
     no_one: list[_Class] = []
-    lacking = [0] * len(names)
+    lacking = Counter[int]()
     for each in alive:
         _add(lacking, ~each.mask & wanted, each.weight)
     while left := wanted & ~has:
-        least = min(lacking[at] for at in _positions(left))
+        least = min(lacking[at] for at in positions(left))
         if least == weight:
             chosen, survivors = left, no_one
         else:
             chosen, survivors = _cheapest(
-                alive, [a for a in _positions(left) if lacking[a] == least]
+                alive, [a for a in positions(left) if lacking[a] == least]
             )
             chosen &= ~has
         lost = [each for each in alive if each.mask & chosen != chosen]
@@ -145,7 +140,7 @@ def curve(
         lost_machines = sum(each.machines for each in lost)
         machines, weight = machines - lost_machines, weight - least
         has |= chosen
-        yield Cut(_names(chosen, names), machines, weight, lost_machines, least, _heaviest(lost))
+        yield Cut(chosen, machines, weight, lost_machines, least, _heaviest(lost))
         alive = survivors
 
 
@@ -162,12 +157,12 @@ def _cheapest(alive: list[_Class], tied: list[int]) -> tuple[int, list[_Class]]:
     return best
 
 
-def _add(sums: list[int], mask: int, weight: int) -> None:
-    for at in _positions(mask):
+def _add(sums: Counter[int], mask: int, weight: int) -> None:
+    for at in positions(mask):
         sums[at] += weight
 
 
-def _positions(mask: int) -> Iterator[int]:
+def positions(mask: int) -> Iterator[int]:
     """The positions of the bits that are set, lowest first."""
     while mask:
         low = mask & -mask
@@ -175,16 +170,10 @@ def _positions(mask: int) -> Iterator[int]:
         mask ^= low
 
 
-def _names(mask: int, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(names[at] for at in _positions(mask))
-
-
 # --- the best set of k flags ---
 
 
-def best_sets(
-    patterns: Iterable[Pattern], flags: Sequence[str], needs: Mapping[str, frozenset[str]]
-) -> list[Best]:
+def best_sets(patterns: Iterable[Pattern], needs: Mapping[int, int]) -> list[Best]:
     """For each k from 0 on, the down-closed set of k flags that is safe on the most weight.
 
     Exact. The set of all flags that some machines have in common is down-closed, and every
@@ -194,26 +183,23 @@ def best_sets(
 
     Args:
         patterns: the fleet.
-        flags: all flags, in the order in which they are shown.
-        needs: for each flag, the flags that it cannot be without, transitively.
+        needs: the flags, by their bit: those that each cannot be without, transitively.
 
     Returns:
         One for each k up to the largest set that some machine has.
     """
-    # In an order in which a flag stands after all that it needs, the first k flags of a
-    # down-closed set are down-closed too.
-    order = sorted(flags, key=lambda flag: (len(needs[flag]), flags.index(flag)))
-    classes = _classes(((each.flags, each) for each in patterns), order, needs)
+    classes = _classes(((each.flags, each) for each in patterns), needs)
     if not classes:
         return []
-    found = _Search(classes, len(order)).run()
-    shown = {flag: at for at, flag in enumerate(flags)}
+    # In an order in which a flag stands after all that it needs, the first k flags of a
+    # down-closed set are down-closed too.
+    order = sorted(needs, key=lambda at: (needs[at].bit_count(), at))
     best = []
-    for mask in found:
+    for mask in _Search(classes, order).run():
         covering = [each for each in classes if each.mask & mask == mask]
         best.append(
             Best(
-                tuple(sorted(_names(mask, order), key=lambda flag: shown[flag])),
+                mask,
                 sum(each.machines for each in covering),
                 sum(each.weight for each in covering),
             )
@@ -224,13 +210,14 @@ def best_sets(
 class _Search:
     """The search for the heaviest cover of each size, over bitsets of classes."""
 
-    def __init__(self, classes: list[_Class], flags: int) -> None:
+    def __init__(self, classes: list[_Class], order: Sequence[int]) -> None:
         """Lay the classes out: for each flag those that have it, for each bit of weight likewise.
 
         Args:
             classes: the distinct sets.
-            flags: how many flags there are.
+            order: the bits of the flags, each after all that it needs.
         """
+        self.order = order
         unit = math.gcd(*(each.weight for each in classes)) or 1
         weights = [each.weight // unit for each in classes]
         self.everyone = (1 << len(classes)) - 1
@@ -238,11 +225,11 @@ class _Search:
             _bitset(weight >> plane & 1 for weight in weights)
             for plane in range(max(weights).bit_length())
         ]
-        holders = [_bitset(each.mask >> at & 1 for each in classes) for at in range(flags)]
+        holders = {at: _bitset(each.mask >> at & 1 for each in classes) for at in order}
         # The most common first: the first descent then is a good one, and cuts the others off.
         self.items = sorted(
-            (at for at in range(flags) if holders[at]),
-            key=lambda at: (-self.weigh(holders[at]), at),
+            (at for at in order if holders[at]),
+            key=lambda at: -self.weigh(holders[at]),
         )
         self.holders = [holders[at] for at in self.items]
         top = max(each.mask.bit_count() for each in classes)
@@ -259,7 +246,7 @@ class _Search:
 
     def note(self, common: int, weight: int) -> None:
         """Offers a closed set to every size up to its own."""
-        held = sorted(self.items[at] for at in _positions(common))
+        held = sorted((self.items[at] for at in positions(common)), key=self.order.index)
         mask = 0
         for size in range(len(held) + 1):
             if weight > self.weights[size]:

@@ -26,8 +26,9 @@ import msgspec
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.read import MAXIMUM_BYTES
 from cpuprobe.files import compression, open_regular, standard_input
+from cpuprobe.fleet.backends import arrow
 from cpuprobe.fleet.model import Skipped
-from cpuprobe.fleet.tables import arrow, is_ingested
+from cpuprobe.fleet.tables import is_ingested
 from cpuprobe.words import plain
 
 MAXIMUM_HEADER = 256 << 10

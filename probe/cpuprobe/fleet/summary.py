@@ -1,9 +1,11 @@
-"""From what the backend counted to what is told: pure."""
+"""From what was counted to what is told: pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+
+import msgspec
 
 from cpuprobe.facts.features import load_features, load_levels, load_table
 from cpuprobe.facts.profiles import Profile, needed
@@ -19,38 +21,57 @@ from cpuprobe.fleet.model import (
     Step,
     Target,
 )
-from cpuprobe.fleet.queries import OTHERS, Answers, Count, FindingRow, GroupCount
-from cpuprobe.fleet.selection import Pattern, best_sets, curve
+from cpuprobe.fleet.selection import Cut, Pattern, best_sets, curve, positions
+from cpuprobe.fleet.tally import OTHERS, Answers, Count, FindingRow, GroupCount, Tally, total
 from cpuprobe.version import VERSION
 
 _UNIT = 1_000_000
 
 
+COVERAGES = (Decimal("0.999"), Decimal("0.99"), Decimal("0.95"))
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be told of a fleet.
+
+    Attributes:
+        profiles: those whose coverage is told; psABI levels are always.
+        flag_sets: sets that were asked for by name.
+        wanted: shares to be covered, 0 to 1.
+        top: how many models, kernels and hypervisors are told apart.
+    """
+
+    profiles: tuple[Profile, ...] = ()
+    flag_sets: tuple[tuple[str, ...], ...] = ()
+    wanted: tuple[Decimal, ...] = COVERAGES
+    top: int = 20
+
+
 def summarize(
-    answers: Answers,
+    tally: Tally,
+    asked: Asked,
     *,
     backend: str,
     wasmtime: str,
     flags: Sequence[str],
-    profiles: Iterable[Profile],
-    flag_sets: Iterable[Sequence[str]] = (),
-    wanted: Iterable[Decimal] = (),
     skipped: Sequence[Skipped] = (),
     unread: int = 0,
 ) -> Fleet:
     """Everything that is told of a fleet.
 
     Args:
-        answers: what the backend counted.
-        backend: its name.
+        tally: what was counted.
+        asked: what is to be told.
+        backend: what was asked of tables.
         wasmtime: the version that the flags are of.
         flags: all of them, in its order.
-        profiles: those whose coverage is told; psABI levels are always.
-        flag_sets: sets that were asked for by name.
-        wanted: shares to be covered, 0 to 1.
         skipped: captures that could not be read.
         unread: how many in all.
+
+    Raises:
+        CaptureError: no machine was counted.
     """
+    answers = tally.answers(asked.top)
     fleet = _Summary(answers, flags)
     best = fleet.best()
     return Fleet(
@@ -61,15 +82,15 @@ def summarize(
         mismatched=fleet.share(answers.mismatched),
         wasmtime=wasmtime,
         levels=fleet.levels(),
-        profiles=tuple(fleet.profile(each) for each in profiles),
-        flag_sets=tuple(fleet.flag_set(each) for each in flag_sets),
+        profiles=tuple(fleet.profile(each) for each in asked.profiles),
+        flag_sets=tuple(fleet.flag_set(each) for each in asked.flag_sets),
         features={
-            name: fleet.share(fleet.count(lambda each, name=name: name in each.safe))  # type: ignore[misc]
-            for name in load_features()
+            name: fleet.share(fleet.count(lambda each, at=at: each.safe >> at & 1 == 1))  # type: ignore[misc]
+            for at, name in enumerate(load_features())
         },
         curve=fleet.curve(),
         best=best,
-        targets=tuple(fleet.target(each, best) for each in sorted(set(wanted), reverse=True)),
+        targets=tuple(fleet.target(each, best) for each in sorted(set(asked.wanted), reverse=True)),
         findings=tuple(fleet.finding(each) for each in answers.findings),
         models=fleet.groups("model"),
         kernels=fleet.groups("kernel"),
@@ -88,6 +109,8 @@ class _Summary:
         self._flags = tuple(flags)
         self._patterns = answers.patterns
         self._table = load_features()
+        self._names = tuple(self._table)
+        self._bits = {name: 1 << at for at, name in enumerate(self._names)}
         self._levels = load_levels()
 
     def share(self, count: Count) -> Share:
@@ -95,10 +118,13 @@ class _Summary:
         whole = self._answers.total.weight
         return Share(count.machines, count.weight / _UNIT, count.weight / whole if whole else 0.0)
 
+    def mask(self, names: Iterable[str]) -> int:
+        """Features as bits in the order of the table."""
+        return sum(self._bits[name] for name in names)
+
     def count(self, test: Callable[[Pattern], bool]) -> Count:
         """The machines whose pattern passes."""
-        passed = [each for each in self._patterns if test(each)]
-        return Count(sum(each.machines for each in passed), sum(each.weight for each in passed))
+        return total(Count(each.machines, each.weight) for each in self._patterns if test(each))
 
     def levels(self) -> tuple[Coverage, ...]:
         """The psABI levels, by the level that each machine was assessed to have."""
@@ -119,52 +145,56 @@ class _Summary:
         meet whatever its features.
         """
         long_mode = profile.features.issuperset(self._levels[0].features)
-        wanted = needed(profile)
+        wanted = self.mask(needed(profile))
 
         def meets(pattern: Pattern) -> bool:
-            return wanted <= pattern.safe and not (long_mode and pattern.level is None)
+            return wanted & pattern.safe == wanted and not (long_mode and pattern.level is None)
 
         return Coverage(profile.name, profile.kind, self.share(self.count(meets)))
 
     def flag_set(self, flags: Sequence[str]) -> Coverage:
         """The machines on which all of these flags are safe."""
-        wanted = frozenset(flags)
-        covered = self.count(lambda each: wanted <= each.flags)
+        wanted = sum(1 << self._flags.index(flag) for flag in flags)
+        covered = self.count(lambda each: wanted & each.flags == wanted)
         return Coverage(",".join(flags), "flags", self.share(covered))
 
     def curve(self) -> tuple[Step, ...]:
         """The curve of coverage, over what programs can need: no run confirms anything else."""
-        names = [name for name, feature in self._table.items() if feature.for_programs]
-        needs = {name: self._table.closure(name) for name in names}
-        return tuple(
-            Step(
-                added=cut.added,
-                flags=tuple(
-                    flag for name in cut.added if (flag := self._table[name].cranelift) is not None
-                ),
-                covered=self.share(Count(cut.machines, cut.weight)),
-                lost=self.share(Count(cut.lost_machines, cut.lost_weight)),
-                losers=cut.losers,
-            )
-            for cut in curve(self._patterns, names, needs)
+        needs = {
+            at: self.mask(self._table.closure(name))
+            for at, (name, feature) in enumerate(self._table.items())
+            if feature.for_programs
+        }
+        return tuple(self._step(cut) for cut in curve(self._patterns, needs))
+
+    def _step(self, cut: Cut) -> Step:
+        added = _named(cut.added, self._names)
+        flags = (self._table[name].cranelift for name in added)
+        return Step(
+            added=added,
+            flags=tuple(flag for flag in flags if flag is not None),
+            covered=self.share(Count(cut.machines, cut.weight)),
+            lost=self.share(Count(cut.lost_machines, cut.lost_weight)),
+            losers=cut.losers,
         )
 
     def best(self) -> tuple[BestSet, ...]:
         """The best set for each size."""
         by_flag = self._table.by_cranelift
+        names = [None if (row := by_flag.get(flag)) is None else row.name for flag in self._flags]
         needs = {
-            flag: frozenset(
-                other
-                for other in self._flags
-                if flag in by_flag
-                and other in by_flag
-                and by_flag[other].name in self._table.closure(by_flag[flag].name)
+            at: sum(
+                1 << other
+                for other, needed_name in enumerate(names)
+                if name is not None and needed_name in self._table.closure(name)
             )
-            for flag in self._flags
+            for at, name in enumerate(names)
         }
         return tuple(
-            BestSet(k, each.flags, self.share(Count(each.machines, each.weight)))
-            for k, each in enumerate(best_sets(self._patterns, self._flags, needs))
+            BestSet(
+                k, _named(each.flags, self._flags), self.share(Count(each.machines, each.weight))
+            )
+            for k, each in enumerate(best_sets(self._patterns, needs))
         )
 
     def target(self, wanted: Decimal, best: Sequence[BestSet]) -> Target:
@@ -199,19 +229,21 @@ class _Summary:
     def matrix(self) -> Matrix:
         """CPU models against flags."""
         shown = [each.value for each in self._answers.groups["model"]]
-        held = {model: dict.fromkeys(self._flags, 0) for model in shown}
+        held = {model: [0] * len(self._flags) for model in shown}
         whole = dict.fromkeys(shown, 0)
         for pattern in self._patterns:
             model = pattern.model if pattern.model in held else OTHERS
             whole[model] += pattern.weight
-            for flag in pattern.flags:
-                held[model][flag] += pattern.weight
-        total = self._answers.total.weight
+            for at in positions(pattern.flags):
+                held[model][at] += pattern.weight
+        all_weight = self._answers.total.weight
         return Matrix(
             rows=tuple(shown),
             columns=self._flags,
-            weights=tuple(whole[model] / total for model in shown),
-            shares=tuple(
-                tuple(held[model][flag] / whole[model] for flag in self._flags) for model in shown
-            ),
+            weights=tuple(whole[model] / all_weight for model in shown),
+            shares=tuple(tuple(weight / whole[model] for weight in held[model]) for model in shown),
         )
+
+
+def _named(mask: int, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(names[at] for at in positions(mask))

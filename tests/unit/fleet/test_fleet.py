@@ -575,15 +575,28 @@ def test_a_page_and_a_table(capfdbinary, tmp_path, folder):
     assert page.out.lower().startswith(b"<!doctype html>")
 
 
-def test_a_missing_library_is_one_line(capfdbinary, monkeypatch, folder):
-    """It names what to install."""
-    for name, extra in (("ibis", "cpuprobe[fleet]"), ("pyarrow.parquet", "cpuprobe[fleet]")):
-        with monkeypatch.context() as patch:
-            patch.setitem(sys.modules, name, None)
-            ran = cpuprobe(capfdbinary, "fleet", folder)
-        assert ran.code == 3, name
-        assert f"pip install '{extra}'" in ran.err
-        assert ran.err.count("\n") == 1
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("pyarrow.parquet", ["ingest", "{folder}", "-o", "{new}"]),
+        ("duckdb", ["{tables}"]),
+        ("ibis", ["{tables}", "--backend", "duckdb://"]),
+    ],
+)
+def test_a_missing_library_is_one_line(
+    module, arguments, capfdbinary, monkeypatch, tmp_path, folder
+):
+    """It names what to install; without tables none is needed."""
+    places = {"folder": folder, "tables": tmp_path / "t", "new": tmp_path / "new"}
+    cpuprobe(capfdbinary, "fleet", "ingest", folder, "-o", places["tables"])
+    monkeypatch.setitem(sys.modules, module, None)
+
+    ran = cpuprobe(capfdbinary, "fleet", *(each.format(**places) for each in arguments))
+    counted = cpuprobe(capfdbinary, "fleet", folder)
+
+    assert (ran.code, counted.code) == (3, 1)
+    assert "pip install 'cpuprobe[fleet]'" in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_spark_without_java_is_one_line(capfdbinary, monkeypatch, folder):

@@ -1,0 +1,221 @@
+"""Machines counted by all that the answer asks of them: the same counts whoever has counted.
+
+A table's rows come from a database already added up; captures come one by one. Memory grows with
+what differs in the fleet, never with its machines, and is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import NamedTuple, TypeVar
+
+from cpuprobe.errors import CaptureError
+from cpuprobe.facts.features import load_levels
+from cpuprobe.fleet.machine import Facts
+from cpuprobe.fleet.selection import Pattern
+from cpuprobe.fleet.weights import SCALE
+
+MODELS = 1000
+"""CPU models that patterns tell apart; the lightest beyond are `others`."""
+MAXIMUM_KINDS = 100_000
+MAXIMUM_FINDINGS = 500
+COLUMNS = ("model", "kernel", "hypervisor")
+OTHERS = "others"
+
+_Key = TypeVar("_Key", bound=tuple[object, ...])
+
+
+class Count(NamedTuple):
+    """Machines, and their weight in millionths."""
+
+    machines: int = 0
+    weight: int = 0
+
+
+class Standing(NamedTuple):
+    """Machines that share a value of a column, and all else that their group tells of them."""
+
+    value: str
+    level: str
+    verdict: str
+    basis: str
+
+
+class FindingKey(NamedTuple):
+    """A finding, as machines are counted by it."""
+
+    code: str
+    severity: str
+    cause: str
+
+
+class GroupCount(NamedTuple):
+    """Machines that share a value, by psABI level, and those with a finding of severity error."""
+
+    value: str
+    all: Count
+    levels: dict[str, int]
+    mismatched: Count
+
+
+class FindingRow(NamedTuple):
+    """Machines with a finding; `titles` are its words where they differ least and most."""
+
+    code: str
+    severity: str
+    cause: str
+    titles: tuple[str, str]
+    machines: Count
+
+
+class Answers(NamedTuple):
+    """Everything that was counted.
+
+    Attributes:
+        total: all machines.
+        executed: those on which something was executed.
+        mismatched: those with a finding of severity error.
+        patterns: the distinct sets, with CPU model and level.
+        findings: by code, then by weight.
+        groups: for model, kernel and hypervisor: the heaviest, and `others`.
+    """
+
+    total: Count
+    executed: Count
+    mismatched: Count
+    patterns: list[Pattern]
+    findings: list[FindingRow]
+    groups: dict[str, list[GroupCount]]
+
+
+def millionths(weight: Decimal | None) -> int:
+    """A weight as a whole number."""
+    return 0 if weight is None else int(weight.scaleb(SCALE))
+
+
+def total(counts: Iterable[Count]) -> Count:
+    """Counts added up."""
+    listed = list(counts)
+    return Count(sum(each.machines for each in listed), sum(each.weight for each in listed))
+
+
+class Tally:
+    """The counts."""
+
+    def __init__(self) -> None:
+        """Nothing is counted yet."""
+        self._patterns: dict[tuple[int, int, str, str], Count] = {}
+        self._groups: dict[str, dict[Standing, Count]] = {column: {} for column in COLUMNS}
+        self._findings: dict[FindingKey, Count] = {}
+        self._titles: dict[FindingKey, tuple[str, str]] = {}
+
+    def add(self, facts: Facts, weight: Decimal) -> None:
+        """Counts one machine."""
+        one = Count(1, millionths(weight))
+        level = facts.level or ""
+        self.pattern(facts.safe, facts.flags, level, facts.model, one)
+        for column in COLUMNS:
+            value: str = getattr(facts, column)
+            self.group(column, Standing(value, level, facts.verdict, facts.basis), one)
+        once: dict[FindingKey, list[str]] = {}
+        for code, severity, cause, title in facts.findings:
+            once.setdefault(FindingKey(code, severity, cause), []).append(title)
+        for key, titles in once.items():
+            self.finding(key, (min(titles), max(titles)), one)
+
+    def pattern(self, safe: int, flags: int, level: str, model: str, count: Count) -> None:
+        """Counts machines by their sets."""
+        _add(self._patterns, (safe, flags, level, model), count)
+
+    def group(self, column: str, standing: Standing, count: Count) -> None:
+        """Counts machines by a column."""
+        _add(self._groups[column], standing, count)
+
+    def finding(self, key: FindingKey, titles: tuple[str, str], count: Count) -> None:
+        """Counts machines by a finding that each of them has."""
+        _add(self._findings, key, count)
+        low, high = self._titles.get(key, titles)
+        self._titles[key] = min(low, titles[0]), max(high, titles[1])
+
+    def answers(self, top: int) -> Answers:
+        """What the counts come to, with so many models, kernels and hypervisors told apart.
+
+        Raises:
+            CaptureError: no machine was counted.
+        """
+        every = self._groups["hypervisor"]
+        if not every:
+            raise CaptureError("no machine is left: on none was anything executed")
+        groups = {column: _by_value(self._groups[column]) for column in COLUMNS}
+        told_apart = {each.value for each in groups["model"][: max(top, MODELS)]}
+        patterns: dict[tuple[int, int, str, str], Count] = {}
+        for (safe, flags, level, model), count in self._patterns.items():
+            kept = model if model in told_apart else OTHERS
+            _add(patterns, (safe, flags, level, kept), count)
+        findings = [
+            FindingRow(*key, self._titles[key], count) for key, count in self._findings.items()
+        ]
+        findings.sort(key=lambda row: (row.code, -row.machines.weight, row.severity, row.cause))
+        return Answers(
+            total=total(every.values()),
+            executed=_where(every, lambda each: each.basis == "executed"),
+            mismatched=_where(every, _wrong),
+            patterns=[
+                Pattern(safe, flags, model, level or None, *count)
+                for (safe, flags, level, model), count in patterns.items()
+            ],
+            findings=findings[:MAXIMUM_FINDINGS],
+            groups={column: _with_others(found, top) for column, found in groups.items()},
+        )
+
+
+def _add(counts: dict[_Key, Count], key: _Key, count: Count) -> None:
+    old = counts.get(key)
+    if old is not None:
+        count = Count(old.machines + count.machines, old.weight + count.weight)
+    elif len(counts) >= MAXIMUM_KINDS:
+        raise CaptureError(f"more than {MAXIMUM_KINDS:,} kinds of machines: no fleet has so many")
+    counts[key] = count
+
+
+def _wrong(standing: Standing) -> bool:
+    return standing.verdict == "mismatch"
+
+
+def _where(counts: dict[Standing, Count], test: Callable[[Standing], bool]) -> Count:
+    return total(count for standing, count in counts.items() if test(standing))
+
+
+def _group(value: str, counts: dict[Standing, Count]) -> GroupCount:
+    every = total(counts.values())
+    levels = {
+        name: _where(counts, lambda each, name=name: each.level == name).weight  # type: ignore[misc]
+        for name in (level.name for level in load_levels())
+    }
+    below = every.weight - sum(levels.values())
+    return GroupCount(value, every, {"none": below, **levels}, _where(counts, _wrong))
+
+
+def _by_value(counts: dict[Standing, Count]) -> list[GroupCount]:
+    """A group for each value, the heaviest first."""
+    values: dict[str, dict[Standing, Count]] = {}
+    for standing, count in counts.items():
+        values.setdefault(standing.value, {})[standing] = count
+    groups = [_group(value, held) for value, held in values.items()]
+    return sorted(groups, key=lambda group: (-group.all.weight, group.value))
+
+
+def _with_others(groups: list[GroupCount], top: int) -> list[GroupCount]:
+    """The first groups, and one of all the rest."""
+    rest = groups[top:]
+    if not rest:
+        return groups
+    levels = {name: sum(each.levels[name] for each in rest) for name in rest[0].levels}
+    others = GroupCount(
+        OTHERS,
+        total(each.all for each in rest),
+        levels,
+        total(each.mismatched for each in rest),
+    )
+    return [*groups[:top], others]
