@@ -104,7 +104,12 @@ def read_bounded(path: str | os.PathLike[str], maximum: int, advice: str = "") -
 
 
 class OpenedFile:
-    """A regular file; anything else (a pipe, a device) is refused, so that nothing can block."""
+    """A regular file; anything else (a pipe, a device) is refused, so that nothing can block.
+
+    Attributes:
+        size: in bytes.
+        stamp: device, inode, size and time of change: what has the same one is the same.
+    """
 
     def __init__(self, path: str) -> None:
         """Opens `path`; CaptureError if it is no regular file or may not be read."""
@@ -112,6 +117,7 @@ class OpenedFile:
             self._descriptor = open_regular(path)
             status = os.fstat(self._descriptor)
         self.size = status.st_size
+        self.stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
     def __enter__(self) -> OpenedFile:
         """The file itself."""

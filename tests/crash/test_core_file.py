@@ -78,9 +78,9 @@ def test_code_made_at_run_time(
 def test_code_of_the_program(
     program: Path, here: Assessment, rare: tuple[str, bytes], tmp_path: Path
 ) -> None:
-    """The kernel dumps no code that is in a file; the file is found by the core's own list."""
+    """The kernel dumps no code that is in a file: it comes from the one that is given."""
     core = core_of(program, "e")
-    answer = explain(core, here)
+    answer = explain(core, here, program)
 
     check(answer, rare)
     assert (answer.jit, answer.module) == (False, "dead")
@@ -89,6 +89,13 @@ def test_code_of_the_program(
     assert answer.offset is not None
     assert dead <= answer.offset < dead + 8
 
+    opened: list[str] = []
+    sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+    explain(core, here)
+    # A core may be a stranger's: what it names stays closed, though it is there.
+    assert str(core) in opened
+    assert str(program) not in opened
+
 
 def test_code_of_a_shared_library(
     tmp_path: Path, here: Assessment, rare: tuple[str, bytes]
@@ -96,7 +103,7 @@ def test_code_of_a_shared_library(
     """The library is named, not the program; --exe helps once it has moved, not if it changed."""
     program = build(tmp_path, "uses", rare[1], library=True)
     core = core_of(program, "e")
-    answer = explain(core, here)
+    answer = explain(core, here, tmp_path / "libdead.so")
     check(answer, rare)
     assert answer.module == "libdead.so"
 
@@ -120,7 +127,7 @@ def test_code_of_a_shared_library(
 )
 def test_other_ends(program: Path, here: Assessment, mode: str, number: int, verdict: str) -> None:
     """UD2, a raised signal, and constants that are executed are no missing features."""
-    answer = explain(core_of(program, mode, number), here)
+    answer = explain(core_of(program, mode, number), here, program)
 
     assert (answer.signal, answer.verdict) == (signal.Signals(number).name, verdict)
     assert answer.features == ()

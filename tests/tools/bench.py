@@ -114,11 +114,12 @@ def check_speed(rounds: int = ROUNDS) -> CheckSpeed | None:
         return None
     from cpuprobe.check import many
     from cpuprobe.check.against import within
+    from cpuprobe.code.elf import Held
     from cpuprobe.code.elf_program import read_elf
     from cpuprobe.facts.profiles import find_profile
 
     (library,) = Path(wasmtime.__file__).parent.rglob("_libwasmtime.so")
-    code = [each.data for each in read_elf(library.read_bytes()).code]
+    code = [each.data for each in read_elf(Held(library.read_bytes())).code]
     text = sum(map(len, code)) / 1e6
     against = within(find_profile("x86-64-v2"))
 

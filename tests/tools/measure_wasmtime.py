@@ -25,7 +25,7 @@ from dataclasses import dataclass
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "probe"))
 
-from cpuprobe.code.elf_sections import ArtifactError  # noqa: E402  (the path is set above)
+from cpuprobe.code.elf import ArtifactError  # noqa: E402  (the path is set above)
 from cpuprobe.code.engine_section import read_engine_section  # noqa: E402
 
 OUTPUT = os.path.join(ROOT, "profiles", "wasmtime.toml")

@@ -57,7 +57,6 @@ LONGER = {
     "report.fleet_html": (415, "to be cut"),
     "report.html": (423, "to be cut"),
     "crash.diagnose": (431, "to be cut"),
-    "code.elf_program": (424, "to be cut"),
     "code.assembly": (541, "to be cut"),
     "wasm.verify_child": (370, "to be cut"),
     "wasm.proof": (460, "to be cut"),

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from cpuprobe.check.against import Against
 from cpuprobe.check.judge import Fit, judge
+from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.forms import forms, searches
-from cpuprobe.code.needs import ArtifactReadError, Needs
-from cpuprobe.code.read import Reading, Stamp, complete, is_candidate
+from cpuprobe.code.needs import Needs
+from cpuprobe.code.read import Stamp, complete, is_candidate, opened
 from cpuprobe.code.tally import Scan
 
 SMALL = 1 << 20
@@ -100,7 +101,7 @@ class _Part(NamedTuple):
     scan: Scan | None
 
 
-_cached = functools.lru_cache(maxsize=1)(Reading)
+_cached = functools.lru_cache(maxsize=1)(opened)
 
 
 def read_part(path: str, number: int, of: int) -> _Part | str:
@@ -108,12 +109,12 @@ def read_part(path: str, number: int, of: int) -> _Part | str:
     try:
         if of == 1:
             _cached.cache_clear()
-            reading = Reading(path)
+            reading = opened(path)
         else:
             reading = _cached(path)
         needs = None if number else reading.needs()
         return _Part(reading.stamp, needs, reading.scan(number, of))
-    except ArtifactReadError as error:
+    except ArtifactError as error:
         return str(error)
 
 

@@ -39,7 +39,7 @@ def verify(
     import msgspec
 
     from cpuprobe.assessment import assess
-    from cpuprobe.code.elf_sections import ArtifactError
+    from cpuprobe.code.elf import ArtifactError
     from cpuprobe.errors import CannotMeasureError
     from cpuprobe.evidence.installed import installed_version
     from cpuprobe.facts.wasmtime import UnknownWasmtimeError

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from cpuprobe.code.elf_sections import ArtifactError
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.code.forms import forms
-from cpuprobe.code.needs import ArtifactReadError, Confidence, Coverage, Engine, Needs
+from cpuprobe.code.needs import Confidence, Coverage, Engine, Needs
 from cpuprobe.code.tally import FoundIn, uses
 from cpuprobe.code.walk import artifact_functions, reachable_instructions
 from cpuprobe.facts.features import load_features
@@ -23,27 +22,23 @@ def read_cwasm(content: bytes) -> Needs:
         Its needs; no code is looked at unless it is x86-64 code.
 
     Raises:
-        ArtifactReadError: damaged, or of no wasmtime that is known.
+        ArtifactError: damaged, or of no wasmtime that is known.
     """
-    try:
-        section = read_engine_section(content)
-        on = tuple(
-            name
-            for name, value in section.isa_flags.items()
-            if name.startswith("has_") and value is True
-        )
-        architecture = section.target.partition("-")[0]
-        if architecture != "x86_64":
-            engine = Engine(section.version, section.target, on, ())
-            return Needs(kind="cwasm", architecture=architecture, engine=engine)
-        functions = list(artifact_functions(content))
-    except ArtifactError as error:
-        raise ArtifactReadError(str(error)) from None
+    section = read_engine_section(content)
+    on = tuple(
+        name
+        for name, value in section.isa_flags.items()
+        if name.startswith("has_") and value is True
+    )
+    architecture = section.target.partition("-")[0]
+    if architecture != "x86_64":
+        engine = Engine(section.version, section.target, on, ())
+        return Needs(kind="cwasm", architecture=architecture, engine=engine)
     sort = forms()
     known: dict[str, list[FoundIn[str]]] = {}
     unknown: dict[str, list[FoundIn[str]]] = {}
     total = discarded = 0
-    for function in functions:
+    for function in artifact_functions(content):
         total += len(function.data)
         addresses: dict[tuple[bool, str], list[int]] = {}
         for each in reachable_instructions(function):

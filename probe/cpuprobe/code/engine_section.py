@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cpuprobe.code.elf_sections import ArtifactError, read_sections
+from cpuprobe.code.elf import ArtifactError, read_sections
 
 ENGINE_SECTION = ".wasmtime.engine"
 
@@ -164,4 +164,4 @@ def read_engine_section(artifact: bytes | memoryview) -> EngineSection:
         raise ArtifactError(
             f"{len(found)} sections {ENGINE_SECTION}: not an artifact of wasmtime 3 or later"
         )
-    return parse_engine_section(bytes(found[0].data))
+    return parse_engine_section(found[0].data)

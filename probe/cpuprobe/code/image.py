@@ -1,66 +1,32 @@
 """Bytes of code out of an executable file: ELF (Linux) and PE (Windows).
 
-Layout: System V ABI, edition 4.1, chapter 5 (Elf64_Phdr); Microsoft's PE Format, COFF file header
-and section table.
+Layout of PE: Microsoft's PE Format, COFF file header and section table.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from cpuprobe.code.elf import EM_X86_64, PF_X, PT_LOAD, ArtifactError, Elf, Segment
 from cpuprobe.errors import CaptureError
 from cpuprobe.files import OpenedFile
 
-MAXIMUM_HEADERS = 1 << 17
-"""The kernel gives a process 65,530 mappings unless told otherwise (vm.max_map_count)."""
-
-PT_LOAD, PT_NOTE = 1, 4
-PF_X = 1
 _PAGE = 4096
-_EM_X86_64 = 62
-_PN_XNUM = 0xFFFF
 
 
-class Segment(NamedTuple):
-    """An ELF program header, with the ABI's names."""
-
-    p_type: int
-    p_flags: int
-    p_offset: int
-    p_vaddr: int
-    p_paddr: int
-    p_filesz: int
-    p_memsz: int
-    p_align: int
-
-
-def read_segments(file: OpenedFile) -> tuple[int, list[Segment]]:
-    """The e_type and the program headers of a 64-bit little-endian ELF file for x86-64.
+def elf_image(file: OpenedFile) -> Elf:
+    """An ELF file for x86-64 with program headers.
 
     Raises:
-        CaptureError: it is not such a file, or its headers lie outside of it.
+        ArtifactError: it is no such file, or its headers lie outside of it.
     """
-    header = file.some(0, 64)
-    if header[:4] != b"\x7fELF":
-        raise CaptureError("not an ELF file")
-    if len(header) < 64:
-        raise CaptureError("an ELF file cut short")
-    if header[4] != 2 or header[5] != 1:
-        raise CaptureError("an ELF file of a 32-bit or big-endian program: only x86-64 is read")
-    e_type, machine = struct.unpack_from("<HH", header, 16)
-    if machine != _EM_X86_64:
-        raise CaptureError(f"an ELF file for another processor (e_machine {machine})")
-    table, sections = struct.unpack_from("<QQ", header, 32)
-    size, count = struct.unpack_from("<HH", header, 54)
-    if count == _PN_XNUM:  # the real number is sh_info of section 0
-        (count,) = struct.unpack("<I", file.exactly(sections + 44, 4, "the first section header"))
-    if count == 0:
-        raise CaptureError("an ELF file without program headers")
-    if size != 56 or count > MAXIMUM_HEADERS:
-        raise CaptureError(f"{count} program headers of {size} bytes: no ELF file has such")
-    raw = file.exactly(table, count * size, "the program header table")
-    return e_type, [Segment(*row) for row in struct.iter_unpack("<IIQQQQQQ", raw)]
+    elf = Elf(file)
+    if elf.wide and (elf.machine != EM_X86_64 or elf.order != "<"):
+        raise ArtifactError(f"an ELF file for another processor (e_machine {elf.machine})")
+    if not elf.segments:
+        raise ArtifactError("an ELF file without program headers")
+    return elf
 
 
 def code_at(path: str, offset: int, origin: Origin, mapping_size: int | None = None) -> bytes:
@@ -78,8 +44,7 @@ def code_at(path: str, offset: int, origin: Origin, mapping_size: int | None = N
     with OpenedFile(path) as file:
         if file.some(0, 2) == b"MZ":
             return _code_of_pe(file, offset, origin)
-        _, segments = read_segments(file)
-        loaded = [each for each in segments if each.p_type == PT_LOAD]
+        loaded = [each for each in elf_image(file).segments if each.type == PT_LOAD]
         for place, limit in _places(loaded, offset, origin, mapping_size):
             code = file.some(place, min(WINDOW, limit))
             if code:
@@ -94,23 +59,23 @@ def _places(
 
     Only executable segments count: an offset elsewhere was not understood rightly.
     """
-    executable = [each for each in loaded if each.p_flags & PF_X]
+    executable = [each for each in loaded if each.flags & PF_X]
     places: list[tuple[int, int]] = []
     for each in executable:
-        lead = each.p_offset % _PAGE
+        lead = each.offset % _PAGE
         if origin == "file":
-            inside = offset - each.p_offset
+            inside = offset - each.offset
         elif origin == "image":
-            first = min(segment.p_vaddr for segment in loaded) // _PAGE * _PAGE
-            inside = offset + first - each.p_vaddr
+            first = min(segment.address for segment in loaded) // _PAGE * _PAGE
+            inside = offset + first - each.address
         else:
             # Older kernels print the mapping alone; it is the segment's if the sizes agree.
-            pages = -(-(lead + each.p_filesz) // _PAGE) * _PAGE
+            pages = -(-(lead + each.size) // _PAGE) * _PAGE
             if mapping_size is not None and pages != mapping_size and len(executable) > 1:
                 continue
             inside = offset - lead
-        if 0 <= inside < each.p_filesz:
-            places.append((each.p_offset + inside, each.p_filesz - inside))
+        if 0 <= inside < each.size:
+            places.append((each.offset + inside, each.size - inside))
     return places
 
 

@@ -6,8 +6,6 @@ from typing import Literal
 
 import msgspec
 
-from cpuprobe.errors import CpuprobeError
-
 # How the bytes around an instruction are known to be code, best first:
 #   artifact  a wasm function of a .cwasm, by control flow from its start
 #   symbol    inside the range of a function symbol
@@ -20,12 +18,6 @@ Kind = Literal["executable", "library", "object", "cwasm", "other"]
 
 MOST_PLACES = 8
 """As many places are named for each feature of a file, those of lowest address."""
-
-
-class ArtifactReadError(CpuprobeError):
-    """A file that cannot be read as what it says it is; one line, without the file's name."""
-
-    exit_code = 4
 
 
 class Place(msgspec.Struct, frozen=True):

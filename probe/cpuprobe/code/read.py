@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import msgspec
 
 from cpuprobe.code.cwasm import read_cwasm
-from cpuprobe.code.elf_program import ET_DYN, ET_REL, MACHINES, ElfFile, read_elf
+from cpuprobe.code.elf import ET_DYN, ET_REL, ArtifactError, Elf, Source
+from cpuprobe.code.elf_program import ElfFile, read_elf
 from cpuprobe.code.flow import straight_line
 from cpuprobe.code.forms import forms
-from cpuprobe.code.layout import plan
-from cpuprobe.code.needs import ArtifactReadError, Kind, Needs
+from cpuprobe.code.layout import Plan, plan
+from cpuprobe.code.needs import Kind, Needs
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan, joined
+from cpuprobe.errors import CaptureError
 from cpuprobe.facts.features import load_table
-from cpuprobe.files import open_regular
+from cpuprobe.files import OpenedFile, open_regular
 
-MAXIMUM_BYTES = 2 << 30
+MACHINES = {
+    3: "i386",
+    8: "MIPS",
+    20: "PowerPC",
+    21: "PowerPC64",
+    22: "s390x",
+    40: "ARM",
+    62: "x86-64",
+    183: "AArch64",
+    243: "RISC-V",
+    258: "LoongArch",
+}
+"""e_machine (System V ABI, registry of machines); the common ones."""
+
+MOST_COMPILED = 256 << 20
+"""Bytes of an artifact of wasmtime, which is held whole."""
 Stamp = tuple[int, int, int, int]
 _MAGIC = b"\x7fELF"
 
@@ -32,60 +48,69 @@ def is_candidate(path: str) -> bool:
         return False
 
 
-def read_needs(path: str) -> Needs:
+def opened(path: str) -> Reading:
     """Reads a file.
 
-    Args:
-        path: a regular file.
-
     Raises:
-        ArtifactReadError: it cannot be read, is no ELF file, or is damaged.
+        ArtifactError: it cannot be read, is no regular file, no ELF file, or is damaged.
     """
-    reading = Reading(path)
-    found = reading.scan(0, 1)
-    return complete(reading.needs(), [] if found is None else [found])
-
-
-def parse_needs(content: bytes | memoryview) -> Needs:
-    """What the file with these bytes needs.
-
-    Raises:
-        ArtifactReadError: no ELF file, or a damaged one.
-    """
-    file = read_elf(content)
-    found = [scan(file, plan(file), forms())] if _is_scanned(file) else []
-    return complete(_needs(content, file), found)
+    try:
+        with OpenedFile(path) as file:
+            if file.size == 0:
+                raise ArtifactError("empty")
+            return Reading(file, file.stamp)
+    except CaptureError as error:
+        raise ArtifactError(str(error).removeprefix(f"{path}: ")) from None
 
 
 class Reading:
-    """One file in memory, which can be scanned in parts.
+    """What is needed of one file in memory, which can be scanned in parts.
 
     Attributes:
         stamp: device, inode, size and time of change: readings with the same one read the same.
     """
 
-    def __init__(self, path: str) -> None:
-        """Reads a file.
-
-        Args:
-            path: a regular file.
+    def __init__(self, source: Source, stamp: Stamp = (0, 0, 0, 0)) -> None:
+        """Reads all that is needed of a file.
 
         Raises:
-            ArtifactReadError: it cannot be read, is no ELF file, or is damaged.
+            ArtifactError: it is no ELF file, or is damaged.
         """
-        content, self.stamp = _content(path)
-        self._file = read_elf(content)
-        self._plan = plan(self._file) if _is_scanned(self._file) else None
-        # Of what is scanned all that is needed has been copied.
-        self._content = content if self._plan is None else b""
+        self.stamp = stamp
+        self._file = read_elf(source)
+        self._content = b""
+        self._plan: Plan | None = None
+        if self._file.wasmtime:
+            if source.size > MOST_COMPILED:
+                raise ArtifactError(f"compiled wasm larger than {MOST_COMPILED >> 20} MiB")
+            self._content = Elf(source).read(0, source.size, "it")
+        elif self._architecture == "x86-64":
+            self._plan = plan(self._file)
+
+    @property
+    def _architecture(self) -> str:
+        return MACHINES.get(self._file.machine, f"ELF machine {self._file.machine}")
 
     def needs(self) -> Needs:
         """What the file needs, without what a scan finds.
 
         Raises:
-            ArtifactReadError: compiled wasm that is damaged.
+            ArtifactError: compiled wasm that is damaged.
         """
-        return _needs(self._content, self._file)
+        file = self._file
+        if file.wasmtime:
+            return read_cwasm(self._content)
+        if self._plan is None:
+            return Needs(kind="other", architecture=self._architecture)
+        kind = _kind(file)
+        return Needs(
+            kind=kind,
+            entry=straight_line(file, forms()) if kind == "executable" else {},
+            isa_needed=file.isa_needed,
+            isa_used=file.isa_used,
+            dispatch=_dispatch(file),
+            loader=kind == "library" or file.interpreter,
+        )
 
     def scan(self, number: int, of: int) -> Scan | None:
         """One part of the scan; None for what is not scanned: compiled wasm, foreign code."""
@@ -103,42 +128,6 @@ def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
         unknown=found.unknown,
         dispatch=(*found.signs, *needs.dispatch),
         coverage=found.coverage,
-    )
-
-
-def _content(path: str) -> tuple[bytes, Stamp]:
-    try:
-        with open(open_regular(path), "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_size == 0:
-                raise ArtifactReadError("empty")
-            if status.st_size > MAXIMUM_BYTES:
-                raise ArtifactReadError(f"larger than {MAXIMUM_BYTES >> 30} GiB")
-            content = file.read(status.st_size)
-    except OSError as error:
-        raise ArtifactReadError(error.strerror) from None
-    return content, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _is_scanned(file: ElfFile) -> bool:
-    return not file.wasmtime and MACHINES.get(file.machine) == "x86-64"
-
-
-def _needs(content: bytes | memoryview, file: ElfFile) -> Needs:
-    if file.wasmtime:
-        return read_cwasm(bytes(content))
-    if not _is_scanned(file):
-        return Needs(
-            kind="other", architecture=MACHINES.get(file.machine, f"ELF machine {file.machine}")
-        )
-    kind = _kind(file)
-    return Needs(
-        kind=kind,
-        entry=straight_line(file, forms()) if kind == "executable" else {},
-        isa_needed=file.isa_needed,
-        isa_used=file.isa_used,
-        dispatch=_dispatch(file),
-        loader=kind == "library" or file.interpreter,
     )
 
 

@@ -14,7 +14,10 @@ from functools import cache
 
 from iced_x86 import Code, Decoder, FlowControl, Instruction
 
-from cpuprobe.code.elf_sections import function_symbols, read_sections
+from cpuprobe.code.elf import SHT_SYMTAB, STT_FUNC, ArtifactError, Elf, Held, text
+
+LARGEST_FUNCTION = 4 << 20
+"""Bytes; a body in wasm has at most 7.6 MB (JavaScript API, limits), those of real ones some KB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +42,50 @@ def artifact_functions(artifact: bytes) -> Iterator[FunctionCode]:
         artifact: a .cwasm file, as ``Module.serialize()`` returns it.
 
     Raises:
-        ArtifactError: the file is damaged or not an ELF file.
+        ArtifactError: the file is damaged or not an ELF file, or its functions overlap.
     """
-    sections = read_sections(artifact)
-    for symbol in function_symbols(sections):
-        section = sections[symbol.section]
-        if section.name == ".text":
-            data = bytes(section.data[symbol.value : symbol.value + symbol.size])
-            yield FunctionCode(symbol.name, symbol.value, data)
+    elf = Elf(Held(artifact))
+    code = next((section for section in elf.sections if section.name == ".text"), None)
+    table = elf.section(SHT_SYMTAB)
+    if code is None or table is None:
+        return
+    data = code.data
+    left = len(data)
+    seen: set[tuple[int, int]] = set()
+    names, symbols = elf.symbols(table)
+    for name, info, _, section, start, size in symbols:
+        if info & 0xF != STT_FUNC or section != code.number or (start, size) in seen:
+            continue
+        seen.add((start, size))
+        left -= size
+        if start + size > len(data) or left < 0:
+            raise ArtifactError("ELF: its functions overlap, or reach past the end of the code")
+        yield FunctionCode(text(names, name), start, data[start : start + size])
 
 
-def _jump_table_targets(
-    function: FunctionCode, table: int, known_starts: set[int]
-) -> Iterator[int]:
+def _jump_table_targets(function: FunctionCode, table: int, seen: bytearray) -> Iterator[int]:
     """Yields the targets in Cranelift's jump table: 32-bit offsets relative to the table itself.
 
-    Its length is not stored. It ends where code that is known to be reachable begins, or at the
-    first entry that does not point behind the table's start into the function
-    (cranelift/codegen/src/isa/x64/inst/emit.rs, JmpTableSeq).
+    Its length is not stored. It ends where code that is known to be reachable begins, where
+    another table has been, or at the first entry that does not point behind the table's start into
+    the function (cranelift/codegen/src/isa/x64/inst/emit.rs, JmpTableSeq).
     """
-    end = function.address + len(function.data)
-    position = table
-    lowest = end
-    while position + 4 <= min(end, lowest) and position not in known_starts:
-        (offset,) = struct.unpack_from("<i", function.data, position - function.address)
-        target = table + offset
-        if not function.address <= target < end:
+    size = len(function.data)
+    base = position = table - function.address
+    lowest = size
+    while position + 4 <= lowest and not seen[position]:
+        (offset,) = struct.unpack_from("<i", function.data, position)
+        target = base + offset
+        if not 0 <= target < size:
             return
         if target > position:
             lowest = min(lowest, target)
-        yield target
+        seen[position] = _ENTRY
+        yield function.address + target
         position += 4
+
+
+_START, _ENTRY = 1, 2  # of an instruction; of a row of a jump table
 
 
 def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
@@ -81,16 +97,22 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
     Returns:
         iced-x86 instructions in address order, with their offsets in the text section as ``ip``.
         Undecodable bytes that are reached appear as an instruction with ``is_invalid`` true.
+
+    Raises:
+        ArtifactError: the function is larger than any that Cranelift makes.
     """
     start, end = function.address, function.address + len(function.data)
+    if end - start > LARGEST_FUNCTION:
+        raise ArtifactError(f"a function of {end - start} bytes, no compiler makes such")
     decoder = Decoder(64, function.data, ip=start)
-    found: dict[int, Instruction] = {}
+    seen = bytearray(end - start)
+    found: list[Instruction] = []
     pending = [start]
     tables: list[int] = []
     while pending or tables:
         if not pending:
             # Last, so that as much as possible is known about where the table must end.
-            pending += list(_jump_table_targets(function, tables.pop(), set(found)))
+            pending += _jump_table_targets(function, tables.pop(), seen)
             continue
         ip = pending.pop()
         if not start <= ip < end:
@@ -98,9 +120,10 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
         decoder.position = ip - start
         decoder.ip = ip
         base = -1
-        while ip < end and ip not in found:
+        while ip < end and seen[ip - start] != _START:
+            seen[ip - start] = _START
             instruction = decoder.decode()
-            found[ip] = instruction
+            found.append(instruction)
             ip = instruction.next_ip
             if instruction.is_invalid:
                 break
@@ -117,7 +140,7 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
             elif flow == FlowControl.INDIRECT_BRANCH and start <= base < end:
                 tables.append(base)
             break
-    return tuple(found[ip] for ip in sorted(found))
+    return tuple(sorted(found, key=lambda instruction: instruction.ip))
 
 
 @cache

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from cpuprobe.code.elf_sections import read_sections
+from cpuprobe.code.elf import read_sections
 from cpuprobe.errors import CannotMeasureError, CaptureError, CpuprobeError, UsageError
 from cpuprobe.wasm.guard import end_with_parent
 from cpuprobe.wasm.guarded_run import PULLEY, Setup, dependents

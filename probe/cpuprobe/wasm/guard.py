@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from cpuprobe.code.elf_sections import ArtifactError
+from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.errors import CannotMeasureError, UsageError
 from cpuprobe.wasm.guarded_run import CRASHES, Attempt, Ending, Fault, Setup, side_effects

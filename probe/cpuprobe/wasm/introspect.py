@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from cpuprobe.code.elf_sections import ArtifactError
+from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.evidence.installed import installed_version, package_folder
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup

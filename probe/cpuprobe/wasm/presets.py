@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from cpuprobe.code.elf_sections import ArtifactError, Section, read_sections
+from cpuprobe.code.elf import ArtifactError, Section, read_sections
 from cpuprobe.emit.wasmtime import TARGET
 from cpuprobe.errors import UsageError, did_you_mean
 from cpuprobe.evidence.installed import package_folder

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.children import children
+from tests.needs import read_needs
 
 iced_x86 = pytest.importorskip("iced_x86")
 
@@ -21,10 +22,11 @@ from cpuprobe.check import many  # noqa: E402
 from cpuprobe.check.against import within  # noqa: E402
 from cpuprobe.check.judge import Fit  # noqa: E402
 from cpuprobe.code import scan  # noqa: E402
+from cpuprobe.code.elf import Held  # noqa: E402
 from cpuprobe.code.elf_program import read_elf  # noqa: E402
 from cpuprobe.code.forms import forms, searches  # noqa: E402
 from cpuprobe.code.layout import plan  # noqa: E402
-from cpuprobe.code.read import Reading, complete, read_needs  # noqa: E402
+from cpuprobe.code.read import complete, opened  # noqa: E402
 from cpuprobe.code.search import WINDOW, candidate_offsets  # noqa: E402
 from cpuprobe.facts.profiles import find_profile  # noqa: E402
 
@@ -171,7 +173,7 @@ def test_searching_first_changes_nothing(name, monkeypatch):
     path = Path("/usr/lib/x86_64-linux-gnu") / name
     if not path.exists():
         pytest.skip(f"no {name} here")
-    file = read_elf(path.read_bytes())
+    file = read_elf(Held(path.read_bytes()))
     work = plan(file)
     answers = []
     for little, dense in ((1 << 60, 48), (0, 48), (0, 1), (0, 1 << 20)):
@@ -193,7 +195,7 @@ def test_parts_make_the_whole(built, of):
     """Counts, places, their order and the coverage: as if it had been one part."""
     for path in built:
         whole = read_needs(str(path))
-        reading = Reading(str(path))
+        reading = opened(str(path))
         parts = [reading.scan(number, of) for number in range(of)]
         scans = [part for part in parts if part is not None]
 

@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("iced_x86")
 pytest.importorskip("wasmtime")
 
+from tests.needs import parse_needs
+
 from cpuprobe.assessment import assess
 from cpuprobe.check.against import machine, within
 from cpuprobe.check.judge import Fit, judge
-from cpuprobe.code.needs import ArtifactReadError
-from cpuprobe.code.read import parse_needs
+from cpuprobe.code.elf import ArtifactError
 from cpuprobe.evidence.measure import observe
 from cpuprobe.facts.profiles import find_profile
 from cpuprobe.wasm.introspect import compile_in_child
@@ -167,6 +168,6 @@ def test_a_flag_that_lies_does_not_hide_the_code():
 
 def test_truncated_artifacts_get_one_line(plain):
     for size in range(8, len(plain), 211):
-        with pytest.raises(ArtifactReadError) as caught:
+        with pytest.raises(ArtifactError) as caught:
             parse_needs(plain[:size])
         assert "\n" not in str(caught.value)

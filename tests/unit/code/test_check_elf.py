@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("iced_x86")
 
+from tests.needs import parse_needs, read_needs
+
 from cpuprobe.check.against import within
 from cpuprobe.check.judge import Fit, judge
+from cpuprobe.code.elf import ArtifactError, Held
 from cpuprobe.code.elf_program import read_elf
-from cpuprobe.code.needs import ArtifactReadError, Needs
-from cpuprobe.code.read import parse_needs, read_needs
+from cpuprobe.code.needs import Needs
 from cpuprobe.facts.profiles import find_profile
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
@@ -271,7 +273,7 @@ def test_unwind_entries_are_those_of_pyelftools(dispatched):
         for entry in entries
         if type(entry).__name__ == "FDE"
     }
-    elf = read_elf(content)
+    elf = read_elf(Held(content))
     found = {
         start: function.end - start
         for functions in elf.functions.values()
@@ -332,7 +334,7 @@ def header(machine: int = 62, kind: int = 3, **fields: int) -> bytes:
     ids=range(13),
 )
 def test_hostile_headers_get_one_line(content):
-    with pytest.raises(ArtifactReadError) as caught:
+    with pytest.raises(ArtifactError) as caught:
         parse_needs(content)
 
     assert "\n" not in str(caught.value)
@@ -350,7 +352,7 @@ def test_another_architecture_is_foreign(tmp_path):
 def test_every_truncation_ends_in_an_answer(dispatched):
     content = dispatched.read_bytes()
     for size in range(0, len(content), 97):
-        with pytest.raises(ArtifactReadError):
+        with pytest.raises(ArtifactError):
             parse_needs(content[:size])
 
 
@@ -369,7 +371,7 @@ def test_mutations_end_in_an_answer(tmp_path_factory, changes):
         content[at : at + len(replacement)] = replacement
     try:
         needs = parse_needs(bytes(content))
-    except ArtifactReadError as error:
+    except ArtifactError as error:
         assert "\n" not in str(error)
     else:
         assert isinstance(needs, Needs)
@@ -379,5 +381,5 @@ def test_special_files_are_not_read(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for path in ("/dev/zero", str(fifo), str(tmp_path), str(tmp_path / "none"), "a\0b"):
-        with pytest.raises(ArtifactReadError):
+        with pytest.raises(ArtifactError):
             read_needs(path)

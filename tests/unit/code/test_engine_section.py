@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpuprobe.code.elf_sections import ArtifactError, function_symbols, read_sections
+from cpuprobe.code.elf import ArtifactError, read_sections
 from cpuprobe.code.engine_section import (
     ENGINE_SECTION,
     EngineSection,
@@ -16,6 +16,7 @@ from cpuprobe.code.engine_section import (
     parse_engine_section,
     read_engine_section,
 )
+from cpuprobe.code.walk import artifact_functions
 from cpuprobe.wasm import introspect
 from cpuprobe.wasm.introspect import (
     IntrospectionError,
@@ -121,7 +122,7 @@ def test_damage_is_named(data: bytes, message: str) -> None:
         (b"\0asm\x01\0\0\0" + bytes(64), "not an ELF file"),
         (b"\x7fELF\x01\x01" + bytes(64), "not a 64-bit file"),
         (b"\x7fELF\x02\x03" + bytes(64), "not a 64-bit file"),
-        (b"\x7fELF\x02\x01" + bytes(64), "0 section headers"),
+        (b"\x7fELF\x02\x01" + bytes(64), "0 sections .wasmtime.engine"),
         (elf(POSTCARD, name=b".text"), "0 sections .wasmtime.engine"),
         (elf(POSTCARD)[:-1], "section-header table reaches past the end"),
     ],
@@ -140,18 +141,19 @@ def test_a_section_outside_the_file_is_refused() -> None:
         read_engine_section(bytes(data))
 
 
-def test_a_name_outside_the_string_table_is_refused() -> None:
+def test_a_name_outside_the_string_table_is_none() -> None:
     data = bytearray(elf(POSTCARD))
     table = struct.unpack_from("<Q", data, 40)[0]
     struct.pack_into("<I", data, table + 64, 10_000)
 
-    with pytest.raises(ArtifactError, match="outside the string table"):
+    with pytest.raises(ArtifactError, match=r"0 sections \.wasmtime"):
         read_engine_section(bytes(data))
 
 
 def read_all(data: bytes) -> None:
     read_engine_section(data)
-    list(function_symbols(read_sections(data)))
+    list(artifact_functions(data))
+    [(section.name, section.data) for section in read_sections(data)]
 
 
 @given(st.binary(max_size=300))

@@ -8,17 +8,17 @@ that got the signal comes first).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cpuprobe.code.image import PF_X, PT_LOAD, PT_NOTE, WINDOW, Segment, code_at, read_segments
+from cpuprobe.code.elf import ET_CORE, PF_X, PT_LOAD, PT_NOTE, Elf, Segment, notes
+from cpuprobe.code.image import WINDOW, code_at, elf_image
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.evidence.crashes.status import signal_name
 from cpuprobe.files import OpenedFile, opened, refuse_compressed
 from cpuprobe.words import base_name
 
-_ET_CORE = 4
 _NT_PRSTATUS, _NT_AUXV, _NT_FILE, _NT_SIGINFO = 1, 6, 0x46494C45, 0x53494749
 _MAXIMUM_NOTES = 8 << 20  # the first thread's and the process's come first
 _MAXIMUM_FILES = 1 << 17
@@ -79,8 +79,8 @@ def read_core(path: str, executables: tuple[str, ...] = ()) -> Crash:
     Args:
         path: the core.
         executables: files of the crashed program at hand. What the core leaves out (the kernel
-            dumps no code that is in a file) is read from the one of the right name, or else from
-            the path that the core gives, if that is the same file still.
+            dumps no code that is in a file) is read from the one of the right name. Paths that
+            the core names are never opened: it may be a stranger's.
 
     Raises:
         CaptureError: not a core of Linux on x86-64, or damaged.
@@ -91,30 +91,31 @@ def read_core(path: str, executables: tuple[str, ...] = ()) -> Crash:
 
 def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:
     refuse_compressed(file.some(0, 8))
-    e_type, segments = read_segments(file)
-    if e_type != _ET_CORE:
+    elf = elf_image(file)
+    if elf.kind != ET_CORE:
         raise CaptureError("an ELF file, but no core: give a program with --exe")
-    core = _notes(file, segments)
+    segments = elf.segments
+    core = _notes(elf, file)
     rip = core.registers["rip"]
     holder = next(
         (
             each
             for each in segments
-            if each.p_type == PT_LOAD and 0 <= rip - each.p_vaddr < each.p_memsz
+            if each.type == PT_LOAD and 0 <= rip - each.address < each.memory_size
         ),
         None,
     )
     mapped = next((each for each in core.files if each.start <= rip < each.end), None)
     named = mapped if mapped is not None and _is_file(mapped.path) else None
     notes: list[str] = []
-    if any(each.p_offset + each.p_filesz > file.size for each in segments):
+    if any(each.offset + each.size > file.size for each in segments):
         notes.append("the core is cut short (a limit on its size, a full disk)")
     code = _dumped(file, segments, rip)
     if not code and named is not None:
         code = _from_file(file, segments, core, named, rip, executables, notes)
     if holder is None and not code:
         notes.append("the instruction pointer is mapped nowhere: the program jumped to no code")
-    vdso = holder is not None and _dumped(file, segments, holder.p_vaddr)[:4] == b"\x7fELF"
+    vdso = holder is not None and _dumped(file, segments, holder.address)[:4] == b"\x7fELF"
     return Crash(
         source="core file",
         code=code,
@@ -124,7 +125,7 @@ def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:
         offset=None if named is None else rip - named.start + named.offset,
         # QEMU's user-mode emulator writes cores without NT_FILE: nothing is known of files there.
         anonymous=None if holder is None or not core.files else named is None and not vdso,
-        executable=None if holder is None else bool(holder.p_flags & PF_X),
+        executable=None if holder is None else bool(holder.flags & PF_X),
         sent=core.si_code is not None and core.si_code <= _SI_USER,
         registers=core.registers,
         modules=tuple(dict.fromkeys(base_name(each.path) for each in core.files))[:500],
@@ -137,15 +138,13 @@ def _is_file(path: str) -> bool:
     return not path.startswith(("/memfd:", "/dev/zero", "/SYSV", "/dev/shm/"))
 
 
-def _dumped(file: OpenedFile, segments: list[Segment], address: int) -> bytes:
+def _dumped(file: OpenedFile, segments: Sequence[Segment], address: int) -> bytes:
     """The core's own bytes at an address, across segments that touch; empty if it has none."""
     code = b""
     for each in segments:
-        inside = address + len(code) - each.p_vaddr
-        if each.p_type == PT_LOAD and 0 <= inside < each.p_filesz:
-            code += file.some(
-                each.p_offset + inside, min(WINDOW - len(code), each.p_filesz - inside)
-            )
+        inside = address + len(code) - each.address
+        if each.type == PT_LOAD and 0 <= inside < each.size:
+            code += file.some(each.offset + inside, min(WINDOW - len(code), each.size - inside))
             if len(code) == WINDOW:
                 break
     return code
@@ -153,7 +152,7 @@ def _dumped(file: OpenedFile, segments: list[Segment], address: int) -> bytes:
 
 def _from_file(
     file: OpenedFile,
-    segments: list[Segment],
+    segments: Sequence[Segment],
     core: _Core,
     mapped: MappedFile,
     rip: int,
@@ -165,7 +164,7 @@ def _from_file(
     chosen = [each for each in executables if base_name(each) == name]
     if not chosen and len(executables) == 1 and core.files and core.files[0].path == mapped.path:
         chosen = list(executables)  # the program itself, kept under another name
-    for path in (*chosen, mapped.path):
+    for path in chosen:
         try:
             if not _same_file(file, segments, core, mapped.path, path):
                 notes.append(f"{name} at hand is not the file that crashed: give it with --exe")
@@ -179,25 +178,28 @@ def _from_file(
 
 
 def _same_file(
-    file: OpenedFile, segments: list[Segment], core: _Core, original: str, path: str
+    file: OpenedFile, segments: Sequence[Segment], core: _Core, original: str, path: str
 ) -> bool:
     """Compares what the core holds of a file's first page, where its build ID stands."""
     first = next((e for e in core.files if e.path == original and e.offset == 0), None)
     if first is None:
         return True
     for each in segments:
-        if each.p_type == PT_LOAD and each.p_vaddr == first.start:
-            dumped = file.some(each.p_offset, min(4096, each.p_filesz))
+        if each.type == PT_LOAD and each.address == first.start:
+            dumped = file.some(each.offset, min(4096, each.size))
             with OpenedFile(path) as other:
                 return other.some(0, len(dumped)) == dumped
     return True
 
 
-def _notes(file: OpenedFile, segments: list[Segment]) -> _Core:
+def _notes(elf: Elf, file: OpenedFile) -> _Core:
     registers: dict[str, int] | None = None
     signal, si_code = 0, None
     files: tuple[MappedFile, ...] = ()
-    for kind, content in _each_note(file, segments):
+    holder = elf.segment(PT_NOTE)
+    # Cut short, what came before may be enough.
+    body = b"" if holder is None else file.some(holder.offset, min(holder.size, _MAXIMUM_NOTES))
+    for _, kind, content in notes(body, 4):
         if kind == _NT_PRSTATUS and registers is None:
             if len(content) < _PRSTATUS:
                 raise CaptureError("a damaged core: the thread's registers are cut short")
@@ -211,22 +213,6 @@ def _notes(file: OpenedFile, segments: list[Segment]) -> _Core:
     if registers is None:
         raise CaptureError("a core without the registers of a thread (NT_PRSTATUS)")
     return _Core(signal, si_code, registers, files)
-
-
-def _each_note(file: OpenedFile, segments: list[Segment]) -> Iterator[tuple[int, bytes]]:
-    for segment in segments:
-        if segment.p_type != PT_NOTE:
-            continue
-        raw = file.some(segment.p_offset, min(segment.p_filesz, _MAXIMUM_NOTES))
-        at = 0
-        while at + 12 <= len(raw):
-            name_size, size, kind = struct.unpack_from("<III", raw, at)
-            start = at + 12 + (name_size + 3) // 4 * 4
-            end = start + size
-            if end > len(raw):
-                break  # cut short: what came before may be enough
-            yield kind, raw[start:end]
-            at = start + (size + 3) // 4 * 4
 
 
 def _files(content: bytes) -> Iterator[MappedFile]:
