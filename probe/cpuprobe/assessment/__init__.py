@@ -5,18 +5,21 @@ One module a family of findings; `machine` lays the evidence out, `witnesses` ho
 
 from __future__ import annotations
 
+from cpuprobe.assessment.causes import set_aside
 from cpuprobe.assessment.execution import execution_findings
 from cpuprobe.assessment.gds import gds_findings
 from cpuprobe.assessment.identity import identity_findings
-from cpuprobe.assessment.levels import highest_level
+from cpuprobe.assessment.levels import highest_level, level_bounds
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.model import (
     Assessment,
     FeatureAssessment,
     Finding,
     Identity,
+    Known,
     Severity,
     State,
+    Verdict,
     WasmtimeTarget,
 )
 from cpuprobe.assessment.os_state import os_state_findings
@@ -74,8 +77,14 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
         ),
         key=lambda finding: finding.code,
     )
-    if machine.kernel.set_aside is not None:
-        notes.append(f"the kernel witness is set aside: {machine.kernel.set_aside}")
+    reason = machine.kernel.set_aside
+    if reason is not None:
+        words = set_aside(reason, mount=observation.cpuinfo_mount or "")
+        notes.append(f"the kernel witness is set aside: {words}")
+    if observation.isa == "i686":
+        notes.append(
+            "a 32-bit kernel: programs there are 32-bit, and psABI levels are of 64-bit ones"
+        )
     if not all(group.pinned for group in observation.groups):
         notes.append("the probe could not be pinned: only the CPU it happened to run on was seen")
     if observation.unmeasured_cpus:
@@ -83,11 +92,22 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
             f"not measured: CPU {cpu_list(observation.unmeasured_cpus)} "
             "(offline, or pinning is forbidden)"
         )
-    levels = load_levels() if machine.long_mode else ()
+    at_least, at_most = level_bounds(load_levels(), machine.usable, machine.told.not_levels)
+    decided = at_least == at_most
+    levels = load_levels()
+    if not machine.long_mode:
+        levels, at_least, at_most = (), None, None
+    verdict: Verdict = "consistent" if decided else "insufficient"
+    if any(finding.severity == "error" for finding in findings):
+        verdict = "mismatch"
+    known = sum(feature.state != "unknown" for feature in machine.features.values())
     return Assessment(
         basis="executed" if observation.executed else "cpuid",
-        verdict="mismatch" if any(each.severity == "error" for each in findings) else "consistent",
-        level=highest_level(levels, lambda name: machine.features[name].safe),
+        verdict=verdict,
+        known=Known(known, len(machine.features)),
+        level=at_least if decided else None,
+        level_at_least=at_least,
+        level_at_most=at_most,
         advertised_level=highest_level(levels, lambda name: _advertised(machine, name)),
         features=machine.features,
         findings=tuple(findings),
@@ -96,17 +116,19 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
         wasmtime=target,
         identity=machine.identity,
         notes=tuple(notes),
+        kernel_set_aside=reason,
+        bits=64 if machine.long_mode else 32,
     )
 
 
 def _advertised(machine: Machine, name: str) -> bool:
     """Whether CPUID alone claims a feature of a level; OSXSAVE is a CPUID bit too, and v3 wants it.
 
-    Where a capture has no CPUID at all (/proc/cpuinfo, lscpu), the kernel's list is the claim. It
-    lists `xsave` only where it has set CR4.OSXSAVE.
+    Where a capture has no CPUID at all (/proc/cpuinfo, lscpu), the kernel's list is the claim, or
+    what else is told. The kernel lists `xsave` only where it has set CR4.OSXSAVE.
     """
     if all(not group.cpuid and group.group.cpuid_outcome == "ok" for group in machine.groups):
-        return machine.features[name].kernel is True
+        return all(group.features[name].claimed is True for group in machine.groups)
     if machine.features[name].cpuid is not True:
         return False
     return machine.table[name].os != "osxsave" or all(

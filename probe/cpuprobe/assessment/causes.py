@@ -7,19 +7,16 @@ ever inferred from a model name; the model only ever rules a cause out (GDS).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from cpuprobe.assessment.kernel import release_number
-from cpuprobe.assessment.machine import Machine
+from cpuprobe.assessment.machine import GDS_DISABLED, GDS_FILE, Machine
+from cpuprobe.assessment.model import SetAside
+from cpuprobe.assessment.witnesses import YMM_STATE
 from cpuprobe.facts.features import Feature, load_table
 
 Cause = tuple[str, str]
 
 QEMU_TCG = "TCGTCGTCGTCG"  # QEMU target/i386/cpu.c, CPUID.40000000H of its emulator
-GDS_DISABLED = "AVX disabled"  # Linux arch/x86/kernel/cpu/bugs.c, gds_strings
-
-# The XCR0 bit of the upper halves of YMM, which is all that the GDS mitigation clears.
-_YMM_STATE = 1 << 2
 
 # The option by which the kernel leaves a CR4 bit clear (Documentation/admin-guide,
 # kernel-parameters.txt).
@@ -35,26 +32,13 @@ def cause(identifier: str, **values: str) -> Cause:
     return text, remedy
 
 
-def gds_affected(machine: Machine) -> str | None:
-    """The name of the row of profiles/quirks.toml by which this CPU has the GDS flaw, if any."""
-    signature = machine.signature
-    if signature is None:
-        return None
-    for row in machine.quirks["gds_affected"]:
-        if _is_model(row, machine.vendor, signature):
-            name: str = row["name"]
-            return name
-    return None
-
-
-def _is_model(row: Mapping[str, Any], vendor: str | None, signature: tuple[int, int, int]) -> bool:
-    family, model, stepping = signature
-    return (
-        row["vendor"] == vendor
-        and row["family"] == family
-        and model in row["models"]
-        and stepping not in row.get("not_steppings", ())
-    )
+def set_aside(reason: SetAside, **values: str) -> str:
+    """The words for why the kernel witness is set aside, with values filled in."""
+    row = next(row for row in load_table("findings")["set_aside"] if row["id"] == reason)
+    text: str = row["text"]
+    for key, value in values.items():
+        text = text.replace(f"{{{key}}}", value)
+    return text
 
 
 def named_by_clearcpuid(machine: Machine, features: Iterable[Feature]) -> Iterator[str]:
@@ -120,10 +104,10 @@ def _gds(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]] |
     Impossible on a CPU without the flaw, and inside a guest, where the kernel leaves AVX on
     (arch/x86/kernel/cpu/bugs.c, gds_select_mitigation).
     """
-    affected = gds_affected(machine)
-    if affected is None or machine.virtual or not all(f.xcr0 & _YMM_STATE for f in features):
+    affected = machine.gds_affected
+    if affected is None or machine.virtual or not all(f.xcr0 & YMM_STATE for f in features):
         return None
-    sysfs = machine.observation.vulnerabilities.get("gather_data_sampling")
+    sysfs = machine.observation.vulnerabilities.get(GDS_FILE)
     forced = "gather_data_sampling=force" in machine.option("gather_data_sampling")
     evidence = [f"this CPU has the flaw: {affected}"]
     if forced:
@@ -164,8 +148,8 @@ def why_it_faults(machine: Machine) -> tuple[Cause, list[str]]:
         return cause("emulator", hypervisor=machine.hypervisor), [
             f"CPUID.01H:ECX[31] (hypervisor) is set: {machine.hypervisor}"
         ]
-    if machine.kernel.set_aside is not None and "another CPU" in machine.kernel.set_aside:
-        return cause("emulator", hypervisor="not announced in CPUID"), [machine.kernel.set_aside]
+    if machine.kernel.set_aside == "another-cpu":
+        return cause("emulator", hypervisor="not announced in CPUID"), [set_aside("another-cpu")]
     return cause("unknown"), []
 
 

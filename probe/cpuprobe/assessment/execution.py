@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from cpuprobe.assessment.causes import why_it_faults, why_it_is_wrong, why_masked
 from cpuprobe.assessment.machine import Machine, finding
 from cpuprobe.assessment.model import Finding
-from cpuprobe.assessment.states import state_of
-from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
+from cpuprobe.assessment.witnesses import Evidence
 from cpuprobe.words import names
 
 _FAULTS = frozenset({"sigill", "sigsegv", "sigbus", "sigfpe", "sigtrap"})
@@ -23,15 +22,11 @@ def execution_findings(machine: Machine) -> Iterator[Finding]:
     yield from _deadly(machine)
 
 
-def _state(machine: Machine, group: GroupEvidence, name: str) -> str:
-    return state_of(machine.table[name], group.features[name])
-
-
 def _broken(machine: Machine, code: str, shows: Callable[[Evidence], bool]) -> Iterator[Finding]:
     listed = []
     for name in machine.table:
         if any(
-            _state(machine, group, name) == "broken" and shows(group.features[name])
+            group.states[name] == "broken" and shows(group.features[name])
             for group in machine.groups
         ):
             listed.append(name)
@@ -39,8 +34,7 @@ def _broken(machine: Machine, code: str, shows: Callable[[Evidence], bool]) -> I
         return
     cpus = machine.cpus_where(
         lambda group: any(
-            _state(machine, group, name) == "broken" and shows(group.features[name])
-            for name in listed
+            group.states[name] == "broken" and shows(group.features[name]) for name in listed
         )
     )
     why, proof = why_it_faults(machine) if code == "CP201" else why_it_is_wrong(machine)

@@ -1,24 +1,44 @@
-"""CP601: where this machine stands on Gather Data Sampling (Downfall)."""
+"""CP601 and CP602: where this machine stands on Gather Data Sampling (Downfall)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuprobe.assessment.causes import GDS_DISABLED, gds_affected
-from cpuprobe.assessment.machine import Machine, finding
+from cpuprobe.assessment.causes import cause
+from cpuprobe.assessment.machine import GDS_DISABLED, GDS_FILE, Machine, finding
 from cpuprobe.assessment.model import Finding
 
-_FILE = "/sys/devices/system/cpu/vulnerabilities/gather_data_sampling"
+_FILE = f"/sys/devices/system/cpu/vulnerabilities/{GDS_FILE}"
 
 
 def gds_findings(machine: Machine) -> Iterator[Finding]:
+    """The findings of this family."""
+    yield from _state(machine)
+    yield from _switched_off(machine)
+
+
+def _switched_off(machine: Machine) -> Iterator[Finding]:
+    """The kernel's own word, where there is no CPUID whose claim it contradicts (CP101)."""
+    if not machine.avx_disabled or any(group.cpuid for group in machine.groups):
+        return
+    listed = [
+        name
+        for name, feature in machine.features.items()
+        if feature.os is False and (name == "avx" or feature.kernel or feature.cpuid)
+    ]
+    if listed:
+        text = machine.observation.vulnerabilities[GDS_FILE]
+        yield finding("CP602", listed, machine.all_cpus, [f"{_FILE}: {text}"], cause("gds"))
+
+
+def _state(machine: Machine) -> Iterator[Finding]:
     """At most one finding, and only on a CPU that has the flaw.
 
     The kernel's text is believed about the mitigation, never about whether the CPU has the flaw: a
     file that says "AVX disabled" on a CPU outside the kernel's own list is somebody's mistake.
     """
-    affected = gds_affected(machine)
-    text = machine.observation.vulnerabilities.get("gather_data_sampling")
+    affected = machine.gds_affected
+    text = machine.observation.vulnerabilities.get(GDS_FILE)
     if (
         affected is None
         or (text is None and not machine.observation.cmdline)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cpuprobe.facts.features import Level
 
@@ -15,3 +15,24 @@ def highest_level(levels: Sequence[Level], has: Callable[[str], bool]) -> str | 
             break
         reached = level.name
     return reached
+
+
+def level_bounds(
+    levels: Sequence[Level], usable: Mapping[str, bool | None], not_levels: Collection[str] = ()
+) -> tuple[str | None, str | None]:
+    """The lowest and the highest level that a machine can have; None below x86-64-v1.
+
+    Args:
+        levels: lowest first.
+        usable: feature to whether it may be used, None where that is not known.
+        not_levels: levels that the machine is known not to have, whatever they lack.
+    """
+    possible = list(levels)
+    for number, level in enumerate(levels):
+        if level.name in not_levels:
+            possible = possible[:number]
+            break
+    return (
+        highest_level(possible, lambda name: usable[name] is True),
+        highest_level(possible, lambda name: usable[name] is not False),
+    )

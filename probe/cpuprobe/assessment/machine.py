@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
+
+import msgspec
 
 from cpuprobe.assessment.kernel import KernelWitness
-from cpuprobe.assessment.model import FeatureAssessment, Finding, Identity
+from cpuprobe.assessment.model import Finding, Identity
 from cpuprobe.assessment.states import assess_features
+from cpuprobe.assessment.told import Told
 from cpuprobe.assessment.witnesses import GroupEvidence
 from cpuprobe.evidence.cpuid import Cpuid
-from cpuprobe.evidence.observation import Observation
+from cpuprobe.evidence.observation import CpuGroup, Observation, ToldIdentity
 from cpuprobe.facts.features import FeatureTable, load_features, load_table
 from cpuprobe.words import names
+
+GDS_FILE = "gather_data_sampling"  # of /sys/devices/system/cpu/vulnerabilities
+GDS_DISABLED = "AVX disabled"  # Linux arch/x86/kernel/cpu/bugs.c, gds_strings
 
 
 class Machine:
@@ -26,13 +32,30 @@ class Machine:
         # In CPU order, so that the order of groups in a report cannot change a word.
         ordered = sorted(observation.groups, key=lambda group: min(group.cpus))
         self.cpuid = Cpuid(ordered[0].cpuid)
-        self.kernel = KernelWitness(observation, self.cpuid)
+        self.kernel = KernelWitness(observation, self.cpuid, self.table)
+        self.told = Told(observation.claims, self.table)
         self.groups = tuple(
-            GroupEvidence(group, observation, self.kernel, self.table) for group in ordered
+            GroupEvidence(
+                part,
+                observation,
+                self.kernel,
+                self.told,
+                self.table,
+                avx_disabled=self.avx_disabled,
+            )
+            for group in ordered
+            for part in self._parts(group)
         )
-        self.features: dict[str, FeatureAssessment] = assess_features(
-            self.table, self.groups, observation.executed
-        )
+        self.features, self.usable = assess_features(self.table, self.groups, observation.executed)
+
+    def _parts(self, group: CpuGroup) -> Iterator[CpuGroup]:
+        """A group apart by what the kernel lists for its CPUs."""
+        parts = self.kernel.parts(group.cpus)
+        if len(parts) == 1:
+            yield group
+            return
+        for cpus in parts:
+            yield msgspec.structs.replace(group, cpus=cpus)
 
     @cached_property
     def quirks(self) -> Mapping[str, Any]:
@@ -44,26 +67,63 @@ class Machine:
         """Whether CPUID, or without CPUID the kernel's list, says that a hypervisor is present."""
         present = self.cpuid.hypervisor_present
         if present is None:
-            return "hypervisor" in self.cpuinfo_fields.get("flags", "").split()
+            return self._said.hypervisor is not None or self._lists("hypervisor")
         return present
+
+    def _lists(self, name: str) -> bool:
+        return name in self.cpuinfo_fields.get("flags", "").split()
 
     @cached_property
     def long_mode(self) -> bool:
         """Whether nothing speaks against 64-bit mode: the psABI levels are levels of x86-64.
 
-        A K8 Sempron without long mode has every feature of x86-64-v1. What a probe measured ran in
-        64-bit mode.
+        A K8 Sempron without long mode has every feature of x86-64-v1, and programs on a 32-bit
+        kernel are 32-bit whatever the CPU has. What a probe measured ran in 64-bit mode.
         """
         if self.observation.source == "probe":
             return True
+        if self.observation.isa == "i686":
+            return False
         if any(group.cpuid for group in self.groups):
             return all(group.cpuid.long_mode is not False for group in self.groups)
-        return "lm" in self.cpuinfo_fields.get("flags", "").split()
+        listings = self.kernel.listings(self.all_cpus)
+        return not any(listing.whole and "lm" not in listing.names for listing in listings)
+
+    @cached_property
+    def avx_disabled(self) -> bool:
+        """Whether the kernel says that its GDS mitigation has disabled AVX.
+
+        Not believed where the CPU is known not to have the flaw: then it is somebody's mistake.
+        """
+        return GDS_DISABLED in self.observation.vulnerabilities.get(GDS_FILE, "") and (
+            self.signature is None or self.gds_affected is not None
+        )
+
+    @cached_property
+    def gds_affected(self) -> str | None:
+        """The name of the row of profiles/quirks.toml by which this CPU has the GDS flaw."""
+        if self.signature is None:
+            return None
+        family, model, stepping = self.signature
+        for row in self.quirks["gds_affected"]:
+            if (
+                row["vendor"] == self.vendor
+                and row["family"] == family
+                and model in row["models"]
+                and stepping not in row.get("not_steppings", ())
+            ):
+                name: str = row["name"]
+                return name
+        return None
 
     @cached_property
     def hypervisor(self) -> str:
         """The hypervisor's signature, or words in its place."""
-        return self.cpuid.hypervisor or "not named"
+        return self.cpuid.hypervisor or self._said.hypervisor or "not named"
+
+    @cached_property
+    def _said(self) -> ToldIdentity:
+        return self.observation.identity or ToldIdentity()
 
     def option(self, *names: str) -> tuple[str, ...]:
         """The words of the kernel command line with one of these names, values included."""
@@ -95,14 +155,17 @@ class Machine:
 
     @cached_property
     def vendor(self) -> str | None:
-        """The vendor string of CPUID; without CPUID that of the kernel."""
-        return self.cpuid.vendor or self.cpuinfo_fields.get("vendor_id")
+        """The vendor string of CPUID; without CPUID that of the kernel, or what a text says."""
+        return self.cpuid.vendor or self.cpuinfo_fields.get("vendor_id") or self._said.vendor
 
     @cached_property
     def signature(self) -> tuple[int, int, int] | None:
         """Display family, model and stepping: CPUID's, or the kernel's, which are equal."""
-        if self.cpuid:
+        if self.cpuid.signature is not None:
             return self.cpuid.signature
+        told = (self._said.family, self._said.model, self._said.stepping)
+        if None not in told:
+            return cast("tuple[int, int, int]", told)
         said = [self.cpuinfo_fields.get(key, "") for key in ("cpu family", "model", "stepping")]
         if said[2] == "unknown":  # Linux prints that for stepping 0 of very old CPUs (proc.c)
             said[2] = "0"
@@ -117,11 +180,11 @@ class Machine:
         signature = self.signature or (None, None, None)
         return Identity(
             vendor=self.vendor,
-            brand=self.cpuid.brand or fields.get("model name"),
+            brand=self.cpuid.brand or fields.get("model name") or self._said.brand,
             family=signature[0],
             model=signature[1],
             stepping=signature[2],
-            microcode=fields.get("microcode"),
+            microcode=fields.get("microcode") or self._said.microcode,
             kernel=self.observation.kernel.release,
             hypervisor=self.hypervisor if self.virtual else None,
             cpus=len(self.all_cpus),

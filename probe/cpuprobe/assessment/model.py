@@ -9,8 +9,21 @@ import msgspec
 
 from cpuprobe.evidence.observation import Outcome
 
-State = Literal["usable", "absent", "withheld", "broken", "hidden", "gated", "uneven", "unverified"]
+State = Literal[
+    "usable",
+    "absent",
+    "withheld",
+    "broken",
+    "hidden",
+    "gated",
+    "uneven",
+    "unverified",
+    "unknown",
+]
 Severity = Literal["error", "warning", "info"]
+Verdict = Literal["consistent", "mismatch", "insufficient"]
+SetAside = Literal["missing", "covered", "gvisor", "no-flags", "another-cpu"]
+"""Why the kernel witness is not heard; the words are the `set_aside` rows of findings.toml."""
 
 
 class FeatureAssessment(msgspec.Struct, frozen=True):
@@ -72,14 +85,26 @@ class WasmtimeTarget(msgspec.Struct, frozen=True):
     installed: bool
 
 
+class Known(msgspec.Struct, frozen=True):
+    """How many features any witness speaks of, of how many that cpuprobe knows."""
+
+    features: int
+    of: int
+
+
 class Assessment(msgspec.Struct, frozen=True):
     """The meaning of one observation; a pure function of it.
 
     Attributes:
         basis: `executed`, or `cpuid` where nothing was executed; `safe` then means only that
             nothing known speaks against the feature.
-        verdict: `mismatch` if any finding is an error.
-        level: the psABI level of what is safe.
+        verdict: `mismatch` if any finding is an error; `insufficient` if too little is known to
+            tell the psABI level.
+        known: how much is told at all.
+        level: the psABI level of what is safe; None below x86-64-v1, on a 32-bit system, and where
+            it is not decided.
+        level_at_least: the highest level all of whose features are known to be safe.
+        level_at_most: the highest level none of whose features is known not to be safe.
         advertised_level: the psABI level of what CPUID alone claims.
         features: by canonical name, in the order of the table.
         findings: ordered by code.
@@ -88,11 +113,17 @@ class Assessment(msgspec.Struct, frozen=True):
         wasmtime: what the flags are for.
         identity: for people.
         notes: what was set aside, and why.
+        kernel_set_aside: why the kernel witness was not heard, None where it was.
+        bits: of programs there: 32 where the kernel or the CPU allows no more; psABI levels are of
+            64-bit programs.
     """
 
     basis: Literal["executed", "cpuid"]
-    verdict: Literal["consistent", "mismatch"]
+    verdict: Verdict
+    known: Known
     level: str | None
+    level_at_least: str | None
+    level_at_most: str | None
     advertised_level: str | None
     features: dict[str, FeatureAssessment]
     findings: tuple[Finding, ...]
@@ -101,6 +132,8 @@ class Assessment(msgspec.Struct, frozen=True):
     wasmtime: WasmtimeTarget
     identity: Identity
     notes: tuple[str, ...]
+    kernel_set_aside: SetAside | None = None
+    bits: Literal[32, 64] = 64
 
 
 def by_gravity(findings: Sequence[Finding]) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""CP101 to CP104: what the operating system takes away, gates, or lists wrongly."""
+"""CP101 to CP105: what the operating system takes away, gates, or lists wrongly."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _COMPONENT_NAMES = {1: "SSE", 2: "AVX (YMM)", 5: "opmask", 17: "TILECFG", 19: "A
 def os_state_findings(machine: Machine) -> Iterator[Finding]:
     """The findings of this family."""
     yield from _state_off(machine)
+    yield from _listed_without_xsave(machine)
     yield from _withheld_by_kernel(machine)
     yield from _gated(machine)
     yield from _listed_but_unusable(machine)
@@ -37,7 +38,7 @@ def _state_off(machine: Machine) -> Iterator[Finding]:
         if feature.os in ("ospke", "fsgsbase") and not linux:
             continue
         for group in machine.groups:
-            if state_is_off(group.features[name]):
+            if state_is_off(group.features[name]) and not _told_elsewhere(group):
                 families.setdefault(_missing(group, feature), []).append(feature)
                 break
     for missing, features in families.items():
@@ -60,6 +61,29 @@ def _state_off(machine: Machine) -> Iterator[Finding]:
         )
 
 
+def _told_elsewhere(group: GroupEvidence) -> bool:
+    """Whether there is no CPUID here, and CP105 or CP602 says what CP101 would."""
+    return group.listed_without_xsave or (group.avx_off and not group.cpuid)
+
+
+def _listed_without_xsave(machine: Machine) -> Iterator[Finding]:
+    """Linux prints xsave wherever CR4.OSXSAVE is set: without it no state beyond SSE's is on."""
+    without = [group for group in machine.groups if group.listed_without_xsave]
+    listed = [
+        name
+        for name, feature in machine.table.items()
+        if feature.xcr0 and any(group.features[name].kernel for group in without)
+    ]
+    if listed:
+        flags = [machine.table[name].kernel.flag or name for name in listed]
+        yield finding(
+            "CP105",
+            listed,
+            sorted(cpu for group in without for cpu in group.group.cpus),
+            [f"the kernel's list is whole, has {names(flags)}, and has no xsave"],
+        )
+
+
 def _missing(group: GroupEvidence, feature: Feature) -> str:
     """What is off, in words that are also evidence."""
     if feature.os == "ospke":
@@ -71,6 +95,8 @@ def _missing(group: GroupEvidence, feature: Feature) -> str:
     mask = group.missing_state(feature)
     lowest = (mask & -mask).bit_length() - 1
     component = _COMPONENT_NAMES.get(lowest, f"component {lowest}")
+    if group.avx_off:
+        return "the kernel says that it has disabled AVX"
     if group.group.xcr0 is not None:
         return f"XCR0 = {group.group.xcr0:#x}: bit {lowest}, {component} state, is off"
     return (
@@ -120,13 +146,17 @@ def _withheld_by_kernel(machine: Machine) -> Iterator[Finding]:
             cpus,
             [
                 f"CPUID enumerates {names(listed)}",
-                f"/proc/cpuinfo does not list {names(flags)}, which Linux "
-                f"{machine.observation.kernel.release} knows",
+                f"/proc/cpuinfo does not list {names(flags)}, which {_release(machine)} knows",
                 *_executions(machine, listed),
                 *proof,
             ],
             why,
         )
+
+
+def _release(machine: Machine) -> str:
+    told = machine.observation.kernel.release
+    return f"Linux {told}" if told else "every Linux in use"
 
 
 def _gated(machine: Machine) -> Iterator[Finding]:
@@ -153,7 +183,10 @@ def _listed_but_unusable(machine: Machine) -> Iterator[Finding]:
     listed = [
         name
         for name, feature in machine.table.items()
-        if feature.encoding != "amx" and any(lies(group.features[name]) for group in machine.groups)
+        if feature.encoding != "amx"
+        and any(
+            lies(group.features[name]) and not _told_elsewhere(group) for group in machine.groups
+        )
     ]
     if not listed:
         return

@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from cpuprobe.assessment.model import FeatureAssessment, State
+from cpuprobe.assessment.model import Assessment, FeatureAssessment, State
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence, worst_outcome
-from cpuprobe.facts.features import Feature, FeatureTable
-
-
-def state_of(feature: Feature, evidence: Evidence) -> State:
-    """The state of one feature on one group of CPUs. The order of the questions is the argument."""
-    if evidence.cpuid is False:
-        return "hidden" if evidence.runs else "absent"
-    if evidence.claimed is not True:  # CPUID is mute, and the kernel denies it or is mute too
-        if evidence.runs is None:
-            return "absent" if evidence.claimed is False else "unverified"
-        if evidence.runs is False:
-            return "absent"
-    if evidence.os is False:
-        return "withheld"
-    if feature.encoding == "amx" and evidence.ran_before_permission != "ok":
-        # Without a second try the permission was refused or never asked for: failing is expected.
-        second_try_failed = evidence.ran_before_permission is not None and evidence.runs is False
-        return "broken" if second_try_failed else "gated"
-    if evidence.runs is False:
-        return "broken"
-    if evidence.kernel is False:
-        return "withheld"
-    return "usable" if evidence.runs else "unverified"
+from cpuprobe.facts.features import FeatureTable
 
 
 def merge(states: Sequence[State]) -> State:
@@ -39,7 +17,11 @@ def merge(states: Sequence[State]) -> State:
     # A transaction that aborted on one CPU leaves that CPU without evidence; that is no dispute.
     if different == {"usable", "unverified"}:
         return "unverified"
-    return "uneven"
+    # Where one CPU's list breaks off, the others decide what they deny, and grant nothing.
+    told = different - {"unknown"}
+    if told <= {"usable", "unverified"}:
+        return "unknown"
+    return told.pop() if len(told) == 1 else "uneven"
 
 
 def _unanimous(answers: Sequence[bool | None]) -> bool | None:
@@ -51,36 +33,53 @@ def _unanimous(answers: Sequence[bool | None]) -> bool | None:
 
 def assess_features(
     table: FeatureTable, groups: Sequence[GroupEvidence], executed: bool
-) -> dict[str, FeatureAssessment]:
+) -> tuple[dict[str, FeatureAssessment], dict[str, bool | None]]:
     """The state and safety of every feature of the table.
 
-    With `executed` only `usable` is safe. Without, `unverified` features that something claims are:
-    nothing known speaks against them.
+    With `executed` only `usable` is safe. Without, `unverified` features are, which something
+    claims: nothing known speaks against them.
+
+    Returns the assessment of each feature, and whether it may be used: None where that depends on
+    what is unknown, of itself or of what it builds on.
     """
+    eligible: dict[str, bool | None] = {}
     states: dict[str, State] = {}
-    standing: dict[str, bool] = {}
-    for name, feature in table.items():
-        evidence = [group.features[name] for group in groups]
-        states[name] = merge([state_of(feature, each) for each in evidence])
-        standing[name] = states[name] == "usable" or (
-            not executed
-            and states[name] == "unverified"
-            and all(each.claimed is True for each in evidence)
-        )
-    return {name: _feature(name, states[name], standing, table, groups) for name in table}
+    for name in table:
+        state = states[name] = merge([group.states[name] for group in groups])
+        if state == "unknown":
+            eligible[name] = None
+        else:
+            eligible[name] = state == "usable" or (state == "unverified" and not executed)
+    usable = {
+        name: _unanimous([eligible[name], *(eligible[each] for each in table.closure(name))])
+        for name in table
+    }
+    return {name: _feature(name, states[name], usable[name], groups) for name in table}, usable
+
+
+def undecided(assessment: Assessment, table: FeatureTable) -> frozenset[str]:
+    """The features of which nothing says no, and too little is known for a yes."""
+    possible = {"usable", "unknown"} | ({"unverified"} if assessment.basis == "cpuid" else set())
+    states = {name: feature.state for name, feature in assessment.features.items()}
+    return frozenset(
+        name
+        for name, feature in assessment.features.items()
+        if not feature.safe
+        and states[name] in possible
+        and all(states[each] in possible for each in table.closure(name))
+    )
 
 
 def _feature(
-    name: str,
-    state: State,
-    standing: Mapping[str, bool],
-    table: FeatureTable,
-    groups: Sequence[GroupEvidence],
+    name: str, state: State, usable: bool | None, groups: Sequence[GroupEvidence]
 ) -> FeatureAssessment:
-    evidence = [group.features[name] for group in groups]
+    evidence: list[Evidence] = [group.features[name] for group in groups]
+    if len(evidence) == 1:
+        one = evidence[0]
+        return FeatureAssessment(state, usable is True, one.cpuid, one.os, one.kernel, one.ran)
     return FeatureAssessment(
         state=state,
-        safe=standing[name] and all(standing[each] for each in table.closure(name)),
+        safe=usable is True,
         cpuid=_unanimous([each.cpuid for each in evidence]),
         os=_unanimous([each.os for each in evidence]),
         kernel=_unanimous([each.kernel for each in evidence]),

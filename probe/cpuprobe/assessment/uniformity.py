@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from cpuprobe.assessment.machine import Machine, finding
 from cpuprobe.assessment.model import Finding
-from cpuprobe.assessment.states import state_of
 from cpuprobe.words import cpu_list
 
 
@@ -19,8 +18,7 @@ def uniformity_findings(machine: Machine) -> Iterator[Finding]:
     for name in listed:
         states: dict[str, list[int]] = {}
         for group in machine.groups:
-            state = state_of(machine.table[name], group.features[name])
-            states.setdefault(state, []).extend(group.group.cpus)
+            states.setdefault(group.states[name], []).extend(group.group.cpus)
         parts = [f"{state} on CPU {cpu_list(cpus)}" for state, cpus in sorted(states.items())]
         evidence.append(f"{name}: {', '.join(parts)}")
     yield finding("CP301", listed, machine.all_cpus, evidence)

@@ -39,9 +39,10 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
         if (evidence.cpuid if measured else evidence.claimed) is True
     }
     xcr0 = group.group.xcr0 or 0
-    saved = "xsave" in claimed and (
-        group.osxsave is True or (group.osxsave is None and not measured)
-    )
+    if measured:
+        saved = "xsave" in claimed and group.osxsave is True
+    else:
+        saved = group.features["xsave"].claimed is not False and group.osxsave is not False
     ymm = saved and xcr0 & _YMM_STATE == _YMM_STATE
     zmm = ymm and xcr0 & _ZMM_STATE == _ZMM_STATE
     if group.group.xcr0 is None and not measured:
@@ -202,8 +203,8 @@ def _unknown_flags(flags: Flags) -> Iterator[Finding]:
 
 def _below_floor(flags: Flags) -> Iterator[Finding]:
     machine = flags.machine
-    floor = [name for name in flags.version.simd_floor if not machine.features[name].safe]
-    winch = [name for name in WINCH_SIMD if not machine.features[name].safe]
+    floor = [name for name in flags.version.simd_floor if machine.usable[name] is False]
+    winch = [name for name in WINCH_SIMD if machine.usable[name] is False]
     if floor:
         evidence = [
             f"Cranelift in wasmtime {flags.target.version} needs "

@@ -10,22 +10,29 @@ enabled the register state of its encoding, and if executing it gives the right 
   - kernel: see `KernelWitness`;
   - ran: the candidates. One that needs several features proves all of them by running. If it fails
     it speaks only against a feature whose companions are all claimed and enabled: VPABSQ xmm, which
-    needs AVX512F and AVX512VL, must not speak against AVX512F on a CPU without AVX512VL.
+    needs AVX512F and AVX512VL, must not speak against AVX512F on a CPU without AVX512VL. And it
+    speaks only against those that no other candidate has shown to run: VGF2P8MULB that faults where
+    VADDPS ran says nothing of AVX.
+Where a text told of features by name, `Told` stands in for what was not measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 
 from cpuprobe.assessment.kernel import KernelWitness
+from cpuprobe.assessment.model import State
+from cpuprobe.assessment.told import Told
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation, Outcome
 from cpuprobe.facts.features import CpuidBit, Feature, FeatureTable
 
 OSXSAVE = CpuidBit(0x1, 0, "ecx", 27)
 OSPKE = CpuidBit(0x7, 0, "ecx", 4)
+YMM_STATE = 1 << 2  # XCR0, the upper halves of YMM: what the GDS mitigation clears
 HWCAP2_FSGSBASE = 1 << 1  # Linux arch/x86/include/uapi/asm/hwcap2.h
 
 # From mild to grave; the worst outcome of several is the feature's.
@@ -44,11 +51,17 @@ _FROM_MILD_TO_GRAVE: tuple[Outcome, ...] = (
 _GRAVITY = {outcome: place for place, outcome in enumerate(_FROM_MILD_TO_GRAVE)}
 
 
+_Outcomes = dict[str, tuple[Outcome, tuple[str, ...]]]
+_SILENCE: tuple[Outcome | None, tuple[str, ...]] = (None, ())
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """What the witnesses say of one feature on one group of CPUs; None is silence.
 
     `ran` is the worst outcome that bears on the feature, `failed` the candidates behind it.
-    `ran_before_permission` is the same before arch_prctl(ARCH_REQ_XCOMP_PERM).
+    `ran_before_permission` is the same before arch_prctl(ARCH_REQ_XCOMP_PERM). `denied`: a detector
+    that looks at several witnesses says no, and not which of them. `taken`: the kernel says that it
+    has switched the feature off.
     """
 
     cpuid: bool | None
@@ -57,6 +70,8 @@ class Evidence(msgspec.Struct, frozen=True):
     ran: Outcome | None
     ran_before_permission: Outcome | None
     failed: tuple[str, ...]
+    denied: bool = False
+    taken: bool = False
 
     @property
     def runs(self) -> bool | None:
@@ -71,48 +86,107 @@ class Evidence(msgspec.Struct, frozen=True):
         return self.kernel if self.cpuid is None else self.cpuid
 
 
+def state_of(feature: Feature, evidence: Evidence) -> State:
+    """The state of one feature on one group of CPUs. The order of the questions is the argument."""
+    runs, claimed = evidence.runs, evidence.claimed
+    if evidence.cpuid is False:
+        return "hidden" if runs else "absent"
+    if claimed is not True:  # CPUID is mute, and the kernel denies it or is mute too
+        if runs is False:
+            return "absent"
+        if runs is None:
+            if evidence.taken:
+                return "withheld"
+            told = claimed is False or evidence.denied or evidence.os is False
+            return "absent" if told else "unknown"
+    if evidence.os is False:
+        return "withheld"
+    if feature.encoding == "amx" and evidence.ran_before_permission != "ok":
+        # Without a second try the permission was refused or never asked for: failing is expected.
+        second_try_failed = evidence.ran_before_permission is not None and runs is False
+        return "broken" if second_try_failed else "gated"
+    if runs is False:
+        return "broken"
+    if evidence.kernel is False or evidence.denied:
+        return "withheld"
+    return "usable" if runs else "unverified"
+
+
 class GroupEvidence:
-    """The evidence on every feature for one group of CPUs."""
+    """The evidence on every feature for one group of CPUs.
+
+    Attributes:
+        group: what was measured.
+        cpuid: its leaves.
+        osxsave: whether CR4.OSXSAVE is set, None where that is not known.
+        listed_without_xsave: whether that is known only from a list of the kernel's without xsave.
+        avx_off: whether the kernel says that it has disabled AVX, where XCR0 was not recorded.
+        features: the evidence, by canonical name.
+    """
 
     def __init__(
         self,
         group: CpuGroup,
         observation: Observation,
         kernel: KernelWitness,
+        told: Told,
         table: FeatureTable,
+        *,
+        avx_disabled: bool = False,
     ) -> None:
-        """Ask all witnesses."""
+        """Ask all witnesses; `avx_disabled` is what the kernel says of AVX (GDS)."""
         self.group = group
         self.cpuid = Cpuid(group.cpuid, read_in_64_bit_mode=observation.source == "probe")
-        claims = {name: self.cpuid.bit(feature.cpuid) for name, feature in table.items()}
+        self.avx_off = avx_disabled and group.xcr0 is None
+        self._table = table
+        self._told = told
+        self._states_on: dict[int, bool | None] = {}
+        listings = kernel.listings(group.cpus)
+        listed = {name: kernel.lists(feature, listings) for name, feature in table.items()}
+        listed.update(told.kernel)
         self.osxsave = self.cpuid.bit(OSXSAVE)
-        enabled = {
-            name: self._os_enabled(feature, observation.hwcap2) for name, feature in table.items()
-        }
-        standing = {
-            name for name in table if claims[name] is not False and enabled[name] is not False
-        }
-        ran = _outcomes(zip(observation.candidates, group.ran, strict=bool(group.ran)), standing)
-        before = _outcomes(
-            (
-                (candidate, group.ran_before_permission[candidate.name])
-                for candidate in observation.candidates
-                if candidate.name in group.ran_before_permission
-            ),
-            standing,
-        )
-        nothing: tuple[Outcome | None, tuple[str, ...]] = (None, ())
+        self.listed_without_xsave = self.osxsave is None and listed["xsave"] is False
+        if self.osxsave is None:
+            self.osxsave = False if self.listed_without_xsave else told.os.get("xsave")
+        bit = self.cpuid.bit
+        claims = {name: bit(feature.cpuid) for name, feature in table.items()}
+        for name, claim in told.cpuid.items():
+            if claims[name] is None:
+                claims[name] = claim
+        hwcap2 = observation.hwcap2
+        enabled = {name: self._os_enabled(feature, hwcap2) for name, feature in table.items()}
+        ran, before = _Outcomes(), _Outcomes()
+        if group.ran:
+            eligible = {
+                name for name in table if claims[name] is not False and enabled[name] is not False
+            }
+            ran = _outcomes(
+                list(zip(observation.candidates, group.ran, strict=True)), eligible, table
+            )
+            again = group.ran_before_permission
+            before = _outcomes(
+                [(each, again[each.name]) for each in observation.candidates if each.name in again],
+                eligible,
+                table,
+            )
         self.features: Mapping[str, Evidence] = {
             name: Evidence(
-                cpuid=claims[name],
-                os=enabled[name],
-                kernel=kernel.lists(feature, group.cpus),
-                ran=ran.get(name, nothing)[0],
-                ran_before_permission=before.get(name, nothing)[0],
-                failed=ran.get(name, nothing)[1],
+                claims[name],
+                enabled[name],
+                listed[name],
+                ran.get(name, _SILENCE)[0],
+                before.get(name, _SILENCE)[0],
+                ran.get(name, _SILENCE)[1],
+                name in told.denied,
+                self.avx_off and name == "avx",
             )
-            for name, feature in table.items()
+            for name in table
         }
+
+    @cached_property
+    def states(self) -> dict[str, State]:
+        """The state of every feature on these CPUs."""
+        return {name: state_of(self._table[name], each) for name, each in self.features.items()}
 
     def missing_state(self, feature: Feature) -> int:
         """The XCR0 bits that `feature` needs and that are known to be clear."""
@@ -120,6 +194,8 @@ class GroupEvidence:
             return feature.xcr0
         if self.group.xcr0 is not None:
             return feature.xcr0 & ~self.group.xcr0
+        if self.avx_off and feature.xcr0 & YMM_STATE:
+            return YMM_STATE
         return sum(
             1 << component
             for component in range(2, 64)
@@ -132,41 +208,67 @@ class GroupEvidence:
         return enabled is not None and end is not None and enabled < end
 
     def _os_enabled(self, feature: Feature, hwcap2: int | None) -> bool | None:
+        if feature.os is None:
+            mask = feature.xcr0
+            if mask == 0:
+                return True
+            if mask not in self._states_on:
+                self._states_on[mask] = self._state_on(feature, mask)
+            return self._states_on[mask]
         if feature.os == "osxsave":
             return self.osxsave
+        measured = None if hwcap2 is None else bool(hwcap2 & HWCAP2_FSGSBASE)
         if feature.os == "ospke":
-            return self.cpuid.bit(OSPKE)
-        if feature.os == "fsgsbase":
-            return None if hwcap2 is None else bool(hwcap2 & HWCAP2_FSGSBASE)
-        if feature.xcr0 == 0:
-            return True
+            measured = self.cpuid.bit(OSPKE)
+        return self._told.os.get(feature.name) if measured is None else measured
+
+    def _state_on(self, feature: Feature, mask: int) -> bool | None:
         if self.missing_state(feature):
             return False
-        return None if self.group.xcr0 is None else True
+        return self._told.state(mask) if self.group.xcr0 is None else True
 
 
 def _outcomes(
-    ran: Iterable[tuple[Candidate, Outcome]], standing: set[str]
-) -> dict[str, tuple[Outcome, tuple[str, ...]]]:
+    ran: Sequence[tuple[Candidate, Outcome]], eligible: set[str], table: FeatureTable
+) -> _Outcomes:
     """For each feature the worst outcome that bears on it and the candidates that had it.
 
-    `standing` holds the features that are claimed and enabled as far as is known.
+    `eligible` holds the features that are claimed and enabled as far as is known.
     """
+    shown = {name for each, outcome in ran if outcome == "ok" for name in each.features}
     worst: dict[str, Outcome] = {}
     names: dict[str, list[str]] = {}
     for candidate, outcome in ran:
         failing = outcome not in ("ok", "skipped")
-        for feature in candidate.features:
-            if failing and not all(
-                other == feature or other in standing for other in candidate.features
-            ):
-                continue
+        for feature in (
+            _blamed(candidate.features, eligible, shown, table) if failing else candidate.features
+        ):
             known = worst.get(feature)
             if known is None or _GRAVITY[outcome] > _GRAVITY[known]:
                 worst[feature] = outcome
             if failing:
                 names.setdefault(feature, []).append(candidate.name)
     return {feature: (outcome, tuple(names.get(feature, ()))) for feature, outcome in worst.items()}
+
+
+def _blamed(
+    features: tuple[str, ...], eligible: set[str], shown: set[str], table: FeatureTable
+) -> Sequence[str]:
+    """Those of a failing candidate's features that it speaks against.
+
+    Where each of them runs elsewhere, what is broken is their union: then those are to blame that
+    no other of them builds on.
+    """
+    if len(features) == 1:
+        return features
+    missing = [name for name in features if name not in eligible]
+    if missing:  # The failure is that one's: it speaks against nothing else.
+        return missing if len(missing) == 1 else ()
+    return [name for name in features if name not in shown] or [
+        name
+        for name in features
+        if not any(name in table.closure(other) for other in features if other in table)
+    ]
 
 
 def worst_outcome(outcomes: Iterable[Outcome | None]) -> Outcome | None:

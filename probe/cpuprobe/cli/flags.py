@@ -126,13 +126,20 @@ def _of_machines(captures: list[str], profiles: list[Profile], options: _Options
     from cpuprobe.assessment import assess
     from cpuprobe.emit import choose
     from cpuprobe.evidence.machines import read_capture
+    from cpuprobe.words import plain
 
     wasmtime = options.wasmtime
     observations = [read_capture(path) for path in captures] or [_this_machine(wasmtime)]
     if len(observations) > 1 and wasmtime is None:
         wasmtime = _one_version(observations)
+    assessments = [assess(each, wasmtime) for each in observations]
+    for name, assessment in zip(captures, assessments, strict=False):
+        if assessment.verdict == "insufficient":
+            known = f"{assessment.known.features} of {assessment.known.of} features"
+            text = f"{plain(name)} tells of {known} only; flags of the rest are off"
+            typer.echo(f"cpuprobe: note: {text}", err=True)
     return choose(
-        [assess(each, wasmtime) for each in observations],
+        assessments,
         without=options.without,
         profiles=profiles,
         only_off=options.only_off,

@@ -101,7 +101,8 @@ def show(
     short_help="Tell whether a machine meets profiles.",
     epilog="Examples: cpuprobe profile check x86-64-v3 | cpuprobe profile check haswell my.toml "
     "--on host.json | ssh host cpuprobe-native | cpuprobe profile check x86-64-v4 --on -. "
-    "Exit codes: 0 it meets all, 1 it does not, 2 usage, 3 could not measure, 4 unreadable input.",
+    "Exit codes: 0 it meets all, 1 it does not, 2 usage, 3 could not measure, 4 unreadable input, "
+    "or too little told.",
 )
 def check(
     names: Annotated[list[str], typer.Argument(metavar="PROFILE...", help="Names, or TOML files.")],
@@ -109,6 +110,9 @@ def check(
         str | None,
         typer.Option(metavar="CAPTURE", help="This capture, not this machine; - is stdin."),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="What is not told counts as missing.")
+    ] = False,
     json: _Json = False,
 ) -> int:
     """Tell whether this machine meets profiles, or another with --on; and what it lacks.
@@ -116,6 +120,7 @@ def check(
     It meets a profile if every feature of it is safe there: claimed, granted, and executed rightly.
     """
     from cpuprobe.assessment import assess
+    from cpuprobe.errors import CaptureError
     from cpuprobe.facts.profiles import find_profile
     from cpuprobe.report.profile_text import verdicts, verdicts_text
 
@@ -131,7 +136,9 @@ def check(
         observation = read_capture(on)
     found = verdicts(machine, assess(observation), wanted)
     write_result(found, json, lambda: verdicts_text(found))
-    return int(not all(each.meets for each in found.profiles))
+    if any(not each.meets and (strict or each.decided) for each in found.profiles):
+        return 1
+    return 0 if all(each.meets for each in found.profiles) else CaptureError.exit_code
 
 
 @app.command(

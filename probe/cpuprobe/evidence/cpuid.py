@@ -5,6 +5,8 @@ Rules (Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E):
     above the maximum with the data of the highest basic leaf;
   - subleaf N of leaf 7 (and of the other leaves that say so) counts only up to EAX of subleaf 0;
   - what was not recorded is unknown, and unknown is not zero.
+A leaf whose range's maximum was not recorded counts: a text that shows a single leaf is of a tool
+that was asked for it.
 """
 
 from __future__ import annotations
@@ -83,8 +85,8 @@ class Cpuid:
         """Whether the CPU has this leaf and subleaf; None where the record cannot tell."""
         base = next(base for base in _RANGE_BASES if leaf >= base)
         first = self._leaves.get((base, 0))
-        if first is None:
-            return None
+        if first is None:  # Of a few pasted leaves each is what somebody asked the CPU for.
+            return True if (leaf, subleaf) in self._leaves else None
         if base and not base <= first.eax <= base + _LONGEST_RANGE:
             return False  # the range does not exist: EAX holds something else
         if leaf > first.eax:

@@ -77,11 +77,15 @@ class CpuidBit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KernelFlag(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A name in /proc/cpuinfo and the first Linux release that lists it; both None if none does."""
+    """A name in /proc/cpuinfo and the first Linux release that lists it; both None if none does.
+
+    `also` is another name whose presence says the same.
+    """
 
     flag: str | None = None
     since: str | None = None
     never: bool = False
+    also: str | None = None
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -36,6 +36,7 @@ _MEANING = {
     "hidden": "executes, though CPUID denies it",
     "gated": "needs a permission of each process",
     "uneven": "the CPUs disagree",
+    "unknown": "not told",
     "unverified": "not executed",
 }
 
@@ -118,7 +119,9 @@ def _verdict(assessment: Assessment) -> Iterator[str]:
     bad = assessment.verdict == "mismatch"
     kind, word = ("bad", "Mismatch") if bad else ("good", "Consistent")
     shape = "broken" if bad else "usable"
-    if not bad and assessment.basis == "cpuid":
+    if assessment.verdict == "insufficient":
+        word, shape = "Insufficient", "unknown"
+    elif not bad and assessment.basis == "cpuid":
         shape = "unverified"
     yield (
         f'<p class="verdict"><span class="{kind}">{_shape(shape)}</span>'

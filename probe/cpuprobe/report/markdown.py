@@ -100,7 +100,9 @@ def _fold(document: str, note: str) -> str:
 
 def _body(subject: ReportedMachine, named: bool) -> Iterator[str]:
     assessment = subject.assessment
-    word = "MISMATCH" if assessment.verdict == "mismatch" else "OK"
+    word = {"consistent": "OK", "insufficient": "UNKNOWN", "mismatch": "MISMATCH"}[
+        assessment.verdict
+    ]
     if named:
         yield f"## {code(subject.name)}\n"
     cause = first_cause(assessment)

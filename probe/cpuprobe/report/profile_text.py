@@ -13,6 +13,7 @@ import msgspec
 
 from cpuprobe.assessment.levels import highest_level
 from cpuprobe.assessment.model import Assessment, Finding, by_gravity
+from cpuprobe.assessment.states import undecided
 from cpuprobe.facts.features import FeatureTable, Level, load_features, load_levels
 from cpuprobe.facts.profiles import KINDS, Archspec, Problem, Profile, missing, needed
 from cpuprobe.words import WIDTH, plain, wrapped
@@ -302,12 +303,16 @@ class Verdict(msgspec.Struct, frozen=True):
     """Whether a machine meets one profile.
 
     Attributes:
+        meets: all that it asks for is safe.
+        decided: false where nothing that it asks for is known to be missing, and some of that is
+            not known at all.
         mask: it only forbids: every machine meets it, and it says nothing of this one.
         features: how many it asks for: those that a program can need.
     """
 
     name: str
     meets: bool
+    decided: bool
     mask: bool
     features: int
     missing: tuple[Missing, ...]
@@ -320,29 +325,39 @@ class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
         machine: `this machine`, or the capture's name.
         basis: `executed`, or `cpuid` where nothing was executed.
         level: the psABI level of what is safe there.
+        insufficient: too little is told to say that level.
     """
 
     schema: str = "cpuprobe.profile-check/1"
     machine: str
     basis: str
     level: str | None
+    insufficient: bool
     profiles: tuple[Verdict, ...]
 
 
 def verdicts(machine: str, assessment: Assessment, profiles: Sequence[Profile]) -> Verdicts:
     """Holds profiles against a machine: it meets one if all of its features are safe there."""
     safe = {name for name, feature in assessment.features.items() if feature.safe}
+    open_questions = undecided(assessment, load_features())
     found = []
     for profile in profiles:
         lacking = missing(profile, safe)
-        reasons = tuple(_missing(name, assessment, safe) for name in lacking)
         found.append(
-            Verdict(profile.name, not lacking, profile.mask, len(needed(profile)), reasons)
+            Verdict(
+                name=profile.name,
+                meets=not lacking,
+                decided=not lacking or not open_questions.issuperset(lacking),
+                mask=profile.mask,
+                features=len(needed(profile)),
+                missing=tuple(_missing(name, assessment, safe) for name in lacking),
+            )
         )
     return Verdicts(
         machine=machine,
         basis=assessment.basis,
         level=assessment.level,
+        insufficient=assessment.level_at_least != assessment.level_at_most,
         profiles=tuple(found),
     )
 
@@ -351,7 +366,7 @@ def _missing(name: str, assessment: Assessment, safe: set[str]) -> Missing:
     feature = assessment.features.get(name)
     findings = by_gravity([each for each in assessment.findings if name in each.features])
     # An explanation of a state comes from the finding of that state, not from a warning beside it.
-    telling = [each for each in findings if each.code.startswith(("CP1", "CP2", "CP3"))]
+    telling = [each for each in findings if not each.code.startswith(("CP4", "CP5"))]
     codes = tuple(each.code for each in telling)
     if feature is None:
         return Missing(name, "unverified", "the capture does not know this feature", codes, "")
@@ -393,6 +408,8 @@ def verdicts_text(found: Verdicts) -> str:
     """The verdicts for people."""
     lines: list[str] = []
     level = found.level or "not even x86-64-v1"
+    if found.insufficient:
+        level = "what is told"
     basis = "executed" if found.basis == "executed" else "by CPUID, nothing was executed"
     lines.append(f"{plain(found.machine)}: {level} is safe ({basis})")
     for each in found.profiles:
@@ -401,6 +418,10 @@ def verdicts_text(found: Verdicts) -> str:
             text = "meets: it only forbids and asks for nothing, so every machine meets it"
         elif each.meets:
             text = f"meets: all of its {each.features} features are safe"
+        elif not each.decided:
+            told = each.features - len(each.missing)
+            features = _many(each.features, "feature")
+            text = f"cannot be decided: {told} of {features} are told, none is known to be missing"
         else:
             lacking = len(each.missing)
             verb = "is" if lacking == 1 else "are"

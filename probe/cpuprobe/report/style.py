@@ -119,7 +119,7 @@ tr.mild th.name { box-shadow: inset 3px 0 var(--warn); }
 .many tr th.name { box-shadow: none; padding-left: 0; }
 tr.quiet.absent th.name, .absent .word { color: var(--soft); }
 .state a { color: inherit; }
-.usable svg { color: var(--good); } .absent svg { color: var(--soft); }
+.usable svg { color: var(--good); } .absent svg, .unknown svg { color: var(--soft); }
 .withheld, .broken, .uneven { color: var(--bad); }
 .gated { color: var(--warn); }
 .unverified svg { color: var(--warn); }
@@ -165,7 +165,7 @@ footer { color: var(--soft); font-size: 0.85rem; margin-top: 4rem; }
 """
 
 # One shape a state, told apart without colour: disc, dash, barred square, cross, dashed ring,
-# triangle, split square, ring with a point.
+# triangle, split square, ring with a point, point.
 SHAPES = {
     "usable": '<circle cx="8" cy="8" r="6" fill="currentColor"/>',
     "absent": '<path d="M4 8h8" stroke="currentColor" stroke-width="1.6" stroke-linecap="round"/>',
@@ -181,4 +181,5 @@ SHAPES = {
     'stroke-width="1.6"/><path d="M2.6 13.4L13.4 2.6v10.8z" fill="currentColor"/>',
     "unverified": '<circle cx="8" cy="8" r="5.6" fill="none" stroke="currentColor" '
     'stroke-width="1.6"/><circle cx="8" cy="8" r="1.7" fill="currentColor"/>',
+    "unknown": '<circle cx="8" cy="8" r="1.7" fill="currentColor"/>',
 }

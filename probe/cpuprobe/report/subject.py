@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from cpuprobe.assessment.kernel import KernelWitness
-from cpuprobe.assessment.machine import Machine
+from cpuprobe.assessment.causes import QEMU_TCG, set_aside
 from cpuprobe.assessment.model import Assessment, FeatureAssessment
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
@@ -34,7 +33,7 @@ _HYPERVISORS: Mapping[str, str] = {
 }
 
 # States that say the witnesses agree, or that there is nothing to agree on.
-QUIET_STATES = frozenset({"usable", "absent", "unverified"})
+QUIET_STATES = frozenset({"usable", "absent", "unverified", "unknown"})
 
 
 class ReportedMachine(msgspec.Struct, frozen=True):
@@ -65,6 +64,8 @@ class ReportedMachine(msgspec.Struct, frozen=True):
 def headline(assessment: Assessment) -> str:
     """The verdict in a sentence for a layman."""
     level = f"{assessment.level} is" if assessment.level else "not even all of x86-64-v1 is"
+    if assessment.level is None and assessment.bits == 32:
+        level = "what is listed is"
     advertised = assessment.advertised_level
     more = f" It advertises {advertised}." if advertised not in (None, assessment.level) else ""
     errors = [finding for finding in assessment.findings if finding.severity == "error"]
@@ -75,12 +76,22 @@ def headline(assessment: Assessment) -> str:
             words = words[0].upper() + words[1:]
         others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         return f"{words.replace('{features}', names(errors[0].features, 4))}{others}."
+    if assessment.verdict == "insufficient":
+        return f"{told(assessment)}. What is not told counts as unsafe."
     if assessment.basis == "cpuid":
         return (
             "Nothing known speaks against what CPUID claims, but nothing was executed. "
             f"By CPUID, {level} safe.{more}"
         )
     return f"What this machine claims, it does; {level} safe.{more}"
+
+
+def told(assessment: Assessment) -> str:
+    """How much an insufficient text tells, and between which psABI levels the machine is."""
+    known, high = assessment.known, assessment.level_at_most
+    low = f"at least {assessment.level_at_least}, " if assessment.level_at_least else ""
+    level = f": {low}at most {high}" if high else ""
+    return f"Too little to judge: {known.features} of {known.of} features are told{level}"
 
 
 def first_cause(assessment: Assessment) -> str:
@@ -112,7 +123,7 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
         yield "hypervisor", f"{known} ({identity.hypervisor})" if known else identity.hypervisor
     else:
         yield "hypervisor", "none that CPUID shows"
-    container = subject.surroundings.container or _container(observation)
+    container = subject.surroundings.container or _container(subject)
     if container:
         yield "container", container
     emulator = _emulator(subject)
@@ -122,7 +133,10 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     kinds = len(observation.groups)
     yield "CPUs", f"{len(cpus)} ({cpu_list(cpus)})" + (f", {kinds} kinds" if kinds > 1 else "")
     safe, advertised = subject.assessment.level, subject.assessment.advertised_level
-    yield "psABI level", f"{safe or 'none'} safe, {advertised or 'none'} advertised by CPUID"
+    if subject.assessment.verdict == "insufficient":
+        yield "psABI level", told(subject.assessment)
+    else:
+        yield "psABI level", f"{safe or 'none'} safe, {advertised or 'none'} advertised by CPUID"
     if observation.cmdline:
         yield "kernel command line", " ".join(observation.cmdline) + " (known words only)"
     yield from observation.vulnerabilities.items()
@@ -132,12 +146,12 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     yield "measured by", f"{observation.source}: {executed}"
 
 
-def _container(observation: Observation) -> str | None:
+def _container(subject: ReportedMachine) -> str | None:
     """The container that shows in the observation itself."""
-    mount = observation.cpuinfo_mount
+    mount = subject.observation.cpuinfo_mount
     if mount is not None:
         return "LXC (lxcfs)" if mount == "fuse.lxcfs" else f"yes: /proc/cpuinfo is a {mount} mount"
-    return "gVisor" if "gVisor" in (_set_aside(observation) or "") else None
+    return "gVisor" if subject.assessment.kernel_set_aside == "gvisor" else None
 
 
 def _emulator(subject: ReportedMachine) -> str | None:
@@ -148,16 +162,10 @@ def _emulator(subject: ReportedMachine) -> str | None:
     identity = subject.assessment.identity
     if (identity.brand or "").startswith("VirtualApple"):
         return "Rosetta 2"
-    if identity.hypervisor == "TCGTCGTCGTCG":
+    if identity.hypervisor == QEMU_TCG:
         return "QEMU (TCG)"
-    reason = _set_aside(subject.observation) or ""
-    return reason if "emulator" in reason or "translator" in reason else None
-
-
-def _set_aside(observation: Observation) -> str | None:
-    if not observation.cpuinfo:
-        return None
-    return KernelWitness(observation, Machine(observation).cpuid).set_aside
+    reason = subject.assessment.kernel_set_aside
+    return set_aside(reason) if reason in ("no-flags", "another-cpu") else None
 
 
 def disagreeing(assessment: Assessment) -> dict[str, FeatureAssessment]:

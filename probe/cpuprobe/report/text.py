@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.facts.features import FeatureTable, load_features, load_table
+from cpuprobe.report.subject import told
 from cpuprobe.words import answer, counted, cpu_list, cut, names
 
 _STYLES = {
@@ -22,6 +23,7 @@ _STYLES = {
     "hidden": "yellow",
     "gated": "yellow",
     "unverified": "yellow",
+    "unknown": "dim",
     "error": "bold red",
     "warning": "yellow",
     "info": "cyan",
@@ -77,10 +79,14 @@ def identity_line(assessment: Assessment) -> str:
 def verdict_line(assessment: Assessment) -> str:
     """What is wrong, if anything, in one line for a layman."""
     level = assessment.level or "below x86-64-v1"
+    if assessment.level is None and assessment.bits == 32:
+        level = "programs there are 32-bit"
     if assessment.advertised_level not in (None, assessment.level):
         level += f", though it advertises {assessment.advertised_level}"
     errors = [finding for finding in assessment.findings if finding.severity == "error"]
     if not errors:
+        if assessment.verdict == "insufficient":
+            return cut(f"{told(assessment)}.")
         if assessment.basis == "cpuid":
             return cut(
                 f"Nothing known speaks against what CPUID claims; nothing was executed. {level}"
@@ -112,7 +118,9 @@ def advice_lines(assessment: Assessment) -> Iterator[str]:
 
 
 def _verdict_style(assessment: Assessment) -> str:
-    return "bold green" if assessment.verdict == "consistent" else "bold red"
+    return {"consistent": "bold green", "insufficient": "yellow", "mismatch": "bold red"}[
+        assessment.verdict
+    ]
 
 
 def _feature_table(assessment: Assessment, every_feature: bool) -> Iterator[RenderableType]:

@@ -15,7 +15,7 @@ from tests.fakes import V2, V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
 from cpuprobe.cli import run
-from cpuprobe.evidence.observation import Observation
+from cpuprobe.evidence.observation import CpuGroup, Cpuinfo, Observation
 from cpuprobe.facts.profiles import load_profiles
 from cpuprobe.report.document import make_report, to_json
 from cpuprobe.report.profile_text import FoundEffect, Incoherent, Presets, lints, lints_text
@@ -270,16 +270,38 @@ def test_check_a_mask(ask: Ask, tmp_path: Path):
     assert "it only forbids and asks for nothing, so every machine meets it" in said.out
 
 
-def test_check_a_capture_that_tells_little(ask: Ask):
-    """lscpu lists neither CPUID nor everything: what it does not tell is not called absent."""
+def test_check_a_capture_that_tells_little(ask: Ask, tmp_path: Path):
+    """Features that a cut list does not tell are called unknown; the profile is not decided."""
+    words = "fpu cx8 cmov mmx fxsr sse sse2 syscall lm"
+    cut = Cpuinfo((0,), {"flags": words}, "cut")
+    host = saved(
+        tmp_path,
+        Observation(source="x", executed=False, groups=(CpuGroup(cpus=(0,)),), cpuinfo=(cut,)),
+    )
+    said = ask("check", "x86-64-v3", "--on", host)
+    strict = ask("check", "x86-64-v3", "--strict", "--on", host)
+    document = ask("check", "x86-64-v3", "x86-64-v1", "--on", host, "--json").document
+
+    assert (said.code, strict.code) == (4, 1)
+    assert "x86-64-v3: cannot be decided: 8 of 24 features are told" in said.out
+    assert document["basis"] == "cpuid"
+    assert document["insufficient"]
+    assert [each["decided"] for each in document["profiles"]] == [False, True]
+    assert [each["meets"] for each in document["profiles"]] == [False, True]
+    missing = document["profiles"][0]["missing"]
+    assert {each["state"] for each in missing} == {"unknown"}
+    assert {each["why"] for each in missing} == {"nothing in this capture tells"}
+
+
+def test_check_what_the_kernel_says_it_took(ask: Ask):
+    """lscpu of a machine whose kernel has switched AVX off for GDS: that is the reason given."""
     capture = Path(__file__).parents[2] / "data" / "captures" / "gds-skylake-lscpu.txt"
     document = ask("check", "x86-64-v3", "--on", capture, "--json").document
 
-    assert document["basis"] == "cpuid"
     missing = {each["feature"]: each for each in document["profiles"][0]["missing"]}
-    assert {each["state"] for each in missing.values()} == {"unverified"}
-    assert missing["avx"]["why"] == "nothing in this capture tells"
-    assert missing["f16c"]["why"] == "it builds on avx, not safe here"
+    assert document["profiles"][0]["decided"]
+    assert (missing["avx"]["state"], missing["avx"]["codes"]) == ("withheld", ["CP602"])
+    assert "Gather Data Sampling" in missing["avx"]["why"]
 
 
 def test_check_a_feature_that_no_finding_names(ask: Ask, tmp_path: Path):
