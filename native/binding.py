@@ -37,13 +37,16 @@ CORE_FLAGS = (
 
 CDEF = """
 int cpuprobe_native_observe(const char *root, const char *cpus, int execute,
-                            char **text, size_t *length, size_t *capacity);
+                            char **text, size_t *length, size_t *capacity, char reason[160]);
 void cpuprobe_native_free(char *text, size_t capacity);
-const char *cpuprobe_native_error(int error);
-enum error { ERROR_NONE, ERROR_CPU_LIST, ERROR_CPU_ABSENT, ERROR_ROOT, ... };
+enum error {
+    ERROR_NONE, ERROR_INTERRUPTED, ERROR_CPU_LIST, ERROR_CPU_ABSENT, ERROR_ROOT, ...
+};
+extern "Python" int cpuprobe_native_interrupted(void);
 """
 
 SOURCE = """
+static int cpuprobe_native_interrupted(void);
 #include <errno.h>
 #include <sys/auxv.h>
 #include "core.h"
@@ -54,17 +57,21 @@ SOURCE = """
 
 static int
 cpuprobe_native_observe(const char *root, const char *cpus, int execute, char **text,
-                        size_t *length, size_t *capacity)
+                        size_t *length, size_t *capacity, char reason[160])
 {
-    struct options options = {.root = root, .cpus = cpus, .execute = execute != 0};
+    struct options options = {.root = root, .cpus = cpus, .execute = execute != 0,
+                              .interrupted = cpuprobe_native_interrupted};
     struct writer writer = {0};
+    struct reason why;
     enum error error;
 
+    _Static_assert(sizeof why.text == 160, "known to cdef");
     options.minsigstksz = getauxval(AT_MINSIGSTKSZ);
     errno = 0;
     options.hwcap2 = getauxval(AT_HWCAP2);
     options.hwcap2_known = errno != ENOENT;
-    error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer);
+    error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer, &why);
+    copy_bytes(reason, why.text, sizeof why.text);
     *text = writer.text;
     *length = writer.length;
     *capacity = writer.capacity;
@@ -77,12 +84,6 @@ cpuprobe_native_free(char *text, size_t capacity)
     struct writer writer = {.text = text, .capacity = capacity};
 
     release_writer(&writer);
-}
-
-static const char *
-cpuprobe_native_error(int error)
-{
-    return cpuprobe_error_text((enum error)error);
 }
 """
 

@@ -77,15 +77,26 @@ struct wrong_value {
     uint8_t bytes[64];
 };
 
-/* Everything measured on one CPU; lives in memory shared between child and parent. */
+/* Why something was left out that says nothing about the CPU. */
+enum disturbance {
+    DISTURBANCE_NONE,
+#define CONSTANT(constant, name) DISTURBANCE_##constant,
+    EACH_DISTURBANCE(CONSTANT)
+#undef CONSTANT
+};
+
+/* Everything measured on one CPU. */
 struct cpu_record {
     uint32_t cpu;
     bool measured; /* the child got here; a CPU that went offline is left out */
-    bool pinned;   /* sched_setaffinity to this CPU alone worked */
+    bool pinned;   /* it was this CPU from the beginning to the end */
+    bool lost;     /* reading its identity is disturbed time and again */
     uint32_t wrong_count;
     struct identity identity;
     uint8_t outcome[MAXIMUM_CANDIDATES];
     uint8_t outcome_before[MAXIMUM_CANDIDATES]; /* of those that need a permission, without it */
+    uint8_t disturbance[MAXIMUM_CANDIDATES];
+    bool settled[MAXIMUM_CANDIDATES]; /* by the parent: not to be run any more */
     int8_t si_code[MAXIMUM_CANDIDATES];
     int16_t fault_offset[MAXIMUM_CANDIDATES]; /* bytes into the candidate; -1: loading its state */
     struct wrong_value wrong[MAXIMUM_WRONG];
@@ -100,6 +111,7 @@ enum permission {
 struct measurement {
     struct cpu_record *records;
     uint32_t record_count;
+    uint32_t denied;    /* bits by enum call: refused, and done without */
     uint8_t permission; /* enum permission */
     size_t mapped_bytes;
 };
@@ -109,18 +121,52 @@ struct options {
     const char *cpus; /* "0-3,8" or NULL for every allowed CPU */
     bool execute;
     bool hwcap2_known;
-    uint64_t hwcap2;      /* auxiliary vector, AT_HWCAP2 */
-    uint64_t minsigstksz; /* auxiliary vector, AT_MINSIGSTKSZ; 0 where the kernel gives none */
+    uint64_t hwcap2;          /* auxiliary vector, AT_HWCAP2 */
+    uint64_t minsigstksz;     /* auxiliary vector, AT_MINSIGSTKSZ; 0 where the kernel gives none */
+    int (*interrupted)(void); /* asked when a signal has arrived: stop? NULL: never */
+};
+
+/* The system calls that measuring rests on. */
+#define EACH_CALL(row)                                                                             \
+    row(MMAP, "mmap") row(SCHED_GETAFFINITY, "sched_getaffinity")                                  \
+        row(RT_SIGPROCMASK, "rt_sigprocmask") row(CLONE, "clone") row(WAIT4, "wait4")              \
+            row(PRCTL, "prctl") row(GETPPID, "getppid") row(PRLIMIT64, "prlimit64")                \
+                row(SIGALTSTACK, "sigaltstack") row(RT_SIGACTION, "rt_sigaction")                  \
+                    row(SETITIMER, "setitimer") row(SCHED_SETAFFINITY, "sched_setaffinity")        \
+                        row(GETCPU, "getcpu") row(ARCH_PRCTL, "arch_prctl")
+
+enum call {
+#define CONSTANT(constant, name) CALL_##constant,
+    EACH_CALL(CONSTANT)
+#undef CONSTANT
+        CALL_END,
+};
+
+/* The last of those calls, and the last failure's errno: 0 where none has failed. */
+struct trouble {
+    volatile uint8_t call;
+    volatile int16_t error;
 };
 
 enum error {
     ERROR_NONE,
     ERROR_MEMORY,
-    ERROR_FORK,
-    ERROR_AFFINITY,
+    ERROR_CALL,   /* a system call failed, or a sandbox kills at it */
+    ERROR_GUARD,  /* a fault does not come back as what it is */
+    ERROR_KILLED, /* the child is killed again and again */
+    ERROR_NO_CPU, /* none of them could be measured */
+    ERROR_INTERRUPTED,
     ERROR_CPU_LIST,   /* --cpus does not parse */
     ERROR_CPU_ABSENT, /* --cpus names a CPU that this process may not run on */
     ERROR_ROOT,       /* root holds no proc directory */
+};
+
+/* What goes with an error. */
+struct reason {
+    struct trouble trouble;
+    int signal;        /* that ended the last child, 0 if none did */
+    uint8_t self_test; /* enum outcome: what the self-test gave */
+    char text[160];    /* one line, without its newline */
 };
 
 /* guard.c ------------------------------------------------------------------------------------ */
@@ -128,8 +174,8 @@ enum error {
 struct guard; /* the child's working memory: guard.h */
 struct writer;
 
-struct guard *guard_install(uint64_t minsigstksz);
-void guard_watch(void);
+struct guard *guard_install(uint64_t minsigstksz, struct trouble *trouble);
+enum outcome guard_self_test(struct guard *guard);
 enum outcome guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
                        struct cpu_record *record);
 
@@ -138,18 +184,26 @@ enum outcome guard_run(struct guard *guard, const struct candidate_table *table,
 void load_input(struct guard *guard, const struct input *input);
 size_t take_result(const struct guard *guard, const struct result *result, uint8_t *buffer);
 enum outcome run_special(struct guard *guard, const struct candidate *candidate,
-                         const struct input *input, struct cpu_record *record);
+                         const struct input *input, uint32_t index, struct cpu_record *record);
 void read_identity(struct guard *guard, struct identity *identity);
 bool same_identity(const struct identity *a, const struct identity *b);
 void write_identity(struct writer *writer, const struct identity *identity);
+bool still_identity(struct guard *guard, const struct identity *identity);
+void take_identity(struct identity *to, const struct identity *from);
+void settle_identity(struct identity *identity, enum outcome outcome);
 bool needs_permission(const struct candidate *candidate);
 bool wants_permission(const struct identity *identity);
-bool ask_permission(void);
+long ask_permission(void);
 
-/* measure.c ---------------------------------------------------------------------------------- */
+/* cpus.c, child.c, measure.c ------------------------------------------------------------------ */
 
+#define AFFINITY_BYTES 8192u /* 65,536 CPUs: NR_CPUS can be no higher than 8,192 today */
+
+enum error find_cpus(const char *list, void *memory, const uint32_t **cpus, uint32_t *count,
+                     struct trouble *trouble);
+bool on_cpu(uint32_t cpu);
 enum error measure(const struct options *options, const struct candidate_table *table,
-                   struct measurement *measurement);
+                   struct measurement *measurement, struct reason *reason);
 void release(struct measurement *measurement);
 
 /* json.c ------------------------------------------------------------------------------------- */
@@ -180,9 +234,20 @@ void write_system(struct writer *writer, const char *root);
 /* observe.c ---------------------------------------------------------------------------------- */
 
 enum error cpuprobe_observe(const struct options *options, const struct candidate_table *table,
-                            struct writer *writer);
-const char *cpuprobe_error_text(enum error error);
+                            struct writer *writer, struct reason *reason);
 const char *outcome_name(enum outcome outcome);
+
+/* What a number from shared memory stands for. */
+static inline enum outcome
+known_outcome(uint8_t number)
+{
+    return number <= OUTCOME_SKIPPED ? (enum outcome)number : OUTCOME_SKIPPED;
+}
+
+/* errors.c ----------------------------------------------------------------------------------- */
+
+const char *call_name(enum call call);
+void explain_error(enum error error, struct reason *reason);
 
 /* text.c ------------------------------------------------------------------------------------- */
 

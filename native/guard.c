@@ -11,11 +11,14 @@
  *     recovery point, so a fault in the recovery path cannot loop.
  *   - It runs on an alternate stack of its own, because a candidate may have damaged nothing but
  *     the kernel still has to push up to AT_MINSIGSTKSZ bytes of register state (AMX: 11 KiB).
- *   - A CPU-time tick notices a candidate that is still running two ticks later. CPU time, not wall
- *     time: a child that a busy machine leaves waiting has not hung. A wall-clock alarm with the
- *     default action ends the child if everything else fails.
+ *   - A tick of CPU time notices a candidate that is still running two ticks later. CPU time, not
+ *     wall time: a child that a busy machine or a SIGSTOP leaves waiting has not hung. A slow tick
+ *     of wall time notices one that uses no CPU time at all: it waits in the kernel. Both end the
+ *     child, and the parent decides what that means.
+ *   - A signal that somebody sent is no fault: only what the kernel itself raised counts.
  */
 #include "guard.h"
+#include "session.h"
 #include "syscalls.h"
 
 #include <linux/signal.h>
@@ -26,13 +29,17 @@
 
 #define SIGNAL_STACK_BYTES (64u * 1024)
 #define TICK_MICROSECONDS 100000
-#define CPU_SECONDS 20
+#ifndef WALL_TICK_MICROSECONDS
+#define WALL_TICK_MICROSECONDS 2000000
+#endif
+#define NO_CPU_TIME 1000000 /* ns: less than this between two ticks is a wait */
 
 /* What the handler may touch. Written by the child's only thread and by its own handler. */
 static struct {
     const uint8_t *volatile begin, *volatile end; /* armed while begin is not NULL */
     volatile uint32_t serial;                     /* one more for every run */
-    volatile uint32_t serial_at_tick;
+    volatile uint32_t serial_at_tick, serial_at_wall_tick;
+    volatile uint64_t used_at_wall_tick; /* ns of CPU time */
     volatile int signal, code;
     volatile int32_t offset;
 } armed;
@@ -57,14 +64,16 @@ is_ours(const uint8_t *ip)
     return (ip >= armed.begin && ip < armed.end) || (ip >= state_code_begin && ip < state_code_end);
 }
 
-static void set_handler(int signal, void *handler, unsigned long restorer);
+static long set_handler(int signal, void *handler, unsigned long restorer);
 
-static void
+static SIGNAL_HANDLER void
 on_fault(int signal, siginfo_t *info, void *context)
 {
     struct ucontext *uc = context;
     const uint8_t *ip = context_counter(uc);
 
+    if (info->si_code <= 0)
+        return;
     if (!is_ours(ip)) {
         set_handler(signal, (void *)SIG_DFL, 0);
         return;
@@ -72,18 +81,37 @@ on_fault(int signal, siginfo_t *info, void *context)
     take_fault(signal, info->si_code, ip, uc);
 }
 
-static void
+static SIGNAL_HANDLER void
 on_tick(int signal, siginfo_t *info, void *context)
 {
-    struct ucontext *uc = context;
-    const uint8_t *ip = context_counter(uc);
-
-    if (armed.serial == armed.serial_at_tick && is_ours(ip))
-        take_fault(signal, info->si_code, ip, uc);
+    (void)signal;
+    (void)context;
+    if (info->si_code <= 0)
+        return;
+    if (armed.serial == armed.serial_at_tick)
+        leave(EXIT_HUNG);
     armed.serial_at_tick = armed.serial;
 }
 
-static void
+static SIGNAL_HANDLER void
+on_wall_tick(int signal, siginfo_t *info, void *context)
+{
+    struct __kernel_timespec time = {0, 0};
+    uint64_t used;
+
+    (void)signal;
+    (void)context;
+    if (info->si_code <= 0)
+        return;
+    syscall2(__NR_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, &time);
+    used = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+    if (armed.serial == armed.serial_at_wall_tick && used - armed.used_at_wall_tick < NO_CPU_TIME)
+        leave(EXIT_BLOCKED);
+    armed.serial_at_wall_tick = armed.serial;
+    armed.used_at_wall_tick = used;
+}
+
+static long
 set_handler(int signal, void *handler, unsigned long restorer)
 {
     struct {
@@ -97,62 +125,86 @@ set_handler(int signal, void *handler, unsigned long restorer)
         /* SA_NODEFER: recovery leaves the handler by sigreturn, which restores the mask anyway,
          * but a fault inside the handler itself must kill the child and not hang it. */
         action.flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER;
-    syscall4(__NR_rt_sigaction, signal, &action, NULL, sizeof action.mask);
+    return syscall4(__NR_rt_sigaction, signal, &action, NULL, sizeof action.mask);
 }
 
 static void *
-map_memory(size_t bytes)
+map_memory(size_t bytes, struct trouble *trouble)
 {
-    long address = syscall6(__NR_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long address = NOTED(trouble, CALL_MMAP,
+                         syscall6(__NR_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 
-    return address < 0 && address > -4096 ? NULL : (void *)address;
+    return failed(address) ? NULL : (void *)address;
+}
+
+/* Sets the handlers, and the mask in which they come through. */
+static bool
+install_handlers(struct trouble *trouble)
+{
+    static const struct {
+        int signal;
+        void (*handler)(int, siginfo_t *, void *);
+    } rows[] = {{SIGILL, on_fault},     {SIGSEGV, on_fault}, {SIGBUS, on_fault},
+                {SIGFPE, on_fault},     {SIGTRAP, on_fault}, {SIGPROF, on_tick},
+                {SIGALRM, on_wall_tick}};
+    uint64_t blocked = ~(uint64_t)0;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (failed(NOTED(trouble, CALL_RT_SIGACTION,
+                         set_handler(rows[i].signal, (void *)rows[i].handler,
+                                     (unsigned long)signal_return))))
+            return false;
+        blocked &= ~(1ull << (rows[i].signal - 1));
+    }
+    /* Ours have to come through: a blocked synchronous signal kills. All others stay blocked, for
+     * their handlers are the caller's and must not run twice, here and there. */
+    return !failed(
+        NOTED(trouble, CALL_RT_SIGPROCMASK,
+              syscall4(__NR_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof blocked)));
+}
+
+/*
+ * Gives handlers a stack of their own. A caller that is in a handler itself is on such a stack
+ * already, which may not be changed then, and serves as well.
+ */
+static bool
+install_stack(uint64_t minsigstksz, struct trouble *trouble)
+{
+    stack_t stack = {0}, callers = {0};
+
+    stack.ss_size = SIGNAL_STACK_BYTES + (minsigstksz < (1u << 20) ? 2 * minsigstksz : 0);
+    stack.ss_sp = map_memory(stack.ss_size, trouble);
+    if (stack.ss_sp == NULL)
+        return false;
+    if (!failed(NOTED(trouble, CALL_SIGALTSTACK, syscall2(__NR_sigaltstack, &stack, NULL))))
+        return true;
+    return !failed(syscall2(__NR_sigaltstack, NULL, &callers)) && callers.ss_flags & SS_ONSTACK;
 }
 
 /*
  * Prepares this process, which must be the child: signal stack, handlers, timers, mask.
  *
- * minsigstksz: AT_MINSIGSTKSZ, or 0. Returns NULL if memory is refused.
+ * minsigstksz: AT_MINSIGSTKSZ, or 0. Returns NULL if a system call fails: see trouble.
  */
 struct guard *
-guard_install(uint64_t minsigstksz)
+guard_install(uint64_t minsigstksz, struct trouble *trouble)
 {
-    static const int faults[] = {SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP};
-    struct itimerval tick = {{0, TICK_MICROSECONDS}, {0, TICK_MICROSECONDS}};
-    uint64_t blocked = ~(uint64_t)0;
-    size_t stack_bytes = SIGNAL_STACK_BYTES;
-    stack_t stack = {0};
-    struct guard *guard;
+    static const struct itimerval tick = {{0, TICK_MICROSECONDS}, {0, TICK_MICROSECONDS}};
+    static const struct timeval wall = {WALL_TICK_MICROSECONDS / 1000000,
+                                        WALL_TICK_MICROSECONDS % 1000000};
+    struct itimerval wall_tick = {wall, wall};
+    struct guard *guard = NULL;
 
-    if (minsigstksz < (1u << 20))
-        stack_bytes += 2 * minsigstksz;
-    stack.ss_sp = map_memory(stack_bytes);
-    stack.ss_size = stack_bytes;
-    guard = map_memory(sizeof *guard);
-    if (stack.ss_sp == NULL || guard == NULL)
+    if (install_stack(minsigstksz, trouble) && install_handlers(trouble))
+        guard = map_memory(sizeof *guard, trouble);
+    if (guard == NULL ||
+        failed(
+            NOTED(trouble, CALL_SETITIMER, syscall3(__NR_setitimer, ITIMER_PROF, &tick, NULL))) ||
+        failed(NOTED(trouble, CALL_SETITIMER,
+                     syscall3(__NR_setitimer, ITIMER_REAL, &wall_tick, NULL))))
         return NULL;
-    syscall2(__NR_sigaltstack, &stack, NULL);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
-        set_handler(faults[i], (void *)on_fault, (unsigned long)signal_return);
-        blocked &= ~(1ull << (faults[i] - 1));
-    }
-    set_handler(SIGPROF, (void *)on_tick, (unsigned long)signal_return);
-    set_handler(SIGALRM, (void *)SIG_DFL, 0);
-    blocked &= ~(1ull << (SIGPROF - 1) | 1ull << (SIGALRM - 1));
-    /* Ours have to come through: a blocked synchronous signal kills. All others stay blocked, for
-     * their handlers are the caller's and must not run twice, here and there. */
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof blocked);
-    syscall3(__NR_setitimer, ITIMER_PROF, &tick, NULL);
     return guard;
-}
-
-/* Gives the child CPU_SECONDS more before the alarm ends it; called for each CPU. */
-void
-guard_watch(void)
-{
-    struct itimerval limit = {{0, 0}, {CPU_SECONDS, 0}};
-
-    syscall3(__NR_setitimer, ITIMER_REAL, &limit, NULL);
 }
 
 static enum outcome
@@ -187,6 +239,23 @@ run_once(struct guard *guard, const uint8_t *code, size_t length, unsigned int c
     return outcome_of_signal(armed.signal);
 }
 
+/* Keeps what a candidate left behind; a second try replaces the first. */
+static void
+keep_wrong(struct cpu_record *record, uint32_t index, const uint8_t *bytes, size_t size)
+{
+    uint32_t at = 0;
+
+    while (at < MAXIMUM_WRONG && at < record->wrong_count && record->wrong[at].candidate != index)
+        at++;
+    if (at == MAXIMUM_WRONG)
+        return;
+    if (at == record->wrong_count)
+        record->wrong_count++;
+    record->wrong[at].candidate = (uint16_t)index;
+    record->wrong[at].size = (uint8_t)size;
+    copy_bytes(record->wrong[at].bytes, bytes, size);
+}
+
 enum outcome
 compare_results(const struct guard *guard, const struct candidate *candidate, uint32_t index,
                 struct cpu_record *record)
@@ -200,18 +269,23 @@ compare_results(const struct guard *guard, const struct candidate *candidate, ui
         if (size == 0)
             break;
         if (!bytes_equal(got, expected, size)) {
-            if (record->wrong_count < MAXIMUM_WRONG) {
-                struct wrong_value *wrong = &record->wrong[record->wrong_count++];
-
-                wrong->candidate = (uint16_t)index;
-                wrong->size = (uint8_t)size;
-                copy_bytes(wrong->bytes, got, size);
-            }
+            keep_wrong(record, index, got, size);
             return OUTCOME_WRONG;
         }
         expected += size;
     }
     return OUTCOME_OK;
+}
+
+/* Does an undefined instruction come back as SIGILL at its address? OUTCOME_OK, or what it did. */
+enum outcome
+guard_self_test(struct guard *guard)
+{
+    enum outcome outcome = run_once(guard, undefined_instruction, 0, 0);
+
+    if (outcome == OUTCOME_SIGILL && armed.offset == 0)
+        return OUTCOME_OK;
+    return outcome == OUTCOME_OK || outcome == OUTCOME_SIGILL ? OUTCOME_WRONG : outcome;
 }
 
 /*
@@ -251,7 +325,7 @@ guard_run(struct guard *guard, const struct candidate_table *table, uint32_t ind
     if (candidate->check == CHECK_HINT)
         return OUTCOME_SKIPPED;
     if (candidate->check >= CHECK_OF_ISA)
-        outcome = run_special(guard, candidate, input, record);
+        outcome = run_special(guard, candidate, input, index, record);
     else {
         outcome = run_loaded(guard, candidate, input);
         if (outcome == OUTCOME_OK && candidate->check == CHECK_VALUE)

@@ -9,7 +9,7 @@
 
 #include <linux/mman.h>
 
-#define FIRST_CAPACITY ((size_t)1 << 16)
+#define FIRST_CAPACITY ((size_t)1 << 18) /* pages that are not written cost nothing */
 #define LARGEST_CAPACITY ((size_t)1 << 28)
 
 static bool
@@ -26,16 +26,17 @@ reserve(struct writer *writer, size_t more)
         capacity = FIRST_CAPACITY;
     while (capacity < writer->length + more)
         capacity *= 2;
-    if (capacity > LARGEST_CAPACITY)
-        address = -1;
-    else if (writer->text == NULL)
-        address = syscall6(__NR_mmap, 0, (long)capacity, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    else
-        address = syscall4(__NR_mremap, writer->text, writer->capacity, capacity, MREMAP_MAYMOVE);
-    if (address < 0 && address > -4096) {
+    address = capacity > LARGEST_CAPACITY
+                  ? -1
+                  : syscall6(__NR_mmap, 0, (long)capacity, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (failed(address)) {
         writer->failed = true;
         return false;
+    }
+    if (writer->text != NULL) {
+        copy_bytes((char *)address, writer->text, writer->length);
+        syscall2(__NR_munmap, writer->text, writer->capacity);
     }
     writer->text = (char *)address;
     writer->capacity = capacity;

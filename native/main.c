@@ -4,7 +4,7 @@
  * It still answers where an ordinary program cannot start, and `cpuprobe inspect` reads its output
  * on another machine.
  */
-#include "core.h"
+#include "session.h"
 #include "syscalls.h"
 
 #include <linux/auxvec.h>
@@ -41,7 +41,7 @@ print(int descriptor, const char *text, size_t length)
                 continue;
             if (descriptor == 1)
                 complain("standard output", "cannot be written");
-            syscall1(__NR_exit_group, EXIT_CANNOT_MEASURE);
+            leave(EXIT_CANNOT_MEASURE);
         }
         text += written;
         length -= (size_t)written;
@@ -89,6 +89,7 @@ run(int count, const char *const *arguments, const uint64_t *auxiliary)
 {
     struct options options = {.root = "", .execute = true};
     struct writer writer = {0};
+    struct reason reason;
     enum error error;
 
     for (; auxiliary[0] != AT_NULL; auxiliary += 2) {
@@ -121,20 +122,20 @@ run(int count, const char *const *arguments, const uint64_t *auxiliary)
             return EXIT_USAGE;
         }
     }
-    error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer);
+    error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer, &reason);
     switch (error) {
     case ERROR_NONE:
         print(1, writer.text, writer.length);
         return 0;
     case ERROR_CPU_LIST:
     case ERROR_CPU_ABSENT:
-        complain("--cpus", cpuprobe_error_text(error));
+        complain("--cpus", reason.text);
         return EXIT_USAGE;
     case ERROR_ROOT:
-        complain(options.root, cpuprobe_error_text(error));
+        complain(options.root, reason.text);
         return EXIT_CANNOT_MEASURE;
     default:
-        complain(cpuprobe_error_text(error), "");
+        complain(reason.text, "");
         return EXIT_CANNOT_MEASURE;
     }
 }
@@ -150,6 +151,5 @@ start(const uint64_t *stack)
 
     while (*auxiliary++ != 0)
         ;
-    syscall1(__NR_exit_group, run(count, arguments, auxiliary));
-    __builtin_unreachable();
+    leave(run(count, arguments, auxiliary));
 }

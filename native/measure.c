@@ -1,359 +1,356 @@
 /*
- * Measures every CPU from one child process.
+ * Measures every CPU from a child process, and decides what its deaths mean.
  *
- * The child pins itself to each CPU in turn and writes what it finds into memory shared with the
- * parent as it goes, so nothing is lost when a candidate kills it: the parent notes `killed` or
- * `timeout` for the candidate that was under way and forks a new child for the rest. The caller's
- * signal handlers, mask, affinity, alternate stack and FPU state stay untouched, because only the
- * child changes its own.
+ * The child does all that is dangerous (child.c) and writes what it finds into shared memory. The
+ * caller's signal handlers, mask, affinity, alternate stack and FPU state stay untouched, because
+ * only the child changes its own.
+ *
+ * An outcome speaks about the CPU only if nothing else can explain it. So a candidate under which
+ * the child died is run again in a fresh child, and only a repeat counts. A death that others can
+ * cause (the OOM killer, a sandbox, an operator, a limit on CPU time) is never the candidate's
+ * doing, and neither is a wait in the kernel: what stays undone for their sake is `skipped`.
  */
-#include "core.h"
+#include "session.h"
 #include "syscalls.h"
 
 #include <linux/mman.h>
-#include <linux/prctl.h>
-#include <linux/resource.h>
 #include <linux/sched.h>
 #include <linux/signal.h>
 #include <linux/wait.h>
 
-#define AFFINITY_BYTES 8192u /* 65,536 CPUs: NR_CPUS can be no higher than 8,192 today */
-#define ERRNO_EINTR 4
-#define ERRNO_ECHILD 10
-#define ERRNO_EINVAL 22
+#define OWN_DEATHS 2         /* of one candidate, before it is believed */
+#define FOREIGN_DEATHS 3     /* under one candidate, before it is left out */
+#define MAXIMUM_FOREIGN 1000 /* in all: a child that is killed more often is not wanted here */
 
-/* The child goes over all CPUs once in each pass. */
-enum pass {
-    PASS_ALL,       /* identity, and every candidate, before any permission */
-    PASS_PERMITTED, /* those that need a permission again, after asking for it */
-    PASS_END,
+enum death {
+    DEATH_NONE, /* the child came to its end */
+    DEATH_OWN,  /* of a fault, or by leaving: what was under way may have done it */
+    DEATH_HUNG, /* what was under way used up its time */
+    DEATH_BLOCKED,
+    DEATH_FOREIGN, /* by somebody else */
 };
 
-/* Where the child is. Written by the child, read by the parent after the child's death. */
-struct position {
-    volatile uint32_t pass;
-    volatile uint32_t record;
-    volatile uint32_t candidate;
-    volatile bool identity_read;
-    volatile bool running; /* the candidate at this position has been started */
-    volatile uint8_t permission;
+/* How often a child has died under one item of one record. */
+struct tally {
+    uint8_t own, foreign;
 };
 
-struct session {
-    const struct options *options;
-    const struct candidate_table *table;
-    struct position *position;
-    struct cpu_record *records;
-    uint32_t record_count;
+struct parent {
+    struct session session;
+    struct tally *tallies; /* table->count + 1 a record */
+    struct position start; /* where the last child started */
+    uint64_t deaths_left;  /* more mean that there is no progress */
+    uint32_t foreign_left;
 };
-
-static bool
-failed(long result)
-{
-    return result < 0 && result > -4096;
-}
-
-/* Child: pins this process to the record's CPU. A CPU may have gone offline since it was listed. */
-static bool
-pin(const struct cpu_record *record)
-{
-    static uint8_t mask[AFFINITY_BYTES]; /* zero but for the bit that is set and cleared here */
-    uint32_t byte = record->cpu / 8;
-    long result;
-
-    mask[byte] = (uint8_t)(1u << (record->cpu % 8));
-    result = syscall3(__NR_sched_setaffinity, 0, sizeof mask, mask);
-    mask[byte] = 0;
-    return !failed(result);
-}
-
-/* Child: can it be pinned to any of the CPUs that are to be measured? */
-static bool
-any_pinned(const struct session *session)
-{
-    for (uint32_t i = 0; i < session->record_count; i++)
-        if (pin(&session->records[i]))
-            return true;
-    return false;
-}
-
-/*
- * Feature sets that have died of #UD at the first byte on this CPU. Their other candidates would
- * die likewise and prove nothing more, and under some hypervisors each #UD costs as much as forty
- * good candidates. Sets are told apart by address: compilers merge equal literals, and where one
- * does not the only harm is one more fault.
- */
-struct dead_sets {
-    const char *features[128];
-    uint32_t count;
-};
-
-static bool
-is_dead(const struct dead_sets *dead, const struct candidate *candidate)
-{
-    for (uint32_t i = 0; i < dead->count; i++)
-        if (dead->features[i] == candidate->features)
-            return true;
-    return false;
-}
-
-static void
-run_candidates(struct session *session, struct guard *guard, struct cpu_record *record,
-               enum pass pass)
-{
-    struct position *position = session->position;
-    struct dead_sets dead = {.count = 0};
-
-    for (uint32_t i = position->candidate; i < session->table->count; i++) {
-        const struct candidate *candidate = &session->table->candidates[i];
-
-        if (pass == PASS_PERMITTED) {
-            if (!needs_permission(candidate))
-                continue;
-            if (record->outcome_before[i] == OUTCOME_NOT_RUN)
-                record->outcome_before[i] = record->outcome[i];
-        }
-        if (is_dead(&dead, candidate)) {
-            record->outcome[i] = OUTCOME_SKIPPED;
-            continue;
-        }
-        position->candidate = i;
-        position->running = true;
-        record->outcome[i] = (uint8_t)guard_run(guard, session->table, i, record);
-        position->running = false;
-        position->candidate = i + 1;
-        if (record->outcome[i] == OUTCOME_SIGILL && record->fault_offset[i] == 0 &&
-            dead.count < sizeof dead.features / sizeof *dead.features)
-            dead.features[dead.count++] = candidate->features;
-    }
-    position->candidate = 0;
-}
-
-static bool
-any_wants_permission(const struct session *session)
-{
-    for (uint32_t i = 0; i < session->record_count; i++)
-        if (wants_permission(&session->records[i].identity))
-            return true;
-    return false;
-}
-
-/* Child: does the work from the recorded position on, and ends. */
-static _Noreturn void
-child(struct session *session)
-{
-    struct rlimit64 {
-        uint64_t soft, hard;
-    } no_core = {0, 0};
-    struct position *position = session->position;
-    struct guard *guard;
-
-    syscall2(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL);
-    syscall4(__NR_prlimit64, 0, RLIMIT_CORE, &no_core, NULL);
-    guard = guard_install(session->options->minsigstksz);
-    if (guard == NULL)
-        syscall1(__NR_exit_group, 1);
-    while (position->pass < PASS_END) {
-        if (position->pass == PASS_PERMITTED) {
-            if (!session->options->execute || !any_wants_permission(session)) {
-                position->pass = PASS_END;
-                break;
-            }
-            /* Once for the process; a child that follows a dead one has to ask again. */
-            position->permission = ask_permission() ? PERMISSION_GRANTED : PERMISSION_REFUSED;
-            if (position->permission == PERMISSION_REFUSED) {
-                position->pass = PASS_END;
-                break;
-            }
-        }
-        while (position->record < session->record_count) {
-            struct cpu_record *record = &session->records[position->record];
-
-            guard_watch();
-            record->pinned = pin(record);
-            /* A sandbox that forbids pinning leaves one CPU to see: the one we happen to be on. */
-            record->measured = record->pinned || (position->record == 0 && !any_pinned(session));
-            if (record->measured && position->pass == PASS_ALL && !position->identity_read) {
-                read_identity(guard, &record->identity);
-                position->identity_read = true;
-            }
-            if (record->measured && session->options->execute)
-                run_candidates(session, guard, record, position->pass);
-            position->identity_read = false;
-            position->record++;
-        }
-        position->record = 0;
-        position->pass++;
-    }
-    syscall1(__NR_exit_group, 0);
-    __builtin_unreachable();
-}
 
 /*
  * Forks without telling the caller's SIGCHLD handler: a child made with exit signal 0 is reaped
  * only by those who ask for it (__WALL). qemu-user knows no such children, hence the second try.
  */
 static long
-fork_quietly(void)
+fork_quietly(struct trouble *trouble)
 {
     uint64_t all = ~(uint64_t)0, before = 0;
-    long pid;
+    long result, pid;
 
     /* No handler of the caller's may run in the child before it has set its own mask. */
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
-    pid = syscall5(__NR_clone, 0, 0, NULL, NULL, 0);
+    result = NOTED(trouble, CALL_RT_SIGPROCMASK,
+                   syscall4(__NR_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all));
+    if (failed(result))
+        return result;
+    pid = NOTED(trouble, CALL_CLONE, syscall5(__NR_clone, 0, 0, NULL, NULL, 0));
     if (pid == -ERRNO_EINVAL)
-        pid = syscall5(__NR_clone, SIGCHLD, 0, NULL, NULL, 0);
+        pid = NOTED(trouble, CALL_CLONE, syscall5(__NR_clone, SIGCHLD, 0, NULL, NULL, 0));
     if (pid != 0)
         syscall4(__NR_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
     return pid;
 }
 
-/* Notes what became of the candidate that was under way when the child died, and steps past it. */
-static void
-note_death(struct session *session, int status)
+/* Waits for the child's end. The status is 0 where the caller ignores SIGCHLD and it is lost. */
+static enum error
+wait_for(const struct session *session, long pid, int *status, struct trouble *trouble)
 {
-    struct position *position = session->position;
-    struct cpu_record *record = &session->records[position->record];
-    int signal = status & 0x7f;
-    uint8_t outcome = signal == SIGALRM ? OUTCOME_TIMEOUT : OUTCOME_KILLED;
+    const struct options *options = session->options;
+    long result;
 
-    if (position->running) {
-        record->outcome[position->candidate] = outcome;
-        position->candidate++;
-    } else if (position->pass == PASS_ALL && !position->identity_read) {
-        record->identity.cpuid_outcome = outcome;
-        position->identity_read = true;
-    } else {
-        position->candidate++; /* died between two candidates: never come back here */
+    *status = 0;
+    for (;;) {
+        result = NOTED(trouble, CALL_WAIT4, syscall4(__NR_wait4, pid, status, __WALL, NULL));
+        if (result != -ERRNO_EINTR)
+            break;
+        if (options->interrupted != NULL && options->interrupted()) {
+            syscall2(__NR_kill, pid, SIGKILL);
+            while (syscall4(__NR_wait4, pid, status, __WALL, NULL) == -ERRNO_EINTR)
+                ;
+            return ERROR_INTERRUPTED;
+        }
     }
-    position->running = false;
+    if (!failed(result) || result == -ERRNO_ECHILD)
+        return ERROR_NONE;
+    syscall2(__NR_kill, pid, SIGKILL);
+    return ERROR_CALL;
+}
+
+static enum death
+death_of(const struct shared *shared, int status)
+{
+    if (shared->phase == PHASE_END && !shared->running)
+        return DEATH_NONE; /* even if a sandbox made leaving difficult */
+    switch (status & 0x7f) {
+    case 0:
+        break;
+    case SIGILL:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGTRAP:
+        return DEATH_OWN;
+    default: /* SIGKILL, SIGSYS, SIGXCPU, SIGTERM: nothing that runs unprivileged code raises */
+        return DEATH_FOREIGN;
+    }
+    switch (status >> 8 & 0xff) {
+    case EXIT_HUNG:
+        return DEATH_HUNG;
+    case EXIT_BLOCKED:
+        return DEATH_BLOCKED;
+    case EXIT_ORPHAN:
+        return DEATH_FOREIGN;
+    default:
+        return DEATH_OWN;
+    }
+}
+
+/* What a death before the first candidate tells; ERROR_NONE if a fresh child may do better. */
+static enum error
+error_of_start(const struct shared *shared, enum death death, struct reason *reason)
+{
+    if (death == DEATH_FOREIGN && reason->signal != SIGSYS)
+        return ERROR_NONE;
+    reason->trouble.call = shared->trouble.call;
+    reason->trouble.error = shared->trouble.error;
+    reason->self_test = known_outcome(shared->self_test);
+    return shared->phase == PHASE_SETUP ? ERROR_CALL : ERROR_GUARD;
+}
+
+/* Writes what became of the item at a position, so that no further child tries it. */
+static void
+settle(struct session *session, const struct position *position, enum death death)
+{
+    struct cpu_record *record = &session->shared->records[position->record];
+    enum outcome outcome = OUTCOME_SKIPPED;
+    uint32_t candidate = position->item - 1;
+
+    if (session->shared->running && death == DEATH_OWN)
+        outcome = OUTCOME_KILLED;
+    else if (session->shared->running && death == DEATH_HUNG)
+        outcome = OUTCOME_TIMEOUT;
+    if (position->item == 0) {
+        record->lost = outcome == OUTCOME_SKIPPED;
+        settle_identity(&record->identity, outcome);
+        return;
+    }
+    record->outcome[candidate] = (uint8_t)outcome;
+    record->settled[candidate] = true;
+    if (outcome == OUTCOME_SKIPPED)
+        record->disturbance[candidate] =
+            death == DEATH_BLOCKED ? DISTURBANCE_BLOCKED : DISTURBANCE_KILLED;
+}
+
+/* Notes a death while CPUs were measured, and sets where the next child starts. */
+static void
+note_death(struct parent *parent, enum death death)
+{
+    struct session *session = &parent->session;
+    volatile struct position *shared = &session->shared->position;
+    struct position position = {shared->pass, shared->record, shared->item};
+    bool foreign = death == DEATH_FOREIGN || death == DEATH_BLOCKED;
+
+    if (position.pass < PASS_END && position.record < session->record_count &&
+        position.item <= session->table->count) {
+        struct tally *tally =
+            &parent->tallies[(size_t)position.record * (session->table->count + 1) + position.item];
+
+        tally->own += !foreign;
+        tally->foreign += foreign;
+        if (tally->own >= OWN_DEATHS || tally->foreign >= FOREIGN_DEATHS) {
+            settle(session, &position, death);
+            *tally = (struct tally){0, 0};
+        }
+        parent->start = position;
+    }
+    /* The record from its beginning: nobody knows where the dead child ran last. */
+    shared->pass = parent->start.pass;
+    shared->record = parent->start.record;
+    shared->item = 0;
+    session->shared->running = false;
+}
+
+/* A sandbox ended the child at a system call of its own: can the next one do without it? */
+static bool
+can_do_without(struct shared *shared)
+{
+    static const uint32_t dispensable = 1u << CALL_PRCTL | 1u << CALL_GETPPID |
+                                        1u << CALL_PRLIMIT64 | 1u << CALL_SCHED_SETAFFINITY |
+                                        1u << CALL_GETCPU | 1u << CALL_ARCH_PRCTL;
+    uint32_t bit = shared->trouble.call < CALL_END ? 1u << shared->trouble.call : 0;
+
+    if (shared->running || !(dispensable & bit) || shared->denied & bit)
+        return false;
+    shared->denied |= bit;
+    shared->position.item = 0;
+    return true;
 }
 
 static enum error
-run_children(struct session *session)
+run_children(struct parent *parent, struct reason *reason)
 {
-    /* A child may die once for every candidate on every CPU, and each death moves the position on:
-     * more deaths mean that it makes no progress. */
-    uint64_t deaths_left = (uint64_t)session->record_count * (session->table->count + 2) * 2;
+    struct session *session = &parent->session;
 
-    while (session->position->pass < PASS_END) {
-        int status = 0;
-        long result;
-        long pid = fork_quietly();
+    for (;;) {
+        enum error error;
+        enum death death;
+        int status;
+        long pid = fork_quietly(&reason->trouble);
 
         if (failed(pid))
-            return ERROR_FORK;
+            return ERROR_CALL;
         if (pid == 0)
             child(session);
-        do
-            result = syscall4(__NR_wait4, pid, &status, __WALL, NULL);
-        while (result == -ERRNO_EINTR);
-        /* A caller that ignores SIGCHLD has its children reaped for it: the status is then unknown.
-         */
-        if (failed(result) && result != -ERRNO_ECHILD)
-            return ERROR_FORK;
-        if (session->position->pass >= PASS_END)
-            break;
-        /* Exit status 1: no memory for the guard. While a candidate runs, the exit was its own. */
-        if ((status == 0x100 && !session->position->running) || deaths_left-- == 0)
-            return ERROR_MEMORY;
-        if (session->position->record >= session->record_count)
-            return ERROR_FORK; /* died between passes: nothing to step past */
-        note_death(session, status);
+        error = wait_for(session, pid, &status, &reason->trouble);
+        if (error != ERROR_NONE)
+            return error;
+        death = death_of(session->shared, status);
+        if (death == DEATH_NONE)
+            return ERROR_NONE;
+        reason->signal = status & 0x7f;
+        if (reason->signal == SIGSYS && can_do_without(session->shared))
+            continue;
+        if (parent->deaths_left-- == 0 || (death == DEATH_FOREIGN && parent->foreign_left-- == 0))
+            return ERROR_KILLED;
+        if (session->shared->phase < PHASE_WORK) {
+            error = error_of_start(session->shared, death, reason);
+            if (error != ERROR_NONE)
+                return error;
+        } else
+            note_death(parent, death);
     }
-    return ERROR_NONE;
 }
 
-/* Clears the CPUs that the list ("0-3,8") does not name. */
-static enum error
-restrict_to(uint8_t *mask, const char *list)
+/* Copies what the child wrote about one CPU, each number only as far as it can be true. */
+static void
+take_record(struct cpu_record *to, const struct cpu_record *from, uint32_t cpu,
+            const struct candidate_table *table)
 {
-    uint8_t wanted[AFFINITY_BYTES];
-    const char *at = list;
+    to->cpu = cpu;
+    to->measured = *(const volatile uint8_t *)&from->measured == 1;
+    to->pinned = *(const volatile uint8_t *)&from->pinned == 1;
+    take_identity(&to->identity, &from->identity);
+    for (uint32_t i = 0; i < table->count; i++) {
+        int16_t offset = from->fault_offset[i];
 
-    for (size_t i = 0; i < AFFINITY_BYTES; i++)
-        wanted[i] = 0;
-    for (;;) {
-        uint32_t range[2];
-
-        for (int end = 0; end < 2; end++) {
-            uint32_t value = 0;
-
-            if (*at < '0' || *at > '9')
-                return ERROR_CPU_LIST;
-            for (; *at >= '0' && *at <= '9'; at++) {
-                value = value * 10 + (uint32_t)(*at - '0');
-                if (value >= AFFINITY_BYTES * 8)
-                    return ERROR_CPU_ABSENT;
-            }
-            range[end] = value;
-            if (end == 0 && *at == '-')
-                at++;
-            else if (end == 0) {
-                range[1] = value;
-                break;
-            }
-        }
-        if (range[1] < range[0])
-            return ERROR_CPU_LIST;
-        for (uint32_t cpu = range[0]; cpu <= range[1]; cpu++) {
-            if (!(mask[cpu / 8] >> (cpu % 8) & 1))
-                return ERROR_CPU_ABSENT;
-            wanted[cpu / 8] |= (uint8_t)(1u << (cpu % 8));
-        }
-        if (*at == '\0')
-            break;
-        if (*at++ != ',')
-            return ERROR_CPU_LIST;
+        to->outcome[i] = known_outcome(from->outcome[i]);
+        to->outcome_before[i] = known_outcome(from->outcome_before[i]);
+        to->disturbance[i] =
+            from->disturbance[i] <= DISTURBANCE_MOVED ? from->disturbance[i] : DISTURBANCE_NONE;
+        to->si_code[i] = from->si_code[i];
+        to->fault_offset[i] =
+            offset >= 0 && offset < table->candidates[i].length + JUMP_BYTES ? offset : -1;
     }
-    copy_bytes(mask, wanted, AFFINITY_BYTES);
-    return ERROR_NONE;
+    for (uint32_t i = 0; i < from->wrong_count && i < MAXIMUM_WRONG; i++) {
+        struct wrong_value *wrong = &to->wrong[to->wrong_count];
+
+        *wrong = from->wrong[i];
+        if (wrong->candidate < table->count && wrong->size <= sizeof wrong->bytes)
+            to->wrong_count++;
+    }
+}
+
+static void *
+map_memory(size_t bytes, int sharing, struct trouble *trouble)
+{
+    long result = NOTED(trouble, CALL_MMAP,
+                        syscall6(__NR_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
+                                 sharing | MAP_ANONYMOUS, -1, 0));
+
+    return failed(result) ? NULL : (void *)result;
+}
+
+static bool
+any_measured(const struct measurement *measurement)
+{
+    for (uint32_t i = 0; i < measurement->record_count; i++)
+        if (measurement->records[i].measured)
+            return true;
+    return false;
+}
+
+/* Measures the CPUs that are found, with all memory at hand. */
+static enum error
+measure_found(struct parent *parent, struct measurement *measurement, struct reason *reason)
+{
+    struct session *session = &parent->session;
+    uint32_t count = session->record_count;
+    size_t shared_bytes = sizeof *session->shared + count * sizeof(struct cpu_record);
+    size_t tally_bytes = (size_t)count * (session->table->count + 1) * sizeof *parent->tallies;
+    enum error error;
+
+    measurement->record_count = count;
+    measurement->mapped_bytes = count * sizeof(struct cpu_record) + tally_bytes;
+    measurement->records = map_memory(measurement->mapped_bytes, MAP_PRIVATE, &reason->trouble);
+    session->shared = map_memory(shared_bytes, MAP_SHARED, &reason->trouble);
+    if (measurement->records == NULL || session->shared == NULL)
+        error = ERROR_CALL;
+    else {
+        parent->tallies = (struct tally *)(measurement->records + count);
+        parent->deaths_left =
+            (uint64_t)count * (session->table->count + 1) * (OWN_DEATHS + FOREIGN_DEATHS) * 2;
+        parent->foreign_left = MAXIMUM_FOREIGN;
+        session->parent = syscall0(__NR_getpid);
+        error = run_children(parent, reason);
+    }
+    if (error == ERROR_NONE) {
+        for (uint32_t i = 0; i < count; i++)
+            take_record(&measurement->records[i], &session->shared->records[i], session->cpus[i],
+                        session->table);
+        measurement->permission = session->shared->permission <= PERMISSION_REFUSED
+                                      ? session->shared->permission
+                                      : PERMISSION_NOT_ASKED;
+        measurement->denied = session->shared->denied;
+        if (!any_measured(measurement))
+            error = ERROR_NO_CPU;
+    }
+    if (session->shared != NULL)
+        syscall2(__NR_munmap, session->shared, shared_bytes);
+    return error;
 }
 
 /*
  * Measures the allowed CPUs, or those of options->cpus.
  *
- * On success the measurement holds one record a CPU, in CPU order; release() frees it.
+ * On success the measurement holds one record a CPU, in CPU order, and release() frees it; on an
+ * error the reason says more.
  */
 enum error
 measure(const struct options *options, const struct candidate_table *table,
-        struct measurement *measurement)
+        struct measurement *measurement, struct reason *reason)
 {
-    uint8_t mask[AFFINITY_BYTES] = {0};
-    struct session session = {.options = options, .table = table};
+    const size_t list_bytes = AFFINITY_BYTES * 2 + AFFINITY_BYTES * 8 * sizeof(uint32_t);
+    struct parent parent = {.session = {.options = options, .table = table}};
     enum error error;
-    size_t bytes;
-    long result;
+    void *list;
 
     *measurement = (struct measurement){0};
+    *reason = (struct reason){0};
     if (table->count > MAXIMUM_CANDIDATES)
         return ERROR_MEMORY;
-    if (failed(syscall3(__NR_sched_getaffinity, 0, sizeof mask, mask)))
-        return ERROR_AFFINITY;
-    if (options->cpus != NULL) {
-        error = restrict_to(mask, options->cpus);
-        if (error != ERROR_NONE)
-            return error;
-    }
-    for (uint32_t cpu = 0; cpu < AFFINITY_BYTES * 8; cpu++)
-        session.record_count += mask[cpu / 8] >> (cpu % 8) & 1;
-    bytes = sizeof(struct position) + 64 + session.record_count * sizeof(struct cpu_record);
-    result = syscall6(__NR_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                      -1, 0);
-    if (failed(result))
-        return ERROR_MEMORY;
-    session.records = (struct cpu_record *)result;
-    session.position = (struct position *)(session.records + session.record_count);
-    for (uint32_t cpu = 0, next = 0; cpu < AFFINITY_BYTES * 8; cpu++)
-        if (mask[cpu / 8] >> (cpu % 8) & 1)
-            session.records[next++].cpu = cpu;
-
-    measurement->records = session.records;
-    measurement->record_count = session.record_count;
-    measurement->mapped_bytes = bytes;
-    error = run_children(&session);
-    measurement->permission = session.position->permission;
+    list = map_memory(list_bytes, MAP_PRIVATE, &reason->trouble);
+    if (list == NULL)
+        return ERROR_CALL;
+    error = find_cpus(options->cpus, list, &parent.session.cpus, &parent.session.record_count,
+                      &reason->trouble);
+    if (error == ERROR_NONE)
+        error = measure_found(&parent, measurement, reason);
+    syscall2(__NR_munmap, list, list_bytes);
     if (error != ERROR_NONE)
         release(measurement);
     return error;

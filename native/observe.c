@@ -31,26 +31,16 @@ outcome_name(enum outcome outcome)
 
 #define SIGNAL_CODE_ILLEGAL_OPERAND 2 /* ILL_ILLOPN: what #UD gives on x86 */
 
-const char *
-cpuprobe_error_text(enum error error)
+static const char *
+disturbance_name(enum disturbance disturbance)
 {
-    switch (error) {
-    case ERROR_NONE:
-        return "no error";
-    case ERROR_MEMORY:
-        return "out of memory";
-    case ERROR_FORK:
-        return "cannot start the child process";
-    case ERROR_AFFINITY:
-        return "cannot read the CPU affinity mask";
-    case ERROR_CPU_LIST:
-        return "not a CPU list (expected numbers and ranges such as 0-3,8)";
-    case ERROR_CPU_ABSENT:
-        return "names a CPU that this process may not run on";
-    case ERROR_ROOT:
-        return "holds no proc directory";
-    }
-    return "unknown error";
+    static const char *const names[] = {"none",
+#define NAME(constant, name) name,
+                                        EACH_DISTURBANCE(NAME)
+#undef NAME
+    };
+
+    return names[disturbance];
 }
 
 static void
@@ -88,7 +78,8 @@ same_results(const struct cpu_record *a, const struct cpu_record *b, uint32_t co
 {
     return same_identity(&a->identity, &b->identity) &&
            bytes_equal(a->outcome, b->outcome, count) &&
-           bytes_equal(a->outcome_before, b->outcome_before, count);
+           bytes_equal(a->outcome_before, b->outcome_before, count) &&
+           bytes_equal(a->disturbance, b->disturbance, count) && a->pinned == b->pinned;
 }
 
 /* Only what is out of the ordinary: a fault elsewhere than at the first byte, or not a plain #UD.
@@ -133,6 +124,28 @@ write_faults(struct writer *writer, const struct cpu_record *record,
     json_close(writer, '}');
 }
 
+/* What was left out for a reason that is not the CPU's; nothing is written where nothing was. */
+static void
+write_disturbances(struct writer *writer, const struct cpu_record *record,
+                   const struct candidate_table *table)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < table->count; i++) {
+        if (record->disturbance[i] == DISTURBANCE_NONE)
+            continue;
+        if (!any) {
+            json_key(writer, "disturbed");
+            json_open(writer, '{');
+            any = true;
+        }
+        json_key(writer, table->candidates[i].name);
+        json_string(writer, disturbance_name((enum disturbance)record->disturbance[i]));
+    }
+    if (any)
+        json_close(writer, '}');
+}
+
 static void
 write_group(struct writer *writer, const struct measurement *measurement, uint32_t first,
             const bool execute, const struct candidate_table *table)
@@ -172,6 +185,7 @@ write_group(struct writer *writer, const struct measurement *measurement, uint32
             json_close(writer, '}');
         }
         write_faults(writer, record, table);
+        write_disturbances(writer, record, table);
     }
     json_close(writer, '}');
 }
@@ -200,23 +214,41 @@ write_groups(struct writer *writer, const struct measurement *measurement, bool 
     json_close(writer, ']');
 }
 
+/* System calls that were refused to the probe, and that it could do without. */
+static void
+write_denied(struct writer *writer, uint32_t denied)
+{
+    if (denied == 0)
+        return;
+    json_key(writer, "denied");
+    json_open(writer, '[');
+    for (enum call call = 0; call < CALL_END; call++)
+        if (denied >> call & 1)
+            json_string(writer, call_name(call));
+    json_close(writer, ']');
+}
+
 /*
  * Measures this machine and writes the whole document.
  *
- * Returns ERROR_NONE, or what went wrong; then the writer holds nothing of use.
+ * Returns ERROR_NONE, or what went wrong; then the writer holds nothing of use, and the reason says
+ * it in words.
  */
 enum error
 cpuprobe_observe(const struct options *options, const struct candidate_table *table,
-                 struct writer *writer)
+                 struct writer *writer, struct reason *reason)
 {
     struct measurement measurement;
     enum error error;
 
     if (options->root[0] != '\0' && !has_proc(options->root))
-        return ERROR_ROOT;
-    error = measure(options, table, &measurement);
-    if (error != ERROR_NONE)
+        error = ERROR_ROOT;
+    else
+        error = measure(options, table, &measurement, reason);
+    if (error != ERROR_NONE) {
+        explain_error(error, reason);
         return error;
+    }
     json_open(writer, '{');
     json_key(writer, "schema");
     json_string(writer, "cpuprobe.report/1");
@@ -228,6 +260,7 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
     json_string(writer, "probe");
     json_key(writer, "executed");
     json_literal(writer, options->execute ? "true" : "false");
+    write_denied(writer, measurement.denied);
     write_system(writer, options->root);
     if (options->hwcap2_known) {
         json_key(writer, "hwcap2");
@@ -242,5 +275,8 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
     json_close(writer, '}');
     write_text(writer, "\n", 1);
     release(&measurement);
-    return writer->failed ? ERROR_MEMORY : ERROR_NONE;
+    if (!writer->failed)
+        return ERROR_NONE;
+    explain_error(ERROR_MEMORY, reason);
+    return ERROR_MEMORY;
 }

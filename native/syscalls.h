@@ -8,6 +8,8 @@
 #ifndef CPUPROBE_SYSCALLS_H
 #define CPUPROBE_SYSCALLS_H
 
+#include "core.h"
+
 #include <asm/unistd_64.h>
 
 static inline long
@@ -32,5 +34,31 @@ syscall6(long number, long a, long b, long c, long d, long e, long f)
 #define syscall4(n, a, b, c, d) syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 #define syscall5(n, a, b, c, d, e)                                                                 \
     syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+
+#define ERRNO_EPERM 1
+#define ERRNO_EINTR 4
+#define ERRNO_ECHILD 10
+#define ERRNO_EAGAIN 11
+#define ERRNO_ENOMEM 12
+#define ERRNO_EACCES 13
+#define ERRNO_EINVAL 22
+#define ERRNO_ENOSYS 38
+
+static inline bool
+failed(long result)
+{
+    return result < 0 && result > -4096;
+}
+
+/* Makes a system call whose name is known to the parent even if it is the child's last. */
+#define NOTED(trouble, number, expression)                                                         \
+    ((trouble)->call = (number), note_result((trouble), (expression)))
+
+static inline long
+note_result(struct trouble *trouble, long result)
+{
+    trouble->error = failed(result) ? (int16_t)-result : 0;
+    return result;
+}
 
 #endif

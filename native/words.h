@@ -19,6 +19,12 @@
     row(SKIPPED, "skipped")
 
 /* constant, name in reports */
+#define EACH_DISTURBANCE(row) \
+    row(KILLED, "killed") \
+    row(BLOCKED, "blocked") \
+    row(MOVED, "moved")
+
+/* constant, name in reports */
 #define EACH_PERMISSION(row) \
     row(NOT_ASKED, "not asked") \
     row(GRANTED, "granted") \

@@ -18,7 +18,7 @@ from iced_x86 import (
 )
 
 FOLDER = Path(__file__).resolve().parents[2] / "native" / "isa" / "x86_64" / "candidates"
-CHECKS = ("VALUE", "RUNS", "HINT", "RANDOM", "CPU", "FSBASE", "GSBASE", "TRANSACTION")
+CHECKS = ("VALUE", "RUNS", "HINT", "RANDOM", "CPU", "FSBASE", "GSBASE", "SYSCALL", "TRANSACTION")
 _OPTIONS = ("hex", "like", "results", "name")
 _ENCODINGS = {"{evex}": EncodingKind.EVEX, "{vex}": EncodingKind.VEX}
 

@@ -105,6 +105,7 @@ observe_once(void)
     struct candidate_table table;
     struct options options = {.root = "", .execute = true};
     struct writer writer = {0};
+    struct reason reason;
     uint32_t count = 0;
     size_t length;
 
@@ -114,7 +115,7 @@ observe_once(void)
             strcmp(misbehaving[i].name, "kill") == 0)
             rows[count++] = misbehaving[i];
     table = table_of(rows, count, candidates);
-    if (cpuprobe_observe(&options, &table, &writer) != ERROR_NONE)
+    if (cpuprobe_observe(&options, &table, &writer, &reason) != ERROR_NONE)
         return 0;
     length = writer.length;
     release_writer(&writer);
@@ -243,14 +244,16 @@ document(const char *root)
     struct candidate_table table;
     struct options options = {.root = root, .execute = true};
     struct writer writer = {0};
+    struct reason reason;
     uint32_t count = 0;
     char *text;
 
     for (uint32_t i = 0; i < misbehaving_count && count < 64; i++)
-        if (!misbehaving[i].slow && strncmp(misbehaving[i].name, "random", 6) != 0)
+        if (strncmp(misbehaving[i].name, "random", 6) != 0 &&
+            misbehaving[i].outcome != OUTCOME_TIMEOUT && strcmp(misbehaving[i].name, "pause") != 0)
             rows[count++] = misbehaving[i];
     table = table_of(rows, count, candidates);
-    if (cpuprobe_observe(&options, &table, &writer) != ERROR_NONE)
+    if (cpuprobe_observe(&options, &table, &writer, &reason) != ERROR_NONE)
         return NULL;
     text = strndup(writer.text, writer.length);
     release_writer(&writer);
@@ -370,11 +373,12 @@ handlers_do_not_run_in_the_child(void)
     struct candidate_table table = table_of(rows, 2, candidates);
     struct sigaction counting = {.sa_handler = count_shared}, before;
     struct measurement measurement;
+    struct reason reason;
 
     handled = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(handled != MAP_FAILED);
     CHECK(sigaction(SIGUSR1, &counting, &before) == 0);
-    CHECK(measure(&options, &table, &measurement) == ERROR_NONE);
+    CHECK(measure(&options, &table, &measurement, &reason) == ERROR_NONE);
     for (int row = 0; row < 2; row++)
         CHECK(measurement.records[0].outcome[row] == OUTCOME_OK, "row %d: outcome %d", row,
               measurement.records[0].outcome[row]);

@@ -12,13 +12,22 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 NATIVE = ROOT / "native"
 
-TEST_SOURCES = ("test_core.c", "fakes.c", "caller.c", "identity.c", "groups.c")
+TEST_SOURCES = ("test_core.c", "fakes.c", "beliefs.c", "caller.c", "identity.c", "groups.c")
 ISA = NATIVE / "isa" / "x86_64"
 # Neither the executable's own files nor the real table: the tests bring candidates of their own.
 CORE_SOURCES = sorted(
     {*NATIVE.glob("*.c"), *ISA.glob("*.c")} - {NATIVE / "main.c", ISA / "start.c"}
 )
-FLAGS = ("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-D_GNU_SOURCE", "-DCPUPROBE_HOSTED")
+FLAGS = (
+    "-std=gnu11",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-g",
+    "-D_GNU_SOURCE",
+    "-DCPUPROBE_HOSTED",
+    "-DWALL_TICK_MICROSECONDS=100000",  # what waits in the kernel is noticed sooner
+)
 VARIANTS = {
     "plain": ("-O2",),
     "sanitized": ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
@@ -65,27 +74,31 @@ def core_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str
     return build
 
 
+def make_native(tree: Path, compiler: str = "gcc", keep_symbols: bool = False) -> Path:
+    """cpuprobe-native by the Makefile's own rule, in a copy of the sources."""
+    required("make")
+    shutil.copytree(NATIVE, tree / "native")
+    shutil.copy2(ROOT / "Makefile", tree)
+    environment = dict(os.environ)
+    if keep_symbols:  # a strip that does nothing
+        (tree / "bin").mkdir()
+        (tree / "bin" / "strip").symlink_to("/bin/true")
+        environment["PATH"] = f"{tree / 'bin'}:{environment['PATH']}"
+    done = subprocess.run(
+        ["make", "native", f"CC={compiler}"],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return tree / "build" / "cpuprobe-native"
+
+
 @pytest.fixture(scope="session")
 def native_builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """cpuprobe-native as `make native` leaves it, and the same with its symbols."""
-    required("make")
-    paths = []
-    for name in ("stripped", "symbols"):
-        tree = tmp_path_factory.mktemp(name)
-        shutil.copytree(NATIVE, tree / "native")
-        shutil.copy2(ROOT / "Makefile", tree)
-        environment = dict(os.environ)
-        if name == "symbols":  # the Makefile's own rule, with a strip that does nothing
-            (tree / "bin").mkdir()
-            (tree / "bin" / "strip").symlink_to("/bin/true")
-            environment["PATH"] = f"{tree / 'bin'}:{environment['PATH']}"
-        done = subprocess.run(
-            ["make", "native", "CC=gcc"],
-            cwd=tree,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        paths.append(tree / "build" / "cpuprobe-native")
-    return paths[0], paths[1]
+    return (
+        make_native(tmp_path_factory.mktemp("stripped")),
+        make_native(tmp_path_factory.mktemp("symbols"), keep_symbols=True),
+    )

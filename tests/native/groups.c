@@ -5,11 +5,9 @@
  * its static functions get records that no run produced.
  */
 #define cpuprobe_observe observe_in_groups
-#define cpuprobe_error_text error_text_in_groups
 #define outcome_name outcome_name_in_groups
 #include "../../native/observe.c"
 #undef cpuprobe_observe
-#undef cpuprobe_error_text
 #undef outcome_name
 
 #include "test.h"
@@ -19,8 +17,7 @@
 #include <string.h>
 
 enum error cpuprobe_observe(const struct options *options, const struct candidate_table *table,
-                            struct writer *writer);
-const char *cpuprobe_error_text(enum error error);
+                            struct writer *writer, struct reason *reason);
 
 static struct cpu_record records[4];
 
@@ -141,7 +138,8 @@ error_of_list(const char *cpus)
     static const struct candidate_table none = {0};
     struct options options = {.root = "", .cpus = cpus, .execute = false};
     struct writer writer = {0};
-    enum error error = cpuprobe_observe(&options, &none, &writer);
+    struct reason reason;
+    enum error error = cpuprobe_observe(&options, &none, &writer, &reason);
 
     release_writer(&writer);
     return error;
@@ -181,8 +179,8 @@ cpu_lists(void)
     int first = 0;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        CHECK(error_of_list(cases[i].list) == cases[i].error, "\"%s\": %s", cases[i].list,
-              cpuprobe_error_text(error_of_list(cases[i].list)));
+        CHECK(error_of_list(cases[i].list) == cases[i].error, "\"%s\": %d", cases[i].list,
+              error_of_list(cases[i].list));
     CHECK(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
     while (!CPU_ISSET(first, &allowed))
         first++;

@@ -8,12 +8,18 @@
 #define guard_xgetbv fake_xgetbv
 #define read_identity read_fake_identity
 #define same_identity same_fake_identity
+#define settle_identity settle_fake_identity
+#define take_identity take_fake_identity
+#define still_identity still_fake_identity
 #define write_identity write_fake_identity
 #include "../../native/isa/x86_64/cpuid.c"
 #undef guard_cpuid
 #undef guard_xgetbv
 #undef read_identity
 #undef same_identity
+#undef settle_identity
+#undef take_identity
+#undef still_identity
 #undef write_identity
 
 #include "test.h"

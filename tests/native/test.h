@@ -43,7 +43,6 @@ struct fake {
     const void *expected;
     struct result results[MAXIMUM_RESULTS];
     bool native_only; /* says nothing under qemu-user */
-    bool slow;
 };
 
 /* Turns rows into a table the core takes. Rows stay owned by the caller. */
@@ -52,17 +51,26 @@ struct candidate_table table_of(const struct fake *fakes, uint32_t count,
 
 extern const struct fake misbehaving[];
 extern const uint32_t misbehaving_count;
+/* A list that names one CPU we may run on. */
+const char *one_cpu(void);
+
 extern const struct fake good; /* ends as it should; run after each of the others */
 
 /* fakes.c: every kind of candidate. */
 void every_outcome(void);
-void every_outcome_slow(void);
 void wrong_value_is_kept(void);
 void registers_reach_the_candidate(void);
 void avx512_state(void);
 void every_cpu_is_measured(void);
 void dead_sets_are_left_alone(void);
 void no_execution(void);
+
+/* beliefs.c: what a death is believed to mean. */
+void only_a_repeat_is_believed(void);
+void a_moved_child_tells_of_some_cpu(void);
+void nonsense_in_shared_memory(void);
+void an_orphan_ends(void);
+void an_interruption_ends_both(void);
 
 /* caller.c: the calling process notices nothing. */
 void caller_untouched(void);

@@ -33,11 +33,12 @@ def observe(cpus: bytes | None = None, execute: bool = True) -> dict[str, Any]:
     """One observation of this machine, as the extension's document."""
     ffi, lib = native.ffi, native.lib
     text, length, capacity = ffi.new("char **"), ffi.new("size_t *"), ffi.new("size_t *")
+    why = ffi.new("char[160]")
     error = lib.cpuprobe_native_observe(
-        b"", ffi.NULL if cpus is None else cpus, execute, text, length, capacity
+        b"", ffi.NULL if cpus is None else cpus, execute, text, length, capacity, why
     )
     try:
-        assert error == 0, ffi.string(lib.cpuprobe_native_error(error)).decode()
+        assert error == 0, ffi.string(why)
         document: dict[str, Any] = json.loads(ffi.buffer(text[0], length[0])[:])
     finally:
         lib.cpuprobe_native_free(text[0], capacity[0])
@@ -179,12 +180,13 @@ def test_memory_is_given_back() -> None:
 
 
 def test_error_text() -> None:
-    """A CPU list that does not parse is an error with a text, and no document."""
+    """A CPU list that does not parse is an error, with one line of text for a document."""
     ffi, lib = native.ffi, native.lib
     text, length, capacity = ffi.new("char **"), ffi.new("size_t *"), ffi.new("size_t *")
+    why = ffi.new("char[160]")
 
-    error = lib.cpuprobe_native_observe(b"", b"1-0", 0, text, length, capacity)
+    error = lib.cpuprobe_native_observe(b"", b"1-0", 0, text, length, capacity, why)
 
     assert error == lib.ERROR_CPU_LIST
     assert text[0] == ffi.NULL
-    assert b"not a CPU list" in ffi.string(lib.cpuprobe_native_error(error))
+    assert ffi.string(why) == b"not a CPU list (expected numbers and ranges such as 0-3,8)"

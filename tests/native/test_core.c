@@ -2,7 +2,6 @@
  * Tests of the freestanding core, without Python.
  *
  *   test_core                     run every quick test; TAP, then "N passed, M failed"
- *   test_core --slow              run the slow ones
  *   test_core --emulated          say that this is qemu-user, where some questions have no answer
  *   test_core observe ROOT CPUS   print the observation, "-" being every CPU; exits with the enum
  *                                 error's number
@@ -31,24 +30,26 @@ test_failed(const char *file, int line, const char *condition, const char *forma
     putchar('\n');
 }
 
-#define TEST(function) {#function, function, false, false}
-#define NATIVE_TEST(function) {#function, function, true, false}
-#define SLOW_TEST(function) {#function, function, false, true}
+#define TEST(function) {#function, function, false}
+#define NATIVE_TEST(function) {#function, function, true}
 
 static const struct {
     const char *name;
     void (*run)(void);
     bool native_only; /* says nothing under qemu-user, whose children report by SIGCHLD */
-    bool slow;
 } tests[] = {
     TEST(every_outcome),
-    SLOW_TEST(every_outcome_slow),
     TEST(wrong_value_is_kept),
     TEST(registers_reach_the_candidate),
     TEST(avx512_state),
     TEST(every_cpu_is_measured),
     TEST(dead_sets_are_left_alone),
     TEST(no_execution),
+    TEST(only_a_repeat_is_believed),
+    NATIVE_TEST(a_moved_child_tells_of_some_cpu),
+    NATIVE_TEST(nonsense_in_shared_memory),
+    NATIVE_TEST(an_orphan_ends),
+    TEST(an_interruption_ends_both),
     TEST(caller_untouched),
     TEST(results_do_not_depend_on_the_caller),
     NATIVE_TEST(sigchld_ignored),
@@ -85,14 +86,15 @@ observe(const char *root, const char *cpus)
     struct options options = {
         .root = root, .cpus = strcmp(cpus, "-") == 0 ? NULL : cpus, .execute = true};
     struct writer writer = {0};
+    struct reason reason;
     enum error error;
 
     candidates[1].name = "ends \"quoted\"";
-    error = cpuprobe_observe(&options, &table, &writer);
+    error = cpuprobe_observe(&options, &table, &writer, &reason);
     if (error == ERROR_NONE)
         fwrite(writer.text, 1, writer.length, stdout);
     else
-        fprintf(stderr, "%s\n", cpuprobe_error_text(error));
+        fprintf(stderr, "%s\n", reason.text);
     release_writer(&writer);
     return (int)error;
 }
@@ -100,17 +102,14 @@ observe(const char *root, const char *cpus)
 int
 main(int count, char **arguments)
 {
-    bool slow = false;
     int passed = 0, failed = 0;
 
     if (count == 4 && strcmp(arguments[1], "observe") == 0)
         return observe(arguments[2], arguments[3]);
-    for (int i = 1; i < count; i++) {
-        slow |= strcmp(arguments[i], "--slow") == 0;
+    for (int i = 1; i < count; i++)
         emulated |= strcmp(arguments[i], "--emulated") == 0;
-    }
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
-        if (tests[i].slow != slow || (emulated && tests[i].native_only))
+        if (emulated && tests[i].native_only)
             continue;
         failures = 0;
         tests[i].run();

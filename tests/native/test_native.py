@@ -82,12 +82,6 @@ def test_core(core_program: Build, compiler: str, variant: str) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.slow
-def test_core_slow(core_program: Build) -> None:
-    """A candidate that sleeps without using CPU time is ended by the wall clock, as `timeout`."""
-    assert_passed(run([core_program("gcc", "plain"), "--slow"]))
-
-
 @pytest.mark.lab
 @pytest.mark.parametrize(
     "model", ["qemu64", "Nehalem", "SandyBridge", "Haswell", "Skylake-Client", "EPYC", "max"]
@@ -359,8 +353,8 @@ def test_cpus_option(core_program: Build, root: Path) -> None:
 
 
 def test_size(native_builds: tuple[Path, Path]) -> None:
-    """The static executable stays small: 570 rows of names and results, and 18 KiB of code."""
-    assert native_builds[0].stat().st_size < 96 * 1024
+    """The static executable stays small: 570 rows of names and results, and 20 KiB of code."""
+    assert native_builds[0].stat().st_size < 128 * 1024
 
 
 def test_static(native_builds: tuple[Path, Path]) -> None:

@@ -61,6 +61,11 @@ def header() -> str:
             _named(typing.get_args(observation.Outcome)),
         )
         + _macro(
+            "EACH_DISTURBANCE",
+            "constant, name in reports",
+            _named(typing.get_args(observation.Disturbance)),
+        )
+        + _macro(
             "EACH_PERMISSION", "constant, name in reports", _named(typing.get_args(permissions))
         )
         + _macro("EACH_CPUINFO_KEY", "key", (f'"{key}"' for key in kernel["cpuinfo"]["keys"]))

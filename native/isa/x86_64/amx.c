@@ -26,9 +26,9 @@ wants_permission(const struct identity *identity)
     return (identity->xcr0 & XCR0_TILE_BITS) == XCR0_TILE_BITS;
 }
 
-/* Asks for this process, and for good. */
-bool
+/* Asks for this process, and for good. Returns what arch_prctl does. */
+long
 ask_permission(void)
 {
-    return syscall2(__NR_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILE_DATA) == 0;
+    return syscall2(__NR_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILE_DATA);
 }

@@ -228,6 +228,46 @@ same_identity(const struct identity *a, const struct identity *b)
            bytes_equal(a->leaves, b->leaves, a->leaf_count * sizeof *a->leaves);
 }
 
+/* Does this CPU still say of itself what it said before? Asked where a pin was lost. */
+bool
+still_identity(struct guard *guard, const struct identity *identity)
+{
+    static struct identity now;
+
+    read_identity(guard, &now);
+    return same_identity(&now, identity);
+}
+
+/* Copies what stands in shared memory, each number only as far as it can be true. */
+void
+take_identity(struct identity *to, const struct identity *from)
+{
+    uint64_t last = 0;
+
+    to->xcr0 = from->xcr0;
+    to->cpuid_outcome = known_outcome(from->cpuid_outcome);
+    to->xgetbv_outcome = known_outcome(from->xgetbv_outcome);
+    for (uint32_t i = 0; i < from->leaf_count && i < MAXIMUM_LEAVES; i++) {
+        uint64_t place;
+
+        to->leaves[i] = from->leaves[i];
+        place = (uint64_t)to->leaves[i].leaf << 32 | to->leaves[i].subleaf;
+        if (i > 0 && place <= last) /* they are read in order, and none twice */
+            break;
+        last = place;
+        to->leaf_count = i + 1;
+    }
+}
+
+/* Reading it ended like this, again and again: nobody tries it any more. */
+void
+settle_identity(struct identity *identity, enum outcome outcome)
+{
+    identity->leaf_count = 0;
+    identity->cpuid_outcome = (uint8_t)outcome;
+    identity->settled = true;
+}
+
 static void
 write_leaves(struct writer *writer, const struct identity *identity)
 {

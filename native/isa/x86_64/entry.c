@@ -7,6 +7,10 @@
  * them.
  */
 #include "../../guard.h"
+#include "../../session.h"
+
+#define TEXT_OF(macro) TEXT(macro)
+#define TEXT(text) #text
 
 _Static_assert(offsetof(struct machine_state, rflags) == 128, "known to enter_candidate");
 _Static_assert(offsetof(struct machine_state, mask) == 136, "known to enter_candidate");
@@ -138,6 +142,11 @@ __asm__(
     "guarded_xgetbv:\n"
     ".byte 0x0f, 0x01, 0xd0\n" /* XGETBV, for assemblers that want -mxsave */
     "jmp candidate_return\n"
+    ".globl undefined_instruction\n"
+    ".hidden undefined_instruction\n"
+    "undefined_instruction:\n"
+    "ud2\n"
+    "jmp candidate_return\n"
     ".popsection\n"
     ".local guard_saved_stack\n"
     ".comm guard_saved_stack, 8, 8\n"
@@ -152,5 +161,10 @@ __asm__(".pushsection .text, \"ax\", @progbits\n"
         "signal_return:\n"
         "mov $15, %eax\n" /* __NR_rt_sigreturn */
         "syscall\n"
-        ".size signal_return, . - signal_return\n"
-        ".popsection\n");
+        /* A sandbox denies it: what was interrupted cannot go on. */
+        "mov $" TEXT_OF(EXIT_GUARD) ", %edi\n"
+                                    "mov $231, %eax\n" /* __NR_exit_group */
+                                    "syscall\n"
+                                    "ud2\n"
+                                    ".size signal_return, . - signal_return\n"
+                                    ".popsection\n");

@@ -23,6 +23,7 @@ enum check_of_isa {
     CHECK_CPU,         /* RDPID, RDTSCP: low 12 bits are the number of our CPU, or all is 0 */
     CHECK_FSBASE,      /* RAX equals what arch_prctl(ARCH_GET_FS) says */
     CHECK_GSBASE,      /* RAX equals what arch_prctl(ARCH_GET_GS) says */
+    CHECK_SYSCALL,     /* RAX is 0 or an error number: the kernel has answered */
     CHECK_TRANSACTION, /* RTM: one of many attempts must commit; never ok from a lack of fault */
 };
 
@@ -69,8 +70,12 @@ struct identity {
     uint8_t cpuid_outcome;
     uint8_t xgetbv_outcome; /* OUTCOME_SKIPPED where OSXSAVE is clear */
     bool leaves_cut;
+    bool settled; /* by the parent: not to be read any more */
     struct cpuid_leaf leaves[MAXIMUM_LEAVES];
 };
+
+/* qemu-user 7.2 enters handlers with a stack that is not aligned. */
+#define SIGNAL_HANDLER __attribute__((force_align_arg_pointer))
 
 #define JUMP_BYTES 5 /* at most, from a candidate's end back to candidate_return */
 

@@ -92,6 +92,11 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
             f"not measured: CPU {cpu_list(observation.unmeasured_cpus)} "
             "(offline, or pinning is forbidden)"
         )
+    if observation.denied:
+        notes.append(f"a sandbox denied the probe {', '.join(observation.denied)}")
+    disturbed = {name for group in observation.groups for name in group.disturbed}
+    if disturbed:
+        notes.append(f"left out because the probe was disturbed: {', '.join(sorted(disturbed))}")
     at_least, at_most = level_bounds(load_levels(), machine.usable, machine.told.not_levels)
     decided = at_least == at_most
     levels = load_levels()

@@ -46,6 +46,19 @@ def observe(
     return msgspec.structs.replace(document.observation, wasmtime=Wasmtime(version=version))
 
 
+_raised: list[BaseException] = []
+"""What a signal's handler raised while the core was measuring."""
+
+
+def _interrupted() -> int:
+    """Asked by the core when a signal has arrived: its Python handler runs here."""
+    return 0
+
+
+def _keep(kind: object, raised: BaseException, traceback: object) -> None:
+    _raised.append(raised)
+
+
 def _measure(cpus: str | None, execute: bool, root: str) -> bytes:
     try:
         from cpuprobe._native import ffi, lib
@@ -56,8 +69,10 @@ def _measure(cpus: str | None, execute: bool, root: str) -> bytes:
         ) from None
     prefix = "" if root == "/" else root.rstrip("/")
     text, length, capacity = ffi.new("char **"), ffi.new("size_t *"), ffi.new("size_t *")
+    why = ffi.new("char[160]")
     if "\0" in prefix or (cpus is not None and "\0" in cpus):
         raise UsageError("a NUL byte in --root or --cpus")
+    ffi.def_extern("cpuprobe_native_interrupted", error=1, onerror=_keep)(_interrupted)
     error = lib.cpuprobe_native_observe(
         os.fsencode(prefix),
         ffi.NULL if cpus is None else ffi.from_buffer(cpus.encode() + b"\0"),
@@ -65,18 +80,20 @@ def _measure(cpus: str | None, execute: bool, root: str) -> bytes:
         text,
         length,
         capacity,
+        why,
     )
     try:
-        if error == 0:
+        if error == lib.ERROR_NONE:
             return bytes(ffi.buffer(text[0], length[0]))
     finally:
-        if text[0] != ffi.NULL:
-            lib.cpuprobe_native_free(text[0], capacity[0])
-    reason = ffi.string(lib.cpuprobe_native_error(error)).decode()
+        lib.cpuprobe_native_free(text[0], capacity[0])
+    if error == lib.ERROR_INTERRUPTED and _raised:
+        raise _raised.pop()
+    reason = ffi.string(why).decode()
     if error in (lib.ERROR_CPU_LIST, lib.ERROR_CPU_ABSENT):
         allowed = ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
         raise UsageError(f"--cpus {cpus}: {reason}; allowed here: {allowed}")
-    raise CannotMeasureError(f"{root}: {reason}" if prefix else reason)
+    raise CannotMeasureError(f"{root}: {reason}" if error == lib.ERROR_ROOT else reason)
 
 
 def native_executable() -> str:

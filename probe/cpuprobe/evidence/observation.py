@@ -23,6 +23,10 @@ Outcome = Literal[
     "skipped",
 ]
 
+# Why a candidate was left out for a reason that is not the CPU's: the measuring process was killed
+# by somebody else while it ran, it waited in the kernel, the CPU it ran on was not known.
+Disturbance = Literal["killed", "blocked", "moved"]
+
 Register = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 Mask = Annotated[int, msgspec.Meta(ge=0)]  # 64 bits: checked below, msgspec bounds end at int64
 CpuNumber = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFF)]
@@ -75,6 +79,7 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ran_before_permission: for AMX, the outcome before the permission was asked for.
         faults: candidates that faulted in an unusual way.
         wrong: the bytes (hexadecimal) that candidates with outcome `wrong` left behind.
+        disturbed: candidates that are `skipped` because somebody else was in the way.
     """
 
     cpus: tuple[CpuNumber, ...]
@@ -87,6 +92,7 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ran_before_permission: dict[Name, Outcome] = {}
     faults: dict[Name, Fault] = {}
     wrong: dict[Name, Text] = {}
+    disturbed: dict[Name, Disturbance] = {}
 
 
 class Cpuinfo(msgspec.Struct, frozen=True):
@@ -171,6 +177,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         hwcap2: AT_HWCAP2 of the auxiliary vector, None where the kernel gave none.
         amx_permission: what arch_prctl(ARCH_REQ_XCOMP_PERM) answered.
         unmeasured_cpus: allowed CPUs that could not be reached (gone offline).
+        denied: system calls that a sandbox refused to the probe, and that it could do without.
         wasmtime: the wasmtime of that machine, None if there is none or nobody looked.
         isa: the instruction set of its kernel; programs on an `i686` one are 32-bit.
         claims: what texts told of features by name.
@@ -189,6 +196,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     hwcap2: Mask | None = None
     amx_permission: Literal["not asked", "granted", "refused"] = "not asked"
     unmeasured_cpus: tuple[CpuNumber, ...] = ()
+    denied: tuple[Name, ...] = ()
     wasmtime: Wasmtime | None = None
     isa: Literal["x86_64", "i686"] = "x86_64"
     claims: tuple[Claims, ...] = ()

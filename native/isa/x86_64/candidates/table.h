@@ -1113,8 +1113,8 @@ CANDIDATE(370, "cvttpd2dq xmm0, xmm1", "sse2", "0x66,0x0f,0xe6,0xc1",
           SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x00\x00\x00\xfe\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
 CANDIDATE(371, "mov eax, 0x18; syscall", "syscall", "0xb8,0x18,0x00,0x00,0x00,0x0f,0x05",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x00\x00\x00\x00\x00\x00\x00\x00")
+          GPR, INT, SYSCALL, RESULTS({GPR, 0, 8}),
+          "")
 CANDIDATE(372, "sahf", "sahf", "0x9e",
           GPR, INT, VALUE, RESULTS({FLAGS, 0xd5, 2}),
           "\xc5\x00")

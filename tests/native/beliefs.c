@@ -1,0 +1,382 @@
+/*
+ * What a death is believed to mean: candidates that disturb their own process as somebody else
+ * might, the first few times or always, and a child that writes nonsense into the shared memory.
+ */
+#include "test.h"
+
+#include "../../native/session.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Candidates may call C functions here: the stack is the guard's. */
+#define CALLS(function)                                                                            \
+    static __attribute__((used)) void function(void);                                              \
+    __asm__(".pushsection .text.candidates, \"ax\", @progbits\n"                                   \
+            "fake_" #function ":\n"                                                                \
+            "push %rbp\n mov %rsp, %rbp\n and $-16, %rsp\n"                                        \
+            "lea " #function "(%rip), %rax\n call *%rax\n leave\n"                                 \
+            "fake_" #function "_end:\n"                                                            \
+            "jmp candidate_return\n"                                                               \
+            ".popsection\n");                                                                      \
+    extern __attribute__((visibility("hidden"))) const uint8_t fake_##function[],                  \
+        fake_##function##_end[];
+
+#define ROW(function)                                                                              \
+    {.name = #function, fake_##function, fake_##function##_end, NULL, STATE_GPR, CHECK_RUNS,       \
+     OUTCOME_OK}
+
+CALLS(trap)
+CALLS(hang)
+CALLS(wait_for_ever)
+CALLS(kill_self)
+CALLS(send_fault)
+CALLS(move_away)
+CALLS(scribble)
+CALLS(scribble_and_trap)
+
+/* Shared with every child: how often the candidate has run, and how often it misbehaves. */
+static struct board {
+    volatile int runs, bad_runs;
+    volatile uint32_t seed;
+} *board;
+
+static void
+use_board(int bad_runs)
+{
+    if (board == NULL)
+        board = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    board->runs = 0;
+    board->bad_runs = bad_runs;
+}
+
+static bool
+misbehaves(void)
+{
+    return board->runs++ < board->bad_runs;
+}
+
+static void
+trap(void)
+{
+    if (misbehaves())
+        __builtin_trap();
+}
+
+static void
+hang(void)
+{
+    if (misbehaves())
+        for (;;)
+            __asm__ volatile("");
+}
+
+static void
+wait_for_ever(void)
+{
+    if (misbehaves())
+        for (;;)
+            syscall(SYS_pause);
+}
+
+static void
+kill_self(void)
+{
+    if (misbehaves())
+        syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
+}
+
+static void
+send_fault(void)
+{
+    static const int signals[] = {SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP, SIGPROF, SIGALRM};
+
+    for (size_t i = 0; i < sizeof signals / sizeof *signals && misbehaves(); i++)
+        syscall(SYS_kill, syscall(SYS_getpid), signals[i]);
+}
+
+static void
+move_away(void)
+{
+    unsigned long allowed[16], mask[16] = {0};
+    unsigned int here;
+
+    if (!misbehaves())
+        return;
+    syscall(SYS_getcpu, &here, NULL, NULL);
+    syscall(SYS_sched_getaffinity, syscall(SYS_getppid), sizeof allowed, allowed);
+    for (unsigned int cpu = 0; cpu < sizeof allowed * 8; cpu++)
+        if (allowed[cpu / 64] >> cpu % 64 & 1 && cpu != here) {
+            mask[cpu / 64] = 1ul << cpu % 64;
+            syscall(SYS_sched_setaffinity, 0, sizeof mask, mask);
+            return;
+        }
+}
+
+/* Where measure.c's shared memory lies: the shared mapping that is not the board. */
+static bool
+find_shared(uint8_t **begin, uint8_t **end)
+{
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "re");
+    bool found = false;
+
+    while (!found && maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+        unsigned long from, to;
+        char rights[5];
+
+        found = sscanf(line, "%lx-%lx %4s", &from, &to, rights) == 3 &&
+                strcmp(rights, "rw-s") == 0 && from != (unsigned long)board;
+        *begin = (uint8_t *)from;
+        *end = (uint8_t *)to;
+    }
+    if (maps != NULL)
+        fclose(maps);
+    return found;
+}
+
+static void
+scribble(void)
+{
+    uint32_t noise = board->seed;
+    uint8_t *begin, *end;
+
+    if (!misbehaves() || !find_shared(&begin, &end))
+        return;
+    board->seed = 0; /* it was found */
+    for (uint8_t *at = begin; at < end; at++) {
+        noise = noise * 1664525 + 1013904223;
+        *at = (uint8_t)(noise >> 24);
+    }
+}
+
+static void
+scribble_and_trap(void)
+{
+    scribble();
+    __builtin_trap();
+}
+
+/* Measures the candidate between two good ones, on one CPU; 0 records where there is an error. */
+static struct measurement
+measure_one(const struct fake *row, int bad_runs)
+{
+    static struct candidate candidates[3];
+    const struct fake rows[] = {good, *row, good};
+    struct options options = {.root = "", .cpus = one_cpu(), .execute = true};
+    struct candidate_table table = table_of(rows, 3, candidates);
+    struct measurement measurement;
+    struct reason reason;
+
+    use_board(bad_runs);
+    if (measure(&options, &table, &measurement, &reason) != ERROR_NONE)
+        measurement.record_count = 0;
+    return measurement;
+}
+
+#define ALWAYS 1000000
+
+void
+only_a_repeat_is_believed(void)
+{
+    static const struct {
+        struct fake row;
+        int bad_runs;
+        uint8_t outcome, disturbance;
+    } cases[] = {
+        {ROW(trap), 1, OUTCOME_OK, DISTURBANCE_NONE},
+        {ROW(trap), 2, OUTCOME_KILLED, DISTURBANCE_NONE},
+        {ROW(hang), 1, OUTCOME_OK, DISTURBANCE_NONE},
+        {ROW(hang), ALWAYS, OUTCOME_TIMEOUT, DISTURBANCE_NONE},
+        {ROW(wait_for_ever), 1, OUTCOME_OK, DISTURBANCE_NONE},
+        {ROW(wait_for_ever), ALWAYS, OUTCOME_SKIPPED, DISTURBANCE_BLOCKED},
+        {ROW(kill_self), 2, OUTCOME_OK, DISTURBANCE_NONE},
+        {ROW(kill_self), ALWAYS, OUTCOME_SKIPPED, DISTURBANCE_KILLED},
+        {ROW(send_fault), ALWAYS, OUTCOME_OK, DISTURBANCE_NONE},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct measurement measurement = measure_one(&cases[i].row, cases[i].bad_runs);
+        const struct cpu_record *record = measurement.records;
+
+        CHECK(measurement.record_count == 1, "%s", cases[i].row.name);
+        EXPECT(record->measured && (record->pinned || emulated), "%s", cases[i].row.name);
+        EXPECT(record->outcome[0] == OUTCOME_OK && record->outcome[2] == OUTCOME_OK, "%s",
+               cases[i].row.name);
+        EXPECT(record->outcome[1] == cases[i].outcome, "%s, %d times: outcome %d",
+               cases[i].row.name, cases[i].bad_runs, record->outcome[1]);
+        EXPECT(record->disturbance[1] == cases[i].disturbance, "%s, %d times: %d",
+               cases[i].row.name, cases[i].bad_runs, record->disturbance[1]);
+        release(&measurement);
+    }
+}
+
+extern __attribute__((visibility("hidden"))) const uint8_t fake_cpu_number[], fake_cpu_number_end[];
+
+/* Moved once it starts over; moved time and again it tells of some CPU, and not of its number. */
+void
+a_moved_child_tells_of_some_cpu(void)
+{
+    static const struct {
+        int bad_runs;
+        bool pinned;
+        uint8_t outcome, disturbance;
+    } cases[] = {
+        {1, true, OUTCOME_OK, DISTURBANCE_NONE},
+        {ALWAYS, false, OUTCOME_SKIPPED, DISTURBANCE_MOVED},
+    };
+    const struct fake rows[] = {
+        good,
+        ROW(move_away),
+        {.name = "cpu_number", fake_cpu_number, fake_cpu_number_end, NULL, STATE_GPR, CHECK_CPU,
+         OUTCOME_OK, NULL, {{LOCATION_GPR, 0, 8}}},
+        good,
+    };
+    static struct candidate candidates[4];
+    struct options options = {.root = "", .cpus = one_cpu(), .execute = true};
+    struct candidate_table table = table_of(rows, 4, candidates);
+    struct measurement measurement;
+    struct reason reason;
+    cpu_set_t allowed;
+
+    sched_getaffinity(0, sizeof allowed, &allowed);
+    if (CPU_COUNT(&allowed) < 2)
+        return;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        use_board(cases[i].bad_runs);
+        CHECK(measure(&options, &table, &measurement, &reason) == ERROR_NONE, "%s", reason.text);
+        CHECK(measurement.records[0].measured);
+        EXPECT(measurement.records[0].pinned == cases[i].pinned, "%d times", cases[i].bad_runs);
+        EXPECT(measurement.records[0].outcome[2] == cases[i].outcome, "%d times: outcome %d",
+               cases[i].bad_runs, measurement.records[0].outcome[2]);
+        EXPECT(measurement.records[0].disturbance[2] == cases[i].disturbance);
+        EXPECT(measurement.records[0].outcome[3] == OUTCOME_OK);
+        release(&measurement);
+    }
+}
+
+/* Whatever stands in the shared memory, the parent survives it and writes a document or an error. */
+void
+nonsense_in_shared_memory(void)
+{
+    static const struct fake scribblers[] = {ROW(scribble), ROW(scribble_and_trap)};
+    static struct candidate candidates[3];
+    struct options options = {.root = "", .cpus = one_cpu(), .execute = true};
+    int found = 0;
+
+    for (uint32_t seed = 1; seed <= 200; seed++) {
+        const struct fake rows[] = {good, scribblers[seed % 2], good};
+        struct candidate_table table = table_of(rows, 3, candidates);
+        struct writer writer = {0};
+        struct reason reason;
+
+        use_board(seed % 3 == 0 ? ALWAYS : 1);
+        board->seed = seed;
+        if (cpuprobe_observe(&options, &table, &writer, &reason) == ERROR_NONE)
+            CHECK(writer.length > 2 && writer.text[writer.length - 2] == '}');
+        else
+            CHECK(reason.text[0] != '\0');
+        found += board->seed == 0;
+        release_writer(&writer);
+    }
+    CHECK(found == 200, "scribbled in %d of 200 runs", found);
+}
+
+/* The parent is killed after the fork and before the child can ask for a signal at its death. */
+void
+an_orphan_ends(void)
+{
+    struct options options = {.root = "", .execute = true};
+    struct candidate candidates[1];
+    struct candidate_table table = table_of(&good, 1, candidates);
+    uint32_t cpu = (uint32_t)atoi(one_cpu());
+    struct session session = {&options, &table, NULL, &cpu, 1, 0};
+    int status = 0, ends[2];
+    pid_t parent, orphan = 0;
+
+    session.shared = mmap(NULL, sizeof *session.shared + sizeof(struct cpu_record),
+                          PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(session.shared != MAP_FAILED && pipe(ends) == 0);
+    CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+    parent = fork();
+    if (parent == 0) {
+        session.parent = getpid();
+        orphan = fork();
+        if (orphan == 0) {
+            raise(SIGSTOP);
+            child(&session);
+        }
+        waitpid(orphan, &status, WUNTRACED);
+        if (write(ends[1], &orphan, sizeof orphan) != sizeof orphan)
+            _exit(1);
+        pause();
+    }
+    CHECK(read(ends[0], &orphan, sizeof orphan) == sizeof orphan);
+    kill(parent, SIGKILL);
+    CHECK(waitpid(parent, &status, 0) == parent);
+    kill(orphan, SIGCONT);
+    CHECK(waitpid(orphan, &status, 0) == orphan);
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+    close(ends[0]);
+    close(ends[1]);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_ORPHAN, "status %x", status);
+    munmap(session.shared, sizeof *session.shared + sizeof(struct cpu_record));
+}
+
+static int
+stop_now(void)
+{
+    return 1;
+}
+
+static int
+go_on(void)
+{
+    return 0;
+}
+
+static void
+ignore_alarm(int signal)
+{
+    (void)signal;
+}
+
+/* A signal's arrival ends the measurement if the caller says so, and the child with it. */
+void
+an_interruption_ends_both(void)
+{
+    const struct itimerval soon = {{0, 50000}, {0, 50000}}, never = {{0, 0}, {0, 0}};
+    static struct candidate candidates[1];
+    const struct fake row = ROW(hang);
+    struct candidate_table table = table_of(&row, 1, candidates);
+    struct options options = {
+        .root = "", .cpus = one_cpu(), .execute = true, .interrupted = stop_now};
+    struct sigaction action = {.sa_handler = ignore_alarm}, old;
+    struct measurement measurement;
+    struct reason reason;
+    enum error stopped, finished;
+
+    sigaction(SIGALRM, &action, &old);
+    setitimer(ITIMER_REAL, &soon, NULL);
+    use_board(ALWAYS);
+    stopped = measure(&options, &table, &measurement, &reason);
+    options.interrupted = go_on;
+    finished = measure(&options, &table, &measurement, &reason);
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &old, NULL);
+    CHECK(stopped == ERROR_INTERRUPTED, "%d", stopped);
+    CHECK(finished == ERROR_NONE, "%d", finished);
+    CHECK(measurement.records[0].outcome[0] == OUTCOME_TIMEOUT);
+    release(&measurement);
+    CHECK(waitpid(-1, NULL, WNOHANG | __WALL) == -1 && errno == ECHILD);
+}

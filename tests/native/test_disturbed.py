@@ -1,0 +1,346 @@
+"""A sandbox or a busy machine never becomes a finding about the CPU.
+
+Each run is compared with an undisturbed one: what is told of the CPU is the same or `skipped`, and
+what cannot be measured is one line and exit code 3.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cpuprobe.assessment import assess
+from cpuprobe.evidence.observation import Candidate, Document, Observation
+from tests.children import children
+from tests.native.conftest import HERE, NATIVE, make_native, required
+
+Program = Callable[..., Path]
+
+# A run takes some milliseconds; a moment in it, or shortly after, in microseconds.
+LATEST = 6000
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """A function (source, *definitions) -> the program."""
+    required("gcc")
+
+    def build(source: str, *definitions: str) -> Path:
+        program = tmp_path_factory.mktemp("disturbed") / source.removesuffix(".c")
+        command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", *definitions]
+        subprocess.run([*command, "-o", program, HERE / source], check=True)
+        return program
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def sandbox(compiled: Program) -> Path:
+    return compiled("sandbox.c")
+
+
+@pytest.fixture(scope="module")
+def disturb(compiled: Program) -> Path:
+    return compiled("disturb.c")
+
+
+def run(command: list[Any]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(w) for w in command], capture_output=True, text=True, timeout=60)
+
+
+def observed(text: str) -> Observation:
+    return msgspec.json.decode(text, type=Document).observation
+
+
+@pytest.fixture(scope="module")
+def undisturbed(native_builds: tuple[Path, Path]) -> Observation:
+    """What an undisturbed run tells of this machine."""
+    return observed(run([native_builds[0]]).stdout)
+
+
+def errors(observation: Observation) -> set[str]:
+    """The codes of findings of severity error."""
+    return {f.code for f in assess(observation).findings if f.severity == "error"}
+
+
+def is_gated(candidate: Candidate) -> bool:
+    """Without the permission that a process asks for, it faults on every CPU (CP103)."""
+    return any(feature.startswith("amx-") for feature in candidate.features)
+
+
+def assert_says_nothing_new(text: str, undisturbed: Observation) -> Observation:
+    """Everything about the CPUs is what the undisturbed run said of them, or left out."""
+    observation = observed(text)
+    expected = {cpu: group for group in undisturbed.groups for cpu in group.cpus}
+    for group in observation.groups:
+        for cpu in group.cpus:
+            assert group.cpuid == expected[cpu].cpuid
+            assert group.cpuid_outcome == expected[cpu].cpuid_outcome
+            assert group.xcr0 == expected[cpu].xcr0
+            assert {
+                (candidate.name, now)
+                for candidate, now, before in zip(
+                    observation.candidates, group.ran, expected[cpu].ran, strict=True
+                )
+                if now not in (before, "skipped")
+                and not (is_gated(candidate) and observation.amx_permission == "refused")
+            } == set()
+            assert group.wrong.keys() <= expected[cpu].wrong.keys()
+    assert errors(observation) <= errors(undisturbed)
+    return observation
+
+
+# --- a sandbox ------------------------------------------------------------------------------------
+
+
+def calls() -> list[str]:
+    """Every system call that the core's sources make, and the one that a candidate makes."""
+    sources = [*NATIVE.glob("*.c"), *NATIVE.glob("isa/x86_64/*.c")]
+    found = {name for path in sources for name in re.findall(r"__NR_(\w+)", path.read_text())}
+    assert len(found) > 15
+    return sorted(found | {"sched_yield"})
+
+
+def number_of(call: str) -> int:
+    header = "#include <asm/unistd_64.h>\n"
+    macros = subprocess.run(
+        ["gcc", "-E", "-dM", "-"], input=header, capture_output=True, text=True, check=True
+    ).stdout
+    match = re.search(rf"^#define __NR_{call} (\d+)$", macros, re.MULTILINE)
+    assert match is not None, call
+    return int(match[1])
+
+
+# Without these there is nothing to measure with; without the rest of them there is.
+ESSENTIAL = {
+    "clone",
+    "mmap",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_getaffinity",
+    "setitimer",
+    "sigaltstack",
+    "wait4",
+}
+
+
+# It does without these, and says so.
+DISPENSABLE = {"arch_prctl", "getcpu", "getppid", "prctl", "prlimit64", "sched_setaffinity"}
+
+
+@pytest.mark.parametrize("call", calls())
+def test_denied_call(
+    sandbox: Path, native_builds: tuple[Path, Path], undisturbed: Observation, call: str
+) -> None:
+    """A denied system call is told of, in an error or in the observation."""
+    done = run([sandbox, "deny", number_of(call), native_builds[0]])
+
+    if call in ESSENTIAL:
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert done.stderr.startswith("cpuprobe-native: cannot measure here: ")
+        assert call in done.stderr
+        assert done.stderr.count("\n") == 1
+    elif call == "write":
+        assert done.returncode == 3
+    else:
+        assert done.returncode == 0
+        assert done.stderr == ""
+        observation = assert_says_nothing_new(done.stdout, undisturbed)
+        assert set(observation.denied) == DISPENSABLE & {call}
+
+
+@pytest.mark.parametrize("call", calls())
+def test_deadly_call(
+    sandbox: Path, native_builds: tuple[Path, Path], undisturbed: Observation, call: str
+) -> None:
+    """A sandbox that kills ends the whole program, or is told of; never is it the CPU's fault."""
+    done = run([sandbox, "kill", number_of(call), native_builds[0]])
+
+    assert done.returncode in (0, 3, -signal.SIGSYS)
+    if call in DISPENSABLE:
+        assert done.returncode == 0
+    if done.returncode == 0:
+        observation = assert_says_nothing_new(done.stdout, undisturbed)
+        assert set(observation.denied) == DISPENSABLE & {call}
+    elif done.returncode == 3:
+        assert done.stderr.count("\n") == 1
+        assert "signal 31 (a sandbox?)" in done.stderr
+        assert call in done.stderr or call == "rt_sigreturn"
+
+
+def test_pinning_denied(
+    sandbox: Path, native_builds: tuple[Path, Path], undisturbed: Observation
+) -> None:
+    """Who cannot be pinned tells of one CPU, and not of what depends on its number."""
+    done = run([sandbox, "deny", number_of("sched_setaffinity"), native_builds[0]])
+    (group,) = observed(done.stdout).groups
+    names = [candidate.name for candidate in undisturbed.candidates]
+
+    assert group.pinned is False
+    assert group.disturbed == {
+        "rdpid rax": "moved",
+        "rdtscp": "moved",
+    }
+    assert group.ran[names.index("rdtscp")] == "skipped"
+
+
+# --- somebody disturbs the child ------------------------------------------------------------------
+
+
+def disturbed_runs(
+    disturb: Path, native: Path, undisturbed: Observation, mode: str, runs: int, seed: int
+) -> None:
+    moments = random.Random(seed)
+    for _ in range(runs):
+        moment = moments.randrange(LATEST)
+        done = run([disturb, mode, moment, native])
+        if done.returncode == 99:  # over before anybody saw its child
+            continue
+
+        assert done.returncode == 0, (moment, done.stderr)
+        assert_says_nothing_new(done.stdout, undisturbed)
+
+
+@pytest.mark.parametrize("mode", ["kill", "move"])
+def test_disturbed(
+    disturb: Path, native_builds: tuple[Path, Path], undisturbed: Observation, mode: str
+) -> None:
+    """Killed or moved at some moment, it says what it says undisturbed."""
+    disturbed_runs(disturb, native_builds[0], undisturbed, mode, 40, 1)
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cpuprobe-native with a tick of wall time that comes a hundred times as often."""
+    tree = tmp_path_factory.mktemp("impatient")
+    return make_native(tree, "gcc -DWALL_TICK_MICROSECONDS=20000")
+
+
+def test_stopped(disturb: Path, impatient: Path, undisturbed: Observation) -> None:
+    """Stopped for longer than every timer, it goes on as if nothing had been."""
+    disturbed_runs(disturb, impatient, undisturbed, "stop", 15, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["kill", "move"])
+def test_disturbed_500_times(
+    disturb: Path, native_builds: tuple[Path, Path], undisturbed: Observation, mode: str
+) -> None:
+    """The same at 500 moments."""
+    disturbed_runs(disturb, native_builds[0], undisturbed, mode, 500, 3)
+
+
+@pytest.mark.slow
+def test_stopped_for_long(
+    compiled: Program, native_builds: tuple[Path, Path], undisturbed: Observation
+) -> None:
+    """Stopped for 21.5 seconds, longer than any timer there ever was."""
+    disturb = compiled("disturb.c", "-DSTOPPED=21500000")
+    disturbed_runs(disturb, native_builds[0], undisturbed, "stop", 2, 4)
+
+
+@pytest.mark.slow
+def test_stopped_200_times(disturb: Path, impatient: Path, undisturbed: Observation) -> None:
+    """Stopped at 200 moments."""
+    disturbed_runs(disturb, impatient, undisturbed, "stop", 200, 5)
+
+
+def test_tiny_stack(native_builds: tuple[Path, Path], undisturbed: Observation) -> None:
+    """With a stack of eight kilobytes it says the same."""
+    # Without an environment: the kernel itself needs room for that on the stack.
+    done = run(["env", "-i", "sh", "-c", f"ulimit -s 8; exec {native_builds[0]}"])
+
+    assert done.returncode == 0
+    assert_says_nothing_new(done.stdout, undisturbed)
+
+
+def test_little_memory(native_builds: tuple[Path, Path]) -> None:
+    """Where memory is refused, that is the answer."""
+    done = run(["sh", "-c", f"ulimit -v 700; exec {native_builds[0]}"])
+
+    assert done.returncode == 3
+    assert done.stderr == "cpuprobe-native: cannot measure here: mmap: out of memory\n"
+
+
+# --- both end together ----------------------------------------------------------------------------
+
+
+def stopped_child(parent: int) -> int:
+    """Waits for a child of the process and stops it."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for child in children(parent):
+            os.kill(child, signal.SIGSTOP)
+            return child
+    pytest.fail("no child appeared")
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within a while."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_ctrl_c(native_builds: tuple[Path, Path]) -> None:
+    """SIGINT ends cpuprobe-native and the child that hangs."""
+    for _ in range(200):  # until its child is caught
+        process = subprocess.Popen([native_builds[0]], stdout=subprocess.DEVNULL)
+        found: list[int] = []
+        while process.poll() is None and not found:
+            found = list(children(process.pid))
+        if found:
+            try:
+                os.kill(found[0], signal.SIGSTOP)
+            except ProcessLookupError:
+                process.wait()
+                continue
+            process.send_signal(signal.SIGINT)
+            if process.wait(timeout=20) == -signal.SIGINT:
+                assert gone(found[0])
+                return
+        process.wait()
+    pytest.fail("its child was never caught")
+
+
+_PYTHON = """
+import sys, cpuprobe
+print("ready", flush=True)
+while True:
+    cpuprobe.observe()
+"""
+
+
+def test_ctrl_c_in_python() -> None:
+    """SIGINT raises KeyboardInterrupt while the child hangs, and ends the child."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PYTHON], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    child = stopped_child(process.pid)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=20)
+
+    assert "KeyboardInterrupt" in complaint
+    assert gone(child)
