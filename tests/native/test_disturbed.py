@@ -259,12 +259,12 @@ def test_stopped_200_times(disturb: Path, impatient: Path, undisturbed: Observat
 
 
 def test_tiny_stack(native_builds: tuple[Path, Path], undisturbed: Observation) -> None:
-    """With a stack of eight kilobytes it says the same."""
-    # Without an environment: the kernel itself needs room for that on the stack.
-    done = run(["env", "-i", "sh", "-c", f"ulimit -s 8; exec {native_builds[0]}"])
+    """With a stack of sixteen kilobytes, of which the kernel takes up to nine, it says the same."""
+    for _ in range(10):  # how much it takes is random
+        done = run(["env", "-i", "sh", "-c", f"ulimit -s 16; exec {native_builds[0]}"])
 
-    assert done.returncode == 0
-    assert_says_nothing_new(done.stdout, undisturbed)
+        assert done.returncode == 0
+        assert_says_nothing_new(done.stdout, undisturbed)
 
 
 def test_little_memory(native_builds: tuple[Path, Path]) -> None:
