@@ -35,10 +35,30 @@ _INVISIBLE = re.compile(
 )
 
 
+def visible(line: str) -> str:
+    """A line that does nothing to a terminal: invisible characters as U+FFFD, tabs as a blank."""
+    if line.isprintable():
+        return line
+    return _INVISIBLE.sub("\ufffd", line.replace("\t", " "))
+
+
 def plain(text: str) -> str:
-    """Text from a capture as one harmless line: spaces folded, invisible characters as U+FFFD."""
-    folded = " ".join(text.split())
-    return folded if folded.isprintable() else _INVISIBLE.sub("\ufffd", folded)
+    """Text from a capture as one harmless line, blanks of any kind folded."""
+    return visible(" ".join(text.split()))
+
+
+def json_escape(match: re.Match[str]) -> str:
+    """What stands for the matched characters in a string of JSON (RFC 8259, section 7)."""
+    units = match.group().encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def visible_json(document: bytes) -> bytes:
+    """The same JSON without invisible characters; between its strings only line feeds may stand."""
+    if document.isascii() and b"\x7f" not in document:
+        return document
+    lines = document.decode().split("\n")
+    return "\n".join(_INVISIBLE.sub(json_escape, line) for line in lines).encode()
 
 
 def answer(witness: bool | None) -> str:

@@ -6,6 +6,7 @@ Exit codes: 0 nothing of severity error, 1 at least one finding of severity erro
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -17,6 +18,7 @@ gc.disable()
 import typer  # noqa: E402
 
 from cpuprobe.cli.app import app  # noqa: E402
+from cpuprobe.cli.output import ReaderGone, complain  # noqa: E402
 from cpuprobe.errors import CpuprobeError  # noqa: E402
 
 # typer.BadParameter's root: click's own class, or the copy that newer typer versions carry.
@@ -27,8 +29,12 @@ _ClickException: type[Exception] = next(
 
 def main() -> None:
     """The `cpuprobe` command."""
+    for descriptor in range(3):  # one that the caller has closed must not be given to a file
+        with contextlib.suppress(OSError):
+            os.fstat(descriptor)
+            continue
+        os.open(os.devnull, os.O_RDWR)
     code = run(sys.argv[1:])
-    sys.stderr.flush()
     # Everything is written and closed: tearing down a hundred modules would only cost time.
     os._exit(code)
 
@@ -37,23 +43,27 @@ def run(arguments: list[str]) -> int:
     """Runs a command line and returns its exit code; every error is one line on standard error."""
     command = typer.main.get_command(app)
     try:
-        result = command.main(args=arguments, prog_name="cpuprobe", standalone_mode=False)
-        sys.stdout.flush()
+        # Not by `main()`, which makes exit code 1 of a reader that has gone.
+        with command.make_context("cpuprobe", list(arguments)) as context:
+            result = command.invoke(context)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except (ReaderGone, BrokenPipeError):
+        return 0
     except CpuprobeError as error:
-        return _complain(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code)
+    except typer.Exit as error:
+        return error.exit_code
     except _ClickException as error:
-        return _complain(getattr(error, "message", "") or str(error), 2)
-    except BrokenPipeError:
-        return 0  # The reader has gone (`| head`), which is its right.
+        return _failed(getattr(error, "message", "") or str(error), 2)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else "standard output: "
-        return _complain(f"{where}{error.strerror}", 3)
+        return _failed(f"{where}{error.strerror}", 3)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", 130)
+        return _failed("interrupted", 130)
     return result if isinstance(result, int) else 0
 
 
-def _complain(message: str, code: int) -> int:
-    line = " ".join(message.split()) or "unknown error"
-    print(f"cpuprobe: error: {line}", file=sys.stderr)
+def _failed(message: str, code: int) -> int:
+    complain(message)
     return code

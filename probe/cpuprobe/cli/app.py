@@ -52,9 +52,10 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from cpuprobe import __version__
+        from cpuprobe.cli.output import print_lines
+        from cpuprobe.version import VERSION
 
-        typer.echo(f"cpuprobe {__version__}")
+        print_lines([f"cpuprobe {VERSION}"])
         raise typer.Exit
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app
+from cpuprobe.cli.common import command_app, machine
+from cpuprobe.cli.output import note, print_result, progress
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
@@ -51,7 +50,6 @@ def bench(
     from cpuprobe.assessment import assess
     from cpuprobe.cli.run import read_module
     from cpuprobe.errors import CaptureError, UsageError
-    from cpuprobe.evidence.measure import observe
     from cpuprobe.wasm.bench import BUNDLED, Table, bundled_module, measure
     from cpuprobe.wasm.guest import Request
 
@@ -67,31 +65,25 @@ def bench(
         raise UsageError("--invoke F: say which function to measure")
     else:
         jobs = [(os.path.basename(module), read_module(module), invoke, tuple(args or ()))]
-    here = assess(observe())
+    here = assess(machine(None)[1])
     setups = _setups(here)
     tables: list[Table] = []
     for name, content, function, given in jobs:
         request = Request(name, content, "", {}, function, given)
         try:
-            with _bar(name) as progress:
-                rows = measure(request, setups, rounds, progress)
+            with progress() as bar:
+                rows = measure(request, setups, rounds, functools.partial(bar, name))
         except CaptureError as error:
             raise CaptureError(f"{module}: {error}") from None
         tables.append(Table(name, function, given, rows))
-    if json:
-        import msgspec
-
-        document = {
-            "schema": "cpuprobe.bench/1",
-            "wasmtime": here.wasmtime.version,
-            "rounds": rounds,
-            "modules": tables,
-        }
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
-        sys.stdout.buffer.flush()
-        return
-    for table in tables:
-        sys.stdout.write(_text(table, here.wasmtime.version, rounds))
+    document = {
+        "schema": "cpuprobe.bench/1",
+        "wasmtime": here.wasmtime.version,
+        "rounds": rounds,
+        "modules": tables,
+    }
+    version = here.wasmtime.version
+    print_result(document, json, lambda: "".join(_text(each, version, rounds) for each in tables))
 
 
 def _setups(here: Assessment) -> list[tuple[str, Setup]]:
@@ -108,32 +100,13 @@ def _setups(here: Assessment) -> list[tuple[str, Setup]]:
     try:
         setups.append(("all host flags (inferred)", Setup(TARGET, inferred_flags())))
     except CannotMeasureError as error:
-        print(f"cpuprobe: note: {error}", file=sys.stderr)
+        note(str(error))
     fewer = choose([here], without=["avx512"]).values
     setups.append(("without AVX-512", Setup(TARGET, fewer)))
     for level in ("x86-64-v3", "x86-64-v2", "x86-64-v1"):
         within = choose([here], profiles=[find_profile(level)]).values
         setups.append((level, Setup(TARGET, within)))
     return [*setups, *single_flags(safe), ("Pulley", Setup(PULLEY))]
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    # No thread of its own: children are forked meanwhile.
-    with Progress(console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task(name)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, refresh=True)
-
-        yield advance
 
 
 def _text(table: Table, version: str, rounds: int) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app
-from cpuprobe.cli.output import write_result
+from cpuprobe.cli.common import command_app, machine
+from cpuprobe.cli.output import complain, print_result, progress
 
 if TYPE_CHECKING:
     from cpuprobe.check.against import Against
@@ -31,6 +30,8 @@ def check(
     against: Annotated[
         str | None,
         typer.Option(
+            "--against",
+            "--on",
             metavar="PROFILE|CAPTURE",
             help="A profile (x86-64-v3, rhel-9, alderlake-n) or a capture; - is stdin.",
         ),
@@ -46,7 +47,7 @@ def check(
 
     import msgspec
 
-    machine = _machine(against)
+    judged = _machine(against)
     # Millions of small objects, none in a cycle: looking for cycles takes a sixth of the time.
     gc.disable()
     from cpuprobe.check.many import check as check_files
@@ -54,12 +55,18 @@ def check(
     from cpuprobe.report.fit import document, to_text
 
     # os.cpu_count() would not respect a cpuset.
-    fits = check_files(expand(files), machine, len(os.sched_getaffinity(0)), _Progress())
-    report = document(machine.name, [msgspec.to_builtins(fit) for fit in fits])
-    write_result(report, json, lambda: to_text(report))
+    with progress() as bar:
+        fits = check_files(
+            expand(files),
+            judged,
+            len(os.sched_getaffinity(0)),
+            lambda done, of: bar("files", done, of),
+        )
+    report = document(judged.name, [msgspec.to_builtins(fit) for fit in fits])
+    print_result(report, json, lambda: to_text(report))
     for fit in fits:
         if fit.error is not None:
-            typer.echo(f"cpuprobe: error: {fit.path!r}: {fit.error}", err=True)
+            complain(f"{fit.path}: {fit.error}")
     if any(fit.error is not None for fit in fits):
         return 4
     return int(not all(fit.fits for fit in fits))
@@ -67,14 +74,13 @@ def check(
 
 def _machine(against: str | None) -> Against:
     from cpuprobe.assessment import assess
-    from cpuprobe.check.against import machine, within
+    from cpuprobe.check.against import machine as capabilities
+    from cpuprobe.check.against import within
     from cpuprobe.errors import UsageError
 
     if against is None:
-        from cpuprobe.evidence.measure import observe
-
-        observation = observe()
-        return machine("this machine", observation, assess(observation))
+        name, observation = machine(None)
+        return capabilities(name, observation, assess(observation))
     from cpuprobe.facts.profiles import find_profile, load_profiles
 
     profiles = load_profiles()
@@ -86,21 +92,5 @@ def _machine(against: str | None) -> Against:
         if os.sep in against:
             raise UsageError(f"--against {against}: no such file")
         return within(find_profile(against))
-    from cpuprobe.evidence.machines import read_capture
-
-    observation = read_capture(against)
-    name = "standard input" if against == "-" else os.path.basename(against)
-    return machine(name, observation, assess(observation))
-
-
-class _Progress:
-    """A line on the terminal that is overwritten, and goes away at the end."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-
-    def __call__(self, done: int, of: int) -> None:
-        if self._shown and of > 1:
-            end = "\r\x1b[K" if done == of else ""
-            sys.stderr.write(f"\rcpuprobe: {done} of {of} files{end}")
-            sys.stderr.flush()
+    name, observation = machine(against)
+    return capabilities(name, observation, assess(observation))

@@ -1,17 +1,16 @@
-"""What the commands share: how they are made, and how assessments are shown."""
+"""What the commands share: how they are made, which machine they are about, what they show."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from cpuprobe.cli.output import print_result, width
+from cpuprobe.words import visible
 
+if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
     from cpuprobe.evidence.observation import Observation
 
@@ -28,25 +27,41 @@ def command_app() -> typer.Typer:
     return typer.Typer(**SETTINGS)
 
 
-def console() -> Console:
-    """A console that writes at most 100 columns, and plain text where it is no terminal."""
-    from rich.console import Console
+def on_option(*others: str, more: str = "") -> Any:
+    """`--on CAPTURE`: another machine than this one.
 
-    from cpuprobe.words import WIDTH
+    Args:
+        others: names that the command also had for it.
+        more: ends the help.
+    """
+    text = f"This capture, not this machine; - is standard input.{more}"
+    return typer.Option("--on", *others, metavar="CAPTURE", help=text)
 
-    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
-    if not sys.stdout.isatty():
-        return Console(**plain, width=WIDTH, no_color=True)
-    return Console(**plain, width=min(Console().width, WIDTH))
+
+def machine(on: str | None, root: str = "/") -> tuple[str, Observation]:
+    """What to call a machine, and what is known of it.
+
+    Args:
+        on: a capture, whose name is told without its folder, which says more of the user than of
+            the machine; None: this machine is measured.
+        root: where /proc and /sys of this machine lie.
+
+    Raises:
+        CaptureError: the capture cannot be read.
+        CannotMeasureError: this machine cannot be measured.
+    """
+    if on is None:
+        from cpuprobe.evidence.measure import observe
+
+        return "this machine", observe(root=root)
+    from cpuprobe.evidence.machines import read_capture
+
+    return name_of(on), read_capture(on)
 
 
-@contextmanager
-def page() -> Iterator[Console]:
-    """A console whose output is written at the end, without Rich's blanks at the ends of rows."""
-    where = console()
-    with where.capture() as captured:
-        yield where
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+def name_of(capture: str) -> str:
+    """What to call a capture."""
+    return "standard input" if capture == "-" else visible(os.path.basename(capture))
 
 
 def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: bool) -> int:
@@ -55,13 +70,11 @@ def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: 
         from cpuprobe.report.document import make_report, to_json
 
         reports = [make_report(observation, assessed) for _, observation, assessed in results]
-        sys.stdout.buffer.write(to_json(reports[0] if len(reports) == 1 else reports))
-        sys.stdout.buffer.flush()
+        print_result(to_json(reports[0] if len(reports) == 1 else reports), True, str)
     else:
-        from cpuprobe.report.text import render_many
+        from cpuprobe.cli.output import print_lines
+        from cpuprobe.report.text import lines_of_many
 
-        with page() as where:
-            render_many(
-                [(name, assessed) for name, _, assessed in results], where, every_feature=every
-            )
+        named = [(name, assessed) for name, _, assessed in results]
+        print_lines(lines_of_many(named, width(), every_feature=every))
     return int(any(assessed.verdict == "mismatch" for _, _, assessed in results))

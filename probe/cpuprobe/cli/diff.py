@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, page
+from cpuprobe.cli.common import command_app
+from cpuprobe.cli.output import print_lines, print_result, width
+from cpuprobe.words import visible
 
 app = command_app()
 
@@ -53,16 +54,15 @@ def diff(
         Side(names[0], observations[0], first), Side(names[1], observations[1], second)
     )
     if json:
-        sys.stdout.buffer.write(to_json(difference))
-        sys.stdout.buffer.flush()
-        return
-    from cpuprobe.report.diff_text import render_difference
+        print_result(to_json(difference), True, str)
+    else:
+        from cpuprobe.report.diff_text import lines
 
-    with page() as where:
-        render_difference(difference, where)
+        print_lines(lines(difference, width()))
 
 
 def _names(a: str, b: str) -> tuple[str, str]:
     """The files' names without their folders, which say more of the user than of the machines."""
     short = os.path.basename(a), os.path.basename(b)
-    return (a, b) if short[0] == short[1] else short
+    first, second = (a, b) if short[0] == short[1] else short
+    return visible(first), visible(second)

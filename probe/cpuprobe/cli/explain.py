@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app
+from cpuprobe.cli.common import command_app, machine, name_of, on_option
+from cpuprobe.cli.output import print_result
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
@@ -43,9 +42,7 @@ def explain(
         list[str] | None,
         typer.Option(metavar="FILE", help="The program or library that crashed. Repeatable."),
     ] = None,
-    on: Annotated[
-        str | None, typer.Option(metavar="CAPTURE", help="Judge by this report, not this machine.")
-    ] = None,
+    on: Annotated[str | None, on_option()] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Tell which instruction died, what it needs, and whether this machine has it."""
@@ -53,14 +50,10 @@ def explain(
     from cpuprobe.report.explanation import lacking, to_json, to_text
 
     crashes = _crashes(text, log, core, minidump, exit_code, tuple(exe or ()))
-    name = "this machine" if on is None else _short(on)
-    machine = functools.cache(functools.partial(_assessed, on))
-    answers = [diagnose(crash, machine, name) for crash in crashes]
-    if json:
-        sys.stdout.buffer.write(to_json(name, answers))
-        sys.stdout.buffer.flush()
-    else:
-        sys.stdout.write(to_text(name, answers))
+    name = "this machine" if on is None else name_of(on)
+    assessed = functools.cache(functools.partial(_assessed, on))
+    answers = [diagnose(crash, assessed, name) for crash in crashes]
+    print_result(to_json(name, answers), json, lambda: to_text(name, answers))
     return int(any(lacking(answer) for answer in answers))
 
 
@@ -106,14 +99,4 @@ def _crashes(
 def _assessed(capture: str | None) -> Assessment:
     from cpuprobe.assessment import assess
 
-    if capture is not None:
-        from cpuprobe.evidence.machines import read_capture
-
-        return assess(read_capture(capture))
-    from cpuprobe.evidence.measure import observe
-
-    return assess(observe())
-
-
-def _short(capture: str) -> str:
-    return "standard input" if capture == "-" else os.path.basename(capture)
+    return assess(machine(capture)[1])

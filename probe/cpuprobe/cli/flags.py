@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from cpuprobe.cli.common import command_app
+from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.output import note, print_text, tell
 
 if TYPE_CHECKING:
     from cpuprobe.emit import FlagSet
@@ -54,12 +54,7 @@ def flags(
         typer.Option("--alone", help="The profiles alone, whatever this machine has."),
     ] = False,
     captures: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--from",
-            metavar="CAPTURE",
-            help="This report, not this machine. Several: what all share.",
-        ),
+        list[str] | None, on_option("--from", more=" Several: what all share.")
     ] = None,
     wasmtime: Annotated[
         str | None,
@@ -102,15 +97,15 @@ def flags(
         )
     except UnknownWasmtimeError as error:
         raise UsageError(f"--wasmtime: {error}") from None
-    sys.stdout.write(FORMATS[dialect](chosen))
-    for note in notes(dialect, chosen):
-        typer.echo(f"cpuprobe: note: {note}", err=True)
+    print_text(FORMATS[dialect](chosen))
+    for sentence in notes(dialect, chosen):
+        note(sentence)
     if why:
         for number, path in enumerate(captures or (), 1):
             if chosen.machines > 1:
-                typer.echo(f"machine {number}: {path}", err=True)
+                tell(f"machine {number}: {path}")
         for flag, reasons in chosen.reasons.items():
-            typer.echo(f"{flag} is off: {'; '.join(reasons)}", err=True)
+            tell(f"{flag} is off: {'; '.join(reasons)}")
 
 
 class _Options(NamedTuple):
@@ -125,19 +120,16 @@ def _of_machines(captures: list[str], profiles: list[Profile], options: _Options
     """What is safe on every captured machine, or on this one, within the profiles."""
     from cpuprobe.assessment import assess
     from cpuprobe.emit import choose
-    from cpuprobe.evidence.machines import read_capture
-    from cpuprobe.words import plain
 
     wasmtime = options.wasmtime
-    observations = [read_capture(path) for path in captures] or [_this_machine(wasmtime)]
+    observations = [machine(path)[1] for path in captures] or [_this_machine(wasmtime)]
     if len(observations) > 1 and wasmtime is None:
         wasmtime = _one_version(observations)
     assessments = [assess(each, wasmtime) for each in observations]
     for name, assessment in zip(captures, assessments, strict=False):
         if assessment.verdict == "insufficient":
             known = f"{assessment.known.features} of {assessment.known.of} features"
-            text = f"{plain(name)} tells of {known} only; flags of the rest are off"
-            typer.echo(f"cpuprobe: note: {text}", err=True)
+            note(f"{name} tells of {known} only; flags of the rest are off")
     return choose(
         assessments,
         without=options.without,
@@ -161,9 +153,7 @@ def _this_machine(wasmtime: str | None) -> Observation:
     """This machine, with the flags of the installed wasmtime measured unless another is wanted."""
     import msgspec
 
-    from cpuprobe.evidence.measure import observe
-
-    observation = observe()
+    _, observation = machine(None)
     if wasmtime is not None or observation.wasmtime is None:
         return observation
     from cpuprobe.wasm.introspect import IntrospectionError, installed_flags
@@ -171,7 +161,7 @@ def _this_machine(wasmtime: str | None) -> Observation:
     try:
         known = tuple(installed_flags())
     except IntrospectionError as error:
-        typer.echo(f"cpuprobe: note: {error}; using the table of known versions", err=True)
+        note(f"{error}; using the table of known versions")
         return observation
     found = msgspec.structs.replace(observation.wasmtime, flags=known)
     return msgspec.structs.replace(observation, wasmtime=found)

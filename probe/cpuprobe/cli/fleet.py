@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cpuprobe.cli.common import command_app
-from cpuprobe.cli.output import write_result, write_whole
+from cpuprobe.cli.output import note, print_result, progress, tell, width, write_page
 
 if TYPE_CHECKING:
     from cpuprobe.facts.profiles import Profile
     from cpuprobe.fleet.answer import Feedback, Reads
     from cpuprobe.fleet.model import Fleet, Skipped
+    from cpuprobe.fleet.sources import Reading
+    from cpuprobe.report.layout import Line
 
 NAMED = 5
 """How many captures that could not be read are named on standard error."""
@@ -149,30 +150,30 @@ def _ingest(paths: Sequence[str], output: str | None, reads: Reads, json: bool) 
         manifest = make_tables(paths, output, reads, feedback)
     _tell_unmet(reads)
     told = f"{manifest.machines:,} machines, {manifest.unread:,} captures not read"
-    write_result(manifest, json, lambda: f"{told}, flags of wasmtime {manifest.wasmtime}\n")
+    print_result(manifest, json, lambda: f"{told}, flags of wasmtime {manifest.wasmtime}\n")
     return 0
 
 
 def _show(
     found: Fleet, json: bool, html: str | None, named: frozenset[str], top: int | None
 ) -> None:
-    import msgspec
-
     if html is not None:
         from cpuprobe.report.fleet_html import to_html
 
-        write_whole(to_html(found).encode("utf-8", "replace"), html)
-    if json:
-        write_whole(msgspec.json.encode(found) + b"\n", None)
-    elif html != "-":
-        from cpuprobe.cli.common import page
-        from cpuprobe.report.fleet_text import TOP, render
+        write_page(to_html(found), html)
+    if json or html != "-":
+        print_result(found, json, lambda: _lines(found, named, top))
 
-        shown = tuple(
-            each for each in found.profiles if each.kind in _SHOWN_KINDS or each.name in named
-        )
-        with page() as where:
-            render(msgspec.structs.replace(found, profiles=shown), where, top=top or TOP)
+
+def _lines(found: Fleet, named: frozenset[str], top: int | None) -> Iterator[Line]:
+    import msgspec
+
+    from cpuprobe.report.fleet_text import TOP, lines
+
+    shown = tuple(
+        each for each in found.profiles if each.kind in _SHOWN_KINDS or each.name in named
+    )
+    return lines(msgspec.structs.replace(found, profiles=shown), width(), top=top or TOP)
 
 
 def _profiles(names: Sequence[str]) -> tuple[frozenset[str], tuple[Profile, ...]]:
@@ -215,85 +216,38 @@ def _tell_unmet(reads: Reads) -> None:
     if unmet:
         more = f" and {len(unmet) - NAMED} more" if len(unmet) > NAMED else ""
         named = ", ".join(repr(each[:60]) for each in unmet[:NAMED])
-        typer.echo(f"cpuprobe: note: --weights: no capture is called {named}{more}", err=True)
+        note(f"--weights: no capture is called {named}{more}")
 
 
 @contextmanager
 def _feedback() -> Iterator[Feedback]:
-    """A progress bar on standard error where that is a terminal, and the first complaints."""
+    """How far it is: captures read, how fast, and the first complaints."""
+    import time
+
     from cpuprobe.fleet.answer import Feedback
 
     unread = 0
-    bar = _Bar() if sys.stderr.isatty() else None
+    began = time.monotonic()
+    with progress() as bar:
+        feedback = Feedback()
 
-    def complain(skipped: Skipped) -> None:
-        nonlocal unread
-        unread += 1
-        if unread <= NAMED:
-            line = f"cpuprobe: skipped: {skipped.capture}: {skipped.why}"
-            if bar is None:
-                typer.echo(line, err=True)
-            else:
-                bar.say(line)
+        def start(reading: Reading) -> None:
+            total = reading.total() or 0
 
-    try:
-        if bar is None:
-            yield Feedback(complain=complain)
-        else:
-            yield Feedback(start=bar.start, progress=bar.progress, complain=complain)
-    finally:
-        if bar is not None:
-            bar.stop()
-        if unread > NAMED:
-            typer.echo(f"cpuprobe: skipped: {unread - NAMED:,} more captures", err=True)
+            def read(machines: int) -> None:
+                rate = machines / max(time.monotonic() - began, 0.1)
+                done = reading.done if total else 0
+                bar("reading", done, total, f"{machines:,} captures, {rate:,.0f}/s")
 
+            feedback.progress = read
 
-class _Bar:
-    """Captures read, how fast, and how much of the input is left where that is known."""
+        def complain(skipped: Skipped) -> None:
+            nonlocal unread
+            unread += 1
+            if unread <= NAMED:
+                bar.say(f"cpuprobe: skipped: {skipped.capture}: {skipped.why}")
 
-    _bar: Any = None
-    _task: Any = None
-    _reading: Any = None
-    _next = 0.0
-
-    def start(self, reading: Any) -> None:
-        """Shows the bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._reading = reading
-        total = reading.total()
-        self._bar = Progress(
-            TextColumn("reading"),
-            BarColumn(),
-            TextColumn("{task.fields[machines]:,} captures, {task.fields[rate]:,.0f}/s"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            auto_refresh=False,  # no thread of its own: processes are started meanwhile
-        )
-        self._bar.start()
-        self._task = self._bar.add_task("", total=total, machines=0, rate=0.0)
-
-    def progress(self, machines: int) -> None:
-        """Moves it, at most ten times a second."""
-        task = self._bar.tasks[0]
-        elapsed = task.elapsed or 0.0
-        if elapsed >= self._next:
-            self._next = elapsed + 0.1
-            self._bar.update(
-                self._task,
-                completed=self._reading.done if task.total is not None else None,
-                machines=machines,
-                rate=machines / max(elapsed, 0.1),
-                refresh=True,
-            )
-
-    def say(self, line: str) -> None:
-        """Prints a line above it."""
-        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def stop(self) -> None:
-        """Takes it away."""
-        if self._bar is not None:
-            self._bar.stop()
+        feedback.start, feedback.complain = start, complain
+        yield feedback
+    if unread > NAMED:
+        tell(f"cpuprobe: skipped: {unread - NAMED:,} more captures")

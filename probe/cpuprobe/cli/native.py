@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from cpuprobe.cli.common import command_app
+from cpuprobe.cli.output import print_lines
 
 app = command_app()
 
@@ -17,4 +16,4 @@ def native() -> None:
     """Print the path of the bundled cpuprobe-native, to copy to a machine without Python."""
     from cpuprobe.evidence.measure import native_executable
 
-    typer.echo(native_executable())
+    print_lines([native_executable()])

@@ -1,70 +1,226 @@
-"""Writes what a command makes: whole, or not at all."""
+"""The door: what a command prints or writes leaves here and nowhere else, cleaned.
+
+Text may hold what a stranger wrote: a name of a file, a brand, a kernel's release. Here every line
+of it loses what would move a terminal's cursor, hide or reorder; renderers need not think of it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import stat
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO
+
+from cpuprobe.words import WIDTH, visible, visible_json
+
+if TYPE_CHECKING:
+    from cpuprobe.report.layout import Line
+
+_SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_CELLS = 24
 
 
-def write_whole(content: bytes, output: str | None) -> None:
-    """To standard output, or to a file that is either whole or as it was.
+class ReaderGone(Exception):
+    """Nobody reads standard output any more (`| head`), or it was closed from the start."""
+
+
+def width() -> int:
+    """Columns to fill: the terminal's, at most 100; 100 where there is none."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return WIDTH
+    import shutil
+
+    return min(shutil.get_terminal_size().columns, WIDTH)
+
+
+def _coloured(stream: TextIO) -> bool:
+    """Whether to colour (no-color.org; bixense.com/clicolors)."""
+    told = os.environ.get
+    if told("NO_COLOR"):
+        return False
+    if told("CLICOLOR_FORCE", "0") != "0" or told("FORCE_COLOR", "0") not in ("", "0", "false"):
+        return True
+    return stream.isatty() and told("CLICOLOR") != "0" and told("TERM") != "dumb"
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:
+        raise ReaderGone
+    try:
+        stream.flush()
+        stream.buffer.write(text.encode(stream.encoding or "utf-8", "replace"))
+        stream.buffer.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
+def print_lines(lines: Iterable[Line]) -> None:
+    """Lines to standard output, in colour if that is wanted there."""
+    from cpuprobe.report.layout import text_of
+
+    if sys.stdout is not None and _coloured(sys.stdout):
+        _write(sys.stdout, "".join(f"{_in_colour(line).rstrip()}\n" for line in lines))
+    else:
+        _write(sys.stdout, "".join(f"{text_of(line).rstrip()}\n" for line in lines))
+
+
+def _in_colour(line: Line) -> str:
+    from cpuprobe.report.layout import pieces
+
+    return "".join(
+        f"\x1b[{';'.join(_SGR[word] for word in style.split())}m{text}\x1b[0m" if style else text
+        for text, style in pieces(line)
+    )
+
+
+def print_text(text: str) -> None:
+    """Text that is made already, cleaned line by line, to standard output."""
+    _write(sys.stdout, _cleaned(text))
+
+
+def _cleaned(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def print_result(document: Any, json: bool, text: Callable[[], str | Iterable[Line]]) -> None:
+    """A result to standard output: as one JSON document, or as text for people.
 
     Args:
-        content: what to write.
+        document: the result; bytes are JSON already.
+        json: whether JSON is wanted.
+        text: makes the text; not asked for JSON.
+    """
+    if json:
+        import msgspec
+
+        try:
+            ready = isinstance(document, bytes)
+            content = document if ready else msgspec.json.encode(document) + b"\n"
+        except UnicodeEncodeError:  # a name of a file that is no UTF-8
+            from json import dumps
+
+            content = dumps(msgspec.to_builtins(document)).encode() + b"\n"
+        _write(sys.stdout, visible_json(content).decode())
+    elif isinstance(told := text(), str):
+        print_text(told)
+    else:
+        print_lines(told)
+
+
+def tell(*lines: str) -> None:
+    """Lines on standard error; line feeds in them are blanks."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.writelines(visible(line.replace("\n", " ")) + "\n" for line in lines)
+            sys.stderr.flush()
+
+
+def note(sentence: str) -> None:
+    """What the user should know though all went well."""
+    tell(f"cpuprobe: note: {sentence}")
+
+
+def complain(sentence: str) -> None:
+    """What went wrong."""
+    tell(f"cpuprobe: error: {' '.join(sentence.split()) or 'unknown error'}")
+
+
+class Progress:
+    """One line at the bottom of a terminal's standard error, which goes away at the end."""
+
+    def __init__(self) -> None:
+        """Nothing is shown where standard error is no terminal."""
+        self._shown = sys.stderr is not None and sys.stderr.isatty()
+        self._next = 0.0
+
+    def __call__(self, what: str, done: int, of: int, more: str = "") -> None:
+        """Moves the bar, at most ten times a second.
+
+        Args:
+            what: what is done.
+            done: how much of it; no unit.
+            of: how much there is; 0: unknown.
+            more: said after the bar.
+        """
+        if not self._shown:
+            return
+        import time
+
+        now = time.monotonic()
+        if now < self._next and done != of:
+            return
+        self._next = now + 0.1
+        bar = ""
+        if of:
+            filled = min(_CELLS * done // of, _CELLS)
+            bar = f" [{'#' * filled}{'.' * (_CELLS - filled)}] {100 * done // of:>3}%"
+        self._draw(f"\r{visible(what)}{bar}{f' {more}' if more else ''}\x1b[K")
+
+    def say(self, sentence: str) -> None:
+        """A line on standard error, above the bar if there is one."""
+        self._draw("\r\x1b[K")
+        self._next = 0.0
+        tell(sentence)
+
+    def _draw(self, text: str) -> None:
+        if self._shown:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(text)
+                sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Progress]:
+    """A progress bar, taken away at the end."""
+    bar = Progress()
+    try:
+        yield bar
+    finally:
+        bar._draw("\r\x1b[K")
+
+
+def write_page(page: str, output: str | None) -> None:
+    """A page to standard output, or to a file that is either whole or as it was.
+
+    Args:
+        page: what to write.
         output: the file; None or `-` is standard output. A device or a pipe is written as it is.
 
     Raises:
         OSError: it cannot be written; names the file as the user did.
     """
+    cleaned = _cleaned(page)
     if output is None or output == "-":
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-        return
+        return _write(sys.stdout, cleaned)
     try:
-        if os.path.exists(output) and not os.path.isfile(output):
-            with open(output, "wb") as file:  # a device or a pipe; a folder fails here
-                file.write(content)
-        else:
-            _replace(os.path.realpath(output), content)
+        _store(output, cleaned.encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror, output) from None
 
 
-def _replace(path: str, content: bytes) -> None:
-    """Writes beside the file and renames."""
-    import tempfile
+def _store(path: str, content: bytes) -> None:
+    """Into the file itself, so that links to it, its owner and its permissions stay.
 
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=f".{os.path.basename(path)[:100]}.", dir=os.path.dirname(path)
-    )
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    Room is made before anything is overwritten: on a full disk the old content is still there.
+    """
+    new = not os.path.lexists(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    with open(descriptor, "wb") as file:
+        if not os.path.isfile(path):  # a device or a pipe
             file.write(content)
-        os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-    finally:
-        # Gone after the rename; left over only if something above failed.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _mode(path: str) -> int:
-    """The permissions of the file that is replaced, or those a new file would get."""
-    try:
-        return stat.S_IMODE(os.stat(path).st_mode)
-    except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask
-
-
-def write_result(document: Any, json: bool, text: Callable[[], str]) -> None:
-    """To standard output: a document as JSON on one line, or the text that tells it."""
-    import msgspec
-
-    content = msgspec.json.encode(document) + b"\n" if json else text().encode("utf-8", "replace")
-    write_whole(content, None)
+            return
+        size = os.fstat(descriptor).st_size
+        try:
+            if content:
+                os.posix_fallocate(descriptor, 0, len(content))
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system without it
+                if new:
+                    os.unlink(path)
+                else:
+                    os.ftruncate(descriptor, size)
+                raise
+        file.write(content)
+        file.truncate()

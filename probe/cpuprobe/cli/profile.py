@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app
-from cpuprobe.cli.output import write_result
+from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.output import print_result
 
 if TYPE_CHECKING:
     from cpuprobe.facts.profiles import Profile
@@ -60,7 +59,7 @@ def list_profiles(
         raise UsageError(f"--kind {kind}: no such kind; there are {', '.join(KINDS)}")
     profiles = _presets_as_profiles() if kind == "preset" else load_profiles().values()
     found = listing(profiles, kind)
-    write_result(found, json, lambda: listing_text(found))
+    print_result(found, json, lambda: listing_text(found))
 
 
 @app.command(
@@ -94,7 +93,7 @@ def show(
         _preset_of(one),
         archspec_facts(one),
     )
-    write_result(document, json, lambda: shown_text(document))
+    print_result(document, json, lambda: shown_text(document))
 
 
 @app.command(
@@ -106,10 +105,7 @@ def show(
 )
 def check(
     names: Annotated[list[str], typer.Argument(metavar="PROFILE...", help="Names, or TOML files.")],
-    on: Annotated[
-        str | None,
-        typer.Option(metavar="CAPTURE", help="This capture, not this machine; - is stdin."),
-    ] = None,
+    on: Annotated[str | None, on_option()] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="What is not told counts as missing.")
     ] = False,
@@ -125,17 +121,9 @@ def check(
     from cpuprobe.report.profile_text import verdicts, verdicts_text
 
     wanted = [find_profile(name) for name in names]
-    if on is None:
-        from cpuprobe.evidence.measure import observe
-
-        machine, observation = "this machine", observe()
-    else:
-        from cpuprobe.evidence.machines import read_capture
-
-        machine = "standard input" if on == "-" else os.path.basename(on)
-        observation = read_capture(on)
-    found = verdicts(machine, assess(observation), wanted)
-    write_result(found, json, lambda: verdicts_text(found))
+    judged, observation = machine(on)
+    found = verdicts(judged, assess(observation), wanted)
+    print_result(found, json, lambda: verdicts_text(found))
     if any(not each.meets and (strict or each.decided) for each in found.profiles):
         return 1
     return 0 if all(each.meets for each in found.profiles) else CaptureError.exit_code
@@ -192,7 +180,7 @@ def lint(
         list(find_problems(checked, known)),
         _lint_presets(bool(presets), prove) if asked else None,
     )
-    write_result(found, json, lambda: lints_text(found))
+    print_result(found, json, lambda: lints_text(found))
     return int(not found.ok)
 
 

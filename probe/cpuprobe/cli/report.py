@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app
-from cpuprobe.cli.output import write_whole
+from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.output import write_page
+from cpuprobe.words import visible_json
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
@@ -34,12 +34,7 @@ def report(
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")
     ] = None,
-    captures: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--from", metavar="CAPTURE", help="This capture, not this machine. Repeatable."
-        ),
-    ] = None,
+    captures: Annotated[list[str] | None, on_option("--from", more=" Repeatable.")] = None,
     root: Annotated[
         str, typer.Option(metavar="DIR", help="Take /proc and /sys from below DIR.")
     ] = "/",
@@ -56,19 +51,19 @@ def report(
     if captures and root != "/":
         raise UsageError("--root is about this machine, --from about another: give one of them")
     subjects = [_capture(path) for path in captures] if captures else [_here(root, form)]
-    write_whole(_rendered(subjects, form), output)
+    write_page(_rendered(subjects, form), output)
     return int(any(each.assessment.verdict == "mismatch" for each in subjects))
 
 
-def _rendered(subjects: list[ReportedMachine], form: str) -> bytes:
+def _rendered(subjects: list[ReportedMachine], form: str) -> str:
     if form == "html":
         from cpuprobe.report.html import render_html
 
-        return render_html(subjects).encode()
+        return render_html(subjects)
     if form == "markdown":
         from cpuprobe.report.markdown import render_markdown
 
-        return render_markdown(subjects).encode()
+        return render_markdown(subjects)
     from cpuprobe.report.document import make_report, to_json
 
     reports = [
@@ -80,20 +75,17 @@ def _rendered(subjects: list[ReportedMachine], form: str) -> bytes:
         )
         for each in subjects
     ]
-    return to_json(reports[0] if len(reports) == 1 else reports)
+    return visible_json(to_json(reports[0] if len(reports) == 1 else reports)).decode()
 
 
 def _capture(path: str) -> ReportedMachine:
     from cpuprobe.assessment import assess
-    from cpuprobe.evidence.machines import read_capture
     from cpuprobe.evidence.witnesses import surroundings_of_capture
     from cpuprobe.report.subject import make_subject
 
-    observation = read_capture(path)
-    name = "standard input" if path == "-" else os.path.basename(path)
-    return make_subject(
-        name, observation, assess(observation), surroundings_of_capture(observation)
-    )
+    name, observation = machine(path)
+    around = surroundings_of_capture(observation)
+    return make_subject(name, observation, assess(observation), around)
 
 
 def _here(root: str, form: str) -> ReportedMachine:
@@ -102,7 +94,6 @@ def _here(root: str, form: str) -> ReportedMachine:
     The JSON has a place for wasmtime's answers, not for those of py-cpuinfo and archspec.
     """
     from cpuprobe.assessment import assess
-    from cpuprobe.evidence.measure import observe
     from cpuprobe.evidence.witnesses import (
         PyCpuinfo,
         surroundings_here,
@@ -110,14 +101,14 @@ def _here(root: str, form: str) -> ReportedMachine:
     )
     from cpuprobe.report.subject import make_subject
 
-    name = "this machine"
     if root != "/":
-        observation = observe(root=root)
+        name, observation = machine(None, root)
         around = surroundings_of_capture(observation)
         return make_subject(name, observation, assess(observation), around)
     witness = None if form == "json" else PyCpuinfo()
     try:
-        observation, assessment, introspection, inference = _with_wasmtime(observe())
+        name, observation = machine(None)
+        observation, assessment, introspection, inference = _with_wasmtime(observation)
         if witness is None:
             around = surroundings_of_capture(observation)
         else:

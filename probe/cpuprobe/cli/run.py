@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app
-from cpuprobe.cli.output import write_whole
+from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.output import tell, write_page
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
@@ -55,7 +54,7 @@ def run(
     ] = None,
     flags_from: Annotated[
         str | None,
-        typer.Option(metavar="CAPTURE", help="Begin with the flags safe on another machine."),
+        on_option("--flags-from", more=" Begin with the flags safe there."),
     ] = None,
     inferred: Annotated[
         bool, typer.Option("--inferred", help="Begin with the flags that wasmtime itself infers.")
@@ -69,7 +68,6 @@ def run(
     """Run a module under guard; where compiled code dies, find the flag or fall back to Pulley."""
     from cpuprobe.assessment import assess
     from cpuprobe.errors import UsageError
-    from cpuprobe.evidence.measure import observe
     from cpuprobe.wasm.guard import attempts
     from cpuprobe.wasm.guarded_run import run_guarded, start_from, to_record
     from cpuprobe.wasm.guest import Request
@@ -79,9 +77,9 @@ def run(
     if record == "-":
         raise UsageError("--record -: standard output is the program's own; name a file")
 
-    def tell(sentence: str) -> None:
+    def say(sentence: str) -> None:
         if not quiet:
-            print(f"cpuprobe: {sentence}", file=sys.stderr, flush=True)
+            tell(f"cpuprobe: {sentence}")
 
     request = Request(
         name=os.path.basename(module),
@@ -94,27 +92,27 @@ def run(
         dirs=tuple(_folder(each) for each in folder or ()),
         wasm_features=_features(wasm_features),
     )
-    here = assess(observe())
+    here = assess(machine(None)[1])
     earlier = _earlier(record)
     setup = _setup(here, flags_from, inferred)
     if not inferred and flags_from is None:
         for finding in here.findings:
             if finding.code == "CP501":
-                tell(f"note: {finding.title}; these flags stay off (CP501)")
+                say(f"note: {finding.title}; these flags stay off (CP501)")
     if earlier is not None:
         setup = start_from(setup, earlier)
     result = run_guarded(
         attempts(request, spool=retry),
         setup,
-        tell=tell,
+        tell=say,
         retry=retry,
         unsafe=frozenset(name for name, each in here.features.items() if not each.safe),
     )
     code = _finish(result.ending, module, result.exit_code)
     if record is not None and result.ending.kind in ("done", "exit", "trap"):
-        write_whole(to_record(result, here.wasmtime.version, earlier), record)
+        write_page(to_record(result, here.wasmtime.version, earlier).decode(), record)
     if result.fell_back and code == 1 and not result.ending.exit_code:
-        tell("exit code 1: the program's own is 0, but the run fell back")
+        say("exit code 1: the program's own is 0, but the run fell back")
     return code
 
 
@@ -130,13 +128,10 @@ def _finish(ending: Ending, module: str, code: int) -> int:
         raise CannotMeasureError(f"wasmtime refuses these flags here: {ending.message}")
     if ending.kind == "trap":
         name = os.path.basename(module)
-        print(
-            f"Error: failed to run main module `{name}`\n\nCaused by:\n    "
-            + ending.message.replace("\n", "\n    "),
-            file=sys.stderr,
-        )
+        tell(f"Error: failed to run main module `{name}`", "", "Caused by:")
+        tell(*(f"    {line}" for line in ending.message.split("\n")))
     elif ending.kind == "signal" and not ending.crashed:
-        print(f"cpuprobe: the program was ended by {died(ending.signal)}", file=sys.stderr)
+        tell(f"cpuprobe: the program was ended by {died(ending.signal)}")
     return code
 
 
@@ -153,12 +148,11 @@ def _setup(here: Assessment, flags_from: str | None, inferred: bool) -> Setup:
     import msgspec
 
     from cpuprobe.assessment import assess
-    from cpuprobe.evidence.machines import read_capture
     from cpuprobe.evidence.observation import Wasmtime
 
     # The names of the flags are those that are used here, also of a release that no table knows.
     ours = Wasmtime(here.wasmtime.version, tuple(here.cranelift))
-    there = msgspec.structs.replace(read_capture(flags_from), wasmtime=ours)
+    there = msgspec.structs.replace(machine(flags_from)[1], wasmtime=ours)
     return Setup(TARGET, assess(there).cranelift)
 
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app
-from cpuprobe.cli.output import write_result
-
-if TYPE_CHECKING:
-    from cpuprobe.wasm.proof import Progress
+from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.output import complain, print_result, progress
 
 app = command_app()
 
@@ -27,10 +21,7 @@ app = command_app()
 def verify(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     flags_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CAPTURE", help="Prove the flags for this machine instead; - is stdin."
-        ),
+        str | None, on_option("--flags-from", more=" Its flags are proved here.")
     ] = None,
 ) -> int:
     """Prove the safe flags on the installed wasmtime: disassemble and run every wasm operator."""
@@ -55,18 +46,11 @@ def verify(
     from cpuprobe.wasm.proof import verify as prove
 
     try:
-        if flags_from is None:
-            from cpuprobe.evidence.measure import observe
-
-            observation = observe()
-        else:
-            from cpuprobe.evidence.machines import read_capture
-
-            observation = read_capture(flags_from)
+        _, observation = machine(flags_from)
         assessment = assess(observation, version)
         safe = {name for name, each in assessment.features.items() if each.safe}
-        with _bar() as progress:
-            result = prove(assessment.cranelift, safe, progress=progress)
+        with progress() as bar:
+            result = prove(assessment.cranelift, safe, progress=bar)
     except (ArtifactError, UnknownWasmtimeError) as error:
         raise CannotMeasureError(str(error)) from None
     introspection = introspect()
@@ -82,33 +66,8 @@ def verify(
         seconds_since(start),
         msgspec.to_builtins(introspection),
     )
-    write_result(report, json, lambda: to_text(report))
+    print_result(report, json, lambda: to_text(report))
     if result.verdict == "unfinished":
-        typer.echo(f"cpuprobe: error: {result.not_compared}", err=True)
+        complain(str(result.not_compared))
         return 3
     return int(result.verdict != "proved" or bool(inference and inference.differ))
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    """A progress bar on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _done, _of: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as shown:
-        task = shown.add_task("", total=1)
-
-        def progress(what: str, done: int, of: int) -> None:
-            shown.update(task, description=what, completed=done, total=of or 1)
-
-        yield progress

@@ -75,7 +75,7 @@ def _measure(cpus: str | None, execute: bool, root: str) -> bytes:
     ffi.def_extern("cpuprobe_native_interrupted", error=1, onerror=_keep)(_interrupted)
     error = lib.cpuprobe_native_observe(
         os.fsencode(prefix),
-        ffi.NULL if cpus is None else ffi.from_buffer(cpus.encode() + b"\0"),
+        ffi.NULL if cpus is None else ffi.from_buffer(os.fsencode(cpus) + b"\0"),
         execute,
         text,
         length,

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from rich.console import Console, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from cpuprobe.fleet.model import Coverage, FindingCount, Fleet, Group, Share
 from cpuprobe.report.fleet_words import (
     NOTHING,
@@ -26,6 +21,7 @@ from cpuprobe.report.fleet_words import (
     short,
     wanted,
 )
+from cpuprobe.report.layout import Cell, Line, Styled, fold, paragraph, table
 
 TOP = 10
 """How many rows of a group, of findings and of captures not read are told."""
@@ -39,63 +35,54 @@ _STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _Row = TypeVar("_Row")
 
 
-def render(fleet: Fleet, console: Console, *, top: int = TOP) -> None:
-    """Prints a fleet.
+def lines(fleet: Fleet, width: int, *, top: int = TOP) -> Iterator[Line]:
+    """A fleet as lines.
 
     Args:
-        fleet: what to print.
-        console: where to; its width and colours are used as they are.
-        top: how many rows of a group, of findings and of captures not read are printed.
+        fleet: what to tell.
+        width: of the terminal, in columns.
+        top: how many rows of a group, of findings and of captures not read are told.
     """
-    for part_ in _parts(fleet, console.width < _NARROW, max(top, 1)):
-        console.print(part_)
+    for part_ in _parts(fleet, width, max(top, 1)):
+        yield from fold(part_, width)
 
 
-def _parts(fleet: Fleet, narrow: bool, top: int) -> Iterator[RenderableType]:
-    yield Text(headline(fleet), style="bold")
+def _parts(fleet: Fleet, width: int, top: int) -> Iterator[Line]:
+    yield (Styled(headline(fleet), "bold"),)
     target = main_target(fleet)
     if target is not None and target.best is not None and target.best.k:
-        yield Text(f"flags for {wanted(target)}: {_words(target.best.flags)}")
-    yield Text(errors_line(fleet), style="bold red" if fleet.mismatched.machines else "")
+        yield f"flags for {wanted(target)}: {_words(target.best.flags)}"
+    yield (Styled(errors_line(fleet), "bold red" if fleet.mismatched.machines else ""),)
     alone = [(each,) for each in fleet.levels]
-    yield from _coverages("levels and profiles", [*alone, *_alike(fleet.profiles)], fleet)
-    yield from _curve(fleet, narrow)
-    yield from _targets(fleet)
+    yield from _coverages("levels and profiles", [*alone, *_alike(fleet.profiles)], fleet, width)
+    yield from _curve(fleet, width)
+    yield from _targets(fleet, width)
     asked = [(each,) for each in fleet.flag_sets]
-    yield from _coverages("sets of flags asked for", asked, fleet)
-    yield from _findings(fleet, top)
+    yield from _coverages("sets of flags asked for", asked, fleet, width)
+    yield from _findings(fleet, top, width)
     for title, groups in (
         ("CPU models", fleet.models),
         ("kernels", fleet.kernels),
         ("hypervisors", fleet.hypervisors),
     ):
-        yield from _groups(title, groups, fleet, top)
-    yield Text()
-    for line in basis_lines(fleet):
-        yield Text(line)
-    yield from _skipped(fleet, top)
+        yield from _groups(title, groups, fleet, top, width)
+    yield ""
+    yield from basis_lines(fleet)
+    yield from _skipped(fleet, top, width)
 
 
 def _words(names: Iterable[str]) -> str:
     return " ".join(short(name, 40) for name in names) or "none"
 
 
-def _heading(title: str, more: str = "") -> Iterator[Text]:
-    yield Text()
-    yield Text.assemble((title, "bold"), (f"  {more}" if more else "", "dim"))
+def _heading(title: str, more: str = "") -> Iterator[Line]:
+    yield ""
+    yield Styled(title, "bold"), Styled(f"  {more}" if more else "", "dim")
 
 
-def _grid(*headings: str) -> Table:
-    """A table of numbers, with words in the last column, which alone may take several lines."""
-    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for heading in headings[:-1]:
-        grid.add_column(heading, justify="right", no_wrap=True, header_style="bold")
-    grid.add_column(headings[-1], overflow="fold", header_style="bold")
-    return grid
-
-
-def _row(grid: Table, *cells: str | Text) -> None:
-    grid.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[Cell]], width: int) -> Iterator[Line]:
+    """A table of numbers, with words in the last column."""
+    return table(headings, rows, width, len(headings) - 1)
 
 
 def _cut(rows: Sequence[_Row], most: int) -> tuple[Sequence[_Row], Sequence[_Row]]:
@@ -104,9 +91,9 @@ def _cut(rows: Sequence[_Row], most: int) -> tuple[Sequence[_Row], Sequence[_Row
     return rows[:most], rows[most:]
 
 
-def _rest(rest: Sequence[_Row], share: Callable[[_Row], Share], fleet: Fleet) -> Iterator[Text]:
+def _rest(rest: Sequence[_Row], share: Callable[[_Row], Share], fleet: Fleet) -> Iterator[Line]:
     if rest:
-        yield Text(rest_line([share(each) for each in rest], fleet), style="dim")
+        yield (Styled(rest_line([share(each) for each in rest], fleet), "dim"),)
 
 
 def _alike(sets: Iterable[Coverage]) -> list[tuple[Coverage, ...]]:
@@ -120,133 +107,131 @@ def _alike(sets: Iterable[Coverage]) -> list[tuple[Coverage, ...]]:
 
 
 def _coverages(
-    title: str, sets: Sequence[tuple[Coverage, ...]], fleet: Fleet
-) -> Iterator[RenderableType]:
+    title: str, sets: Sequence[tuple[Coverage, ...]], fleet: Fleet, width: int
+) -> Iterator[Line]:
     if not sets:
         return
     yield from _heading(title)
-    grid = _grid("covered", "machines", "lacking", "set")
+    rows: list[list[Cell]] = []
     for alike in sets:
         covered, kind = alike[0].covered, alike[0].kind
-        _row(
-            grid,
-            percent_of(covered, fleet.total),
-            f"{covered.machines:,}",
-            f"{fleet.total.machines - covered.machines:,}",
-            Text.assemble(
-                ", ".join(short(each.name) for each in alike), (f"  {short(kind, 20)}", "dim")
-            ),
+        named = ", ".join(short(each.name) for each in alike)
+        rows.append(
+            [
+                percent_of(covered, fleet.total),
+                f"{covered.machines:,}",
+                f"{fleet.total.machines - covered.machines:,}",
+                (named, Styled(f"  {short(kind, 20)}", "dim")),
+            ]
         )
-    yield grid
+    yield from _grid(("covered", "machines", "lacking", "set"), rows, width)
 
 
-def _curve(fleet: Fleet, narrow: bool) -> Iterator[RenderableType]:
+def _curve(fleet: Fleet, width: int) -> Iterator[Line]:
     yield from _heading("what each further feature costs")
     if not fleet.curve:
-        yield Text("no feature is safe on any machine")
+        yield "no feature is safe on any machine"
         return
-    rows = curve_rows(fleet.curve)
-    told, rest = _cut(rows, _STEPS)
-    grid = _grid("", "covered", *(() if narrow else ("machines",)), "lost", "adds")
+    narrow = width < _NARROW
+    told, rest = _cut(curve_rows(fleet.curve), _STEPS)
+    rows: list[list[Cell]] = []
     for number, row in enumerate(told, 1):
         covered, lost = row.step.covered, row.step.lost.machines
-        _row(
-            grid,
-            str(number),
-            percent_of(covered, fleet.total),
-            *(() if narrow else (f"{covered.machines:,}",)),
-            f"{lost:,}" if lost else "-",
-            _step(row),
+        rows.append(
+            [
+                str(number),
+                percent_of(covered, fleet.total),
+                *(() if narrow else (f"{covered.machines:,}",)),
+                f"{lost:,}" if lost else "-",
+                _step(row),
+            ]
         )
-    yield grid
+    yield from _grid(
+        ("", "covered", *(() if narrow else ("machines",)), "lost", "adds"), rows, width
+    )
     if rest:
         last = percent_of(rest[-1].step.covered, fleet.total)
-        yield Text(f"and {len(rest)} more steps, down to {last} (--json has them)", style="dim")
+        yield (Styled(f"and {len(rest)} more steps, down to {last} (--json has them)", "dim"),)
 
 
-def _step(row: CurveRow) -> Text:
+def _step(row: CurveRow) -> Cell:
     """What a step adds and whom it loses, a line each."""
-    text = Text(_words(row.step.added) if row.step.added else NOTHING)
+    text = _words(row.step.added) if row.step.added else NOTHING
     if row.free:
-        text.append(f" and, at no further loss: {_words(row.free)}")
-    if row.flags:
-        text.append(f" ({_words(row.flags)})", "dim")
+        text += f" and, at no further loss: {_words(row.free)}"
+    found: list[Line] = [(text, Styled(f" ({_words(row.flags)})" if row.flags else "", "dim"))]
     losers = row.step.losers
     if losers:
         more = ", and others" if len(losers) > _LOSERS else ""
-        text.append(f"\nloses: {', '.join(map(short, losers[:_LOSERS]))}{more}", "yellow")
-    return text
+        told = f"loses: {', '.join(map(short, losers[:_LOSERS]))}{more}"
+        found.append((Styled(told, "yellow"),))
+    return found
 
 
-def _targets(fleet: Fleet) -> Iterator[RenderableType]:
+def _targets(fleet: Fleet, width: int) -> Iterator[Line]:
     if not fleet.targets:
         return
     yield from _heading("largest sets of flags", f"wasmtime {short(fleet.wasmtime, 20)}")
-    grid = _grid("wanted", "covered", "flags", "set")
+    rows = []
     for target in fleet.targets:
         if target.best is None:
-            _row(grid, wanted(target), "-", "-", "no set covers so many")
+            rows.append((wanted(target), "-", "-", "no set covers so many"))
         else:
             covered = percent_of(target.best.covered, fleet.total)
-            _row(grid, wanted(target), covered, str(target.best.k), _words(target.best.flags))
-    yield grid
+            best = target.best
+            rows.append((wanted(target), covered, str(best.k), _words(best.flags)))
+    yield from _grid(("wanted", "covered", "flags", "set"), rows, width)
 
 
-def _findings(fleet: Fleet, top: int) -> Iterator[RenderableType]:
+def _findings(fleet: Fleet, top: int, width: int) -> Iterator[Line]:
     yield from _heading("findings")
     if not fleet.findings:
-        yield Text("none")
+        yield "none"
         return
     told, rest = _cut(fleet.findings, top)
-    grid = _grid("machines", "share", "finding and cause")
-    for finding in told:
-        _row(
-            grid,
-            f"{finding.machines.machines:,}",
-            percent_of(finding.machines, fleet.total),
-            _finding(finding),
-        )
-    yield grid
+    rows = [
+        (f"{each.machines.machines:,}", percent_of(each.machines, fleet.total), _finding(each))
+        for each in told
+    ]
+    yield from _grid(("machines", "share", "finding and cause"), rows, width)
     if rest:
-        yield Text(f"and {len(rest)} more findings (--json has them)", style="dim")
+        yield (Styled(f"and {len(rest)} more findings (--json has them)", "dim"),)
 
 
-def _finding(finding: FindingCount) -> Text:
-    text = Text.assemble(
-        (f"{finding.code} {finding.severity}", _STYLES.get(finding.severity, "")),
-        f"  {short(finding.title, 200)}",
-    )
+def _finding(finding: FindingCount) -> Cell:
+    head = Styled(f"{finding.code} {finding.severity}", _STYLES.get(finding.severity, ""))
+    found: list[Line] = [(head, f"  {short(finding.title, 200)}")]
     if finding.cause:
-        text.append(f"\ncause: {short(finding.cause, 200)}", "dim")
-    return text
+        found.append((Styled(f"cause: {short(finding.cause, 200)}", "dim"),))
+    return found
 
 
 def _groups(
-    title: str, groups: Sequence[Group], fleet: Fleet, top: int
-) -> Iterator[RenderableType]:
+    title: str, groups: Sequence[Group], fleet: Fleet, top: int, width: int
+) -> Iterator[Line]:
     if not groups:
         return
     yield from _heading(title)
     told, rest = _cut(groups, top)
-    grid = _grid("machines", "share", "errors", "level", title.removesuffix("s"))
-    for group in told:
-        _row(
-            grid,
+    rows: list[list[Cell]] = [
+        [
             f"{group.machines.machines:,}",
             percent_of(group.machines, fleet.total),
             f"{group.mismatched.machines:,}" if group.mismatched.machines else "-",
-            "\n".join(levels_of(group)),
+            list(levels_of(group)),
             short(group.value),
-        )
-    yield grid
+        ]
+        for group in told
+    ]
+    yield from _grid(("machines", "share", "errors", "level", title.removesuffix("s")), rows, width)
     yield from _rest(rest, lambda each: each.machines, fleet)
 
 
-def _skipped(fleet: Fleet, top: int) -> Iterator[RenderableType]:
+def _skipped(fleet: Fleet, top: int, width: int) -> Iterator[Line]:
     told, rest = _cut(fleet.skipped, top)
     for each in told:
-        line = Text(f"{short(each.capture)}: {short(each.why, 200)}", style="dim")
-        yield Padding(line, (0, 0, 0, 2))
+        line = Styled(f"{short(each.capture)}: {short(each.why, 200)}", "dim")
+        yield from paragraph((line,), width, "  ")
     more = max(fleet.unread - len(told), len(rest))
     if told and more:
-        yield Text(f"  and {more:,} more", style="dim")
+        yield (Styled(f"  and {more:,} more", "dim"),)

@@ -14,7 +14,7 @@ from cpuprobe.evidence.witnesses import ExternalWitnesses
 from cpuprobe.facts.features import load_table
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.wasm.installed import Inference, Introspection
-from cpuprobe.words import cpu_list, names
+from cpuprobe.words import cpu_list, json_escape, names
 
 ISSUE_LIMIT = 65_536  # characters: GitHub refuses a longer body of an issue or comment
 
@@ -215,11 +215,4 @@ def portable(document: bytes) -> str:
     In JSON anything but ASCII, and also `<`, `>` and `&`, can only stand in a string, where an
     escape means the same (RFC 8259, section 7).
     """
-
-    def escaped(match: re.Match[str]) -> str:
-        units = match.group().encode("utf-16-be")
-        return "".join(
-            f"\\u{int.from_bytes(units[at : at + 2], 'big'):04x}" for at in range(0, len(units), 2)
-        )
-
-    return _NOT_PORTABLE.sub(escaped, document.decode().strip())
+    return _NOT_PORTABLE.sub(json_escape, document.decode().strip())

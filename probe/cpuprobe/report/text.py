@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.facts.features import FeatureTable, load_features, load_table
+from cpuprobe.report.layout import Line, Styled, fold, paragraph
 from cpuprobe.report.subject import told
 from cpuprobe.words import answer, counted, cpu_list, cut, names
 
@@ -24,40 +20,39 @@ _STYLES = {
     "gated": "yellow",
     "unverified": "yellow",
     "unknown": "dim",
+    "consistent": "bold green",
+    "insufficient": "yellow",
+    "mismatch": "bold red",
     "error": "bold red",
     "warning": "yellow",
     "info": "cyan",
 }
 _NOTEWORTHY = frozenset({"withheld", "broken", "uneven", "hidden", "gated"})
+_HEADINGS = ("feature", "CPUID", "OS", "kernel", "executed", "state", "safe")
 
 
-def render(assessment: Assessment, console: Console, *, every_feature: bool = False) -> None:
-    """Prints an assessment.
+def lines(assessment: Assessment, width: int, *, every_feature: bool = False) -> Iterator[Line]:
+    """An assessment as lines.
 
     Args:
-        assessment: what to print.
-        console: where to; its width and colours are used as they are.
+        assessment: what to tell.
+        width: of the terminal, in columns.
         every_feature: a row for each feature, the uninteresting ones too.
     """
-    for part in _parts(assessment, every_feature):
-        console.print(part)
-
-
-def _parts(assessment: Assessment, every_feature: bool) -> Iterator[RenderableType]:
-    yield Text(identity_line(assessment))
-    yield Text(verdict_line(assessment), style=_verdict_style(assessment))
+    yield from fold(identity_line(assessment), width)
+    yield from fold((Styled(verdict_line(assessment), _STYLES[assessment.verdict]),), width)
     for line in advice_lines(assessment):
-        yield Text(line)
-    yield Text()
+        yield from fold(line, width)
+    yield ""
     yield from _feature_table(assessment, every_feature)
     for finding in assessment.findings:
-        yield Text()
-        yield _finding(finding, assessment.identity.cpus)
+        yield ""
+        yield from _finding(finding, assessment.identity.cpus, width)
     for note in assessment.notes:
-        yield Text()
-        yield Text(f"note: {note}")
-    yield Text()
-    yield from _flags(assessment)
+        yield ""
+        yield from fold(f"note: {note}", width)
+    yield ""
+    yield from _flags(assessment, width)
 
 
 def identity_line(assessment: Assessment) -> str:
@@ -117,41 +112,40 @@ def advice_lines(assessment: Assessment) -> Iterator[str]:
         yield cut(f"To run wasmtime here, switch off: {' '.join(off)}")
 
 
-def _verdict_style(assessment: Assessment) -> str:
-    return {"consistent": "bold green", "insufficient": "yellow", "mismatch": "bold red"}[
-        assessment.verdict
-    ]
-
-
-def _feature_table(assessment: Assessment, every_feature: bool) -> Iterator[RenderableType]:
+def _feature_table(assessment: Assessment, every_feature: bool) -> Iterator[Line]:
+    """The features as rows of known words, which need no folding: there are a hundred of them."""
     table = load_features()
-    shown = [
-        name
+    shown = {
+        name: feature
         for name, feature in assessment.features.items()
         if every_feature or _matters(name, feature, assessment, table)
-    ]
-    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for heading in ("feature", "CPUID", "OS", "kernel", "executed", "state", "safe"):
-        grid.add_column(heading, no_wrap=True, header_style="bold")
-    for name in shown:
-        feature = assessment.features[name]
-        grid.add_row(
-            name,
-            answer(feature.cpuid),
-            answer(feature.os),
-            answer(feature.kernel),
-            feature.ran or "-",
-            Text(feature.state, style=_STYLES[feature.state]),
-            "yes" if feature.safe else "no",
+    }
+    rows = [_feature_row(name, feature) for name, feature in shown.items()]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    yield (Styled(_padded(_HEADINGS, widths), "bold"),)
+    for row in rows:
+        before, state, after = row[:5], row[5], row[6:]
+        yield (
+            _padded(before, widths) + "  ",
+            Styled(state, _STYLES[state]),
+            " " * (widths[5] - len(state) + 2) + after[0],
         )
-    yield grid
     rest = [f for name, f in assessment.features.items() if name not in shown]
     if rest:
         counts: dict[str, int] = {}
         for feature in rest:
             counts[feature.state] = counts.get(feature.state, 0) + 1
-        told = ", ".join(f"{count} {state}" for state, count in counts.items())
-        yield Text(f"and {len(rest)} more: {told} (--all shows them)", style="dim")
+        summed = ", ".join(f"{count} {state}" for state, count in counts.items())
+        yield (Styled(f"and {len(rest)} more: {summed} (--all shows them)", "dim"),)
+
+
+def _feature_row(name: str, feature: FeatureAssessment) -> tuple[str, ...]:
+    said = (answer(feature.cpuid), answer(feature.os), answer(feature.kernel), feature.ran or "-")
+    return (name, *said, feature.state, "yes" if feature.safe else "no")
+
+
+def _padded(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(map(str.ljust, row, widths))
 
 
 def _matters(
@@ -164,48 +158,38 @@ def _matters(
     return table[name].cranelift in assessment.cranelift
 
 
-def _finding(finding: Finding, cpus: int) -> RenderableType:
-    head = Text.assemble(
-        (f"{finding.code} {finding.severity}", _STYLES[finding.severity]),
-        f"  {finding.title}",
-    )
-    body = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
-    body.add_column(no_wrap=True)
-    body.add_column(overflow="fold")
-    for number, line in enumerate(finding.evidence):
-        body.add_row("evidence" if number == 0 else "", Text(line))
-    if finding.cause:
-        body.add_row("cause", Text(finding.cause))
-    if finding.remedy:
-        body.add_row("remedy", Text(finding.remedy))
-    if len(finding.cpus) < cpus:
-        body.add_row("CPUs", cpu_list(finding.cpus))
-    return Group(head, Padding(body, (0, 0, 0, 2)))
+def _finding(finding: Finding, cpus: int, width: int) -> Iterator[Line]:
+    head = Styled(f"{finding.code} {finding.severity}", _STYLES[finding.severity])
+    yield from fold((head, f"  {finding.title}"), width)
+    body = [
+        ("evidence" if not number else "", line) for number, line in enumerate(finding.evidence)
+    ]
+    body += [("cause", finding.cause)] if finding.cause else []
+    body += [("remedy", finding.remedy)] if finding.remedy else []
+    body += [("CPUs", cpu_list(finding.cpus))] if len(finding.cpus) < cpus else []
+    room = max((len(key) for key, _ in body), default=0)
+    for key, text in body:
+        yield from paragraph(text, width, f"  {key}", 3 + room)
 
 
-def _flags(assessment: Assessment) -> Iterator[RenderableType]:
+def _flags(assessment: Assessment, width: int) -> Iterator[Line]:
     version = assessment.wasmtime.version
     found = "" if assessment.wasmtime.installed else ", none installed"
-    yield Text(f"safe flags for wasmtime {version}{found}", style="bold")
+    yield from fold((Styled(f"safe flags for wasmtime {version}{found}", "bold"),), width)
     for word, wanted in (("on", True), ("off", False)):
         listed = [flag for flag, value in assessment.cranelift.items() if value is wanted]
-        body = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
-        body.add_column(no_wrap=True, width=3)
-        body.add_column()
-        body.add_row(word, Text(" ".join(listed) or "none"))
-        yield Padding(body, (0, 0, 0, 2))
-    yield Text(
-        "  cpuprobe flags --format rust|c|python|cli|clif|json|text writes them out", style="dim"
-    )
+        yield from paragraph(" ".join(listed) or "none", width, f"  {word}", 6)
+    hint = "cpuprobe flags --format rust|c|python|cli|clif|json|text writes them out"
+    yield from paragraph((Styled(hint, "dim"),), width, "  ")
 
 
-def render_many(
-    assessments: Sequence[tuple[str, Assessment]], console: Console, *, every_feature: bool = False
-) -> None:
-    """Prints several assessments, each under the name of its capture."""
+def lines_of_many(
+    assessments: Sequence[tuple[str, Assessment]], width: int, *, every_feature: bool = False
+) -> Iterator[Line]:
+    """Several assessments, each under the name of its capture."""
     for number, (name, assessment) in enumerate(assessments):
         if number:
-            console.print()
+            yield ""
         if len(assessments) > 1:
-            console.print(Text(f"== {name}", style="bold"))
-        render(assessment, console, every_feature=every_feature)
+            yield (Styled(f"== {name}", "bold"),)
+        yield from lines(assessment, width, every_feature=every_feature)

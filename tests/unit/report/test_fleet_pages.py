@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console
 from tests.unit.report.test_html import ATTRIBUTES, ELEMENTS, Page
 from tests.unit.report.test_report import HOSTILE
 
@@ -31,8 +30,9 @@ from cpuprobe.fleet.model import (
     Target,
 )
 from cpuprobe.report.fleet_html import to_html
-from cpuprobe.report.fleet_text import render
+from cpuprobe.report.fleet_text import lines
 from cpuprobe.report.fleet_words import headline, percent, percent_of, short
+from cpuprobe.report.layout import text_of
 
 # --- fleets built by hand: a plain count over lists, which the pages know nothing of -----------
 
@@ -317,10 +317,7 @@ NUMBER = r"[<>]?[\d.,]+ %"
 
 
 def text(fleet: Fleet, width: int = 100, top: int = 10) -> str:
-    console = Console(width=width, no_color=True, highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        render(fleet, console, top=top)
-    return captured.get()
+    return "".join(f"{text_of(line).rstrip()}\n" for line in lines(fleet, width, top=top))
 
 
 def section(page: str, title: str) -> list[str]:
@@ -591,17 +588,6 @@ def test_a_name_is_one_short_line():
     assert short("a" * 73) == "a" * 69 + "..."
     assert "evil | pipe" in text(SPITEFUL)
     assert "**bold** _it_ [x](javascript:alert(1)) ![y](z)" in text(SPITEFUL)
-
-
-def test_colour_only_where_asked_for():
-    """The same words with and without colour."""
-    console = Console(width=100, force_terminal=True, color_system="standard", markup=False)
-    with console.capture() as captured:
-        render(SMALL, console)
-    coloured = captured.get()
-
-    assert "\x1b[" in coloured
-    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == text(SMALL)
 
 
 # --- the HTML page -------------------------------------------------------------------------------
