@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
+from typing import Protocol
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.cpuid import XEN_SIGNATURE, Registers, clear_topology, clear_xen_ids
+from cpuprobe.evidence.machines.sighting import Paste, Sighting
 from cpuprobe.evidence.observation import CpuGroup, CpuidLeaf
 
 MAXIMUM_CPUS = 65536
@@ -14,6 +17,7 @@ MAXIMUM_CPU_NUMBER = 0xFFFFFF
 MAXIMUM_LEAVES = 4096
 MAXIMUM_GROUPS = 4096
 MAXIMUM_LEAVES_OF_ALL_GROUPS = 400_000
+MAXIMUM_MACHINES = 8
 
 _RECORD = struct.Struct("<6I")
 _NO_REGISTERS: Registers = (0, 0, 0, 0)
@@ -53,13 +57,23 @@ def cpu_header(line: str) -> CpuHeader | None:
 
 
 class CpuDump:
-    """The CPUs of one dump, added line by line."""
+    """The CPUs of the dumps in a text, added line by line.
+
+    Another machine's dump begins where a CPU's number comes again with other leaves, or where a CPU
+    without a number has another vendor or signature than the ones before it.
+    """
 
     def __init__(self) -> None:
         """An empty dump."""
         self._header: CpuHeader | None = None
         self._leaves: dict[tuple[int, int], Registers] = {}
+        self._done: list[tuple[int, tuple[CpuGroup, ...]]] = []
+        self._line = self._first_line = 0
+        self._begin_machine()
+
+    def _begin_machine(self) -> None:
         self._next = 0
+        self._who: tuple[Registers | None, int | None] | None = None
         self._kinds: dict[bytes, int] = {}  # packed leaves -> place in _cpus
         self._cpus: list[list[int]] = []
         self._kind_of: dict[int, int] = {}  # CPU number -> place in _cpus
@@ -70,8 +84,8 @@ class CpuDump:
         self._end_cpu()
         self._header = header
 
-    def add(self, leaf: int, subleaf: int, registers: Registers) -> None:
-        """A leaf of the current CPU. Leaf 0 once more begins the next CPU.
+    def add(self, leaf: int, subleaf: int, registers: Registers, line: int = 0) -> None:
+        """A leaf of the current CPU, on a line of the text. Leaf 0 once more begins the next CPU.
 
         Raises:
             CaptureError: the CPU has this leaf already, with another value.
@@ -81,6 +95,8 @@ class CpuDump:
         if leaf == _SERIAL_NUMBER_LEAF:
             return
         registers = clear_topology(leaf, registers)
+        if not self._leaves:
+            self._line = line
         known = self._leaves.setdefault((leaf, subleaf), registers)
         if known != registers:
             raise CaptureError(
@@ -103,18 +119,22 @@ class CpuDump:
         packed = b"".join(
             _RECORD.pack(*key, *registers) for key, registers in sorted(self._leaves.items())
         )
+        zero = self._leaves.get((0, 0))
+        who = (zero and (0, *zero[1:]), self._leaves.get((1, 0), (None,))[0])
         self._leaves = {}
+        nameless = header is None or header.number is None
         number = self._next if header is None or header.number is None else header.number
         if number > MAXIMUM_CPU_NUMBER:
             raise CaptureError(f"no CPU has the number {number}")
         known = self._kind_of.get(number)
-        if known is not None:
-            if known != self._kinds.get(packed):
-                raise CaptureError(
-                    f"CPU {number} stands twice, with different CPUID leaves: two machines in one"
-                    " capture?"
-                )
+        if known is not None and known == self._kinds.get(packed):
             return
+        if known is not None or (nameless and self._who is not None and self._who != who):
+            self._end_machine()
+            number = 0 if nameless else number
+        if not self._kind_of:
+            self._first_line = self._line
+        self._who = who
         self._next = max(self._next, number + 1)
         place = self._kinds.setdefault(packed, len(self._kinds))
         if place == len(self._cpus):
@@ -127,13 +147,44 @@ class CpuDump:
         if len(self._kinds) > MAXIMUM_GROUPS or self._size > MAXIMUM_LEAVES_OF_ALL_GROUPS:
             raise CaptureError("more kinds of CPUs than any machine has")
 
-    def groups(self) -> tuple[CpuGroup, ...]:
-        """All CPUs, those with equal leaves together; empty if no leaf was added."""
-        self._end_cpu()
-        return tuple(
-            CpuGroup(
-                cpus=tuple(sorted(self._cpus[place])),
-                cpuid=tuple(CpuidLeaf(*record) for record in _RECORD.iter_unpack(packed)),
+    def _end_machine(self) -> None:
+        if self._kinds:
+            groups = tuple(
+                CpuGroup(
+                    cpus=tuple(sorted(self._cpus[place])),
+                    cpuid=tuple(CpuidLeaf(*record) for record in _RECORD.iter_unpack(packed)),
+                )
+                for packed, place in self._kinds.items()
             )
-            for packed, place in self._kinds.items()
-        )
+            self._done.append((self._first_line, groups))
+        if len(self._done) > MAXIMUM_MACHINES:
+            raise CaptureError(f"more than {MAXIMUM_MACHINES} different machines: give one")
+        self._begin_machine()
+
+    def machines(self) -> list[tuple[int, tuple[CpuGroup, ...]]]:
+        """Each machine's first line and its CPUs, those with equal leaves together."""
+        self._end_cpu()
+        self._end_machine()
+        return self._done
+
+
+class DumpReader(Protocol):
+    """What knows the lines of one kind of dump."""
+
+    dump: CpuDump
+
+    def take(self, line: str, number: int) -> bool:
+        """Takes a line with its number; whether it is a leaf of this kind."""
+
+
+def dump_sightings(source: str, reader: DumpReader, paste: Paste) -> Iterator[Sighting]:
+    """The machines whose leaves a reader finds in a text."""
+    for number, line in enumerate(paste.lines):
+        stripped = line.strip()
+        header = cpu_header(stripped) if stripped else None
+        if header is not None:
+            reader.dump.begin(header)
+        else:
+            reader.take(line, number)
+    for line_number, groups in reader.dump.machines():
+        yield Sighting(source=source, line=line_number, groups=groups)

@@ -1,29 +1,34 @@
 """Reads a capture of any known kind.
 
 Bounds: no more than MAXIMUM_BYTES of a file are ever read, every line is read once by expressions
-that cannot backtrack far, and CPUs, leaves and lines are counted (text.py, dump.py). JSON is
+that cannot backtrack far, and CPUs, leaves and lines are counted (text/lines.py, dump.py). JSON is
 validated against the types of `cpuprobe.evidence.observation` as it is decoded.
 """
 
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.evidence.machines.combine import read_lines
-from cpuprobe.evidence.machines.lscpu import Listing
-from cpuprobe.evidence.machines.own_report import embedded_documents, read_document
+from cpuprobe.evidence.machines.documents import find_documents
+from cpuprobe.evidence.machines.isa import X86
+from cpuprobe.evidence.machines.join import Machine, machines_in, words_of
+from cpuprobe.evidence.machines.registry import FALLBACKS, ROWS, Row, rows_for
+from cpuprobe.evidence.machines.sighting import Paste, Sighting
 from cpuprobe.evidence.observation import Observation
-from cpuprobe.evidence.text.paste import to_text, without_tags
+from cpuprobe.evidence.text.decode import decoded
+from cpuprobe.evidence.text.lines import clean
 from cpuprobe.files import read_bounded
+from cpuprobe.words import plain
 
 MAXIMUM_BYTES = 64 << 20
-# A prompt (`[root@box ~]#`) and the kernel's log (`[    0.000000]`) begin with a bracket too.
-_JSON = re.compile(r'\s*(?:\{|\[\s*[\[{\]"])')
 _UNKNOWN = (
-    "no capture of a known kind (cpuprobe report, cpuid -r, AIDA64, libcpuid, /proc/cpuinfo, lscpu)"
+    "no capture of a known kind (cpuprobe report, cpuid -r, lscpu, /proc/cpuinfo and others, see"
+    " docs/captures.md); best is the output of `cpuprobe report` or `lscpu | cat` of that machine"
 )
+_RUN_INSTEAD = "run `cpuprobe report` or `lscpu | cat` on that machine instead"
 
 
 def read_capture(path: str | os.PathLike[str]) -> Observation:
@@ -54,37 +59,75 @@ def read_capture(path: str | os.PathLike[str]) -> Observation:
 def parse_capture(content: bytes) -> Observation:
     """The observation in the bytes of a capture, whose kind shows by its content.
 
-    Known are cpuprobe's report, `cpuid -r`, dumps of AIDA64 and of libcpuid, /proc/cpuinfo, lscpu
-    as text and as JSON, each alone or inside another text: an issue, a mail, a web page.
+    Known are the formats of the registry, each alone or inside another text: an issue, a mail, a
+    web page.
 
     Raises:
-        CaptureError: the bytes are no capture; one line that says what is wrong.
+        CaptureError: the bytes are no capture, or one of several machines; one line that says what
+            is wrong.
     """
     if len(content) > MAXIMUM_BYTES:
         raise CaptureError(f"larger than {MAXIMUM_BYTES >> 20} MiB, no capture is")
     if not content.strip():
         raise CaptureError("empty")
-    text = to_text(content)
-    failure: CaptureError | None = None
-    documents: list[Observation | Listing] = []
-    if _JSON.match(text):
-        try:
-            documents.append(read_document(text.encode("latin-1")))
-        except CaptureError as error:
-            failure = error  # or a text that begins with JSON
-    if not documents:
-        documents, damaged = embedded_documents(text)
-        failure = failure or damaged
-    reports = [each for each in documents if isinstance(each, Observation)]
+    reports, documents, rest, failure = find_documents(decoded(content))
     if reports:
         if any(each != reports[0] for each in reports):
             raise CaptureError("holds several different cpuprobe reports: give one")
         return reports[0]
-    plain = without_tags(text)
-    observation = read_lines(
-        text if plain is None else plain,
-        [each for each in documents if isinstance(each, Listing)],
+    text = clean(rest)
+    del rest  # as large as the file
+    rows, fallbacks = list(rows_for(text)), list(rows_for(text, FALLBACKS))
+    paste = Paste(text)
+    del text
+    seen = [*_in_documents(documents), *_seen_by(rows, paste)]
+    if not any(each.tells_features for each in seen):
+        seen += _seen_by(fallbacks, paste)
+    machines = machines_in(seen)
+    if not machines:
+        raise failure or CaptureError(_unknown(documents))
+    if len(machines) > 1:
+        raise CaptureError(_several(machines))
+    machine = machines[0]
+    if machine.isa is not None and machine.isa not in X86:
+        raise CaptureError(
+            f"describes another instruction set ({words_of(machine.identity, machine.isa)}):"
+            " cpuprobe judges x86-64 only"
+        )
+    if not machine.tells_features:
+        raise CaptureError(
+            f"tells of no CPU feature, only that the CPU is {words_of(machine.identity)}:"
+            f" {_RUN_INSTEAD}"
+        )
+    return machine.observation()
+
+
+def _unknown(documents: Sequence[Any]) -> str:
+    if not documents:
+        return _UNKNOWN
+    keys = [key for each in documents if isinstance(each, dict) for key in each]
+    named = ", ".join(plain(key)[:30] for key in keys[:5]) or "none"
+    return f"JSON of no kind that is known (its keys: {named}); {_RUN_INSTEAD}"
+
+
+def _several(machines: Sequence[Machine]) -> str:
+    names = [words_of(each.identity, each.isa)[:80] for each in machines[:3]]
+    alike = ", which differ in features" if len(set(names)) == 1 else ""
+    return (
+        f"tells of {len(machines)} different machines ({' and '.join(names)}{alike}):"
+        " give one at a time"
     )
-    if observation is None:
-        raise failure or CaptureError(_UNKNOWN)
-    return observation
+
+
+def _in_documents(documents: Sequence[Any]) -> Iterator[Sighting]:
+    for document in documents:
+        for row in (*ROWS, *FALLBACKS):
+            read = row.load().read_document
+            seen = list(read(document)) if read is not None else []
+            if seen:
+                yield from seen
+                break
+
+
+def _seen_by(rows: Sequence[Row], paste: Paste) -> list[Sighting]:
+    return [sighting for row in rows for sighting in row.load().read(paste)]

@@ -3,11 +3,15 @@
 What a reporter pastes is rarely the bare data: a mail quotes it, a page wraps it in tags, a shell
 writes UTF-16, a log puts a stamp before each line. `clean_lines(data)` takes all of that off, in
 small steps that know nothing of what the text is about; a new wrapper is one more step. Beyond
-MAXIMUM_PASTE, where nobody pastes, a text is a file as some program wrote it, and only quote marks
-are looked for.
+MAXIMUM_PASTE, where nobody pastes, a text is a file as some program wrote it, and only its line
+ends are made alike.
 """
 
 from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import overload
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.text.decode import decoded, plain_characters, plain_line_ends
@@ -43,7 +47,7 @@ STEPS = (
 )
 
 
-def clean_lines(data: bytes) -> list[str]:
+def clean_lines(data: bytes) -> Sequence[str]:
     """The lines of a pasted text, without anything that was put around or before them.
 
     Args:
@@ -62,13 +66,13 @@ def clean_lines(data: bytes) -> list[str]:
 def clean(text: str) -> str:
     """A text that is decoded already, cleaned by all steps."""
     if len(text) > MAXIMUM_PASTE:
-        return without_quotes(plain_line_ends(text))
+        return plain_line_ends(text)
     for step in STEPS:
         text = step(text)
     return text
 
 
-def lines_of(text: str) -> list[str]:
+def lines_of(text: str) -> Sequence[str]:
     """The lines of a clean text, those of more than MAXIMUM_LINE characters left out.
 
     Raises:
@@ -78,4 +82,35 @@ def lines_of(text: str) -> list[str]:
         raise CaptureError(f"more than {MAXIMUM_LINES:,} lines, no capture has so many")
     if len(text) <= MAXIMUM_LINE:
         return text.split("\n")
+    if len(text) > MAXIMUM_PASTE:
+        return _LinesOfFile(text)
     return [line for line in text.split("\n") if len(line) <= MAXIMUM_LINE]
+
+
+class _LinesOfFile(Sequence[str]):
+    """The lines of a large text, cut out when asked for: a string costs 49 bytes more."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts = array("Q")
+        self._ends = array("Q")
+        start = 0
+        while start <= len(text):
+            end = text.find("\n", start)
+            end = len(text) if end < 0 else end
+            if end - start <= MAXIMUM_LINE:
+                self._starts.append(start)
+                self._ends.append(end)
+            start = end + 1
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        return self._text[self._starts[place] : self._ends[place]]

@@ -214,4 +214,6 @@ def test_bounds():
     assert lines_of("a\n" + "x" * (MAXIMUM_LINE + 1) + "\nb") == ["a", "b"]
     with pytest.raises(CaptureError, match="lines"):
         lines_of("\n" * MAXIMUM_LINES)
-    assert clean("> **a**\r\n" * 1_000_000) == "**a**\n" * 1_000_000
+    large = lines_of("a\n" + "x" * (MAXIMUM_LINE + 1) + "\nbc" * (3 << 19))
+    assert (len(large), large[0], large[1:3], large[-1]) == (1 + (3 << 19), "a", ["bc", "bc"], "bc")
+    assert clean("> **a**\r\n" * 1_000_000) == "> **a**\n" * 1_000_000

@@ -7,8 +7,10 @@ several lines of one leaf are then its subleaves, of which some may have been le
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.dump import CpuDump
+from cpuprobe.evidence.machines.dump import CpuDump, dump_sightings
+from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 
 _WORD = r"([0-9A-F]{8})"
 _LEAF = re.compile(
@@ -30,31 +32,42 @@ _YMM_STATE = (0x100, 0x240, 0, 0)
 class Aida64Reader:
     """Reads the lines of an AIDA64, EVEREST or InstLatx64 dump."""
 
-    kind = "aida64"
-
     def __init__(self) -> None:
         """A reader that has seen nothing."""
         self.dump = CpuDump()
         self._unnumbered: tuple[int, int] = (0, 0)  # leaf, subleaf of the last unnumbered line
 
-    def take(self, line: str) -> bool:
-        """Whether the line is a leaf of this format."""
+    def take(self, line: str, number: int) -> bool:
+        """Whether line `number` is a leaf of this format."""
         match = _LEAF.search(line) if "PUID" in line or "cpuid" in line else None
         if match is None:
             return False
         leaf, eax, ebx, ecx, edx = (int(text, 16) for text in match.groups()[:5])
         registers = (eax, ebx, ecx, edx)
         if match[6] is not None:
-            self.dump.add(leaf, int(match[6], 16), registers)
+            self.dump.add(leaf, int(match[6], 16), registers, number)
             return True
         last, subleaf = self._unnumbered
         again = leaf == last and leaf != 0 and self.dump.has(leaf)
         self._unnumbered = (leaf, 0)
         if again and leaf in _CONSECUTIVE:
             self._unnumbered = (leaf, subleaf + 1)
-            self.dump.add(leaf, subleaf + 1, registers)
+            self.dump.add(leaf, subleaf + 1, registers, number)
         elif again and leaf == 0xD and registers == _YMM_STATE and not self.dump.has(leaf, 2):
-            self.dump.add(leaf, 2, registers)
+            self.dump.add(leaf, 2, registers, number)
         elif not (again and leaf in _WITH_GAPS):
-            self.dump.add(leaf, 0, registers)
+            self.dump.add(leaf, 0, registers, number)
         return True
+
+
+def _read(paste: Paste) -> Iterator[Sighting]:
+    return dump_sightings("aida64", Aida64Reader(), paste)
+
+
+FORMAT = Format(
+    title="dumps of AIDA64, EVEREST and InstLatx64",
+    carries="CPUID, all that stands in it; no XCR0, but the size of the enabled state",
+    evidence="cpuid",
+    make="",
+    read=_read,
+)

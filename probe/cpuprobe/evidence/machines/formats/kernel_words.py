@@ -11,9 +11,11 @@ Only known words are kept: a host name, a user or a disk's UUID never enters an 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
+from cpuprobe.evidence.machines.isa import isa_named
+from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Kernel
 from cpuprobe.facts.features import load_features, load_table
 
@@ -47,7 +49,8 @@ _VULNERABILITY = re.compile(r"(?:.{0,64}/vulnerabilities/)?([a-z0-9_]{3,40}):[ \
 _VERSION = r"(\d{1,3}\.\d{1,3}[0-9A-Za-z.+~_-]{0,80})"
 _RELEASE = re.compile(
     rf"(?:.{{0,40}}\bLinux version {_VERSION} \(|Linux [A-Za-z0-9._-]{{1,64}} {_VERSION} "
-    r"(#\d.{0,120}?)(?: x86_64\b.*)?$)"
+    r"(#\d.{0,120}?)(?: "
+    r"(x86_64|i[3-6]86|aarch64|armv\w+|riscv64|s390x|ppc64\w*|loongarch64|mips\w*)\b.*)?$)"
 )
 _MAXIMUM_CMDLINE = 4096  # COMMAND_LINE_SIZE is 2048 on x86
 _CMDLINE_START = re.compile(r"(?:.{0,40}(?:Kernel c|C)ommand line: |BOOT_IMAGE=|initrd=)")
@@ -87,39 +90,56 @@ def known_word(word: str) -> str | None:
     return f"{name}={','.join(kept)}" if kept else None
 
 
-class KernelWordsReader:
-    """Reads lines about the running kernel."""
+def known_options(text: str) -> tuple[str, ...]:
+    """The words of a kernel command line that bear on CPU features."""
+    words = text[:_MAXIMUM_CMDLINE].replace('"', " ").split()
+    return tuple(kept for word in words if (kept := known_word(word)) is not None)
 
-    kind = "vulnerabilities"
 
-    def __init__(self) -> None:
-        """A reader that has seen nothing."""
-        self.vulnerabilities: dict[str, str] = {}
-        self._kernels: set[tuple[str, str | None]] = set()
-        self.cmdline: tuple[str, ...] | None = None
-
-    def take(self, line: str) -> bool:
-        """Whether the line says something about the kernel."""
+def _read(paste: Paste) -> Iterator[Sighting]:
+    vulnerabilities: dict[str, str] = {}
+    kernels: set[tuple[str, str | None]] = set()
+    machines: dict[str, int] = {}
+    cmdline: tuple[str, ...] | None = None
+    first: int | None = None
+    for number, whole in enumerate(paste.lines):
+        line = whole.strip()
         if ":" in line and (match := _VULNERABILITY.match(line)) and match[1] in VULNERABILITIES:
-            self.vulnerabilities.setdefault(match[1], match[2].strip())
-            return True
-        if "Linux " in line and (match := _RELEASE.match(line)):
-            if len(self._kernels) < 2:
-                self._kernels.add((match[1] or match[2], match[3]))
-            return True
-        if self.cmdline is None and "=" in line and _CMDLINE_START.match(line):
-            words = line[:_MAXIMUM_CMDLINE].replace('"', " ").split()
-            self.cmdline = tuple(kept for word in words if (kept := known_word(word)) is not None)
-            return True
-        return False
-
-    @property
-    def kernel(self) -> Kernel:
-        """Release and version, unknown where the text names several releases."""
-        releases = {release for release, _ in self._kernels}
-        if len(releases) != 1:
-            return Kernel()
-        versions = {version for _, version in self._kernels if version is not None}
-        return Kernel(
+            vulnerabilities.setdefault(match[1], match[2].strip())
+        elif "Linux " in line and (match := _RELEASE.match(line)):
+            if len(kernels) < 2:
+                kernels.add((match[1] or match[2], match[3]))
+            if match[4] and (isa := isa_named(match[4])):
+                machines.setdefault(isa, number)
+        elif cmdline is None and "=" in line and _CMDLINE_START.match(line):
+            cmdline = known_options(line)
+        else:
+            continue
+        first = number if first is None else first
+    if first is None:
+        return
+    # Release and version are not known where the text names several.
+    releases = {release for release, _ in kernels}
+    versions = {version for _, version in kernels if version is not None}
+    yield Sighting(
+        source="vulnerabilities",
+        line=first,
+        isa=next(iter(machines)) if len(machines) == 1 else None,
+        vulnerabilities=vulnerabilities,
+        kernel=Kernel(
             release=releases.pop(), version=versions.pop() if len(versions) == 1 else None
         )
+        if len(releases) == 1
+        else None,
+        cmdline=cmdline,
+        weak=True,
+    )
+
+
+FORMAT = Format(
+    title="uname -a, the kernel's banner and command line, files of sysfs on vulnerabilities",
+    carries="the kernel's release, switches that bear on features, vulnerabilities; no feature",
+    evidence="identity",
+    make="uname -a; grep -r . /sys/devices/system/cpu/vulnerabilities",
+    read=_read,
+)

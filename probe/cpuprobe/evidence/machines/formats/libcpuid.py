@@ -8,8 +8,10 @@ Files of libcpuid's test collection may hold AIDA64 dumps instead, and end in th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.dump import CpuDump
+from cpuprobe.evidence.machines.dump import CpuDump, dump_sightings
+from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 
 _WORD = r"([0-9a-f]{8})"
 _LEAF = re.compile(
@@ -33,23 +35,34 @@ _SUBLEAVES = {
 class LibcpuidReader:
     """Reads the lines of a libcpuid raw dump."""
 
-    kind = "libcpuid"
-
     def __init__(self) -> None:
         """A reader that has seen nothing."""
         self.dump = CpuDump()
 
-    def take(self, line: str) -> bool:
-        """Whether the line is a leaf of this format."""
+    def take(self, line: str, number: int) -> bool:
+        """Whether line `number` is a leaf of this format."""
         match = _LEAF.search(line) if "]=" in line else None
         if match is None:
             return False
         array, index = match[1], int(match[2])
         eax, ebx, ecx, edx = (int(text, 16) for text in match.groups()[2:])
         if array in _LEAVES:
-            self.dump.add(_LEAVES[array] + index, 0, (eax, ebx, ecx, edx))
+            self.dump.add(_LEAVES[array] + index, 0, (eax, ebx, ecx, edx), number)
         elif array in _SUBLEAVES:
-            self.dump.add(_SUBLEAVES[array], index, (eax, ebx, ecx, edx))
+            self.dump.add(_SUBLEAVES[array], index, (eax, ebx, ecx, edx), number)
         else:
             return False
         return True
+
+
+def _read(paste: Paste) -> Iterator[Sighting]:
+    return dump_sightings("libcpuid", LibcpuidReader(), paste)
+
+
+FORMAT = Format(
+    title="raw dumps of libcpuid",
+    carries="CPUID, all that stands in it; no XCR0, but the size of the enabled state",
+    evidence="cpuid",
+    make="cpuid_tool --raw",
+    read=_read,
+)

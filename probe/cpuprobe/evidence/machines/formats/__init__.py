@@ -1,0 +1,1 @@
+"""One module a format: `FORMAT` says what it is, and how a text of it is read."""

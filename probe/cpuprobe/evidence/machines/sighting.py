@@ -1,0 +1,94 @@
+"""What the formats share: the pasted text as they see it, what one of them sees, and its card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cpuprobe.evidence.observation import Claims, CpuGroup, Cpuinfo, Kernel, ToldIdentity
+from cpuprobe.evidence.text.lines import MAXIMUM_PASTE, lines_of
+
+Evidence = Literal["cpuid", "kernel", "names", "level", "os", "identity", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """What one format tells of one machine in one place of a text.
+
+    Attributes:
+        source: the format's name in the registry.
+        line: the number of the line where it begins, counted from 0.
+        isa: `x86_64`, `i686`, the name of another instruction set, or None where it is not told.
+        identity: who it says the CPU is.
+        groups: CPUs with raw CPUID.
+        cpuinfo: the kernel's lists of flags.
+        numbered: whether `cpuinfo` names its CPUs; if not, it is about all that are known.
+        claims: what it says of features by name.
+        vulnerabilities: files of sysfs, by name.
+        kernel: release and version.
+        cmdline: the known words of the kernel's command line.
+        xcr0: the value of XCR0, in formats that tell it beside no CPUID.
+        weak: it only mentions a machine (a form's field, a log's header): what says more of
+            another instruction set outweighs it.
+    """
+
+    source: str
+    line: int = 0
+    isa: str | None = None
+    identity: ToldIdentity | None = None
+    groups: tuple[CpuGroup, ...] = ()
+    cpuinfo: tuple[Cpuinfo, ...] = ()
+    numbered: bool = False
+    claims: tuple[Claims, ...] = ()
+    vulnerabilities: dict[str, str] = field(default_factory=dict)
+    kernel: Kernel | None = None
+    cmdline: tuple[str, ...] | None = None
+    xcr0: int | None = None
+    weak: bool = False
+
+    @property
+    def tells_features(self) -> bool:
+        """Whether there is evidence on any feature in it."""
+        return bool(
+            self.groups or self.claims or self.xcr0 is not None or self.vulnerabilities
+        ) or any("flags" in block.fields for block in self.cpuinfo)
+
+
+class Paste:
+    """A clean text as lines, and whole, unless it is larger than anybody pastes."""
+
+    def __init__(self, text: str) -> None:
+        """Wrap what `evidence.text` made clean; CaptureError if it has too many lines."""
+        self.lines = lines_of(text)
+        self.text = text if len(text) <= MAXIMUM_PASTE else ""
+
+    def matches(self, pattern: re.Pattern[str]) -> Iterator[tuple[int, re.Match[str]]]:
+        """Every line in which the pattern is found, with its number."""
+        for number, line in enumerate(self.lines):
+            match = pattern.search(line)
+            if match is not None:
+                yield number, match
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format's card.
+
+    Attributes:
+        title: what it is, for people.
+        carries: what it tells, in words, for docs/captures.md.
+        evidence: the kind of evidence, and so how far its silence reaches.
+        make: the command that makes the best capture of this kind; empty where none is wanted.
+        read: from a text to what is seen in it.
+        read_document: from a decoded JSON document; None where the format has no JSON form, or
+            an empty answer where this document is none of it.
+    """
+
+    title: str
+    carries: str
+    evidence: Evidence
+    make: str = ""
+    read: Callable[[Paste], Iterable[Sighting]] = lambda paste: ()
+    read_document: Callable[[Any], Iterable[Sighting]] | None = None
