@@ -238,6 +238,23 @@ def _operand(
     return alignment, address, _CANONICAL <= address < (1 << 64) - _CANONICAL
 
 
+def named(instruction: iced_x86.Instruction, intel: str, registers: Mapping[str, int]) -> Decoded:
+    """An instruction of which no bytes are known, as a line of assembler says it.
+
+    Args:
+        instruction: its code and its operand in memory.
+        intel: the line in Intel's syntax.
+        registers: their values, by lower-case name.
+    """
+    from cpuprobe.code.forms import forms
+
+    mnemonic = _names("Mnemonic")[instruction.mnemonic]
+    meaning = forms().meaning(instruction.code)
+    alignment, operand, far = _operand(instruction, mnemonic, registers)
+    kind, features, other = _kind(meaning), meaning.features, meaning.unknown
+    return Decoded(b"", kind, mnemonic, intel, "", features, other, alignment, operand, far)
+
+
 def _apx(code: bytes) -> Decoded | None:
     """APX: the REX2 prefix D5H, and EVEX map 4 (Intel document 355828, chapter 3).
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
+from cpuprobe.code.assembly import read_line
 from cpuprobe.code.decode import NEVER_FAULTS, Decoded, decode
 from cpuprobe.crash.answer import Explanation, FeatureAnswer, InstructionAnswer, Verdict
 from cpuprobe.emit.knobs import advice as setting_advice
@@ -43,6 +44,10 @@ def diagnose(crash: Crash, machine: Machine, machine_name: str = _HERE) -> Expla
     """
     registers = {} if crash.sequence else crash.registers
     decoded = decode(crash.code, sequence=crash.sequence, registers=registers)
+    ways: tuple[Decoded, ...] = ()
+    if not decoded and crash.text:
+        ways = read_line(crash.text, registers)
+        decoded, ways = ways[:1], ways[1:]
     notes = [*crash.notes]
     if len(decoded) > 1 and decoded[-1].kind == "incomplete":
         notes.append(f"{len(decoded[-1].code)} bytes at the end are a part of an instruction")
@@ -88,7 +93,7 @@ def diagnose(crash: Crash, machine: Machine, machine_name: str = _HERE) -> Expla
         offset=crash.offset,
         jit=None if crash.anonymous is None else crash.anonymous and crash.executable is not False,
         instructions=tuple(_instruction(each) for each in decoded),
-        ways=tuple(_instruction(each) for code in crash.ways for each in decode(code)),
+        ways=tuple(map(_instruction, ways)),
         features=features,
         flags=flags,
         advice=tuple(advice),

@@ -68,7 +68,7 @@ def _lines(machine: str, answer: Explanation, advise: bool) -> Iterator[str]:
     for each in answer.instructions:
         yield from _instruction(each)
     for each in answer.ways:
-        yield f"  or      {each.bytes}: needs {names(each.features, 8) or 'x86-64-v1 alone'}"
+        yield f"  or      in another encoding: needs {names(each.features, 8) or 'x86-64-v1 alone'}"
     yield ""
     yield from _wrapped(answer.summary)
     if answer.features:
@@ -98,10 +98,9 @@ def _where(answer: Explanation) -> str:
 
 def _instruction(answer: InstructionAnswer) -> Iterator[str]:
     pairs = [answer.bytes[at : at + 2] for at in range(0, len(answer.bytes), 2)]
-    yield f"  bytes   {' '.join(pairs)}"
-    if answer.intel:
-        yield f"  Intel   {answer.intel}"
-        yield f"  AT&T    {answer.att}"
+    for word, told in (("bytes", " ".join(pairs)), ("Intel", answer.intel), ("AT&T", answer.att)):
+        if told:
+            yield f"  {word:<7} {told}"
     if answer.other:
         yield f"  needs   {', '.join(answer.other)} (not in cpuprobe's table)"
 

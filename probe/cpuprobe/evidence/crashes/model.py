@@ -17,7 +17,7 @@ class Crash:
         source: the kind of record, in words.
         code: bytes of code; the faulting instruction first, empty where they are not known.
         sequence: all of `code` is meant, not its first instruction alone.
-        ways: other encodings that the same assembler line can have.
+        text: the instruction as an assembler line, where its bytes are not known.
         signal: SIGILL and the like, or the name of a Windows status.
         address: the instruction pointer.
         module: the name, without folders, of the file that holds the instruction.
@@ -36,7 +36,7 @@ class Crash:
     source: str
     code: bytes = b""
     sequence: bool = False
-    ways: tuple[bytes, ...] = ()
+    text: str = ""
     signal: str | None = None
     address: int | None = None
     module: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cpuprobe.code.assembly import assemble, is_mnemonic
+from cpuprobe.code.assembly import is_mnemonic, read_line
 from cpuprobe.code.image import code_at
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.kernel_log import read_kernel_log
@@ -69,8 +69,7 @@ def read_text(text: str, executables: Sequence[str] = ()) -> list[Crash]:
     if session is not None:
         crash, assembler = session
         if assembler:
-            made = _assembled(assembler)
-            crash = replace(crash, code=made.code, ways=made.ways)
+            crash = replace(crash, text=_assembled(assembler).text)
         return [with_code(crash, executables)]
     code = read_hex(word)
     if code is not None:
@@ -89,8 +88,8 @@ def read_text(text: str, executables: Sequence[str] = ()) -> list[Crash]:
 
 
 def _assembled(line: str) -> Crash:
-    first, *others = assemble(line)
-    return Crash("assembler line", code=first, sequence=True, ways=tuple(others))
+    read_line(line)  # or it is no instruction
+    return Crash("assembler line", text=line)
 
 
 def with_code(crash: Crash, executables: Sequence[str]) -> Crash:
@@ -98,7 +97,7 @@ def with_code(crash: Crash, executables: Sequence[str]) -> Crash:
 
     A file is taken if it has the module's name, or if it is where the record says it was.
     """
-    if crash.code or crash.offset is None or crash.module is None:
+    if crash.code or crash.text or crash.offset is None or crash.module is None:
         return crash
     paths = [path for path in executables if base_name(path) == crash.module]
     if crash.path is not None and base_name(crash.path) == crash.module:
