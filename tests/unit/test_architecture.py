@@ -56,7 +56,7 @@ LONGER = {
     "report.profile_text": (598, "to be cut"),
     "report.fleet_html": (415, "to be cut"),
     "report.html": (426, "to be cut"),
-    "crash.diagnose": (431, "to be cut"),
+    "crash.diagnose": (436, "to be cut"),
     "wasm.verify_child": (370, "to be cut"),
     "wasm.proof": (460, "to be cut"),
     "wasm.guarded_run": (407, "to be cut"),
