@@ -22,7 +22,8 @@ from tests.lab.user import models, run_user
 pytest.importorskip("wasmtime")
 pytest.importorskip("iced_x86")
 
-from cpuprobe.wasm.proof import Verification, verify
+from cpuprobe.wasm.proof import verify
+from cpuprobe.wasm.verification import Verification
 
 # Each generation of features once, both vendors, and AVX gone from under what builds on it.
 CHOSEN = (

@@ -57,13 +57,6 @@ LONGER = {
     "report.fleet_html": (415, "to be cut"),
     "report.html": (426, "to be cut"),
     "crash.diagnose": (436, "to be cut"),
-    "wasm.verify_child": (370, "to be cut"),
-    "wasm.proof": (460, "to be cut"),
-    "wasm.guarded_run": (407, "to be cut"),
-    "wasm.guest": (314, "to be cut"),
-    "wasm.presets": (402, "to be cut"),
-    "wasm.bench": (332, "to be cut"),
-    "wasm.guard": (341, "to be cut"),
     "fleet.sources": (519, "to be cut"),
 }
 

@@ -14,7 +14,7 @@ from cpuprobe.cli.output import note, print_result, progress
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
     from cpuprobe.wasm.bench import Row, Table
-    from cpuprobe.wasm.guarded_run import Setup
+    from cpuprobe.wasm.setup import Setup
 
 app = command_app()
 
@@ -51,7 +51,7 @@ def bench(
     from cpuprobe.cli.run import read_module
     from cpuprobe.errors import CaptureError, UsageError
     from cpuprobe.wasm.bench import BUNDLED, Table, bundled_module, measure
-    from cpuprobe.wasm.guest import Request
+    from cpuprobe.wasm.request import Request
 
     if bundled == (module is not None):
         raise UsageError("give a MODULE and --invoke F, or --bundled")
@@ -93,7 +93,7 @@ def _setups(here: Assessment) -> list[tuple[str, Setup]]:
     from cpuprobe.facts.profiles import find_profile
     from cpuprobe.wasm.bench import single_flags
     from cpuprobe.wasm.guard import inferred_flags
-    from cpuprobe.wasm.guarded_run import PULLEY, Setup
+    from cpuprobe.wasm.setup import PULLEY, Setup
 
     safe = Setup(TARGET, here.cranelift)
     setups = [("safe set", safe)]

@@ -156,11 +156,12 @@ def _this_machine(wasmtime: str | None) -> Observation:
     _, observation = machine(None)
     if wasmtime is not None or observation.wasmtime is None:
         return observation
-    from cpuprobe.wasm.introspect import IntrospectionError, installed_flags
+    from cpuprobe.wasm.children import ChildError
+    from cpuprobe.wasm.introspect import installed_flags
 
     try:
         known = tuple(installed_flags())
-    except IntrospectionError as error:
+    except ChildError as error:
         note(f"{error}; using the table of known versions")
         return observation
     found = msgspec.structs.replace(observation.wasmtime, flags=known)

@@ -11,9 +11,9 @@ from cpuprobe.cli.common import command_app, machine, on_option
 from cpuprobe.cli.output import print_result
 
 if TYPE_CHECKING:
+    from cpuprobe.facts.presets import Preset
     from cpuprobe.facts.profiles import Profile
     from cpuprobe.report.profile_text import FoundEffect, Presets
-    from cpuprobe.wasm.presets import Preset
 
 app = command_app()
 
@@ -133,7 +133,8 @@ def check(
     short_help="Find profiles that are not down-closed or contradict themselves.",
     epilog="Examples: cpuprobe profile lint | cpuprobe profile lint my.toml | "
     "cpuprobe profile lint --presets --prove. "
-    "Exit codes: 0 no error, 1 an error, 2 usage, 3 wasmtime cannot be asked, 4 unreadable file.",
+    "Exit codes: 0 no error, 1 an error, 2 usage, 3 no wasmtime whose presets are known, "
+    "4 unreadable file.",
 )
 def lint(
     files: Annotated[
@@ -184,30 +185,42 @@ def lint(
     return int(not found.ok)
 
 
-def _presets_as_profiles() -> Sequence[Profile]:
+def _installed() -> tuple[str, dict[str, Preset]]:
+    """The version of the installed wasmtime and its presets.
+
+    Raises:
+        CannotMeasureError: there is none, or the table does not have it.
+    """
     from cpuprobe.errors import CannotMeasureError
     from cpuprobe.evidence.installed import installed_version
-    from cpuprobe.wasm.introspect import IntrospectionError
-    from cpuprobe.wasm.presets import as_profile, read_presets
+    from cpuprobe.facts.presets import presets
+    from cpuprobe.facts.wasmtime import UnknownWasmtimeError
 
+    version = installed_version()
+    if version is None:
+        raise CannotMeasureError("wasmtime is not installed for this Python: pip install wasmtime")
     try:
-        found = read_presets()
-    except IntrospectionError as error:
+        return version, presets(version)
+    except UnknownWasmtimeError as error:
         raise CannotMeasureError(str(error)) from None
-    version = installed_version() or "unknown"
+
+
+def _presets_as_profiles() -> Sequence[Profile]:
+    from cpuprobe.facts.presets import as_profile
+
+    version, found = _installed()
     return [as_profile(preset, version) for preset in found.values()]
 
 
 def _preset_of(profile: Profile) -> dict[str, bool] | None:
     """The flags of the preset that the profile names, None where no wasmtime here has it."""
-    from cpuprobe.wasm.introspect import IntrospectionError
-    from cpuprobe.wasm.presets import read_presets
+    from cpuprobe.errors import CannotMeasureError
 
     if profile.preset is None:
         return None
     try:
-        found = read_presets().get(profile.preset)
-    except IntrospectionError:
+        found = _installed()[1].get(profile.preset)
+    except CannotMeasureError:
         return None
     return None if found is None else found.flags
 
@@ -216,26 +229,23 @@ def _lint_presets(count: bool, prove: bool) -> Presets:
     """The incoherent presets.
 
     Raises:
-        CannotMeasureError: wasmtime cannot be asked, and its presets decide the exit code.
+        CannotMeasureError: wasmtime's are not known, and they decide the exit code.
     """
     from cpuprobe.errors import CannotMeasureError
     from cpuprobe.evidence.installed import installed_version
+    from cpuprobe.facts.presets import as_profile
     from cpuprobe.facts.profiles import problems
     from cpuprobe.report.profile_text import Incoherent, Presets
-    from cpuprobe.wasm.introspect import IntrospectionError
-    from cpuprobe.wasm.presets import as_profile
-    from cpuprobe.wasm.presets import presets as ask
 
-    version = installed_version()
     try:
-        found = ask()
-    except IntrospectionError as error:
+        version, found = _installed()
+    except CannotMeasureError as error:
         if count:
-            raise CannotMeasureError(str(error)) from None
-        return Presets(version, None, (), count, str(error))
+            raise
+        return Presets(installed_version(), None, (), count, str(error))
     incoherent = []
     for preset in found.values():
-        wrong = problems(as_profile(preset, version or "unknown"))
+        wrong = problems(as_profile(preset, version))
         if wrong:
             effect = _effect(preset) if prove else None
             incoherent.append(Incoherent(preset.name, wrong, effect))
@@ -244,13 +254,11 @@ def _lint_presets(count: bool, prove: bool) -> Presets:
 
 def _effect(preset: Preset) -> FoundEffect:
     from cpuprobe.report.profile_text import FoundEffect
-    from cpuprobe.wasm.introspect import IntrospectionError
-    from cpuprobe.wasm.presets import effect
+    from cpuprobe.wasm.children import ChildError
+    from cpuprobe.wasm.effect import effect
 
-    if not preset.compiled:
-        return FoundEffect(untried=preset.refusal or "this wasmtime takes no presets from Python")
     try:
         found = effect(preset)
-    except IntrospectionError as error:
-        return FoundEffect(untried=str(error))
+    except ChildError as error:
+        return FoundEffect(untried=error.how)
     return FoundEffect(found.idle, found.used, found.off)

@@ -12,7 +12,8 @@ from cpuprobe.cli.output import tell, write_page
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
-    from cpuprobe.wasm.guarded_run import Ending, Record, Setup
+    from cpuprobe.wasm.guarded_run import Ending
+    from cpuprobe.wasm.setup import Record, Setup
 
 app = command_app()
 
@@ -69,8 +70,9 @@ def run(
     from cpuprobe.assessment import assess
     from cpuprobe.errors import UsageError
     from cpuprobe.wasm.guard import attempts
-    from cpuprobe.wasm.guarded_run import run_guarded, start_from, to_record
-    from cpuprobe.wasm.guest import Request
+    from cpuprobe.wasm.guarded_run import run_guarded
+    from cpuprobe.wasm.request import Request
+    from cpuprobe.wasm.setup import start_from, to_record
 
     if inferred and flags_from is not None:
         raise UsageError("--inferred and --flags-from: give one of them")
@@ -110,7 +112,8 @@ def run(
     )
     code = _finish(result.ending, module, result.exit_code)
     if record is not None and result.ending.kind in ("done", "exit", "trap"):
-        write_page(to_record(result, here.wasmtime.version, earlier).decode(), record)
+        kept = to_record(result.setup, result.changes, here.wasmtime.version, earlier)
+        write_page(kept.decode(), record)
     if result.fell_back and code == 1 and not result.ending.exit_code:
         say("exit code 1: the program's own is 0, but the run fell back")
     return code
@@ -118,7 +121,7 @@ def run(
 
 def _finish(ending: Ending, module: str, code: int) -> int:
     from cpuprobe.errors import CannotMeasureError, CaptureError, UsageError
-    from cpuprobe.wasm.guard import died
+    from cpuprobe.wasm.children import word_of
 
     if ending.kind == "module":
         raise CaptureError(f"{module}: {ending.message}")
@@ -131,13 +134,13 @@ def _finish(ending: Ending, module: str, code: int) -> int:
         tell(f"Error: failed to run main module `{name}`", "", "Caused by:")
         tell(*(f"    {line}" for line in ending.message.split("\n")))
     elif ending.kind == "signal" and not ending.crashed:
-        tell(f"cpuprobe: the program was ended by {died(ending.signal)}")
+        tell(f"cpuprobe: the program was ended by {word_of(ending.signal)}")
     return code
 
 
 def _setup(here: Assessment, flags_from: str | None, inferred: bool) -> Setup:
     from cpuprobe.emit.wasmtime import TARGET
-    from cpuprobe.wasm.guarded_run import Setup
+    from cpuprobe.wasm.setup import Setup
 
     if inferred:
         from cpuprobe.wasm.guard import inferred_flags
@@ -183,7 +186,7 @@ def _features(text: str | None) -> dict[str, bool]:
 
 
 def _earlier(path: str | None) -> Record | None:
-    from cpuprobe.wasm.guarded_run import read_record
+    from cpuprobe.wasm.setup import read_record
 
     if path is None or not os.path.exists(path):
         return None

@@ -42,7 +42,6 @@ def verify(
         raise CannotMeasureError("wasmtime is not installed: pip install wasmtime")
     from cpuprobe.wasm.inference import compare_inference, refused_flags
     from cpuprobe.wasm.introspect import introspect
-    from cpuprobe.wasm.proof import seconds_since
     from cpuprobe.wasm.proof import verify as prove
 
     try:
@@ -63,7 +62,7 @@ def verify(
         msgspec.to_builtins(result),
         result.verdict,
         None if inference is None else msgspec.to_builtins(inference),
-        seconds_since(start),
+        round(time.monotonic() - start, 1),
         msgspec.to_builtins(introspection),
     )
     print_result(report, json, lambda: to_text(report))

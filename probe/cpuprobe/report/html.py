@@ -15,11 +15,11 @@ import msgspec
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding, by_gravity
 from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.report.installed import inference_lines, introspection_lines
 from cpuprobe.report.style import SHAPES, STYLE
 from cpuprobe.report.subject import ReportedMachine, facts, first_cause, headline
 from cpuprobe.report.witnesses import agreements, disagreements
 from cpuprobe.version import VERSION
-from cpuprobe.wasm.installed import inference_lines, introspection_lines
 from cpuprobe.words import answer, cpu_list, plain
 
 _MOST_NARROW = 3  # columns that still fit two tables side by side

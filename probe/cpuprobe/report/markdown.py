@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from cpuprobe.assessment.model import Assessment, Finding, by_gravity
+from cpuprobe.report.installed import inference_lines, introspection_lines
 from cpuprobe.report.subject import (
     ISSUE_LIMIT,
     ReportedMachine,
@@ -20,7 +21,6 @@ from cpuprobe.report.subject import (
     headline,
 )
 from cpuprobe.report.witnesses import agreements, disagreements
-from cpuprobe.wasm.installed import inference_lines, introspection_lines
 from cpuprobe.words import answer, cpu_list, names, plain
 
 _MOST_ROWS = 40

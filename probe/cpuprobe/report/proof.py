@@ -10,12 +10,8 @@ from typing import Any
 
 import msgspec
 
-from cpuprobe.wasm.installed import (
-    Inference,
-    Introspection,
-    inference_lines,
-    introspection_lines,
-)
+from cpuprobe.report.installed import inference_lines, introspection_lines
+from cpuprobe.wasm.installed import Inference, Introspection
 from cpuprobe.words import counted, plain, wrapped
 
 SCHEMA = "cpuprobe.verify/1"

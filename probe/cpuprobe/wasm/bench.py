@@ -8,43 +8,25 @@ measured once: what differs between them would be noise.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import select
-import signal
 import statistics
-import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
-from cpuprobe.code.elf import read_sections
 from cpuprobe.errors import CannotMeasureError, CaptureError, CpuprobeError, UsageError
-from cpuprobe.wasm.guard import end_with_parent
-from cpuprobe.wasm.guarded_run import PULLEY, Setup, dependents
-from cpuprobe.wasm.guest import (
-    Request,
-    Stop,
-    compile_module,
-    find_function,
-    instantiate,
-    make_engine,
-    one_line,
-    parse_arguments,
-)
+from cpuprobe.wasm.bench_child import Child
+from cpuprobe.wasm.blame import dependents
+from cpuprobe.wasm.request import Request
+from cpuprobe.wasm.setup import PULLEY, Setup
 
 BUNDLED = {"simd": ("64",), "integer": ("200000",), "float": ("48",)}
 """The modules that come with cpuprobe, each with the argument for its function `run`."""
 
 _BATCH = 0.02
 """Seconds that one measurement should take: far above the timer's and the call's own cost."""
-
-_ANSWER = 120.0
-"""Seconds after which a child is taken for hung."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -102,112 +84,9 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-# --- the child ---
-
-
-class _Child:
-    """A process that has the function compiled under one setup and runs it when asked."""
-
-    def __init__(self, request: Request) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        ours, theirs = os.pipe(), os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(ours[1])
-            os.close(theirs[0])
-            _serve(request, ours[0], theirs[1])
-        os.close(ours[0])
-        os.close(theirs[1])
-        self._asks, self._answers = ours[1], theirs[0]
-        self._rest = b""
-
-    def answer(self) -> dict[str, Any]:
-        """The next answer; `failed` in it says why there is none."""
-        deadline = time.monotonic() + _ANSWER
-        while b"\n" not in self._rest:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
-                os.kill(self.pid, signal.SIGKILL)
-                return {"failed": f"no answer within {_ANSWER:g} s"}
-            part = os.read(self._answers, 65536)
-            if not part:
-                return {"failed": self._death()}
-            self._rest += part
-        line, _, self._rest = self._rest.partition(b"\n")
-        return msgspec.json.decode(line, type=dict[str, Any])
-
-    def ask(self, calls: int) -> dict[str, Any]:
-        with suppress(BrokenPipeError):
-            os.write(self._asks, b"%d\n" % calls)
-        return self.answer()
-
-    def _death(self) -> str:
-        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        assert ended is not None  # WNOHANG is not set
-        if ended.si_code == os.CLD_EXITED:
-            return f"ended with exit code {ended.si_status}"
-        return f"died by {signal.Signals(ended.si_status).name}"
-
-    def close(self) -> None:
-        for descriptor in (self._asks, self._answers):
-            os.close(descriptor)
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-
-
-def _serve(request: Request, asks: int, answers: int) -> NoReturn:
-    code = 70  # EX_SOFTWARE, sysexits.h
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        end_with_parent()
-        with open(answers, "wb", buffering=0) as out, open(asks, "rb", buffering=0) as lines:
-            for document in _answers(request, lines):
-                out.write(msgspec.json.encode(document) + b"\n")
-        code = 0
-    except BrokenPipeError:
-        code = 0
-    finally:
-        if code:
-            sys.excepthook(*sys.exc_info())
-        os._exit(code)
-
-
-def _answers(request: Request, lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
-    try:
-        engine = make_engine(request)
-        module = compile_module(engine, request)
-    except Stop as stop:
-        yield {"kind": stop.kind, "failed": str(stop)}
-        return
-    import wasmtime
-
-    sections = read_sections(bytes(module.serialize()))
-    code = b"".join(bytes(each.data) for each in sections if each.name == ".text")
-    yield {"code": hashlib.sha256(code).hexdigest()}
-    for line in lines:
-        try:
-            # Each batch on an instance of its own: nothing is left from the one before.
-            store, instance = instantiate(engine, module, wasmtime.WasiConfig())
-            function = find_function(instance.exports(store), request.invoke)
-            arguments = parse_arguments(function.type(store).params, request)
-            started = time.perf_counter_ns()
-            for _ in range(int(line)):
-                function(store, *arguments)
-            yield {"seconds": (time.perf_counter_ns() - started) / 1e9}
-        except Stop as stop:
-            yield {"kind": stop.kind, "failed": str(stop)}
-        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            yield {"kind": "trap", "failed": one_line(str(error))}
-
-
-# --- the measurement ---
-
-
 @dataclass(slots=True)
 class _Runner:
-    child: _Child
+    child: Child
     calls: int = 1
     failed: str | None = None
 
@@ -238,7 +117,7 @@ def measure(
     by_code: dict[tuple[str, str], str] = {}
     try:
         for name, setup in setups:
-            child = _Child(
+            child = Child(
                 msgspec.structs.replace(request, target=setup.target, flags=dict(setup.flags))
             )
             runner = runners[name] = _Runner(child)

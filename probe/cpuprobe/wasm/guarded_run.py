@@ -9,24 +9,21 @@ program. A wasm trap is no death: wasmtime turns the signal into a result.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
-
-from cpuprobe.errors import CannotMeasureError, CaptureError
+from cpuprobe.errors import CannotMeasureError
 from cpuprobe.facts.features import load_features
-
-PULLEY = "pulley64"
-"""Target triple of wasmtime's portable interpreter; it takes no `has_*` flag."""
+from cpuprobe.wasm.blame import bisect, culprit, dependents
+from cpuprobe.wasm.children import word_of
+from cpuprobe.wasm.setup import PULLEY, Change, Setup
 
 CRASHES = frozenset({signal.SIGILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGTRAP})
 
 TRAP_EXIT = 134
 """The exit code of wasmtime's command line for a wasm trap (src/commands/run.rs)."""
 
-_SCHEMA = "cpuprobe.run/1"
 _MUTATING = frozenset(
     [
         "fd_allocate",
@@ -46,30 +43,6 @@ _WRITING = frozenset({"fd_write", "fd_pwrite", "sock_send"})
 _READING = frozenset({"fd_read", "fd_pread", "poll_oneoff"})
 EFFECTFUL = _MUTATING | _WRITING | _READING
 """The functions of WASI preview 1 (witx/wasi_snapshot_preview1.witx) that have side effects."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What the program is compiled for.
-
-    Attributes:
-        target: target triple.
-        flags: every `has_*` flag with its value; empty for Pulley.
-    """
-
-    target: str
-    flags: Mapping[str, bool] = field(default_factory=dict)
-
-    @property
-    def on(self) -> tuple[str, ...]:
-        """The flags that are on."""
-        return tuple(flag for flag, value in self.flags.items() if value)
-
-    def without(self, flags: Iterable[str]) -> Setup:
-        """The same with these flags off."""
-        off = frozenset(flags)
-        values = {flag: value and flag not in off for flag, value in self.flags.items()}
-        return Setup(self.target, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,32 +106,6 @@ class Ending:
 Attempt = Callable[[Setup, bool], Ending]
 
 
-class Change(msgspec.Struct, frozen=True):
-    """One flag that was switched off, and why.
-
-    Attributes:
-        flags: the culprit first, then what builds on it.
-        signal: how the program died, e.g. SIGILL.
-        instruction: where it died, in Intel syntax; empty if found by bisection.
-        features: what that instruction, or the flag, needs.
-    """
-
-    flags: tuple[str, ...]
-    signal: str
-    instruction: str = ""
-    features: tuple[str, ...] = ()
-
-
-class Record(msgspec.Struct, frozen=True):
-    """The file that `--record` keeps: the setup that worked."""
-
-    wasmtime: str
-    target: str
-    flags: dict[str, bool]
-    changes: tuple[Change, ...] = ()
-    schema: str = _SCHEMA
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """The end of a guarded run.
@@ -206,81 +153,6 @@ def side_effects(
     return " and ".join(found) or None
 
 
-def dependents(flag: str, flags: Iterable[str]) -> tuple[str, ...]:
-    """The flags among `flags` that build on a flag."""
-    table = load_features()
-    feature = table.by_cranelift.get(flag)
-    above = frozenset() if feature is None else table.dependents(feature.name)
-    return tuple(
-        each
-        for each in flags
-        if each != flag and each in table.by_cranelift and table.by_cranelift[each].name in above
-    )
-
-
-def base_first(flags: Iterable[str]) -> tuple[str, ...]:
-    """The flags so ordered that each comes after all it builds on."""
-    table = load_features()
-
-    def depth(flag: str) -> tuple[int, str]:
-        feature = table.by_cranelift.get(flag)
-        return (0 if feature is None else len(table.closure(feature.name)), flag)
-
-    return tuple(sorted(flags, key=depth))
-
-
-def culprit(features: Iterable[str], setup: Setup, unsafe: frozenset[str]) -> str | None:
-    """The flag to blame for an instruction.
-
-    Of the flags that allow it, one that the assessment distrusts; otherwise the one on which the
-    fewest others build, which costs least: if it was the wrong one, the next death names it again.
-    The instruction's features are the ones named by iced-x86; what they imply is not blamed.
-
-    Args:
-        features: all that the instruction needs.
-        setup: under which it ran.
-        unsafe: features that are not safe on this machine.
-
-    Returns:
-        None if no flag that is on allows it.
-    """
-    table = load_features()
-    flags = {table[name].cranelift: name for name in features if name in table}
-    on = [flag for flag in setup.on if flag in flags]
-    if not on:
-        return None
-    return min(on, key=lambda flag: (flags[flag] not in unsafe, len(dependents(flag, setup.on))))
-
-
-def bisect(crashes: Callable[[Setup], bool], setup: Setup) -> str | None:
-    """The flag without which a program that dies under `setup` lives.
-
-    Sets are tried that are closed under "builds on", so that each is one a CPU could have.
-
-    Args:
-        crashes: runs the program and tells whether it died.
-        setup: under which it is known to die.
-
-    Returns:
-        None if it dies with every flag off: then no flag is to blame.
-    """
-    order = base_first(setup.on)
-
-    def first(count: int) -> Setup:
-        return setup.without(order[count:])
-
-    if not order or crashes(first(0)):
-        return None
-    lives, dies = 0, len(order)
-    while dies - lives > 1:
-        middle = (lives + dies) // 2
-        if crashes(first(middle)):
-            dies = middle
-        else:
-            lives = middle
-    return order[dies - 1]
-
-
 def run_guarded(
     attempt: Attempt,
     setup: Setup,
@@ -307,7 +179,7 @@ def run_guarded(
             if fell_back and ending.kind != "refused":
                 tell(f"it ran to its end with {describe(setup)}")
             return Result(ending, setup, tuple(changes), fell_back)
-        name = signal.Signals(ending.signal).name
+        name = word_of(ending.signal)
         instruction, features = _instruction(ending.fault)
         tell(_death(name, ending.fault, instruction, features))
         outside = ending.fault is not None and ending.fault.where != ""
@@ -372,36 +244,3 @@ def describe(setup: Setup) -> str:
         return "Pulley, wasmtime's interpreter"
     off = " ".join(flag for flag, value in setup.flags.items() if not value)
     return f"{' '.join(setup.on) or 'no flag'}" + (f"; off: {off}" if off else "")
-
-
-def to_record(result: Result, wasmtime: str, earlier: Record | None) -> bytes:
-    """The record of a run that ended, with what an earlier record had switched off."""
-    record = Record(
-        wasmtime=wasmtime,
-        target=result.setup.target,
-        flags=dict(result.setup.flags),
-        changes=(*(() if earlier is None else earlier.changes), *result.changes),
-    )
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-
-
-def read_record(content: bytes, name: str) -> Record:
-    """Reads a record.
-
-    Raises:
-        CaptureError: it is none.
-    """
-    try:
-        record = msgspec.json.decode(content, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise CaptureError(f"{name}: not a record of `cpuprobe run --record`") from None
-    if record.schema != _SCHEMA:
-        raise CaptureError(f"{name}: not a record of `cpuprobe run --record`")
-    return record
-
-
-def start_from(setup: Setup, record: Record) -> Setup:
-    """The setup to begin with: what the record kept, and never a flag that is off in `setup`."""
-    if record.target == PULLEY:
-        return Setup(PULLEY)
-    return setup.without(flag for flag, value in record.flags.items() if not value)

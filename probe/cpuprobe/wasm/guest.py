@@ -6,69 +6,16 @@ the module's own input and output stay untouched.
 
 from __future__ import annotations
 
-import math
 import os
-import re
-import struct
-from collections.abc import Callable, Sequence
-from decimal import Decimal
+from collections.abc import Callable
 from typing import Any
-
-import msgspec
 
 from cpuprobe.wasm.configure import MissingOptionError, set_flags
 from cpuprobe.wasm.guarded_run import EFFECTFUL
-
-_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e\n]")
-_MAX_MESSAGE = 2000
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What to run.
-
-    Attributes:
-        name: the module's file name, its argv[0].
-        module: its bytes, wasm or WAT.
-        target: target triple.
-        flags: every `has_*` flag with its value.
-        invoke: the exported function to call; None means `_start` if there is one.
-        args: the program's arguments, or the function's.
-        env: pairs of environment variables.
-        dirs: pairs of a folder here and its name for the program.
-        wasm_features: names as in Config's `wasm_NAME`, to whether they are on.
-    """
-
-    name: str
-    module: bytes
-    target: str
-    flags: dict[str, bool]
-    invoke: str | None = None
-    args: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
-    dirs: tuple[tuple[str, str], ...] = ()
-    wasm_features: dict[str, bool] = {}
-
-
-class Stop(Exception):
-    """The run is over before the program began: kind and message of the ending."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        """Kind as in `guarded_run.Kind`, or `missing`; the message is one line."""
-        super().__init__(message)
-        self.kind = kind
-
+from cpuprobe.wasm.request import Request, Stop, clean, one_line
+from cpuprobe.wasm.values import parse_arguments, spell
 
 Report = Callable[[dict[str, Any]], None]
-
-
-def clean(text: str) -> str:
-    """Text from wasmtime or a module, fit for a terminal."""
-    return _NOT_PRINTABLE.sub("?", text[:_MAX_MESSAGE]).strip()
-
-
-def one_line(text: str) -> str:
-    """The same on one line."""
-    return " ".join(clean(text).split())
 
 
 def load_wasmtime() -> Any:
@@ -182,7 +129,7 @@ def _call(engine: Any, module: Any, request: Request, report: Report) -> dict[st
     wasi = _wasi(request)
     # The counters stand still from here to the first instruction of the program, but for what
     # this line itself writes.
-    report({"stage": "started", "io": _io_counters()})
+    report({"stage": "started", "io": io_counters()})
     try:
         store, instance = instantiate(engine, module, wasi)
         exports = instance.exports(store)
@@ -246,58 +193,7 @@ def find_function(exports: Any, name: str | None) -> Any:
     raise Stop("usage", f"--invoke {clean(name)}: no such function; {clean(there)}")
 
 
-def parse_arguments(kinds: Sequence[Any], request: Request) -> list[Any]:
-    """A function's arguments from text.
-
-    Raises:
-        Stop: there are too few or too many, or one does not fit its type.
-    """
-    name = clean(request.invoke or "")
-    if len(kinds) != len(request.args):
-        given = len(request.args)
-        raise Stop("usage", f"--invoke {name}: takes {len(kinds)} arguments, not {given}")
-    values: list[Any] = []
-    for kind, text in zip((str(each) for each in kinds), request.args, strict=True):
-        try:
-            values.append(_parse(kind, text))
-        except ValueError:
-            raise Stop("usage", f"--invoke {name}: {clean(text)!r} is no {kind}") from None
-    return values
-
-
-def _parse(kind: str, text: str) -> Any:
-    if kind in ("i32", "i64"):
-        bits = int(kind[1:])
-        value = int(text, 0)
-        if not -(1 << bits - 1) <= value < 1 << bits:
-            raise ValueError
-        return value - (1 << bits) if value >= 1 << bits - 1 else value
-    if kind in ("f32", "f64"):
-        return float(text)
-    raise ValueError
-
-
-def spell(value: Any, kind: str) -> str:
-    """A result as the wasmtime command prints it: Rust's `{}`, which never uses an exponent."""
-    if not isinstance(value, float):
-        return clean(str(value))
-    if math.isnan(value):
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "inf" if value > 0 else "-inf"
-    text = repr(value)
-    if kind == "f32":
-        # As few digits as lead back to the same 32 bits.
-        text = next(
-            short
-            for digits in range(1, 18)
-            if struct.pack("f", float(short := f"{value:.{digits}g}")) == struct.pack("f", value)
-        )
-    plain = format(Decimal(text), "f")
-    return plain.removesuffix(".0") if "." in plain else plain
-
-
-def _io_counters() -> str | None:
+def io_counters() -> str | None:
     """/proc/self/io, read in one go (Linux, Documentation/filesystems/proc.rst)."""
     try:
         descriptor = os.open("/proc/self/io", os.O_RDONLY | os.O_CLOEXEC)

@@ -7,7 +7,6 @@ from cpuprobe.assessment.wasmtime import std_detect
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 from cpuprobe.wasm.installed import Inference
-from cpuprobe.wasm.introspect import installed_flags
 
 __all__ = ["Inference", "compare_inference", "refused_flags"]
 
@@ -16,21 +15,16 @@ def compare_inference(
     observation: Observation,
     flags: dict[str, bool],
     refuses: tuple[str, ...],
-    inferred: dict[str, bool] | None = None,
+    inferred: dict[str, bool],
 ) -> Inference:
-    """Asks the installed wasmtime, and holds its answer against the model.
+    """Holds the answer of the installed wasmtime against the model of it.
 
     Args:
         observation: of this machine.
         flags: the safe ones.
         refuses: flags that this wasmtime accepts on no host; it infers none of them.
-        inferred: the answer, if it is known already.
-
-    Raises:
-        IntrospectionError: wasmtime could not be asked.
+        inferred: the answer: `introspect.installed_flags`.
     """
-    if inferred is None:
-        inferred = installed_flags()
     machine = Machine(observation)
     detected = [std_detect(group, machine) for group in machine.groups]
     differ = []

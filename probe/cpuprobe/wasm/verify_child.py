@@ -8,38 +8,20 @@ died.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from cpuprobe.wasm.cases import lane_kinds, make_cases, template
-from cpuprobe.wasm.comparison import (
-    ARMS,
-    CONDITION,
-    helper_functions,
-    same_but_for_nans,
-    variants_of,
-)
+from cpuprobe.wasm.cases import lane_kinds
+from cpuprobe.wasm.comparison import helper_functions, variants_of
 from cpuprobe.wasm.configure import MissingOptionError, message_of, set_flags
-from cpuprobe.wasm.harness import (
-    CASES,
-    ENTRY,
-    LOG,
-    MAX_CASES,
-    PAGES,
-    TEMPLATE,
-    WINDOW,
-    driven_module,
-    own_functions,
-    signature,
-    signatures,
-)
-from cpuprobe.wasm.operators import INPUT_OFFSET, OperatorFunction, operator_functions
+from cpuprobe.wasm.harness import driven_module, own_functions
+from cpuprobe.wasm.operators import OperatorFunction, operator_functions
+from cpuprobe.wasm.sides import Side, SideBySide
 
 if TYPE_CHECKING:
-    from wasmtime import Config, Engine, Module
+    from wasmtime import Config
 
 TARGET = "x86_64-unknown-linux-gnu"
 PULLEY = "pulley64"
@@ -48,7 +30,6 @@ CANNOT = 3
 REFUSED = 4
 """Exit code: wasmtime refused the flags; standard error has its words."""
 
-_FEW_CASES = 48
 _SHOWN = 20
 
 # A module that needs the proposal, to ask this wasmtime whether it compiles it.
@@ -155,138 +136,11 @@ def compile_all(path: str, flags: Mapping[str, bool], operators: Sequence[str]) 
     )
 
 
-class _Side:
-    """One engine with the operators in it."""
-
-    def __init__(
-        self, engine: Engine, module: Module, functions: Sequence[OperatorFunction]
-    ) -> None:
-        from wasmtime import Instance, Store
-
-        self._store = Store(engine)
-        exports: Any = Instance(self._store, module, []).exports(self._store)
-        memory = exports["memory"]
-        memory.grow(self._store, PAGES - 1)
-        self._base = ctypes.addressof(memory.data_ptr(self._store).contents)
-        self._case = exports["case"]
-        self._keep_at = exports["keep-at"]
-        numbers = {each: number for number, each in enumerate(signatures(functions))}
-        drivers = [exports[f"drive-{number}"] for number in range(len(numbers))]
-        self._driver: list[Callable[..., None]] = [
-            drivers[numbers[signature(function)]] for function in functions
-        ]
-
-    def put(self, address: int, data: bytes) -> None:
-        ctypes.memmove(self._base + address, data, len(data))
-
-    def run(self, number: int, count: int) -> tuple[bytes, dict[int, str]]:
-        """Runs one function on `count` cases: their log entries, and which trapped how."""
-        from wasmtime import Trap
-
-        traps: dict[int, str] = {}
-        case = 0
-        while case < count:
-            try:
-                self._driver[number](self._store, number, case, count)
-                break
-            except Trap as error:
-                case = self._case.value(self._store)
-                code = getattr(error, "trap_code", None)
-                traps[case] = code.name if code is not None else message_of(error)
-                self._keep_at(self._store, case)
-                case += 1
-        return ctypes.string_at(self._base + LOG, count * ENTRY), traps
-
-
-class _Comparison:
-    """Both engines side by side."""
-
-    def __init__(self, native: _Side, pulley: _Side, variants: Mapping[int, Sequence[int]]) -> None:
-        self.native = native
-        self.pulley = pulley
-        self.variants = variants
-        self.cases = 0
-        self.open_nans = 0
-        self.open_relaxed = 0
-        self.traps = 0
-        self._loaded: tuple[bytes, ...] | None = None
-        self._memory = template(WINDOW, INPUT_OFFSET, CONDITION, ARMS)
-        for side in (native, pulley):
-            side.put(TEMPLATE, self._memory)
-
-    def function(self, number: int, function: OperatorFunction) -> Iterator[dict[str, str]]:
-        """Runs one function on all its cases and yields what differs."""
-        plain = function.name.endswith("/param")
-        count = MAX_CASES if plain else _FEW_CASES
-        cases = make_cases(function.operands, lane_kinds(function.operator), count)
-        if cases is not self._loaded:
-            for side in (self.native, self.pulley):
-                side.put(CASES, b"".join(cases))
-            self._loaded = cases
-        log, traps = self.native.run(number, len(cases))
-        reference, expected = self.pulley.run(number, len(cases))
-        self.cases += len(cases)
-        self.traps += len(traps)
-        for case in sorted(set(traps) | set(expected)):
-            if traps.get(case) != expected.get(case):
-                yield self._difference(
-                    function,
-                    cases[case],
-                    f"trap {traps.get(case, 'none')}",
-                    f"trap {expected.get(case, 'none')}",
-                )
-        if log == reference:
-            return
-        others: list[bytes] | None = None
-        for case, slots in enumerate(cases):
-            where = slice(case * ENTRY, (case + 1) * ENTRY)
-            if log[where] == reference[where]:
-                continue
-            if same_but_for_nans(function, slots, self._memory, log[where], reference[where]):
-                self.open_nans += 1
-                continue
-            if others is None:
-                others = [
-                    self.pulley.run(variant, len(cases))[0] for variant in self.variants[number]
-                ]
-            if any(
-                same_but_for_nans(function, slots, self._memory, log[where], other[where])
-                for other in others
-            ):
-                self.open_relaxed += 1
-                continue
-            yield self._first_difference(function, slots, log[where], reference[where])
-
-    def _first_difference(
-        self, function: OperatorFunction, slots: bytes, one: bytes, other: bytes
-    ) -> dict[str, str]:
-        start = next(at for at in range(0, ENTRY, 16) if one[at : at + 16] != other[at : at + 16])
-        place = f"memory {start}" if start < WINDOW else f"result {(start - WINDOW) // 16}"
-        return self._difference(
-            function,
-            slots,
-            f"{place}: {one[start : start + 16].hex()}",
-            f"{place}: {other[start : start + 16].hex()}",
-        )
-
-    def _difference(
-        self, function: OperatorFunction, slots: bytes, native: str, pulley: str
-    ) -> dict[str, str]:
-        used = slots[: 16 * len(function.operands)]
-        operands = " ".join(used[at : at + 16].hex() for at in range(0, len(used), 16))
-        return {
-            "function": function.name,
-            "operands": operands,
-            "native": native,
-            "pulley": pulley,
-        }
-
-
 def _pulley(
     driven: Sequence[OperatorFunction],
     variants: Sequence[OperatorFunction],
     proposals: Sequence[str],
-) -> _Side:
+) -> Side:
     """Pulley with the same functions, relaxed SIMD's choices fixed, and the other choices behind.
 
     Asking it for threads ends the process with wasmtime 50.
@@ -303,7 +157,7 @@ def _pulley(
         module = Module(engine, text)
     except WasmtimeError as error:
         _fail(CANNOT, f"Pulley, wasmtime's interpreter, is not to be had: {message_of(error)}")
-    return _Side(engine, module, (*driven, *variants))
+    return Side(engine, module, (*driven, *variants))
 
 
 def run_all(
@@ -326,12 +180,12 @@ def run_all(
     engine = Engine(_config(TARGET, flags, proposals))
     with open(path, "rb") as file:
         module = Module.deserialize(engine, file.read())
-    native = _Side(engine, module, driven)
+    native = Side(engine, module, driven)
     # Some releases abort on its name.
     _say(preparing="pulley")
     reference = _pulley(driven, variants, proposals)
     _say(preparing="run")
-    comparison = _Comparison(native, reference, numbers)
+    comparison = SideBySide(native, reference, numbers)
     # Neighbours with the same cases need them loaded once.
     order = sorted(
         range(len(driven)),

@@ -15,13 +15,16 @@ from tests.fakes import V2, V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
 from cpuprobe.cli import run
+from cpuprobe.evidence import installed
 from cpuprobe.evidence.observation import CpuGroup, Cpuinfo, Observation
+from cpuprobe.facts import presets as facts_presets
+from cpuprobe.facts.presets import Preset
 from cpuprobe.facts.profiles import load_profiles
 from cpuprobe.report.document import make_report, to_json
 from cpuprobe.report.profile_text import FoundEffect, Incoherent, Presets, lints, lints_text
-from cpuprobe.wasm import presets as wasm_presets
-from cpuprobe.wasm.introspect import IntrospectionError
-from cpuprobe.wasm.presets import Effect, Preset
+from cpuprobe.wasm import effect as wasm_effect
+from cpuprobe.wasm.children import ChildError
+from cpuprobe.wasm.effect import Effect
 
 OWN = """
 [[profile]]
@@ -136,21 +139,35 @@ def test_list_of_one_kind(ask: Ask):
     assert wrong.err.count("\n") == 1 and "level, cpu, gds-force" in wrong.err
 
 
-def test_list_of_presets(ask: Ask, monkeypatch: pytest.MonkeyPatch):
-    """The installed wasmtime's; without one that cannot be measured."""
-    pytest.importorskip("wasmtime")
+@pytest.fixture
+def wasmtime(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Says which wasmtime is installed."""
+
+    def say(version: str | None) -> None:
+        monkeypatch.setattr(installed, "installed_version", lambda: version)
+
+    return say
+
+
+Installed = Callable[[str | None], None]
+
+
+def test_list_of_presets(ask: Ask, wasmtime: Installed):
+    """The installed wasmtime's; without one, or with one that the table has not, that is said."""
+    wasmtime("50.0.1")
     names = [
         each["name"] for each in ask("list", "--kind", "preset", "--json").document["profiles"]
     ]
     assert {"x86-64-v3", "haswell", "baseline"} <= set(names)
+    wasmtime("4.0.0")
+    old = ask("list", "--kind", "preset", "--json").document["profiles"]
+    assert {each["name"] for each in old} < set(names)
 
-    def none() -> None:
-        raise IntrospectionError("wasmtime is not installed")
-
-    monkeypatch.setattr(wasm_presets, "read_presets", none)
-    said = ask("list", "--kind", "preset")
-    assert (said.code, said.out) == (3, "")
-    assert said.err == "cpuprobe: error: wasmtime is not installed\n"
+    for version, words in ((None, "wasmtime is not installed"), ("999.0", "known majors: 3 4 5")):
+        wasmtime(version)
+        said = ask("list", "--kind", "preset")
+        assert (said.code, said.out) == (3, "")
+        assert words in said.err and said.err.count("\n") == 1
 
 
 # --- show ---
@@ -407,9 +424,9 @@ def test_warnings_do_not_fail(ask: Ask, tmp_path: Path):
     assert said.out.startswith("warning: twin is the same set as x86-64-v3\n")
 
 
-def test_lint_of_everything(ask: Ask, own: Path):
+def test_lint_of_everything(ask: Ask, own: Path, wasmtime: Installed):
     """Ours, the user's folder, and wasmtime's presets, which do not fail it."""
-    pytest.importorskip("wasmtime")
+    wasmtime("50.0.1")
     said = ask("lint", "--json")
 
     assert said.code == 0
@@ -427,10 +444,9 @@ def test_lint_of_everything(ask: Ask, own: Path):
     assert ask("lint", "--no-presets").code == 4
 
 
-def test_lint_of_presets_decides_only_when_asked(ask: Ask):
+def test_lint_of_presets_decides_only_when_asked(ask: Ask, wasmtime: Installed):
     """--presets makes them count."""
-    pytest.importorskip("wasmtime")
-
+    wasmtime("50.0.1")
     plain, asked = ask("lint"), ask("lint", "--presets")
     assert (plain.code, asked.code) == (0, 1)
     assert "not in the exit code" in plain.out and "not in the exit code" not in asked.out
@@ -440,40 +456,46 @@ def test_lint_of_presets_decides_only_when_asked(ask: Ask):
     assert ask("lint", "--no-presets", "--json").document["presets"] is None
 
 
-def test_lint_without_wasmtime(ask: Ask, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [(None, "wasmtime is not installed for this Python"), ("999.0", "is not in the table")],
+)
+def test_lint_without_presets(ask: Ask, wasmtime: Installed, version: str | None, words: str):
     """The rest is linted and the line says what was not; asked for, it cannot be measured."""
-
-    def none() -> None:
-        raise IntrospectionError("wasmtime is not installed for this Python")
-
-    monkeypatch.setattr(wasm_presets, "presets", none)
+    wasmtime(version)
     said = ask("lint")
     assert said.code == 0
-    assert "wasmtime's presets were not looked at: wasmtime is not installed" in said.out
+    assert "wasmtime's presets were not looked at: wasmtime " in said.out and words in said.out
     said = ask("lint", "--presets")
     assert (said.code, said.out) == (3, "")
 
 
-def test_lint_with_proof(ask: Ask, monkeypatch: pytest.MonkeyPatch):
+def test_lint_with_proof(ask: Ask, wasmtime: Installed, monkeypatch: pytest.MonkeyPatch):
     """--prove compiles what this host takes, and says of the rest why not."""
     made = {
-        "idle": Preset("idle", "", {"has_avx": False, "has_fma": True}, compiled=True),
-        "used": Preset("used", "", {"has_avx": True}, compiled=True),
-        "other": Preset(
-            "other", "", {"has_avx2": True}, refusal='so Caused by: "has_avx2" is not available'
-        ),
-        "sound": Preset("sound", "", {"has_sse3": True}, compiled=True),
-        "breaks": Preset("breaks", "", {"has_avx512f": True}, compiled=True),
+        name: Preset(name, "", flags)
+        for name, flags in {
+            "idle": {"has_avx": False, "has_fma": True},
+            "used": {"has_avx": True},
+            "other": {"has_avx2": True},
+            "sound": {"has_sse3": True},
+            "breaks": {"has_avx512f": True},
+        }.items()
     }
     effects = {"idle": Effect(("has_fma",), (), ()), "used": Effect((), ("avx",), ("sse3",))}
+    ends = {
+        "breaks": "killed by SIGABRT",
+        "other": 'so Caused by: "has_avx2" is not available',
+    }
 
     def compile_it(preset: Preset) -> Effect:
-        if preset.name == "breaks":
-            raise IntrospectionError("wasmtime was killed by SIGABRT in its child process")
+        if preset.name in ends:
+            raise ChildError("wasmtime failed", ends[preset.name], 4)
         return effects[preset.name]
 
-    monkeypatch.setattr(wasm_presets, "presets", lambda: made)
-    monkeypatch.setattr(wasm_presets, "effect", compile_it)
+    wasmtime("50.0.1")
+    monkeypatch.setattr(facts_presets, "presets", lambda version: made)
+    monkeypatch.setattr(wasm_effect, "effect", compile_it)
     said = ask("lint", "--prove")
 
     assert said.code == 0
@@ -481,7 +503,7 @@ def test_lint_with_proof(ask: Ask, monkeypatch: pytest.MonkeyPatch):
     assert "compiled: the same code with has_fma off: no effect" in said.out
     assert "compiled: the code uses avx, while sse3 is off" in said.out
     assert 'not compiled: "has_avx2" is not available' in said.out
-    assert "not compiled: wasmtime was killed by SIGABRT" in said.out
+    assert "not compiled: killed by SIGABRT" in said.out
     assert ask("lint", "--prove", "--no-presets").code == 2
 
 

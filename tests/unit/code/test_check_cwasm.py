@@ -18,19 +18,17 @@ from cpuprobe.check.judge import Fit, judge
 from cpuprobe.code.elf import ArtifactError
 from cpuprobe.evidence.measure import observe
 from cpuprobe.facts.profiles import find_profile
-from cpuprobe.wasm.introspect import compile_in_child
+from cpuprobe.wasm.children import run_script
 
 COMPILE = """\
-import json, sys
-sys.path[:] = [sys.argv[1], *filter(None, sys.path)]
 from wasmtime import Config, Engine, Module
 config = Config()
-flags = json.loads(sys.argv[2])
+flags = json.loads(sys.argv[1])
 if flags:
     config.target = "x86_64-unknown-linux-gnu"
 for flag, value in flags.items():
     config.cranelift_flag_set(flag, "true" if value else "false")
-sys.stdout.buffer.write(Module(Engine(config), sys.argv[3]).serialize())
+sys.stdout.buffer.write(Module(Engine(config), sys.argv[2]).serialize())
 """
 LOAD = """\
 import sys
@@ -46,7 +44,7 @@ POPCNT = '(module (func (export "f") (param i64) (result i64) local.get 0 i64.po
 
 
 def compiled(wat: str, flags: str = "{}") -> bytes:
-    return compile_in_child(COMPILE, [flags, wat])
+    return b"".join(run_script(COMPILE, [flags, wat]))
 
 
 def loaded(artifact: bytes) -> str:

@@ -17,15 +17,9 @@ from cpuprobe.code.engine_section import (
     read_engine_section,
 )
 from cpuprobe.code.walk import artifact_functions
-from cpuprobe.wasm import introspect
-from cpuprobe.wasm.introspect import (
-    IntrospectionError,
-    UnknownWasmtimeError,
-    compile_in_child,
-    installed_flags,
-    installed_version,
-    known_flags,
-)
+from cpuprobe.evidence.installed import installed_version
+from cpuprobe.facts.wasmtime import UnknownWasmtimeError
+from cpuprobe.wasm.introspect import known_flags
 
 # Written out by hand from the postcard and bincode specifications: an opt_level "speed", an 8-bit
 # number 12, has_avx on, has_apx off. What follows the flags (tunables) is of no interest.
@@ -180,74 +174,6 @@ def test_a_flipped_byte_raises_nothing_else(data: st.DataObject) -> None:
         assert "\n" not in str(error)
 
 
-class TestInstalledWasmtime:
-    """Against the wasmtime of this environment."""
-
-    @pytest.fixture(autouse=True)
-    def _needed(self) -> None:
-        if installed_version() is None:
-            pytest.skip("wasmtime is not installed")
-
-    def test_version_agrees_with_the_package_itself(self) -> None:
-        script = "import importlib.metadata as m; print(m.version('wasmtime'))"
-        assert compile_in_child(script).decode().strip() == installed_version()
-
-    def test_version_does_not_import_wasmtime(self) -> None:
-        script = (
-            "import sys; sys.path = sys.argv[2:]\n"
-            "from cpuprobe.wasm.introspect import installed_version\n"
-            "assert installed_version()\n"
-            "print([m for m in sys.modules if m.split('.')[0] == 'wasmtime'])\n"
-        )
-        assert compile_in_child(script, sys.path) == b"[]\n"
-
-    def test_flags_are_those_of_the_table(self) -> None:
-        assert tuple(installed_flags()) == known_flags(installed_version())
-
-    def test_a_flag_turned_off_reads_as_off(self) -> None:
-        script = (
-            "import sys; sys.path[0] = sys.argv[1]\n"
-            "from wasmtime import Config, Engine, Module\n"
-            "config = Config()\n"
-            "config.cranelift_flag_set('has_sse42', sys.argv[2])\n"
-            "sys.stdout.buffer.write(Module(Engine(config), '(module)').serialize())\n"
-        )
-        section = read_engine_section(compile_in_child(script, ["false"]))
-        assert section.isa_flags["has_sse42"] is False
-        assert section.target.startswith("x86_64")
-        assert section.version == (installed_version() or "").partition(".")[0]
-
-    def test_a_child_killed_by_a_signal_is_named(self) -> None:
-        with pytest.raises(IntrospectionError, match="killed by SIGILL"):
-            compile_in_child("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
-
-    def test_a_failing_child_gives_its_last_line(self) -> None:
-        with pytest.raises(IntrospectionError, match=r"^wasmtime failed .*: ValueError: no$"):
-            compile_in_child("raise ValueError('no')")
-
-    def test_a_hanging_child_is_ended(self) -> None:
-        with pytest.raises(IntrospectionError, match=r"within 0\.2 s"):
-            compile_in_child("import time; time.sleep(60)", timeout=0.2)
-
-    def test_an_unreadable_answer_is_an_introspection_error(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(introspect, "compile_in_child", lambda: b"nothing")
-        with pytest.raises(IntrospectionError, match="not an ELF file"):
-            installed_flags()
-
-
-def test_without_wasmtime_there_is_no_version_and_a_clear_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    monkeypatch.setattr(introspect, "package_folder", lambda: None)
-
-    assert installed_version() is None
-    with pytest.raises(IntrospectionError, match="pip install wasmtime"):
-        installed_flags()
-
-
 @pytest.mark.parametrize(("folders", "version"), [(["wasmtime-7.0.0"], "7.0.0"), ([], None)])
 def test_the_version_is_read_beside_the_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folders: list[str], version: str | None
@@ -275,11 +201,3 @@ def test_known_flags_by_major_and_by_full_version() -> None:
 def test_unknown_versions_are_refused_with_the_known_ones(version: str) -> None:
     with pytest.raises(UnknownWasmtimeError, match=r"known majors: 3 4 5 .* 50$"):
         known_flags(version)
-
-
-def test_a_foreign_target_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    pulley = POSTCARD.replace(TARGET.encode(), b"pulley64-unknown-unknown")
-    monkeypatch.setattr(introspect, "compile_in_child", lambda: elf(pulley))
-
-    with pytest.raises(IntrospectionError, match="pulley64-unknown-unknown, not x86-64"):
-        installed_flags()

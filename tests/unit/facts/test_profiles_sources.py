@@ -21,10 +21,13 @@ import pytest
 
 from cpuprobe.assessment.wasmtime import WINCH_SIMD
 from cpuprobe.evidence.cpuid import Cpuid
+from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.machines.read import parse_capture, read_capture
 from cpuprobe.evidence.observation import CpuidLeaf
 from cpuprobe.facts.features import load_features, load_levels, load_table, read_toml
+from cpuprobe.facts.presets import presets
 from cpuprobe.facts.profiles import Profile, load_profiles, problems
+from cpuprobe.facts.wasmtime import UnknownWasmtimeError
 
 TESTS = Path(__file__).parents[2]
 NATIVE = TESTS.parent / "probe" / "cpuprobe" / "bin" / "cpuprobe-native"
@@ -572,19 +575,19 @@ WITH_PRESET = {name: str(p.preset) for name, p in PROFILES.items() if p.preset}
 @functools.cache
 def preset_sets() -> tuple[dict[str, frozenset[str]], frozenset[str]]:
     """The presets of the installed wasmtime by name, and what it has flags for at all."""
-    from cpuprobe.wasm.introspect import IntrospectionError
-    from cpuprobe.wasm.presets import preset_flags
-
+    version = installed_version()
     try:
-        found = preset_flags(WITH_PRESET.values())
-    except IntrospectionError as error:
+        found = presets(version or "")
+    except UnknownWasmtimeError as error:
         missing(str(error))
-    flags = frozenset(flag for each in found.values() for flag in each)
-    sets = {
-        preset: frozenset(TABLE.by_cranelift[flag].name for flag, on in each.items() if on)
-        for preset, each in found.items()
-    }
-    return sets, frozenset(TABLE.by_cranelift[flag].name for flag in flags)
+    known = next(iter(found.values())).flags
+    return (
+        {
+            name: frozenset(TABLE.by_cranelift[flag].name for flag, on in each.flags.items() if on)
+            for name, each in found.items()
+        },
+        frozenset(TABLE.by_cranelift[flag].name for flag in known),
+    )
 
 
 @pytest.mark.parametrize("name", WITH_PRESET)

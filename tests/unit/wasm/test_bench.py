@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cpuprobe.wasm.bench import BUNDLED, bundled_module, quartiles, single_flags
-from cpuprobe.wasm.guarded_run import PULLEY, Setup
+from cpuprobe.wasm.setup import PULLEY, Setup
 
 X86 = "x86_64-unknown-linux-gnu"
 
@@ -103,8 +103,8 @@ SCRIPT = """
 import json, sys, msgspec
 from cpuprobe.errors import CpuprobeError
 from cpuprobe.wasm.bench import measure
-from cpuprobe.wasm.guarded_run import Setup
-from cpuprobe.wasm.guest import Request
+from cpuprobe.wasm.setup import Setup
+from cpuprobe.wasm.request import Request
 wat, args, setups, rounds = json.loads(sys.argv[1])
 try:
     rows = measure(

@@ -24,22 +24,18 @@ from tests.tools.measure_wasmtime import (
 
 from cpuprobe.assessment import assess
 from cpuprobe.cli import report as report_command
+from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.witnesses import ExternalWitnesses
 from cpuprobe.facts.features import load_table
 from cpuprobe.facts.wasmtime import known_versions, lookup
 from cpuprobe.report.document import make_report, to_json
 from cpuprobe.report.html import render_html
+from cpuprobe.report.installed import inference_lines, introspection_lines
 from cpuprobe.report.markdown import render_markdown
 from cpuprobe.report.proof import document, to_text
 from cpuprobe.report.subject import make_subject
-from cpuprobe.wasm import inference, introspect
-from cpuprobe.wasm.installed import (
-    Inference,
-    Introspection,
-    inference_lines,
-    introspection_lines,
-)
-from cpuprobe.wasm.introspect import IntrospectionError
+from cpuprobe.wasm import children, inference, introspect
+from cpuprobe.wasm.installed import Inference, Introspection
 
 CPUPROBE = (sys.executable, "-m", "cpuprobe")
 NOT_THERE = "wasmtime is not installed for this Python: pip install wasmtime"
@@ -55,9 +51,18 @@ def fake_wasmtime(folder: Path, program: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 
-def says(program: str) -> str:
-    """A child's script that wants no wasmtime."""
-    return f"import os, signal, sys\n{program}"
+# Does something else than the installed package, but where it is asked which flags it infers.
+OTHERWISE = """
+import os, signal, sys
+if sys.argv[1:] != ["inferred"]:
+    {program}
+    sys.stdout.flush()
+    os._exit(0)
+import importlib.util
+found = importlib.util.spec_from_file_location("wasmtime", {real!r})
+sys.modules["wasmtime"] = importlib.util.module_from_spec(found)
+found.loader.exec_module(sys.modules["wasmtime"])
+"""
 
 
 # --- asking --------------------------------------------------------------------------------------
@@ -67,7 +72,7 @@ def test_the_installed_one_answers():
     """Its version, the flags of the table, Pulley and Winch as its release has them."""
     pytest.importorskip("wasmtime")
     found = introspect.introspect()
-    version = introspect.installed_version()
+    version = installed_version()
 
     assert version is not None
     assert found.version == version
@@ -102,10 +107,11 @@ def test_a_word_that_the_c_api_has_not_is_an_answer(monkeypatch):
     ],
     ids=["sigill", "abort", "fails", "refuses", "steers", "silent", "floods", "hangs"],
 )
-def test_whatever_a_child_does_is_a_reason(monkeypatch, program, pulley, reason):
+def test_whatever_a_child_does_is_a_reason(monkeypatch, tmp_path, program, pulley, reason):
     """No exception, no control characters, no waiting; the other answers stand."""
-    pytest.importorskip("wasmtime")
-    monkeypatch.setattr(introspect, "_TRY", says(program))
+    real = pytest.importorskip("wasmtime").__file__
+    fake_wasmtime(tmp_path, OTHERWISE.format(program=program, real=real))
+    monkeypatch.syspath_prepend(str(tmp_path))
     start = time.monotonic()
     found = introspect.introspect(timeout=1.0 if pulley is None else 60.0)
 
@@ -120,7 +126,7 @@ def test_whatever_a_child_does_is_a_reason(monkeypatch, program, pulley, reason)
 
 
 def test_without_wasmtime_nothing_is_known(monkeypatch):
-    monkeypatch.setattr(introspect, "package_folder", lambda: None)
+    monkeypatch.setattr(children, "package_folder", lambda: None)
     monkeypatch.setattr(introspect, "installed_version", lambda: None)
     found = introspect.introspect()
 
@@ -130,18 +136,17 @@ def test_without_wasmtime_nothing_is_known(monkeypatch):
     assert list(introspection_lines(found)) == [f"wasmtime gave no answer: {NOT_THERE}"]
 
 
-def test_known_flags_come_from_the_table_where_wasmtime_dies(monkeypatch):
+@pytest.mark.parametrize(("version", "known"), [("49.0.0", lookup("49").flags), ("999.0", None)])
+def test_known_flags_come_from_the_table_where_wasmtime_dies(monkeypatch, tmp_path, version, known):
     """The names are the release's, whatever it does here."""
+    (tmp_path / "wasmtime").mkdir()
+    (tmp_path / "wasmtime" / "__init__.py").write_text("import os; os.kill(os.getpid(), 4)")
+    (tmp_path / f"wasmtime-{version}.dist-info").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = introspect.introspect()
 
-    def die(*_: object, **__: object) -> bytes:
-        raise IntrospectionError("wasmtime was killed by SIGILL in its child process")
-
-    monkeypatch.setattr(introspect, "compile_in_child", die)
-    for version, known in (("49.0.0", lookup("49").flags), ("999.0", None)):
-        monkeypatch.setattr(introspect, "installed_version", lambda version=version: version)
-        found = introspect.introspect()
-
-        assert (found.known, found.inferred, found.pulley) == (known, None, False)
+    assert (found.version, found.known, found.inferred) == (version, known, None)
+    assert found.pulley is False
 
 
 @pytest.mark.parametrize(
@@ -323,7 +328,7 @@ def test_the_json_report_of_this_machine_and_its_round_trip():
     made = json.loads(cpuprobe("report", "--format", "json", env=dict(os.environ)).stdout)
     again = inspected(json.dumps(made).encode())
 
-    assert made["introspection"]["version"] == introspect.installed_version()
+    assert made["introspection"]["version"] == installed_version()
     assert made["inference"]["inferred"] == made["introspection"]["inferred"]
     assert made["inference"]["differ"] == []
     assert made["observation"]["wasmtime"]["flags"] == made["introspection"]["known"]
@@ -383,7 +388,7 @@ def test_a_wasmtime_that_is_absent_is_one_line(monkeypatch, capfdbinary):
 
     monkeypatch.setattr(measure, "installed_version", lambda: None)
     monkeypatch.setattr(introspect, "installed_version", lambda: None)
-    monkeypatch.setattr(introspect, "package_folder", lambda: None)
+    monkeypatch.setattr(children, "package_folder", lambda: None)
     code = run(["report"])
     text = capfdbinary.readouterr().out.decode()
 

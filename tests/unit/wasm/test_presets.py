@@ -1,169 +1,100 @@
-"""The presets of the installed wasmtime: read from its library, confirmed by compiling."""
+"""The tool that measures presets, the table against the installed wasmtime, and their effect."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cpuprobe.errors import UsageError
-from cpuprobe.evidence.installed import installed_version
-from cpuprobe.facts.features import load_features
-from cpuprobe.facts.profiles import built_in_profiles, problems
-from cpuprobe.wasm import presets as module
-from cpuprobe.wasm.introspect import IntrospectionError, known_flags
-from cpuprobe.wasm.presets import (
+from tests.tools.measure_wasmtime import Unmeasurable
+from tests.tools.presets import (
     Preset,
-    as_profile,
-    effect,
-    preset_flags,
-    preset_names,
-    presets,
+    ask,
+    confirm,
+    library,
     read_presets,
+    render,
+    rows_of,
 )
 
-MAJOR = int((installed_version() or "0").partition(".")[0])
+from cpuprobe.evidence.installed import installed_version, package_folder
+from cpuprobe.facts import presets as facts
+from cpuprobe.facts.features import parse_toml
+from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions
+from cpuprobe.wasm.children import ChildError
+from cpuprobe.wasm.effect import effect
+from cpuprobe.wasm.introspect import known_flags
 
-pytestmark = pytest.mark.skipif(MAJOR == 0, reason="no wasmtime")
-recent = pytest.mark.skipif(MAJOR < 49, reason="these facts are of wasmtime 49 and later")
+VERSION = installed_version()
+FOLDER = package_folder() or ""
 
-SSE42 = ("has_sse3", "has_ssse3", "has_sse41", "has_sse42")
-V2 = (*SSE42, "has_popcnt", "has_cmpxchg16b")
-
-# cranelift/codegen/meta/src/isa/x86.rs at e6b33de, each written out.
-EXPECTED = {
-    "baseline": (),
-    "sse42": SSE42,
-    "nehalem": V2,
-    "core2": ("has_sse3", "has_cmpxchg16b"),
-    "haswell": (*V2, "has_avx", "has_avx2", "has_fma", "has_bmi1", "has_bmi2", "has_lzcnt"),
-    "alderlake": (*V2, "has_bmi1", "has_bmi2", "has_lzcnt", "has_fma", "has_avx_vnni"),
-    "bdver4": (
-        *("has_sse3", "has_ssse3", "has_lzcnt", "has_popcnt", "has_cmpxchg16b"),
-        *("has_bmi1", "has_bmi2", "has_avx2"),
-    ),
-    "x86-64-v2": V2,
-    "x86-64-v3": (*V2, "has_bmi1", "has_bmi2", "has_fma", "has_lzcnt", "has_avx2"),
-    "x86-64-v4": (
-        *(*V2, "has_bmi1", "has_bmi2", "has_fma", "has_lzcnt", "has_avx2"),
-        *("has_avx512dq", "has_avx512vl"),
-    ),
-}
-INCOHERENT = (
-    *("alderlake", "sierraforest", "grandridge", "raptorlake", "meteorlake", "knl", "knm"),
-    *("btver2", "bdver4", "znver1", "znver2", "znver3", "znver4", "x86-64-v3", "x86-64-v4"),
-)
+needs_wasmtime = pytest.mark.skipif(VERSION is None, reason="no wasmtime")
 
 
-def made(flags: dict[str, bool]) -> Preset:
-    return Preset("made", "made for a test", flags)
+@needs_wasmtime
+def test_the_table_is_what_the_installed_library_says():
+    """Read anew from its own tables."""
+    assert VERSION is not None
+    try:
+        known = facts.presets(VERSION)
+    except UnknownWasmtimeError:
+        pytest.skip(f"profiles/presets.toml has no wasmtime {VERSION} yet")
+    found = read_presets(library(FOLDER))
+
+    assert {name: (each.description, each.flags) for name, each in known.items()} == found
 
 
-@recent
-def test_presets_are_those_of_craneliftss_source():
-    """Names and flags, held against the source they are compiled from."""
-    found = read_presets()
-
-    assert len(found) == 67
-    for name, on in EXPECTED.items():
-        flags = {flag for flag, value in found[name].flags.items() if value}
-        assert flags == set(on), name
-    assert preset_names() == tuple(found)
-    assert preset_names()[:2] == ("sse3", "ssse3")
-
-
-def test_every_preset_knows_every_flag():
-    """The flags of the artifact, in its order: what another module measured."""
-    for name, preset in read_presets().items():
-        assert tuple(preset.flags) == known_flags(), name
-
-
-@recent
-def test_the_incoherent_presets_are_found():
-    """Fifteen of them, found by the table of features and by nothing else."""
-    found = {
-        name: problems(as_profile(preset, "50"))
-        for name, preset in read_presets().items()
-        if problems(as_profile(preset, "50"))
-    }
-
-    assert set(found) == set(INCOHERENT)
-    assert [each.text for each in found["x86-64-v3"]] == [
-        "has fma without avx",
-        "has avx2 without avx",
-    ]
-    assert [each.text for each in found["alderlake"]] == [
-        "has fma without avx",
-        "has avxvnni without avx, avx2",
-    ]
-    assert [each.text for each in found["x86-64-v4"]][2:] == [
-        "has avx512dq without avx, avx512f",
-        "has avx512vl without avx, avx512f",
-    ]
-
-
+@needs_wasmtime
 def test_wasmtime_confirms_what_its_library_says():
-    """Every preset was compiled with, or refused with a word about a flag that it turns on."""
-    found = presets()
+    """Every preset compiles with just these flags, or is refused with a word about one of them."""
+    found = read_presets(library(FOLDER))
+    answers = ask(FOLDER, found)
 
-    assert list(found) == list(preset_names())
-    for preset in found.values():
-        assert preset.compiled is (preset.refusal is None), preset.name
-    assert found["baseline"].compiled  # every host can
-    assert preset_flags(["baseline", "nehalem"]) == {
-        name: found[name].flags for name in ("baseline", "nehalem")
-    }
+    confirm(found, answers)
+    assert set(answers) == {"", *found}
+    baseline = answers["baseline"]
+    assert isinstance(baseline, dict) and not baseline["has_avx"]  # every host can
 
 
-def test_a_preset_that_does_not_exist_aborts_nobody():
-    """wasmtime would abort the process for an unknown name: it never gets to see it."""
-    with pytest.raises(UsageError, match=r"has no preset 'haswel'; did you mean haswell"):
-        preset_flags(["haswel"])
-    assert preset_flags([]) == {}
+NEHALEM = Preset("", {"has_sse42": True, "has_avx": False})
 
 
-def test_a_contradiction_is_an_error(monkeypatch: pytest.MonkeyPatch):
+def test_a_contradiction_is_an_error():
     """If wasmtime compiled otherwise than the tables say, neither would be believed."""
-    truth = read_presets()["nehalem"]
+    nothing = {"has_sse42": False, "has_avx": False}
+    confirm({"nehalem": NEHALEM}, {"": nothing, "nehalem": NEHALEM.flags})
+    with pytest.raises(Unmeasurable, match=r"otherwise .* say: has_avx, has_sse42$"):
+        lie = {"has_sse42": False, "has_avx": True}
+        confirm({"nehalem": NEHALEM}, {"": nothing, "nehalem": lie})
+    # wasmtime 18 infers all the same.
+    confirm(
+        {"nehalem": NEHALEM},
+        {"": {**nothing, "has_avx": True}, "nehalem": {"has_sse42": True, "has_avx": True}},
+    )
 
-    monkeypatch.setattr(module, "_try", lambda names: {"nehalem": {**truth.flags}})
-    assert presets(["nehalem"])["nehalem"].compiled
-    lie = {**truth.flags, "has_avx": True, "has_sse42": False}
-    monkeypatch.setattr(module, "_try", lambda names: {"nehalem": lie})
-    with pytest.raises(IntrospectionError, match=r"otherwise .* say: has_avx, has_sse42$"):
-        presets(["nehalem"])
 
-
-def test_a_refusal_has_to_name_a_flag_of_the_preset(monkeypatch: pytest.MonkeyPatch):
+def test_a_refusal_has_to_name_a_flag_of_the_preset():
     """Any other refusal is a surprise, and said to be one."""
     words = 'compilation setting "has_sse42" is enabled, but not available on the host'
-    monkeypatch.setattr(module, "_try", lambda names: {"nehalem": words})
-    found = presets(["nehalem"])["nehalem"]
-    assert (found.compiled, found.refusal) == (False, words)
-
+    confirm({"nehalem": NEHALEM}, {"": {}, "nehalem": words})
     for other in (words.replace("sse42", "avx"), "out of memory"):
-        monkeypatch.setattr(module, "_try", lambda names, other=other: {"nehalem": other})
-        with pytest.raises(IntrospectionError, match="wasmtime refuses its preset nehalem"):
-            presets(["nehalem"])
+        with pytest.raises(Unmeasurable, match="wasmtime refuses its preset nehalem"):
+            confirm({"nehalem": NEHALEM}, {"": {}, "nehalem": other})
+    confirm({"nehalem": NEHALEM}, {})  # before 14 there is no call
 
 
-def test_an_old_wasmtime_cannot_confirm(monkeypatch: pytest.MonkeyPatch):
-    """Before 14 there is no call to turn a preset on; the tables can be read all the same."""
-    monkeypatch.setattr(module, "_try", lambda names: {})
+def test_the_table_has_the_differences_between_releases(monkeypatch: pytest.MonkeyPatch):
+    """What is written is read back the same, release by release."""
+    one = {"a": ("about a", "sse3"), "b": ("about b", "sse3 avx")}
+    two = {"a": ("about a", "sse3"), "c": ("about c", "")}
+    made = parse_toml(render({50: one, 49: one, 48: two}).encode(), "made")
+    monkeypatch.setattr(facts, "load_table", {"presets": made}.__getitem__)
 
-    assert presets(["nehalem"]) == {"nehalem": read_presets()["nehalem"]}
-
-
-def test_no_wasmtime(monkeypatch: pytest.MonkeyPatch):
-    """One line that says what to do."""
-    monkeypatch.setattr(module, "package_folder", lambda: None)
-
-    with pytest.raises(IntrospectionError, match="pip install wasmtime"):
-        preset_names()
+    assert list(facts.preset_rows()) == [([50, 49], one), ([48], two)]
+    assert list(made["wasmtime"][1]["presets"]) == ["c"]
+    assert set(known_versions()) >= {50, 49, 48}
 
 
 def test_files_that_are_no_library_of_wasmtime(tmp_path: Path):
@@ -171,9 +102,9 @@ def test_files_that_are_no_library_of_wasmtime(tmp_path: Path):
     for content in (b"", b"\x7fELF", b"text" * 1000, Path("/bin/true").read_bytes()):
         path = tmp_path / "lib.so"
         path.write_bytes(content)
-        with pytest.raises(IntrospectionError, match=r"lib\.so"):
+        with pytest.raises(Unmeasurable, match=r"lib\.so"):
             read_presets(path)
-    with pytest.raises(IntrospectionError, match=r"cannot read gone\.so: No such file"):
+    with pytest.raises(Unmeasurable, match=r"cannot read gone\.so: No such file"):
         read_presets(tmp_path / "gone.so")
 
 
@@ -253,55 +184,40 @@ def test_damaged_libraries(tmp_path_factory: pytest.TempPathFactory, data: st.Da
 
     try:
         found = read_presets(path)
-    except IntrospectionError as error:
+    except Unmeasurable as error:
         assert "\n" not in str(error)
     else:
         assert 0 < len(found) <= len(ENTRIES)
 
 
-def test_a_preset_as_a_profile():
-    """The features behind the flags that are on."""
-    profile = as_profile(made({"has_avx": True, "has_avx2": False, "has_sse41": True}), "50.0.1")
-
-    assert profile.features == {"avx", "sse4.1"}
-    assert (profile.kind, profile.origin) == ("preset", "wasmtime 50.0.1")
-    assert {each.name for each in load_features().by_cranelift.values()} >= profile.features
-
-
-@recent
-def test_no_preset_has_more_than_its_cpu():
-    """Presets leave flags off; a flag too many would be worse, and there is none."""
-    known = read_presets()
-    table = load_features().by_cranelift
-    compared = 0
-    for profile in built_in_profiles().values():
-        if profile.preset is not None:
-            on = {table[flag].name for flag, on in known[profile.preset].flags.items() if on}
-            assert on <= profile.features, profile.name
-            compared += 1
-    assert compared > 10
+def test_a_row_of_the_table():
+    """Cranelift's words and the names of the flags."""
+    assert rows_of({"nehalem": Preset("words", NEHALEM.flags)}) == {"nehalem": ("words", "sse42")}
 
 
 @pytest.mark.slow
-@recent
+@needs_wasmtime
 def test_the_effect_of_an_incoherent_preset():
     """AVX2 and FMA without AVX do nothing; what is coherent is not called idle.
 
     Cranelift uses has_avx2 and has_fma only together with has_avx (use_avx2 and use_fma in
     cranelift/codegen/src/isa/x64/lower/isle.rs at e6b33de).
     """
-    flags = dict.fromkeys(known_flags(), False)
-    on = presets(["x86-64-v2"])["x86-64-v2"]
-    if not on.compiled:
-        pytest.skip("this host has no x86-64-v2")
+    table = facts.presets("50")
+    off = dict.fromkeys(known_flags("50"), False)
+    flags = known_flags(VERSION)
 
-    coherent = effect(msgspec.structs.replace(on, name="coherent"))
-    assert (coherent.idle, coherent.used, coherent.off) == ((), (), ())
-    if not presets(["haswell"])["haswell"].compiled:
-        pytest.skip("this host has no AVX2")
-    found = effect(made({**flags, **dict.fromkeys(EXPECTED["x86-64-v3"], True)}))
-    assert found.idle == ("has_avx2", "has_fma")
+    def made(on: dict[str, bool]) -> facts.Preset:
+        return facts.Preset("made", "", {flag: bool(on.get(flag)) for flag in flags})
+
+    try:
+        coherent = effect(made(table["x86-64-v2"].flags))
+        assert (coherent.idle, coherent.used, coherent.off) == ((), (), ())
+        found = effect(made(table["x86-64-v3"].flags))
+    except ChildError as error:
+        pytest.skip(str(error))  # this host has no AVX2
+    assert set(found.idle) == {"has_avx2", "has_fma"}
     assert (found.used, found.off) == ((), ())
-    found = effect(made({**flags, "has_avx": True}))
+    found = effect(made({**off, "has_avx": True}))
     assert (found.idle, found.used) == ((), ("avx",))
     assert found.off == ("sse3", "ssse3", "sse4.1", "sse4.2")

@@ -16,24 +16,11 @@ from pathlib import Path
 import pytest
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.wasm import guard
-from cpuprobe.wasm.guarded_run import (
-    PULLEY,
-    Ending,
-    Fault,
-    Record,
-    Result,
-    Setup,
-    base_first,
-    bisect,
-    culprit,
-    read_record,
-    run_guarded,
-    side_effects,
-    start_from,
-    to_record,
-)
-from cpuprobe.wasm.guest import spell
+from cpuprobe.wasm import guard, watch
+from cpuprobe.wasm.blame import base_first, bisect, culprit
+from cpuprobe.wasm.guarded_run import Ending, Fault, run_guarded, side_effects
+from cpuprobe.wasm.setup import PULLEY, Record, Setup, read_record, start_from, to_record
+from cpuprobe.wasm.values import spell
 
 X86 = "x86_64-unknown-linux-gnu"
 ON = [
@@ -235,7 +222,7 @@ def test_side_effects(imports, dirs, kept, written, words):
 def test_record_round_trip_and_never_up():
     """A record takes flags away and never turns one on that is not safe now."""
     setup = FULL.without(["has_fma"])
-    content = to_record(Result(Ending("done"), setup), "50.0.1", None)
+    content = to_record(setup, (), "50.0.1", None)
     record = read_record(content, "r")
 
     assert start_from(FULL, record) == setup
@@ -306,19 +293,22 @@ def test_a_missing_instruction_is_recorded_and_its_flag_switched_off():
     assert "switched off has_avx_vnni (avxvnni)" in told
 
 
+# In a process of its own: one that has threads of wasmtime's must not fork to use it.
 TRAP = """
-from cpuprobe.wasm import guard
-from cpuprobe.wasm.guarded_run import Setup
-from cpuprobe.wasm.guest import Request
-real = guard._fault
-def fault(*given):
-    found = real(*given)
-    print(found.code[:2].hex(), repr(found.where))
-    return found
-guard._fault = fault
+import os
+from cpuprobe.wasm.fork import fork
+from cpuprobe.wasm.guest import run
+from cpuprobe.wasm.request import Request
+from cpuprobe.wasm.watch import trace_me, watch
 wat = b'(module (func (export "f") unreachable))'
-request = Request("m", wat, "", {}, invoke="f")
-print(guard.attempts(request, spool=False)(Setup("x86_64-unknown-linux-gnu"), False).kind)
+request = Request("m", wat, "x86_64-unknown-linux-gnu", {}, invoke="f")
+def program():
+    trace_me()
+    run(request, lambda said: print(said["kind"], flush=True) if "kind" in said else None)
+pid = fork(program)
+_, faults = watch(pid)
+os.waitpid(pid, 0)
+print(*((found.code[:2].hex(), repr(found.where)) for found in faults.values()))
 """
 
 
@@ -329,22 +319,22 @@ def test_wasmtimes_code_lies_in_memory_of_no_file():
         pytest.skip("ptrace is refused here")
     result = subprocess.run([sys.executable, "-c", TRAP], capture_output=True, timeout=60)
 
-    assert result.stdout.decode().splitlines() == ["0f0b ''", "trap"]
+    assert result.stdout.decode().splitlines() == ["trap", """('0f0b', "''")"""]
 
 
 @pytest.mark.parametrize(("size", "effects"), [(0, None), (7, "has written output")])
 def test_output_before_a_death_is_noticed(size, effects):
     """To the byte: what the child itself tells over its pipe does not count."""
-    from cpuprobe.wasm.guest import _io_counters
+    from cpuprobe.wasm.guest import io_counters
 
     def program(report):
         report({"stage": "compiled", "imports": ["fd_write"]})
-        report({"stage": "started", "io": _io_counters()})
+        report({"stage": "started", "io": io_counters()})
         if size:
             os.write(1, b"x" * size)
         os.kill(os.getpid(), signal.SIGILL)
 
-    if _io_counters() is None:
+    if io_counters() is None:
         pytest.skip("this kernel has no /proc/self/io")
     assert guard.run_once(program, False, True, True).effects == effects
 
@@ -356,7 +346,7 @@ def test_holder():
         "3000-4000 r-xp 00000000 00:00 0   [anon:code]\n"
     )
 
-    assert [guard.holder(maps, at) for at in (0x1000, 0x2FFF, 0x3000, 0x9000)] == [
+    assert [watch.holder(maps, at) for at in (0x1000, 0x2FFF, 0x3000, 0x9000)] == [
         "",
         "my lib.so",
         "",
@@ -577,23 +567,25 @@ def test_a_wasmtime_that_does_not_load_is_one_line(small, tmp_path, program, wor
 
 # In a process of its own: a fork of one that has wasmtime loaded would wait for lost threads.
 INFER = """
-import signal
+import sys
 from cpuprobe.errors import CannotMeasureError
 from cpuprobe.wasm import guard
 from cpuprobe.wasm.introspect import installed_flags
 print(guard.inferred_flags() == installed_flags())
-guard._PATIENCE, guard.load_wasmtime = 1, signal.pause
+sys.path.insert(0, sys.argv[1])
 try:
-    guard.inferred_flags()
+    guard.inferred_flags(patience=1)
 except CannotMeasureError as error:
     print(error)
 """
 
 
 @needs_wasmtime
-def test_what_wasmtime_infers_is_asked_in_time():
+def test_what_wasmtime_infers_is_asked_in_time(tmp_path):
     """The flags are those of an artifact; a child that hangs is ended."""
-    result = subprocess.run([sys.executable, "-c", INFER], capture_output=True, timeout=60)
+    (tmp_path / "wasmtime.py").write_text("import signal; signal.pause()")
+    command = [sys.executable, "-c", INFER, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, timeout=60)
 
     assert result.stdout == b"True\nwasmtime was killed by SIGALRM in its child\n"
 
@@ -619,7 +611,7 @@ def test_an_interrupt_reaches_the_program(tmp_path):
 FORGED = r"""
 import re, sys
 from msgspec.structs import replace
-from cpuprobe.wasm import guard, guest
+from cpuprobe.wasm import guard, guest, spool
 make, build = guest.make_engine, guest.compile_module
 
 def make_engine(request):
@@ -639,7 +631,7 @@ def compile_module(engine, request):
 guest.make_engine, guest.compile_module = make_engine, compile_module
 from cpuprobe.cli import main
 if sys.argv[1].isdecimal():
-    guard.MAXIMUM_INPUT = int(sys.argv.pop(1))
+    spool.MAXIMUM_INPUT = int(sys.argv.pop(1))
 sys.argv.insert(1, "run")
 main()
 """

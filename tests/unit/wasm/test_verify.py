@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+import sys
 
 import pytest
 from tests.fakes import V3, XCR0_AVX, group, observation
@@ -39,21 +39,25 @@ def function(name: str) -> OperatorFunction:
     return next(each for each in operator_functions() if each.name == name)
 
 
-def tamper(monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes) -> None:
-    """Changes the compiled artifact before it is run, as a wrong compiler would."""
-    real = proof._child
+# Starts a child of `verify` and changes the artifact that it compiles, as a wrong compiler would.
+TAMPER = """
+import json, subprocess, sys
+old, new = map(bytes.fromhex, sys.argv[1:3])
+code = subprocess.run(sys.argv[3:]).returncode
+request = json.loads(sys.argv[-1])
+if request["do"] == "compile":
+    with open(request["path"], "rb") as file:
+        artifact = file.read()
+    assert old in artifact
+    with open(request["path"], "wb") as file:
+        file.write(artifact.replace(old, new))
+sys.exit(code) if code >= 0 else __import__("os").kill(__import__("os").getpid(), -code)
+"""
 
-    def child(prefix: Sequence[str], request: Mapping[str, object]) -> Iterator[dict[str, object]]:
-        yield from real(prefix, request)
-        if request["do"] == "compile":
-            path = str(request["path"])
-            with open(path, "rb") as file:
-                artifact = file.read()
-            assert old in artifact
-            with open(path, "wb") as file:
-                file.write(artifact.replace(old, new))
 
-    monkeypatch.setattr(proof, "_child", child)
+def tampering(old: bytes, new: bytes) -> list[str]:
+    """A prefix for the children's command."""
+    return [sys.executable, "-c", TAMPER, old.hex(), new.hex()]
 
 
 # --- the whole, on one operator ---
@@ -94,10 +98,9 @@ def test_a_flag_forced_on_wrongly_is_outside():
     assert add.count >= 1
 
 
-def test_a_miscompiled_operator_is_different(monkeypatch):
+def test_a_miscompiled_operator_is_different():
     """With every PADDD turned into PSUBD the functions that add differ, and the first is shown."""
-    tamper(monkeypatch, PADDD, PSUBD)
-    result = proof.verify(BASE, (), operators=ADD)
+    result = proof.verify(BASE, (), operators=ADD, prefix=tampering(PADDD, PSUBD))
 
     assert result.verdict == "different"
     assert result.comparison is not None
@@ -111,10 +114,9 @@ def test_a_miscompiled_operator_is_different(monkeypatch):
     assert native == tuple((x - y) & 0xFFFFFFFF for x, y in zip(a, b, strict=True))
 
 
-def test_a_fault_names_the_function(monkeypatch):
+def test_a_fault_names_the_function():
     """An instruction that faults kills the child alone, and the function is known."""
-    tamper(monkeypatch, PADDD, UD2)
-    result = proof.verify(BASE, (), operators=ADD)
+    result = proof.verify(BASE, (), operators=ADD, prefix=tampering(PADDD, UD2))
 
     assert result.verdict == "died"
     assert result.death is not None
@@ -464,8 +466,8 @@ def test_the_command_proves_this_machine(capfdbinary):
 def test_a_silent_child_is_killed(monkeypatch):
     """A child that hangs ends as one that died, within the limit."""
     monkeypatch.setattr(proof, "SILENCE", 0.5)
-    monkeypatch.setattr(proof, "_BOOT", "import time; time.sleep(60)")
-    result = proof.verify(BASE, (), operators=ADD)
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    result = proof.verify(BASE, (), operators=ADD, prefix=sleep)
 
     assert result.verdict == "died"
-    assert result.death is not None and "said nothing for 0.5 s" in result.death.how
+    assert result.death is not None and "did not answer within 0.5 s" in result.death.how

@@ -1,0 +1,140 @@
+"""A fresh interpreter for whatever loads wasmtime: a wrong flag kills it, and only it.
+
+The other way to start a child is `fork`, for programs that have to stay in this process's world.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO
+
+from cpuprobe.evidence.crashes.status import signal_name
+from cpuprobe.evidence.installed import package_folder
+
+PATIENCE = 60.0
+"""Seconds a child may say nothing: the first answer takes about 0.3 on an idle machine."""
+
+# sys.path is the parent's, without the current folder, which -c puts there as "".
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1))\n"
+
+
+class ChildError(RuntimeError):
+    """The installed wasmtime could not be asked; the message is one line.
+
+    Attributes:
+        how: the child's end alone: the signal that killed it, or its last words.
+        code: its exit code, negative for a signal; None if it was never started.
+        answered: whether wasmtime was reached, and failed or died.
+    """
+
+    def __init__(
+        self, message: str, how: str = "", code: int | None = 0, answered: bool = True
+    ) -> None:
+        """The message is one line, and fit for a terminal."""
+        super().__init__(_printable(message))
+        self.how = _printable(how or message)
+        self.code = code
+        self.answered = answered
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def word_of(signal: int) -> str:
+    """A signal for a message: SIGILL, or `signal 77` where it has no name."""
+    return signal_name(signal) or f"signal {signal}"
+
+
+def own_path() -> list[str]:
+    """What a child's sys.path has to be.
+
+    Raises:
+        ChildError: wasmtime is not installed.
+    """
+    if package_folder() is None:
+        raise ChildError(
+            "wasmtime is not installed for this Python: pip install wasmtime",
+            code=None,
+            answered=False,
+        )
+    # Where this package itself came from may not be on the path: a zip, a frozen program's own way.
+    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return list(dict.fromkeys([*filter(None, sys.path), here]))
+
+
+def run_script(
+    script: str,
+    arguments: Sequence[str] = (),
+    *,
+    prefix: Sequence[str] = (),
+    patience: float = PATIENCE,
+) -> Iterator[bytes]:
+    """Runs a script in a fresh interpreter and yields what it writes, in pieces as they come.
+
+    Args:
+        script: Python source; `sys.argv[1:]` are the arguments, and `sys` is imported.
+        arguments: see there.
+        prefix: what to start the interpreter with, for example an emulator and its options.
+        patience: seconds that it may say nothing.
+
+    Raises:
+        ChildError: no wasmtime, or the child died, failed or said nothing for too long.
+    """
+    command = [*prefix, sys.executable, "-c", _BOOT + script, json.dumps(own_path()), *arguments]
+    with tempfile.TemporaryFile() as errors:
+        try:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            )
+        except OSError as error:
+            words = f"cannot start {command[0]}: {error.strerror}"
+            raise ChildError(words, code=None, answered=False) from None
+        with child:
+            complete = False
+            try:
+                assert child.stdout is not None
+                yield from _pieces(child.stdout, patience)
+                complete = True
+            finally:
+                if not complete:
+                    child.kill()
+        errors.seek(0)
+        if child.returncode != 0:
+            raise _ended(child.returncode, errors.read())
+
+
+def _pieces(stream: IO[bytes], patience: float) -> Iterator[bytes]:
+    while True:
+        if not select.select([stream], [], [], patience)[0]:
+            how = f"did not answer within {patience:g} s"
+            raise ChildError(f"wasmtime {how}", how, answered=False)
+        data = os.read(stream.fileno(), 1 << 16)
+        if not data:
+            return
+        yield data
+
+
+def lines_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """What comes in pieces, line by line."""
+    pending = b""
+    for piece in pieces:
+        *lines, pending = (pending + piece).split(b"\n")
+        yield from lines
+    if pending:
+        yield pending
+
+
+def _ended(code: int, errors: bytes) -> ChildError:
+    if code < 0:
+        how = f"killed by {word_of(-code)}"
+        return ChildError(f"wasmtime was {how} in its child process", how, code)
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    how = lines[-1] if lines else f"exit code {code}"
+    return ChildError(f"wasmtime failed in its child process: {how}", how, code)

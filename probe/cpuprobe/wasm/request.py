@@ -1,0 +1,55 @@
+"""What a child is to run, and how it says that it did not come to it."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e\n]")
+_MAX_MESSAGE = 2000
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What to run.
+
+    Attributes:
+        name: the module's file name, its argv[0].
+        module: its bytes, wasm or WAT.
+        target: target triple.
+        flags: every `has_*` flag with its value.
+        invoke: the exported function to call; None means `_start` if there is one.
+        args: the program's arguments, or the function's.
+        env: pairs of environment variables.
+        dirs: pairs of a folder here and its name for the program.
+        wasm_features: names as in Config's `wasm_NAME`, to whether they are on.
+    """
+
+    name: str
+    module: bytes
+    target: str
+    flags: dict[str, bool]
+    invoke: str | None = None
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    dirs: tuple[tuple[str, str], ...] = ()
+    wasm_features: dict[str, bool] = {}
+
+
+class Stop(Exception):
+    """The run is over before the program began: kind and message of the ending."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        """Kind as in `guarded_run.Kind`, or `missing`; the message is one line."""
+        super().__init__(message)
+        self.kind = kind
+
+
+def clean(text: str) -> str:
+    """Text from wasmtime or a module, fit for a terminal."""
+    return _NOT_PRINTABLE.sub("?", text[:_MAX_MESSAGE]).strip()
+
+
+def one_line(text: str) -> str:
+    """The same on one line."""
+    return " ".join(clean(text).split())
