@@ -57,7 +57,6 @@ LONGER = {
     "report.fleet_html": (415, "to be cut"),
     "report.html": (426, "to be cut"),
     "crash.diagnose": (436, "to be cut"),
-    "fleet.sources": (519, "to be cut"),
 }
 
 

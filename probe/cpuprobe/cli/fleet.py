@@ -221,12 +221,13 @@ def _tell_unmet(reads: Reads) -> None:
 
 @contextmanager
 def _feedback() -> Iterator[Feedback]:
-    """How far it is: captures read, how fast, and the first complaints."""
+    """How far it is: captures read, how fast; and at the end what could not be read."""
     import time
 
     from cpuprobe.fleet.answer import Feedback
 
-    unread = 0
+    skipped: dict[str, list[Skipped]] = {}
+    counts: dict[str, int] = {}
     began = time.monotonic()
     with progress() as bar:
         feedback = Feedback()
@@ -241,13 +242,15 @@ def _feedback() -> Iterator[Feedback]:
 
             feedback.progress = read
 
-        def complain(skipped: Skipped) -> None:
-            nonlocal unread
-            unread += 1
-            if unread <= NAMED:
-                bar.say(f"cpuprobe: skipped: {skipped.capture}: {skipped.why}")
+        def complain(one: Skipped) -> None:
+            counts[one.kind] = counts.get(one.kind, 0) + 1
+            if counts[one.kind] <= NAMED:
+                skipped.setdefault(one.kind, []).append(one)
 
         feedback.start, feedback.complain = start, complain
         yield feedback
-    if unread > NAMED:
-        tell(f"cpuprobe: skipped: {unread - NAMED:,} more captures")
+    if skipped:
+        from cpuprobe.report.fleet_words import skipped_line
+
+        for kind, named in skipped.items():
+            tell(f"cpuprobe: skipped: {skipped_line(kind, counts[kind], named)}")

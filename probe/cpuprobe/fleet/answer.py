@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 
@@ -81,6 +82,7 @@ class _Captures:
         self._version, self._how, self._feedback = version, how, feedback
         self.skipped: list[Skipped] = []
         self.unread = 0
+        self.kinds: Counter[str] = Counter()
 
     def machines(self) -> Iterator[tuple[str, Decimal, Facts]]:
         """Label, weight and facts of each.
@@ -91,7 +93,13 @@ class _Captures:
         """
         self._feedback.start(self._reading)
         how, weights = self._how, self._how.weights or Weights({})
-        found = read(self._reading.pieces(), self._version, how.processes, how.remembered)
+        found = read(
+            self._reading.pieces(),
+            self._version,
+            how.processes,
+            how.remembered,
+            self._reading.give_up,
+        )
         done = 0
         with contextlib.closing(found) as rows:
             for done, row in enumerate(rows, 1):
@@ -109,6 +117,7 @@ class _Captures:
         if self._how.strict:
             raise CaptureError(f"{skipped.capture}: {skipped.why}")
         self.unread += 1
+        self.kinds[skipped.kind] += 1
         if len(self.skipped) < NAMED:
             self.skipped.append(skipped)
         self._feedback.complain(skipped)
@@ -185,6 +194,7 @@ def _ingest(captures: _Captures, folder: str, version: str) -> Manifest:
             features=tuple(load_features()),
             machines=writer.machines,
             unread=captures.unread,
+            unread_kinds=dict(captures.kinds),
             skipped=tuple(captures.skipped),
         )
         write_manifest(temporary, manifest)
@@ -254,6 +264,7 @@ def fleet_of(
         flags=flags,
         skipped=skipped[:NAMED],
         unread=sum(each.unread for each in manifests) + captures.unread,
+        unread_kinds=dict(sum((Counter(each.unread_kinds) for each in manifests), captures.kinds)),
     )
 
 

@@ -16,7 +16,7 @@ from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.wasmtime import lookup
 from cpuprobe.fleet.model import Skipped
-from cpuprobe.fleet.sources import Piece, label_of
+from cpuprobe.fleet.piece import Piece, label_of
 from cpuprobe.fleet.weights import to_weight
 from cpuprobe.words import plain
 
@@ -87,7 +87,8 @@ def read_machine(piece: Piece) -> tuple[Machine, bytes] | Skipped:
     """The machine of one capture and the evidence on it, packed; or why there is none."""
     label = piece.label
     try:
-        content, weight = piece.content, piece.weight
+        content: bytes = piece.content
+        weight: object = piece.weight
         if piece.wrapped:
             content, label, weight = _unwrap(piece)
         number = None if weight is None else to_weight(weight)
@@ -96,10 +97,10 @@ def read_machine(piece: Piece) -> tuple[Machine, bytes] | Skipped:
         key = hashlib.blake2b(packed, digest_size=16).digest()
         return Machine(label, number, key, model), packed
     except CaptureError as error:
-        return Skipped(label, plain(str(error)))
+        return Skipped(label, plain(str(error)), "text")
 
 
-def _unwrap(piece: Piece) -> tuple[bytes, str, object]:
+def _unwrap(piece: Piece) -> tuple[bytes, str, Decimal | None]:
     """The capture in an element of an array or in a line of JSON, its name and its weight."""
     try:
         found = msgspec.json.decode(piece.content, type=_Wrapper)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -123,10 +125,19 @@ class Matrix(msgspec.Struct, frozen=True):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """A capture that could not be read, and why (one line)."""
+    """A capture that could not be read.
+
+    Attributes:
+        capture: what it is called.
+        why: in one line.
+        kind: of reason: `file` (not to be opened, or of a kind that is not read), `damaged` (or
+            built to do harm), `size` (larger than any capture), `text` (no capture of a known
+            kind).
+    """
 
     capture: str
     why: str
+    kind: Literal["file", "damaged", "size", "text"] = "text"
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +164,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         matrix: CPU models against flags.
         skipped: captures that could not be read, the first 100 of them.
         unread: how many captures could not be read in all.
+        unread_kinds: how many for each kind of reason.
     """
 
     schema: str = "cpuprobe.fleet/1"
@@ -176,3 +188,4 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     matrix: Matrix
     skipped: tuple[Skipped, ...] = ()
     unread: int = 0
+    unread_kinds: dict[str, int] = {}

@@ -26,7 +26,7 @@ from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.features import load_features
 from cpuprobe.fleet.machine import Facts, Machine, facts_of, read_machine
 from cpuprobe.fleet.model import Skipped
-from cpuprobe.fleet.sources import Piece
+from cpuprobe.fleet.piece import Piece
 
 REMEMBERED = 32_768
 """Assessments that are kept; each takes about a kilobyte."""
@@ -37,6 +37,11 @@ _WORTH = 3
 """Chunks below which another process costs more than it saves."""
 _AHEAD = 3
 """Chunks that are read ahead for each process: all that is ever held of the input."""
+_AHEAD_BYTES = 16 << 20
+"""Larger chunks are read one at a time."""
+_RUN_BYTES = 64 << 20
+_RUN = 20_000
+"""Captures in a row that cannot be read: as many as one may waste time with."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -44,10 +49,17 @@ _Chunk = list[Piece | Skipped]
 
 
 class _Read(NamedTuple):
-    """A chunk that was read: its machines, and the evidence of each key, packed."""
+    """A chunk that was read.
+
+    Attributes:
+        machines: what it holds.
+        evidence: the evidence of each key, packed.
+        size: bytes of the captures.
+    """
 
     machines: list[Machine | Skipped]
     evidence: dict[bytes, bytes]
+    size: int
 
 
 def read(
@@ -55,6 +67,7 @@ def read(
     wasmtime: str,
     processes: int = 1,
     remembered: int = REMEMBERED,
+    give_up: Callable[[], object] = lambda: None,
 ) -> Generator[tuple[Machine, Facts] | Skipped, None, None]:
     """The machines of all pieces, in their order.
 
@@ -63,6 +76,7 @@ def read(
         wasmtime: the version that the flags are for.
         processes: how many may work at once.
         remembered: how many assessments are kept for evidence that comes again.
+        give_up: called where so much in a row is no capture that the rest of a file is given up.
 
     Raises:
         CannotMeasureError: a process was killed.
@@ -75,7 +89,8 @@ def read(
     pool = _Here() if alone else _processes(processes)
     try:
         every = itertools.chain(start, chunks)
-        yield from _rows(pool, every, wasmtime, 1 if alone else processes * _AHEAD, remembered)
+        ahead = 1 if alone else processes * _AHEAD
+        yield from _rows(pool, every, _Way(wasmtime, ahead, remembered, give_up))
     except BrokenProcessPool:
         # Before Python 3.11.6 the pool waits for ever for its queue's feeder, which waits for the
         # dead to read on (CPython issue 94777): without this end of the pipe it is refused.
@@ -90,22 +105,40 @@ def read(
             gc.disable()
 
 
+class _Way(NamedTuple):
+    """How captures are read; see `read`."""
+
+    wasmtime: str
+    ahead: int
+    remembered: int
+    give_up: Callable[[], object]
+
+
 def _rows(
-    pool: Executor, chunks: Iterable[_Chunk], wasmtime: str, ahead: int, remembered: int
+    pool: Executor, chunks: Iterable[_Chunk], way: _Way
 ) -> Generator[tuple[Machine, Facts] | Skipped, None, None]:
     known: OrderedDict[bytes, list[Facts]] = OrderedDict()  # empty lists wait for their facts
     reading: deque[Future[_Read]] = deque()
     assessing: deque[_Assessing] = deque()
+    run = size = 0
     for chunk in itertools.chain(chunks, itertools.repeat([])):
         if chunk:
             reading.append(_submit(pool, _read_chunk, chunk))
         elif not reading and not assessing:
             return
-        if reading and (len(reading) >= ahead or not chunk):
-            assessing.append(_assess_new(pool, reading.popleft().result(), known, wasmtime))
-            while len(known) > remembered:
+        enough = 1 if _bytes_of(chunk) > _AHEAD_BYTES else way.ahead
+        while reading and (len(reading) >= enough or not chunk):
+            read = reading.popleft().result()
+            run, size = (0, 0) if read.evidence else (run + len(read.machines), size + read.size)
+            if run > _RUN or size > _RUN_BYTES:
+                way.give_up()
+                run = size = 0
+            assessing.append(_assess_new(pool, read, known, way.wasmtime))
+            while len(known) > way.remembered:
                 known.popitem(last=False)
-        if assessing and (len(assessing) >= ahead or not reading):
+            if not chunk:
+                break
+        if assessing and (len(assessing) >= way.ahead or not reading):
             yield from assessing.popleft().rows()
 
 
@@ -152,7 +185,7 @@ def _chunks(pieces: Iterable[Piece | Skipped]) -> Iterator[_Chunk]:
     size = 0
     for piece in pieces:
         chunk.append(piece)
-        size += len(piece.content) if isinstance(piece, Piece) else 0
+        size += _bytes_of([piece])
         if len(chunk) >= _CHUNK_PIECES or size >= _CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
@@ -160,11 +193,15 @@ def _chunks(pieces: Iterable[Piece | Skipped]) -> Iterator[_Chunk]:
         yield chunk
 
 
+def _bytes_of(chunk: _Chunk) -> int:
+    return sum(len(piece.content) for piece in chunk if isinstance(piece, Piece))
+
+
 # --- the tasks ---
 
 
 def _read_chunk(chunk: _Chunk) -> _Read:
-    read = _Read([], {})
+    read = _Read([], {}, _bytes_of(chunk))
     for piece in chunk:
         found = piece if isinstance(piece, Skipped) else read_machine(piece)
         if isinstance(found, Skipped):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -56,6 +56,7 @@ def summarize(
     flags: Sequence[str],
     skipped: Sequence[Skipped] = (),
     unread: int = 0,
+    unread_kinds: Mapping[str, int],
 ) -> Fleet:
     """Everything that is told of a fleet.
 
@@ -67,6 +68,7 @@ def summarize(
         flags: all of them, in its order.
         skipped: captures that could not be read.
         unread: how many in all.
+        unread_kinds: how many for each kind of reason.
 
     Raises:
         CaptureError: no machine was counted.
@@ -98,6 +100,7 @@ def summarize(
         matrix=fleet.matrix(),
         skipped=tuple(skipped),
         unread=unread,
+        unread_kinds=dict(unread_kinds),
     )
 
 

@@ -72,6 +72,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         features: canonical names, in the order of the bits of `machines.safe`.
         machines: how many.
         unread: captures that could not be read.
+        unread_kinds: how many for each kind of reason.
         skipped: the first 100 of them.
     """
 
@@ -82,6 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[str, ...]
     machines: int
     unread: int = 0
+    unread_kinds: dict[str, int] = {}
     skipped: tuple[Skipped, ...] = ()
 
 

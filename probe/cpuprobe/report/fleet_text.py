@@ -19,12 +19,13 @@ from cpuprobe.report.fleet_words import (
     percent_of,
     rest_line,
     short,
+    skipped_lines,
     wanted,
 )
 from cpuprobe.report.layout import Cell, Line, Styled, fold, paragraph, table
 
 TOP = 10
-"""How many rows of a group, of findings and of captures not read are told."""
+"""How many rows of a group and of findings are told."""
 
 _STEPS = 24
 _LOSERS = 3
@@ -41,7 +42,7 @@ def lines(fleet: Fleet, width: int, *, top: int = TOP) -> Iterator[Line]:
     Args:
         fleet: what to tell.
         width: of the terminal, in columns.
-        top: how many rows of a group, of findings and of captures not read are told.
+        top: how many rows of a group and of findings are told.
     """
     for part_ in _parts(fleet, width, max(top, 1)):
         yield from fold(part_, width)
@@ -68,7 +69,7 @@ def _parts(fleet: Fleet, width: int, top: int) -> Iterator[Line]:
         yield from _groups(title, groups, fleet, top, width)
     yield ""
     yield from basis_lines(fleet)
-    yield from _skipped(fleet, top, width)
+    yield from _skipped(fleet, width)
 
 
 def _words(names: Iterable[str]) -> str:
@@ -227,11 +228,6 @@ def _groups(
     yield from _rest(rest, lambda each: each.machines, fleet)
 
 
-def _skipped(fleet: Fleet, top: int, width: int) -> Iterator[Line]:
-    told, rest = _cut(fleet.skipped, top)
-    for each in told:
-        line = Styled(f"{short(each.capture)}: {short(each.why, 200)}", "dim")
-        yield from paragraph((line,), width, "  ")
-    more = max(fleet.unread - len(told), len(rest))
-    if told and more:
-        yield (Styled(f"  and {more:,} more", "dim"),)
+def _skipped(fleet: Fleet, width: int) -> Iterator[Line]:
+    for line in skipped_lines(fleet):
+        yield from paragraph((Styled(line, "dim"),), width, "  ")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from rich.cells import cell_len, set_cell_size
 
-from cpuprobe.fleet.model import Coverage, Fleet, Group, Share, Step, Target
+from cpuprobe.fleet.model import Coverage, Fleet, Group, Share, Skipped, Step, Target
 from cpuprobe.words import counted, plain
 
 NOTHING = "nothing is safe on all machines"
@@ -211,3 +211,35 @@ def levels_of(group: Group) -> list[str]:
     if len(levels) == 1:
         return [level_word(name) for name in levels]
     return [f"{level_word(name)} {percent(share)}" for name, share in levels.items()]
+
+
+_KINDS = {
+    "file": "not files that are read",
+    "damaged": "damaged, or given up",
+    "size": "larger than any capture",
+    "text": "no capture of a known kind",
+}
+
+
+def skipped_lines(fleet: Fleet) -> Iterator[str]:
+    """What could not be read, by kind."""
+    named: dict[str, list[Skipped]] = {}
+    for each in fleet.skipped:
+        named.setdefault(each.kind, []).append(each)
+    for kind, captures in named.items():
+        yield skipped_line(kind, fleet.unread_kinds.get(kind, len(captures)), captures)
+
+
+def skipped_line(kind: str, count: int, named: Sequence[Skipped]) -> str:
+    """What could not be read for one kind of reason: a capture with its reason, or several.
+
+    Args:
+        kind: of reason.
+        count: how many captures.
+        named: some of them.
+    """
+    if count == 1:
+        return f"{short(named[0].capture)}: {short(named[0].why, 200)}"
+    shown = [short(each.capture, 40) for each in named[:3]]
+    more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+    return f"{count:,} captures, {_KINDS.get(kind, kind)}: {', '.join(shown)}{more}"

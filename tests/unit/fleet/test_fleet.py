@@ -289,19 +289,26 @@ def test_bad_files_of_weights(text, capfdbinary, tmp_path, folder):
 
 
 def test_one_bad_capture_does_not_stop_the_rest(capfdbinary, folder):
-    """Named on standard error and in the document, and counted; only five are named."""
+    """Counted, named in the document, and summed up by kind on standard error."""
     for number in range(8):
         (folder / f"z{number}.txt").write_text("nothing of a CPU")
+    (folder / "zz.tgz").write_bytes(b"\x1f\x8b broken")
 
     ran = cpuprobe(capfdbinary, "fleet", folder, "--json")
 
     assert ran.json["total"]["machines"] == 5
-    assert ran.json["unread"] == 8
-    assert [each["capture"] for each in ran.json["skipped"]] == [f"z{n}.txt" for n in range(8)]
-    said = ran.err.splitlines()
-    assert len(said) == 6
-    assert said[0].startswith("cpuprobe: skipped: z0.txt: no capture of a known kind")
-    assert said[-1] == "cpuprobe: skipped: 3 more captures"
+    assert ran.json["unread"] == 9
+    assert [each["capture"] for each in ran.json["skipped"]] == [
+        *(f"z{n}.txt" for n in range(8)),
+        "zz.tgz",
+    ]
+    assert {each["kind"] for each in ran.json["skipped"]} == {"text", "damaged"}
+    several, one = ran.err.splitlines()
+    assert several == (
+        "cpuprobe: skipped: 8 captures, no capture of a known kind: z0.txt, z1.txt, z2.txt and 5 "
+        "more"
+    )
+    assert one.startswith("cpuprobe: skipped: zz.tgz: damaged (gzip): ")
 
 
 def test_strict_ends_at_the_first(capfdbinary, folder):

@@ -16,9 +16,10 @@ import pytest
 from tests.fleet.common import five, write_folder
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.fleet import sources
+from cpuprobe.fleet.archives import pieces_of
 from cpuprobe.fleet.model import Skipped
-from cpuprobe.fleet.sources import Piece, Reading, expand
+from cpuprobe.fleet.piece import Budget, Piece
+from cpuprobe.fleet.sources import Reading, expand
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -28,7 +29,17 @@ def read(*paths):
     """Every piece of some paths; labels and contents, and labels and reasons."""
     ingested, arguments = expand([str(path) for path in paths])
     assert not ingested
-    pieces = list(Reading(arguments).pieces())
+    return sorted_out(Reading(arguments).pieces())
+
+
+def read_within(path, **budget):
+    """The same of one file with a budget of its own."""
+    with open(path, "rb") as file:
+        return sorted_out(pieces_of(file, path.name, Budget(**budget)))
+
+
+def sorted_out(found):
+    pieces = list(found)
     good = [each for each in pieces if isinstance(each, Piece)]
     return good, {each.capture: each.why for each in pieces if isinstance(each, Skipped)}
 
@@ -153,29 +164,26 @@ def test_links_and_devices_in_archives_are_not_read(tmp_path):
     assert sorted(bad) == ["x.tar:kind1", "x.tar:kind3", "x.tar:kind6"]
 
 
-def test_a_huge_member_is_left_out(tmp_path, monkeypatch):
+def test_a_huge_member_is_left_out(tmp_path):
     """Only so much of it is ever read; those behind it are."""
-    monkeypatch.setattr(sources, "MAXIMUM_BYTES", 1 << 20)
     packed = gzip.compress(tar_of({"huge.txt": bytes(8 << 20), "a.txt": b"a"}))
     (tmp_path / "x.tgz").write_bytes(packed)
 
-    good, bad = read(tmp_path / "x.tgz")
+    good, bad = read_within(tmp_path / "x.tgz", capture=1 << 20)
 
     assert labels(good) == ["x.tgz:a.txt"]
     assert bad == {"x.tgz:huge.txt": "larger than 1 MiB, no capture is"}
 
 
-def test_an_archive_that_unpacks_for_ever_is_given_up(tmp_path, monkeypatch):
+def test_an_archive_that_unpacks_for_ever_is_given_up(tmp_path):
     """What would have to be unpacked only to be skipped is bounded."""
-    monkeypatch.setattr(sources, "MAXIMUM_BYTES", 1 << 10)
-    monkeypatch.setattr(sources, "MAXIMUM_GAP", 1 << 20)
     packed = gzip.compress(tar_of({"huge.txt": bytes(8 << 20), "a.txt": b"a"}))
     (tmp_path / "x.tgz").write_bytes(packed)
 
-    good, bad = read(tmp_path / "x.tgz")
+    good, bad = read_within(tmp_path / "x.tgz", capture=1 << 10, size=1 << 20)
 
     assert not good
-    assert "lies in between" in bad["x.tgz"]
+    assert "given up: more than 1 MiB" in bad["x.tgz"]
 
 
 @pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"], ids=["name", "link", "pax", "global"])
@@ -209,7 +217,7 @@ def test_damaged_archives_are_one_line(tmp_path):
             packed[chance.randrange(20, len(packed))] ^= 1 << chance.randrange(8)
         path.write_bytes(packed)
 
-        _, bad = read(path)
+        _, bad = read_within(path)
 
         assert all(why.isprintable() and len(why) < 300 for why in bad.values())
 
@@ -246,12 +254,11 @@ def test_damaged_packing(tmp_path):
     ]
 
 
-def test_a_bomb_of_text_is_not_unpacked_whole(tmp_path, monkeypatch):
+def test_a_bomb_of_text_is_not_unpacked_whole(tmp_path):
     """A gigabyte of nothing in a megabyte of gzip."""
-    monkeypatch.setattr(sources, "MAXIMUM_BYTES", 1 << 16)
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(bytes(64 << 20)))
 
-    good, bad = read(tmp_path)
+    good, bad = read_within(tmp_path / "a.txt.gz", capture=1 << 16)
 
     assert not good
     assert bad == {"a.txt.gz": "larger than 0 MiB, no capture is"}
@@ -305,27 +312,25 @@ def test_a_kernel_log_is_no_array(tmp_path):
     assert labels(read(tmp_path / "a.txt")[0]) == ["a.txt"]
 
 
-def test_a_line_without_end_is_skipped(tmp_path, monkeypatch):
+def test_a_line_without_end_is_skipped(tmp_path):
     """Bounded by what a capture may be; the lines behind it are read."""
-    monkeypatch.setattr(sources, "MAXIMUM_BYTES", 1 << 16)
     (tmp_path / "a.jsonl").write_bytes(b"{" + b" " * (5 << 20) + b'}\n{"b":2}\n')
 
-    good, bad = read(tmp_path / "a.jsonl")
+    good, bad = read_within(tmp_path / "a.jsonl", capture=1 << 16)
 
     assert labels(good) == ["a.jsonl:2"]
     assert list(bad) == ["a.jsonl:1"]
 
 
-def test_a_large_file_is_skipped(tmp_path, monkeypatch):
+@pytest.mark.parametrize("content", [b"x\n" * (1 << 17), b"x" * (1 << 17)])
+def test_a_large_file_is_skipped(content, tmp_path):
     """A file of text is read no further than a capture may be long."""
-    monkeypatch.setattr(sources, "MAXIMUM_BYTES", 1 << 16)
-    (tmp_path / "a.txt").write_bytes(b"x\n" * (1 << 17))
-    (tmp_path / "b.txt").write_bytes(b"x" * (1 << 17))
+    (tmp_path / "a.txt").write_bytes(content)
 
-    good, bad = read(tmp_path)
+    good, bad = read_within(tmp_path / "a.txt", capture=1 << 16)
 
     assert not good
-    assert sorted(bad) == ["a.txt", "b.txt"]
+    assert list(bad) == ["a.txt"]
 
 
 def test_parquet_of_captures(tmp_path):
@@ -351,14 +356,13 @@ def test_parquet_of_captures(tmp_path):
     assert bad == {"gone": "no text in column `capture`"}
 
 
-def test_a_million_references_to_one_large_text_stay_one(tmp_path, monkeypatch):
+def test_a_million_references_to_one_large_text_stay_one(tmp_path):
     """A dictionary of one value, referred to from many rows, is not written out."""
-    monkeypatch.setattr(sources, "MAXIMUM_BYTES", 1 << 10)
     column = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), ["x" * (8 << 20)])
     pq.write_table(pa.table({"capture": column}), tmp_path / "a.parquet")
     before = pa.default_memory_pool().max_memory()
 
-    good, bad = read(tmp_path / "a.parquet")
+    good, bad = read_within(tmp_path / "a.parquet", capture=1 << 12)
 
     assert not good
     assert len(bad) == 5000
