@@ -54,8 +54,6 @@ LONGER = {
     "facts.features": (573, "to be cut"),
     "emit.labels": (336, "to be cut"),
     "report.profile_text": (598, "to be cut"),
-    "report.fleet_html": (415, "to be cut"),
-    "report.html": (426, "to be cut"),
     "crash.diagnose": (436, "to be cut"),
 }
 

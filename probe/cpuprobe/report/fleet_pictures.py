@@ -15,7 +15,7 @@ import msgspec
 from cpuprobe.facts.features import FeatureTable, load_features
 from cpuprobe.fleet.model import Fleet, Matrix
 from cpuprobe.report.fleet_words import CurveRow, machines, part, percent, percent_of, short
-from cpuprobe.report.html import escape
+from cpuprobe.report.pages import escape
 
 MODEL_CELLS = 46
 """Columns of text that the name of a CPU model may take beside the matrix."""

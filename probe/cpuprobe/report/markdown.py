@@ -8,10 +8,10 @@ JSON: copied from the rendered page, `cpuprobe inspect` reads it back.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from cpuprobe.assessment.model import Assessment, Finding, by_gravity
-from cpuprobe.report.installed import inference_lines, introspection_lines
+from cpuprobe.assessment.model import Assessment, by_gravity
+from cpuprobe.report.pages import render
 from cpuprobe.report.subject import (
     ISSUE_LIMIT,
     ReportedMachine,
@@ -19,10 +19,12 @@ from cpuprobe.report.subject import (
     facts,
     first_cause,
     headline,
+    installed,
 )
 from cpuprobe.report.witnesses import agreements, disagreements
-from cpuprobe.words import answer, cpu_list, names, plain
+from cpuprobe.words import names, plain
 
+_WORDS = {"consistent": "OK", "insufficient": "UNKNOWN", "mismatch": "MISMATCH"}
 _MOST_ROWS = 40
 _MOST_EVIDENCE = 8
 _SPAN_LENGTH = 400
@@ -64,16 +66,11 @@ def render_markdown(subjects: Sequence[ReportedMachine]) -> str:
         left out, which `inspect` makes again; if that is too long still, all of it, and the text
         says so.
     """
-    bodies = ["\n".join(_body(subject, len(subjects) > 1)) for subject in subjects]
+    bodies = [_body(subject, len(subjects) > 1) for subject in subjects]
+    short = "Without the assessment, which `inspect` makes again: GitHub's limit.\n\n"
     for folds in (
-        [_fold(subject.document, "") for subject in subjects],
-        [
-            _fold(
-                subject.document_short,
-                "Without the assessment, which `inspect` makes again: GitHub's limit.",
-            )
-            for subject in subjects
-        ],
+        [_fold(subject.document) for subject in subjects],
+        [_fold(subject.document_short, short) for subject in subjects],
     ):
         text = _joined(bodies, folds)
         if len(text) < ISSUE_LIMIT:
@@ -87,100 +84,49 @@ def render_markdown(subjects: Sequence[ReportedMachine]) -> str:
 
 
 def _joined(bodies: Sequence[str], folds: Sequence[str]) -> str:
-    return "\n".join(f"{body}\n{fold}" for body, fold in zip(bodies, folds, strict=True))
+    return "\n".join(f"{body}{fold}" for body, fold in zip(bodies, folds, strict=True))
 
 
-def _fold(document: str, note: str) -> str:
-    note = f"{note}\n\n" if note else ""
+def _fold(document: str, note: str = "") -> str:
     return (
         "\n<details><summary>Whole report (JSON, for <code>cpuprobe inspect</code>)</summary>\n\n"
         f"{note}```json\n{document}\n```\n\n</details>\n"
     )
 
 
-def _body(subject: ReportedMachine, named: bool) -> Iterator[str]:
-    assessment = subject.assessment
-    word = {"consistent": "OK", "insufficient": "UNKNOWN", "mismatch": "MISMATCH"}[
-        assessment.verdict
-    ]
-    if named:
-        yield f"## {code(subject.name)}\n"
-    cause = first_cause(assessment)
-    because = f" Cause: {escape(cause)}." if cause else ""
-    yield f"**{word}**: {escape(headline(assessment))}{because}"
-    yield ""
-    for label, value in facts(subject):
-        yield f"- {escape(label.replace('_', ' '))}: {code(value)}"
-    yield from _table(assessment)
-    for finding in by_gravity(assessment.findings):
-        yield from _finding(finding)
-    yield from _witnesses(subject)
-    for note in assessment.notes:
-        yield f"\nNote: {escape(note)}."
-    yield from _flags(assessment)
-    yield from _installed(subject)
+def _body(subject: ReportedMachine, named: bool) -> str:
+    from markupsafe import Markup
+
+    def literally(make: Callable[[str], str]) -> Callable[[str], Markup]:
+        return lambda text: Markup(make(text))
+
+    return render(
+        "report.md",
+        escape,
+        machine=subject,
+        named=named,
+        word=_WORDS,
+        most_rows=_MOST_ROWS,
+        most_evidence=_MOST_EVIDENCE,
+        code=literally(code),
+        cell=literally(cell),
+        spans=literally(_spans),
+        flags=lambda assessment, wanted: Markup(_flags(assessment, wanted)),
+        agreements=agreements,
+        by_gravity=by_gravity,
+        disagreeing=disagreeing,
+        disagreements=disagreements,
+        facts=facts,
+        first_cause=first_cause,
+        headline=headline,
+        installed=installed,
+        names=names,
+    )
 
 
-def _table(assessment: Assessment) -> Iterator[str]:
-    rows = disagreeing(assessment)
-    if not rows:
-        yield "\nNo feature on which CPUID, the OS, the kernel and execution disagree."
-        return
-    yield "\n| feature | CPUID | OS | kernel | executed | state |"
-    yield "|---|---|---|---|---|---|"
-    for name, feature in list(rows.items())[:_MOST_ROWS]:
-        yield (
-            f"| {cell(name)} | {answer(feature.cpuid)} | {answer(feature.os)} "
-            f"| {answer(feature.kernel)} | {feature.ran or '-'} | **{feature.state}** |"
-        )
-    if len(rows) > _MOST_ROWS:
-        yield f"\nand {len(rows) - _MOST_ROWS} more: {escape(names(list(rows)[_MOST_ROWS:], 200))}"
-
-
-def _finding(finding: Finding) -> Iterator[str]:
-    yield f"\n**{finding.code}** ({finding.severity}) {escape(finding.title)}"
-    for line in finding.evidence[:_MOST_EVIDENCE]:
-        yield f"- evidence: {code(line)}"
-    if len(finding.evidence) > _MOST_EVIDENCE:
-        yield f"- and {len(finding.evidence) - _MOST_EVIDENCE} more pieces of evidence"
-    if finding.cause:
-        yield f"- cause: {escape(finding.cause)}"
-    if finding.remedy:
-        yield f"- what to do: {escape(finding.remedy)}"
-    if finding.cpus:
-        yield f"- CPUs: {cpu_list(finding.cpus)}"
-
-
-def _witnesses(subject: ReportedMachine) -> Iterator[str]:
-    said = list(disagreements(subject))
-    asked = agreements(subject)
-    if said:
-        yield "\nOther witnesses disagree:"
-        yield from (f"- {escape(line)}" for line in said)
-    elif asked:
-        yield f"\nOther witnesses agree: {escape(', '.join(asked))}."
-    for note in subject.surroundings.notes:
-        yield f"\nNote: {escape(note)}."
-
-
-def _flags(assessment: Assessment) -> Iterator[str]:
-    target = assessment.wasmtime
-    found = "" if target.installed else " (none installed)"
-    yield f"\nSafe flags for wasmtime {code(target.version)}{found}:\n"
-    yield "```text"
-    for word, wanted in (("on ", True), ("off", False)):
-        listed = [flag for flag, value in assessment.cranelift.items() if value is wanted]
-        yield f"{word} {' '.join(map(plain, listed)) or 'none'}"
-    yield "```"
-
-
-def _installed(subject: ReportedMachine) -> Iterator[str]:
-    if subject.introspection is None:
-        return
-    yield "\nThe installed wasmtime, asked itself:"
-    yield from (f"- {_spans(line)}" for line in introspection_lines(subject.introspection))
-    if subject.inference is not None:
-        yield from (f"- {_spans(line)}" for line in inference_lines(subject.inference))
+def _flags(assessment: Assessment, wanted: bool) -> str:
+    listed = [plain(flag) for flag, value in assessment.cranelift.items() if value is wanted]
+    return " ".join(listed) or "none"
 
 
 def _spans(line: str) -> str:

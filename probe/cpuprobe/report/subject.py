@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from cpuprobe.assessment import assess
 from cpuprobe.assessment.causes import QEMU_TCG, set_aside
 from cpuprobe.assessment.model import Assessment, FeatureAssessment
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
 from cpuprobe.facts.features import load_table
 from cpuprobe.report.document import SCHEMA, make_report, to_json
+from cpuprobe.report.installed import inference_lines, introspection_lines
 from cpuprobe.wasm.installed import Inference, Introspection
 from cpuprobe.words import cpu_list, json_escape, names
 
@@ -36,6 +38,13 @@ _HYPERVISORS: Mapping[str, str] = {
 QUIET_STATES = frozenset({"usable", "absent", "unverified", "unknown"})
 
 
+class Kind(msgspec.Struct, frozen=True):
+    """The CPUs of a machine that are alike, and what is said of them alone."""
+
+    cpus: tuple[int, ...]
+    features: dict[str, FeatureAssessment]
+
+
 class ReportedMachine(msgspec.Struct, frozen=True):
     """One machine of a report.
 
@@ -49,6 +58,7 @@ class ReportedMachine(msgspec.Struct, frozen=True):
         document: the report file as one line of JSON, without the newline.
         document_short: the same with no more than the observation: `cpuprobe inspect` makes the
             assessment again.
+        kinds: for a machine whose CPUs differ, each kind of them; else none.
     """
 
     name: str
@@ -57,6 +67,7 @@ class ReportedMachine(msgspec.Struct, frozen=True):
     surroundings: ExternalWitnesses
     document: str
     document_short: str
+    kinds: tuple[Kind, ...] = ()
     introspection: Introspection | None = None
     inference: Inference | None = None
 
@@ -201,9 +212,25 @@ def make_subject(
         surroundings=surroundings,
         document=portable(to_json(report)),
         document_short=portable(msgspec.json.encode(short)),
+        kinds=tuple(_kinds(observation)),
         introspection=introspection,
         inference=inference,
     )
+
+
+def _kinds(observation: Observation) -> Iterator[Kind]:
+    if len(observation.groups) > 1:
+        for group in sorted(observation.groups, key=lambda each: min(each.cpus)):
+            alone = msgspec.structs.replace(observation, groups=(group,))
+            yield Kind(tuple(group.cpus), assess(alone).features)
+
+
+def installed(machine: ReportedMachine) -> list[str]:
+    """What the installed wasmtime says of itself, a sentence each; nothing if it was not asked."""
+    if machine.introspection is None:
+        return []
+    inferred = () if machine.inference is None else inference_lines(machine.inference)
+    return [*introspection_lines(machine.introspection), *inferred]
 
 
 _NOT_PORTABLE = re.compile(r"[^ -%'-;=?-~]")

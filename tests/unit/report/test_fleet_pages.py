@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import math
 import re
@@ -610,7 +611,7 @@ def test_the_page_is_sound_and_self_contained(fleet):
     assert parsed.elements <= FLEET_ELEMENTS
     assert parsed.attributes <= FLEET_ATTRIBUTES
     assert len(parsed.ids) == len(set(parsed.ids))
-    assert parsed.links == []
+    assert {link.removeprefix("#") for link in parsed.links} <= set(parsed.ids)
     assert "default-src 'none'; style-src 'unsafe-inline'" in source
     assert not re.search(r"url\(|@import|<script|https?:(?!//(www\.)?evil)", source)
     for label in re.findall(r'aria-labelledby="([^"]+)"', source):
@@ -657,7 +658,7 @@ def test_each_field_of_text_is_escaped():
         assert "</b>" not in source
         assert Page(source).unbalanced == []
         assert Page(source).attributes <= FLEET_ATTRIBUTES
-    assert to_html(fleet).count("&lt;b&gt;&quot;&#x27;&amp;&lt;/b&gt;") >= 20
+    assert html.unescape(to_html(fleet)).count(evil) >= 20
     assert "<b>" in text(fleet)
 
 

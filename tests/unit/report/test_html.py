@@ -17,8 +17,11 @@ from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
 from cpuprobe.report.html import render_html
-from cpuprobe.report.style import SHAPES, STYLE
+from cpuprobe.report.pages import environment
 from cpuprobe.report.subject import make_subject
+
+STYLE, DRAWN = (environment().get_template(name).render() for name in ("page.css", "shapes.svg"))
+SHAPES = dict(re.findall(r'<symbol id="shape-(\w+)"[^>]*>(.*)</symbol>', DRAWN))
 
 VOID = {"meta", "use", "path", "circle", "rect", "br"}
 ELEMENTS = VOID | {
