@@ -184,7 +184,9 @@ class Machine:
         told = [
             each.identity
             for each in self.sightings
-            if each.identity is not None and not each.cpuinfo and each.identity != ToldIdentity()
+            if each.identity is not None
+            and each.identity != ToldIdentity()
+            and not any("model name" in block.fields for block in each.cpuinfo)
         ]
         return self.identity if told else None
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Literal
 
 from cpuprobe.evidence.observation import Claims
 from cpuprobe.facts.features import load_features
+
+Witness = Literal["cpuid", "os", "cpuid+os", "kernel"]
 
 _SEPARATORS = re.compile(r"[-_. ]")
 # Names that the feature table does not have, letters and digits only. SDM and APM mnemonics, and
@@ -124,3 +127,16 @@ def claims_of_words(source: str, words: Words, *, with_os: bool = False) -> Clai
     """The claims of single registers; `with_os` where they were masked by the enabled state."""
     yes, no = both_ways(answers_of_words(words))
     return Claims(source=source, witness="cpuid+os" if with_os else "cpuid", yes=yes, no=no)
+
+
+def claims_of_names(
+    source: str,
+    witness: Witness,
+    yes: Iterable[str],
+    no: Iterable[str] = (),
+    more: Mapping[str, str] | None = None,
+) -> Claims:
+    """Claims by other people's names; what somebody both has and has not got, he has not got."""
+    without = features_named(no, more)
+    having = tuple(name for name in features_named(yes, more) if name not in without)
+    return Claims(source=source, witness=witness, yes=having, no=without)

@@ -8,14 +8,16 @@ validated against the types of `cpuprobe.evidence.observation` as it is decoded.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.documents import find_documents
 from cpuprobe.evidence.machines.isa import X86
 from cpuprobe.evidence.machines.join import Machine, machines_in, words_of
-from cpuprobe.evidence.machines.registry import FALLBACKS, ROWS, Row, rows_for
+from cpuprobe.evidence.machines.registry import FALLBACKS, Row, rows_for
 from cpuprobe.evidence.machines.sighting import Paste, Sighting
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.text.decode import decoded
@@ -75,15 +77,20 @@ def parse_capture(content: bytes) -> Observation:
         if any(each != reports[0] for each in reports):
             raise CaptureError("holds several different cpuprobe reports: give one")
         return reports[0]
-    text = clean(rest)
+    seen, unknown = _in_documents(documents)
+    text = clean("\n".join([rest, *unknown]) if unknown else rest)
     del rest  # as large as the file
     rows, fallbacks = list(rows_for(text)), list(rows_for(text, FALLBACKS))
     paste = Paste(text)
     del text
-    seen = [*_in_documents(documents), *_seen_by(rows, paste)]
-    if not any(each.tells_features for each in seen):
+    seen += _seen_by(rows, paste)
+    if not any(each.tells_features or each.nothing for each in seen):
         seen += _seen_by(fallbacks, paste)
-    machines = machines_in(seen)
+    machines = machines_in([each for each in seen if each.nothing is None])
+    if not any(machine.tells_features for machine in machines):
+        for each in seen:
+            if each.nothing is not None:
+                raise CaptureError(f"{each.nothing}; {_RUN_INSTEAD}")
     if not machines:
         raise failure or CaptureError(_unknown(documents))
     if len(machines) > 1:
@@ -119,14 +126,21 @@ def _several(machines: Sequence[Machine]) -> str:
     )
 
 
-def _in_documents(documents: Sequence[Any]) -> Iterator[Sighting]:
+def _in_documents(documents: Sequence[Any]) -> tuple[list[Sighting], list[str]]:
+    """What is seen in JSON documents; those that are no format's own as text, a line a value."""
+    seen: list[Sighting] = []
+    unknown: list[str] = []
     for document in documents:
-        for row in (*ROWS, *FALLBACKS):
+        text = msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
+        found: list[Sighting] = []
+        for row in rows_for(text):
             read = row.load().read_document
-            seen = list(read(document)) if read is not None else []
-            if seen:
-                yield from seen
+            found = list(read(document)) if read is not None else []
+            if found:
                 break
+        seen += found
+        unknown += [] if found else [text]
+    return seen, unknown
 
 
 def _seen_by(rows: Sequence[Row], paste: Paste) -> list[Sighting]:

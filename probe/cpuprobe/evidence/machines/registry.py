@@ -27,14 +27,46 @@ class Row(NamedTuple):
 
 
 ROWS = (
+    Row("nothing", ("Recognized CPUID flags", "x86 ", "system_info", "AVX = ", "FCMOV", "(JSON")),
     Row("cpuid_raw", ("eax=0x", "EAX=0x")),
     Row("aida64", ("PUID ", "PUID\t", "cpuid 0", "cpuid 8")),
     Row("libcpuid", ("cpuid[", "_fn")),
+    Row("virtualbox", ("Gst: ", "Hst: ")),
+    Row("cpu_z", ("CPU-Z", "CPU Thread ", "Instructions set")),
+    Row("cpuid_decoded", ("= true", "= false")),
+    Row("coreinfo", ("Coreinfo", "\t*\t", "  *  ", "\t-\t", "  -  ", " * ", " - ")),
+    Row("freebsd", ("Features=0x", "Features2=0x", "Instruction Set Attributes")),
+    Row("netbsd", ("cpu0: features", "cpu0: xsave")),
+    Row("openbsd", ("cpu0: ",)),
+    Row("illumos", ("bit amd64 app", "sparcv9")),
+    Row("macos_sysctl", ("machdep.cpu", "hw.optional")),
+    Row("py_cpuinfo", ("Vendor ID Raw", "Brand Raw", "_raw", "Cpuinfo Version", "Raw Arch String")),
+    Row("cpu_features", ("uarch", "arch  ", "arch\t", '"arch"')),
+    Row("klauspost", ("Features:", '"Features"')),
+    Row("lshw", ("capabilities",)),
+    Row("hwinfo", ("Features:",)),
+    Row("inxi", ("lags: ", "Topology:", "Info:")),
+    Row("numpy", ("simd_extensions", "SIMD ")),
+    Row("jvm", ("CPU: total", "CPU:total")),
+    Row("bun", ("Bun v", "Bun Canary")),
+    Row("glibc", ("x86-64-v", "x86.cpu_features", "AT_PLATFORM", "uname.machine")),
+    Row("cpuid2cpuflags", ("CPU_FLAGS_",)),
+    Row("openssl", ("OPENSSL_",)),
+    Row("xen", ("hw_caps", "xen_caps")),
+    Row("prometheus", ("node_cpu_",)),
+    Row("nfd", ("feature.node.kubernetes.io",)),
+    Row("libvirt", ("<cpu", "<feature ")),
+    Row("spectre_checker", ("CPU is ", "/sys interface")),
+    Row("gcc", ("[enabled]", "[disabled]", " -m", '"-m', "-target-feature", "target_")),
     Row("lscpu", (":",)),
     Row("proc_cpuinfo", ("flags", "vendor_id", "processor", "CPU implementer", "cpu\t", "cpu  ")),
+    Row("kernel_boot", ("x86/fpu", "xstate_bv", "GDS: ", "CPU0: ", "Booting Linux", "SBI spec")),
     Row("kernel_words", ("Linux ", "vulnerabilities", ": ", "ommand line", "BOOT_IMAGE")),
 )
-FALLBACKS = ()
+FALLBACKS = (
+    Row("flags_list", ("f", "sse", "avx")),
+    Row("identity", ("Intel", "AMD", "Apple M", "KVM processor", "QEMU Virtual", "VIA ")),
+)
 """What is looked for only where none of ROWS saw a feature."""
 
 

@@ -30,6 +30,7 @@ class Sighting:
         kernel: release and version.
         cmdline: the known words of the kernel's command line.
         xcr0: the value of XCR0, in formats that tell it beside no CPUID.
+        nothing: what the text is, where it looks like a machine's and tells of none.
         weak: it only mentions a machine (a form's field, a log's header): what says more of
             another instruction set outweighs it.
     """
@@ -47,6 +48,7 @@ class Sighting:
     cmdline: tuple[str, ...] | None = None
     xcr0: int | None = None
     weak: bool = False
+    nothing: str | None = None
 
     @property
     def tells_features(self) -> bool:
@@ -63,6 +65,11 @@ class Paste:
         """Wrap what `evidence.text` made clean; CaptureError if it has too many lines."""
         self.lines = lines_of(text)
         self.text = text if len(text) <= MAXIMUM_PASTE else ""
+
+    def take(self, number: int) -> None:
+        """Takes a line, so that no format after this one sees it."""
+        if isinstance(self.lines, list):
+            self.lines[number] = ""
 
     def matches(self, pattern: re.Pattern[str]) -> Iterator[tuple[int, re.Match[str]]]:
         """Every line in which the pattern is found, with its number."""

@@ -1,0 +1,88 @@
+"""The kernel's list of flags wherever it stands: behind any label, in JSON, bare, a word a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from cpuprobe.evidence.machines.kernel_list import gather, is_arm_list, is_list, linux_words
+from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
+from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
+
+_SOURCE = "flags-list"
+# What every such list of a whole machine begins with; a comma, a quote or a blank between.
+_BEGIN = re.compile(r"\bfpu[\", ]{1,4}(?:vme|de|tsc|pse|fpu_exception|sse)\b")
+_LABELLED = re.compile(r"^[^:=]{0,60}\bflags?\b[^:=]{0,10}[:=][\"' ]{0,3}(.+)$", re.IGNORECASE)
+_ALONE = re.compile(r"^[ \t\"'*]*([a-z0-9_]{2,20})[ \t\"',*]*$")
+_BRAND = re.compile(r"model[ _]name[\"']?\s*[:=]\s*[\"']?([^\"'\n]{3,80})")
+_VENDOR = re.compile(r"\b(GenuineIntel|AuthenticAMD|HygonGenuine|CentaurHauls)\b")
+_SHORTEST = 2
+# A word a line of an ordinary text may be one of these.
+_ORDINARY = frozenset(
+    {"up", "de", "ss", "cid", "mp", "always", "est", "msr", "ht", "tm", "lm", "ida"}
+)
+
+
+def _read(paste: Paste) -> Iterator[Sighting]:
+    brand = _BRAND.search(paste.text)
+    vendor = _VENDOR.search(paste.text)
+    identity = ToldIdentity(
+        vendor=vendor[1] if vendor else None, brand=brand[1].strip() if brand else None
+    )
+    lists = list(_lists(paste)) or list(_columns(paste))
+    for number, block, isa in lists:
+        yield Sighting(
+            source=_SOURCE,
+            line=number,
+            isa=isa,
+            identity=identity,
+            cpuinfo=(block,) if isa is None else (),
+        )
+
+
+def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
+    number = 0
+    lines = paste.lines
+    while number < len(lines):
+        line = lines[number]
+        value: str | None = None
+        if (begin := _BEGIN.search(line)) is not None:
+            value = line[begin.start() :]
+        elif (match := _LABELLED.match(line)) is not None and is_list(match[1]):
+            value = match[1]
+        elif match is not None and is_arm_list(match[1].split()):
+            yield number, Cpuinfo((0,), {}), "aarch64"
+        if value is None:
+            number += 1
+            continue
+        found = gather(lines, number, value.replace('"', " "), keyed=False)
+        number = found.end
+        if found.words:
+            yield found.end - 1, Cpuinfo((0,), _fields(found.words), found.incomplete), None
+
+
+def _columns(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
+    """`grep -o` and the like: known words, one a line; they are those that somebody asked for."""
+    words: dict[str, None] = {}
+    first = 0
+    for number, line in enumerate(paste.lines):
+        match = _ALONE.match(line)
+        if match is not None and match[1] in linux_words() and match[1] not in _ORDINARY:
+            first = first if words else number
+            words[match[1]] = None
+    if len(words) >= _SHORTEST:
+        whole = "fpu" in words and "lm" in words and len(words) > 40
+        yield first, Cpuinfo((0,), _fields(tuple(words)), None if whole else "short"), None
+
+
+def _fields(words: tuple[str, ...]) -> dict[str, str]:
+    return {"flags": " ".join(words)[:16384]}
+
+
+FORMAT = Format(
+    title="a list of the kernel's flags behind any label, in JSON, bare, or a word a line",
+    carries="the list, whole where it shows no sign of a cut, else positive only",
+    evidence="kernel",
+    make="grep -m1 flags /proc/cpuinfo",
+    read=_read,
+)
