@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from iced_x86 import Decoder, FlowControl, Instruction, OpKind, Register
 
 from cpuprobe.code.elf_program import CodeBytes, ElfFile, Range
-from cpuprobe.code.forms import ASKING, INVALID, Forms
+from cpuprobe.code.forms import ASKING, Forms
 
 Hit = tuple[int, int]
 """A code of iced-x86 and the address of the instruction."""
@@ -112,7 +112,7 @@ def _unseen(start: int, data: bytes, forms: Forms) -> list[Hit]:
     hits: list[Hit] = []
     for each in Decoder(64, data, ip=start):
         form: int = each.code
-        if form == INVALID or form in forms.rare or form in forms.data:
+        if form in forms.unsure:
             return []
         if form not in forms.quiet:
             hits.append((form, each.ip))

@@ -105,8 +105,10 @@ class Forms(NamedTuple):
         kinds: of each code, its place in `meanings`.
         quiet: every x86-64 CPU executes them, and they say nothing else either.
         straight: quiet, and neither branch nor end.
-        rare: as marked, like the next three.
+        rare: as marked.
         data: quiet all the same.
+        dull: quiet, and no sign of data.
+        unsure: rare, a sign of data, or invalid.
         branches: see `Mark`.
         ends: likewise.
     """
@@ -117,6 +119,8 @@ class Forms(NamedTuple):
     straight: frozenset[int]
     rare: frozenset[int]
     data: frozenset[int]
+    dull: frozenset[int]
+    unsure: frozenset[int]
     branches: frozenset[int]
     ends: frozenset[int]
 
@@ -166,7 +170,8 @@ def forms() -> Forms:
     quiet, rare, data, branches, ends = (
         frozenset(marked[word]) for word in ("quiet", "rare", "data", "branch", "end")
     )
-    return Forms(meanings, kinds, quiet, quiet - branches - ends, rare, data, branches, ends)
+    straight, dull, unsure = quiet - branches - ends, quiet - data, rare | data | {INVALID}
+    return Forms(meanings, kinds, quiet, straight, rare, data, dull, unsure, branches, ends)
 
 
 @functools.cache

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from iced_x86 import Decoder
 
 from cpuprobe.code.elf_program import CodeBytes, Range
-from cpuprobe.code.forms import INVALID
 from cpuprobe.code.tally import Tally
 
 SWEEP_RUN = 48
@@ -59,14 +58,13 @@ def long_function(where: Range, code: CodeBytes, tally: Tally) -> None:
 def sweep(gap: Range, code: CodeBytes, tally: Tally) -> int:
     """Decodes straight through bytes of which nothing is known; returns how many look like code."""
     forms = tally.forms
-    unsure = forms.rare | forms.data | {INVALID}
     data = code.between(gap.start, gap.end)
-    table = instruction_table(data, gap.start, forms.quiet - forms.data)
+    table = instruction_table(data, gap.start, forms.dull)
     numbers, codes, addresses = table
     believed: list[tuple[int, int]] = []
     swept = position = 0
     number, ip = -1, gap.start
-    odd = array("L", [at for at, form in enumerate(codes) if form in unsure])
+    odd = array("L", [at for at, form in enumerate(codes) if form in forms.unsure])
     for at in range(len(odd) + 1):
         # Both ends of the gap are where known functions end and begin: no margin is lost there.
         final = at == len(odd)

@@ -53,9 +53,16 @@ _MAXIMUM_NAME = 4096
 
 
 class _Module(NamedTuple):
+    """A row of the list of modules; the name is read where it is asked for: there may be many."""
+
+    file: OpenedFile
     base: int
     size: int
-    name: str
+    name_at: int
+
+    @property
+    def name(self) -> str:
+        return base_name(_string(self.file, self.name_at))
 
 
 def read_minidump(path: str, executables: tuple[str, ...] = ()) -> Crash:
@@ -107,7 +114,7 @@ def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:
         rip = address
     modules = _modules(file, streams)
     holder = next((each for each in modules if 0 <= rip - each.base < each.size), None)
-    name = None if holder is None else base_name(holder.name)
+    name = None if holder is None else holder.name
     bytes_there = _memory(file, streams, rip)
     notes: list[str] = []
     if not bytes_there and holder is not None:
@@ -126,7 +133,7 @@ def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:
         # There the flags are si_code, and negative ones come from tgkill. Old Breakpad left them 0.
         sent=platform in _UNIX and flags >= 1 << 31,
         registers=registers,
-        modules=tuple(base_name(each.name) for each in modules)[:500],
+        modules=tuple(each.name for each in modules[:500]),
         notes=tuple(notes),
     )
 
@@ -168,11 +175,8 @@ def _list(
 
 def _modules(file: OpenedFile, streams: dict[int, tuple[int, int]]) -> list[_Module]:
     raw = _list(file, streams, _MODULES, 108, "the list of modules")
-    modules = []
-    for at in range(0, len(raw), 108):
-        base, size, _, _, name_at = struct.unpack_from("<QIIII", raw, at)
-        modules.append(_Module(base, size, _string(file, name_at)))
-    return modules
+    rows = (struct.unpack_from("<QIIII", raw, at) for at in range(0, len(raw), 108))
+    return [_Module(file, base, size, name_at) for base, size, _, _, name_at in rows]
 
 
 def _string(file: OpenedFile, place: int) -> str:

@@ -1,0 +1,342 @@
+"""Files made to cost time or memory: each ends in an answer, within 20 s and 1 GB."""
+
+from __future__ import annotations
+
+import os
+import resource
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.elf_files import HEADER, elf, note, symbol
+
+pytest.importorskip("iced_x86")
+
+SECONDS = 20
+MEMORY = 1 << 30
+EXECUTABLE, SYMTAB, STRTAB, RELA, NOTE, FUNCTION = 4, 2, 3, 4, 7, 0x12
+LOAD, DYNAMIC, PT_NOTE, EH_FRAME = 1, 2, 4, 0x6474E550
+WASMTIME = 200
+ENGINE = b"\x00\x0250\x18x86_64-unknown-linux-gnu\x00\x00\xff"
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """The command under the limits; CPU time counts, so that a busy machine changes nothing."""
+    command = [sys.executable, "-m", "cpuprobe", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, preexec_fn=limited, timeout=600, stdin=subprocess.DEVNULL
+    )
+
+
+def assert_answered(*arguments: str | Path, refused: bool | None = None) -> None:
+    """An answer, or one line of refusal."""
+    ended = run(*arguments)
+    errors = ended.stderr.decode()
+
+    assert ended.returncode in (0, 1, 4), (ended.returncode, errors[-300:])
+    assert errors.count("\n") == (ended.returncode == 4)
+    assert "Traceback" not in errors
+    if refused is not None:
+        assert (ended.returncode == 4) == refused, errors
+
+
+# --- ELF -----------------------------------------------------------------------------------------
+
+
+def artifact(code: bytes, symbols: bytes) -> bytes:
+    """A .cwasm with these symbols of section 1, its code."""
+    names = b"\0.text\0.wasmtime.engine\0.symtab\0.strtab\0f\0"
+    body = code + ENGINE + names + symbols
+    at = [HEADER, HEADER + len(code), HEADER + len(code) + len(ENGINE)]
+    sections = [
+        (1, 1, EXECUTABLE, 0, at[0], len(code), 0),
+        (7, 1, 0, 0, at[1], len(ENGINE), 0),
+        (32, STRTAB, 0, 0, at[2], len(names), 0),
+        (24, SYMTAB, 0, 0, at[2] + len(names), len(symbols), 3),
+    ]
+    return elf(body, (), sections, kind=1, abi=WASMTIME, names=3)
+
+
+def overlapping_functions() -> bytes:
+    """20,000 functions of an artifact that each are all of its code."""
+    code = b"\xc5\xfd\xfe\xc0" * 100_000
+    rows = (symbol(40, FUNCTION, 1, number, len(code) - number) for number in range(20_000))
+    return artifact(code, b"".join(rows))
+
+
+def jump_tables() -> bytes:
+    """An artifact of one function with 60,000 jump tables, each as long as the function."""
+    # lea rax, [rip+x]; jmp rax; the tables lie behind, all entries point to the function's end.
+    count = 60_000
+    size = 9 * count
+    jumps = b"".join(
+        b"\x48\x8d\x05" + struct.pack("<i", size - 9 * number - 7 + 4 * (number % 64)) + b"\xff\xe0"
+        for number in range(count)
+    )
+    # A conditional jump to each of them, so that all are reached.
+    reach = b"".join(
+        b"\x0f\x84" + struct.pack("<i", 6 * (count - n - 1) + 9 * n) for n in range(count)
+    )
+    code = reach + jumps + bytes(4 * count)
+    return artifact(code, symbol(40, FUNCTION, 1, 0, len(code)))
+
+
+def symbol_tables() -> bytes:
+    """4,000 symbol tables over the same 200 KB."""
+    code = b"\xc5\xfd\xfe\xc0" * 1000
+    rows = b"".join(symbol(1, FUNCTION, 1, HEADER + n, 4) for n in range(8000))
+    at = HEADER + len(code)
+    table = (0, SYMTAB, 0, 0, at, len(rows), 2)
+    sections = [
+        (0, 1, EXECUTABLE, HEADER, HEADER, len(code), 0),
+        (0, STRTAB, 0, 0, at, len(rows), 0),
+    ]
+    return elf(code + rows, (), sections + [table] * 4000)
+
+
+def relocation_tables() -> bytes:
+    """16,000 relocation tables over the whole file."""
+    code = b"\xc5\xfd\xfe\xc0" * 6000
+    text = (0, 1, EXECUTABLE, HEADER, HEADER, len(code), 0)
+    return elf(code, (), [text] + [(0, RELA, 0, 0, HEADER, len(code), 0)] * 16_000)
+
+
+def executable_sections() -> bytes:
+    """20,000 executable sections over the same 400 KB."""
+    code = b"\xc5\xfd\xfe\xc0" * 100_000
+    rows = [(0, 1, EXECUTABLE, n << 24, HEADER, len(code), 0) for n in range(20_000)]
+    return elf(code, (), rows)
+
+
+def executable_segments() -> bytes:
+    """The same as segments, without sections."""
+    code = b"\xc5\xfd\xfe\xc0" * 100_000
+    return elf(code, [(LOAD, 5, HEADER, n << 24, len(code)) for n in range(20_000)])
+
+
+def dynamic_segments() -> bytes:
+    """20,000 dynamic segments over the whole file."""
+    code = b"\xc5\xfd\xfe\xc0" * 100_000
+    rows = [(DYNAMIC, 4, HEADER, 0, len(code) & ~15)] * 20_000
+    return elf(code, [(LOAD, 5, HEADER, HEADER, len(code)), *rows])
+
+
+def unwind_headers() -> bytes:
+    """30,000 headers of .eh_frame, which is in the last of 30,000 segments."""
+    code = b"\x90" * 4096
+    header = struct.pack("<BBBBi", 1, 0x1B, 0, 0, 0x1000)
+    at = HEADER + len(code)
+    headers = [(EH_FRAME, 4, at, 0x10_0000, 8)] * 30_000
+    loads = [(LOAD, 4, HEADER, 0x20_0000 + n, 1) for n in range(30_000)]
+    return elf(code + header, [(LOAD, 5, HEADER, HEADER, len(code)), *headers, *loads])
+
+
+def unwind_entries() -> bytes:
+    """A million entries of .eh_frame that share the functions of a small file."""
+    cie = struct.pack("<II", 16, 0) + b"\x01zR\0\x01\x78\x10\x01\x1b\x00\x00\x00"
+    code = b"\xc3" * 4096
+    at = HEADER + len(code)
+    entries = bytearray(cie)
+    for n in range(400_000):
+        here = len(entries)
+        start = (HEADER + n % 4096) - (at + here + 8)
+        entries += struct.pack("<IIiI", 12, here + 4, start, 4096)
+    names = b"\0.text\0.eh_frame\0"
+    sections = [
+        (1, 1, EXECUTABLE, HEADER, HEADER, len(code), 0),
+        (7, 1, 0, at, at, len(entries), 0),
+        (0, STRTAB, 0, 0, at + len(entries), len(names), 0),
+    ]
+    return elf(code + bytes(entries) + names, (), sections, names=3)
+
+
+def many_functions() -> bytes:
+    """A million functions of one byte."""
+    code = b"\xc3" * 1_000_000
+    rows = b"".join(symbol(0, FUNCTION, 1, HEADER + n, 1) for n in range(len(code)))
+    at = HEADER + len(code)
+    sections = [
+        (0, 1, EXECUTABLE, HEADER, HEADER, len(code), 0),
+        (0, SYMTAB, 0, 0, at, len(rows), 0),
+    ]
+    return elf(code + rows, (), sections)
+
+
+def walked_functions() -> bytes:
+    """One function of nearly 1 MiB in which every instruction is rare: control flow is followed."""
+    code = b"\x0f\x0f\xc0\x9e" * (1 << 18)
+    rows = symbol(0, FUNCTION, 1, HEADER, len(code) - 8)
+    at = HEADER + len(code)
+    sections = [
+        (0, 1, EXECUTABLE, HEADER, HEADER, len(code), 0),
+        (0, SYMTAB, 0, 0, at, len(rows), 0),
+    ]
+    return elf(code + rows, (), sections)
+
+
+def damaged_properties() -> bytes:
+    """2,000 property segments over the same notes."""
+    body = note(5, bytes(16), b"GNU\0") * 10_000
+    return elf(body, [(0x6474E553, 4, HEADER, 0, len(body))] * 2000)
+
+
+FILES: list[tuple[Callable[[], bytes], bool | None]] = [
+    (overlapping_functions, True),
+    (jump_tables, None),
+    (symbol_tables, None),
+    (relocation_tables, True),
+    (executable_sections, True),
+    (executable_segments, True),
+    (dynamic_segments, None),
+    (unwind_headers, None),
+    (unwind_entries, None),
+    (many_functions, None),
+    (walked_functions, None),
+    (damaged_properties, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "refused"), FILES, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_file_that_costs(make, refused, tmp_path):
+    path = tmp_path / make.__name__
+    path.write_bytes(make())
+
+    assert_answered("check", path, "--against", "x86-64-v2", refused=refused)
+
+
+def sparse(path: Path, content: bytes, size: int) -> Path:
+    path.write_bytes(content)
+    os.truncate(path, size)
+    return path
+
+
+def test_two_gigabytes_of_nothing(tmp_path):
+    """A sparse file whose one segment, or section, is all code."""
+    size = (2 << 30) - 4096
+    for number, content in enumerate(
+        (elf(b"", [(LOAD, 5, 4096, 4096, size)]), elf(b"", (), [(0, 1, 4, 0, 4096, size, 0)]))
+    ):
+        path = sparse(tmp_path / str(number), content, 2 << 30)
+        assert_answered("check", path, "--against", "x86-64-v2", refused=True)
+
+
+def test_two_gigabytes_with_a_little_code(tmp_path):
+    """What is no code is not read: debug information, say."""
+    code = b"\xc5\xfd\xfe\xc0" * 50 + b"\xc3"
+    text = (0, 1, EXECUTABLE, HEADER, HEADER, len(code), 0)
+    content = elf(code, (), [text, (0, 1, 0, 0, 4096, 1 << 30, 0)])
+    path = sparse(tmp_path / "large", content, 2 << 30)
+    ended = run("check", path, "--against", "x86-64-v2")
+
+    assert ended.returncode in (0, 1), ended.stderr
+    assert b"avx2: 50 instructions" in ended.stdout
+
+
+def test_many_sections(tmp_path):
+    """1.5 million section headers, in a sparse file and in one that is all there."""
+    head = bytearray(elf(bytes(64), (), [(0, 1, 0, 0, 0, 0, 0)]))
+    struct.pack_into("<H", head, 60, 0)  # e_shnum: the number is in the null section
+    (table,) = struct.unpack_from("<Q", head, 40)
+    struct.pack_into("<Q", head, table + 32, 1_500_000)
+    path = sparse(tmp_path / "sections", bytes(head), 64 * 1_500_010)
+    assert_answered("check", path, "--against", "x86-64-v2", refused=True)
+
+    path.write_bytes(elf(b"\xc3" * 64, (), [(0, 1, EXECUTABLE, 0, HEADER, 64, 0)] * 100_000))
+    assert_answered("check", path, "--against", "x86-64-v2")
+
+
+# --- cores and minidumps -------------------------------------------------------------------------
+
+
+def registers() -> bytes:
+    """The notes of one thread that died of SIGILL."""
+    status = bytearray(336)
+    struct.pack_into("<H", status, 12, 4)
+    return note(1, bytes(status))
+
+
+def test_notes_that_overlap(tmp_path):
+    """2,000 PT_NOTE over the same 8 MiB, and 8 MiB of the smallest notes."""
+    body = note(99, b"") * ((8 << 20) // 20) + registers()
+    path = tmp_path / "core"
+    path.write_bytes(elf(body, [(PT_NOTE, 0, HEADER, 0, len(body))] * 2000, kind=4))
+    assert_answered("explain", "--core", path, "--on", _report())
+
+    path.write_bytes(elf(registers() + body, [(PT_NOTE, 0, HEADER, 0, len(body))], kind=4))
+    assert_answered("explain", "--core", path, "--on", _report(), refused=False)
+
+
+def test_many_segments_of_a_core(tmp_path):
+    loads = [(LOAD, 5, HEADER, n << 12, 1) for n in range(131_000)]
+    body = registers()
+    content = elf(body, [(PT_NOTE, 0, HEADER, 0, len(body)), *loads], [(0,) * 7], kind=4)
+    path = tmp_path / "core"
+    path.write_bytes(content)
+    assert_answered("explain", "--core", path, "--on", _report())
+
+
+def test_many_names_in_a_minidump(tmp_path):
+    """262,144 modules whose names are all the same 4 KB."""
+    count, streams = 1 << 18, 3
+    modules_at = 32 + 12 * streams
+    size = 4 + 108 * count
+    name_at = modules_at + size
+    name = struct.pack("<I", 4096) + "a".encode("utf-16-le") * 2048
+    system_at = name_at + len(name)
+    system = struct.pack("<H18xI", 9, 0x8201) + bytes(32)
+    exception_at = system_at + len(system)
+    exception = struct.pack("<IIIIQQ", 0, 0, 4, 0, 0, 0x1000) + bytes(136)
+    row = struct.pack("<QIIII", 0, 0, 0, 0, name_at) + bytes(84)
+    directory = [(4, size, modules_at), (7, 56, system_at), (6, 168, exception_at)]
+    path = tmp_path / "many.dmp"
+    path.write_bytes(
+        struct.pack("<4sIII16x", b"MDMP", 0xA793, streams, 32)
+        + b"".join(struct.pack("<III", *each) for each in directory)
+        + struct.pack("<I", count)
+        + row * count
+        + name
+        + system
+        + exception
+    )
+    assert_answered("explain", "--minidump", path, "--on", _report(), refused=False)
+
+
+def _report() -> Path:
+    return Path(__file__).parents[2] / "data" / "reports" / "qemu-user-nehalem.json"
+
+
+# --- what is no file -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "{}"),
+        ("check", "/bin/true", "--against", "{}"),
+        ("explain", "--core", "{}"),
+        ("explain", "--minidump", "{}"),
+        ("explain", "--log", "{}"),
+        ("explain", "f30fb8c0", "--on", "{}"),
+    ],
+    ids=" ".join,
+)
+def test_pipes_and_devices_are_refused(arguments, tmp_path):
+    """Nothing waits for a writer, and no device is opened."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for special in (str(pipe), "/dev/zero"):
+        ended = run(*(each.replace("{}", special) for each in arguments))
+
+        assert ended.returncode == 4
+        assert ended.stderr.count(b"\n") == 1
+        assert b"not a regular file" in ended.stderr
