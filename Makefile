@@ -90,9 +90,10 @@ fleet-bench: $(BIN)/.installed ## 100,000 reports read and asked: rates and memo
 lab: $(BIN)/.installed ## real kernels and emulated CPUs: world, expected, seen, time
 	$(BIN)/python -m tests.lab $(ARGS)
 
-fuzz: $(BIN)/.installed ## fuzz the readers of captures for ten minutes (SECONDS=600)
+fuzz: $(BIN)/.installed ## fuzz the readers of captures and binary files, ten minutes each (SECONDS=600)
 	@mkdir -p build
 	$(BIN)/python -m tests.fuzz.fuzz_captures -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
+	$(BIN)/python -m tests.fuzz.fuzz_containers -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
 
 golden: $(BIN)/.installed ## recompute the expected outputs of all candidates and cross-check them
 	$(BIN)/python -m tests.golden.regenerate
