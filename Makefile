@@ -102,7 +102,7 @@ golden: $(BIN)/.installed ## recompute the expected outputs of all candidates an
 
 gen: $(BIN)/.installed ## remake what is generated and committed
 	$(BIN)/python -m tests.golden.regenerate
-	$(BIN)/python -m cpuprobe.facts.features --compile
+	$(BIN)/python -m tests.tools.tables
 	$(BIN)/python -m tests.tools.native_words
 	$(BIN)/python -m tests.tools.forms
 	$(BIN)/python -m tests.tools.documents

@@ -11,7 +11,7 @@ import pytest
 from cpuprobe.assessment import assess
 from cpuprobe.emit import FlagSet, choose
 from cpuprobe.facts.features import load_features, load_levels
-from cpuprobe.facts.runtimes import dialects
+from cpuprobe.facts.runtimes import Compiler, dialects
 from tests.fakes import V2, V3, group, observation
 from tests.runtimes.programs import downfall, everything, here, output, program, words
 
@@ -62,8 +62,9 @@ def too_new(compiler: str, dialect: str) -> set[str]:
     """The features whose names this compiler is too old for, by the table."""
     found = re.search(r"(\d+)\.\d+", output([compiler, "--version"]))
     assert found is not None
-    major, knob = int(found[1]), dialects()[dialect]
-    return {name for name, since in knob.since.items() if int(since) > major}
+    known = dialects()[dialect]
+    assert isinstance(known, Compiler)
+    return {name for name, since in known.since.items() if int(since) > int(found[1])}
 
 
 @pytest.fixture(params=["gcc", "clang"])

@@ -10,7 +10,7 @@ import pytest
 
 from cpuprobe.emit.knobs import setting
 from cpuprobe.facts.features import load_features
-from cpuprobe.facts.runtimes import dialects
+from cpuprobe.facts.runtimes import Items, dialects
 from tests.runtimes.programs import (
     downfall,
     environment,
@@ -230,10 +230,12 @@ def test_go_without_avx2_on_this_machine(go_program: Path) -> None:
 
 def test_go_takes_every_name(go_program: Path) -> None:
     """Every switch of the table at once: what is left is what the table says has none."""
-    text = setting(dialects()["godebug"], [*load_features()])
+    go = dialects()["godebug"]
+    assert isinstance(go, Items)
+    text = setting(go, [*load_features()])
     after, complaints = go_features(go_program, with_settings([text]))
 
-    stays = {f"Has{name.upper()}" for name in dialects()["godebug"].stays}
+    stays = {f"Has{name.upper()}" for name in go.stays}
     stays |= {"HasAVX512GFNI", "HasAVX512VAES", "HasVPCLMULQDQ"}  # second names of such
     assert after <= {"HasERMS", "HasFSRM", "HasOSXSAVE"} | stays
     known = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "vpclmulqdq", "sha"}

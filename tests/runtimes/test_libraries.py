@@ -18,7 +18,7 @@ from cpuprobe.assessment import assess
 from cpuprobe.emit.knobs import setting
 from cpuprobe.evidence.measure import observe
 from cpuprobe.facts.features import load_features
-from cpuprobe.facts.runtimes import dialects, load_runtimes
+from cpuprobe.facts.runtimes import Items, dialects, load_runtimes
 from tests.runtimes.programs import downfall, environment, here, output, program, with_settings
 
 pytestmark = pytest.mark.slow
@@ -69,9 +69,11 @@ def test_glibc_leaves_the_downfall_features_alone(loader: str) -> None:
 def test_every_name_that_glibc_is_told_counts(loader: str) -> None:
     """Each feature alone: exactly its bit goes."""
     before, tried = active(loader), 0
-    for name in dialects()["glibc"].names:
+    glibc = dialects()["glibc"]
+    assert isinstance(glibc, Items)
+    for name in glibc.names:
         if name in before:
-            text = setting(dialects()["glibc"], [name])
+            text = setting(glibc, [name])
             assert before - active(loader, with_settings([text])) == {name}
             tried += 1
     assert tried >= 2
@@ -222,7 +224,7 @@ def test_openblas_takes_the_kernels_it_is_told(numpy_folder: Path, avoided: str)
         pytest.skip("this wheel has no OpenBLAS of its own")
     if not assess(observe(), "50").features[avoided].safe:
         pytest.skip(f"{avoided} is not safe here")
-    knob = next(each for each in load_runtimes() if each.id == "openblas").knobs[0]
+    knob = next(each for each in load_runtimes() if each.id == "openblas").settings[0]
     table = load_features()
     text = setting(knob, {avoided, *table.dependents(avoided)})
     name = output([sys.executable, "-c", CORE_NAME, found[0]], env=with_settings([text])).strip()

@@ -8,7 +8,7 @@ import msgspec
 
 from cpuprobe.facts.features import load_features, load_table
 from cpuprobe.facts.profiles import KINDS, Profile, built_in_profiles
-from cpuprobe.facts.runtimes import load_runtimes
+from cpuprobe.facts.runtimes import Ceilings, Compiler, Items, load_runtimes
 from cpuprobe.report.document import Report
 from cpuprobe.report.profile_text import level_of
 
@@ -100,30 +100,31 @@ def knobs_page() -> str:
         lines += ["", f"## {runtime.title}"]
         if runtime.modules:
             lines += ["", f"Modules: {', '.join(f'`{name}`' for name in runtime.modules)}"]
-        for knob in runtime.knobs:
+        for one in runtime.settings:
             kinds = {
                 "env": "environment",
                 "option": "command line",
                 "build": "when it is built",
                 "api": "in the program",
             }
-            lines += ["", f"### `{knob.knob}`", "", f"- where: {kinds[knob.kind]}"]
-            if knob.dialect is not None:
-                lines.append(f"- format: `--format {knob.dialect}`")
-            lines.append(f"- switches: {knob.switches}")
-            lines += [f"- limit: {limit}" for limit in knob.limits]
-            lines += [f"- versions: {knob.versions}", f"- source: {knob.source}"]
-            if knob.names:
-                named = (f"{ours} {'/'.join(theirs)}" for ours, theirs in knob.names.items())
+            lines += ["", f"### `{one.example}`", "", f"- where: {kinds[one.kind]}"]
+            if one.dialect is not None:
+                lines.append(f"- format: `--format {one.dialect}`")
+            lines.append(f"- switches: {one.switches}")
+            lines += [f"- limit: {limit}" for limit in one.limits]
+            lines += [f"- versions: {one.versions}", f"- source: {one.source}"]
+            if isinstance(one, Items) and one.names:
+                named = (f"{ours} {'/'.join(theirs)}" for ours, theirs in one.names.items())
                 lines.append(f"- names: {', '.join(named)}")
-            if knob.stays:
-                lines.append(f"- no switch: {', '.join(knob.stays)}")
-            lines += [
-                f"- step `{each.name}`: {', '.join(each.features) or 'nothing beyond x86-64'}"
-                for each in knob.ceilings
-            ]
-            if knob.since:
-                needed = (f"{ours} {release}" for ours, release in knob.since.items())
+            if isinstance(one, Items) and one.stays:
+                lines.append(f"- no switch: {', '.join(one.stays)}")
+            if isinstance(one, Ceilings):
+                lines += [
+                    f"- step `{each.name}`: {', '.join(each.features) or 'nothing beyond x86-64'}"
+                    for each in one.ceilings
+                ]
+            if isinstance(one, Compiler) and one.since:
+                needed = (f"{ours} {release}" for ours, release in one.since.items())
                 lines.append(f"- names that only newer releases know: {', '.join(needed)}")
     return "\n".join(lines) + "\n"
 

@@ -56,6 +56,7 @@ def test_severities_are_the_contracts():
         "CP102": "error",
         "CP103": "info",
         "CP104": "warning",
+        "CP105": "error",
         "CP201": "error",
         "CP202": "error",
         "CP203": "info",
@@ -69,6 +70,7 @@ def test_severities_are_the_contracts():
         "CP503": "info",
         "CP504": "info",
         "CP601": "info",
+        "CP602": "error",
     }
 
 

@@ -73,7 +73,8 @@ def show(
     """Show one profile: its features by psABI level, the flags it permits, who meets it."""
     from cpuprobe.emit import choose_alone
     from cpuprobe.evidence.installed import installed_version
-    from cpuprobe.facts.profiles import archspec_facts, find_profile, load_profiles
+    from cpuprobe.facts.archspec import archspec_facts
+    from cpuprobe.facts.profiles import find_profile, load_profiles
     from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
     from cpuprobe.report.profile_text import shown, shown_text
 
@@ -165,7 +166,7 @@ def lint(
     code only with --presets: nobody can mend them but wasmtime.
     """
     from cpuprobe.errors import UsageError
-    from cpuprobe.facts.profiles import lint as find_problems
+    from cpuprobe.facts.lint import lint as find_problems
     from cpuprobe.facts.profiles import load_profiles, profiles_in
     from cpuprobe.report.profile_text import lints, lints_text
 
@@ -233,8 +234,8 @@ def _lint_presets(count: bool, prove: bool) -> Presets:
     """
     from cpuprobe.errors import CannotMeasureError
     from cpuprobe.evidence.installed import installed_version
+    from cpuprobe.facts.lint import problems
     from cpuprobe.facts.presets import as_profile
-    from cpuprobe.facts.profiles import problems
     from cpuprobe.report.profile_text import Incoherent, Presets
 
     try:

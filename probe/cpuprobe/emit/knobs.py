@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from cpuprobe.facts.features import load_features, load_levels
-from cpuprobe.facts.runtimes import Knob, Runtime
+from cpuprobe.facts.runtimes import Ceilings, Compiler, Fixed, Items, Masks, Runtime, Setting
 
 # OPENSSL_ia32cap(3) of OpenSSL 3.5: each logical vector is two CPUID registers, the low one first.
 _VECTORS = (
@@ -20,63 +20,58 @@ _VECTORS = (
 def advice(runtime: Runtime, features: Iterable[str]) -> tuple[str, ...]:
     """What to do to keep a runtime off these features and off whatever builds on them.
 
-    Returns lines without a line end: for each knob the exact setting with what it switches (or
-    that it cannot switch these features), then its limits, each beginning with two blanks.
-    Raises KeyError for a feature that is not in features.toml.
+    Returns lines without a line end: for each of its settings how it is written and what it
+    switches (or that it cannot switch these features), then its limits, each beginning with two
+    blanks. Raises KeyError for a feature that is not in features.toml.
     """
     table = load_features()
     named = tuple(dict.fromkeys(features))
     off = {*named, *(each for name in named for each in table.dependents(name))}
     lines: list[str] = []
-    for knob in runtime.knobs:
-        if knob.style == "fixed":
-            lines.append(f"{knob.knob}  ({knob.switches})")
-        else:
-            lacking = [name for name in named if not switchable(knob, name)]
-            text = "" if len(lacking) == len(named) else setting(knob, off)
-            if not text:
-                example = f"{runtime.title}: no switch for {', '.join(named)}"
-                lines.append(f"{example}; what it has looks like {knob.knob}")
-                continue
-            lines.append(f"{text}  ({knob.switches})")
-            if lacking:
-                lines.append(f"  no switch for {', '.join(lacking)}")
-        lines.extend(f"  {limit}" for limit in knob.limits)
+    for one in runtime.settings:
+        lacking = [name for name in named if not switchable(one, name)]
+        text = setting(one, off)
+        if type(one) is Fixed:
+            lacking = []
+        elif not text or len(lacking) == len(named):
+            example = f"{runtime.title}: no switch for {', '.join(named)}"
+            lines.append(f"{example}; what it has looks like {one.example}")
+            continue
+        lines.append(f"{text}  ({one.switches})")
+        if lacking:
+            lines.append(f"  no switch for {', '.join(lacking)}")
+        lines.extend(f"  {limit}" for limit in one.limits)
     return tuple(lines)
 
 
-def setting(knob: Knob, off: Collection[str], on: Collection[str] | None = None) -> str:
+def setting(one: Setting, off: Collection[str], on: Collection[str] | None = None) -> str:
     """The setting that takes features away, on one line without its end.
 
     Args:
-        knob: a row of the table.
-        off: the features to take away; those the knob has no name for are left out, see `unnamed`.
+        one: a row of the table.
+        off: the features to take away; those it has no name for are left out, see `unnamed`.
         on: the features that may be used, where they are known; a ceiling then only names what is
             among them. Without it, no ceiling is named that older releases may not know.
 
-    Returns the empty string if the knob has nothing to say about any of `off`.
+    Returns the empty string if the setting has nothing to say about any of `off`.
     """
     ordered = [name for name in load_features() if name in off]
-    if knob.style == "fixed":
-        return knob.knob
-    if knob.style == "ceiling":
-        return _ceiling(knob, frozenset(off), on)
-    if knob.style == "cpuid":
-        return _vectors(knob, ordered)
-    names = [name for feature in ordered for name in knob.names_of(feature)]
-    if knob.style == "compiler":
-        names = [
-            name
-            for feature in ordered
-            if feature not in knob.skip
-            for name in knob.names_of(feature)
-        ]
-    template = knob.deny if knob.style == "compiler" else knob.item
+    if isinstance(one, Ceilings):
+        return _ceiling(one, frozenset(off), on)
+    if isinstance(one, Masks):
+        return _vectors(one, ordered)
+    if not isinstance(one, Items):
+        return one.example
+    template = one.item
+    if isinstance(one, Compiler):
+        template = one.deny
+        ordered = [name for name in ordered if name not in one.skip]
+    names = [name for feature in ordered for name in one.names_of(feature)]
     items = [template.replace("{name}", name) for name in _lowest(names)]
-    return knob.prefix + knob.separator.join(items) if items else ""
+    return one.prefix + one.separator.join(items) if items else ""
 
 
-def allow_list(knob: Knob, on: Collection[str]) -> tuple[str, tuple[str, ...]]:
+def allow_list(one: Compiler, on: Collection[str]) -> tuple[str, tuple[str, ...]]:
     """A compiler's flags for exactly the features in `on`: a psABI level and what goes beyond it.
 
     Left out are features that the compiler would not know or that bring along others outside `on`;
@@ -98,38 +93,39 @@ def allow_list(knob: Knob, on: Collection[str]) -> tuple[str, tuple[str, ...]]:
         if name in on
         and name not in included
         and name not in baseline
-        and name not in knob.skip
+        and name not in one.skip
         and not feature.hint
         and not feature.privileged
-        and knob.names_of(name)
-        and all(need in on for need in knob.needs.get(name, ()))
+        and one.names_of(name)
+        and all(need in on for need in one.needs.get(name, ()))
     ]
-    items = [knob.item.replace("{name}", knob.names_of(name)[0]) for name in beyond]
+    items = [one.item.replace("{name}", one.names_of(name)[0]) for name in beyond]
     if items:
         denied = [
-            name for implied in knob.implied if implied not in on for name in knob.names_of(implied)
+            name for implied in one.implied if implied not in on for name in one.names_of(implied)
         ]
-        items += [knob.deny.replace("{name}", name) for name in denied]
-    text = knob.level.replace("{level}", level)
+        items += [one.deny.replace("{name}", name) for name in denied]
+    text = one.level.replace("{level}", level)
     if items:
-        text += f" {knob.prefix}{knob.separator.join(items)}"
-    return text, tuple(name for name in beyond if name in knob.since)
+        text += f" {one.prefix}{one.separator.join(items)}"
+    return text, tuple(name for name in beyond if name in one.since)
 
 
-def unnamed(knob: Knob, off: Collection[str]) -> tuple[str, ...]:
+def unnamed(one: Setting, off: Collection[str]) -> tuple[str, ...]:
     """Those of the features that the setting does not reach.
 
     They have no switch, and neither has anything they build on, or the runtime is known to use them
     regardless. A ceiling reaches all: what stands in none of its steps, the runtime does not use.
     """
-    if knob.style == "ceiling":
+    if isinstance(one, Ceilings):
         return ()
-    told = {feature for feature in off if switchable(knob, feature)}
+    stays = one.stays if isinstance(one, Items) else ()
+    told = {feature for feature in off if switchable(one, feature)}
     table = load_features()
     return tuple(
         name
         for name in off
-        if name in knob.stays or (name not in told and not table.closure(name) & told)
+        if name in stays or (name not in told and not table.closure(name) & told)
     )
 
 
@@ -145,16 +141,16 @@ def _lowest(names: Iterable[str]) -> list[str]:
     return list(kept.values())
 
 
-def _ceiling(knob: Knob, off: frozenset[str], on: Collection[str] | None) -> str:
-    if not any(off & frozenset(ceiling.features) for ceiling in knob.ceilings):
+def _ceiling(one: Ceilings, off: frozenset[str], on: Collection[str] | None) -> str:
+    if not any(off & frozenset(ceiling.features) for ceiling in one.ceilings):
         return ""
     fitting = [
         ceiling.name
-        for ceiling in knob.ceilings
+        for ceiling in one.ceilings
         if not off & frozenset(ceiling.features)
         and (not ceiling.recent if on is None else frozenset(ceiling.features) <= frozenset(on))
     ]
-    return knob.prefix + fitting[-1] if fitting else ""
+    return one.prefix + fitting[-1] if fitting else ""
 
 
 def _vector_bit(feature: str) -> tuple[int, int] | None:
@@ -167,7 +163,7 @@ def _vector_bit(feature: str) -> tuple[int, int] | None:
     return None
 
 
-def _vectors(knob: Knob, off: Iterable[str]) -> str:
+def _vectors(one: Masks, off: Iterable[str]) -> str:
     masks = [0] * len(_VECTORS)
     for feature in off:
         place = _vector_bit(feature)
@@ -176,13 +172,13 @@ def _vectors(knob: Knob, off: Iterable[str]) -> str:
     if not any(masks):
         return ""
     # All of them: what is left out, some releases clear whole; ~0x0 clears nothing.
-    return knob.prefix + ":".join(f"~{mask:#x}" for mask in masks)
+    return one.prefix + ":".join(f"~{mask:#x}" for mask in masks)
 
 
-def switchable(knob: Knob, feature: str) -> bool:
-    """Whether the knob can take this feature away."""
-    if knob.style == "cpuid":
+def switchable(one: Setting, feature: str) -> bool:
+    """Whether the setting can take this feature away."""
+    if isinstance(one, Masks):
         return _vector_bit(feature) is not None
-    if knob.style == "ceiling":
-        return any(feature in ceiling.features for ceiling in knob.ceilings)
-    return knob.style != "fixed" and bool(knob.names_of(feature))
+    if isinstance(one, Ceilings):
+        return any(feature in ceiling.features for ceiling in one.ceilings)
+    return isinstance(one, Items) and bool(one.names_of(feature))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.emit.knobs import allow_list, setting, unnamed
-from cpuprobe.facts.runtimes import dialects
+from cpuprobe.facts.runtimes import Compiler, dialects
 
 # Named here so that the table is read only when one of them is asked for; a test compares.
 DIALECTS = (
@@ -33,11 +33,11 @@ DIALECTS = (
 
 def write(dialect: str, flags: FlagSet) -> str:
     """The setting in the dialect of a runtime: one line, or nothing if nothing is to be said."""
-    knob = dialects()[dialect]
-    if knob.style == "compiler" and not flags.only_off:
-        text, _ = allow_list(knob, flags.safe)
+    one = dialects()[dialect]
+    if isinstance(one, Compiler) and not flags.only_off:
+        text, _ = allow_list(one, flags.safe)
     else:
-        text = setting(knob, flags.away, flags.safe)
+        text = setting(one, flags.away, flags.safe)
     return text + "\n" if text else ""
 
 
@@ -45,16 +45,16 @@ def notes(dialect: str, flags: FlagSet) -> tuple[str, ...]:
     """What has to be said besides the setting, a line each; nothing for wasmtime's own dialects."""
     if dialect not in DIALECTS:
         return ()
-    knob = dialects()[dialect]
-    if knob.style == "compiler" and not flags.only_off:
-        _, recent = allow_list(knob, flags.safe)
-        releases = [f"{name} ({knob.since[name]})" for name in recent]
+    one = dialects()[dialect]
+    if isinstance(one, Compiler) and not flags.only_off:
+        _, recent = allow_list(one, flags.safe)
+        releases = [f"{name} ({one.since[name]})" for name in recent]
         return (f"{dialect} knows these only since: {', '.join(releases)}",) if releases else ()
     if not flags.away:
         return (f"nothing to switch off for {dialect}",)
     if not write(dialect, flags):
         return (f"{dialect} has no switch for: {', '.join(flags.away)}",)
-    lacking = unnamed(knob, flags.away)
+    lacking = unnamed(one, flags.away)
     return (f"{dialect} has no switch for: {', '.join(lacking)}",) if lacking else ()
 
 

@@ -14,8 +14,10 @@ import msgspec
 from cpuprobe.assessment.levels import highest_level
 from cpuprobe.assessment.model import Assessment, Finding, by_gravity
 from cpuprobe.assessment.states import undecided
+from cpuprobe.facts.archspec import Archspec
 from cpuprobe.facts.features import FeatureTable, Level, load_features, load_levels
-from cpuprobe.facts.profiles import KINDS, Archspec, Problem, Profile, missing, needed
+from cpuprobe.facts.lint import Problem
+from cpuprobe.facts.profiles import KINDS, Profile, missing, needed
 from cpuprobe.words import WIDTH, plain, wrapped
 
 # --- list ---

@@ -11,8 +11,8 @@ import msgspec
 
 from cpuprobe.code.elf import ArtifactError, read_sections
 from cpuprobe.facts.features import load_features
+from cpuprobe.facts.lint import problems
 from cpuprobe.facts.presets import Preset, as_profile
-from cpuprobe.facts.profiles import problems
 from cpuprobe.wasm.children import ChildError, run_script
 
 _PATIENCE = 300.0

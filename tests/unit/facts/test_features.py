@@ -1,249 +1,191 @@
-"""The feature table and its strict loader."""
+"""The tables of facts, and the strict rules they are compiled by."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.tools import tables
 
 from cpuprobe.facts import features
-from cpuprobe.facts.features import CpuidBit, FeatureTable, KernelFlag, TableError
+from cpuprobe.facts.features import (
+    CpuidBit,
+    Feature,
+    FeatureTable,
+    KernelFlag,
+    TableError,
+    parse_toml,
+)
 
-ROOT = Path(__file__).parents[3]
-PROFILES = ROOT / "profiles"
+PROFILES = Path(__file__).parents[3] / "profiles"
 
-ROW = """
-[[feature]]
-name = "one"
-title = "the first"
-cpuid = { leaf = 1, subleaf = 0, register = "ecx", bit = 3 }
-encoding = "legacy"
-implies = []
-kernel = { flag = "one", since = "3.1" }
-iced = ["ONE"]
-source = "a manual"
+ROWS = """feature = [
+["one", "1.0 ecx 3", "legacy", "", "one 3.1", "the first", {}],
+["two", "1.0 ecx 4", "vex", "one", "never", "the second", { gcc = "", iced = "" }],
+]
 """
-OTHER = """
-[[feature]]
-name = "two"
-title = "the second"
-cpuid = { leaf = 1, subleaf = 0, register = "ecx", bit = 4 }
-encoding = "vex"
-implies = ["one"]
-kernel = { never = true }
-iced = []
-source = "a manual"
+LEVELS = """
+[[level]]
+name = "v1"
+features = ["one"]
+purpose = "p"
+gcc = "g"
+archspec = "a"
 """
-LEVELS = '[[level]]\nname = "v1"\nfeatures = ["one"]\n'
-
-Folder = Callable[..., str]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """A function that lays out a folder of tables and returns its path."""
-
-    def lay_out(content: str = ROW + OTHER, levels: str = LEVELS) -> str:
-        (tmp_path / "features.toml").write_text(content, encoding="utf-8")
-        (tmp_path / "levels.toml").write_text(levels, encoding="utf-8")
-        features._features_of.cache_clear()
-        features._levels_of.cache_clear()
-        features._compiled_tables.cache_clear()
-        return str(tmp_path)
-
-    return lay_out
+def checked(content: str = ROWS) -> tuple[Feature, ...]:
+    return tables.check_features(parse_toml(content.encode(), "features.toml"))
 
 
-def test_small_table_loads(folder: Folder) -> None:
+def test_small_table_loads() -> None:
     """A correct table gives its rows, with what is left out filled in."""
-    table = features._features_of(folder())
+    one, two = checked()
 
-    assert list(table) == ["one", "two"]
-    assert table["one"].cpuid == CpuidBit(1, 0, "ecx", 3)
-    assert table["one"].kernel == KernelFlag("one", "3.1")
-    assert table["two"].kernel.flag is None
-    assert table["two"].implies == ("one",)
-    assert table["one"].cranelift is None
-    assert not table["one"].hint
+    assert (one.name, two.name) == ("one", "two")
+    assert one.cpuid == CpuidBit(1, 0, "ecx", 3)
+    assert one.kernel == KernelFlag("one", "3.1")
+    assert (one.gcc, one.llvm, one.rust, one.iced) == ("one", "one", "one", ("ONE",))
+    assert one.source == "SDM vol. 2A, CPUID.01H:ECX[3]"
+    assert (two.kernel.flag, two.gcc, two.iced, two.implies) == (None, None, (), ("one",))
+    assert one.cranelift is None
+    assert not one.hint
 
 
 WRONG_ROWS = {
-    "unknown key": (ROW + 'colour = "red"\n', "row 1 'one': .*unknown field `colour`"),
-    "missing key": (ROW.replace('title = "the first"\n', ""), "'one': .*missing .*`title`"),
-    "unknown key in cpuid": (ROW.replace("bit = 3 }", "bit = 3, x = 1 }"), "'one': .*`x`"),
-    "duplicate name": (ROW + OTHER.replace('"two"', '"one"'), "row 2 'one': .* used twice"),
+    "unknown key": ("{}", '{ colour = "red" }', "row 1 'one': unknown key 'colour'"),
+    "missing column": (', "the first"', "", "row 1 'one': .*unpack"),
+    "duplicate name": ('"two"', '"one"', "row 2 'one': .* used twice"),
     "duplicate bit": (
-        ROW + OTHER.replace("bit = 4", "bit = 3"),
+        "ecx 4",
+        "ecx 3",
         r"'two': the CPUID bit CPUID.\(EAX=01H,ECX=0\):ECX\[bit 3\] already belongs to 'one'",
     ),
-    "duplicate iced name": (ROW + OTHER.replace("iced = []", 'iced = ["ONE"]'), "ONE already"),
-    "duplicate flag": (
-        ROW + OTHER.replace("never = true", 'flag = "one", since = "3.1"'),
-        "kernel flag one already belongs to 'one'",
-    ),
-    "unknown implied": (ROW + OTHER.replace('["one"]', '["six"]'), "'two': implies .* 'six'"),
-    "implied twice": (ROW + OTHER.replace('["one"]', '["one", "one"]'), "'two': implies .*twice"),
-    "cycle": (
-        ROW.replace("implies = []", 'implies = ["two"]') + OTHER,
-        "implies itself: one -> two -> one",
-    ),
-    "cycle of one": (ROW.replace("implies = []", 'implies = ["one"]'), "one -> one"),
-    "unknown encoding": (ROW.replace('"legacy"', '"vex128"'), "'one': .*vex128"),
-    "unknown register": (ROW.replace('"ecx"', '"esi"'), "'one': .*esi"),
-    "unknown gate": (ROW + 'os = "smap"\n', "'one': .*smap"),
-    "bit too high": (ROW.replace("bit = 3", "bit = 32"), "'one': bit 32 is not within 0..31"),
-    "bit negative": (ROW.replace("bit = 3", "bit = -1"), "'one': bit -1 is not within 0..31"),
-    "leaf too big": (ROW.replace("leaf = 1,", "leaf = 0x100000000,"), "'one': leaf .* 32 bits"),
-    "bit is text": (ROW.replace("bit = 3", 'bit = "3"'), "'one': Expected `int`"),
-    "bit is a truth value": (ROW.replace("bit = 3", "bit = true"), "'one': Expected `int`"),
-    "since is a word": (ROW.replace('"3.1"', '"new"'), "since 'new' .*not a Linux release"),
-    "since has one part": (ROW.replace('"3.1"', '"3"'), "since '3' .*not a Linux release"),
-    "since is missing": (ROW.replace(', since = "3.1"', ""), "'one': kernel needs flag and since"),
-    "flag and never": (ROW.replace('since = "3.1"', 'since = "3.1", never = true'), "both never"),
-    "kernel is empty": (ROW.replace('flag = "one", since = "3.1"', ""), "kernel needs flag"),
-    "empty source": (ROW.replace('"a manual"', '""'), "'one': source is empty"),
-    "padded name": (ROW.replace('name = "one"', 'name = "one "'), "name is empty or padded"),
-    "another table": (ROW + "[more]\nx = 1\n", "unknown key 'more'"),
-    "no rows": ("# nothing\n", r"no \[\[feature\]\] rows"),
-    "not rows": ("feature = 3\n", r"no \[\[feature\]\] rows"),
-    "rows of numbers": ("feature = [3]\n", "row 1: not a table"),
-    "not TOML": ("[[feature]\n", "not TOML: "),
-    "key twice": (ROW + 'name = "again"\n', "not TOML: "),
+    "duplicate iced name": ('iced = ""', 'iced = "ONE"', "ONE already"),
+    "duplicate flag": ("never", "one 3.1", "kernel flag one already belongs to 'one'"),
+    "unknown implied": ('"vex", "one"', '"vex", "six"', "'two' implies .* 'six'"),
+    "implied twice": ('"vex", "one"', '"vex", "one one"', "'two': implies .*twice"),
+    "cycle": ('"legacy", ""', '"legacy", "two"', "implies itself: one -> two -> one"),
+    "cycle of one": ('"legacy", ""', '"legacy", "one"', "one -> one"),
+    "unknown encoding": ('"legacy"', '"vex128"', "'one': .*vex128"),
+    "unknown register": ("ecx 3", "esi 3", "'one': .*esi"),
+    "unknown gate": ("{}", '{ os = "smap" }', "'one': .*smap"),
+    "bit too high": ("ecx 3", "ecx 32", "'one': '1.0 ecx 32' is no bit"),
+    "bit negative": ("ecx 3", "ecx -1", "'one': '1.0 ecx -1' is no bit"),
+    "leaf too big": ("1.0 ecx 3", "100000000.0 ecx 3", "'one': .* is no bit"),
+    "bit is text": ("ecx 3", "ecx three", "'one': invalid literal"),
+    "since is a word": ("3.1", "new", "since 'new' .*not a Linux release"),
+    "since has one part": ("3.1", "3", "since '3' .*not a Linux release"),
+    "since is missing": ("one 3.1", "one", "'one': zip"),
+    "empty source": ("{}", '{ source = "" }', "'one': source is empty"),
+    "padded name": ('["one"', '["one "', "name is empty or padded"),
+    "another table": ("feature", "[more]\nx = 1\n[[feature]]", "unknown key 'more'"),
+    "no rows": (ROWS, "# nothing", "no feature rows"),
+    "not rows": (ROWS, "feature = 3", "no feature rows"),
+    "rows of numbers": (ROWS, "feature = [3]", "row 1: not a row"),
+    "not TOML": (ROWS, "[[feature]", "not TOML: "),
+    "key twice": (ROWS, "feature = []\nfeature = []", "not TOML: "),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_ROWS)
-def test_wrong_table_is_refused_in_one_line(folder: Folder, case: str) -> None:
+def test_wrong_table_is_refused_in_one_line(case: str) -> None:
     """Each broken rule raises TableError: one line that names the file and, within it, the row."""
-    content, message = WRONG_ROWS[case]
+    good, bad, message = WRONG_ROWS[case]
+    content = bad if good == ROWS else ROWS.replace(good, bad, 1)
+    if case == "another table":
+        content = ROWS + "more = 1\n"
 
     with pytest.raises(TableError, match=message) as caught:
-        features._features_of(folder(content))
+        checked(content)
 
     assert str(caught.value).startswith("features.toml: ")
     assert "\n" not in str(caught.value)
 
 
 WRONG_LEVELS = {
-    "unknown feature": (LEVELS.replace("one", "six"), "row 1 'v1': unknown feature 'six'"),
-    "unknown key": (LEVELS + "x = 1\n", "'v1': .*`x`"),
+    "unknown feature": (LEVELS.replace('["one"]', '["six"]'), "row 1 'v1': unknown feature 'six'"),
+    "unknown key": (LEVELS + "x = 1\n", "'v1': a key is missing or not known"),
+    "missing key": (LEVELS.replace('gcc = "g"', ""), "'v1': a key is missing or not known"),
     "extends what is not there": (LEVELS + 'extends = "v0"\n', "'v1': extends 'v0'"),
     "extends itself": (LEVELS + 'extends = "v1"\n', "'v1': extends 'v1'"),
     "name twice": (LEVELS + LEVELS, "row 2 'v1': .*used twice"),
     "inherited feature again": (
-        LEVELS + '[[level]]\nname = "v2"\nextends = "v1"\nfeatures = ["one"]\n',
+        LEVELS + LEVELS.replace('"v1"', '"v2"') + 'extends = "v1"\n',
         "'v2': names a feature twice",
     ),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_LEVELS)
-def test_wrong_levels_are_refused(folder: Folder, case: str) -> None:
+def test_wrong_levels_are_refused(case: str) -> None:
     """The table of levels is as strict as that of features."""
     content, message = WRONG_LEVELS[case]
 
     with pytest.raises(TableError, match=message) as caught:
-        features._levels_of(folder(levels=content))
+        tables.check_levels(parse_toml(content.encode(), "levels.toml"), {"one"})
 
     assert str(caught.value).startswith("levels.toml: ")
 
 
-def test_unreadable_files_are_one_line(tmp_path: Path) -> None:
-    """A missing file, bytes that are no text and absurd nesting all end in TableError."""
-    (tmp_path / "latin.toml").write_bytes(b'x = "\xe9"\n')
-    (tmp_path / "deep.toml").write_text("x = " + "[" * 20000 + "]" * 20000, encoding="utf-8")
-
-    for name, message in (
-        ("none.toml", "No such file"),
-        ("latin.toml", "not UTF-8 at byte 5"),
-        ("deep.toml", "nested too deeply"),
+def test_unreadable_toml_is_one_line() -> None:
+    """Bytes that are no text and absurd nesting end in TableError."""
+    for content, message in (
+        (b'x = "\xe9"\n', "not UTF-8 at byte 5"),
+        (b"x = " + b"[" * 20000 + b"]" * 20000, "nested too deeply"),
+        (b"x = " + b"9" * 9999, "too large a number"),
     ):
         with pytest.raises(TableError, match=message) as caught:
-            features.read_toml(tmp_path / name)
+            parse_toml(content, "f.toml")
         assert "\n" not in str(caught.value)
 
 
-def test_table_name_cannot_leave_the_folder() -> None:
+def test_a_table_that_is_not_there() -> None:
     """`load_table` takes the name of a table, not a path."""
     with pytest.raises(TableError, match="not the name of a table"):
         features.load_table("../pyproject")
 
 
-# --- the compiled form ---
+@pytest.mark.parametrize("content", [b"{", b"[]", None])
+def test_damaged_tables_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    """A tables.json that is missing, no JSON or of another shape: what to do, in one line."""
+    if content is not None:
+        (tmp_path / "tables.json").write_bytes(content)
+    monkeypatch.setattr(features, "tables_folder", lambda: str(tmp_path))
+    features._tables.cache_clear()
+
+    try:
+        with pytest.raises(TableError, match=r"tables\.json: [^\n]*; reinstall cpuprobe"):
+            features.read_table("quirks", dict)
+    finally:
+        features._tables.cache_clear()
 
 
-def test_compiled_tables_serve_while_the_digest_matches(folder: Folder) -> None:
-    """A matching digest is trusted; after an edit of the TOML the edit is seen."""
-    place = folder()
-    compiled = features.compile_tables(place).replace(b"the first", b"from JSON")
-    (Path(place) / "tables.json").write_bytes(compiled)
-
-    assert features._features_of(place)["one"].title == "from JSON"
-
-    again = folder(ROW.replace("the first", "edited") + OTHER)
-    assert features._features_of(again)["one"].title == "edited"
-
-
-def test_damaged_compiled_tables_are_passed_over(folder: Folder) -> None:
-    """A tables.json that is no JSON, or of another shape, leaves the TOML in charge."""
-    place = folder()
-    for content in (b"{", b"[]", b'{"features.toml": {"sha256": 1}}'):
-        (Path(place) / "tables.json").write_bytes(content)
-        folder()
-
-        assert features._features_of(place)["one"].title == "the first"
-
-
-def test_compile_refuses_what_json_cannot_hold(folder: Folder) -> None:
+@pytest.mark.parametrize("value", ["2023-08-08", "inf"])
+def test_compile_refuses_what_json_cannot_hold(tmp_path: Path, value: str) -> None:
     """Dates would come back as text, infinities as null: neither may enter a table."""
-    place = folder()
-    for value in ("2023-08-08", "inf"):
-        (Path(place) / "third.toml").write_text(f"x = {value}\n", encoding="utf-8")
+    (tmp_path / "third.toml").write_text(f"x = {value}\n", encoding="utf-8")
 
-        with pytest.raises(TableError, match=r"third\.toml: holds a value that JSON cannot"):
-            features.compile_tables(place)
-
-
-def test_compile_checks_the_tables(folder: Folder) -> None:
-    """Nothing invalid can be compiled, so what was compiled needs no second check."""
-    with pytest.raises(TableError, match="bit 32"):
-        features.compile_tables(folder(ROW.replace("bit = 3", "bit = 32")))
+    with pytest.raises(TableError, match=r"third\.toml: holds a value that JSON cannot"):
+        tables.compiled(tmp_path)
 
 
 def test_committed_tables_are_current() -> None:
     """profiles/tables.json is what `make gen` would write now."""
-    committed = (PROFILES / "tables.json").read_bytes()
-
-    assert committed == features.compile_tables(str(PROFILES)), (
-        "run: python -m cpuprobe.facts.features --compile"
-    )
+    assert (PROFILES / "tables.json").read_bytes() == tables.compiled(), "run: make gen"
 
 
-def test_compiled_and_parsed_tables_agree(tmp_path: Path) -> None:
-    """Both ways of reading the real tables give the same rows, in the same order."""
-    parsed = features._check_features(
-        features.read_toml(PROFILES / "features.toml"), "features.toml"
-    )
+def test_the_tables_are_those_of_the_toml_files() -> None:
+    """Plain tables come back as they stand, and features in the order of their rows."""
+    plain = {"quirks", "findings", "baseline", "wasmtime", "cpus"}
 
-    assert tuple(features.load_features().values()) == parsed
-
-
-def test_usage_error_exits_2() -> None:
-    """The module run with anything but --compile says how to use it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cpuprobe.facts.features"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "probe")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-    assert done.returncode == 2
-    assert done.stderr == "usage: python -m cpuprobe.facts.features --compile\n"
+    for name in plain:
+        content = (PROFILES / f"{name}.toml").read_bytes()
+        assert features.load_table(name) == parse_toml(content, name)
+    rows = parse_toml((PROFILES / "features.toml").read_bytes(), "features.toml")["feature"]
+    assert [row[0] for row in rows] == list(features.load_features())
 
 
 # --- the real table against literals from the manuals ---

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cpuprobe.facts.features import load_features
+from cpuprobe.facts.lint import problems
 from cpuprobe.facts.presets import Preset, as_profile, preset_rows, presets
-from cpuprobe.facts.profiles import built_in_profiles, problems
+from cpuprobe.facts.profiles import built_in_profiles
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 
 SSE42 = ("has_sse3", "has_ssse3", "has_sse41", "has_sse42")

@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from tests.fakes import V1, V2, V3, V4
 
 from cpuprobe.errors import CaptureError, UsageError
+from cpuprobe.facts.archspec import archspec_facts
 from cpuprobe.facts.features import load_features
+from cpuprobe.facts.lint import lint, problems
 from cpuprobe.facts.profiles import (
     KINDS,
     Profile,
-    archspec_facts,
     find_profile,
-    lint,
     load_profiles,
     missing,
-    problems,
     profiles_in,
     user_folder,
 )

@@ -24,9 +24,10 @@ from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.machines.read import parse_capture, read_capture
 from cpuprobe.evidence.observation import CpuidLeaf
-from cpuprobe.facts.features import load_features, load_levels, load_table, read_toml
+from cpuprobe.facts.features import load_features, load_levels, load_table, parse_toml
+from cpuprobe.facts.lint import problems
 from cpuprobe.facts.presets import presets
-from cpuprobe.facts.profiles import Profile, load_profiles, problems
+from cpuprobe.facts.profiles import Profile, load_profiles
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError
 
 TESTS = Path(__file__).parents[2]
@@ -160,7 +161,9 @@ def test_a_distribution_is_built_for_one_level() -> None:
 # --- real CPUs
 
 Cpu = dict[str, Any]
-CPUS: list[Cpu] = read_toml(TESTS / "data" / "profiles" / "cpuid.toml")["cpu"]
+CPUS: list[Cpu] = parse_toml(
+    (TESTS / "data" / "profiles" / "cpuid.toml").read_bytes(), "cpuid.toml"
+)["cpu"]
 
 # What all dumps at hand of a family have and its row leaves out.
 RTM = "turned off on many of them: no row has it"
