@@ -19,6 +19,7 @@ Incomplete = Literal["short", "cut", "foreign"] | None
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")
 _DECORATION = "*_`~,;.\"'()[]{}<>|\\"
+_AT_A_SEAM = _DECORATION.replace("_", "")  # sse4 and _2
 _GAP = re.compile(r"\.\.\.|\u2026|\[snip|<snip|truncated", re.IGNORECASE)
 _PADDING = re.compile(r"[ \t]{2,}")
 _KEY = re.compile(r"[^\s:=][^:=]{0,60}[:=]")
@@ -130,8 +131,8 @@ def _joined(pieces: Sequence[str]) -> tuple[str, bool]:
 def _seam(left: str, right: str) -> Literal["word", "blank", "either", "unknown"]:
     """What stands between two pieces: nothing (the cut is inside a word), or a blank."""
     known = linux_words()
-    one, rest = left.rsplit(maxsplit=1)[-1].strip(_DECORATION), right.split()
-    other = rest[0].strip(_DECORATION)
+    one, rest = left.rsplit(maxsplit=1)[-1].strip(_AT_A_SEAM), right.split()
+    other = rest[0].strip(_AT_A_SEAM)
     whole = one in known and other in known
     if one + other in known:
         return "either" if whole else "word"

@@ -62,9 +62,10 @@ _ROWS = (
     ("sse support", ""),
     ("sha: ", "sha"),
 )
-_FIRST = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-# First words that are a feature's name elsewhere, and another thing in this text.
-_OTHER = frozenset({"cx8", "prefetch", "lm", "fpu", "amx", "kl"})
+# Other rows begin with such a name too: "RTM transaction always aborts", "AES Key Locker".
+_FIRST = re.compile(
+    r"([A-Za-z][A-Za-z0-9_.-]*)(?::|$| (?:instructions?|extensions|support(?:ed)?)\b)"
+)
 
 
 def _feature(row: str) -> str | None:
@@ -73,9 +74,7 @@ def _feature(row: str) -> str | None:
         if lower.startswith(begin):
             return feature or None
     first = _FIRST.match(row)
-    if first is None or first[0].lower() in _OTHER:
-        return None
-    return feature_named(first[0])
+    return feature_named(first[1]) if first is not None else None
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:

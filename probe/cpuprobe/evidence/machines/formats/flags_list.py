@@ -16,6 +16,7 @@ _LABELLED = re.compile(r"^[^:=]{0,60}\bflags?\b[^:=]{0,10}[:=][\"' ]{0,3}(.+)$",
 _ALONE = re.compile(r"^[ \t\"'*]*([a-z0-9_]{2,20})[ \t\"',*]*$")
 _BRAND = re.compile(r"model[ _]name[\"']?\s*[:=]\s*[\"']?([^\"'\n]{3,80})")
 _VENDOR = re.compile(r"\b(GenuineIntel|AuthenticAMD|HygonGenuine|CentaurHauls)\b")
+_WIDE = re.compile(r"[ \t]{2,}|\t")
 _SHORTEST = 2
 # A word a line of an ordinary text may be one of these.
 _ORDINARY = frozenset(
@@ -27,7 +28,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
     brand = _BRAND.search(paste.text)
     vendor = _VENDOR.search(paste.text)
     identity = ToldIdentity(
-        vendor=vendor[1] if vendor else None, brand=brand[1].strip() if brand else None
+        vendor=vendor[1] if vendor else None,
+        brand=_WIDE.split(brand[1].strip())[0] if brand else None,
     )
     lists = list(_lists(paste)) or list(_columns(paste))
     for number, block, isa in lists:

@@ -30,6 +30,7 @@ _NOT_TOLD = (
     " -C target-cpu=native) is not told, so it describes no machine"
 )
 _ENOUGH = 6
+_ALL_OF_LLVM = 40  # a named CPU is passed on by its name and a few features, native by all
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
@@ -40,14 +41,14 @@ def _read(paste: Paste) -> Iterator[Sighting]:
     foreign: str | None = None
     for number, line in enumerate(paste.lines):
         found = _of_line(line)
-        if (match := _RUST.match(line)) is not None:
+        if found:
+            yes.update(name for name, on in found if on)
+            no.update(name for name, on in found if not on)
+        elif (match := _RUST.match(line)) is not None:
             rust.add(match[1])
         elif (match := _RUST_ARCH.match(line)) or (match := _TARGET.search(line)):
             isa = isa_named(match[match.lastindex or 1])
             foreign = isa if isa is not None and isa not in X86 else foreign
-        elif found:
-            yes.update(name for name, on in found if on)
-            no.update(name for name, on in found if not on)
         else:
             continue
         first = number if first is None else first
@@ -57,7 +58,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         yield Sighting(source="gcc", line=first, isa=foreign, weak=not (yes or no or rust))
     elif not (yes or no or rust):
         return
-    elif _NATIVE.search(paste.text) is None:
+    elif not (_NATIVE.search(paste.text) or paste.text.count("-target-feature") >= _ALL_OF_LLVM):
         yield Sighting(source="gcc", line=first, nothing=_NOT_TOLD)
     else:
         source = "rustc" if rust and not yes else "gcc"
@@ -67,29 +68,13 @@ def _read(paste: Paste) -> Iterator[Sighting]:
 
 def _of_line(line: str) -> list[tuple[str, bool]]:
     """The switches in a line: one of `-Q --help=target`, or the many of a compiler's own call."""
-    if "-m" in line:
-        match = _HELP.match(line)
-        if match is not None:
-            return [(match[1], match[2] == "enabled")]
-        options = [(name, not no) for no, name in _OPTION.findall(line)]
-        return options if len(options) >= _ENOUGH else []
-    return [(name, sign == "+") for sign, name in _LLVM.findall(line)]
-
-
-def _read_all(paste: Paste) -> Iterator[Sighting]:
-    for line in paste.lines:
-        if "-target-feature" in line:
-            found = [(name, sign == "+") for sign, name in _LLVM.findall(line)]
-            if found and _NATIVE.search(paste.text):
-                claims = claims_of_names(
-                    "clang",
-                    "cpuid+os",
-                    [name for name, on in found if on],
-                    [name for name, on in found if not on],
-                )
-                yield Sighting(source="clang", claims=(claims,))
-                return
-    yield from _read(paste)
+    if "-target-feature" in line:
+        return [(name, sign == "+") for sign, name in _LLVM.findall(line)]
+    match = _HELP.match(line) if "-m" in line else None
+    if match is not None:
+        return [(match[1], match[2] == "enabled")]
+    options = [(name, not no) for no, name in _OPTION.findall(line)] if "-m" in line else []
+    return options if len(options) >= _ENOUGH else []
 
 
 FORMAT = Format(
@@ -98,5 +83,5 @@ FORMAT = Format(
     " without: nothing of a machine",
     evidence="names",
     make="gcc -march=native -Q --help=target",
-    read=_read_all,
+    read=_read,
 )

@@ -169,10 +169,20 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         if key == "flags" and not arm:
             number = _take_flags(machine, lines, number, value)
         else:
+            if key == "model name":
+                value, number = _whole(match.start(2), value, lines, number)
             # Hybrid machines: the fields of the second kind of core follow.
             machine.fields.setdefault(key, value.strip())
     if (seen := machine.sighting("lscpu")) is not None:
         yield seen
+
+
+def _whole(column: int, value: str, lines: Sequence[str], number: int) -> tuple[str, int]:
+    """A value whose end a terminal put on the next line, at the column where values begin."""
+    rest = lines[number] if number < len(lines) else ""
+    if column < 12 or ":" in rest or not rest.strip() or rest[:column].strip():
+        return value, number
+    return value + rest[column:], number + 1
 
 
 def _take_flags(machine: _Machine, lines: Sequence[str], number: int, value: str) -> int:
