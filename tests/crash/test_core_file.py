@@ -16,12 +16,11 @@ import pytest
 
 from cpuprobe import assess, observe
 from cpuprobe.assessment import Assessment
-from cpuprobe.crash.answer import Explanation
-from cpuprobe.crash.diagnose import diagnose
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.core_file import read_core
 from cpuprobe.evidence.crashes.read import read_text
-from cpuprobe.report.explanation import to_json
+from cpuprobe.report.explanation import Explanation, to_json
+from tests.crash.answers import explained
 from tests.crash.programs import RARE, build, core_of
 
 
@@ -54,7 +53,7 @@ def jit_core(program: Path) -> Path:
 
 def explain(core: Path, here: Assessment, *executables: Path) -> Explanation:
     crash = read_core(str(core), tuple(map(str, executables)))
-    return diagnose(crash, lambda: here)
+    return explained(crash, lambda: here)
 
 
 def check(answer: Explanation, rare: tuple[str, bytes]) -> None:
@@ -153,7 +152,7 @@ def test_the_core_that_gdb_makes(
     check(answer, rare)
     assert answer.jit is True
     (session,) = read_text(ended.stdout.decode())
-    check(diagnose(session, lambda: here), rare)
+    check(explained(session, lambda: here), rare)
 
 
 def test_the_kernel_names_module_and_offset(
@@ -174,7 +173,7 @@ def test_the_kernel_names_module_and_offset(
     (crash,) = read_text("\n".join(lines), [str(named)])
 
     assert crash.module == named.name
-    check(diagnose(crash, lambda: here), rare)
+    check(explained(crash, lambda: here), rare)
 
 
 def test_the_command_leads_from_core_to_feature(jit_core: Path, rare: tuple[str, bytes]) -> None:
@@ -193,7 +192,7 @@ def test_the_command_leads_from_core_to_feature(jit_core: Path, rare: tuple[str,
 def attempt(path: Path, here: Assessment) -> None:
     """A damaged core is explained as far as it goes, or refused in one line."""
     try:
-        diagnose(read_core(str(path)), lambda: here)
+        explained(read_core(str(path)), lambda: here)
     except CaptureError as error:
         assert "\n" not in str(error)
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from cpuprobe.assessment import Assessment, assess
-from cpuprobe.crash.diagnose import diagnose
 from cpuprobe.evidence.crashes.core_file import read_core
 from cpuprobe.evidence.crashes.read import read_text
 from cpuprobe.evidence.machines.read import parse_capture
+from tests.crash.answers import explained
 from tests.crash.programs import build
 from tests.lab import packages, programs
 from tests.lab.common import LabMissing
@@ -66,7 +66,7 @@ def test_the_core_of_a_lying_cpu(tmp_path: Path) -> None:
     core = next(iter(tmp_path.glob("qemu_*.core")), None)
     if core is None:
         pytest.skip("lab: this QEMU writes no core of its guest")
-    answer = diagnose(read_core(str(core)), lambda: liar_assessed(command))
+    answer = explained(read_core(str(core)), lambda: liar_assessed(command))
 
     assert (answer.signal, answer.verdict) == ("SIGILL", "lacks")
     assert [each.att for each in answer.instructions] == ["vpmullq %xmm1,%xmm0,%xmm0"]
@@ -108,7 +108,7 @@ def test_wasmtime_on_a_lying_cpu(tmp_path: Path) -> None:
     core = next(iter(tmp_path.glob("qemu_*.core")), None)
     if core is None:
         pytest.skip("lab: this QEMU writes no core of its guest")
-    answer = diagnose(read_core(str(core)), lambda: liar_assessed([emulator, "-cpu", LIAR]))
+    answer = explained(read_core(str(core)), lambda: liar_assessed([emulator, "-cpu", LIAR]))
 
     assert answer.verdict == "lacks"
     assert [each.intel for each in answer.instructions] == ["vpmullq xmm0, xmm0, xmm1"]

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpuprobe.assessment import Assessment, assess
-from cpuprobe.crash.diagnose import diagnose
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.minidump import read_minidump
+from tests.crash.answers import explained
 from tests.crash.programs import RARE, build
 from tests.fakes import V2, group, observation
 
@@ -133,7 +133,7 @@ def test_an_illegal_instruction(
         )
     )
     crash = read_minidump(str(path))
-    answer = diagnose(crash, machine)
+    answer = explained(crash, machine)
 
     assert (crash.signal, crash.module, crash.offset) == (signal, "foo.dll", 0x1129)
     assert (answer.verdict, answer.jit) == ("lacks", False)
@@ -150,7 +150,7 @@ def test_code_in_no_module(
 ) -> None:
     """Private executable memory is JIT code; memory that may not be executed holds data."""
     path.write_bytes(dump(modules=(), protection=protection))
-    answer = diagnose(read_minidump(str(path)), machine)
+    answer = explained(read_minidump(str(path)), machine)
 
     assert (answer.jit, answer.module, answer.verdict) == (jit, None, verdict)
 
@@ -169,8 +169,8 @@ def test_the_bytes_come_from_the_file_if_the_dump_has_none(path: Path, tmp_path:
             modules=((BASE, len(content), "/opt/dead"),),
         )
     )
-    without = diagnose(read_minidump(str(path)), machine)
-    answer = diagnose(read_minidump(str(path), (str(program),)), machine)
+    without = explained(read_minidump(str(path)), machine)
+    answer = explained(read_minidump(str(path), (str(program),)), machine)
 
     assert without.verdict == "no-code"
     assert any("dead" in note and "--exe" in note for note in without.notes)
@@ -188,7 +188,7 @@ def test_registers_tell_a_misaligned_operand(path: Path) -> None:
         )
     )
 
-    assert diagnose(read_minidump(str(path)), machine).verdict == "alignment"
+    assert explained(read_minidump(str(path)), machine).verdict == "alignment"
 
 
 @pytest.mark.parametrize(("flags", "sent"), [(2, False), (0xFFFFFFFA, True), (0, False)])
@@ -224,7 +224,7 @@ def test_what_cannot_be_read(path: Path, content: bytes, message: str) -> None:
 def attempt(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     try:
-        diagnose(read_minidump(str(path)), machine)
+        explained(read_minidump(str(path)), machine)
     except CaptureError as error:
         assert "\n" not in str(error)
 

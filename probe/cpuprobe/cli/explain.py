@@ -47,14 +47,15 @@ def explain(
 ) -> int:
     """Tell which instruction died, what it needs, and whether this machine has it."""
     from cpuprobe.crash.diagnose import diagnose
-    from cpuprobe.report.explanation import lacking, to_json, to_text
+    from cpuprobe.report.explanation import to_json, to_text, worded
 
     crashes = _crashes(text, log, core, minidump, exit_code, tuple(exe or ()))
     name = "this machine" if on is None else name_of(on)
     assessed = functools.cache(functools.partial(_assessed, on))
     answers = [diagnose(crash, assessed, name) for crash in crashes]
-    print_result(to_json(name, answers), json, lambda: to_text(name, answers))
-    return int(any(lacking(answer) for answer in answers))
+    words = [worded(answer) for answer in answers]
+    print_result(to_json(name, words), json, lambda: to_text(name, words))
+    return int(any(answer.lacking for answer in answers))
 
 
 def _crashes(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 #   breakpoint     INT3, INT1
 #   privileged     for the kernel alone
 #   unknown        it decodes, but the feature it needs has no row in the table
+#   always-invalid  raises #UD on every CPU, by its encoding (`code.invalid`)
 #   undecodable    no instruction that the decoder knows
 #   incomplete     the bytes end inside of it
 Kind = Literal[
@@ -35,6 +36,7 @@ Kind = Literal[
     "breakpoint",
     "privileged",
     "unknown",
+    "always-invalid",
     "undecodable",
     "incomplete",
 ]
@@ -117,14 +119,19 @@ def _names(kind: str) -> dict[int, str]:
 
 
 def decode(
-    code: bytes, *, sequence: bool = False, registers: Mapping[str, int] | None = None
+    code: bytes,
+    *,
+    sequence: bool = False,
+    registers: Mapping[str, int] | None = None,
+    bits: int = 64,
 ) -> tuple[Decoded, ...]:
     """The instructions at the start of `code`.
 
     Args:
-        code: bytes of 64-bit code.
+        code: bytes of code.
         sequence: decode all of it; otherwise the first instruction alone.
         registers: their values at the first instruction, by lower-case name.
+        bits: 64, or 32 for code of i386.
 
     Returns:
         At least one, unless `code` is empty. Decoding ends after one that is not known.
@@ -135,7 +142,8 @@ def decode(
     decoded: list[Decoded] = []
     at = 0
     while at < len(code) and len(decoded) < MAXIMUM_INSTRUCTIONS:
-        one = _apx(code[at : at + 15]) or _one(code[at : at + 15], registers or {})
+        one = _apx(code[at : at + 15]) if bits == 64 else None
+        one = one or _one(code[at : at + 15], registers or {}, bits)
         decoded.append(one)
         at += len(one.code)
         if not sequence or one.kind in ("undecodable", "incomplete"):
@@ -143,10 +151,10 @@ def decode(
     return tuple(decoded)
 
 
-def _one(code: bytes, registers: Mapping[str, int]) -> Decoded:
+def _one(code: bytes, registers: Mapping[str, int], bits: int = 64) -> Decoded:
     iced = library()
-    ip = registers.get("rip", 0)
-    decoder = iced.Decoder(64, code, ip=ip)
+    ip = registers.get("rip" if bits == 64 else "eip", 0)
+    decoder = iced.Decoder(bits, code, ip=ip)
     instruction: iced_x86.Instruction = decoder.decode()
     if decoder.last_error == iced.DecoderError.NO_MORE_BYTES:
         return Decoded(code, "incomplete")

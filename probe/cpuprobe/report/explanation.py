@@ -1,4 +1,4 @@
-"""The answer of `cpuprobe explain`: its types, and how it is written as text and as JSON. Pure."""
+"""The answer of `cpuprobe explain`: how it is written as text and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,84 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from cpuprobe import words
-from cpuprobe.crash.answer import Explanation, InstructionAnswer
+from cpuprobe.assessment.model import State
+from cpuprobe.crash.model import Judged, Shown, Verdict
+from cpuprobe.report.explanation_advice import lines as advice_lines
+from cpuprobe.report.explanation_sentences import ISAS
+from cpuprobe.report.explanation_words import cause, notes, summary
 from cpuprobe.version import VERSION
-from cpuprobe.words import WIDTH, names
+from cpuprobe.words import WIDTH, names, plain
+from cpuprobe.words import answer as witness
 
 SCHEMA = "cpuprobe.explain/1"
+
+
+class InstructionAnswer(msgspec.Struct, frozen=True):
+    """One instruction: bytes in hexadecimal, both syntaxes, what it needs.
+
+    `features` are canonical names, `other` names of what has no row in the table.
+    """
+
+    bytes: str
+    kind: str
+    intel: str
+    att: str
+    features: tuple[str, ...]
+    other: tuple[str, ...]
+
+
+class FeatureAnswer(msgspec.Struct, frozen=True):
+    """A needed feature on the machine in question; the witnesses are as in a report."""
+
+    name: str
+    state: State
+    safe: bool
+    cpuid: bool | None
+    os: bool | None
+    kernel: bool | None
+    ran: str | None
+    cause: str
+    remedy: str
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one crash was.
+
+    Attributes:
+        source: the kind of record.
+        verdict: see `Verdict`.
+        summary: the verdict in words.
+        signal: the signal or status, None if the record names none.
+        isa: the instruction set of the code.
+        program: the name of the program.
+        function: the symbol at the instruction pointer.
+        module: the file that holds the instruction, without folders.
+        offset: of the instruction in the module, in bytes.
+        jit: the code looks made at run time: it lies in memory of no file. None if not known.
+        instructions: the faulting one; several where the input is a piece of code.
+        ways: other encodings of the same assembler line.
+        features: all that the instructions need beyond x86-64-v1.
+        flags: Cranelift settings that keep its code off what is missing.
+        advice: what to do.
+        notes: what is uncertain.
+    """
+
+    source: str
+    verdict: Verdict
+    summary: str
+    signal: str | None = None
+    isa: str | None = None
+    program: str | None = None
+    function: str | None = None
+    module: str | None = None
+    offset: int | None = None
+    jit: bool | None = None
+    instructions: tuple[InstructionAnswer, ...] = ()
+    ways: tuple[InstructionAnswer, ...] = ()
+    features: tuple[FeatureAnswer, ...] = ()
+    flags: dict[str, bool] = {}
+    advice: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -24,33 +96,77 @@ class Answer(msgspec.Struct, frozen=True):
     crashes: tuple[Explanation, ...]
 
 
-def lacking(answer: Explanation) -> bool:
-    """Whether an instruction needs what the machine does not safely have; hints need nothing."""
-    needed = {
-        name for each in answer.instructions if each.kind == "feature" for name in each.features
-    }
-    return any(each.name in needed and not each.safe for each in answer.features)
+def worded(answer: Judged) -> Explanation:
+    """The answer with its words."""
+    crash = answer.crash
+    jit = None if crash.anonymous is None else crash.anonymous and crash.executable is not False
+    return Explanation(
+        source=crash.source,
+        verdict=answer.verdict,
+        summary=summary(answer),
+        signal=crash.signal,
+        isa=crash.isa,
+        program=None if crash.program is None else plain(crash.program),
+        function=None if crash.function is None else plain(crash.function)[:300],
+        module=None if crash.module is None else plain(crash.module),
+        offset=crash.offset,
+        jit=jit,
+        instructions=tuple(_instruction(each) for each in answer.instructions),
+        ways=tuple(_instruction(each) for each in answer.ways),
+        features=tuple(
+            FeatureAnswer(
+                each.name,
+                each.state,
+                each.safe,
+                each.cpuid,
+                each.os,
+                each.kernel,
+                each.ran,
+                cause(each),
+                each.remedy,
+            )
+            for each in answer.features
+        ),
+        flags=answer.flags,
+        advice=tuple(advice_lines(answer)),
+        notes=tuple(notes(answer)),
+    )
 
 
-def to_json(machine: str, explanations: Sequence[Explanation]) -> bytes:
+def _instruction(shown: Shown) -> InstructionAnswer:
+    """As decoded; where only the line of a text is known, its bytes are not."""
+    decoded = shown.decoded
+    att = decoded.att
+    if not decoded.code and "%" in shown.text:
+        att = shown.text
+    return InstructionAnswer(
+        bytes=decoded.code.hex(),
+        kind=decoded.kind,
+        intel=plain(decoded.intel),
+        att=plain(att),
+        features=decoded.features,
+        other=decoded.other,
+    )
+
+
+def to_json(machine: str, answers: Sequence[Explanation]) -> bytes:
     """One document for all crashes, on one line."""
-    answer = Answer(SCHEMA, VERSION, machine, tuple(explanations))
-    return msgspec.json.encode(answer) + b"\n"
+    return msgspec.json.encode(Answer(SCHEMA, VERSION, machine, tuple(answers))) + b"\n"
 
 
-def to_text(machine: str, explanations: Sequence[Explanation]) -> str:
+def to_text(machine: str, answers: Sequence[Explanation]) -> str:
     """What a person reads: the instruction, the verdict, the features, what to do."""
     parts: list[str] = []
     advised: set[tuple[str, ...]] = set()
-    for each in explanations:
+    for each in answers:
         parts.append("\n".join(_lines(machine, each, each.advice not in advised)))
         advised.add(each.advice)
     return "\n\n".join(parts) + "\n"
 
 
 def _wrapped(line: str, lead: str = "", hang: str = "") -> Iterator[str]:
-    """The line within the width; commands keep their spacing and are not broken inside of words."""
-    if len(lead) + len(line) <= WIDTH:
+    """The line within the width. What begins with blanks is a command, and is never broken."""
+    if len(lead) + len(line) <= WIDTH or line.startswith("  "):
         yield lead + line
         return
     yield from textwrap.wrap(
@@ -66,9 +182,10 @@ def _wrapped(line: str, lead: str = "", hang: str = "") -> Iterator[str]:
 def _lines(machine: str, answer: Explanation, advise: bool) -> Iterator[str]:
     yield _where(answer)
     for each in answer.instructions:
-        yield from _instruction(each)
+        yield from _shown(each)
     for each in answer.ways:
-        yield f"  or      in another encoding: needs {names(each.features, 8) or 'x86-64-v1 alone'}"
+        needs = names(each.features, 8) or "x86-64-v1 alone"
+        yield f"  or      in another encoding: needs {needs}"
     yield ""
     yield from _wrapped(answer.summary)
     if answer.features:
@@ -93,14 +210,25 @@ def _where(answer: Explanation) -> str:
             place += f" + {answer.offset:#x}"
     elif answer.jit:
         place = " in code made at run time"
-    return f"{answer.signal or 'instruction'}{place} ({answer.source})"
+    isa = f", {ISAS[answer.isa]}" if answer.isa not in (None, "x86-64") else ""
+    return f"{answer.signal or 'instruction'}{place} ({answer.source}{isa})"
 
 
-def _instruction(answer: InstructionAnswer) -> Iterator[str]:
-    pairs = [answer.bytes[at : at + 2] for at in range(0, len(answer.bytes), 2)]
-    for word, told in (("bytes", " ".join(pairs)), ("Intel", answer.intel), ("AT&T", answer.att)):
-        if told:
-            yield f"  {word:<7} {told}"
+def _spaced(code: str) -> str:
+    return " ".join(code[at : at + 2] for at in range(0, len(code), 2))
+
+
+def _shown(answer: InstructionAnswer) -> Iterator[str]:
+    if answer.bytes:
+        yield f"  bytes   {_spaced(answer.bytes)}"
+    if answer.intel:
+        yield (
+            f"  Intel   {answer.intel}"
+            if answer.att != answer.intel
+            else f"  code    {answer.intel}"
+        )
+    if answer.att and answer.att != answer.intel:
+        yield f"  AT&T    {answer.att}"
     if answer.other:
         yield f"  needs   {', '.join(answer.other)} (not in cpuprobe's table)"
 
@@ -110,12 +238,12 @@ def _features(machine: str, answer: Explanation) -> Iterator[str]:
     rows += [
         (
             each.name,
-            words.answer(each.cpuid),
-            words.answer(each.os),
-            words.answer(each.kernel),
+            witness(each.cpuid),
+            witness(each.os),
+            witness(each.kernel),
             each.ran or "-",
             each.state,
-            words.answer(each.safe),
+            witness(each.safe),
         )
         for each in answer.features
     ]

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.crash.answers import explained
 from tests.fakes import AMD, V1, V2, V3, ZEN4, gds_machine, group, observation
 from tests.golden.entries import FOLDER, assemble_entries, read_list
 
 from cpuprobe.assessment import Assessment, assess
 from cpuprobe.code.assembly import read_line
 from cpuprobe.code.decode import decode
-from cpuprobe.crash.diagnose import diagnose
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.evidence.crashes.read import MAXIMUM_CRASHES, read_text
@@ -41,7 +41,7 @@ def machine(*features: str) -> Assessment:
 def explain(crash: Crash | str, assessed: Assessment | None = None):
     if isinstance(crash, str):
         (crash,) = read_text(crash)
-    return diagnose(crash, lambda: assessed or machine(*V2))
+    return explained(crash, lambda: assessed or machine(*V2))
 
 
 def minimal(features: set[str]) -> set[str]:
@@ -480,7 +480,7 @@ def test_the_machine_is_not_asked_if_nothing_depends_on_it():
         raise AssertionError("asked")
 
     for code in ("0f0b", "90", "f4", "06"):
-        diagnose(Crash("bytes", code=bytes.fromhex(code), sequence=True), never)
+        explained(Crash("bytes", code=bytes.fromhex(code), sequence=True), never)
 
 
 def test_text_is_at_most_a_hundred_columns():

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from cpuprobe.code.elf import ET_CORE, PF_X, PT_LOAD, PT_NOTE, Elf, Segment, notes
 from cpuprobe.code.image import WINDOW, code_at, elf_image
 from cpuprobe.errors import CaptureError
-from cpuprobe.evidence.crashes.model import Crash
+from cpuprobe.evidence.crashes.model import Crash, Note
 from cpuprobe.evidence.crashes.status import signal_name
 from cpuprobe.files import OpenedFile, opened, refuse_compressed
 from cpuprobe.words import base_name
@@ -107,14 +107,14 @@ def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:
     )
     mapped = next((each for each in core.files if each.start <= rip < each.end), None)
     named = mapped if mapped is not None and _is_file(mapped.path) else None
-    notes: list[str] = []
+    notes: list[Note] = []
     if any(each.offset + each.size > file.size for each in segments):
-        notes.append("the core is cut short (a limit on its size, a full disk)")
+        notes.append(Note("core cut short"))
     code = _dumped(file, segments, rip)
     if not code and named is not None:
         code = _from_file(file, segments, core, named, rip, executables, notes)
     if holder is None and not code:
-        notes.append("the instruction pointer is mapped nowhere: the program jumped to no code")
+        notes.append(Note("pointer mapped nowhere"))
     vdso = holder is not None and _dumped(file, segments, holder.address)[:4] == b"\x7fELF"
     return Crash(
         source="core file",
@@ -157,7 +157,7 @@ def _from_file(
     mapped: MappedFile,
     rip: int,
     executables: tuple[str, ...],
-    notes: list[str],
+    notes: list[Note],
 ) -> bytes:
     name = base_name(mapped.path)
     before = len(notes)
@@ -167,13 +167,13 @@ def _from_file(
     for path in chosen:
         try:
             if not _same_file(file, segments, core, mapped.path, path):
-                notes.append(f"{name} at hand is not the file that crashed: give it with --exe")
+                notes.append(Note("another file at hand", name))
                 continue
             return code_at(path, rip - mapped.start + mapped.offset, "file")
         except CaptureError:
             continue
     if len(notes) == before:
-        notes.append(f"the core holds no code of {name}: give that file with --exe")
+        notes.append(Note("no code in the core", name))
     return b""
 
 

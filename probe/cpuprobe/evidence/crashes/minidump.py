@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cpuprobe.code.image import WINDOW, code_at
 from cpuprobe.errors import CaptureError
-from cpuprobe.evidence.crashes.model import Crash
+from cpuprobe.evidence.crashes.model import Crash, Note
 from cpuprobe.evidence.crashes.status import MACH_EXCEPTION, WINDOWS_STATUS, signal_name
 from cpuprobe.files import OpenedFile, opened, refuse_compressed
 from cpuprobe.words import base_name
@@ -116,7 +116,7 @@ def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:
     holder = next((each for each in modules if 0 <= rip - each.base < each.size), None)
     name = None if holder is None else holder.name
     bytes_there = _memory(file, streams, rip)
-    notes: list[str] = []
+    notes: list[Note] = []
     if not bytes_there and holder is not None:
         bytes_there = _from_file(executables, name or "", rip - holder.base, notes)
     private, executable = _protection(file, streams, rip)
@@ -223,9 +223,9 @@ def _protection(
     return None, None
 
 
-def _from_file(executables: tuple[str, ...], name: str, offset: int, notes: list[str]) -> bytes:
+def _from_file(executables: tuple[str, ...], name: str, offset: int, notes: list[Note]) -> bytes:
     for path in executables:
         if base_name(path).lower() == name.lower():
             return code_at(path, offset, "image")
-    notes.append(f"the dump holds no code at the crash: give {name} with --exe")
+    notes.append(Note("no code in the dump", name))
     return b""

@@ -1,0 +1,92 @@
+"""What the instructions need, on the machine in question, and why it is not there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding, by_gravity
+from cpuprobe.code.decode import Decoded
+from cpuprobe.crash.model import CauseKind, FeatureJudged
+from cpuprobe.evidence.crashes.model import Refusal
+from cpuprobe.facts.features import load_features, load_levels
+
+
+def needed(decoded: Iterable[Decoded], refusal: Refusal | None) -> tuple[str, ...]:
+    """The features that instructions, or else a refusal, name beyond x86-64-v1."""
+    wanted = {
+        name for each in decoded if each.kind in ("feature", "hint") for name in each.features
+    }
+    table, levels = load_features(), load_levels()
+    if not wanted and refusal is not None:
+        if refusal.kind == "flag":
+            flags = table.by_cranelift
+            wanted = {flags[name].name for name in refusal.names if name in flags}
+        elif refusal.kind == "level":
+            wanted = {
+                name for level in levels if level.name in refusal.names for name in level.features
+            }
+        else:
+            wanted = set(refusal.names)
+    baseline = frozenset(levels[0].features)
+    return tuple(name for name in table if name in wanted and name not in baseline)
+
+
+def judged(names: Sequence[str], assessment: Assessment) -> tuple[FeatureJudged, ...]:
+    """Each feature with what the witnesses of the machine say."""
+    return tuple(_feature(name, assessment.features[name], assessment) for name in names)
+
+
+def _feature(name: str, assessed: FeatureAssessment, assessment: Assessment) -> FeatureJudged:
+    kind: CauseKind = ""
+    value, remedy = "", ""
+    if not assessed.safe:
+        kind, value, remedy = _cause(name, assessed, assessment)
+    return FeatureJudged(
+        name=name,
+        state=assessed.state,
+        safe=assessed.safe,
+        cpuid=assessed.cpuid,
+        os=assessed.os,
+        kernel=assessed.kernel,
+        ran=assessed.ran,
+        cause=kind,
+        value=value,
+        remedy=remedy,
+    )
+
+
+def _cause(
+    name: str, assessed: FeatureAssessment, assessment: Assessment
+) -> tuple[CauseKind, str, str]:
+    finding = _finding(name, assessment.findings)
+    if finding is not None and assessed.state != "absent":
+        return "finding", finding.cause or finding.title, finding.remedy
+    if assessed.state in ("usable", "unverified"):
+        missing = sorted(
+            each
+            for each in load_features().closure(name)
+            if assessment.features[each].state not in ("usable", "unverified")
+        )
+        return ("builds on", " ".join(missing), "") if missing else ("unproven", "", "")
+    if assessed.state == "absent":
+        hypervisor = assessment.identity.hypervisor
+        return ("not enumerated", "", "") if hypervisor is None else ("masked", hypervisor, "")
+    return "state", assessed.state, ""
+
+
+def _finding(name: str, findings: Sequence[Finding]) -> Finding | None:
+    about = [each for each in findings if name in each.features and each.code < "CP5"]
+    return next(iter(by_gravity(about)), None)
+
+
+def settings_off(features: Sequence[FeatureJudged], assessment: Assessment) -> dict[str, bool]:
+    """Cranelift's settings to switch off, with all that build on them: its flags are no closure."""
+    table = load_features()
+    off: set[str] = set()
+    for each in features:
+        off |= {each.name, *table.dependents(each.name)}
+    return {
+        flag: False
+        for flag in assessment.cranelift
+        if flag in table.by_cranelift and table.by_cranelift[flag].name in off
+    }

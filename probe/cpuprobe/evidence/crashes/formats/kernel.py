@@ -1,0 +1,163 @@
+"""The kernel's lines on a crash, copied from dmesg, journald, syslog or /dev/kmsg.
+
+Formats: Linux arch/x86/kernel/traps.c (show_signal), arch/x86/mm/fault.c (show_signal_msg),
+arch/x86/kernel/dumpstack.c (show_opcodes: the marked byte is the one at RIP), mm/memory.c
+(print_vma_addr: `in NAME[start+size]`, since Linux 6.11 `in NAME[offset,start+size]`),
+lib/bug.c and kernel/panic.c (WARNING, BUG); FreeBSD sys/kern/kern_sig.c; kernel/auditsc.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from cpuprobe.evidence.crashes.model import Clue, Crash, Note
+from cpuprobe.evidence.crashes.rules import HEX, clue, marked_bytes, number, rule
+
+SOURCE = "kernel log"
+
+_WHO = r"(?:\btraps: )?(?P<comm>[^\[\]:\s][^\[\]:\n]{0,63})\[(?P<pid>\d{1,8})(?::\d{1,8})?\]:? "
+_PLACE = (
+    r"(?: in (?P<module>[^\[\]\n]{1,255})"
+    rf"\[(?:(?P<offset>{HEX}),)?(?P<start>{HEX})\+(?P<size>{HEX})\])?"
+)
+_TRAPS = (
+    rule(
+        " ip:",
+        rf"(?:{_WHO})?(?:trap )?(?P<signal>[a-z][a-z0-9 -]{{2,40}}?)(?: fault)? "
+        rf"ip:(?P<ip>{HEX}) sp:(?P<sp>{HEX}) error:(?P<error>{HEX}){_PLACE}",
+        begins=True,
+        system="linux",
+    ),
+    rule(  # kernels before 2.6.31 or so
+        "ip:",
+        rf"(?:{_WHO})?(?:trap )?(?P<signal>[a-z][a-z0-9 -]{{2,40}}?)(?: fault)? "
+        rf"(?P<pointer>[re]ip):(?P<ip>{HEX}) [re]sp:(?P<sp>{HEX}) error:(?P<error>{HEX}){_PLACE}",
+        begins=True,
+        system="linux",
+    ),
+    rule(
+        "segfault at",
+        rf"(?:{_WHO})?(?P<signal>segfault) at (?P<at>{HEX}) (?P<pointer>[re]?ip)[ :](?P<ip>{HEX}) "
+        rf"[re]?sp[ :](?P<sp>{HEX}) error[ :](?P<error>{HEX}){_PLACE}",
+        begins=True,
+        system="linux",
+    ),
+)
+_CODE = re.compile(
+    r"(?:\bCode: ?|^)((?:[0-9a-f]{2} ){0,64}[<(][0-9a-f]{2}[>)](?: [0-9a-f]{2}){0,64})",
+    re.IGNORECASE,
+)
+_REPORTS = (
+    rule(
+        "warning: ", r"\bWARNING: (?:CPU: \d|\S{1,200}:\d{1,6} at )", begins=True, kernel="warning"
+    ),
+    rule("kernel bug at ", r"\bkernel BUG at \S{1,200}:\d", begins=True, kernel="crash"),
+    rule(
+        " [#",
+        r"\b(?P<signal>invalid opcode|general protection fault|divide error|int3|stack segment)"
+        r"\b.{0,100}: 0000 \[#\d{1,4}\]",
+        kernel="crash",
+    ),
+    rule("oops: ", r"\bOops: [^\n]{0,60}\[#\d{1,4}\]", kernel="crash"),
+    rule("bug: unable to handle", r"\bBUG: unable to handle", begins=True, kernel="crash"),
+    rule(
+        "comm: ",
+        r"\bCPU: \d{1,5} (?:UID: \d{1,10} )?PID: (?P<pid>\d{1,8}) Comm: (?P<comm>\S{1,16})",
+        aside=True,
+    ),
+    rule(
+        "ip: 00",
+        r"\b[RE]IP: 00[16]0:(?:\[<[0-9a-f]{1,16}>\] )?(?P<function>[\w.]{1,120})\+0x",
+        aside=True,
+    ),
+    rule("eip is at", r"\bEIP is at (?P<function>[\w.]{1,120})\+0x", aside=True, isa="i386"),
+)
+RULES = (
+    rule(
+        "sig=",
+        r"\btype=(?:1701|ANOM_ABEND)\b.{0,200}\bpid=(?P<pid>\d{1,8}) .{0,40}?comm=\""
+        r"(?P<program>[^\"]"
+        r"{1,64})\".{0,300}\bsig=(?P<signal>\d{1,2})\b",
+        begins=True,
+        system="linux",
+    ),
+    rule(
+        "on signal",
+        r"\bpid (?P<pid>\d{1,8}) \((?P<program>[^()]{1,64})\),.{0,60}exited on signal "
+        r"(?P<signal>\d{1,2})\b",
+        begins=True,
+        system="freebsd",
+    ),
+)
+_MAPPED_FOR_NOTHING = ("anon_inode:", "memfd:", "zero", "SYSV")
+_FETCH = 0x10  # of a page fault's error code (SDM vol. 3A, 4.7)
+_SEARCHED = re.compile(
+    r"ip:|segfault at|Code:|^[0-9a-f <(]{3}.{0,200}[<(][0-9a-f]{2}[>)]|WARNING: "
+    r"|BUG|\[#|Comm: |EIP is at|IP: 00",
+    re.IGNORECASE,
+)
+_NEAR = 40  # lines from a report's head to its Code: line, a list of modules between
+
+
+def read(lines: Sequence[str]) -> Iterator[Clue]:
+    """The kernel's lines. A `Code:` line belongs to the crash before it, or is one by itself."""
+    owner = -_NEAR
+    for at, line in enumerate(lines):
+        if _SEARCHED.search(line) is None:
+            continue
+        code = _CODE.search(line)
+        if code is not None:
+            told = Crash(SOURCE, code=marked_bytes(code[1]), isa=None)
+            yield Clue(at, told, begins=at - owner >= _NEAR, aside=at - owner < _NEAR)
+            owner = -_NEAR
+            continue
+        found = _trap(line, at) or _report(line, at)
+        if found is not None:
+            yield found
+            if not found.aside:
+                owner = at
+
+
+def _report(line: str, at: int) -> Clue | None:
+    low = line.lower()
+    for each in _REPORTS:
+        if each.needs in low:
+            match = each.pattern.search(line)
+            if match is not None:
+                found = clue(each, match, SOURCE, at)
+                function = found.tells.function
+                notes = () if function is None else (Note("in the kernel's", function),)
+                return replace(found, tells=replace(found.tells, system="linux", notes=notes))
+    return None
+
+
+def _trap(line: str, at: int) -> Clue | None:
+    for each in _TRAPS:
+        match = each.pattern.search(line)
+        if match is not None:
+            found = clue(each, match, SOURCE, at)
+            return replace(found, tells=_placed(found.tells, match))
+    return None
+
+
+def _placed(told: Crash, match: re.Match[str]) -> Crash:
+    """What the place says: a file, or memory of none, which the kernel does not name."""
+    groups = match.groupdict()
+    changes: dict[str, object] = {"isa": "x86-64", "signal": told.signal}
+    if groups["signal"].lower() == "segfault":
+        changes["signal"] = "SIGSEGV"
+        if int(groups["error"], 16) & _FETCH:
+            changes |= {"executable": False, "notes": (Note("fetch fault"),)}
+    address, stack = told.address or 0, number(groups["sp"])
+    # A 32-bit program's stack is high in its 4 GiB; old 64-bit ones put threads' in the low 2 GiB.
+    if address < 1 << 32 and 1 << 31 <= stack < 1 << 32 and groups.get("pointer") != "rip":
+        changes["isa"] = "i386"
+    if told.module is None:
+        changes["anonymous"] = True
+    else:
+        changes["anonymous"] = told.module.startswith(_MAPPED_FOR_NOTHING)
+        if groups["offset"] is not None:
+            changes |= {"origin": "file", "mapping_size": None}
+    return replace(told, **changes)  # type: ignore[arg-type]

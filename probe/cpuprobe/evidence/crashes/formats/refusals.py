@@ -1,0 +1,160 @@
+"""Programs, loaders and engines that look before they leap, and name what they miss."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from cpuprobe.evidence.crashes.model import Clue, Crash, Refusal, RefusalKind
+from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.words import base_name
+
+SOURCE = "message"
+
+# Each: what stands in the line (lower case), the expression, the kind, whether all is missing, and
+# the runtime it shows.
+_FLAG = re.compile(
+    r"\b(?:setting|flag) [\"'`]?(has_[a-z0-9_]{2,30})[\"'`]?[^\n]{0,80}(?:not "
+    r"available on the host|know how to test)",
+    re.I,
+)
+_LEVEL = re.compile(
+    r"\bCPU does not support (x86-64-v[234])\b|\bx86-64-(v[234]) (?:is )?not supported\b", re.I
+)
+_LEVEL_UNNAMED = re.compile(r"(?:^|\s)(?:(\S{1,200}): )?CPU ISA level is lower than required", re.I)
+_LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), exact)
+    for pattern, exact in (
+        # GraalVM native images
+        (r"does not support all of the following CPU features that are required by the "
+                r"image: \[(?P<list>[^\]\n]{2,600})\]", False),
+        # TensorFlow
+        (r"was compiled to use (?P<list>[A-Za-z0-9_., -]{2,200}?) instructions, but "
+                r"these aren't available", True),
+        # Google's programs
+        (r"compiled with (?P<list>[A-Za-z0-9_., -]{2,100}?) enabled, but this feature "
+                r"is not available on this processor", True),
+        # MongoDB's image
+        (r"requires a CPU with (?P<list>[A-Za-z0-9_. /,-]{2,100}?) support, and your "
+                r"current system does not appear", True),
+        # Intel's compiler
+        (r"both the operating system and the processor support "
+                r"(?P<list>Intel\(R\)[^\n]{2,600}?) instructions", False),
+        # wasmtime before 11
+        (r"SIMD support requires (?P<list>[A-Za-z0-9_., ]{2,100}?) on x86_64", False),
+        # wasmer
+        (r"missing (?:required )?CPU features?:? \[?(?P<list>[A-Za-z0-9_.,| -]{2,300})\]?", True),
+        # plain sentences of programs
+        (r"\b(?:this|your|the|current) (?:CPU|processor|machine|system|computer)\b"
+                r"[^\n.]{0,30}?\b(?:does not|doesn't|do not) (?:have|support|appear to "
+                r"(?:have|support)) (?:the )?(?P<list>[A-Za-z0-9_./, -]{2,100}?)(?: "
+                r"(?:instructions?|extensions?|support|features?)\b|[.!\n)]|$)", True),
+        (r"\b(?:CPU|processor) (?:lacks|is missing|without|must support|needs to "
+                r"support|has to support|does not support|doesn't support) (?:the )?"
+                r"(?P<list>[A-Za-z0-9_./, -]{2,100}?)(?: (?:instructions?|extensions?|support|f"
+                r"eatures?)\b|[.!;\n)]|$)", True),
+        (r"\brequires? (?:a |an )?(?:\S{1,20} )?(?:CPU|processor)s? (?:with|that "
+                r"supports?|supporting|having) (?:the )?(?P<list>[A-Za-z0-9_./, -]{2,100}?)(?: "
+                r"(?:instructions?|extensions?|support|features?)\b|[.!;\n)]|$)", False),
+        (r"^\W{0,4}(?:\w{1,40}: )?(?:error|fatal|warning)?:? ?(?P<list>"
+                r"(?:AVX|SSE|FMA|BMI|AES|POPCNT)[A-Za-z0-9_.]{0,12}) (?:is |are )?not "
+                r"(?:supported|available)", True),
+    )
+)  # fmt: skip
+_NUMPY = re.compile(
+    r"\bbut your machine doesn't support\b:?\s*(?:\((?P<list>[^()\n]{2,300})\))?", re.IGNORECASE
+)
+_FOLLOWING = re.compile(
+    r"\bfollowing required CPU features were not detected:\s*(?P<list>[a-z0-9_.,\s-]{0,300})$", re.I
+)
+_TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.]*(?:-(?:NI|VNNI|FP16|BF16|INT8|TILE))?", re.I)
+_OTHER_NAMES = {
+    "aes-ni": "aes",
+    "aesni": "aes",
+    "bmi1": "bmi",
+    "abm": "lzcnt",
+    "sse41": "sse4.1",
+    "sse42": "sse4.2",
+    "sse4": "sse4.1",
+    "fma3": "fma",
+    "pclmulqdq": "pclmul",
+    "clmul": "pclmul",
+    "rdrand": "rdrnd",
+    "cmpxchg16b": "cx16",
+    "avx-512": "avx512f",
+    "avx512": "avx512f",
+}
+_WASMTIME = frozenset({"wasmtime"})
+
+
+def read(lines: Sequence[str]) -> Iterator[Clue]:
+    """One clue a message."""
+    for at, line in enumerate(lines):
+        if len(line) > 4096:
+            continue
+        flag = _FLAG.search(line)
+        if flag is not None:
+            yield _clue(at, "flag", (flag[1].lower(),), True, _WASMTIME)
+        level = _LEVEL.search(line)
+        if level is not None:
+            name = level[1] or f"x86-64-{level[2]}"
+            yield _clue(at, "level", (name.lower(),), True)
+            continue
+        unnamed = _LEVEL_UNNAMED.search(line)
+        if unnamed is not None:
+            module = base_name(unnamed[1]) if unnamed[1] else None
+            yield _clue(at, "level", (), False, module=module)
+            continue
+        found = _list(lines, at)
+        if found is not None:
+            runtimes = _WASMTIME if "SIMD support requires" in line else frozenset[str]()
+            yield _clue(at, "features", *found, runtimes)
+
+
+def _list(lines: Sequence[str], at: int) -> tuple[tuple[str, ...], bool] | None:
+    line = lines[at]
+    for pattern in (_NUMPY, _FOLLOWING):
+        match = pattern.search(line)
+        if match is not None:
+            listed = match["list"] or " ".join(lines[at + 1 : at + 3])
+            names = feature_names(listed[:300])
+            return (names, True) if names else None
+    for each, exact in _LISTS:
+        match = each.search(line)
+        if match is not None:
+            names = feature_names(match["list"])
+            if names:
+                return names, exact
+    return None
+
+
+def feature_names(text: str) -> tuple[str, ...]:
+    """The features that the words of a text name, in any spelling; a level stands for its own."""
+    table, found = load_features(), {}
+    for token in _TOKEN.findall(text):
+        word = token.lower().strip("._-")
+        level = re.fullmatch(r"x86[_-](?:64[_-])?v([234])", word)
+        if level is not None:
+            found.update(dict.fromkeys(load_levels()[int(level[1]) - 1].features))
+        for name in (
+            word,
+            word.replace("_", "."),
+            word.replace("_", ""),
+            _OTHER_NAMES.get(word, ""),
+        ):
+            if name in table:
+                found[name] = None
+                break
+    return tuple(name for name in table if name in found)
+
+
+def _clue(
+    at: int,
+    kind: RefusalKind,
+    names: tuple[str, ...],
+    exact: bool,
+    runtimes: frozenset[str] = frozenset(),
+    module: str | None = None,
+) -> Clue:
+    told = Crash(SOURCE, refusal=Refusal(kind, names, exact), runtimes=runtimes, module=module)
+    return Clue(at, told)

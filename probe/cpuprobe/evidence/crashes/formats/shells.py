@@ -1,0 +1,166 @@
+"""Words for a status: shells, systemd, containers, build tools, strace, and plain sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from cpuprobe.evidence.crashes.model import Clue, Crash
+from cpuprobe.evidence.crashes.rules import ISA_NAMES, rule
+from cpuprobe.evidence.crashes.status import exit_signal
+
+STRACE, SYSTEMD, STATUS, SENTENCE = "strace", "systemd", "status", "words"
+_NAMED = (
+    r"(?P<signal>illegal (?:hardware )?instruction|segmentation fault|bus error"
+    r"|floating point exception)"
+)
+RULES = {
+    STRACE: (
+        rule(
+            "si_signo=sig",
+            r"--- (?P<signal>SIG[A-Z]{2,7}) \{si_signo=SIG[A-Z]{2,7}, si_code="
+            r"(?:SI_TKILL|SI_USER|SI_QUEUE)\b",
+            begins=True,
+            sent=True,
+        ),
+        rule(
+            "si_signo=sig",
+            r"--- (?P<signal>SIG(?:ILL|SEGV|BUS|FPE|TRAP)) \{si_signo=SIG[A-Z]{2,7}, "
+            r"si_code=[A-Z_]{3,16}(?:, si_addr=(?P<at>0x[0-9a-f]{1,16}))?",
+            begins=True,
+        ),
+        rule("+++ killed by", r"\+\+\+ killed by (?P<signal>SIG[A-Z]{2,7})"),
+    ),
+    SYSTEMD: (
+        rule(
+            "status=",
+            r"(?:(?P<program>[\w@.\\-]{1,100})\.service: )?.{0,60}\bcode="
+            r"(?:dumped|killed), status=(?P<signal>\d{1,2})/\w{2,8}",
+        ),
+    ),
+    STATUS: (
+        rule("line ", r"\bline \d{1,6}:\s{1,4}(?P<pid>\d{1,8}) " + _NAMED + r"\b"),
+        rule("(core dumped)", r"(?:^|[^\w])" + _NAMED + r"\s{1,40}\(core dumped\)"),
+        rule("exception: illegal", r"\*\*\*Exception: (?P<word>Illegal)", signal="SIGILL"),
+        rule("non-zero exit status -", r"returned non-zero exit status (?P<status>-\d{1,10})\b"),
+        rule("returncode", r"\breturncode['\"]?\s?[=:]\s?(?P<status>-\d{1,10}|1[23]\d)\b"),
+        rule("exited (", r"\bExited \((?P<status>1[23]\d)\)"),
+        rule(
+            "signal",
+            r"\b(?:terminated|killed|exited|died|ended|crashed|interrupted|stopped|fata"
+            r"l)\b.{0,24}?\b(?:by|on|due to|with|from|of)? ?signal:? '?"
+            r"(?P<signal>SIG[A-Z]{2,7}|\d{1,2})\b",
+        ),
+        rule("signal", r"\bsignal['\"]?\s?[:=]\s?['\"]?(?P<signal>SIG[A-Z]{2,7})\b"),
+        rule(
+            "code",
+            r"\b(?:exit(?:ed|ing)?|status|return|error|process|crash(?:ed)?)?[ _-]?"
+            r"(?:with )?code['\"]?\s?(?:of|is|was|[:=(])?\s{0,8}\(?"
+            r"(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1[23]\d|-"
+            r"(?:4|5|7|8|11))(?![\w.])",
+        ),
+        rule(
+            "exit",
+            r"\bexit(?:ed)?(?: with)?(?: a)?(?: non-zero)?(?: status| "
+            r"code)?:?\s{0,8}\(?(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1"
+            r"[23]\d|-(?:4|5|7|8|11))(?![\w.])",
+        ),
+        rule("error 1", r"\bError (?P<status>132|133|135|136|139)$"),
+        rule("0xc0000", r"(?P<signal>\b0xc00000(?:05|1d|8e|94|95|96|fd))\b", system="windows"),
+        rule("0xc0000409", r"(?P<signal>\b0xc0000409)\b", system="windows"),
+        rule(
+            "_illegal_instruction",
+            r"\b(?P<signal>(?:STATUS|EXCEPTION)_ILLEGAL_INSTRUCTION)\b",
+            system="windows",
+        ),
+        rule(
+            "_access_violation",
+            r"\b(?P<signal>(?:STATUS|EXCEPTION)_ACCESS_VIOLATION)\b",
+            system="windows",
+        ),
+    ),
+    SENTENCE: (
+        rule("sigill", r"\b(?P<signal>SIGILL)\b"),
+        rule("illegal", r"\b" + _NAMED + r"s?\b"),
+        rule("instruction", r"(?:^|[^\w])" + _NAMED + r"\b"),
+        rule("exc_bad_instruction", r"\b(?P<signal>EXC_BAD_INSTRUCTION)\b", system="macos"),
+        rule("exc_i386_invop", r"\bEXC_I386_INVOP\b", signal="SIGILL", system="macos"),
+        rule("trap invalid opcode", r"\btrap (?P<signal>invalid opcode)\b"),
+        rule("invalid opcode", r"\b(?P<signal>invalid opcode)\b"),
+        rule("undefined instruction", r"\bundefined instruction\b", signal="SIGILL"),
+        rule("segmentation fault", r"\b(?P<signal>segmentation fault)\b"),
+        rule("sigsegv", r"\b(?P<signal>SIGSEGV)\b"),
+        rule("c000001d", r"(?<![0-9a-f])(?P<signal>c000001d)\b", system="windows"),
+    ),
+}
+# strsignal(SIGILL) in other languages (glibc's and bash's catalogues), as UTF-8 and as letters.
+_ELSEWHERE = (
+    "ungültiger maschinenbefehl",
+    "instruction non permise",
+    "instruction illégale",
+    "instrucción ilegal",
+    "istruzione non consentita",
+    "istruzione illegale",
+    "недопустимая инструкция",
+    "некорректная инструкция",
+    "недопустима інструкція",
+    "неприпустима інструкція",
+    "nieprawidłowa instrukcja",
+    "niedozwolona instrukcja",
+    "instrução ilegal",
+    "非法指令",
+    "不正な命令",
+    "不正命令",
+    "잘못된 명령어",
+    "neplatná instrukce",
+    "nepovolená instrukce",
+    "illegale instructie",
+    "ongeldige instructie",
+    "ogiltig instruktion",
+    "otillåten instruktion",
+    "geçersiz yönerge",
+    "kural d\u0131\u015f\u0131 komut",
+    "érvénytelen utasítás",
+    "virheellinen käsky",
+)
+_WORDS = re.compile(
+    "|".join(
+        re.escape(form)
+        for word in _ELSEWHERE
+        for form in dict.fromkeys((word, word.encode().decode("latin-1")))
+    ),
+    re.IGNORECASE,
+)
+# Names of instruction sets that are no words of another meaning.
+_ISA = re.compile(
+    r"(?<![\w-])(?P<isa>x86[_-]64|amd64|aarch64|arm64(?:-v8a|e)?|armv[678]\w{0,3}|armhf"
+    r"|armeabi(?:-v7a)?|i[3-6]86|"
+    r"riscv64|risc-v|ppc64(?:le)?|powerpc64|s390x|mips64(?:el)?|mipsel|loongarch64)(?![a-z0-9])",
+    re.IGNORECASE,
+)
+_LONE_STATUS = re.compile(r"\s*(-?\d{1,11}|0x[0-9a-f]{1,8})\s*", re.IGNORECASE)
+
+
+def read(lines: Sequence[str]) -> Iterator[Clue]:
+    """SIGILL in other languages, and every instruction set that the text names."""
+    seen: set[str] = set()
+    for at, line in enumerate(lines):
+        if len(line) > 4096:
+            continue
+        if not line.isascii() and _WORDS.search(line) is not None:
+            yield Clue(at, Crash(SENTENCE, signal="SIGILL"), aside=False)
+        for match in _ISA.finditer(line):
+            name = match["isa"].lower()
+            isa = ISA_NAMES.get(name) or ("arm" if name.startswith("armv") else None)
+            if isa is not None and isa not in seen:
+                seen.add(isa)
+                yield Clue(at, Crash("sign", isa=isa), aside=True)
+    if len(lines) == 1:
+        lone = _LONE_STATUS.fullmatch(lines[0])
+        name = (
+            None
+            if lone is None
+            else exit_signal(int(lone[1], 16 if "x" in lone[1].lower() else 10))
+        )
+        if name is not None:
+            yield Clue(0, Crash(STATUS, signal=name))

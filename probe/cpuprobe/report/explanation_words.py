@@ -1,0 +1,172 @@
+"""The words of an explanation: its verdict as sentences, causes, notes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cpuprobe.crash.model import FeatureJudged, Judged
+from cpuprobe.evidence.crashes.model import Note
+from cpuprobe.report.explanation_sentences import (
+    EMULATORS,
+    ISAS,
+    NOT_MISSING,
+    NOTES,
+    SENTENCES,
+    STATES,
+    WITHOUT_BYTES,
+)
+from cpuprobe.words import names, plain
+
+HERE = "this machine"
+
+
+def summary(answer: Judged) -> str:
+    """The verdict as a sentence or two."""
+    crash = answer.crash
+    if answer.verdict in ("lacks", "has"):
+        return _needs(answer)
+    if answer.verdict == "foreign-isa":
+        return _foreign(answer)
+    if crash.refusal is not None and answer.verdict in _REFUSED:
+        return _REFUSED[answer.verdict](answer)
+    template = SENTENCES.get((answer.verdict, answer.reason))
+    if not answer.instructions and answer.verdict in WITHOUT_BYTES:
+        template = WITHOUT_BYTES[answer.verdict]
+    if template is None:  # a bad address, with the instruction
+        template = f"The address it used is bad. {NOT_MISSING}"
+    first = answer.instructions[0].decoded if answer.instructions else None
+    needs_feature = first is not None and first.kind == "feature"
+    lead = (
+        "The CPU accepted the instruction (a missing feature raises SIGILL): the"
+        if needs_feature
+        else "The"
+    )
+    text = template.format(
+        signal=crash.signal or "The signal",
+        value=plain(answer.value),
+        name="" if first is None else first.mnemonic,
+        other=names(dict.fromkeys(o for each in answer.instructions for o in each.decoded.other)),
+        needs=names([each.name for each in answer.features]),
+        machine=answer.machine,
+        lead=lead,
+        alignment=0 if first is None else first.alignment,
+        emulator=EMULATORS.get(crash.emulator or "", "An emulator"),
+    )
+    if answer.verdict == "kernel-crash" and answer.features:
+        text += f" Its instruction needs {names([each.name for each in answer.features])}."
+    return text
+
+
+def _needs(answer: Judged) -> str:
+    needs = f"It needs {names([each.name for each in answer.features])}"
+    lacking = [each for each in answer.features if each.lacking]
+    emulator = EMULATORS.get(answer.crash.emulator or "")
+    if emulator is not None:
+        needs += f", which {emulator} does not execute; that says nothing of the CPU"
+    if lacking:
+        return f"{needs}; on {answer.machine} {_states(lacking)}."
+    if answer.reason == "illegal elsewhere":
+        return (
+            f"{needs}; {answer.machine} has all of that: so it died on another machine (give its "
+            "report with --on), or the bytes at hand are not those that ran."
+        )
+    return f"{needs}; {answer.machine} has all of that."
+
+
+def _states(lacking: Sequence[FeatureJudged]) -> str:
+    groups: dict[str, list[str]] = {}
+    for each in lacking:
+        groups.setdefault(STATES[each.state], []).append(each.name)
+    return ", ".join(
+        f"{names(each)} {'is' if len(each) == 1 else 'are'} {words}"
+        for words, each in groups.items()
+    )
+
+
+def _foreign(answer: Judged) -> str:
+    isa = ISAS.get(answer.value, answer.value)
+    features = [name for each in answer.instructions for name in each.decoded.features]
+    needs = f" The instruction needs {names(features)}." if features else ""
+    return f"This is code for {isa}, not for x86: cpuprobe does not judge it.{needs}" + (
+        " A CPU without it raises SIGILL there." if features else ""
+    )
+
+
+def _judgement(answer: Judged) -> str:
+    lacking = [each for each in answer.features if each.lacking]
+    if lacking:
+        return f"On {answer.machine} {_states(lacking)}."
+    if not answer.features:
+        return ""
+    if all(each.safe for each in answer.features):
+        also = (
+            ""
+            if answer.machine != HERE
+            else ": so it was said on another machine (give its report with --on)"
+        )
+        return f"{answer.machine[0].upper()}{answer.machine[1:]} has what is named{also}."
+    return f"What is known of {answer.machine} does not say whether it has that."
+
+
+def _flag(answer: Judged) -> str:
+    flags = answer.crash.refusal.names if answer.crash.refusal is not None else ()
+    return (
+        f"Wasmtime refused: {names(flags)} is on in what it should run, and its detector does not "
+        f"find that on the host. {_judgement(answer)}"
+    ).strip()
+
+
+def _level(answer: Judged) -> str:
+    levels = answer.crash.refusal.names if answer.crash.refusal is not None else ()
+    what = names(levels) if levels else "a higher psABI level than the CPU has"
+    return (
+        f"The dynamic loader refused: the program or its C library wants {what}. "
+        f"{_judgement(answer)}"
+    ).strip()
+
+
+def _named(answer: Judged) -> str:
+    refusal = answer.crash.refusal
+    wanted = refusal.names if refusal is not None else ()
+    missing = "misses" if refusal is not None and refusal.exact else "wants"
+    return (
+        f"The program looked before it started and refused: it {missing} {names(wanted, 20)}. "
+        f"{_judgement(answer)}"
+    ).strip()
+
+
+_REFUSED = {"flag-mismatch": _flag, "level-missing": _level, "missing-features-named": _named}
+
+
+def cause(each: FeatureJudged) -> str:
+    """Why a feature is not safe."""
+    if each.cause == "builds on":
+        return f"it builds on {names(each.value.split())}, not safe here"
+    return {
+        "": "",
+        "finding": each.value,
+        "unproven": "nothing proves that it executes here",
+        "masked": f"CPUID does not enumerate it (the hypervisor, {each.value}, may have masked it)",
+        "not enumerated": "CPUID does not enumerate it",
+        "state": f"it is {each.value}",
+    }[each.cause]
+
+
+def notes(answer: Judged) -> list[str]:
+    """What is uncertain, and what else to know."""
+    found = [_note(each) for each in answer.notes]
+    if answer.cut:
+        found.append(f"{answer.cut} bytes at the end are a part of an instruction")
+    found += [
+        f"{mnemonic} never faults: a CPU that lacks it runs {instead} instead, with another result"
+        for mnemonic, instead in answer.never_faults
+    ]
+    if answer.crash.source == "bytes" and answer.verdict == "undecodable":
+        found.append("were these bytes copied from the middle of an instruction?")
+    if answer.crash.isa == "i386":
+        found.append("32-bit code, decoded as such")
+    return list(dict.fromkeys(found))
+
+
+def _note(note: Note) -> str:
+    return NOTES[note.kind].format(plain(note.value))
