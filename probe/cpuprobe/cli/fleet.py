@@ -137,7 +137,7 @@ def fleet(
         )
     _tell_unmet(reads)
     _show(found, json, html, named, top)
-    return int(found.mismatched.machines > 0)
+    return int(found.mismatched.machines > 0 or any(each.mismatched for each in found.unknown))
 
 
 def _ingest(paths: Sequence[str], output: str | None, reads: Reads, json: bool) -> int:

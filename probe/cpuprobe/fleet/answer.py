@@ -17,7 +17,7 @@ from cpuprobe.facts.features import load_features
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 from cpuprobe.fleet.backends import MEMORY, arrow, connect
 from cpuprobe.fleet.machine import Facts
-from cpuprobe.fleet.model import Fleet, Skipped
+from cpuprobe.fleet.model import Fleet, Skipped, Unknown
 from cpuprobe.fleet.queries import ask
 from cpuprobe.fleet.reading import REMEMBERED, read
 from cpuprobe.fleet.sources import Argument, Reading, expand
@@ -30,7 +30,7 @@ from cpuprobe.fleet.tables import (
     read_manifest,
     write_manifest,
 )
-from cpuprobe.fleet.tally import Tally
+from cpuprobe.fleet.tally import Count, Tally, UnknownKey
 from cpuprobe.fleet.weights import Weights
 from cpuprobe.fleet.writer import Writer
 from cpuprobe.version import VERSION
@@ -83,6 +83,7 @@ class _Captures:
         self.skipped: list[Skipped] = []
         self.unread = 0
         self.kinds: Counter[str] = Counter()
+        self.unknown: Counter[UnknownKey] = Counter()
 
     def machines(self) -> Iterator[tuple[str, Decimal, Facts]]:
         """Label, weight and facts of each.
@@ -110,10 +111,14 @@ class _Captures:
                     weight = weights.of(machine.label, machine.weight, facts.model)
                     yield machine.label, weight, facts
                 self._feedback.progress(done)
-        if self.unread == done:
+        if self.unread == done:  # what is in no table is counted in the end
             raise CaptureError(self._nothing())
 
     def _skip(self, skipped: Skipped) -> None:
+        match skipped.kind:
+            case "isa" | "identity" as kind:
+                self.unknown[UnknownKey(kind, skipped.what)] += 1
+                return
         if self._how.strict:
             raise CaptureError(f"{skipped.capture}: {skipped.why}")
         self.unread += 1
@@ -194,6 +199,9 @@ def _ingest(captures: _Captures, folder: str, version: str) -> Manifest:
             features=tuple(load_features()),
             machines=writer.machines,
             unread=captures.unread,
+            unknown=tuple(
+                Unknown(key.kind, key.what, count) for key, count in captures.unknown.items()
+            ),
             unread_kinds=dict(captures.kinds),
             skipped=tuple(captures.skipped),
         )
@@ -255,6 +263,10 @@ def fleet_of(
             with connect(backend, scratch, memory) as connection:
                 ask(connection, folders, tally, executed_only=executed_only)
                 name = connection.name
+    for each in (each for manifest in manifests for each in manifest.unknown):
+        captures.unknown[UnknownKey(each.kind, each.what)] += each.machines
+    for key, machines in captures.unknown.items():
+        tally.unknown(key, Count(machines))
     skipped = [*(each for manifest in manifests for each in manifest.skipped), *captures.skipped]
     return summarize(
         tally,

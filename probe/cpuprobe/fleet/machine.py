@@ -12,6 +12,7 @@ from cpuprobe.assessment import Assessment, assess
 from cpuprobe.assessment.model import State
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines import parse_capture
+from cpuprobe.evidence.machines.read import UnjudgedError
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.wasmtime import lookup
@@ -19,6 +20,9 @@ from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.piece import Piece, label_of
 from cpuprobe.fleet.weights import to_weight
 from cpuprobe.words import plain
+
+UNDECIDED = "undecided"
+"""The level of a machine of which too little is told to say one."""
 
 STATES: tuple[str, ...] = get_args(State)
 
@@ -35,7 +39,7 @@ class Facts(NamedTuple):
         safe: the features that are safe: a bit for each, in the order of the table, lowest first.
         basis: as in the assessment.
         verdict: as in the assessment.
-        level: as in the assessment.
+        level: as in the assessment, or `undecided`.
         advertised_level: as in the assessment.
         model: the CPU model.
         kernel: its release.
@@ -96,6 +100,8 @@ def read_machine(piece: Piece) -> tuple[Machine, bytes] | Skipped:
         packed = msgspec.msgpack.encode(evidence)
         key = hashlib.blake2b(packed, digest_size=16).digest()
         return Machine(label, number, key, model), packed
+    except UnjudgedError as error:
+        return Skipped(label, plain(str(error)), error.kind, error.what)
     except CaptureError as error:
         return Skipped(label, plain(str(error)), "text")
 
@@ -143,7 +149,9 @@ def facts_of(evidence: Observation, wasmtime: str) -> Facts:
         safe=sum(1 << at for at, each in enumerate(features) if each.safe),
         basis=assessment.basis,
         verdict=assessment.verdict,
-        level=assessment.level,
+        level=UNDECIDED
+        if assessment.level_at_least != assessment.level_at_most
+        else assessment.level,
         advertised_level=assessment.advertised_level,
         model=_model(assessment),
         kernel=_text(identity.kernel or "") or "unknown",

@@ -132,12 +132,34 @@ class Skipped(msgspec.Struct, frozen=True):
         why: in one line.
         kind: of reason: `file` (not to be opened, or of a kind that is not read), `damaged` (or
             built to do harm), `size` (larger than any capture), `text` (no capture of a known
-            kind).
+            kind); or of a machine that is known and cannot be counted, as in `Unknown`.
+        what: likewise.
     """
 
     capture: str
     why: str
-    kind: Literal["file", "damaged", "size", "text"] = "text"
+    kind: Literal["file", "damaged", "size", "text", "isa", "identity"] = "text"
+    what: str = ""
+
+
+UnknownKind = Literal["insufficient", "identity", "isa"]
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """Machines that are outside all shares, because too little is known of them.
+
+    Attributes:
+        kind: `insufficient` (their features do not decide the psABI level), `identity` (nothing but
+            their name is told) or `isa` (of another instruction set).
+        what: the format that tells so little, or the instruction set.
+        machines: how many.
+        mismatched: how many of them have a finding of severity error all the same.
+    """
+
+    kind: UnknownKind
+    what: str
+    machines: int
+    mismatched: int = 0
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +167,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schema: `cpuprobe.fleet/1`.
-        total: all machines that were read.
+        total: all machines that were read and of which enough is known.
         executed: those whose basis is `executed`: on the rest nothing was run, and safe means only
             that nothing known speaks against a feature.
         mismatched: those with a finding of severity error.
@@ -162,6 +184,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         kernels: by kernel release.
         hypervisors: by hypervisor.
         matrix: CPU models against flags.
+        unknown: machines that no share counts, most first.
         skipped: captures that could not be read, the first 100 of them.
         unread: how many captures could not be read in all.
         unread_kinds: how many for each kind of reason.
@@ -186,6 +209,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     kernels: tuple[Group, ...]
     hypervisors: tuple[Group, ...]
     matrix: Matrix
+    unknown: tuple[Unknown, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     unread: int = 0
     unread_kinds: dict[str, int] = {}

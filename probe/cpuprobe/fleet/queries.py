@@ -13,6 +13,7 @@ from typing import Any
 from cpuprobe.errors import CannotMeasureError, CaptureError
 from cpuprobe.facts.features import load_features
 from cpuprobe.fleet.backends import Connection
+from cpuprobe.fleet.machine import UNDECIDED
 from cpuprobe.fleet.tally import (
     COLUMNS,
     MAXIMUM_KINDS,
@@ -20,6 +21,7 @@ from cpuprobe.fleet.tally import (
     FindingKey,
     Standing,
     Tally,
+    UnknownKey,
     millionths,
 )
 from cpuprobe.fleet.weights import SCALE
@@ -31,8 +33,7 @@ SELECT part, machine, code, severity, cause,
 FROM {findings} AS f
 WHERE weight > 0{selected}
 GROUP BY part, machine, code, severity, cause)"""
-_SELECTED = """ AND EXISTS (SELECT 1 FROM {machines} AS m
-WHERE m.part = f.part AND m.machine = f.machine AND m.basis = 'executed')"""
+_SELECTED = """ AND EXISTS (SELECT 1 FROM {chosen} AND m.part = f.part AND m.machine = f.machine)"""
 
 
 def ask(
@@ -51,9 +52,10 @@ def ask(
         CannotMeasureError: the backend reads no Parquet.
     """
     machines, findings = (_union(connection, table, folders) for table in ("machines", "findings"))
-    chosen = f"{machines} AS m WHERE weight > 0 AND flags >= 0"
+    every = f"{machines} AS m WHERE weight > 0 AND flags >= 0"
     if executed_only:
-        chosen += " AND basis = 'executed'"
+        every += " AND basis = 'executed'"
+    chosen = f"{every} AND COALESCE(level, '') <> '{UNDECIDED}'"
 
     def counted(
         what: str, source: str, lowest: str = "", highest: str = ""
@@ -71,13 +73,16 @@ def ask(
 
     for safe, flags, level, model, count in counted("safe, flags, level, model", chosen):
         tally.pattern(_mask(safe), flags, level or "", model or "unknown", count)
+    undecided = f"{every} AND level = '{UNDECIDED}'"
+    for source, verdict, count in counted("source, verdict", undecided):
+        tally.unknown(UnknownKey("insufficient", source or "unknown", verdict or ""), count)
     for column in COLUMNS:
         for value, level, verdict, basis, count in counted(
             f"{column}, level, verdict, basis", chosen
         ):
             standing = Standing(value or "unknown", level or "", verdict or "", basis or "")
             tally.group(column, standing, count)
-    selected = _SELECTED.format(machines=machines) if executed_only else ""
+    selected = _SELECTED.format(chosen=chosen)
     once = _ONCE.format(findings=findings, selected=selected)
     for code, severity, cause, low, high, count in counted(
         "code, severity, cause", f"{once} AS o", "low", "high"

@@ -98,6 +98,7 @@ def summarize(
         kernels=fleet.groups("kernel"),
         hypervisors=fleet.groups("hypervisor"),
         matrix=fleet.matrix(),
+        unknown=tuple(answers.unknown),
         skipped=tuple(skipped),
         unread=unread,
         unread_kinds=dict(unread_kinds),

@@ -24,7 +24,7 @@ import msgspec
 
 from cpuprobe.errors import CannotMeasureError, CaptureError, UsageError
 from cpuprobe.fleet.backends import duckdb_module
-from cpuprobe.fleet.model import Skipped
+from cpuprobe.fleet.model import Skipped, Unknown
 from cpuprobe.fleet.weights import SCALE
 from cpuprobe.words import plain
 
@@ -71,6 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         flags: Cranelift's names, in the order of the bits of `machines.flags`.
         features: canonical names, in the order of the bits of `machines.safe`.
         machines: how many.
+        unknown: machines that are in no table, for they cannot be judged.
         unread: captures that could not be read.
         unread_kinds: how many for each kind of reason.
         skipped: the first 100 of them.
@@ -82,6 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     flags: tuple[str, ...]
     features: tuple[str, ...]
     machines: int
+    unknown: tuple[Unknown, ...] = ()
     unread: int = 0
     unread_kinds: dict[str, int] = {}
     skipped: tuple[Skipped, ...] = ()

@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.facts.features import load_levels
-from cpuprobe.fleet.machine import Facts
+from cpuprobe.fleet.machine import UNDECIDED, Facts
+from cpuprobe.fleet.model import Unknown, UnknownKind
 from cpuprobe.fleet.selection import Pattern
 from cpuprobe.fleet.weights import SCALE
 
@@ -22,6 +23,7 @@ MAXIMUM_KINDS = 100_000
 MAXIMUM_FINDINGS = 500
 COLUMNS = ("model", "kernel", "hypervisor")
 OTHERS = "others"
+WRONG = "mismatch"
 
 _Key = TypeVar("_Key", bound=tuple[object, ...])
 
@@ -48,6 +50,14 @@ class FindingKey(NamedTuple):
     code: str
     severity: str
     cause: str
+
+
+class UnknownKey(NamedTuple):
+    """Machines that no share counts; see `model.Unknown`."""
+
+    kind: UnknownKind
+    what: str
+    verdict: str = ""
 
 
 class GroupCount(NamedTuple):
@@ -79,6 +89,7 @@ class Answers(NamedTuple):
         patterns: the distinct sets, with CPU model and level.
         findings: by code, then by weight.
         groups: for model, kernel and hypervisor: the heaviest, and `others`.
+        unknown: machines that no share counts, most first.
     """
 
     total: Count
@@ -87,6 +98,7 @@ class Answers(NamedTuple):
     patterns: list[Pattern]
     findings: list[FindingRow]
     groups: dict[str, list[GroupCount]]
+    unknown: list[Unknown]
 
 
 def millionths(weight: Decimal | None) -> int:
@@ -108,11 +120,15 @@ class Tally:
         self._patterns: dict[tuple[int, int, str, str], Count] = {}
         self._groups: dict[str, dict[Standing, Count]] = {column: {} for column in COLUMNS}
         self._findings: dict[FindingKey, Count] = {}
+        self._unknown: dict[UnknownKey, Count] = {}
         self._titles: dict[FindingKey, tuple[str, str]] = {}
 
     def add(self, facts: Facts, weight: Decimal) -> None:
         """Counts one machine."""
         one = Count(1, millionths(weight))
+        if facts.level == UNDECIDED:
+            self.unknown(UnknownKey("insufficient", facts.source, facts.verdict), one)
+            return
         level = facts.level or ""
         self.pattern(facts.safe, facts.flags, level, facts.model, one)
         for column in COLUMNS:
@@ -138,6 +154,10 @@ class Tally:
         low, high = self._titles.get(key, titles)
         self._titles[key] = min(low, titles[0]), max(high, titles[1])
 
+    def unknown(self, key: UnknownKey, count: Count) -> None:
+        """Counts machines that no share counts."""
+        _add(self._unknown, key, count)
+
     def answers(self, top: int) -> Answers:
         """What the counts come to, with so many models, kernels and hypervisors told apart.
 
@@ -146,7 +166,7 @@ class Tally:
         """
         every = self._groups["hypervisor"]
         if not every:
-            raise CaptureError("no machine is left: on none was anything executed")
+            raise CaptureError(self._nothing())
         groups = {column: _by_value(self._groups[column]) for column in COLUMNS}
         told_apart = {each.value for each in groups["model"][: max(top, MODELS)]}
         patterns: dict[tuple[int, int, str, str], Count] = {}
@@ -167,7 +187,30 @@ class Tally:
             ],
             findings=findings[:MAXIMUM_FINDINGS],
             groups={column: _with_others(found, top) for column, found in groups.items()},
+            unknown=self._unknown_machines(),
         )
+
+    def _unknown_machines(self) -> list[Unknown]:
+        found: dict[tuple[UnknownKind, str], list[UnknownKey]] = {}
+        for key in self._unknown:
+            found.setdefault((key.kind, key.what), []).append(key)
+        unknown = [
+            Unknown(
+                kind,
+                what,
+                sum(self._unknown[key].machines for key in keys),
+                sum(self._unknown[key].machines for key in keys if key.verdict == WRONG),
+            )
+            for (kind, what), keys in found.items()
+        ]
+        return sorted(unknown, key=lambda each: (each.kind, -each.machines, each.what))
+
+    def _nothing(self) -> str:
+        if not self._unknown:
+            return "no machine is left: on none was anything executed"
+        count = total(self._unknown.values()).machines
+        kinds = ", ".join(sorted({key.what or key.kind for key in self._unknown})[:5])
+        return f"too little is known of all {count:,} machines to count them ({kinds})"
 
 
 def _add(counts: dict[_Key, Count], key: _Key, count: Count) -> None:
@@ -180,7 +223,7 @@ def _add(counts: dict[_Key, Count], key: _Key, count: Count) -> None:
 
 
 def _wrong(standing: Standing) -> bool:
-    return standing.verdict == "mismatch"
+    return standing.verdict == WRONG
 
 
 def _where(counts: dict[Standing, Count], test: Callable[[Standing], bool]) -> Count:

@@ -30,7 +30,7 @@ def to_html(fleet: Fleet) -> str:
     """The page of a fleet."""
     named = (
         *("basis_lines", "errors_line", "levels_of", "machines", "part", "percent", "percent_of"),
-        *("rest_line", "short", "verdict", "wanted"),
+        *("rest_line", "short", "skipped_lines", "unknown_line", "verdict", "wanted"),
     )
     return render(
         "fleet.html",
@@ -63,7 +63,7 @@ def _facts(fleet: Fleet) -> list[tuple[str, str]]:
         ("with an error", _told(fleet.mismatched, fleet)),
         ("captures not read", f"{fleet.unread:,}"),
         ("flags of wasmtime", fleet.wasmtime),
-        ("counted by", fleet.backend),
+        ("backend", fleet.backend),
     ]
     if words.weighted(fleet):
         facts.insert(1, ("weight", f"{fleet.total.weight:,.6g}"))

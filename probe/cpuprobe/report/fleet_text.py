@@ -20,6 +20,7 @@ from cpuprobe.report.fleet_words import (
     rest_line,
     short,
     skipped_lines,
+    unknown_line,
     wanted,
 )
 from cpuprobe.report.layout import Cell, Line, Styled, fold, paragraph, table
@@ -54,6 +55,8 @@ def _parts(fleet: Fleet, width: int, top: int) -> Iterator[Line]:
     if target is not None and target.best is not None and target.best.k:
         yield f"flags for {wanted(target)}: {_words(target.best.flags)}"
     yield (Styled(errors_line(fleet), "bold red" if fleet.mismatched.machines else ""),)
+    if fleet.unknown:
+        yield unknown_line(fleet)
     alone = [(each,) for each in fleet.levels]
     yield from _coverages("levels and profiles", [*alone, *_alike(fleet.profiles)], fleet, width)
     yield from _curve(fleet, width)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from rich.cells import cell_len, set_cell_size
 
-from cpuprobe.fleet.model import Coverage, Fleet, Group, Share, Skipped, Step, Target
+from cpuprobe.fleet.model import Coverage, Fleet, Group, Share, Skipped, Step, Target, Unknown
 from cpuprobe.words import counted, plain
 
 NOTHING = "nothing is safe on all machines"
@@ -219,6 +219,33 @@ _KINDS = {
     "size": "larger than any capture",
     "text": "no capture of a known kind",
 }
+
+
+_UNKNOWN = {
+    "insufficient": "too little is told of {count}",
+    "identity": "of {count} nothing but a name is told",
+    "isa": "{count} of another instruction set",
+}
+
+
+def unknown_line(fleet: Fleet) -> str:
+    """Which machines no share counts, and why; empty where there are none."""
+    if not fleet.unknown:
+        return ""
+    kinds: dict[str, list[Unknown]] = {}
+    for each in fleet.unknown:
+        kinds.setdefault(each.kind, []).append(each)
+    told = []
+    for kind, found in kinds.items():
+        count = sum(each.machines for each in found)
+        named = ", ".join(
+            f"{short(each.what, 24)} {each.machines:,}" for each in found if each.what
+        )
+        told.append(_UNKNOWN[kind].format(count=f"{count:,}") + (f" ({named})" if named else ""))
+    line = f"Not counted: {machines(sum(each.machines for each in fleet.unknown))}: "
+    wrong = sum(each.mismatched for each in fleet.unknown)
+    errors = f"; {wrong:,} of them with a finding of severity error" if wrong else ""
+    return f"{line}{'; '.join(told)}{errors}."
 
 
 def skipped_lines(fleet: Fleet) -> Iterator[str]:

@@ -163,6 +163,9 @@ def test_the_curve_against_a_script_of_ten_lines(capfdbinary):
     reports = cpuprobe(capfdbinary, "inspect", *paths, "--json").json
     fleet = cpuprobe(capfdbinary, "fleet", *paths, "--json").json
 
+    found = [r["assessment"] for r in reports]
+    reports = [{"assessment": a} for a in found if a["level_at_least"] == a["level_at_most"]]
+    assert sum(each["machines"] for each in fleet["unknown"]) == len(found) - len(reports) == 1
     none = {"xsaves", "enqcmd", "prfchw", "cldemote", "avx10.1"}  # that no program can need
     safe = [{f for f, v in r["assessment"]["features"].items() if v["safe"]} for r in reports]
     sets = [each - none for each in safe]
@@ -627,3 +630,45 @@ def test_the_fast_path_knows_nothing_of_it():
     )
 
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+# --- machines that are not counted ---
+
+
+PART = "model name\t: AMD EPYC\nflags\t\t: fpu vme de pse tsc msr sse sse2 ssse3 avx2\n"
+ARM = "Architecture: aarch64\nVendor ID: ARM\nModel name: Cortex-A72\nFlags: fp asimd evtstrm\n"
+
+
+def test_what_is_not_known_is_no_share(capfdbinary, tmp_path):
+    """A list that is cut, another instruction set: counted and named, the same from tables."""
+    files = {**five(), "part.txt": PART.encode(), "arm.txt": ARM.encode(), "x.txt": b"nothing"}
+    folder = write_folder(tmp_path / "x", files)
+
+    ran = cpuprobe(capfdbinary, "fleet", folder, "--json")
+    text = cpuprobe(capfdbinary, "fleet", folder)
+    cpuprobe(capfdbinary, "fleet", "ingest", folder, "-o", tmp_path / "t")
+    tables = cpuprobe(capfdbinary, "fleet", tmp_path / "t", "--json")
+
+    assert ran.json["total"]["machines"] == 5
+    assert covered(ran.json["levels"]) == FIVE_LEVELS
+    assert {(each["kind"], each["what"], each["machines"]) for each in ran.json["unknown"]} == {
+        ("insufficient", "proc-cpuinfo", 1),
+        ("isa", "aarch64", 1),
+    }
+    assert (ran.json["unread"], ran.json["unread_kinds"]) == (1, {"text": 1})
+    assert sum(each["machines"]["machines"] for each in ran.json["models"]) == 5
+    assert (
+        b"Not counted: 2 machines: too little is told of 1 (proc-cpuinfo 1); 1 of another "
+        b"instruction set (aarch64 1)."
+    ) in b" ".join(text.out.split())
+    assert tables.out == ran.out
+
+
+def test_nothing_is_known(capfdbinary, tmp_path):
+    """No share of nobody: exit code 4, and what there was."""
+    folder = write_folder(tmp_path / "x", {"part.txt": PART.encode(), "arm.txt": ARM.encode()})
+
+    ran = cpuprobe(capfdbinary, "fleet", folder)
+
+    assert (ran.code, ran.out) == (4, b"")
+    assert "too little is known of all 2 machines to count them (aarch64, proc-cpuinfo)" in ran.err

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -31,6 +31,20 @@ _UNKNOWN = (
     " docs/captures.md); best is the output of `cpuprobe report` or `lscpu | cat` of that machine"
 )
 _RUN_INSTEAD = "run `cpuprobe report` or `lscpu | cat` on that machine instead"
+
+
+class UnjudgedError(CaptureError):
+    """A capture that was read, of a machine that is not judged.
+
+    Attributes:
+        kind: `isa` (of another instruction set), or `identity` (nothing but its name is told).
+        what: the instruction set, or an empty string.
+    """
+
+    def __init__(self, message: str, kind: Literal["isa", "identity"], what: str = "") -> None:
+        """One line, and what it says as values."""
+        super().__init__(message)
+        self.kind, self.what = kind, what
 
 
 def read_capture(path: str | os.PathLike[str]) -> Observation:
@@ -97,14 +111,17 @@ def parse_capture(content: bytes) -> Observation:
         raise CaptureError(_several(machines))
     machine = machines[0]
     if machine.isa is not None and machine.isa not in X86:
-        raise CaptureError(
+        raise UnjudgedError(
             f"describes another instruction set ({words_of(machine.identity, machine.isa)}):"
-            " cpuprobe judges x86-64 only"
+            " cpuprobe judges x86-64 only",
+            "isa",
+            machine.isa,
         )
     if not machine.tells_features:
-        raise CaptureError(
+        raise UnjudgedError(
             f"tells of no CPU feature, only that the CPU is {words_of(machine.identity)}:"
-            f" {_RUN_INSTEAD}"
+            f" {_RUN_INSTEAD}",
+            "identity",
         )
     return machine.observation()
 
