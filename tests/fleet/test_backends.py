@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from cpuprobe.facts.features import load_features
-from cpuprobe.fleet.answer import Feedback, Reads, make_tables
+from cpuprobe.fleet.answer import make_tables
 from cpuprobe.fleet.backends import connect
+from cpuprobe.fleet.captures import Feedback, Reads
 from cpuprobe.fleet.machine import Facts
 from cpuprobe.fleet.queries import ask
 from cpuprobe.fleet.tally import Tally

@@ -27,7 +27,8 @@ GROWTH = 1.2
 
 _INGEST = """
 import json, os, resource, sys, time
-from cpuprobe.fleet.answer import Feedback, Reads, make_tables
+from cpuprobe.fleet.answer import make_tables
+from cpuprobe.fleet.captures import Feedback, Reads
 
 path, folder, remembered = sys.argv[1:]
 start = time.perf_counter()
@@ -43,7 +44,8 @@ print(json.dumps([made.machines, seconds, cpu, *(each.ru_maxrss for each in used
 
 _ASK = """
 import json, resource, sys, time
-from cpuprobe.fleet.answer import Feedback, Reads, fleet_of
+from cpuprobe.fleet.answer import fleet_of
+from cpuprobe.fleet.captures import Feedback, Reads
 from cpuprobe.fleet.summary import Asked
 
 start = time.perf_counter()

@@ -15,7 +15,7 @@ from cpuprobe.cli.output import note, print_result, progress, tell, width, write
 
 if TYPE_CHECKING:
     from cpuprobe.facts.profiles import Profile
-    from cpuprobe.fleet.answer import Feedback, Reads
+    from cpuprobe.fleet.captures import Feedback, Reads
     from cpuprobe.fleet.model import Fleet, Skipped
     from cpuprobe.fleet.sources import Reading
     from cpuprobe.report.layout import Line
@@ -101,7 +101,8 @@ def fleet(
     in Parquet, which `cpuprobe fleet FOLDER` answers from at once.
     """
     from cpuprobe.errors import UsageError
-    from cpuprobe.fleet.answer import Reads, fleet_of
+    from cpuprobe.fleet.answer import fleet_of
+    from cpuprobe.fleet.captures import Reads
     from cpuprobe.fleet.summary import COVERAGES, Asked
     from cpuprobe.fleet.weights import read_weights
 
@@ -224,7 +225,7 @@ def _feedback() -> Iterator[Feedback]:
     """How far it is: captures read, how fast; and at the end what could not be read."""
     import time
 
-    from cpuprobe.fleet.answer import Feedback
+    from cpuprobe.fleet.captures import Feedback
 
     skipped: dict[str, list[Skipped]] = {}
     counts: dict[str, int] = {}

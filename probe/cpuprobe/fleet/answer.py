@@ -6,21 +6,17 @@ import contextlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
 
-import msgspec
-
-from cpuprobe.errors import CannotMeasureError, CaptureError, UsageError
+from cpuprobe.errors import CannotMeasureError, UsageError
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 from cpuprobe.fleet.backends import MEMORY, arrow, connect
-from cpuprobe.fleet.machine import Facts
-from cpuprobe.fleet.model import Fleet, Skipped, Unknown
+from cpuprobe.fleet.captures import NAMED, Captures, Feedback, Reads
+from cpuprobe.fleet.model import Fleet, Unknown
 from cpuprobe.fleet.queries import ask
-from cpuprobe.fleet.reading import REMEMBERED, read
-from cpuprobe.fleet.sources import Argument, Reading, expand
+from cpuprobe.fleet.sources import expand
 from cpuprobe.fleet.summary import Asked, summarize
 from cpuprobe.fleet.tables import (
     MAXIMUM_FLAGS,
@@ -31,109 +27,8 @@ from cpuprobe.fleet.tables import (
     write_manifest,
 )
 from cpuprobe.fleet.tally import Count, Tally, UnknownKey
-from cpuprobe.fleet.weights import Weights
 from cpuprobe.fleet.writer import Writer
 from cpuprobe.version import VERSION
-
-NAMED = 100
-"""How many captures that could not be read are named."""
-
-
-class Feedback(msgspec.Struct):
-    """How a long run tells of itself.
-
-    Attributes:
-        start: called once with what is read, before reading.
-        progress: called with the number of captures that are done.
-        complain: called with each capture that could not be read.
-    """
-
-    start: Callable[[Reading], None] = lambda reading: None
-    progress: Callable[[int], None] = lambda machines: None
-    complain: Callable[[Skipped], None] = lambda skipped: None
-
-
-class Reads(msgspec.Struct, kw_only=True):
-    """How captures are read.
-
-    Attributes:
-        wasmtime: the version that the flags are for; None for that of `target_version`.
-        weights: the user's own, if any.
-        processes: how many may work at once.
-        strict: whether the first capture that cannot be read ends it all.
-        remembered: see `reading.read`.
-    """
-
-    wasmtime: str | None = None
-    weights: Weights | None = None
-    processes: int = 1
-    strict: bool = False
-    remembered: int = REMEMBERED
-
-
-class _Captures:
-    """The machines of captures, and what could not be read of them."""
-
-    def __init__(
-        self, arguments: Sequence[Argument], version: str, how: Reads, feedback: Feedback
-    ) -> None:
-        """Nothing is read before `machines` is asked."""
-        self._reading = Reading(arguments)
-        self._version, self._how, self._feedback = version, how, feedback
-        self.skipped: list[Skipped] = []
-        self.unread = 0
-        self.kinds: Counter[str] = Counter()
-        self.unknown: Counter[UnknownKey] = Counter()
-
-    def machines(self) -> Iterator[tuple[str, Decimal, Facts]]:
-        """Label, weight and facts of each.
-
-        Raises:
-            CaptureError: not one could be read, or with `strict` one could not.
-            CannotMeasureError: a process was killed.
-        """
-        self._feedback.start(self._reading)
-        how, weights = self._how, self._how.weights or Weights({})
-        found = read(
-            self._reading.pieces(),
-            self._version,
-            how.processes,
-            how.remembered,
-            self._reading.give_up,
-        )
-        done = 0
-        with contextlib.closing(found) as rows:
-            for done, row in enumerate(rows, 1):
-                if isinstance(row, Skipped):
-                    self._skip(row)
-                else:
-                    machine, facts = row
-                    weight = weights.of(machine.label, machine.weight, facts.model)
-                    yield machine.label, weight, facts
-                self._feedback.progress(done)
-        if self.unread == done:  # what is in no table is counted in the end
-            raise CaptureError(self._nothing())
-
-    def _skip(self, skipped: Skipped) -> None:
-        match skipped.kind:
-            case "isa" | "identity" as kind:
-                self.unknown[UnknownKey(kind, skipped.what)] += 1
-                return
-        if self._how.strict:
-            raise CaptureError(f"{skipped.capture}: {skipped.why}")
-        self.unread += 1
-        self.kinds[skipped.kind] += 1
-        if len(self.skipped) < NAMED:
-            self.skipped.append(skipped)
-        self._feedback.complain(skipped)
-
-    def _nothing(self) -> str:
-        if not self.skipped:
-            return "no captures there"
-        first = f"{self.skipped[0].capture}: {self.skipped[0].why}"
-        if self.unread == 1:
-            return first
-        return f"none of {self.unread:,} captures could be read; the first: {first}"
 
 
 def target_version(wanted: str | None) -> str:
@@ -179,10 +74,10 @@ def make_tables(paths: Sequence[str], folder: str, how: Reads, feedback: Feedbac
     ingested, arguments = expand(paths)
     if ingested:
         raise UsageError(f"{ingested[0]}: holds tables already; `cpuprobe fleet` takes several")
-    return _ingest(_Captures(arguments, version, how, feedback), folder, version)
+    return _ingest(Captures(arguments, version, how, feedback), folder, version)
 
 
-def _ingest(captures: _Captures, folder: str, version: str) -> Manifest:
+def _ingest(captures: Captures, folder: str, version: str) -> Manifest:
     flags = lookup(version).flags
     if len(flags) > MAXIMUM_FLAGS:
         raise CannotMeasureError(f"wasmtime {version} has more than {MAXIMUM_FLAGS} flags")
@@ -248,7 +143,7 @@ def fleet_of(
                 f"{folder}: has other flags or features than this cpuprobe: ingest again"
             )
     _check_flags(asked.flag_sets, flags, version)
-    captures = _Captures(arguments, version, how, feedback)
+    captures = Captures(arguments, version, how, feedback)
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="cpuprobe-fleet-") as scratch:
         if arguments and backend == "duckdb":
