@@ -17,7 +17,8 @@ enum pin {
     PIN_DENIED,
 };
 
-static struct shared *shared; /* for guard.c's handlers, through the functions below */
+static struct shared *shared;
+static bool permitted; /* this process may run what needs a permission */
 
 void
 leave(int code)
@@ -93,83 +94,142 @@ any_pinned(const struct session *session)
 }
 
 /*
- * Feature sets that have died of #UD at the first byte on this CPU. Their other candidates would
- * die likewise and prove nothing more, and under some hypervisors each #UD costs as much as forty
- * good candidates. Sets are told apart by address: compilers merge equal literals, and where one
- * does not the only harm is one more fault.
+ * What has died of #UD on this CPU. The other candidates of that feature set
+ * would die likewise and prove nothing more, and under some hypervisors each #UD costs as much as
+ * forty good candidates. So would those that build on it; but what CPUID claims is tried all the
+ * same.
  */
-struct dead_sets {
-    const char *features[128];
+struct dead {
+    uint64_t denied[FEATURE_WORDS];
+    uint8_t sets[MAXIMUM_SETS];
     uint32_t count;
 };
 
 static bool
-is_dead(const struct dead_sets *dead, const struct candidate *candidate)
+has_all(const uint64_t *set, const uint64_t *part)
 {
-    for (uint32_t i = 0; i < dead->count; i++)
-        if (dead->features[i] == candidate->features)
-            return true;
-    return false;
+    return ((part[0] & ~set[0]) | (part[1] & ~set[1])) == 0;
 }
 
 static bool
-any_wants_permission(const struct session *session)
+is_denied(const struct dead *dead, const struct feature_set *set)
 {
-    for (uint32_t i = 0; i < session->record_count; i++)
-        if (wants_permission(&shared->records[i].identity))
+    return ((set->features[0] & dead->denied[0]) | (set->features[1] & dead->denied[1])) != 0;
+}
+
+static bool
+is_dead(const struct dead *dead, const struct candidate_table *table, uint32_t index)
+{
+    uint8_t number = table->candidates[index].set;
+    const struct feature_set *set = &table->sets[number];
+    bool inherits = is_denied(dead, set) || (needs_permission(set) && !permitted);
+
+    for (uint32_t i = 0; i < dead->count; i++)
+        if (dead->sets[i] == number ||
+            (inherits && has_all(set->needs, table->sets[dead->sets[i]].features)))
             return true;
     return false;
 }
 
 static void
-run_candidates(const struct session *session, struct guard *guard, struct cpu_record *record)
+note_dead(struct dead *dead, const struct candidate_table *table, const struct cpu_record *record,
+          uint32_t index)
 {
-    struct dead_sets dead = {.count = 0};
-    bool permitted = shared->position.pass == PASS_PERMITTED;
+    if (record->outcome[index] == OUTCOME_SIGILL && record->fault_offset[index] >= 0 &&
+        dead->count < MAXIMUM_SETS)
+        dead->sets[dead->count++] = table->candidates[index].set;
+}
 
-    for (uint32_t i = 0; i < session->table->count; i++) {
-        const struct candidate *candidate = &session->table->candidates[i];
-        enum outcome outcome;
+/*
+ * A CPU that says of itself what an earlier one said need not die again of what that one has died
+ * of, if CPUID denies it. Returns that earlier record, NULL if there is none.
+ */
+static const struct cpu_record *
+find_like(const struct cpu_record *record)
+{
+    for (const struct cpu_record *other = shared->records; other < record; other++)
+        if (other->measured && other->pinned && !other->borrowed &&
+            same_identity(&other->identity, &record->identity))
+            return other;
+    return NULL;
+}
 
-        if (permitted) {
-            if (!needs_permission(candidate))
-                continue;
-            if (record->outcome_before[i] == OUTCOME_NOT_RUN)
-                record->outcome_before[i] = record->outcome[i];
-        }
-        if (record->settled[i])
+static bool
+borrow(struct cpu_record *record, const struct cpu_record *like, uint32_t index)
+{
+    if (like == NULL || like->outcome[index] != OUTCOME_SIGILL || like->fault_offset[index] < 0)
+        return false;
+    record->outcome[index] = like->outcome[index];
+    record->si_code[index] = like->si_code[index];
+    record->fault_offset[index] = like->fault_offset[index];
+    record->borrowed = true;
+    return true;
+}
+
+/* Runs the candidates; with `again` those that a permission has just been given for. */
+static void
+run_candidates(const struct session *session, struct guard *guard, struct cpu_record *record,
+               bool again)
+{
+    const struct cpu_record *like = find_like(record), *first = &shared->records[shared->asked_at];
+    const struct candidate_table *table = session->table;
+    struct dead dead = {.count = 0};
+
+    find_denied(&record->identity, dead.denied);
+    for (uint32_t i = 0; i < table->count; i++) {
+        const struct feature_set *set = &table->sets[table->candidates[i].set];
+        bool gated = needs_permission(set);
+
+        if (record->settled[i] || (again && !gated))
             continue;
-        if (is_dead(&dead, candidate)) {
+        if (again)
+            record->outcome_before[i] = record->outcome[i];
+        else if (gated && permitted && like == first && first != record)
+            record->outcome_before[i] = first->outcome_before[i];
+        record->disturbance[i] = DISTURBANCE_NONE;
+        if (is_dead(&dead, table, i)) {
             record->outcome[i] = OUTCOME_SKIPPED;
             continue;
         }
-        record->disturbance[i] = DISTURBANCE_NONE;
-        shared->position.item = i + 1;
-        shared->running = true;
-        outcome = guard_run(guard, session->table, i, record);
-        shared->running = false;
-        record->outcome[i] = (uint8_t)outcome;
-        if (outcome == OUTCOME_SIGILL && record->fault_offset[i] == 0 &&
-            dead.count < sizeof dead.features / sizeof *dead.features)
-            dead.features[dead.count++] = candidate->features;
+        if (!is_denied(&dead, set) || !borrow(record, like, i)) {
+            shared->position.item = i + 1;
+            shared->running = true;
+            record->outcome[i] = (uint8_t)guard_run(guard, table, i, record);
+            shared->running = false;
+        }
+        note_dead(&dead, table, record, i);
     }
 }
 
-/* Everything of one CPU in this pass. */
+/* Asks for what this process has to ask for, once a CPU has it. */
+static bool
+get_permission(const struct cpu_record *record)
+{
+    shared->asked_at = (uint32_t)(record - shared->records);
+    permitted = !failed(DISPENSABLE(CALL_ARCH_PRCTL, ask_permission()));
+    shared->permission = permitted ? PERMISSION_GRANTED : PERMISSION_REFUSED;
+    return permitted;
+}
+
+/* Everything of one CPU. */
 static void
 run_items(const struct session *session, struct guard *guard, struct cpu_record *record)
 {
     shared->position.item = 0;
-    if (shared->position.pass == PASS_ALL) {
-        record->wrong_count = 0;
-        if (!record->identity.settled) {
-            shared->running = true;
-            read_identity(guard, &record->identity);
-            shared->running = false;
-        }
+    record->wrong_count = 0;
+    record->borrowed = false;
+    guard_new_cpu();
+    if (!record->identity.settled) {
+        shared->running = true;
+        read_identity(guard, &record->identity);
+        shared->running = false;
     }
-    if (session->options->execute)
-        run_candidates(session, guard, record);
+    if (!session->options->execute)
+        return;
+    run_candidates(session, guard, record, false);
+    if (!permitted && shared->permission != PERMISSION_REFUSED &&
+        wants_permission(&record->identity) && get_permission(record))
+        run_candidates(session, guard, record, true);
 }
 
 /*
@@ -181,31 +241,25 @@ measure_cpu(const struct session *session, struct guard *guard)
 {
     uint32_t index = shared->position.record, cpu = session->cpus[index];
     struct cpu_record *record = &shared->records[index];
-    bool first_pass = shared->position.pass == PASS_ALL;
 
     record->cpu = cpu;
-    if (record->lost || !(first_pass || record->measured)) {
-        record->measured = false;
-        return;
-    }
-    for (int attempt = 0; attempt < PIN_ATTEMPTS; attempt++) {
+    record->measured = false;
+    for (int attempt = 0; attempt < PIN_ATTEMPTS && !record->lost; attempt++) {
         enum pin pinned = pin(cpu);
 
         /* A sandbox that forbids pinning leaves one CPU to see: the one we happen to be on. */
-        if (pinned != PIN_DONE && (index != 0 || any_pinned(session))) {
-            record->measured = !first_pass;
+        if (pinned != PIN_DONE && (index != 0 || any_pinned(session)))
+            return;
+        record->pinned = pinned == PIN_DONE && on_cpu(cpu);
+        run_items(session, guard, record);
+        record->pinned = record->pinned && on_cpu(cpu);
+        if (record->pinned || pinned != PIN_DONE) {
+            record->measured = true;
             return;
         }
-        record->measured = true;
-        record->pinned = pinned == PIN_DONE && on_cpu(cpu) && (first_pass || record->pinned);
-        run_items(session, guard, record);
-        if (pinned != PIN_DONE)
-            return;
-        record->pinned = record->pinned && on_cpu(cpu);
-        if (record->pinned)
-            return;
     }
-    record->measured = record->identity.settled || still_identity(guard, &record->identity);
+    record->measured =
+        !record->lost && (record->identity.settled || still_identity(guard, &record->identity));
 }
 
 /* The system calls that prepare this process. Each failure ends it, or is noted and lived with. */
@@ -243,23 +297,11 @@ child(const struct session *session)
     if (shared->self_test != OUTCOME_OK)
         leave(EXIT_GUARD);
     shared->phase = PHASE_WORK;
-    for (; shared->position.pass < PASS_END; shared->position.pass++) {
-        if (shared->position.pass == PASS_PERMITTED) {
-            if (!session->options->execute || !any_wants_permission(session))
-                continue;
-            /* Once for the process; a child that follows a dead one has to ask again. */
-            shared->permission = failed(DISPENSABLE(CALL_ARCH_PRCTL, ask_permission()))
-                                     ? PERMISSION_REFUSED
-                                     : PERMISSION_GRANTED;
-            if (shared->permission == PERMISSION_REFUSED)
-                continue;
-        }
-        for (; shared->position.record < session->record_count; shared->position.record++) {
-            measure_cpu(session, guard);
-            shared->position.item = 0;
-        }
-        shared->position.record = 0;
-    }
+    /* A permission is the process's own: a child that follows a dead one has to ask again. */
+    if (shared->permission == PERMISSION_GRANTED && shared->position.record > shared->asked_at)
+        permitted = !failed(DISPENSABLE(CALL_ARCH_PRCTL, ask_permission()));
+    for (; shared->position.record < session->record_count; shared->position.record++)
+        measure_cpu(session, guard);
     shared->phase = PHASE_END;
     leave(EXIT_END);
 }

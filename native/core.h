@@ -44,12 +44,23 @@ struct __attribute__((packed)) result {
 
 #define MAXIMUM_RESULTS 4
 
+#define FEATURE_WORDS 2
+#define MAXIMUM_SETS 255
+
+/* What a candidate needs. Bits are places in candidates/claims.h. */
+struct feature_set {
+    const char *names; /* comma-separated */
+    uint64_t features[FEATURE_WORDS];
+    uint64_t needs[FEATURE_WORDS]; /* those, and all they build on */
+};
+
 struct candidate {
-    const char *name;     /* mnemonic and operands */
-    const char *features; /* comma-separated */
+    const char *name; /* mnemonic and operands */
     const uint8_t *code;
     const uint8_t *expected; /* the bytes of all results, one after the other */
     uint16_t length;         /* of code */
+    uint8_t set;             /* index into the feature sets */
+    uint8_t name_length;     /* the name is plain ASCII, without quotes or backslashes */
     uint8_t state;           /* enum state_class */
     uint8_t input;           /* index into the input states */
     uint8_t check;           /* enum check */
@@ -62,6 +73,7 @@ struct candidate_table {
     const struct candidate *candidates;
     uint32_t count;
     const struct input *inputs;
+    const struct feature_set *sets;
 };
 
 /* The table of this instruction set, built from its candidates/table.h. */
@@ -91,6 +103,7 @@ struct cpu_record {
     bool measured; /* the child got here; a CPU that went offline is left out */
     bool pinned;   /* it was this CPU from the beginning to the end */
     bool lost;     /* reading its identity is disturbed time and again */
+    bool borrowed; /* what died and CPUID denies was taken from a CPU with the same CPUID */
     uint32_t wrong_count;
     struct identity identity;
     uint8_t outcome[MAXIMUM_CANDIDATES];
@@ -176,12 +189,13 @@ struct writer;
 
 struct guard *guard_install(uint64_t minsigstksz, struct trouble *trouble);
 enum outcome guard_self_test(struct guard *guard);
+void guard_new_cpu(void);
 enum outcome guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
                        struct cpu_record *record);
 
 /* isa/: the instruction set's own ------------------------------------------------------------ */
 
-void load_input(struct guard *guard, const struct input *input);
+void load_input(struct guard *guard, const struct candidate *candidate, const struct input *input);
 size_t take_result(const struct guard *guard, const struct result *result, uint8_t *buffer);
 enum outcome run_special(struct guard *guard, const struct candidate *candidate,
                          const struct input *input, uint32_t index, struct cpu_record *record);
@@ -191,7 +205,8 @@ void write_identity(struct writer *writer, const struct identity *identity);
 bool still_identity(struct guard *guard, const struct identity *identity);
 void take_identity(struct identity *to, const struct identity *from);
 void settle_identity(struct identity *identity, enum outcome outcome);
-bool needs_permission(const struct candidate *candidate);
+void find_denied(const struct identity *identity, uint64_t denied[FEATURE_WORDS]);
+bool needs_permission(const struct feature_set *set);
 bool wants_permission(const struct identity *identity);
 long ask_permission(void);
 
@@ -220,6 +235,7 @@ void json_close(struct writer *writer, char bracket);
 void json_key(struct writer *writer, const char *key);
 void json_string(struct writer *writer, const char *text);
 void json_bytes(struct writer *writer, const char *text, size_t length);
+void json_plain(struct writer *writer, const char *text, size_t length);
 void json_hex(struct writer *writer, const uint8_t *bytes, size_t length);
 void json_number(struct writer *writer, uint64_t value);
 void json_literal(struct writer *writer, const char *word);

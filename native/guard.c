@@ -42,6 +42,7 @@ static struct {
     volatile uint64_t used_at_wall_tick; /* ns of CPU time */
     volatile int signal, code;
     volatile int32_t offset;
+    volatile bool loading; /* the fault came while registers were being loaded */
 } armed;
 
 static void
@@ -52,6 +53,7 @@ take_fault(int signal, int code, const uint8_t *ip, struct ucontext *uc)
     armed.signal = signal;
     armed.code = code;
     armed.offset = ip >= begin && ip < armed.end ? (int32_t)(ip - begin) : -1;
+    armed.loading = ip >= state_code_begin && ip < candidate_return;
     armed.begin = NULL;
     context_redirect(uc, candidate_recovery);
 }
@@ -288,6 +290,15 @@ guard_self_test(struct guard *guard)
     return outcome == OUTCOME_OK || outcome == OUTCOME_SIGILL ? OUTCOME_WRONG : outcome;
 }
 
+static unsigned int highest_class = ~0u; /* whose registers can be loaded, as far as is known */
+
+/* Forgets what is known of this CPU's registers: we are about to run on another. */
+void
+guard_new_cpu(void)
+{
+    highest_class = ~0u;
+}
+
 /*
  * Loads the input and runs a candidate.
  *
@@ -297,18 +308,19 @@ guard_self_test(struct guard *guard)
 enum outcome
 run_loaded(struct guard *guard, const struct candidate *candidate, const struct input *input)
 {
-    unsigned int class = candidate->state;
-    enum outcome outcome;
+    unsigned int class = candidate->state < highest_class ? candidate->state : highest_class;
 
-    load_input(guard, input);
-    outcome = run_once(guard, candidate->code, candidate->length, class);
-    while (outcome != OUTCOME_OK && armed.offset < 0 && class -- > 0) {
-        load_input(guard, input);
+    for (;; class --) {
+        enum outcome outcome;
+
+        load_input(guard, candidate, input);
         outcome = run_once(guard, candidate->code, candidate->length, class);
         if (outcome == OUTCOME_OK)
-            return OUTCOME_SKIPPED;
+            return class == candidate->state ? OUTCOME_OK : OUTCOME_SKIPPED;
+        if (!armed.loading || class == 0)
+            return outcome;
+        highest_class = class - 1;
     }
-    return outcome;
 }
 
 /* Runs one candidate and judges its result. Fault details go into the record. */

@@ -22,7 +22,7 @@ _Static_assert(offsetof(struct guard, input_area) % 64 == 0, "candidates need 64
 /* Returns 0 when the candidate came to its end, 1 when the handler sent it to recovery. */
 HIDDEN int enter_candidate(struct machine_state *state, const uint8_t *code, unsigned int class);
 extern HIDDEN const uint8_t state_code_begin[], state_code_end[], candidate_recovery[];
-extern HIDDEN const uint8_t undefined_instruction[];
+extern HIDDEN const uint8_t candidate_return[], undefined_instruction[];
 HIDDEN void signal_return(void); /* what a handler returns to */
 
 /* guard.c: enters the code once, with the state as it lies in the guard. */

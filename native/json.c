@@ -52,6 +52,16 @@ write_text(struct writer *writer, const char *text, size_t length)
     writer->length += length;
 }
 
+/* One character; most of a document is written by one. */
+static void
+write_character(struct writer *writer, char character)
+{
+    if (writer->length == writer->capacity && !reserve(writer, 1))
+        return;
+    if (!writer->failed)
+        writer->text[writer->length++] = character;
+}
+
 void
 release_writer(struct writer *writer)
 {
@@ -64,7 +74,7 @@ static void
 separate(struct writer *writer)
 {
     if (writer->comma)
-        write_text(writer, ",", 1);
+        write_character(writer, ',');
     writer->comma = true;
 }
 
@@ -72,15 +82,22 @@ void
 json_open(struct writer *writer, char bracket)
 {
     separate(writer);
-    write_text(writer, &bracket, 1);
+    write_character(writer, bracket);
     writer->comma = false;
 }
 
 void
 json_close(struct writer *writer, char bracket)
 {
-    write_text(writer, &bracket, 1);
+    write_character(writer, bracket);
     writer->comma = true;
+}
+
+/* May a byte stand in a string as it is? */
+static bool
+is_plain(uint8_t byte)
+{
+    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
 }
 
 void
@@ -89,22 +106,39 @@ json_bytes(struct writer *writer, const char *text, size_t length)
     static const char digits[] = "0123456789abcdef";
 
     separate(writer);
-    write_text(writer, "\"", 1);
-    for (size_t i = 0; i < length; i++) {
-        uint8_t byte = (uint8_t)text[i];
+    write_character(writer, '"');
+    for (size_t at = 0; at < length; at++) {
+        size_t run = at;
+        uint8_t byte;
 
+        while (run < length && is_plain((uint8_t)text[run]))
+            run++;
+        write_text(writer, text + at, run - at);
+        at = run;
+        if (at == length)
+            break;
+        byte = (uint8_t)text[at];
         if (byte == '"' || byte == '\\') {
             char escaped[2] = {'\\', (char)byte};
 
             write_text(writer, escaped, sizeof escaped);
-        } else if (byte < 0x20 || byte >= 0x7f) {
+        } else {
             char escaped[6] = {'\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15]};
 
             write_text(writer, escaped, sizeof escaped);
-        } else
-            write_text(writer, &text[i], 1);
+        }
     }
-    write_text(writer, "\"", 1);
+    write_character(writer, '"');
+}
+
+/* A string of which it is known that every byte may stand as it is. */
+void
+json_plain(struct writer *writer, const char *text, size_t length)
+{
+    separate(writer);
+    write_character(writer, '"');
+    write_text(writer, text, length);
+    write_character(writer, '"');
 }
 
 void
@@ -117,7 +151,7 @@ void
 json_key(struct writer *writer, const char *key)
 {
     json_string(writer, key);
-    write_text(writer, ":", 1);
+    write_character(writer, ':');
     writer->comma = false;
 }
 
@@ -127,13 +161,13 @@ json_hex(struct writer *writer, const uint8_t *bytes, size_t length)
     static const char digits[] = "0123456789abcdef";
 
     separate(writer);
-    write_text(writer, "\"", 1);
+    write_character(writer, '"');
     for (size_t i = 0; i < length; i++) {
         char pair[2] = {digits[bytes[i] >> 4], digits[bytes[i] & 15]};
 
         write_text(writer, pair, sizeof pair);
     }
-    write_text(writer, "\"", 1);
+    write_character(writer, '"');
 }
 
 void

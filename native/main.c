@@ -69,7 +69,8 @@ list_candidates(const struct candidate_table *table)
 
         write_text(&writer, candidate->name, text_length(candidate->name));
         write_text(&writer, "\t", 1);
-        write_text(&writer, candidate->features, text_length(candidate->features));
+        write_text(&writer, table->sets[candidate->set].names,
+                   text_length(table->sets[candidate->set].names));
         write_text(&writer, "\t", 1);
         for (size_t at = 0; at < candidate->length; at++) {
             char pair[2] = {digits[candidate->code[at] >> 4], digits[candidate->code[at] & 15]};

@@ -162,11 +162,10 @@ note_death(struct parent *parent, enum death death)
 {
     struct session *session = &parent->session;
     volatile struct position *shared = &session->shared->position;
-    struct position position = {shared->pass, shared->record, shared->item};
+    struct position position = {shared->record, shared->item};
     bool foreign = death == DEATH_FOREIGN || death == DEATH_BLOCKED;
 
-    if (position.pass < PASS_END && position.record < session->record_count &&
-        position.item <= session->table->count) {
+    if (position.record < session->record_count && position.item <= session->table->count) {
         struct tally *tally =
             &parent->tallies[(size_t)position.record * (session->table->count + 1) + position.item];
 
@@ -179,7 +178,6 @@ note_death(struct parent *parent, enum death death)
         parent->start = position;
     }
     /* The record from its beginning: nobody knows where the dead child ran last. */
-    shared->pass = parent->start.pass;
     shared->record = parent->start.record;
     shared->item = 0;
     session->shared->running = false;
@@ -244,6 +242,7 @@ take_record(struct cpu_record *to, const struct cpu_record *from, uint32_t cpu,
     to->cpu = cpu;
     to->measured = *(const volatile uint8_t *)&from->measured == 1;
     to->pinned = *(const volatile uint8_t *)&from->pinned == 1;
+    to->borrowed = *(const volatile uint8_t *)&from->borrowed == 1;
     take_identity(&to->identity, &from->identity);
     for (uint32_t i = 0; i < table->count; i++) {
         int16_t offset = from->fault_offset[i];
@@ -303,7 +302,7 @@ measure_found(struct parent *parent, struct measurement *measurement, struct rea
     else {
         parent->tallies = (struct tally *)(measurement->records + count);
         parent->deaths_left =
-            (uint64_t)count * (session->table->count + 1) * (OWN_DEATHS + FOREIGN_DEATHS) * 2;
+            (uint64_t)count * (session->table->count + 1) * (OWN_DEATHS + FOREIGN_DEATHS);
         parent->foreign_left = MAXIMUM_FOREIGN;
         session->parent = syscall0(__NR_getpid);
         error = run_children(parent, reason);

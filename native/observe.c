@@ -52,7 +52,7 @@ write_features(struct writer *writer, const char *features)
 
         while (features[length] != '\0' && features[length] != ',')
             length++;
-        json_bytes(writer, features, length);
+        json_plain(writer, features, length);
         features += length + (features[length] == ',');
     }
     json_close(writer, ']');
@@ -65,8 +65,8 @@ write_candidates(struct writer *writer, const struct candidate_table *table)
     json_open(writer, '[');
     for (uint32_t i = 0; i < table->count; i++) {
         json_open(writer, '[');
-        json_string(writer, table->candidates[i].name);
-        write_features(writer, table->candidates[i].features);
+        json_plain(writer, table->candidates[i].name, table->candidates[i].name_length);
+        write_features(writer, table->sets[table->candidates[i].set].names);
         json_close(writer, ']');
     }
     json_close(writer, ']');
@@ -151,26 +151,33 @@ write_group(struct writer *writer, const struct measurement *measurement, uint32
             const bool execute, const struct candidate_table *table)
 {
     const struct cpu_record *record = &measurement->records[first];
-    bool tiles = false;
+    bool tiles = false, borrowed = false;
 
     json_open(writer, '{');
     json_key(writer, "cpus");
     json_open(writer, '[');
     for (uint32_t i = first; i < measurement->record_count; i++)
         if (measurement->records[i].measured &&
-            (i == first || same_results(record, &measurement->records[i], table->count)))
+            (i == first || same_results(record, &measurement->records[i], table->count))) {
             json_number(writer, measurement->records[i].cpu);
+            borrowed |= measurement->records[i].borrowed;
+        }
     json_close(writer, ']');
     if (!record->pinned) {
         json_key(writer, "pinned");
         json_literal(writer, "false");
     }
     write_identity(writer, &record->identity);
+    if (borrowed) {
+        json_key(writer, "asked_once");
+        json_literal(writer, "true");
+    }
     if (execute) {
         json_key(writer, "ran");
         json_open(writer, '[');
         for (uint32_t i = 0; i < table->count; i++) {
-            json_string(writer, outcome_name(record->outcome[i]));
+            json_plain(writer, outcome_name(record->outcome[i]),
+                       text_length(outcome_name(record->outcome[i])));
             tiles |= record->outcome_before[i] != OUTCOME_NOT_RUN;
         }
         json_close(writer, ']');

@@ -9,16 +9,9 @@
 
 #include "core.h"
 
-/* The child goes over all CPUs once in each pass. */
-enum pass {
-    PASS_ALL,       /* identity, and every candidate, before any permission */
-    PASS_PERMITTED, /* those that need a permission again, after asking for it */
-    PASS_END,
-};
-
 /* Where the child is. Item 0 of a record is the CPU's identity, item i + 1 is candidate i. */
 struct position {
-    uint32_t pass, record, item;
+    uint32_t record, item;
 };
 
 enum phase {
@@ -38,10 +31,11 @@ enum phase {
 
 struct shared {
     volatile struct position position;
-    volatile uint8_t phase;     /* enum phase */
-    volatile bool running;      /* what stands at the position has been started */
-    volatile uint8_t self_test; /* enum outcome */
-    volatile uint8_t permission;
+    volatile uint8_t phase;      /* enum phase */
+    volatile bool running;       /* what stands at the position has been started */
+    volatile uint8_t self_test;  /* enum outcome */
+    volatile uint8_t permission; /* enum permission */
+    volatile uint32_t asked_at;  /* the record in which the permission was asked for */
     struct trouble trouble;
     volatile uint32_t denied; /* bits by enum call: refused, and done without */
     struct cpu_record records[];

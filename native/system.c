@@ -7,6 +7,8 @@
 #include "syscalls.h"
 
 #include <linux/fcntl.h>
+#include <linux/magic.h>
+#include <asm/statfs.h>
 
 #define PATH_BYTES 512
 #define LINE_BYTES 8192
@@ -60,19 +62,18 @@ close_file(struct file *file)
     syscall1(__NR_close, file->descriptor);
 }
 
-/* The next byte, or -1 at the end of the file and on any error. */
-static int
-next_byte(struct file *file)
+/* Reads on where the buffer is used up; false at the end of the file and on any error. */
+static bool
+fill(struct file *file)
 {
-    if (file->at == file->length) {
-        long got = syscall3(__NR_read, file->descriptor, file->buffer, sizeof file->buffer);
+    long got;
 
-        if (got <= 0)
-            return -1;
-        file->length = (size_t)got;
-        file->at = 0;
-    }
-    return (uint8_t)file->buffer[file->at++];
+    if (file->at < file->length)
+        return true;
+    got = syscall3(__NR_read, file->descriptor, file->buffer, sizeof file->buffer);
+    file->at = 0;
+    file->length = got > 0 ? (size_t)got : 0;
+    return got > 0;
 }
 
 /*
@@ -83,17 +84,22 @@ static long
 read_line(struct file *file, char *line, size_t capacity, size_t *taken)
 {
     size_t length = 0;
-    int byte = next_byte(file);
+    bool ended = false;
 
-    if (byte < 0)
+    if (!fill(file))
         return -1;
-    for (; byte >= 0 && byte != '\n'; byte = next_byte(file)) {
-        if (length < capacity - 1)
-            line[length++] = (char)byte;
-        if (++*taken > MAXIMUM_CPUINFO)
-            break;
+    while (!ended && *taken <= MAXIMUM_CPUINFO && fill(file)) {
+        const char *from = file->buffer + file->at;
+        size_t run = 0, rest = file->length - file->at, room = capacity - 1 - length;
+
+        while (run < rest && from[run] != '\n')
+            run++;
+        ended = run < rest;
+        copy_bytes(line + length, from, run < room ? run : room);
+        length += run < room ? run : room;
+        file->at += run + ended;
+        *taken += run + ended;
     }
-    ++*taken;
     line[length] = '\0';
     return (long)length;
 }
@@ -213,17 +219,30 @@ take_line(struct cpuinfo_reader *reader, const char *line, size_t length)
     json_bytes(&reader->block, line + value, length - value);
 }
 
-static void
+/* Is a file the kernel's own, of a proc file system? */
+static bool
+is_procfs(const struct file *file)
+{
+    struct statfs about = {0};
+
+    return !failed(syscall2(__NR_fstatfs, file->descriptor, &about)) &&
+           about.f_type == PROC_SUPER_MAGIC;
+}
+
+/* Returns whether the file is there and certainly the kernel's own. */
+static bool
 write_cpuinfo(struct writer *writer, const char *root)
 {
     struct cpuinfo_reader reader = {.count = 0};
     struct file file;
+    bool genuine;
     char line[LINE_BYTES];
     size_t taken = 0;
     long length;
 
     if (!open_file(&file, root, "/proc/cpuinfo"))
-        return;
+        return false;
+    genuine = is_procfs(&file);
     while (taken <= MAXIMUM_CPUINFO && (length = read_line(&file, line, sizeof line, &taken)) >= 0)
         take_line(&reader, line, (size_t)length);
     end_block(&reader);
@@ -249,6 +268,7 @@ write_cpuinfo(struct writer *writer, const char *root)
     json_close(writer, ']');
     writer->failed |= reader.block.failed;
     release_writer(&reader.block);
+    return genuine;
 }
 
 /* --- /proc/cmdline ------------------------------------------------------------------------ */
@@ -345,7 +365,8 @@ write_command_line(struct writer *writer, const char *root)
 
 /* --- is /proc/cpuinfo the kernel's own? --------------------------------------------------- */
 
-/* Where something is mounted over /proc/cpuinfo (lxcfs does), names its filesystem type. */
+/* Where something is mounted over /proc/cpuinfo (lxcfs does), names its filesystem type. Asked only
+ * where it may be: in a container this file can be long. */
 static void
 write_cpuinfo_mount(struct writer *writer, const char *root)
 {
@@ -391,8 +412,8 @@ write_system(struct writer *writer, const char *root)
     write_line_of(writer, "release", root, "/proc/sys/kernel/osrelease");
     write_line_of(writer, "version", root, "/proc/sys/kernel/version");
     json_close(writer, '}');
-    write_cpuinfo(writer, root);
-    write_cpuinfo_mount(writer, root);
+    if (!write_cpuinfo(writer, root))
+        write_cpuinfo_mount(writer, root);
     write_command_line(writer, root);
     json_key(writer, "vulnerabilities");
     json_open(writer, '{');

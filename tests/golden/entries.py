@@ -20,6 +20,7 @@ from iced_x86 import (
 FOLDER = Path(__file__).resolve().parents[2] / "native" / "isa" / "x86_64" / "candidates"
 CHECKS = ("VALUE", "RUNS", "HINT", "RANDOM", "CPU", "FSBASE", "GSBASE", "SYSCALL", "TRANSACTION")
 _OPTIONS = ("hex", "like", "results", "name")
+_PLAIN = re.compile(r"[ !#-\[\]-~]+")
 _ENCODINGS = {"{evex}": EncodingKind.EVEX, "{vex}": EncodingKind.VEX}
 
 
@@ -75,6 +76,8 @@ def read_list(text: str) -> list[Entry]:
         features = tuple(f.strip() for f in fields[0].split(","))
         short = options.pop("name")
         entry = Entry(number, features, fields[1], fields[2].upper(), check, short=short, **options)
+        if len(entry.name) > 255 or not _PLAIN.fullmatch(entry.name):
+            raise ListError(f"candidates.list:{number}: the core writes names as they are")
         if entry.name in seen:
             raise ListError(f"candidates.list:{number}: {entry.name!r} appears twice")
         seen.add(entry.name)

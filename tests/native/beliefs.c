@@ -32,6 +32,19 @@
     extern __attribute__((visibility("hidden"))) const uint8_t fake_##function[],                  \
         fake_##function##_end[];
 
+/* Counts how often it is run, and dies of #UD. */
+static __attribute__((used)) void count_run(void);
+__asm__(".pushsection .text.candidates, \"ax\", @progbits\n"
+        "fake_counted_ud2:\n"
+        "push %rbp\n mov %rsp, %rbp\n and $-16, %rsp\n"
+        "lea count_run(%rip), %rax\n call *%rax\n leave\n"
+        "ud2\n"
+        "fake_counted_ud2_end:\n"
+        "jmp candidate_return\n"
+        ".popsection\n");
+extern __attribute__((visibility("hidden"))) const uint8_t fake_counted_ud2[],
+    fake_counted_ud2_end[];
+
 #define ROW(function)                                                                              \
     {.name = #function, fake_##function, fake_##function##_end, NULL, STATE_GPR, CHECK_RUNS,       \
      OUTCOME_OK}
@@ -64,6 +77,12 @@ static bool
 misbehaves(void)
 {
     return board->runs++ < board->bad_runs;
+}
+
+static void
+count_run(void)
+{
+    board->runs++;
 }
 
 static void
@@ -379,4 +398,78 @@ an_interruption_ends_both(void)
     CHECK(measurement.records[0].outcome[0] == OUTCOME_TIMEOUT);
     release(&measurement);
     CHECK(waitpid(-1, NULL, WNOHANG | __WALL) == -1 && errno == ECHILD);
+}
+
+/*
+ * Measures two candidates that die of #UD, the second building on the first, on every CPU. Both
+ * features are ones that CPUID denies here, or both ones that it claims.
+ */
+static struct measurement
+measure_dying(bool denied_ones)
+{
+    const struct fake dying = {.name = "ud2", fake_counted_ud2, fake_counted_ud2_end, NULL,
+                               STATE_GPR, CHECK_RUNS, OUTCOME_SIGILL};
+    const struct fake rows[] = {good, dying, dying};
+    static struct feature_set sets[3];
+    static struct candidate candidates[3];
+    struct options options = {.root = "", .execute = false};
+    struct candidate_table table = table_of(rows, 3, candidates);
+    struct measurement measurement;
+    struct reason reason;
+    uint64_t denied[FEATURE_WORDS];
+    int bit = 0;
+
+    if (measure(&options, &table, &measurement, &reason) != ERROR_NONE)
+        return measurement;
+    find_denied(&measurement.records[0].identity, denied);
+    release(&measurement);
+    while ((denied[0] >> bit & 1) != denied_ones)
+        bit++;
+    for (int i = 0; i < 3; i++) {
+        candidates[i].set = (uint8_t)i;
+        sets[i] = (struct feature_set){.names = "fake"};
+    }
+    sets[1].features[0] = sets[2].features[0] = 1ull << bit;
+    sets[1].needs[0] = sets[2].needs[0] = 1ull << bit;
+    table.sets = sets;
+    options.execute = true;
+    use_board(0);
+    if (measure(&options, &table, &measurement, &reason) != ERROR_NONE)
+        measurement.record_count = 0;
+    return measurement;
+}
+
+/* What CPUID denies dies once, on one of the CPUs that say the same of themselves. */
+void
+what_is_denied_dies_once(void)
+{
+    struct measurement measurement = measure_dying(true);
+
+    CHECK(measurement.record_count > 0);
+    CHECK(board->runs == 1, "%d runs", board->runs);
+    for (uint32_t i = 0; i < measurement.record_count; i++) {
+        const struct cpu_record *record = &measurement.records[i];
+
+        CHECK(record->outcome[0] == OUTCOME_OK);
+        CHECK(record->outcome[1] == OUTCOME_SIGILL, "%u: %d", i, record->outcome[1]);
+        CHECK(record->outcome[2] == OUTCOME_SKIPPED, "%u: %d", i, record->outcome[2]);
+        CHECK(record->borrowed == (i > 0));
+    }
+    release(&measurement);
+}
+
+/* What CPUID claims is tried on every CPU, whatever has died before. */
+void
+what_is_claimed_is_tried_everywhere(void)
+{
+    struct measurement measurement = measure_dying(false);
+
+    CHECK(measurement.record_count > 0);
+    CHECK(board->runs == 2 * (int)measurement.record_count, "%d runs", board->runs);
+    for (uint32_t i = 0; i < measurement.record_count; i++) {
+        CHECK(measurement.records[i].outcome[1] == OUTCOME_SIGILL);
+        CHECK(measurement.records[i].outcome[2] == OUTCOME_SIGILL);
+        CHECK(!measurement.records[i].borrowed);
+    }
+    release(&measurement);
 }

@@ -186,23 +186,25 @@ struct candidate_table
 table_of(const struct fake *fakes, uint32_t count, struct candidate *candidates)
 {
     static struct input input = {.gpr = {0x1000, 0x200}};
-    static char sets[MAXIMUM_ROWS][5]; /* one a row: none is skipped for another's death */
+    static struct feature_set sets[MAXIMUM_ROWS]; /* one a row: none is skipped for another's death */
 
     input.mask[1] = 0xa5c3;
     input.vector = input.memory = counting_bytes();
     for (uint32_t i = 0; i < count; i++) {
         candidates[i] = (struct candidate){
             .name = fakes[i].name,
-            .features = strcpy(sets[i], "fake"),
+            .set = (uint8_t)i,
+            .name_length = (uint8_t)strlen(fakes[i].name),
             .code = fakes[i].code,
             .expected = fakes[i].expected,
             .length = (uint16_t)(fakes[i].end - fakes[i].code),
             .state = fakes[i].state,
             .check = fakes[i].check,
         };
+        sets[i].names = "fake";
         memcpy(candidates[i].results, fakes[i].results, sizeof candidates[i].results);
     }
-    return (struct candidate_table){candidates, count, &input};
+    return (struct candidate_table){candidates, count, &input, sets};
 }
 
 const char *
@@ -303,14 +305,21 @@ registers_reach_the_candidate(void)
         {.name = "lost r12", fake_lost_state, fake_lost_state_end, NULL, STATE_GPR, CHECK_RUNS,
          OUTCOME_SIGSEGV},
         good,
+        /* Dying while registers are stored says nothing of whether they can be loaded. */
+        {.name = "lost r12", fake_lost_state, fake_lost_state_end, NULL, STATE_SSE, CHECK_RUNS,
+         OUTCOME_SIGSEGV},
+        {.name = "paddd xmm0, xmm1", fake_add_vectors, fake_add_vectors_end, NULL, STATE_SSE,
+         CHECK_RUNS, OUTCOME_OK},
     };
-    struct measurement measurement = measure_few(rows, 3);
+    struct measurement measurement = measure_few(rows, 5);
 
     CHECK(measurement.record_count == 1);
     CHECK(measurement.records[0].outcome[0] == OUTCOME_OK);
     CHECK(measurement.records[0].outcome[1] == OUTCOME_SIGSEGV);
     CHECK(measurement.records[0].fault_offset[1] == -1);
     CHECK(measurement.records[0].outcome[2] == OUTCOME_OK);
+    CHECK(measurement.records[0].outcome[3] == OUTCOME_SIGSEGV);
+    CHECK(measurement.records[0].outcome[4] == OUTCOME_OK);
     release(&measurement);
 }
 
@@ -400,7 +409,7 @@ dead_sets_are_left_alone(void)
             ud2 = misbehaving[i];
     CHECK(ud2.name != NULL);
     table = table_of((struct fake[]){ud2, ud2, good, good}, 4, candidates);
-    candidates[1].features = candidates[2].features = candidates[0].features;
+    candidates[1].set = candidates[2].set = candidates[0].set;
     CHECK(measure(&options, &table, &measurement, &reason) == ERROR_NONE);
     outcome = measurement.records[0].outcome;
     CHECK(outcome[0] == OUTCOME_SIGILL, "%d", outcome[0]);

@@ -44,7 +44,7 @@ static const char *
 groups_of(const struct measurement *measurement)
 {
     static const struct candidate candidates[] = {{.name = "one"}, {.name = "two"}};
-    static const struct candidate_table table = {candidates, 2, NULL};
+    static const struct candidate_table table = {candidates, 2, NULL, NULL};
     static char text[4096];
     struct writer writer = {0};
 
@@ -76,6 +76,18 @@ equal_cpus_are_one_group(void)
     CHECK(strcmp(groups_of(&measurement), "\"groups\":[" GROUP("1,3", "\"ok\",\"ok\"") "," GROUP(
                                               "2", PLAIN) "],\"unmeasured_cpus\":[0]") == 0,
           "%s", groups_of(&measurement));
+}
+
+void
+a_borrowed_fault_is_told_of(void)
+{
+    struct measurement measurement = four_cpus();
+
+    CHECK(strstr(groups_of(&measurement), "asked_once") == NULL);
+    records[3].borrowed = true;
+    CHECK(strstr(groups_of(&measurement), "\"cpus\":[0,1,2,3]") != NULL);
+    CHECK(strstr(groups_of(&measurement), "\"asked_once\":true,\"ran\"") != NULL, "%s",
+          groups_of(&measurement));
 }
 
 void

@@ -8,6 +8,7 @@
 #define guard_xgetbv fake_xgetbv
 #define read_identity read_fake_identity
 #define same_identity same_fake_identity
+#define find_denied find_fake_denied
 #define settle_identity settle_fake_identity
 #define take_identity take_fake_identity
 #define still_identity still_fake_identity
@@ -17,6 +18,7 @@
 #undef guard_xgetbv
 #undef read_identity
 #undef same_identity
+#undef find_denied
 #undef settle_identity
 #undef take_identity
 #undef still_identity
@@ -180,8 +182,10 @@ endless_subleaves_are_bounded(void)
 {
     static const struct cpuid_leaf cpu[] = {
         {0, 0, 0x1d, 1, 2, 3},
+        {1, 0, 0, 0, 1u << 26, 0},                                       /* XSAVE: leaf 0DH */
+        {2, 0, 0xfe01, 0, 0, 0},                                         /* leaf 18H */
         {4, ANY, 0x21, 0, 0, 0},                                         /* always a next cache */
-        {7, ANY, 0xffffffff, 0, 0, 0},                                   /* 2^32 subleaves */
+        {7, ANY, 0xffffffff, 1u << 25, 0, 1u << 24},                     /* 2^32 subleaves; 14H, 1DH */
         {0xb, ANY, 1, 1, 0x100, 0},                                      /* always a next level */
         {0xd, ANY, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},      /* every component */
         {0x14, ANY, 0xffffffff, 0, 0, 0},    {0x18, ANY, 0xffffffff, 0, 0, 0},
@@ -192,6 +196,97 @@ endless_subleaves_are_bounded(void)
     CHECK(record->leaves_cut);
     CHECK(questions < 2 * MAXIMUM_LEAVES);
     CHECK(guarded.after.leaf == 0 && guarded.after.eax == 0);
+}
+
+/* Each row: a leaf, and where the manual says that it is announced (register 4: nowhere). */
+static const struct {
+    uint32_t leaf, by_leaf, by_subleaf, reg, bit;
+} announced_leaves[] = {
+    {0x0f, 7, 0, 1, 12}, {0x10, 7, 0, 1, 15}, {0x12, 7, 0, 1, 2},  {0x14, 7, 0, 1, 25},
+    {0x19, 7, 0, 2, 23}, {0x1a, 7, 0, 3, 15}, {0x1b, 7, 0, 3, 18}, {0x1c, 7, 0, 3, 19},
+    {0x1d, 7, 0, 3, 24}, {0x1e, 7, 0, 3, 24}, {0x20, 7, 1, 0, 22}, {0x23, 7, 1, 0, 8},
+    {0x24, 7, 1, 3, 19}, {0x0d, 1, 0, 2, 26}, {0x05, 1, 0, 2, 3},  {0x0e, 0, 0, 4, 0},
+    {0x13, 0, 0, 4, 0},  {0x22, 0, 0, 4, 0},
+};
+
+/* What a hypervisor leaves in a leaf that nothing announces is anybody's: it is not even read. */
+void
+leaves_are_read_with_their_bit(void)
+{
+    for (size_t i = 0; i < sizeof announced_leaves / sizeof *announced_leaves; i++)
+        for (uint32_t set = 0; set < 2; set++) {
+            struct cpuid_leaf cpu[64] = {{0, 0, 0x28, 1, 2, 3}, {7, 0, 1, 0, 0, 0}, {7, 1, 0, 0, 0, 0}};
+            const uint32_t leaf = announced_leaves[i].leaf, reg = announced_leaves[i].reg;
+            const struct identity *identity;
+            size_t count = 3;
+
+            for (uint32_t other = 1; other < 0x29; other++)
+                if (other != 7)
+                    cpu[count++] = (struct cpuid_leaf){other, ANY, 0, 0, 0, 0};
+            for (size_t row = 0; row < count; row++)
+                if (set && reg < 4 && cpu[row].leaf == announced_leaves[i].by_leaf &&
+                    (cpu[row].subleaf == announced_leaves[i].by_subleaf || cpu[row].subleaf == ANY))
+                    (&cpu[row].eax)[reg] |= 1u << announced_leaves[i].bit;
+            cpu[count++] = (struct cpuid_leaf){0x40000000, 0, 7, 0, 0, 0};
+            cpu[count++] = (struct cpuid_leaf){0x80000000, 0, 7, 0, 0, 0};
+            identity = read_cpu(cpu, count);
+            CHECK(unexpected == 0, "leaf %x", leaf);
+            CHECK(kept(identity, leaf, 0) == (set && reg < 4), "leaf %x, bit %u", leaf, set);
+            CHECK(kept(identity, 0x17, 0) && kept(identity, 0x28, 0));
+        }
+}
+
+/* FEH in leaf 2 sends its reader to leaf 18H. */
+void
+descriptor_announces_a_leaf(void)
+{
+    struct cpuid_leaf cpu[32] = {{0, 0, 0x18, 1, 2, 3}};
+    size_t count = 1;
+
+    for (uint32_t leaf = 1; leaf < 0x19; leaf++)
+        cpu[count++] = (struct cpuid_leaf){leaf, ANY, 0, 0, 0, 0};
+    cpu[count++] = (struct cpuid_leaf){0x40000000, 0, 7, 0, 0, 0};
+    cpu[count++] = (struct cpuid_leaf){0x80000000, 0, 7, 0, 0, 0};
+    CHECK(!kept(read_cpu(cpu, count), 0x18, 0));
+    cpu[2].eax = 0xfe; /* AL is a count */
+    CHECK(!kept(read_cpu(cpu, count), 0x18, 0));
+    cpu[2].ecx = 0x8000fe00; /* bit 31: no descriptors here */
+    CHECK(!kept(read_cpu(cpu, count), 0x18, 0));
+    cpu[2].edx = 0x00fe0000;
+    CHECK(kept(read_cpu(cpu, count), 0x18, 0));
+}
+
+/* The order of the claims decides how they are found; the bits are those of the manual. */
+void
+denied_features_are_found(void)
+{
+    static const struct cpuid_leaf with_avx[] = {{0, 0, 7, 1, 2, 3},
+                                                 {1, 0, 0, 0, 1u << 28 | 1u << 26, 0},
+                                                 {2, 0, 0, 0, 0, 0},
+                                                 {4, 0, 0, 0, 0, 0},
+                                                 {5, ANY, 0, 0, 0, 0},
+                                                 {6, 0, 0, 0, 0, 0},
+                                                 {7, 0, 0, 1u << 5, 0, 0},
+                                                 NO_OTHER_RANGES};
+    const struct candidate_table *table = cpuprobe_candidates();
+    uint64_t denied[FEATURE_WORDS];
+    int avx = 0, avx2 = 0, others = 0;
+
+    find_fake_denied(READ(with_avx), denied);
+    for (uint32_t i = 0; i < table->count; i++) {
+        const struct feature_set *set = &table->sets[table->candidates[i].set];
+        bool is_denied =
+            ((set->features[0] & denied[0]) | (set->features[1] & denied[1])) != 0;
+
+        if (strcmp(set->names, "avx") == 0)
+            avx += !is_denied;
+        else if (strcmp(set->names, "avx2") == 0)
+            avx2 += !is_denied;
+        else
+            others += !is_denied;
+    }
+    CHECK(avx > 100 && avx2 > 5, "%d, %d", avx, avx2);
+    CHECK(others == 1, "%d", others); /* XSAVE itself, by bit 26 */
 }
 
 void

@@ -70,6 +70,8 @@ void only_a_repeat_is_believed(void);
 void a_moved_child_tells_of_some_cpu(void);
 void nonsense_in_shared_memory(void);
 void an_orphan_ends(void);
+void what_is_denied_dies_once(void);
+void what_is_claimed_is_tried_everywhere(void);
 void an_interruption_ends_both(void);
 
 /* caller.c: the calling process notices nothing. */
@@ -91,11 +93,15 @@ void topology_is_cleared(void);
 void absent_range_is_dropped(void);
 void nonsensical_maximum_is_bounded(void);
 void endless_subleaves_are_bounded(void);
+void leaves_are_read_with_their_bit(void);
+void descriptor_announces_a_leaf(void);
+void denied_features_are_found(void);
 void xgetbv_needs_osxsave(void);
 void cpuid_fault_is_reported(void);
 
 /* groups.c: what observe.c writes of several CPUs, and of their lists. */
 void equal_cpus_are_one_group(void);
+void a_borrowed_fault_is_told_of(void);
 void any_difference_splits_a_group(void);
 void wrong_bytes_do_not_split_a_group(void);
 void cpu_lists(void);

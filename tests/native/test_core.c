@@ -50,6 +50,8 @@ static const struct {
     NATIVE_TEST(nonsense_in_shared_memory),
     NATIVE_TEST(an_orphan_ends),
     TEST(an_interruption_ends_both),
+    TEST(what_is_denied_dies_once),
+    TEST(what_is_claimed_is_tried_everywhere),
     TEST(caller_untouched),
     TEST(results_do_not_depend_on_the_caller),
     NATIVE_TEST(sigchld_ignored),
@@ -66,9 +68,13 @@ static const struct {
     TEST(absent_range_is_dropped),
     TEST(nonsensical_maximum_is_bounded),
     TEST(endless_subleaves_are_bounded),
+    TEST(leaves_are_read_with_their_bit),
+    TEST(descriptor_announces_a_leaf),
+    TEST(denied_features_are_found),
     TEST(xgetbv_needs_osxsave),
     TEST(cpuid_fault_is_reported),
     TEST(equal_cpus_are_one_group),
+    TEST(a_borrowed_fault_is_told_of),
     TEST(any_difference_splits_a_group),
     TEST(wrong_bytes_do_not_split_a_group),
     TEST(cpu_lists),
@@ -89,7 +95,8 @@ observe(const char *root, const char *cpus)
     struct reason reason;
     enum error error;
 
-    candidates[1].name = "ends \"quoted\"";
+    candidates[1].name = "second";
+    candidates[1].name_length = 6;
     error = cpuprobe_observe(&options, &table, &writer, &reason);
     if (error == ERROR_NONE)
         fwrite(writer.text, 1, writer.length, stdout);

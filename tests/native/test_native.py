@@ -120,7 +120,7 @@ def test_own_files(core_program: Build) -> None:
     release = Path("/proc/sys/kernel/osrelease").read_text().strip()
     assert release == observation["kernel"]["release"]
     assert [cpu for kind in observation["cpuinfo"] for cpu in kind["cpus"]]
-    assert observation["candidates"] == [["good", ["fake"]], ['ends "quoted"', ["fake"]]]
+    assert observation["candidates"] == [["good", ["fake"]], ["second", ["fake"]]]
 
 
 def test_no_proc(core_program: Build, tmp_path: Path) -> None:

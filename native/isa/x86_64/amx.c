@@ -9,12 +9,12 @@
 #define XCR0_TILE_BITS (3ull << 17) /* TILECFG and TILEDATA */
 
 bool
-needs_permission(const struct candidate *candidate)
+needs_permission(const struct feature_set *set)
 {
     static const char prefix[] = "amx-";
 
     for (size_t i = 0; i < sizeof prefix - 1; i++)
-        if (candidate->features[i] != prefix[i])
+        if (set->names[i] != prefix[i])
             return false;
     return true;
 }

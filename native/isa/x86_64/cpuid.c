@@ -3,19 +3,61 @@
  *
  * Sources: Intel SDM vol. 2A, "CPUID"; AMD APM vol. 3, appendix E. A leaf above the maximum of its
  * range is never read: Intel CPUs answer such a leaf with the data of the highest basic leaf.
- * Leaf 3 (processor serial number) is never read. APIC and node numbers are cleared: they tell CPUs
- * of one machine apart, and nothing else.
+ * Leaf 3 (processor serial number) is never read, and one that a bit announces only with that bit.
+ * APIC and node numbers are cleared: they tell CPUs of one machine apart, and nothing else.
  */
 #include "guarded.h"
 
-#define OSXSAVE (1u << 27)         /* CPUID.01H:ECX */
-#define XEN_SIGNATURE 0x566e6558u  /* "XenV", CPUID.40000000H:EBX */
+#define OSXSAVE (1u << 27)        /* CPUID.01H:ECX */
+#define XEN_SIGNATURE 0x566e6558u /* "XenV", CPUID.40000000H:EBX */
+enum { EAX, EBX, ECX, EDX, NEVER };
+
 #define MAXIMUM_SUBLEAVES 64u      /* no leaf has more; stops a nonsensical hypervisor */
 #define MAXIMUM_LEAVES_A_RANGE 80u /* likewise: basic leaves end at 0x24 in 2026 */
 
 struct reader {
     struct guard *guard;
     struct identity *identity;
+};
+
+/*
+ * Leaves that a bit elsewhere announces; without it they are reserved, and what some hypervisors
+ * leave there is anybody's. A bit of a leaf that is not there is clear, so register 4 is "never".
+ */
+static const struct announcement {
+    uint32_t leaf;
+    uint32_t by_leaf;
+    uint8_t by_subleaf, reg, bit;
+} announcements[] = {
+    {0x5, 0x1, 0, ECX, 3},  /* MONITOR */
+    {0x8, 0, 0, NEVER, 0},  /* reserved, as are 0CH, 0EH, 11H, 13H and 22H */
+    {0x9, 0x1, 0, ECX, 18}, /* DCA */
+    {0xc, 0, 0, NEVER, 0},
+    {0xd, 0x1, 0, ECX, 26}, /* XSAVE */
+    {0xe, 0, 0, NEVER, 0},
+    {0xf, 0x7, 0, EBX, 12},  /* RDT monitoring */
+    {0x10, 0x7, 0, EBX, 15}, /* RDT allocation */
+    {0x11, 0, 0, NEVER, 0},
+    {0x12, 0x7, 0, EBX, 2}, /* SGX */
+    {0x13, 0, 0, NEVER, 0},
+    {0x14, 0x7, 0, EBX, 25}, /* Processor Trace */
+    {0x19, 0x7, 0, ECX, 23}, /* Key Locker */
+    {0x1a, 0x7, 0, EDX, 15}, /* hybrid */
+    {0x1b, 0x7, 0, EDX, 18}, /* PCONFIG */
+    {0x1c, 0x7, 0, EDX, 19}, /* architectural LBRs */
+    {0x1d, 0x7, 0, EDX, 24}, /* AMX-TILE */
+    {0x1e, 0x7, 0, EDX, 24},
+    {0x20, 0x7, 1, EAX, 22}, /* HRESET */
+    {0x21, 0x1, 0, ECX, 31}, /* a hypervisor: TDX guests are told here */
+    {0x22, 0, 0, NEVER, 0},
+    {0x23, 0x7, 1, EAX, 8},               /* performance monitoring, extended */
+    {0x24, 0x7, 1, EDX, 19},              /* AVX10 */
+    {0x29, 0x7, 1, EDX, 21},              /* APX */
+    {0x8000000a, 0x80000001, 0, ECX, 2},  /* SVM */
+    {0x8000001b, 0x80000001, 0, ECX, 10}, /* IBS */
+    {0x8000001c, 0x80000001, 0, ECX, 15}, /* LWP */
+    {0x8000001d, 0x80000001, 0, ECX, 22}, /* topology extensions */
+    {0x8000001e, 0x80000001, 0, ECX, 22},
 };
 
 /* Reads one subleaf and keeps it. Returns NULL when CPUID faults or there is no room. */
@@ -149,6 +191,53 @@ clear_topology(struct cpuid_leaf *leaf, uint32_t hypervisor)
     }
 }
 
+static uint32_t
+register_of(const struct cpuid_leaf *leaf, uint32_t number)
+{
+    const uint32_t registers[] = {leaf->eax, leaf->ebx, leaf->ecx, leaf->edx};
+
+    return registers[number];
+}
+
+static const struct cpuid_leaf *
+find(const struct identity *identity, uint32_t leaf, uint32_t subleaf)
+{
+    for (uint32_t i = 0; i < identity->leaf_count; i++)
+        if (identity->leaves[i].leaf == leaf && identity->leaves[i].subleaf == subleaf)
+            return &identity->leaves[i];
+    return NULL;
+}
+
+/* Leaf 2 describes TLBs and caches by a byte each; AL is no descriptor, nor is a register with bit
+ * 31 set. FEH: leaf 18H has the TLBs. */
+static bool
+has_descriptor(const struct cpuid_leaf *leaf, uint8_t descriptor)
+{
+    for (uint32_t reg = EAX; leaf != NULL && reg <= EDX; reg++)
+        for (uint32_t byte = reg == EAX; byte < 4 && !(register_of(leaf, reg) >> 31); byte++)
+            if ((uint8_t)(register_of(leaf, reg) >> 8 * byte) == descriptor)
+                return true;
+    return false;
+}
+
+/* May a leaf be read, by what the leaves before it say? */
+static bool
+announced(const struct identity *identity, uint32_t leaf)
+{
+    if (leaf == 0x18)
+        return has_descriptor(find(identity, 0x2, 0), 0xfe);
+    for (size_t i = 0; i < sizeof announcements / sizeof *announcements; i++) {
+        const struct announcement *row = &announcements[i];
+        const struct cpuid_leaf *by;
+
+        if (row->leaf != leaf)
+            continue;
+        by = row->reg == NEVER ? NULL : find(identity, row->by_leaf, row->by_subleaf);
+        return by != NULL && (register_of(by, row->reg) >> row->bit & 1);
+    }
+    return true;
+}
+
 /* Reads base, whose EAX is the highest leaf of the range, and the leaves after it. */
 static void
 keep_range(struct reader *reader, uint32_t base)
@@ -169,7 +258,7 @@ keep_range(struct reader *reader, uint32_t base)
     for (uint32_t leaf = base + 1; leaf <= maximum; leaf++) {
         const struct cpuid_leaf *kept;
 
-        if (leaf == 0x3)
+        if (leaf == 0x3 || !announced(reader->identity, leaf))
             continue;
         kept = keep(reader, leaf, 0);
         if (kept == NULL)
@@ -178,13 +267,13 @@ keep_range(struct reader *reader, uint32_t base)
     }
 }
 
-static const struct cpuid_leaf *
-find(const struct identity *identity, uint32_t leaf)
+/* "CentaurHauls" or "  Shanghai  ": others answer for their range with the last basic leaf. */
+static bool
+is_zhaoxin(const struct identity *identity)
 {
-    for (uint32_t i = 0; i < identity->leaf_count; i++)
-        if (identity->leaves[i].leaf == leaf && identity->leaves[i].subleaf == 0)
-            return &identity->leaves[i];
-    return NULL;
+    const struct cpuid_leaf *leaf = find(identity, 0, 0);
+
+    return leaf != NULL && (leaf->edx == 0x48727561 || leaf->edx == 0x68676e61);
 }
 
 /*
@@ -197,27 +286,55 @@ read_identity(struct guard *guard, struct identity *identity)
 {
     static const uint32_t bases[] = {
         0x00000000, 0x40000000, /* hypervisors */
-        0x80000000, 0x80860000, /* Transmeta */
-        0xc0000000,             /* Centaur, Zhaoxin */
+        0x80000000, 0xc0000000, /* Centaur, Zhaoxin */
     };
     struct reader reader = {guard, identity};
     const struct cpuid_leaf *hypervisor, *leaf1;
 
     identity->leaf_count = 0;
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+        if (bases[i] == 0xc0000000 && !is_zhaoxin(identity))
+            continue;
         keep_range(&reader, bases[i]);
         if (identity->cpuid_outcome != OUTCOME_OK)
             break;
     }
-    hypervisor = find(identity, 0x40000000);
+    hypervisor = find(identity, 0x40000000, 0);
     for (uint32_t i = 0; i < identity->leaf_count; i++)
         clear_topology(&identity->leaves[i], hypervisor == NULL ? 0 : hypervisor->ebx);
-    leaf1 = find(identity, 1);
+    leaf1 = find(identity, 1, 0);
     identity->xcr0 = 0;
     identity->xgetbv_outcome = OUTCOME_SKIPPED;
     /* Where CPUID itself faults, nothing says whether XGETBV may run: try it, it is guarded. */
     if (identity->cpuid_outcome != OUTCOME_OK || (leaf1 != NULL && (leaf1->ecx & OSXSAVE)))
         identity->xgetbv_outcome = (uint8_t)guard_xgetbv(guard, 0, &identity->xcr0);
+}
+
+/* Sets the bits of the features that CPUID denies: the bit is clear, or its leaf is not there. */
+void
+find_denied(const struct identity *identity, uint64_t denied[FEATURE_WORDS])
+{
+    static const struct {
+        uint32_t leaf;
+        uint8_t subleaf, reg, bit;
+    } claims[] = {
+#define CLAIM(name, leaf, subleaf, reg, bit) {leaf, subleaf, reg, bit},
+#include "candidates/claims.h"
+#undef CLAIM
+    };
+    const struct cpuid_leaf *leaf = identity->leaves, *end = leaf + identity->leaf_count;
+
+    clear_bytes(denied, FEATURE_WORDS * sizeof *denied);
+    if (identity->cpuid_outcome != OUTCOME_OK || identity->leaves_cut)
+        return;
+    for (uint32_t i = 0; i < sizeof claims / sizeof *claims; i++) {
+        while (leaf < end && (leaf->leaf < claims[i].leaf ||
+                              (leaf->leaf == claims[i].leaf && leaf->subleaf < claims[i].subleaf)))
+            leaf++; /* both are in order */
+        if (leaf == end || leaf->leaf != claims[i].leaf || leaf->subleaf != claims[i].subleaf ||
+            !(register_of(leaf, claims[i].reg) >> claims[i].bit & 1))
+            denied[i / 64] |= 1ull << i % 64;
+    }
 }
 
 bool

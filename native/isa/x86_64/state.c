@@ -14,16 +14,30 @@
 #define CARRY_FLAG 1u
 #define MXCSR_DEFAULT 0x1f80u
 
+/* Does a candidate's result reach beyond what every input fills? */
+static bool
+reaches_far(const struct candidate *candidate)
+{
+    for (size_t i = 0; i < MAXIMUM_RESULTS; i++)
+        if (candidate->results[i].location == LOCATION_MEMORY &&
+            candidate->results[i].index + candidate->results[i].size > MEMORY_BYTES)
+            return true;
+    return false;
+}
+
+/* Only what the candidate's class loads is set: the rest is neither loaded nor compared. */
 void
-load_input(struct guard *guard, const struct input *input)
+load_input(struct guard *guard, const struct candidate *candidate, const struct input *input)
 {
     copy_bytes(guard->state.gpr, input->gpr, sizeof guard->state.gpr);
-    copy_bytes(guard->state.mask, input->mask, sizeof guard->state.mask);
-    copy_bytes(guard->state.vector, input->vector, sizeof guard->state.vector);
+    if (candidate->state >= STATE_SSE)
+        copy_bytes(guard->state.vector, input->vector, sizeof guard->state.vector);
+    if (candidate->state >= STATE_AVX512)
+        copy_bytes(guard->state.mask, input->mask, sizeof guard->state.mask);
     copy_bytes(guard->input_area, input->memory, MEMORY_BYTES);
     copy_bytes(guard->output_area, input->memory, MEMORY_BYTES);
-    clear_bytes(guard->input_area + MEMORY_BYTES, AREA_BYTES - MEMORY_BYTES);
-    clear_bytes(guard->output_area + MEMORY_BYTES, AREA_BYTES - MEMORY_BYTES);
+    if (reaches_far(candidate))
+        clear_bytes(guard->output_area + MEMORY_BYTES, AREA_BYTES - MEMORY_BYTES);
     guard->state.gpr[6] = (uint64_t)(uintptr_t)guard->input_area;
     guard->state.gpr[7] = (uint64_t)(uintptr_t)guard->output_area;
     guard->state.rflags = FLAGS_AT_ENTRY;

@@ -79,6 +79,8 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ran_before_permission: for AMX, the outcome before the permission was asked for.
         faults: candidates that faulted in an unusual way.
         wrong: the bytes (hexadecimal) that candidates with outcome `wrong` left behind.
+        asked_once: what died of #UD and CPUID denies was executed only on the first CPU that has
+            this CPUID, and is taken to die on the others.
         disturbed: candidates that are `skipped` because somebody else was in the way.
     """
 
@@ -92,6 +94,7 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ran_before_permission: dict[Name, Outcome] = {}
     faults: dict[Name, Fault] = {}
     wrong: dict[Name, Text] = {}
+    asked_once: bool = False
     disturbed: dict[Name, Disturbance] = {}
 
 

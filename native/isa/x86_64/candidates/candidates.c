@@ -1,5 +1,5 @@
 /*
- * The candidate table, made from table.h and inputs.h (both generated from candidates.list).
+ * The candidate table, made from table.h, sets.h and inputs.h (generated from candidates.list).
  *
  * The code of every candidate lies in .text as plain bytes: old assemblers can build it, and no
  * page has to be writable and executable, which SELinux and hardened kernels refuse. Each ends in
@@ -7,7 +7,7 @@
  */
 #include "../../../core.h"
 
-#define CANDIDATE(id, name, features, code, state, input, check, results, expected)                \
+#define CANDIDATE(id, name, set, code, state, input, check, results, expected)                \
     __asm__(".pushsection .text.candidates, \"ax\", @progbits\n"                                   \
             ".globl cpuprobe_candidate_" #id "\n"                                                  \
             ".hidden cpuprobe_candidate_" #id "\n"                                                 \
@@ -52,12 +52,13 @@ static const struct input inputs[] = {
         __VA_ARGS__                                                                                \
     }
 /* Code is written as "0xc5,0xf5": five characters a byte, the last comma being the final NUL. */
-#define CANDIDATE(id, name, features, code, state, input, check, results, expected)                \
+#define CANDIDATE(id, name, set, code, state, input, check, results, expected)                \
     {name,                                                                                         \
-     features,                                                                                     \
      cpuprobe_candidate_##id,                                                                      \
      (const uint8_t *)expected,                                                                    \
      sizeof code / 5,                                                                              \
+     set,                                                                                          \
+     sizeof name - 1,                                                                              \
      STATE_##state,                                                                                \
      INPUT_##input,                                                                                \
      CHECK_##check,                                                                                \
@@ -66,11 +67,17 @@ static const struct candidate candidates[] = {
 #include "table.h"
 };
 
+#define SET(names, features0, features1, needs0, needs1)                                           \
+    {names, {features0, features1}, {needs0, needs1}},
+static const struct feature_set sets[] = {
+#include "sets.h"
+};
+
 const struct candidate_table *
 cpuprobe_candidates(void)
 {
     static const struct candidate_table table = {candidates, sizeof candidates / sizeof *candidates,
-                                                 inputs};
+                                                 inputs, sets};
 
     return &table;
 }
