@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import shutil
@@ -20,15 +21,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+CAPTURES = Path(__file__).parents[1] / "data" / "captures"
 ROUNDS = 25
 WARM_UP = 2
 CHECK_ROUNDS = 9  # each takes seconds
 # `check` shall do 30 MB of text per second and core where the decoder alone does 33.
 CHECK_RATIO = 0.9
 
+# Commands that take long, and in how many rounds they take part: py-cpuinfo sleeps by design.
+FEW_ROUNDS = {"py-cpuinfo": 5, "inspect 200": 9, "inspect 200 --json": 9}
+
 # What is compared with what, and the goal where there is one (docs/how-it-works.md, "Speed").
 RATIOS = (
     ("cpuprobe --json", "python -c 'import typer'", 1.5),
+    ("cpuprobe", "cpuprobe --json", 1.1),
+    ("inspect 200", "inspect 200 --json", 1.2),
     ("cpuprobe --json", "py-cpuinfo", 0.1),
     ("cpuprobe-native", "cpuid -r", 1.0),
     ("cpuprobe-native", "lscpu", None),
@@ -39,11 +46,17 @@ RATIOS = (
 def commands() -> dict[str, list[str]]:
     """The commands by name; those whose program is missing here are left out."""
     python = sys.executable
+    cpuprobe = str(Path(python).parent / "cpuprobe")
+    captures = itertools.cycle(sorted(map(str, CAPTURES.glob("*.txt"))))
+    inspect = [cpuprobe, "inspect", *itertools.islice(captures, 200)]
     found = {
         "python -c pass": [python, "-c", "pass"],
         "import cpuprobe": [python, "-c", "import cpuprobe"],
         "python -c 'import typer'": [python, "-c", "import typer"],
-        "cpuprobe --json": [str(Path(python).parent / "cpuprobe"), "--json"],
+        "cpuprobe": [cpuprobe],
+        "cpuprobe --json": [cpuprobe, "--json"],
+        "inspect 200": inspect,
+        "inspect 200 --json": [*inspect, "--json"],
         "py-cpuinfo": [python, "-m", "cpuinfo", "--json"],
     }
     native = Path(__file__).parents[2] / "build" / "cpuprobe-native"
@@ -61,8 +74,7 @@ def measure(found: dict[str, list[str]], rounds: int = ROUNDS) -> dict[str, list
     times: dict[str, list[float]] = {name: [] for name in found}
     for number in range(WARM_UP + rounds):
         for name, command in found.items():
-            # py-cpuinfo sleeps for a second by design; a few rounds tell enough.
-            if name == "py-cpuinfo" and number >= WARM_UP + 5:
+            if number >= WARM_UP + FEW_ROUNDS.get(name, rounds):
                 continue
             start = time.perf_counter()
             subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

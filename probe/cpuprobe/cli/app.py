@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from cpuprobe.cli.common import SETTINGS, show
+from cpuprobe.errors import UsageError
 
 # Each command's module holds `app`, with that one command in it.
 COMMANDS = {
@@ -34,6 +36,11 @@ class LazyGroup(TyperGroup):
         """The names of all commands."""
         return list(COMMANDS)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command, with the options that stand before it: they hold for it or are refused."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, [*_options_before(ctx, name, command), *rest]
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command, None if there is none of that name."""
         if cmd_name not in COMMANDS:
@@ -41,6 +48,21 @@ class LazyGroup(TyperGroup):
         command = typer.main.get_command(import_module(COMMANDS[cmd_name]).app)
         command.name = cmd_name
         return command
+
+
+def _options_before(context: Any, name: str | None, command: Any) -> Iterator[str]:
+    """The options given to `cpuprobe` itself, as words for a command that knows them too."""
+    known = {each for option in command.get_params(context) for each in option.opts}
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        word = option.opts[-1]
+        if word not in known:
+            raise UsageError(f"{word} is no option of `cpuprobe {name}`")
+        yield word
+        if not option.is_flag:
+            yield str(context.params[option.name])
 
 
 app = typer.Typer(

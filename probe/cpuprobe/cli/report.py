@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cpuprobe.wasm.installed import Inference, Introspection
 
 _FORMATS = ("markdown", "json", "html")
+_ENDINGS = {".md": "markdown", ".json": "json", ".html": "html", ".htm": "html"}
 _PATIENCE = 20.0  # seconds for wasmtime, which needs a fraction of one
 
 app = command_app()
@@ -24,13 +26,20 @@ app = command_app()
 
 @app.command(
     short_help="Write a bug report to paste or to send.",
-    epilog="Examples: cpuprobe report | cpuprobe report --format html -o report.html | "
-    "cpuprobe report --from colleague.json --from mine.json --format html -o both.html",
+    epilog="Examples: cpuprobe report | cpuprobe report -o report.html | "
+    "cpuprobe report --on colleague.json --on mine.json -o both.html. "
+    "Exit codes: 0 it is written, whatever it says; 2 usage, 3 could not measure or write, "
+    "4 unreadable input.",
 )
 def report(
     form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="markdown, json or html.")
-    ] = "markdown",
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="markdown, json or html. Default: as FILE is called, else markdown.",
+        ),
+    ] = None,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")
     ] = None,
@@ -38,21 +47,22 @@ def report(
     root: Annotated[
         str, typer.Option(metavar="DIR", help="Take /proc and /sys from below DIR.")
     ] = "/",
-) -> int:
+) -> None:
     """Write a bug report: Markdown to paste into an issue, a web page, or JSON.
 
-    Without --from it measures this machine, and asks wasmtime, py-cpuinfo and archspec too where
+    Without --on it measures this machine, and asks wasmtime, py-cpuinfo and archspec too where
     they are installed.
     """
     from cpuprobe.errors import UsageError
 
+    if form is None:
+        form = _ENDINGS.get(os.path.splitext(output or "")[1].lower(), "markdown")
     if form not in _FORMATS:
         raise UsageError(f"--format {form}: no such format; there are {', '.join(_FORMATS)}")
     if captures and root != "/":
-        raise UsageError("--root is about this machine, --from about another: give one of them")
+        raise UsageError("--root is about this machine, --on about another: give one of them")
     subjects = [_capture(path) for path in captures] if captures else [_here(root, form)]
     write_page(_rendered(subjects, form), output)
-    return int(any(each.assessment.verdict == "mismatch" for each in subjects))
 
 
 def _rendered(subjects: list[ReportedMachine], form: str) -> str:

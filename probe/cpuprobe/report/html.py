@@ -14,7 +14,8 @@ import msgspec
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, by_gravity
 from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.report.pages import render
-from cpuprobe.report.subject import ReportedMachine, facts, first_cause, headline, installed
+from cpuprobe.report.subject import ReportedMachine, facts, installed
+from cpuprobe.report.verdict import first_cause, headline
 from cpuprobe.report.witnesses import agreements, disagreements
 from cpuprobe.words import cpu_list, plain
 
@@ -72,6 +73,7 @@ def render_html(machines: Sequence[ReportedMachine]) -> str:
         safe_on_all=_safe_on_all,
         states_of=_states,
         tone=_tone,
+        tone_of=_tone_of,
         witnesses=_witnesses,
     )
 
@@ -157,6 +159,13 @@ def _safe_on_all(names: Iterable[str], columns: Sequence[_Column]) -> int:
 
 def _states(name: str, columns: Sequence[_Column]) -> list[str]:
     return list(dict.fromkeys(column.features[name].state for column in columns))
+
+
+def _tone_of(assessment: Assessment) -> str:
+    """How a verdict looks: good is only what has executed."""
+    if assessment.verdict == "consistent":
+        return "good" if assessment.basis == "executed" else "quiet"
+    return "bad" if assessment.verdict == "mismatch" else "warn"
 
 
 def _tone(states: Iterable[str]) -> str:

@@ -17,14 +17,18 @@ from cpuprobe.report.subject import (
     ReportedMachine,
     disagreeing,
     facts,
-    first_cause,
-    headline,
     installed,
 )
+from cpuprobe.report.verdict import first_cause, headline
 from cpuprobe.report.witnesses import agreements, disagreements
 from cpuprobe.words import names, plain
 
-_WORDS = {"consistent": "OK", "insufficient": "UNKNOWN", "mismatch": "MISMATCH"}
+_WORDS = {
+    "consistent": "OK",
+    "cpuid": "UNVERIFIED",  # consistent as well, but nothing was executed
+    "insufficient": "UNKNOWN",
+    "mismatch": "MISMATCH",
+}
 _MOST_ROWS = 40
 _MOST_EVIDENCE = 8
 _SPAN_LENGTH = 400
@@ -97,6 +101,9 @@ def _fold(document: str, note: str = "") -> str:
 def _body(subject: ReportedMachine, named: bool) -> str:
     from markupsafe import Markup
 
+    assessment = subject.assessment
+    executed = assessment.basis == "executed" or assessment.verdict != "consistent"
+
     def literally(make: Callable[[str], str]) -> Callable[[str], Markup]:
         return lambda text: Markup(make(text))
 
@@ -105,7 +112,7 @@ def _body(subject: ReportedMachine, named: bool) -> str:
         escape,
         machine=subject,
         named=named,
-        word=_WORDS,
+        word=_WORDS[assessment.verdict if executed else assessment.basis],
         most_rows=_MOST_ROWS,
         most_evidence=_MOST_EVIDENCE,
         code=literally(code),

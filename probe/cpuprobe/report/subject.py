@@ -12,11 +12,11 @@ from cpuprobe.assessment.causes import QEMU_TCG, set_aside
 from cpuprobe.assessment.model import Assessment, FeatureAssessment
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
-from cpuprobe.facts.features import load_table
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.report.installed import inference_lines, introspection_lines
+from cpuprobe.report.verdict import told
 from cpuprobe.wasm.installed import Inference, Introspection
-from cpuprobe.words import cpu_list, json_escape, names
+from cpuprobe.words import cpu_list, json_escape
 
 ISSUE_LIMIT = 65_536  # characters: GitHub refuses a longer body of an issue or comment
 
@@ -70,47 +70,6 @@ class ReportedMachine(msgspec.Struct, frozen=True):
     kinds: tuple[Kind, ...] = ()
     introspection: Introspection | None = None
     inference: Inference | None = None
-
-
-def headline(assessment: Assessment) -> str:
-    """The verdict in a sentence for a layman."""
-    level = f"{assessment.level} is" if assessment.level else "not even all of x86-64-v1 is"
-    if assessment.level is None and assessment.bits == 32:
-        level = "what is listed is"
-    advertised = assessment.advertised_level
-    more = f" It advertises {advertised}." if advertised not in (None, assessment.level) else ""
-    errors = [finding for finding in assessment.findings if finding.severity == "error"]
-    if errors:
-        row = next(r for r in load_table("findings")["finding"] if r["code"] == errors[0].code)
-        words: str = row["plain"]
-        if not words.startswith("{features}"):
-            words = words[0].upper() + words[1:]
-        others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        return f"{words.replace('{features}', names(errors[0].features, 4))}{others}."
-    if assessment.verdict == "insufficient":
-        return f"{told(assessment)}. What is not told counts as unsafe."
-    if assessment.basis == "cpuid":
-        return (
-            "Nothing known speaks against what CPUID claims, but nothing was executed. "
-            f"By CPUID, {level} safe.{more}"
-        )
-    return f"What this machine claims, it does; {level} safe.{more}"
-
-
-def told(assessment: Assessment) -> str:
-    """How much an insufficient text tells, and between which psABI levels the machine is."""
-    known, high = assessment.known, assessment.level_at_most
-    low = f"at least {assessment.level_at_least}, " if assessment.level_at_least else ""
-    level = f": {low}at most {high}" if high else ""
-    return f"Too little to judge: {known.features} of {known.of} features are told{level}"
-
-
-def first_cause(assessment: Assessment) -> str:
-    """The cause of the gravest finding, empty where none is known."""
-    for finding in assessment.findings:
-        if finding.severity == "error" and finding.cause:
-            return finding.cause
-    return ""
 
 
 def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
-from cpuprobe.facts.features import FeatureTable, load_features, load_table
+from cpuprobe.facts.features import FeatureTable, load_features
 from cpuprobe.report.layout import Line, Styled, fold, paragraph
-from cpuprobe.report.subject import told
-from cpuprobe.words import answer, counted, cpu_list, cut, names
+from cpuprobe.report.verdict import mismatch, told
+from cpuprobe.words import answer, counted, cpu_list, cut
 
 _STYLES = {
     "usable": "green",
@@ -40,7 +40,10 @@ def lines(assessment: Assessment, width: int, *, every_feature: bool = False) ->
         every_feature: a row for each feature, the uninteresting ones too.
     """
     yield from fold(identity_line(assessment), width)
-    yield from fold((Styled(verdict_line(assessment), _STYLES[assessment.verdict]),), width)
+    style = _STYLES[assessment.verdict]
+    if assessment.verdict == "consistent" and assessment.basis == "cpuid":
+        style = "bold"  # green is for what has executed
+    yield from fold((Styled(verdict_line(assessment), style),), width)
     for line in advice_lines(assessment):
         yield from fold(line, width)
     yield ""
@@ -78,19 +81,14 @@ def verdict_line(assessment: Assessment) -> str:
         level = "programs there are 32-bit"
     if assessment.advertised_level not in (None, assessment.level):
         level += f", though it advertises {assessment.advertised_level}"
-    errors = [finding for finding in assessment.findings if finding.severity == "error"]
-    if not errors:
-        if assessment.verdict == "insufficient":
-            return cut(f"{told(assessment)}.")
-        if assessment.basis == "cpuid":
-            return cut(
-                f"Nothing known speaks against what CPUID claims; nothing was executed. {level}"
-            )
-        return cut(f"OK: what this machine claims, it does. {level}.")
-    row = next(r for r in load_table("findings")["finding"] if r["code"] == errors[0].code)
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    plain = row["plain"].replace("{features}", names(errors[0].features, 4))
-    return cut(f"MISMATCH: {plain}{more}")
+    wrong = mismatch(assessment)
+    if wrong:
+        return cut(f"MISMATCH: {wrong}")
+    if assessment.verdict == "insufficient":
+        return cut(f"{told(assessment)}.")
+    if assessment.basis == "cpuid":
+        return cut(f"Nothing known speaks against what CPUID claims; nothing was executed. {level}")
+    return cut(f"OK: what this machine claims, it does. {level}.")
 
 
 def advice_lines(assessment: Assessment) -> Iterator[str]:

@@ -290,6 +290,47 @@ def test_bad_input_gets_one_line(arguments, code, words):
     assert words.lower() in one_line(cpuprobe(*arguments), code).lower()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--root", "/", "flags"], 2, "--root is no option of `cpuprobe flags`"),
+        (["--cpus", "0", "inspect", "x"], 2, "--cpus is no option of `cpuprobe inspect`"),
+        (["--no-exec", "report"], 2, "--no-exec is no option of `cpuprobe report`"),
+        (["--json", "profile", "list"], 2, "--json is no option of `cpuprobe profile`"),
+        (["--root", "/nonexistent", "report"], 3, "/nonexistent: holds no proc directory"),
+    ],
+)
+def test_an_option_before_a_command_holds_for_it_or_is_refused(arguments, code, words):
+    """It is never dropped in silence."""
+    assert words in one_line(cpuprobe(*arguments), code)
+
+
+def test_options_before_a_command_do_what_they_do_behind_it(gds_report):
+    """--json and --all of `cpuprobe` itself are those of `inspect` as well."""
+    for option in ("--json", "--all"):
+        before = cpuprobe(option, "inspect", str(gds_report))
+        behind = cpuprobe("inspect", str(gds_report), option)
+
+        assert before.stdout == behind.stdout
+        assert before.returncode == 1
+
+
+@pytest.mark.parametrize("name", ["--on", "--from", "--against", "--flags-from"])
+def test_another_machine_is_named_by_on_everywhere(name, gds_report):
+    """--on is known wherever an older name of it is, and means the same."""
+    commands = {
+        "--from": [["flags", "--why"], ["report"]],
+        "--against": [["check", "/bin/true", "--json"]],
+        "--flags-from": [["verify", "--help"], ["run", "/nonexistent.wasm"]],
+        "--on": [["profile", "check", "x86-64-v3"], ["explain", "c5f857c0"]],
+    }
+    for command in commands[name]:
+        old, new = (cpuprobe(*command, each, str(gds_report)) for each in (name, "--on"))
+
+        assert (old.stdout, old.stderr) == (new.stdout, new.stderr)
+        assert b"--on" in cpuprobe(*command, "--help").stdout
+
+
 def test_an_unwritable_output_is_one_line():
     """A full disk is no traceback."""
     with open("/dev/full", "wb") as full:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -44,15 +45,19 @@ from cpuprobe.evidence.witnesses import (
 )
 from cpuprobe.facts.features import load_features
 from cpuprobe.report.document import Report, make_report, to_json
+from cpuprobe.report.html import render_html
+from cpuprobe.report.layout import pieces
 from cpuprobe.report.markdown import cell, code, escape, render_markdown
 from cpuprobe.report.subject import (
     ISSUE_LIMIT,
     ReportedMachine,
     facts,
-    headline,
     make_subject,
     portable,
 )
+from cpuprobe.report.text import lines as text_lines
+from cpuprobe.report.text import verdict_line
+from cpuprobe.report.verdict import headline
 from cpuprobe.report.witnesses import disagreements
 
 CPUPROBE = (sys.executable, "-m", "cpuprobe")
@@ -556,12 +561,12 @@ def test_container(tmp_path, files, expected):
 
 
 def test_exit_codes(gds_report, tmp_path):
-    """1 with an error finding, 0 without, 2 for nonsense, 4 for no capture."""
+    """0 when it is written, whatever it says; 2 for nonsense, 4 for no capture."""
     healthy = observation(group(V3), listed=V3)
     good = tmp_path / "good.json"
     good.write_bytes(to_json(make_report(healthy, assess(healthy))))
 
-    assert report("--from", str(gds_report)).returncode == 1
+    assert report("--from", str(gds_report)).returncode == 0
     assert report("--from", str(good)).returncode == 0
     for arguments, expected in (
         (("--format", "pdf"), 2),
@@ -583,6 +588,55 @@ def test_json_is_the_report_file(gds_report):
 
     assert one == gds_report.read_bytes()
     assert json.loads(two) == [json.loads(one)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("r.html", b"<!DOCTYPE html>"),
+        ("r.HTM", b"<!DOCTYPE html>"),
+        ("r.json", b'{"schema":"cpuprobe.report/1"'),
+        ("r.md", b"**MISMATCH**"),
+        ("r.txt", b"**MISMATCH**"),
+        ("r", b"**MISMATCH**"),
+    ],
+)
+def test_the_format_is_as_the_file_is_called(gds_report, tmp_path, name, start):
+    """-o x.html writes HTML; --format has the last word; the exit code lets `&&` go on."""
+    result = report("--on", str(gds_report), "-o", str(tmp_path / name))
+
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert (tmp_path / name).read_bytes().startswith(start)
+    report("--on", str(gds_report), "-o", str(tmp_path / name), "--format", "markdown")
+    assert (tmp_path / name).read_bytes().startswith(b"**MISMATCH**")
+
+
+def verdicts(machine):
+    """How a verdict begins in Markdown, its style as text, its class in HTML."""
+    assessed = assess(machine)
+    subject = make_subject("x", machine, assessed, ExternalWitnesses())
+    style = next(
+        style
+        for line in text_lines(assessed, 100)
+        for text, style in pieces(line)
+        if text.startswith(verdict_line(assessed)[:20])
+    )
+    (kind,) = re.findall(r'<strong class="(\w+)">', render_html([subject]))
+    return render_markdown([subject]).split("**")[1], style, kind
+
+
+def test_only_what_has_executed_is_green():
+    """By CPUID alone nothing is OK, and too little evidence is no verdict."""
+    gds = gds_machine()
+    healthy = observation(group(V3), listed=V3)
+    claimed = observation(group(V3, executed=False), listed=V3)
+    little = parse_capture(b"flags : fpu vme de pse tsc msr pae sse sse2 ssse3 sse4_1 ...\n")
+
+    assert assess(little).verdict == "insufficient"
+    assert verdicts(healthy) == ("OK", "bold green", "good")
+    assert verdicts(claimed) == ("UNVERIFIED", "bold", "quiet")
+    assert verdicts(little) == ("UNKNOWN", "yellow", "warn")
+    assert verdicts(gds) == ("MISMATCH", "bold red", "bad")
 
 
 def test_output_file_is_replaced_whole(gds_report, tmp_path):

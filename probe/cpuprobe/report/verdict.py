@@ -1,0 +1,61 @@
+"""The verdict on one machine in words. Pure."""
+
+from __future__ import annotations
+
+from cpuprobe.assessment.model import Assessment
+from cpuprobe.facts.features import load_table
+from cpuprobe.words import names
+
+
+def headline(assessment: Assessment) -> str:
+    """The verdict in a sentence for a layman."""
+    level = f"{assessment.level} is" if assessment.level else "not even all of x86-64-v1 is"
+    if assessment.level is None and assessment.bits == 32:
+        level = "what is listed is"
+    advertised = assessment.advertised_level
+    more = f" It advertises {advertised}." if advertised not in (None, assessment.level) else ""
+    wrong = mismatch(assessment, capital=True)
+    if wrong:
+        return f"{wrong}."
+    if assessment.verdict == "insufficient":
+        return f"{told(assessment)}. What is not told counts as unsafe."
+    if assessment.basis == "cpuid":
+        return (
+            "Nothing known speaks against what CPUID claims, but nothing was executed. "
+            f"By CPUID, {level} safe.{more}"
+        )
+    return f"What this machine claims, it does; {level} safe.{more}"
+
+
+def mismatch(assessment: Assessment, *, capital: bool = False) -> str:
+    """The gravest finding in a layman's words, and how many more there are; empty without one.
+
+    Args:
+        assessment: what is told of.
+        capital: whether words of ours at the start get a capital letter; a feature's name never.
+    """
+    errors = [finding for finding in assessment.findings if finding.severity == "error"]
+    if not errors:
+        return ""
+    rows = load_table("findings")["finding"]
+    words: str = next(row["plain"] for row in rows if row["code"] == errors[0].code)
+    if capital and not words.startswith("{features}"):
+        words = words[0].upper() + words[1:]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return words.replace("{features}", names(errors[0].features, 4)) + more
+
+
+def told(assessment: Assessment) -> str:
+    """How much an insufficient text tells, and between which psABI levels the machine is."""
+    known, high = assessment.known, assessment.level_at_most
+    low = f"at least {assessment.level_at_least}, " if assessment.level_at_least else ""
+    level = f": {low}at most {high}" if high else ""
+    return f"Too little to judge: {known.features} of {known.of} features are told{level}"
+
+
+def first_cause(assessment: Assessment) -> str:
+    """The cause of the gravest finding, empty where none is known."""
+    for finding in assessment.findings:
+        if finding.severity == "error" and finding.cause:
+            return finding.cause
+    return ""
