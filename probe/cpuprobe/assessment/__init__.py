@@ -113,7 +113,7 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
         level=at_least if decided else None,
         level_at_least=at_least,
         level_at_most=at_most,
-        advertised_level=highest_level(levels, lambda name: _advertised(machine, name)),
+        advertised_level=highest_level(levels, _advertised(machine)),
         features=machine.features,
         findings=tuple(findings),
         cranelift=flags.values,
@@ -126,19 +126,23 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
     )
 
 
-def _advertised(machine: Machine, name: str) -> bool:
-    """Whether CPUID alone claims a feature of a level; OSXSAVE is a CPUID bit too, and v3 wants it.
+def _advertised(machine: Machine) -> set[str]:
+    """What CPUID alone claims; OSXSAVE is a CPUID bit too, and v3 wants it.
 
     Where a capture has no CPUID at all (/proc/cpuinfo, lscpu), the kernel's list is the claim, or
     what else is told. The kernel lists `xsave` only where it has set CR4.OSXSAVE.
     """
-    if all(not group.cpuid and group.group.cpuid_outcome == "ok" for group in machine.groups):
-        return all(group.features[name].claimed is True for group in machine.groups)
-    if machine.features[name].cpuid is not True:
-        return False
-    return machine.table[name].os != "osxsave" or all(
-        group.osxsave is True for group in machine.groups
-    )
+    groups = machine.groups
+    if all(not group.cpuid and group.measured.cpuid_outcome == "ok" for group in groups):
+        return {
+            name
+            for name in machine.table
+            if all(group.features[name].claimed is True for group in groups)
+        }
+    claimed = {name for name, feature in machine.features.items() if feature.cpuid is True}
+    if not all(group.osxsave is True for group in groups):
+        claimed -= {name for name in claimed if machine.table[name].os == "osxsave"}
+    return claimed
 
 
 def _target(

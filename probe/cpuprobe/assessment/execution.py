@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cpuprobe.assessment.causes import why_it_faults, why_it_is_wrong, why_masked
-from cpuprobe.assessment.machine import Machine, finding
+from cpuprobe.assessment.machine import Machine, cpus_of, finding
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence
 from cpuprobe.words import names
@@ -23,20 +23,17 @@ def execution_findings(machine: Machine) -> Iterator[Finding]:
 
 
 def _broken(machine: Machine, code: str, shows: Callable[[Evidence], bool]) -> Iterator[Finding]:
-    listed = []
-    for name in machine.table:
-        if any(
-            group.states[name] == "broken" and shows(group.features[name])
-            for group in machine.groups
-        ):
-            listed.append(name)
-    if not listed:
+    if not any("broken" in group.states.values() for group in machine.groups):
         return
-    cpus = machine.cpus_where(
-        lambda group: any(
-            group.states[name] == "broken" and shows(group.features[name]) for name in listed
-        )
-    )
+    where = {
+        name: broken
+        for name, groups in machine.showing(shows).items()
+        if (broken := [group for group in groups if group.states[name] == "broken"])
+    }
+    if not where:
+        return
+    listed = list(where)
+    cpus = cpus_of(group for groups in where.values() for group in groups)
     why, proof = why_it_faults(machine) if code == "CP201" else why_it_is_wrong(machine)
     evidence = [f"CPUID enumerates {names(listed)} and the register state is enabled"]
     for name in listed:
@@ -51,7 +48,7 @@ def _failed(machine: Machine, name: str) -> Iterator[str]:
         if not evidence.failed:
             continue
         shown = [
-            f"{each} (left {group.group.wrong[each]})" if each in group.group.wrong else each
+            f"{each} (left {group.measured.wrong[each]})" if each in group.measured.wrong else each
             for each in evidence.failed[:_MOST_CANDIDATES]
         ]
         more = len(evidence.failed) - len(shown)
@@ -79,12 +76,13 @@ def _deadly(machine: Machine) -> Iterator[Finding]:
     cpus: set[int] = set()
     outcomes: set[str] = set()
     for group in machine.groups:
-        for candidate, outcome in zip(
-            machine.observation.candidates, group.group.ran, strict=bool(group.group.ran)
-        ):
+        ran = group.measured.ran
+        if "timeout" not in ran and "killed" not in ran:
+            continue
+        for candidate, outcome in zip(machine.observation.candidates, ran, strict=True):
             if outcome in ("timeout", "killed"):
                 outcomes.add(outcome)
-                cpus.update(group.group.cpus)
+                cpus.update(group.measured.cpus)
                 for feature in candidate.features:
                     deadly.setdefault(feature, []).append(candidate.name)
     if deadly:

@@ -19,29 +19,32 @@ def identity_findings(machine: Machine) -> Iterator[Finding]:
 
 
 def _incoherent(machine: Machine) -> Iterator[Finding]:
-    evidence, listed = [], []
-    for name, feature in machine.table.items():
-        missing = [
-            each
-            for each in feature.implies
-            if any(
-                group.features[name].cpuid is True and group.features[each].cpuid is False
-                for group in machine.groups
-            )
-        ]
-        if missing:
-            listed.append(name)
-            evidence.append(f"{name} without {names(missing)}")
+    lacking: dict[str, set[str]] = {}
+    for group in machine.groups:
+        denied = {name for name, evidence in group.features.items() if evidence.cpuid is False}
+        for name, evidence in group.features.items():
+            missing = denied.intersection(machine.table[name].implies)
+            if missing and evidence.cpuid is True:
+                lacking.setdefault(name, set()).update(missing)
+    listed = [name for name in machine.table if name in lacking]
+    evidence_lines = [
+        f"{name} without {names(n for n in machine.table[name].implies if n in lacking[name])}"
+        for name in listed
+    ]
     if listed:
-        yield finding("CP401", listed, machine.all_cpus, evidence)
+        yield finding("CP401", listed, machine.all_cpus, evidence_lines)
 
 
 def _intercepted(machine: Machine) -> Iterator[Finding]:
     outcomes = sorted(
-        {group.group.cpuid_outcome for group in machine.groups if group.group.cpuid_outcome != "ok"}
+        {
+            group.measured.cpuid_outcome
+            for group in machine.groups
+            if group.measured.cpuid_outcome != "ok"
+        }
     )
     if outcomes:
-        cpus = machine.cpus_where(lambda group: group.group.cpuid_outcome != "ok")
+        cpus = machine.cpus_where(lambda group: group.measured.cpuid_outcome != "ok")
         why = cause("cpuid-faulting") if outcomes == ["sigsegv"] else cause("unknown")
         yield finding("CP402", [], cpus, [f"executing CPUID: {', '.join(outcomes)}"], why)
 

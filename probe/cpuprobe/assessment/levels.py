@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from cpuprobe.facts.features import Level
 
 
-def highest_level(levels: Sequence[Level], has: Callable[[str], bool]) -> str | None:
-    """The name of the highest level all of whose features `has` grants, None below x86-64-v1."""
+def highest_level(levels: Sequence[Level], features: AbstractSet[str]) -> str | None:
+    """The name of the highest level all of whose features are there, None below x86-64-v1."""
     reached = None
     for level in levels:
-        if not all(has(feature) for feature in level.features):
+        if not features >= frozenset(level.features):
             break
         reached = level.name
     return reached
@@ -33,6 +34,6 @@ def level_bounds(
             possible = possible[:number]
             break
     return (
-        highest_level(possible, lambda name: usable[name] is True),
-        highest_level(possible, lambda name: usable[name] is not False),
+        highest_level(possible, {name for name, answer in usable.items() if answer}),
+        highest_level(possible, {name for name, answer in usable.items() if answer is not False}),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from cpuprobe.assessment.kernel import KernelWitness
 from cpuprobe.assessment.model import Finding, Identity
 from cpuprobe.assessment.states import assess_features
 from cpuprobe.assessment.told import Told
-from cpuprobe.assessment.witnesses import GroupEvidence
+from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import CpuGroup, Observation, ToldIdentity
 from cpuprobe.facts.features import FeatureTable, load_features, load_table
@@ -133,12 +133,28 @@ class Machine:
 
     def in_state(self, state: str) -> list[str]:
         """The features in a state, in the order of the table."""
-        return [name for name, feature in self.features.items() if feature.state == state]
+        return self._states.get(state, [])
+
+    @cached_property
+    def _states(self) -> dict[str, list[str]]:
+        states: dict[str, list[str]] = {}
+        for name, feature in self.features.items():
+            states.setdefault(feature.state, []).append(name)
+        return states
+
+    def showing(self, test: Callable[[Evidence], bool]) -> dict[str, list[GroupEvidence]]:
+        """The features for which `test` holds, in the order of the table, with the groups where."""
+        found: dict[str, list[GroupEvidence]] = {}
+        for group in self.groups:
+            for name, evidence in group.features.items():
+                if test(evidence):
+                    found.setdefault(name, []).append(group)
+        return {name: found[name] for name in self.table if name in found} if found else found
 
     def cpus_where(self, test: Any) -> tuple[int, ...]:
         """The CPUs of the groups for which `test(GroupEvidence)` holds, ascending."""
         return tuple(
-            sorted(cpu for group in self.groups if test(group) for cpu in group.group.cpus)
+            sorted(cpu for group in self.groups if test(group) for cpu in group.measured.cpus)
         )
 
     @cached_property
@@ -189,6 +205,11 @@ class Machine:
             hypervisor=self.hypervisor if self.virtual else None,
             cpus=len(self.all_cpus),
         )
+
+
+def cpus_of(groups: Iterable[GroupEvidence]) -> list[int]:
+    """The CPUs of some groups, ascending."""
+    return sorted({cpu for group in groups for cpu in group.measured.cpus})
 
 
 def finding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cpuprobe.assessment.causes import Cause, why_not_listed, why_state_off
-from cpuprobe.assessment.machine import Machine, finding
+from cpuprobe.assessment.machine import Machine, cpus_of, finding
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
 from cpuprobe.facts.features import Feature
@@ -32,15 +32,15 @@ def _state_off(machine: Machine) -> Iterator[Finding]:
     """One CP101 for each lowest missing component: all that needs YMM falls with it."""
     families: dict[str, list[Feature]] = {}
     linux = machine.observation.kernel.release is not None
-    for name, feature in machine.table.items():
+    for name, groups in machine.showing(state_is_off).items():
+        feature = machine.table[name]
         # A CR4 bit that a system never sets withholds nothing which its own programs expect; only
         # of Linux is it known that CPUID and /proc/cpuinfo then promise too much.
         if feature.os in ("ospke", "fsgsbase") and not linux:
             continue
-        for group in machine.groups:
-            if state_is_off(group.features[name]) and not _told_elsewhere(group):
-                families.setdefault(_missing(group, feature), []).append(feature)
-                break
+        untold = [group for group in groups if not _told_elsewhere(group)]
+        if untold:
+            families.setdefault(_missing(untold[0], feature), []).append(feature)
     for missing, features in families.items():
         listed = [feature.name for feature in features]
         cpus = machine.cpus_where(
@@ -79,7 +79,7 @@ def _listed_without_xsave(machine: Machine) -> Iterator[Finding]:
         yield finding(
             "CP105",
             listed,
-            sorted(cpu for group in without for cpu in group.group.cpus),
+            sorted(cpu for group in without for cpu in group.measured.cpus),
             [f"the kernel's list is whole, has {names(flags)}, and has no xsave"],
         )
 
@@ -97,8 +97,8 @@ def _missing(group: GroupEvidence, feature: Feature) -> str:
     component = _COMPONENT_NAMES.get(lowest, f"component {lowest}")
     if group.avx_off:
         return "the kernel says that it has disabled AVX"
-    if group.group.xcr0 is not None:
-        return f"XCR0 = {group.group.xcr0:#x}: bit {lowest}, {component} state, is off"
+    if group.measured.xcr0 is not None:
+        return f"XCR0 = {group.measured.xcr0:#x}: bit {lowest}, {component} state, is off"
     return (
         f"CPUID.0DH:EBX = {group.cpuid.enabled_state_size()} bytes of enabled state: "
         f"bit {lowest} of XCR0, {component} state, is off"
@@ -127,14 +127,13 @@ def _executions(machine: Machine, listed: list[str]) -> Iterator[str]:
 def _withheld_by_kernel(machine: Machine) -> Iterator[Finding]:
     """CP102, one a cause. What CP101 explains is not reported twice."""
     by_cause: dict[tuple[Cause, tuple[str, ...]], list[str]] = {}
-    for name, feature in machine.table.items():
-        evidence = [group.features[name] for group in machine.groups]
-        if any(
-            each.cpuid is True and each.os is not False and each.kernel is False
-            for each in evidence
-        ):
-            reason, lines = why_not_listed(machine, [feature])
-            by_cause.setdefault((reason, tuple(lines)), []).append(name)
+    for name in machine.showing(
+        lambda evidence: (
+            evidence.kernel is False and evidence.cpuid is True and evidence.os is not False
+        )
+    ):
+        reason, lines = why_not_listed(machine, [machine.table[name]])
+        by_cause.setdefault((reason, tuple(lines)), []).append(name)
     for (why, proof), listed in by_cause.items():
         flags = [machine.table[name].kernel.flag or name for name in listed]
         cpus = machine.cpus_where(
@@ -177,21 +176,21 @@ def _gated(machine: Machine) -> Iterator[Finding]:
 
 
 def _listed_but_unusable(machine: Machine) -> Iterator[Finding]:
-    def lies(evidence: Evidence) -> bool:
-        return evidence.kernel is True and (evidence.runs is False or evidence.os is False)
-
-    listed = [
-        name
-        for name, feature in machine.table.items()
-        if feature.encoding != "amx"
-        and any(
-            lies(group.features[name]) and not _told_elsewhere(group) for group in machine.groups
-        )
-    ]
-    if not listed:
+    where = {
+        name: lying
+        for name, groups in machine.showing(
+            lambda evidence: (
+                evidence.kernel is True and (evidence.os is False or evidence.runs is False)
+            )
+        ).items()
+        if machine.table[name].encoding != "amx"
+        and (lying := [group for group in groups if not _told_elsewhere(group)])
+    }
+    if not where:
         return
+    listed = list(where)
     flags = [machine.table[name].kernel.flag or name for name in listed]
-    cpus = machine.cpus_where(lambda group: any(lies(group.features[name]) for name in listed))
+    cpus = cpus_of(group for groups in where.values() for group in groups)
     off = [n for n in listed if any(group.features[n].os is False for group in machine.groups)]
     evidence = [f"/proc/cpuinfo lists {names(flags)}", *_executions(machine, listed)]
     if off:

@@ -42,18 +42,19 @@ def assess_features(
     Returns the assessment of each feature, and whether it may be used: None where that depends on
     what is unknown, of itself or of what it builds on.
     """
-    eligible: dict[str, bool | None] = {}
-    states: dict[str, State] = {}
+    states = groups[0].states
+    if len(groups) > 1:
+        states = {name: merge([group.states[name] for group in groups]) for name in table}
+    good = {"usable"} if executed else {"usable", "unverified"}
+    unknown = {name for name, state in states.items() if state == "unknown"}
+    bad = {name for name, state in states.items() if state not in good} - unknown
+    usable: dict[str, bool | None] = {}
     for name in table:
-        state = states[name] = merge([group.states[name] for group in groups])
-        if state == "unknown":
-            eligible[name] = None
+        closure = table.closure(name)
+        if name in bad or not bad.isdisjoint(closure):
+            usable[name] = False
         else:
-            eligible[name] = state == "usable" or (state == "unverified" and not executed)
-    usable = {
-        name: _unanimous([eligible[name], *(eligible[each] for each in table.closure(name))])
-        for name in table
-    }
+            usable[name] = None if name in unknown or not unknown.isdisjoint(closure) else True
     return {name: _feature(name, states[name], usable[name], groups) for name in table}, usable
 
 

@@ -18,7 +18,7 @@ def uniformity_findings(machine: Machine) -> Iterator[Finding]:
     for name in listed:
         states: dict[str, list[int]] = {}
         for group in machine.groups:
-            states.setdefault(group.states[name], []).extend(group.group.cpus)
+            states.setdefault(group.states[name], []).extend(group.measured.cpus)
         parts = [f"{state} on CPU {cpu_list(cpus)}" for state, cpus in sorted(states.items())]
         evidence.append(f"{name}: {', '.join(parts)}")
     yield finding("CP301", listed, machine.all_cpus, evidence)

@@ -38,14 +38,14 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
         for name, evidence in group.features.items()
         if (evidence.cpuid if measured else evidence.claimed) is True
     }
-    xcr0 = group.group.xcr0 or 0
+    xcr0 = group.measured.xcr0 or 0
     if measured:
         saved = "xsave" in claimed and group.osxsave is True
     else:
         saved = group.features["xsave"].claimed is not False and group.osxsave is not False
     ymm = saved and xcr0 & _YMM_STATE == _YMM_STATE
     zmm = ymm and xcr0 & _ZMM_STATE == _ZMM_STATE
-    if group.group.xcr0 is None and not measured:
+    if group.measured.xcr0 is None and not measured:
         ymm = saved and group.features["avx"].os is not False
         zmm = ymm and group.features["avx512f"].os is not False
     zmm = zmm and {"fma", "f16c"} <= claimed
@@ -93,7 +93,7 @@ class Flags:
     @property
     def knows_xcr0(self) -> bool:
         """Whether XCR0 was recorded, without which the detector's answer cannot be told."""
-        return all(group.group.xcr0 is not None for group in self.machine.groups)
+        return all(group.measured.xcr0 is not None for group in self.machine.groups)
 
     def _feature(self, flag: str) -> Feature | None:
         return self.machine.table.by_cranelift.get(flag)

@@ -116,7 +116,7 @@ class GroupEvidence:
     """The evidence on every feature for one group of CPUs.
 
     Attributes:
-        group: what was measured.
+        measured: as the observation has it.
         cpuid: its leaves.
         osxsave: whether CR4.OSXSAVE is set, None where that is not known.
         listed_without_xsave: whether that is known only from a list of the kernel's without xsave.
@@ -135,7 +135,7 @@ class GroupEvidence:
         avx_disabled: bool = False,
     ) -> None:
         """Ask all witnesses; `avx_disabled` is what the kernel says of AVX (GDS)."""
-        self.group = group
+        self.measured = group
         self.cpuid = Cpuid(group.cpuid, read_in_64_bit_mode=observation.source == "probe")
         self.avx_off = avx_disabled and group.xcr0 is None
         self._table = table
@@ -192,8 +192,8 @@ class GroupEvidence:
         """The XCR0 bits that `feature` needs and that are known to be clear."""
         if feature.xcr0 == 0 or self.osxsave is False:
             return feature.xcr0
-        if self.group.xcr0 is not None:
-            return feature.xcr0 & ~self.group.xcr0
+        if self.measured.xcr0 is not None:
+            return feature.xcr0 & ~self.measured.xcr0
         if self.avx_off and feature.xcr0 & YMM_STATE:
             return YMM_STATE
         return sum(
@@ -225,7 +225,7 @@ class GroupEvidence:
     def _state_on(self, feature: Feature, mask: int) -> bool | None:
         if self.missing_state(feature):
             return False
-        return self._told.state(mask) if self.group.xcr0 is None else True
+        return self._told.state(mask) if self.measured.xcr0 is None else True
 
 
 def _outcomes(
@@ -235,19 +235,23 @@ def _outcomes(
 
     `eligible` holds the features that are claimed and enabled as far as is known.
     """
-    shown = {name for each, outcome in ran if outcome == "ok" for name in each.features}
-    worst: dict[str, Outcome] = {}
-    names: dict[str, list[str]] = {}
+    shown: set[str] = set()
+    skipped: set[str] = set()
+    failing = []
     for candidate, outcome in ran:
-        failing = outcome not in ("ok", "skipped")
-        for feature in (
-            _blamed(candidate.features, eligible, shown, table) if failing else candidate.features
-        ):
-            known = worst.get(feature)
-            if known is None or _GRAVITY[outcome] > _GRAVITY[known]:
+        if outcome == "ok":
+            shown.update(candidate.features)
+        elif outcome == "skipped":
+            skipped.update(candidate.features)
+        else:
+            failing.append((candidate, outcome))
+    worst: dict[str, Outcome] = {**dict.fromkeys(skipped, "skipped"), **dict.fromkeys(shown, "ok")}
+    names: dict[str, list[str]] = {}
+    for candidate, outcome in failing:
+        for feature in _blamed(candidate.features, eligible, shown, table):
+            names.setdefault(feature, []).append(candidate.name)
+            if _GRAVITY[outcome] > _GRAVITY[worst.get(feature, "skipped")]:
                 worst[feature] = outcome
-            if failing:
-                names.setdefault(feature, []).append(candidate.name)
     return {feature: (outcome, tuple(names.get(feature, ()))) for feature, outcome in worst.items()}
 
 

@@ -26,7 +26,7 @@ class FlagSet(msgspec.Struct, frozen=True):
         only_off: write only what has to be switched off, and do not pin the target.
         features: whether a feature may be used, for all features of the table: safe on every
             machine, in every profile, and not given up.
-        away: the features that a runtime must be told to leave alone, in the order of the table:
+        disable: the features that a runtime must be told to leave alone, in the order of the table:
             not usable though some machine's CPUID claims them (or cannot be asked), and what the
             user gave up by name. Hints and what only the kernel can use harm no program.
         machines: how many machines were asked; 0 where the flags rest on profiles alone.
@@ -40,7 +40,7 @@ class FlagSet(msgspec.Struct, frozen=True):
     wasmtime: str
     only_off: bool = False
     features: dict[str, bool] = {}
-    away: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
     machines: int = 1
     executed: bool = True
     profiles: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class FlagSet(msgspec.Struct, frozen=True):
     @property
     def level(self) -> str | None:
         """The highest psABI level all of whose features may be used; None below x86-64-v1."""
-        return highest_level(load_levels(), self.safe.__contains__)
+        return highest_level(load_levels(), self.safe)
 
 
 def removable(table: FeatureTable) -> dict[str, tuple[str, ...]]:
@@ -122,7 +122,7 @@ def choose(
         wasmtime=version,
         only_off=only_off,
         features=usable,
-        away=_away(table, usable, named, claimed),
+        disable=_disable(table, usable, named, claimed),
         machines=len(assessments),
         executed=all(each.basis == "executed" for each in assessments),
         profiles=tuple(profile.name for profile in profiles),
@@ -158,7 +158,7 @@ def choose_alone(
         wasmtime=str(version.major),
         only_off=only_off,
         features=usable,
-        away=_away(table, usable, named, set(table)),
+        disable=_disable(table, usable, named, set(table)),
         machines=0,
         executed=False,
         profiles=tuple(profile.name for profile in profiles),
@@ -224,7 +224,7 @@ def _decide(
     return {flag: flag not in reasons for flag in flags}, reasons
 
 
-def _away(
+def _disable(
     table: FeatureTable,
     usable: Mapping[str, bool],
     named: frozenset[str],

@@ -142,7 +142,7 @@ def _prometheus(flags: FlagSet) -> str:
                 "cpuprobe_feature_avoid",
                 "Whether programs must be told to leave the feature alone: CPUID claims it and it "
                 "is not safe, or it was given up.",
-                [({"feature": name}, int(name in flags.away)) for name in flags.features],
+                [({"feature": name}, int(name in flags.disable)) for name in flags.features],
             ),
             _metric(
                 "cpuprobe_flag_safe",
@@ -182,7 +182,7 @@ def _ansible(flags: FlagSet) -> str:
             "machines": flags.machines,
             "level": 0 if flags.level is None else _number(flags.level),
             "features": {_identifier(name): value for name, value in flags.features.items()},
-            "avoid": list(flags.away),
+            "avoid": list(flags.disable),
             "wasmtime": flags.wasmtime,
             "flags": flags.values,
         }

@@ -37,7 +37,7 @@ def write(dialect: str, flags: FlagSet) -> str:
     if isinstance(one, Compiler) and not flags.only_off:
         text, _ = allow_list(one, flags.safe)
     else:
-        text = setting(one, flags.away, flags.safe)
+        text = setting(one, flags.disable, flags.safe)
     return text + "\n" if text else ""
 
 
@@ -50,11 +50,11 @@ def notes(dialect: str, flags: FlagSet) -> tuple[str, ...]:
         _, recent = allow_list(one, flags.safe)
         releases = [f"{name} ({one.since[name]})" for name in recent]
         return (f"{dialect} knows these only since: {', '.join(releases)}",) if releases else ()
-    if not flags.away:
+    if not flags.disable:
         return (f"nothing to switch off for {dialect}",)
     if not write(dialect, flags):
-        return (f"{dialect} has no switch for: {', '.join(flags.away)}",)
-    lacking = unnamed(one, flags.away)
+        return (f"{dialect} has no switch for: {', '.join(flags.disable)}",)
+    lacking = unnamed(one, flags.disable)
     return (f"{dialect} has no switch for: {', '.join(lacking)}",) if lacking else ()
 
 

@@ -26,7 +26,7 @@ _LONGEST_RANGE = 0xFFFF
 _HYPERVISOR_BIT = CpuidBit(0x1, 0, "ecx", 31)
 _SYSCALL = CpuidBit(0x80000001, 0, "edx", 11)
 _LONG_MODE = CpuidBit(0x80000001, 0, "edx", 29)
-
+_PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
 
 Registers = tuple[int, int, int, int]
 
@@ -76,6 +76,7 @@ class Cpuid:
         """
         self._read_in_64_bit_mode = read_in_64_bit_mode
         self._leaves = {(leaf.leaf, leaf.subleaf): leaf for leaf in leaves}
+        self._covered: dict[tuple[int, int], bool | None] = {}
 
     def __bool__(self) -> bool:
         """Whether anything was recorded."""
@@ -83,6 +84,12 @@ class Cpuid:
 
     def covered(self, leaf: int, subleaf: int = 0) -> bool | None:
         """Whether the CPU has this leaf and subleaf; None where the record cannot tell."""
+        where = (leaf, subleaf)
+        if where not in self._covered:
+            self._covered[where] = self._covers(leaf, subleaf)
+        return self._covered[where]
+
+    def _covers(self, leaf: int, subleaf: int) -> bool | None:
         base = next(base for base in _RANGE_BASES if leaf >= base)
         first = self._leaves.get((base, 0))
         if first is None:  # Of a few pasted leaves each is what somebody asked the CPU for.
@@ -177,4 +184,4 @@ class Cpuid:
 def _text(*words: int) -> str:
     """Registers as the ASCII text they hold; what is not printable ASCII becomes `?`."""
     raw = struct.pack(f"<{len(words)}I", *words).split(b"\0", 1)[0]
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in raw)
+    return raw.translate(_PRINTABLE).decode("ascii")

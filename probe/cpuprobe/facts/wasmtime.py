@@ -5,9 +5,13 @@ Nothing here imports wasmtime or starts a process: the default run can afford it
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 
-from cpuprobe.facts.features import load_table
+from cpuprobe.facts.features import read_table
 
 
 class UnknownWasmtimeError(ValueError):
@@ -30,10 +34,11 @@ class WasmtimeVersion(msgspec.Struct, frozen=True):
     simd_floor: tuple[str, ...] = ()
 
 
-def known_versions() -> dict[int, WasmtimeVersion]:
+@functools.cache
+def known_versions() -> Mapping[int, WasmtimeVersion]:
     """Every measured version by its major number, newest first."""
-    rows = msgspec.convert(load_table("wasmtime")["version"], tuple[WasmtimeVersion, ...])
-    return {row.major: row for row in sorted(rows, key=lambda row: -row.major)}
+    rows = read_table("wasmtime", dict[str, tuple[WasmtimeVersion, ...]])["version"]
+    return MappingProxyType({row.major: row for row in sorted(rows, key=lambda row: -row.major)})
 
 
 def lookup(version: str) -> WasmtimeVersion:

@@ -74,7 +74,7 @@ def listing(profiles: Iterable[Profile], kind: str | None = None) -> Listing:
 
 def level_of(profile: Profile) -> str | None:
     """The highest psABI level all of whose features a profile holds."""
-    return highest_level(load_levels(), profile.features.__contains__)
+    return highest_level(load_levels(), profile.features)
 
 
 def listing_text(found: Listing) -> str:

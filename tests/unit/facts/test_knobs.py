@@ -209,8 +209,8 @@ def test_without_goes_to_every_dialect():
     """What the user gives up is switched off, with all that builds on it."""
     flags = choose([assess(v4_machine(), "50")], without=["avx512"])
 
-    assert {"avx512f", "avx512vl", "avx512er"} <= set(flags.away)  # the whole group was named
-    assert all(name.startswith("avx512") for name in flags.away)
+    assert {"avx512f", "avx512vl", "avx512er"} <= set(flags.disable)  # the whole group was named
+    assert all(name.startswith("avx512") for name in flags.disable)
     assert FORMATS["gcc"](flags) == "-march=x86-64-v3\n"
     assert FORMATS["jvm"](flags) == "-XX:UseAVX=2\n"
     assert FORMATS["onednn"](flags) == "ONEDNN_MAX_CPU_ISA=AVX2\n"
@@ -222,7 +222,7 @@ def test_giving_up_what_the_machine_lacks_is_said_all_the_same():
     """A setting made here for elsewhere: what the user named is there though CPUID denies it."""
     flags = choose([assess(observation(group(V2), listed=V2), "50")], without=["avx2"])
 
-    assert flags.away == ("avx2",)
+    assert flags.disable == ("avx2",)
     assert FORMATS["jvm"](flags) == "-XX:UseAVX=1\n"
 
 
@@ -230,7 +230,7 @@ def test_profile_goes_to_every_dialect():
     """--profile x86-64-v2 on a v4 machine switches off all beyond it, and nothing it lacks."""
     flags = choose([assess(v4_machine(), "50")], profiles=[find_profile("x86-64-v2")])
 
-    assert set(flags.away) == set(V4) - set(V2)
+    assert set(flags.disable) == set(V4) - set(V2)
     assert FORMATS["gcc"](flags) == "-march=x86-64-v2\n"
     assert "UseAVX=0" in FORMATS["jvm"](flags)
     assert "-UseBMI1Instructions" in FORMATS["jvm"](flags)
@@ -240,7 +240,7 @@ def test_several_machines_share_one_setting(v4):
     """From a v4 and a Downfall machine: what either claims and not both can use is off."""
     flags = choose([assess(v4_machine(), "50"), assess(gds_machine(), "50")])
 
-    assert set(flags.away) == {*V4} - {*V2, "bmi", "bmi2", "lzcnt", "movbe", "xsave"} | {
+    assert set(flags.disable) == {*V4} - {*V2, "bmi", "bmi2", "lzcnt", "movbe", "xsave"} | {
         *("aes", "adx")
     }
     assert FORMATS["gcc"](flags) == "-march=x86-64-v2 -mxsave -mlzcnt -mbmi -mbmi2 -mmovbe\n"
@@ -251,7 +251,7 @@ def test_hints_and_the_kernels_own_features_are_left_alone():
     features = (*V3, "prfchw", "xsaves", "cldemote")
     flags = choose([assess(observation(group(features), listed=features), "50")])
 
-    assert flags.away == ()
+    assert flags.disable == ()
     assert not flags.features["prfchw"]
     assert "prfchw" not in FORMATS["gcc"](flags)
 
@@ -274,8 +274,8 @@ def test_a_capture_without_cpuid_counts_as_claiming():
 
     assert assess(listed, "50").features["avx"].cpuid is False
     assert assess(bare, "50").features["avx"].cpuid is None
-    assert "avx" in flags.away
-    assert "sse4.2" not in flags.away
+    assert "avx" in flags.disable
+    assert "sse4.2" not in flags.disable
     assert "-AVX," in FORMATS["glibc"](flags)
 
 
