@@ -1,6 +1,6 @@
 """Why a feature is withheld or broken: argued from evidence only, the most specific cause first.
 
-Each function returns (text, remedy) from the `cause` rows of profiles/findings.toml. No cause is
+Each function returns a `cause` row of profiles/findings.toml. No cause is
 ever inferred from a model name; the model only ever rules a cause out (GDS).
 """
 
@@ -9,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from cpuprobe.assessment.kernel import release_number
-from cpuprobe.assessment.machine import GDS_DISABLED, GDS_FILE, Machine
+from cpuprobe.assessment.machine import GDS_DISABLED, GDS_FILE, Cause, Machine
 from cpuprobe.assessment.model import SetAside
 from cpuprobe.assessment.witnesses import YMM_STATE
 from cpuprobe.facts.features import Feature, load_table
-
-Cause = tuple[str, str]
-
-QEMU_TCG = "TCGTCGTCGTCG"  # QEMU target/i386/cpu.c, CPUID.40000000H of its emulator
 
 # The option by which the kernel leaves a CR4 bit clear (Documentation/admin-guide,
 # kernel-parameters.txt).
@@ -29,7 +25,7 @@ def cause(identifier: str, **values: str) -> Cause:
     text, remedy = row["text"], row["remedy"]
     for key, value in values.items():
         text, remedy = text.replace(f"{{{key}}}", value), remedy.replace(f"{{{key}}}", value)
-    return text, remedy
+    return Cause(text, remedy, identifier)
 
 
 def set_aside(reason: SetAside, **values: str) -> str:
@@ -131,14 +127,14 @@ def why_not_listed(machine: Machine, features: list[Feature]) -> tuple[Cause, li
         return cause("command-line", word=" ".join(words)), [
             f"kernel command line: {' '.join(words)}"
         ]
-    signature = machine.cpuid.signature
-    if (
-        [feature.name for feature in features] == ["rdrnd"]
-        and machine.cpuid.vendor == "AuthenticAMD"
-        and signature is not None
-        and signature[0] in (0x15, 0x16)
-    ):
-        return cause("kernel-quirk-rdrand"), []
+    for row in machine.quirks["kernel_hides"]:
+        if (
+            [feature.name for feature in features] == row["features"]
+            and machine.cpuid.vendor == row["vendor"]
+            and machine.cpuid.signature is not None
+            and machine.cpuid.signature[0] in row["families"]
+        ):
+            return cause(row["cause"]), []
     return cause("unknown"), []
 
 
@@ -155,7 +151,8 @@ def why_it_faults(machine: Machine) -> tuple[Cause, list[str]]:
 
 def why_it_is_wrong(machine: Machine) -> tuple[Cause, list[str]]:
     """Why something executes with a wrong result. Only an emulator's own signature accuses one."""
-    if machine.virtual and machine.cpuid.hypervisor == QEMU_TCG:
+    emulators = {row["signature"] for row in machine.quirks["hypervisor"] if "emulator" in row}
+    if machine.virtual and machine.cpuid.hypervisor in emulators:
         return cause("emulator-wrong", hypervisor=machine.hypervisor), [
             f"CPUID.40000000H: {machine.hypervisor}"
         ]

@@ -50,14 +50,15 @@ def _state(machine: Machine) -> Iterator[Finding]:
         f"this CPU has the flaw: {affected}",
         *(f"kernel command line: {word}" for word in machine.option("gather_data_sampling")),
     ]
-    meaning = "the file is missing: a kernel older than August 2023, or /sys is hidden"
-    if text is not None:
-        if GDS_DISABLED in text:
-            meaning = "AVX is disabled, because the microcode has no mitigation of its own"
-        elif text.startswith("Vulnerable"):
-            meaning = "AVX is on and the CPU is vulnerable"
-        elif text.startswith("Mitigation"):
-            meaning = "AVX is on; microcode mitigates, gathers are slower"
-        else:
-            meaning = "inside a virtual machine the host decides"
-    yield finding("CP601", [], machine.all_cpus, evidence, (meaning, ""))
+    yield finding("CP601", [], machine.all_cpus, evidence, cause(_standing(text)))
+
+
+def _standing(text: str | None) -> str:
+    """Which cause row words what the kernel's line says."""
+    if text is None:
+        return "gds-file-missing"
+    if GDS_DISABLED in text:
+        return "gds-avx-disabled"
+    if text.startswith("Vulnerable"):
+        return "gds-vulnerable"
+    return "gds-mitigated" if text.startswith("Mitigation") else "gds-in-guest"

@@ -76,8 +76,5 @@ def _model_mismatch(machine: Machine) -> Iterator[Finding]:
         ]
         why = cause("unknown")
         if machine.virtual:
-            why = (
-                f"a hypervisor or emulator ({machine.hypervisor}) makes up model or features",
-                "",
-            )
+            why = cause("made-up-identity", hypervisor=machine.hypervisor)
         yield finding("CP403", listed, machine.all_cpus, evidence, why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -207,6 +207,17 @@ class Machine:
         )
 
 
+class Cause(NamedTuple):
+    """Why something is as a finding says: words, what to do, and the row of findings.toml."""
+
+    text: str = ""
+    remedy: str = ""
+    id: str = ""
+
+
+_NO_CAUSE = Cause()
+
+
 def cpus_of(groups: Iterable[GroupEvidence]) -> list[int]:
     """The CPUs of some groups, ascending."""
     return sorted({cpu for group in groups for cpu in group.measured.cpus})
@@ -217,12 +228,9 @@ def finding(
     features: Iterable[str],
     cpus: Iterable[int],
     evidence: Iterable[str],
-    cause: tuple[str, str] = ("", ""),
+    cause: Cause = _NO_CAUSE,
 ) -> Finding:
-    """A finding with the words of profiles/findings.toml.
-
-    `cause` is text and remedy (see `causes`); an empty remedy takes the finding's own.
-    """
+    """A finding with the words of profiles/findings.toml; its remedy where the cause has none."""
     row = next(row for row in load_table("findings")["finding"] if row["code"] == code)
     listed = tuple(features)
     return Finding(
@@ -232,6 +240,7 @@ def finding(
         cpus=tuple(cpus),
         title=row["title"].replace("{features}", names(listed)),
         evidence=tuple(evidence),
-        cause=cause[0],
-        remedy=cause[1] or row["remedy"],
+        cause=cause.text,
+        cause_id=cause.id or None,
+        remedy=cause.remedy or row["remedy"],
     )

@@ -47,7 +47,11 @@ class FeatureAssessment(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One disagreement, with its evidence and what to do about it."""
+    """One disagreement, with its evidence and what to do about it.
+
+    `cause_id` is the row of findings.toml that `cause` is worded by; `unknown` where nothing that
+    can be read explains it, None where there is no such row.
+    """
 
     code: str
     severity: Severity
@@ -57,6 +61,7 @@ class Finding(msgspec.Struct, frozen=True):
     evidence: tuple[str, ...]
     cause: str
     remedy: str
+    cause_id: str | None = None
 
 
 class Identity(msgspec.Struct, frozen=True):

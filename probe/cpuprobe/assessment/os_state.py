@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuprobe.assessment.causes import Cause, why_not_listed, why_state_off
-from cpuprobe.assessment.machine import Machine, cpus_of, finding
+from cpuprobe.assessment.causes import why_not_listed, why_state_off
+from cpuprobe.assessment.machine import Cause, Machine, cpus_of, finding
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
 from cpuprobe.facts.features import Feature

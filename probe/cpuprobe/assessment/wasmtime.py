@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuprobe.assessment.machine import Machine, finding
+from cpuprobe.assessment.causes import cause
+from cpuprobe.assessment.machine import Cause, Machine, finding
 from cpuprobe.assessment.model import Finding, WasmtimeTarget
 from cpuprobe.assessment.witnesses import GroupEvidence
 from cpuprobe.facts.features import Feature
@@ -25,9 +26,8 @@ WINCH_SIMD = ("avx", "avx2")  # wasmtime winch/codegen/src/isa/x64/masm.rs, Unim
 def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
     """The features that Rust's std_detect would report on these CPUs, by canonical name.
 
-    Source: rust-lang/rust 06b69b5, library/std_detect/src/detect/os/x86.rs. Its XCR0 rules differ
-    from the manuals' in three ways: F16C, VAES and VPCLMULQDQ are not gated at all, AVX-512 asks
-    for FMA and F16C too, and the SKL052 row of profiles/quirks.toml hides BMI.
+    Source: rust-lang/rust 06b69b5, library/std_detect/src/detect/os/x86.rs. Where its rules differ
+    from the manuals' stands in profiles/quirks.toml: `std_detect` and the `detector` rows.
 
     A capture may have neither CPUID nor XCR0. The kernel's list then stands in for CPUID, and state
     counts as enabled where nothing says that it is off.
@@ -48,14 +48,14 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
     if group.measured.xcr0 is None and not measured:
         ymm = saved and group.features["avx"].os is not False
         zmm = ymm and group.features["avx512f"].os is not False
-    zmm = zmm and {"fma", "f16c"} <= claimed
-    ungated = {"f16c", "vaes", "vpclmulqdq"}
+    rules = machine.quirks["std_detect"]
+    zmm = zmm and claimed.issuperset(rules["evex_asks"])
     detected = set()
     for name in claimed:
         encoding = machine.table[name].encoding
         if (
             encoding in ("legacy", "vex-gpr")
-            or name in ungated
+            or name in rules["ungated"]
             or (encoding == "vex" and ymm)
             or (encoding == "evex" and zmm)
         ):
@@ -151,7 +151,7 @@ def wasmtime_findings(flags: Flags) -> Iterator[Finding]:
             refused,
             machine.all_cpus,
             [f"{names(refused)}: usable, but not reported by Rust's std_detect"],
-            ("; ".join(reasons) or "the detector's rules differ from the manuals'", ""),
+            Cause("; ".join(reasons)) if reasons else cause("detector-rules"),
         )
 
 
@@ -181,7 +181,7 @@ def _would_enable(flags: Flags) -> Iterator[Finding]:
                 f"wasmtime {flags.target.version} infers {names(listed)} from CPUID and XCR0",
                 *(f"{name} is {machine.features[name].state}" for name in listed),
             ],
-            ("CPUID and XCR0 are all that wasmtime asks; neither executes anything", ""),
+            cause("cpuid-alone"),
         )
 
 

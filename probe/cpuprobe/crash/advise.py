@@ -13,8 +13,6 @@ from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.evidence.crashes.status import ILLEGAL
 from cpuprobe.facts.runtimes import Runtime, load_runtimes, runtime_of_module
 
-# Runtimes of profiles/knobs.toml that make code while the program runs.
-_MAKE_CODE = frozenset({"wasmtime", "wasmer", "dotnet", "jvm", "node", "bun", "onednn"})
 # What makes code at run time and has no row there: known by name alone.
 _NAMED = {
     "julia": "Julia",
@@ -177,10 +175,10 @@ def runtimes_of(crash: Crash) -> dict[str, Runtime]:
     if crash.module is not None and not crash.anonymous:
         runtime = runtime_of_module(crash.module)
         return {} if runtime is None else {runtime.id: runtime}
-    table = {each.id: each for each in load_runtimes()}
+    table = {each.id: each for each in load_runtimes() if each.makes_code}
     found = [runtime_of_module(each) for each in crash.modules] if crash.anonymous else []
     ids = [each.id for each in found if each is not None] + sorted(crash.runtimes)
-    return {name: table[name] for name in ids if name in _MAKE_CODE and name in table}
+    return {name: table[name] for name in ids if name in table}
 
 
 def _knobs(crash: Crash, features: Sequence[str]) -> Iterator[Advice]:

@@ -378,7 +378,7 @@ def _missing(name: str, assessment: Assessment, safe: set[str]) -> Missing:
 
 
 def _because(finding: Finding) -> str:
-    known = finding.cause and not finding.cause.startswith("unknown")
+    known = finding.cause and finding.cause_id != "unknown"
     return finding.cause if known else finding.title
 
 

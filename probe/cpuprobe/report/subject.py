@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
 from cpuprobe.assessment import assess
-from cpuprobe.assessment.causes import QEMU_TCG, set_aside
+from cpuprobe.assessment.causes import set_aside
 from cpuprobe.assessment.model import Assessment, FeatureAssessment
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
+from cpuprobe.facts.features import load_table
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.report.installed import inference_lines, introspection_lines
 from cpuprobe.report.verdict import told
@@ -19,20 +21,6 @@ from cpuprobe.wasm.installed import Inference, Introspection
 from cpuprobe.words import cpu_list, json_escape
 
 ISSUE_LIMIT = 65_536  # characters: GitHub refuses a longer body of an issue or comment
-
-# Signatures of leaf 40000000H: Linux arch/x86/kernel/{kvm,jailhouse}.c, arch/x86/kernel/cpu/
-# {vmware,mshyperv,acrn}.c, arch/x86/xen/; QEMU target/i386/cpu.c for TCG's.
-_HYPERVISORS: Mapping[str, str] = {
-    "KVMKVMKVM": "KVM",
-    "TCGTCGTCGTCG": "QEMU's TCG, an emulator",
-    "Microsoft Hv": "Hyper-V",
-    "VMwareVMware": "VMware",
-    "XenVMMXenVMM": "Xen",
-    "VBoxVBoxVBox": "VirtualBox",
-    "bhyve bhyve": "bhyve",
-    "ACRNACRNACRN": "ACRN",
-    "Jailhouse": "Jailhouse",
-}
 
 # States that say the witnesses agree, or that there is nothing to agree on.
 QUIET_STATES = frozenset({"usable", "absent", "unverified", "unknown"})
@@ -89,7 +77,7 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     yield "microcode", identity.microcode or "not recorded"
     yield "kernel", f"Linux {identity.kernel}" if identity.kernel else "not recorded"
     if identity.hypervisor:
-        known = _HYPERVISORS.get(identity.hypervisor)
+        known = _hypervisor(identity.hypervisor).get("name")
         yield "hypervisor", f"{known} ({identity.hypervisor})" if known else identity.hypervisor
     else:
         yield "hypervisor", "none that CPUID shows"
@@ -116,6 +104,12 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     yield "measured by", f"{observation.source}: {executed}"
 
 
+def _hypervisor(signature: str | None) -> dict[str, Any]:
+    """Its row of profiles/quirks.toml, empty where there is none."""
+    rows = load_table("quirks")["hypervisor"]
+    return next((row for row in rows if row["signature"] == signature), {})
+
+
 def _container(subject: ReportedMachine) -> str | None:
     """The container that shows in the observation itself."""
     mount = subject.observation.cpuinfo_mount
@@ -132,8 +126,9 @@ def _emulator(subject: ReportedMachine) -> str | None:
     identity = subject.assessment.identity
     if (identity.brand or "").startswith("VirtualApple"):
         return "Rosetta 2"
-    if identity.hypervisor == QEMU_TCG:
-        return "QEMU (TCG)"
+    emulator: str | None = _hypervisor(identity.hypervisor).get("emulator")
+    if emulator is not None:
+        return emulator
     reason = subject.assessment.kernel_set_aside
     return set_aside(reason) if reason in ("no-flags", "another-cpu") else None
 
