@@ -16,6 +16,7 @@
 #define MAXIMUM_CPUINFO (64u << 20) /* bytes read of it: 8,192 CPUs need about 16 MiB */
 #define MAXIMUM_WORD 256
 #define MAXIMUM_DIGITS 6
+#define MAXIMUM_DATE 8
 
 static const char *const cpuinfo_keys[] = {
 #define KEY(key) key,
@@ -116,22 +117,103 @@ has_proc(const char *root)
     return true;
 }
 
-static void
-write_line_of(struct writer *writer, const char *key, const char *root, const char *path)
+/* Is the text one of a list with commas between? */
+static bool
+listed(const char *list, const char *text, size_t length)
+{
+    while (*list != '\0') {
+        size_t end = 0;
+
+        while (list[end] != '\0' && list[end] != ',')
+            end++;
+        if (end == length && bytes_equal(list, text, length))
+            return true;
+        list += end + (list[end] == ',');
+    }
+    return false;
+}
+
+/* The first line of a file, without its newline; 0 where there is none. */
+static size_t
+line_of(const char *root, const char *path, char *line, size_t capacity)
 {
     struct file file;
-    char line[512];
     size_t taken = 0;
     long length;
 
     if (!open_file(&file, root, path))
-        return;
-    length = read_line(&file, line, sizeof line, &taken);
+        return 0;
+    length = read_line(&file, line, capacity, &taken);
     close_file(&file);
-    if (length < 0)
+    return length < 0 ? 0 : (size_t)length;
+}
+
+static bool
+is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool
+is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+/* May a word of `uname -v` leave the machine? See profiles/kernel.toml. */
+static bool
+is_version_word(const char *word, size_t length)
+{
+    for (size_t at = 0, end; at < length; at = end) {
+        end = at + 1;
+        if (is_letter(word[at])) {
+            while (end < length && is_letter(word[end]))
+                end++;
+            if (!listed(KERNEL_VERSION_WORDS, word + at, end - at))
+                return false;
+        } else if (is_digit(word[at])) {
+            while (end < length && is_digit(word[end]))
+                end++;
+            if (end - at > MAXIMUM_DATE)
+                return false;
+        } else if (!listed("#,.,:,+,~,-,(,)", word + at, 1))
+            return false;
+    }
+    return true;
+}
+
+static void
+write_version(struct writer *writer, const char *root)
+{
+    char line[256], kept[256];
+    size_t length = line_of(root, "/proc/sys/kernel/version", line, sizeof line), used = 0;
+
+    for (size_t at = 0, end; at < length; at = end + 1) {
+        for (end = at; end < length && line[end] != ' ';)
+            end++;
+        if (end == at || !is_version_word(line + at, end - at))
+            continue;
+        if (used > 0)
+            kept[used++] = ' ';
+        copy_bytes(kept + used, line + at, end - at);
+        used += end - at;
+    }
+    if (used == 0)
+        return;
+    json_key(writer, "version");
+    json_bytes(writer, kept, used);
+}
+
+static void
+write_line_of(struct writer *writer, const char *key, const char *root, const char *path)
+{
+    char line[512];
+    size_t length = line_of(root, path, line, sizeof line);
+
+    if (length == 0)
         return;
     json_key(writer, key);
-    json_bytes(writer, line, (size_t)length);
+    json_bytes(writer, line, length);
 }
 
 /* --- /proc/cpuinfo ------------------------------------------------------------------------ */
@@ -273,29 +355,13 @@ write_cpuinfo(struct writer *writer, const char *root)
 
 /* --- /proc/cmdline ------------------------------------------------------------------------ */
 
-/* Is the text one of a list with commas between? */
-static bool
-listed(const char *list, const char *text, size_t length)
-{
-    while (*list != '\0') {
-        size_t end = 0;
-
-        while (list[end] != '\0' && list[end] != ',')
-            end++;
-        if (end == length && bytes_equal(list, text, length))
-            return true;
-        list += end + (list[end] == ',');
-    }
-    return false;
-}
-
 static bool
 is_number(const char *text, size_t length)
 {
     if (length == 0 || length > MAXIMUM_DIGITS)
         return false;
     for (size_t i = 0; i < length; i++)
-        if (text[i] < '0' || text[i] > '9')
+        if (!is_digit(text[i]))
             return false;
     return true;
 }
@@ -410,7 +476,7 @@ write_system(struct writer *writer, const char *root)
     json_key(writer, "kernel");
     json_open(writer, '{');
     write_line_of(writer, "release", root, "/proc/sys/kernel/osrelease");
-    write_line_of(writer, "version", root, "/proc/sys/kernel/version");
+    write_version(writer, root);
     json_close(writer, '}');
     if (!write_cpuinfo(writer, root))
         write_cpuinfo_mount(writer, root);

@@ -67,6 +67,61 @@
     row("tsx", "auto,off,on", false, false) \
     row("tsx_async_abort", "full,nosmt,off", false, false)
 
+/* What `uname -v` may say in letters. */
+#define KERNEL_VERSION_WORDS \
+    "SMP," \
+    "PREEMPT," \
+    "PREEMPT_DYNAMIC," \
+    "PREEMPT_LAZY," \
+    "PREEMPT_RT," \
+    "RT," \
+    "Mon," \
+    "Tue," \
+    "Wed," \
+    "Thu," \
+    "Fri," \
+    "Sat," \
+    "Sun," \
+    "Jan," \
+    "Feb," \
+    "Mar," \
+    "Apr," \
+    "May," \
+    "Jun," \
+    "Jul," \
+    "Aug," \
+    "Sep," \
+    "Oct," \
+    "Nov," \
+    "Dec," \
+    "UTC," \
+    "GMT," \
+    "CET," \
+    "CEST," \
+    "EST," \
+    "EDT," \
+    "CST," \
+    "CDT," \
+    "MST," \
+    "MDT," \
+    "PST," \
+    "PDT," \
+    "JST," \
+    "AM," \
+    "PM," \
+    "Debian," \
+    "deb," \
+    "u," \
+    "bpo," \
+    "rc," \
+    "Ubuntu," \
+    "NixOS," \
+    "Microsoft," \
+    "Proxmox," \
+    "PMX," \
+    "SUSE," \
+    "Chromium,"
+
 /* The kernel's names of features. */
 #define KERNEL_FEATURES \
     "3dnow," \

@@ -326,7 +326,7 @@ def test_kernel_and_vulnerability(core_program: Build, root: Path) -> None:
     """The kernel's release and the GDS line are one line each, whatever follows."""
     (root / "proc/sys/kernel").mkdir(parents=True)
     (root / "proc/sys/kernel/osrelease").write_text("6.1.0-fake\nsecond line\n")
-    (root / "proc/sys/kernel/version").write_text("#1 " + "v" * 100_000)
+    (root / "proc/sys/kernel/version").write_text("#1 SMP " + "v" * 100_000)
     vulnerabilities = root / "sys/devices/system/cpu/vulnerabilities"
     vulnerabilities.mkdir(parents=True)
     mitigation = "Mitigation: AVX disabled, no microcode"
@@ -335,8 +335,29 @@ def test_kernel_and_vulnerability(core_program: Build, root: Path) -> None:
     observation = observe(core_program, root)
 
     assert observation["kernel"]["release"] == "6.1.0-fake"
-    assert 10 < len(observation["kernel"]["version"]) < 1000
+    assert observation["kernel"]["version"] == "#1 SMP"
     assert observation["vulnerabilities"] == {"gather_data_sampling": mitigation}
+
+
+VERSIONS = [
+    ("#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1 (2026-01-02)",) * 2,
+    ("#49~22.04.1-Ubuntu SMP PREEMPT_DYNAMIC Wed Jul 10 17:44:05 UTC 2",) * 2,
+    ("#1 SMP Sun Jan 10 15:06:54 PST 2016",) * 2,
+    ("#1-NixOS SMP Thu Jan  1 00:00:00 UTC 1970", "#1-NixOS SMP Thu Jan 1 00:00:00 UTC 1970"),
+    ("#7-alice SMP alice@build-12 Debian", "SMP Debian"),
+    ("#4915112345678 SMP build.example.org", "SMP"),
+    ("alice", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("version", "kept"), VERSIONS)
+def test_kernel_version(core_program: Build, root: Path, version: str, kept: str | None) -> None:
+    """Of `uname -v` no word leaves the machine that could be a builder's name or host."""
+    (root / "proc/sys/kernel").mkdir(parents=True)
+    (root / "proc/sys/kernel/version").write_text(version + "\n")
+
+    assert observe(core_program, root)["kernel"].get("version") == kept
 
 
 def test_cpus_option(core_program: Build, root: Path) -> None:

@@ -70,6 +70,9 @@ def header() -> str:
         )
         + _macro("EACH_CPUINFO_KEY", "key", (f'"{key}"' for key in kernel["cpuinfo"]["keys"]))
         + _macro("EACH_KERNEL_WORD", "name, values, numbers, features", words)
+        + "\n/* What `uname -v` may say in letters. */\n#define KERNEL_VERSION_WORDS"
+        + "".join(f' \\\n    "{word},"' for word in kernel["version"]["words"])
+        + "\n"
         + "\n/* The kernel's names of features. */\n#define KERNEL_FEATURES"
         + "".join(f' \\\n    "{flag},"' for flag in flags)
         + "\n\n#endif\n"

@@ -94,7 +94,7 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
         )
     if observation.denied:
         notes.append(f"a sandbox denied the probe {', '.join(observation.denied)}")
-    disturbed = {name for group in observation.groups for name in group.disturbed}
+    disturbed = {name for group in observation.groups for name in group.disturbed or ()}
     if disturbed:
         notes.append(f"left out because the probe was disturbed: {', '.join(sorted(disturbed))}")
     at_least, at_most = level_bounds(load_levels(), machine.usable, machine.told.not_levels)

@@ -81,7 +81,8 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         wrong: the bytes (hexadecimal) that candidates with outcome `wrong` left behind.
         asked_once: what died of #UD and CPUID denies was executed only on the first CPU that has
             this CPUID, and is taken to die on the others.
-        disturbed: candidates that are `skipped` because somebody else was in the way.
+        disturbed: candidates that are `skipped` because somebody else was in the way, None
+            where nobody was.
     """
 
     cpus: tuple[CpuNumber, ...]
@@ -95,7 +96,7 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     faults: dict[Name, Fault] = {}
     wrong: dict[Name, Text] = {}
     asked_once: bool = False
-    disturbed: dict[Name, Disturbance] = {}
+    disturbed: dict[Name, Disturbance] | None = None
 
 
 class Cpuinfo(msgspec.Struct, frozen=True):

@@ -3,7 +3,11 @@
 import pytest
 from tests.tools import native_words
 
-from cpuprobe.evidence.machines.formats.kernel_words import known_options, known_word
+from cpuprobe.evidence.machines.formats.kernel_words import (
+    known_options,
+    known_version,
+    known_word,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +36,21 @@ def test_pasted_command_line() -> None:
     line = "BOOT_IMAGE=/vmlinuz root=/dev/sda tsx=alice clearcpuid=avx2,bob quiet"
 
     assert known_options(line) == ("clearcpuid=avx2",)
+
+
+@pytest.mark.parametrize(
+    ("version", "kept"),
+    [
+        ("#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1 (2026-01-02)",) * 2,
+        ("#49~22.04.1-Ubuntu SMP PREEMPT_DYNAMIC Wed Jul 10 17:44:05 UTC 2",) * 2,
+        ("#7-alice SMP alice@build-12 Debian", "SMP Debian"),
+        ("#4915112345678 SMP build.example.org", "SMP"),
+        ("alice", None),
+    ],
+)
+def test_version(version: str, kept: str | None) -> None:
+    """Of `uname -v` no word is kept that could be a builder's name or host."""
+    assert known_version(version) == kept
 
 
 def test_header_is_current() -> None:

@@ -57,6 +57,7 @@ _CMDLINE_START = re.compile(r"(?:.{0,40}(?:Kernel c|C)ommand line: |BOOT_IMAGE=|
 
 
 _NUMBER = re.compile(r"[0-9]{1,6}")
+_MAXIMUM_DIGITS = 8  # of a date
 
 
 @cache
@@ -90,6 +91,32 @@ def known_word(word: str) -> str | None:
     return f"{name}={','.join(kept)}" if kept else None
 
 
+_VERSION_PARTS = re.compile(r"[A-Za-z_]+|[0-9]+|[#.:+~()-]")
+
+
+def known_version(text: str) -> str | None:
+    """`uname -v` without the words that may be a builder's name or host, None if nothing is left.
+
+    The rules stand in profiles/kernel.toml; native/system.c keeps the same words.
+    """
+    letters = set(load_table("kernel")["version"]["words"])
+    kept = []
+    for word in text.split(" "):
+        parts = _VERSION_PARTS.findall(word)
+        if (
+            word
+            and "".join(parts) == word
+            and all(
+                part in letters or (part.isdecimal() and len(part) <= _MAXIMUM_DIGITS)
+                if part.isalnum() or "_" in part
+                else True
+                for part in parts
+            )
+        ):
+            kept.append(word)
+    return " ".join(kept) or None
+
+
 def known_options(text: str) -> tuple[str, ...]:
     """The words of a kernel command line that bear on CPU features."""
     words = text[:_MAXIMUM_CMDLINE].replace('"', " ").split()
@@ -108,7 +135,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             vulnerabilities.setdefault(match[1], match[2].strip())
         elif "Linux " in line and (match := _RELEASE.match(line)):
             if len(kernels) < 2:
-                kernels.add((match[1] or match[2], match[3]))
+                kernels.add((match[1] or match[2], match[3] and known_version(match[3])))
             if match[4] and (isa := isa_named(match[4])):
                 machines.setdefault(isa, number)
         elif cmdline is None and "=" in line and _CMDLINE_START.match(line):
