@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
+from cpuprobe.check.profile_facts import level_of
 from cpuprobe.facts.features import load_features, load_table
 from cpuprobe.facts.profiles import KINDS, Profile, built_in_profiles
 from cpuprobe.facts.runtimes import Ceilings, Compiler, Items, load_runtimes
 from cpuprobe.report.document import Report
-from cpuprobe.report.profile_text import level_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -13,7 +13,7 @@ from cpuprobe.cli.output import print_result
 if TYPE_CHECKING:
     from cpuprobe.facts.presets import Preset
     from cpuprobe.facts.profiles import Profile
-    from cpuprobe.report.profile_text import FoundEffect, Presets
+    from cpuprobe.wasm.preset_lint import Presets
 
 app = command_app()
 
@@ -51,15 +51,16 @@ def list_profiles(
     json: _Json = False,
 ) -> None:
     """List the profiles: name, year, psABI level, number of features, purpose."""
+    from cpuprobe.check.profile_facts import listing
     from cpuprobe.errors import UsageError
     from cpuprobe.facts.profiles import KINDS, load_profiles
-    from cpuprobe.report.profile_text import listing, listing_text
+    from cpuprobe.report.profile_text import listing_lines
 
     if kind is not None and kind not in KINDS:
         raise UsageError(f"--kind {kind}: no such kind; there are {', '.join(KINDS)}")
     profiles = _presets_as_profiles() if kind == "preset" else load_profiles().values()
     found = listing(profiles, kind)
-    print_result(found, json, lambda: listing_text(found))
+    print_result(found, json, lambda: listing_lines(found))
 
 
 @app.command(
@@ -71,12 +72,13 @@ def show(
     json: _Json = False,
 ) -> None:
     """Show one profile: its features by psABI level, the flags it permits, who meets it."""
+    from cpuprobe.check.profile_facts import shown
     from cpuprobe.emit import choose_alone
     from cpuprobe.evidence.installed import installed_version
     from cpuprobe.facts.archspec import archspec_facts
     from cpuprobe.facts.profiles import find_profile, load_profiles
     from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
-    from cpuprobe.report.profile_text import shown, shown_text
+    from cpuprobe.report.profile_text import shown_lines
 
     one = find_profile(name)
     newest = next(iter(known_versions().values()))
@@ -94,7 +96,7 @@ def show(
         _preset_of(one),
         archspec_facts(one),
     )
-    print_result(document, json, lambda: shown_text(document))
+    print_result(document, json, lambda: shown_lines(document))
 
 
 @app.command(
@@ -117,14 +119,15 @@ def check(
     It meets a profile if every feature of it is safe there: claimed, granted, and executed rightly.
     """
     from cpuprobe.assessment import assess
+    from cpuprobe.check.profile_fit import verdicts
     from cpuprobe.errors import CaptureError
     from cpuprobe.facts.profiles import find_profile
-    from cpuprobe.report.profile_text import verdicts, verdicts_text
+    from cpuprobe.report.profile_text import verdict_lines
 
     wanted = [find_profile(name) for name in names]
     judged, observation = machine(on)
     found = verdicts(judged, assess(observation), wanted)
-    print_result(found, json, lambda: verdicts_text(found))
+    print_result(found, json, lambda: verdict_lines(found))
     if any(not each.meets and (strict or each.decided) for each in found.profiles):
         return 1
     return 0 if all(each.meets for each in found.profiles) else CaptureError.exit_code
@@ -168,7 +171,8 @@ def lint(
     from cpuprobe.errors import UsageError
     from cpuprobe.facts.lint import lint as find_problems
     from cpuprobe.facts.profiles import load_profiles, profiles_in
-    from cpuprobe.report.profile_text import lints, lints_text
+    from cpuprobe.report.profile_text import lint_lines
+    from cpuprobe.wasm.preset_lint import lints
 
     if prove and presets is False:
         raise UsageError("--prove compiles with presets: leave out --no-presets")
@@ -182,7 +186,7 @@ def lint(
         list(find_problems(checked, known)),
         _lint_presets(bool(presets), prove) if asked else None,
     )
-    print_result(found, json, lambda: lints_text(found))
+    print_result(found, json, lambda: lint_lines(found))
     return int(not found.ok)
 
 
@@ -234,9 +238,7 @@ def _lint_presets(count: bool, prove: bool) -> Presets:
     """
     from cpuprobe.errors import CannotMeasureError
     from cpuprobe.evidence.installed import installed_version
-    from cpuprobe.facts.lint import problems
-    from cpuprobe.facts.presets import as_profile
-    from cpuprobe.report.profile_text import Incoherent, Presets
+    from cpuprobe.wasm.preset_lint import Presets, incoherent
 
     try:
         version, found = _installed()
@@ -244,22 +246,4 @@ def _lint_presets(count: bool, prove: bool) -> Presets:
         if count:
             raise
         return Presets(installed_version(), None, (), count, str(error))
-    incoherent = []
-    for preset in found.values():
-        wrong = problems(as_profile(preset, version))
-        if wrong:
-            effect = _effect(preset) if prove else None
-            incoherent.append(Incoherent(preset.name, wrong, effect))
-    return Presets(version, len(found), tuple(incoherent), count)
-
-
-def _effect(preset: Preset) -> FoundEffect:
-    from cpuprobe.report.profile_text import FoundEffect
-    from cpuprobe.wasm.children import ChildError
-    from cpuprobe.wasm.effect import effect
-
-    try:
-        found = effect(preset)
-    except ChildError as error:
-        return FoundEffect(untried=error.how)
-    return FoundEffect(found.idle, found.used, found.off)
+    return Presets(version, len(found), incoherent(found, version, prove), count)

@@ -25,11 +25,13 @@ class Effect(msgspec.Struct, frozen=True):
         idle: flags without any effect: with them off the code is the same, byte for byte.
         used: features that the code does use though what they imply is off.
         off: what these imply and the preset leaves off.
+        untried: why nothing was compiled.
     """
 
-    idle: tuple[str, ...]
-    used: tuple[str, ...]
-    off: tuple[str, ...]
+    idle: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
+    untried: str | None = None
 
 
 def effect(preset: Preset) -> Effect:

@@ -21,10 +21,11 @@ from cpuprobe.facts import presets as facts_presets
 from cpuprobe.facts.presets import Preset
 from cpuprobe.facts.profiles import load_profiles
 from cpuprobe.report.document import make_report, to_json
-from cpuprobe.report.profile_text import FoundEffect, Incoherent, Presets, lints, lints_text
-from cpuprobe.wasm import effect as wasm_effect
+from cpuprobe.report.profile_text import lint_lines
+from cpuprobe.wasm import preset_lint
 from cpuprobe.wasm.children import ChildError
 from cpuprobe.wasm.effect import Effect
+from cpuprobe.wasm.preset_lint import Incoherent, Presets, lints
 
 OWN = """
 [[profile]]
@@ -495,7 +496,7 @@ def test_lint_with_proof(ask: Ask, wasmtime: Installed, monkeypatch: pytest.Monk
 
     wasmtime("50.0.1")
     monkeypatch.setattr(facts_presets, "presets", lambda version: made)
-    monkeypatch.setattr(wasm_effect, "effect", compile_it)
+    monkeypatch.setattr(preset_lint, "effect", compile_it)
     said = ask("lint", "--prove")
 
     assert said.code == 0
@@ -509,12 +510,12 @@ def test_lint_with_proof(ask: Ask, wasmtime: Installed, monkeypatch: pytest.Monk
 
 def test_lint_text_says_an_effect_once_for_presets_alike():
     """Presets with the same problems share their lines."""
-    effect = FoundEffect(idle=("has_fma",))
+    effect = Effect(idle=("has_fma",))
     presets = Presets(
         "50", 3, (Incoherent("a", (), effect), Incoherent("b", (), effect)), count=True
     )
 
-    text = lints_text(lints(0, (), presets))
+    text = "\n".join(lint_lines(lints(0, (), presets)))
     assert "  a, b\n" in text
     assert text.count("no effect") == 1
     assert lints(0, (), presets).ok is False
