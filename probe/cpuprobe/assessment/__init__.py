@@ -97,8 +97,11 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
     disturbed = {name for group in observation.groups for name in group.disturbed or ()}
     if disturbed:
         notes.append(f"left out because the probe was disturbed: {', '.join(sorted(disturbed))}")
-    at_least, at_most = level_bounds(load_levels(), machine.usable, machine.told.not_levels)
-    decided = at_least == at_most
+    not_levels = machine.told.not_levels
+    at_least, at_most = level_bounds(load_levels(), machine.usable, not_levels)
+    # Nobody is known to run a CPU with AVX-512 under a kernel older than its names: what a whole
+    # list does not name decides the level, if not the feature.
+    decided = at_least == at_most or machine.kernel.of_unknown_age
     levels = load_levels()
     if not machine.long_mode:
         levels, at_least, at_most = (), None, None

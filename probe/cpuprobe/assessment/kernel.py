@@ -59,6 +59,12 @@ class KernelWitness:
         ]
         told = release_number(observation.kernel.release)
         self.release = told or self._proven_release(observation, table)
+        # A list that is whole, of a kernel whose age is not told beyond that.
+        self.of_unknown_age = (
+            told is None
+            and bool(self._listings)
+            and all(listing.whole for listing in self._listings)
+        )
         self._known = frozenset(table.by_kernel_flag)
 
     def _proven_release(self, observation: Observation, table: FeatureTable) -> Release:

@@ -107,7 +107,7 @@ class Machine:
         family, model, stepping = self.signature
         for row in self.quirks["gds_affected"]:
             if (
-                row["vendor"] == self.vendor
+                self.vendor in (row["vendor"], None)
                 and row["family"] == family
                 and model in row["models"]
                 and stepping not in row.get("not_steppings", ())

@@ -95,10 +95,10 @@ def _missing(group: GroupEvidence, feature: Feature) -> str:
     mask = group.missing_state(feature)
     lowest = (mask & -mask).bit_length() - 1
     component = _COMPONENT_NAMES.get(lowest, f"component {lowest}")
-    if group.avx_off:
-        return "the kernel says that it has disabled AVX"
     if group.measured.xcr0 is not None:
         return f"XCR0 = {group.measured.xcr0:#x}: bit {lowest}, {component} state, is off"
+    if group.avx_off:
+        return "the kernel says that it has disabled AVX"
     return (
         f"CPUID.0DH:EBX = {group.cpuid.enabled_state_size()} bytes of enabled state: "
         f"bit {lowest} of XCR0, {component} state, is off"

@@ -120,7 +120,7 @@ class GroupEvidence:
         cpuid: its leaves.
         osxsave: whether CR4.OSXSAVE is set, None where that is not known.
         listed_without_xsave: whether that is known only from a list of the kernel's without xsave.
-        avx_off: whether the kernel says that it has disabled AVX, where XCR0 was not recorded.
+        avx_off: whether the kernel says that it has disabled AVX, and XCR0 does not contradict.
         features: the evidence, by canonical name.
     """
 
@@ -137,7 +137,7 @@ class GroupEvidence:
         """Ask all witnesses; `avx_disabled` is what the kernel says of AVX (GDS)."""
         self.measured = group
         self.cpuid = Cpuid(group.cpuid, read_in_64_bit_mode=observation.source == "probe")
-        self.avx_off = avx_disabled and group.xcr0 is None
+        self.avx_off = avx_disabled and not (group.xcr0 or 0) & YMM_STATE
         self._table = table
         self._told = told
         self._states_on: dict[int, bool | None] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.fakes import V1, V2, V3, V4, cpuinfo, group, leaves, observation
 
@@ -120,6 +121,17 @@ def test_a_whole_list_without_a_release_denies_old_names_only():
     assert assessment.verdict == "consistent"
 
 
+def test_a_whole_list_decides_the_level():
+    """AVX-512 may be there under a kernel without its names; the level is of what is listed."""
+    assessment = assess(listing(words(*V3)))
+    old = assess(listing(words(*V3), kernel=Kernel("3.10.0")))
+
+    assert assessment.features["avx512f"].state == "unknown"
+    assert levels(assessment) == ("x86-64-v3", "x86-64-v3", "x86-64-v4")
+    assert assessment.verdict == "consistent"
+    assert (levels(old)[0], old.verdict) == (None, "insufficient")
+
+
 @pytest.mark.parametrize(
     ("more", "vulnerabilities", "release", "denied"),
     [
@@ -195,6 +207,22 @@ def test_the_kernel_says_that_it_has_switched_avx_off():
     assert not assessment.features["avx2"].safe
     assert levels(assessment) == (None, None, "x86-64-v2")
     assert assessment.verdict == "mismatch"
+
+
+def test_boot_lines_tell_xcr0_and_a_cpu_without_its_vendor():
+    """XCR0 without AVX beside the kernel's words is no contradiction; nor is an unknown vendor."""
+    machine = Observation(
+        source="dmesg",
+        executed=False,
+        groups=(CpuGroup(cpus=(0,), xcr0=3),),
+        vulnerabilities=GDS_OFF,
+        identity=ToldIdentity(family=6, model=0x5E, stepping=3),
+    )
+    contradicted = msgspec.structs.replace(machine, groups=(CpuGroup(cpus=(0,), xcr0=7),))
+
+    assert codes(assess(machine)) == {"CP601", "CP602"}
+    assert assess(machine).features["avx"].state == "withheld"
+    assert "CP602" not in codes(assess(contradicted))
 
 
 def test_with_cpuid_it_is_cp101():
