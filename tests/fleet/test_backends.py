@@ -16,7 +16,7 @@ from cpuprobe.facts.features import load_features
 from cpuprobe.fleet.answer import make_tables
 from cpuprobe.fleet.backends import connect
 from cpuprobe.fleet.captures import Feedback, Reads
-from cpuprobe.fleet.machine import Facts
+from cpuprobe.fleet.machine import CPU, Facts
 from cpuprobe.fleet.queries import ask
 from cpuprobe.fleet.tally import Tally
 from cpuprobe.fleet.writer import Writer
@@ -111,6 +111,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
             hypervisor="none",
             flags=kind,
             source="probe",
+            cpu=CPU("GenuineIntel", "6", "94", bits32=False, guest=False),
             findings=finding,
         )
         writer.add(f"m{number}", Decimal("0.1"), facts)

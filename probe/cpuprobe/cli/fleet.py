@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cpuprobe.fleet.captures import Feedback, Reads
     from cpuprobe.fleet.model import Fleet, Skipped
     from cpuprobe.fleet.sources import Reading
+    from cpuprobe.fleet.tally import Tally
     from cpuprobe.report.layout import Line
 
 NAMED = 5
@@ -33,19 +34,19 @@ app = command_app()
     short_help="Many machines: which flags and profiles they can use.",
     epilog="Examples: cpuprobe fleet reports/ | cpuprobe fleet 'logs/*.jsonl.gz' fleet.tar.gz "
     "--html fleet.html | cpuprobe fleet ingest reports/ -o tables && cpuprobe fleet tables "
-    "--backend pyspark --json. "
+    "--backend pyspark --json | cpuprobe fleet --reference. "
     "Exit codes: 0 no finding of severity error, 1 a machine has one, 2 usage, 3 a library or "
     "backend is missing or failed, 4 nothing could be read.",
 )
 def fleet(
     paths: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="[ingest] PATH...",
             help="Folders, patterns, tar archives, JSON lines, Parquet, captures of any kind, "
             "tables of `fleet ingest`; - is stdin. A path called ingest is given as ./ingest.",
         ),
-    ],
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", metavar="FOLDER", help="With ingest: the tables to make."),
@@ -70,6 +71,17 @@ def fleet(
     wasmtime: Annotated[
         str | None,
         typer.Option(metavar="VERSION", help="Whose flags. Default: the installed one's."),
+    ] = None,
+    reference: Annotated[
+        bool,
+        typer.Option(
+            "--reference",
+            help="Ask a table of machines: PATH, or 147,826 Linux machines, up to 2022.",
+        ),
+    ] = False,
+    export: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the counts as such a table; nothing private."),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="End at the first capture that cannot be read.")
@@ -101,7 +113,7 @@ def fleet(
     in Parquet, which `cpuprobe fleet FOLDER` answers from at once.
     """
     from cpuprobe.errors import UsageError
-    from cpuprobe.fleet.answer import fleet_of
+    from cpuprobe.fleet.answer import fleet_of, reference_of
     from cpuprobe.fleet.captures import Reads
     from cpuprobe.fleet.summary import COVERAGES, Asked
     from cpuprobe.fleet.weights import read_weights
@@ -112,8 +124,9 @@ def fleet(
         processes=len(os.sched_getaffinity(0)),
         strict=strict,
     )
-    if paths[0] == "ingest":
-        asked = (html, backend, flags, profile, coverage, executed_only or None, top)
+    paths = paths or []
+    if paths[:1] == ["ingest"]:
+        asked = (html, backend, flags, profile, coverage, executed_only or None, top, export)
         if any(each is not None for each in asked):
             raise UsageError("fleet ingest takes -o, --weights, --wasmtime, --strict and --json")
         return _ingest(paths[1:], output, reads, json)
@@ -122,23 +135,40 @@ def fleet(
     if json and html == "-":
         raise UsageError("--json and --html -: only one of them can go to standard output")
     named, profiles = _profiles(profile or ())
+    told = Asked(
+        profiles=profiles,
+        flag_sets=tuple(_flag_set(each) for each in flags or ()),
+        wanted=COVERAGES if coverage is None else tuple(_percentages(coverage)),
+        top=top or 20,
+    )
+    if reference:
+        if len(paths) > 1 or any((backend, weights, export, strict, executed_only)):
+            raise UsageError("--reference takes one table at most, and options on what is told")
+        found = reference_of(paths[0] if paths else None, wasmtime, told)
+        _show(found, json, html, named, top)
+        return int(found.mismatched.machines > 0)
+    if not paths:
+        raise UsageError("cpuprobe fleet PATH...: say what to read, or --reference")
     with _feedback() as feedback:
+        if export is not None:
+            feedback.counted = lambda tally: _export(tally, export)
         found = fleet_of(
             paths,
             reads,
             feedback,
-            Asked(
-                profiles=profiles,
-                flag_sets=tuple(_flag_set(each) for each in flags or ()),
-                wanted=COVERAGES if coverage is None else tuple(_percentages(coverage)),
-                top=top or 20,
-            ),
+            told,
             backend=backend or "duckdb",
             executed_only=executed_only,
         )
     _tell_unmet(reads)
     _show(found, json, html, named, top)
     return int(found.mismatched.machines > 0 or any(each.mismatched for each in found.unknown))
+
+
+def _export(tally: Tally, path: str) -> None:
+    from cpuprobe.fleet.reference import table_of
+
+    write_page("".join(f"{line}\n" for line in table_of(tally)), path)
 
 
 def _ingest(paths: Sequence[str], output: str | None, reads: Reads, json: bool) -> int:

@@ -1,4 +1,4 @@
-"""`cpuprobe profile list | show | check | lint`."""
+"""`cpuprobe profile list | show | check | cost | lint`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cpuprobe.cli.common import command_app, machine, on_option
-from cpuprobe.cli.output import print_result
+from cpuprobe.cli.output import print_result, width
 
 if TYPE_CHECKING:
     from cpuprobe.facts.presets import Preset
@@ -30,7 +30,7 @@ def profile(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         from cpuprobe.errors import UsageError
 
-        raise UsageError("profile needs one of its commands: list, show, check, lint")
+        raise UsageError("profile needs one of its commands: list, show, check, cost, lint")
 
 
 @app.command(
@@ -131,6 +131,38 @@ def check(
     if any(not each.meets and (strict or each.decided) for each in found.profiles):
         return 1
     return 0 if all(each.meets for each in found.profiles) else CaptureError.exit_code
+
+
+@app.command(
+    short_help="Tell which machines a profile leaves out, as a default.",
+    epilog="Examples: cpuprobe profile cost x86-64-v3 | cpuprobe profile cost x86-64-v2 haswell "
+    "--json | cpuprobe fleet reports/ --export ours.tsv && cpuprobe profile cost my.toml "
+    "--reference ours.tsv",
+)
+def cost(
+    names: Annotated[list[str], typer.Argument(metavar="PROFILE...", help="Names, or TOML files.")],
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Count this table, as fleet --export writes it. Default: 147,826 Linux machines.",
+        ),
+    ] = None,
+    json: _Json = False,
+) -> None:
+    """Tell which machines of a reference fleet profiles leave out: how many, and which CPUs.
+
+    Where the counts are from, how old they are and how they are biased is said each time.
+    """
+    from cpuprobe.facts.profiles import find_profile
+    from cpuprobe.fleet.answer import target_version
+    from cpuprobe.fleet.cost import costs_of
+    from cpuprobe.fleet.reference import count_table
+    from cpuprobe.report.cost_text import cost_lines
+
+    wanted = [find_profile(name) for name in names]
+    found = costs_of(*count_table(reference, target_version(None)), wanted)
+    print_result(found, json, lambda: cost_lines(found, width()))
 
 
 @app.command(

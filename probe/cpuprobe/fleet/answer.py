@@ -16,6 +16,7 @@ from cpuprobe.fleet.backends import MEMORY, arrow, connect
 from cpuprobe.fleet.captures import NAMED, Captures, Feedback, Reads
 from cpuprobe.fleet.model import Fleet, Unknown
 from cpuprobe.fleet.queries import ask
+from cpuprobe.fleet.reference import count_table
 from cpuprobe.fleet.sources import expand
 from cpuprobe.fleet.summary import Asked, summarize
 from cpuprobe.fleet.tables import (
@@ -26,7 +27,7 @@ from cpuprobe.fleet.tables import (
     read_manifest,
     write_manifest,
 )
-from cpuprobe.fleet.tally import Count, Tally, UnknownKey
+from cpuprobe.fleet.tally import Count, Tally, UnknownKey, millionths
 from cpuprobe.fleet.writer import Writer
 from cpuprobe.version import VERSION
 
@@ -149,7 +150,7 @@ def fleet_of(
         if arguments and backend == "duckdb":
             for _, weight, facts in captures.machines():
                 if facts.basis == "executed" or not executed_only:
-                    tally.add(facts, weight)
+                    tally.add(facts, Count(1, millionths(weight)))
         elif arguments:
             folders.append(os.path.join(scratch, "tables"))
             _ingest(captures, folders[-1], version)
@@ -162,6 +163,7 @@ def fleet_of(
         captures.unknown[UnknownKey(each.kind, each.what)] += each.machines
     for key, machines in captures.unknown.items():
         tally.unknown(key, Count(machines))
+    feedback.counted(tally)
     skipped = [*(each for manifest in manifests for each in manifest.skipped), *captures.skipped]
     return summarize(
         tally,
@@ -172,6 +174,27 @@ def fleet_of(
         skipped=skipped[:NAMED],
         unread=sum(each.unread for each in manifests) + captures.unread,
         unread_kinds=dict(sum((Counter(each.unread_kinds) for each in manifests), captures.kinds)),
+    )
+
+
+def reference_of(path: str | None, wasmtime: str | None, asked: Asked) -> Fleet:
+    """What a table of machines says.
+
+    Args:
+        path: see `reference.count_table`.
+        wasmtime: whose flags; see `target_version`.
+        asked: what is to be told.
+
+    Raises:
+        UsageError: a flag is unknown.
+        CaptureError: the table cannot be read.
+    """
+    version = target_version(wasmtime)
+    flags = lookup(version).flags
+    _check_flags(asked.flag_sets, flags, version)
+    reference, tally = count_table(path, version)
+    return summarize(
+        tally, asked, backend="table", wasmtime=version, flags=flags, reference=reference
     )
 
 

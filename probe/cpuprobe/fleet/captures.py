@@ -14,7 +14,7 @@ from cpuprobe.fleet.machine import Facts
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.reading import REMEMBERED, read
 from cpuprobe.fleet.sources import Argument, Reading
-from cpuprobe.fleet.tally import UnknownKey
+from cpuprobe.fleet.tally import Tally, UnknownKey
 from cpuprobe.fleet.weights import Weights
 
 NAMED = 100
@@ -28,11 +28,13 @@ class Feedback(msgspec.Struct):
         start: called once with what is read, before reading.
         progress: called with the number of captures that are done.
         complain: called with each capture that could not be read.
+        counted: called with the counts.
     """
 
     start: Callable[[Reading], None] = lambda reading: None
     progress: Callable[[int], None] = lambda machines: None
     complain: Callable[[Skipped], None] = lambda skipped: None
+    counted: Callable[[Tally], None] = lambda tally: None
 
 
 class Reads(msgspec.Struct, kw_only=True):

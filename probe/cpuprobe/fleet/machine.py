@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from decimal import Decimal
 from typing import NamedTuple, get_args
 
@@ -31,6 +32,24 @@ _STATE_NUMBER = {state: number for number, state in enumerate(STATES)}
 _NOTHING = msgspec.Raw(b"null")
 
 
+class CPU(NamedTuple):
+    """Which CPU a machine has, as far as a table of counts tells.
+
+    Attributes:
+        vendor: its vendor string.
+        family: its display family, or `-`.
+        model: its display model, or `-`.
+        bits32: whether only 32-bit programs run there.
+        guest: whether there is a hypervisor.
+    """
+
+    vendor: str
+    family: str
+    model: str
+    bits32: bool
+    guest: bool
+
+
 class Facts(NamedTuple):
     """What a fleet keeps of one machine.
 
@@ -39,13 +58,14 @@ class Facts(NamedTuple):
         safe: the features that are safe: a bit for each, in the order of the table, lowest first.
         basis: as in the assessment.
         verdict: as in the assessment.
-        level: as in the assessment, or `undecided`.
+        level: the psABI level that is known to be met, or `undecided`.
         advertised_level: as in the assessment.
         model: the CPU model.
         kernel: its release.
         hypervisor: its signature.
         flags: the flags that are safe, likewise, in wasmtime's order.
         source: the kind of capture.
+        cpu: which CPU it is.
         findings: code, severity, cause and title of each.
     """
 
@@ -60,6 +80,7 @@ class Facts(NamedTuple):
     hypervisor: str
     flags: int
     source: str
+    cpu: CPU
     findings: tuple[tuple[str, str, str, str], ...]
 
 
@@ -149,9 +170,7 @@ def facts_of(evidence: Observation, wasmtime: str) -> Facts:
         safe=sum(1 << at for at, each in enumerate(features) if each.safe),
         basis=assessment.basis,
         verdict=assessment.verdict,
-        level=UNDECIDED
-        if assessment.level_at_least != assessment.level_at_most
-        else assessment.level,
+        level=_level(assessment, evidence),
         advertised_level=assessment.advertised_level,
         model=_model(assessment),
         kernel=_text(identity.kernel or "") or "unknown",
@@ -162,11 +181,26 @@ def facts_of(evidence: Observation, wasmtime: str) -> Facts:
             if assessment.cranelift.get(flag, False)
         ),
         source=_text(evidence.source),
+        cpu=_cpu(assessment),
         findings=tuple(
             (each.code, each.severity, _text(each.cause), _text(each.title))
             for each in assessment.findings
         ),
     )
+
+
+def _level(assessment: Assessment, evidence: Observation) -> str | None:
+    """The level to count by; `undecided` where too little is told.
+
+    A whole list of a kernel whose age is not told decides all but what is younger than the list
+    may be: what it names counts, and such machines are told of (`insufficient` in their verdict).
+    """
+    decided = assessment.level_at_least == assessment.level_at_most
+    blocks = evidence.cpuinfo or ()
+    whole = bool(blocks) and all(
+        each.fields.get("flags") and each.incomplete is None for each in blocks
+    )
+    return assessment.level_at_least if decided or whole else UNDECIDED
 
 
 def _text(text: str) -> str:
@@ -182,6 +216,15 @@ def _model(assessment: Assessment) -> str:
     if identity.vendor and identity.family is not None and identity.model is not None:
         return _text(f"{identity.vendor} family {identity.family} model {identity.model}")
     return "unknown"
+
+
+def _cpu(assessment: Assessment) -> CPU:
+    identity = assessment.identity
+    vendor = re.sub(r"[^A-Za-z0-9.!_-]", "_", identity.vendor or "unknown")[:16]
+    family, model = (
+        "-" if number is None else str(number) for number in (identity.family, identity.model)
+    )
+    return CPU(vendor, family, model, assessment.bits == 32, identity.hypervisor is not None)
 
 
 def _no_hypervisor(observation: Observation) -> str:

@@ -162,6 +162,26 @@ class Unknown(msgspec.Struct, frozen=True):
     mismatched: int = 0
 
 
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the counts of a table of machines are from, in its own words.
+
+    Attributes:
+        table: the name of its file.
+        source: who counted what.
+        licence: of the counts.
+        date: when the machines were asked.
+        bias: in what they differ from all machines.
+        machines: how many there are.
+    """
+
+    table: str
+    source: str
+    licence: str
+    date: str
+    bias: str
+    machines: int
+
+
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is told of a fleet.
 
@@ -171,6 +191,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         executed: those whose basis is `executed`: on the rest nothing was run, and safe means only
             that nothing known speaks against a feature.
         mismatched: those with a finding of severity error.
+        reference: where the counts are from, if they are those of a table.
+        dated: those whose list of features is whole, of a kernel whose age is not told: what it
+            does not name they may have if it is too young for that kernel.
         wasmtime: the version whose flags are counted.
         levels: the psABI levels.
         profiles: the other profiles.
@@ -209,6 +232,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     kernels: tuple[Group, ...]
     hypervisors: tuple[Group, ...]
     matrix: Matrix
+    reference: Reference | None = None
+    dated: Share = Share(0, 0.0, 0.0)
     unknown: tuple[Unknown, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     unread: int = 0

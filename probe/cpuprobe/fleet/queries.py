@@ -13,7 +13,7 @@ from typing import Any
 from cpuprobe.errors import CannotMeasureError, CaptureError
 from cpuprobe.facts.features import load_features
 from cpuprobe.fleet.backends import Connection
-from cpuprobe.fleet.machine import UNDECIDED
+from cpuprobe.fleet.machine import CPU, UNDECIDED
 from cpuprobe.fleet.tally import (
     COLUMNS,
     MAXIMUM_KINDS,
@@ -73,6 +73,8 @@ def ask(
 
     for safe, flags, level, model, count in counted("safe, flags, level, model", chosen):
         tally.pattern(_mask(safe), flags, level or "", model or "unknown", count)
+    for cpu, safe, count in counted("cpu, safe", chosen):
+        tally.cpu(_cpu(cpu), _mask(safe), count)
     undecided = f"{every} AND level = '{UNDECIDED}'"
     for source, verdict, count in counted("source, verdict", undecided):
         tally.unknown(UnknownKey("insufficient", source or "unknown", verdict or ""), count)
@@ -101,6 +103,14 @@ def _union(connection: Connection, table: str, folders: Sequence[str]) -> str:
         connection.add(path, f"{table}_{part}")
         parts.append(f"SELECT {part} AS part, * FROM {table}_{part}")
     return f"({' UNION ALL '.join(parts)})"
+
+
+def _cpu(cpu: str | None) -> CPU:
+    """A CPU as `writer` has put it."""
+    match (cpu or "").split("/"):
+        case [vendor, family, model, bits32, guest]:
+            return CPU(vendor, family, model, bits32 == "True", guest == "True")
+    return CPU("unknown", "-", "-", False, False)
 
 
 def _mask(safe: str | None) -> int:

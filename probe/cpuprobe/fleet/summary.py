@@ -16,6 +16,7 @@ from cpuprobe.fleet.model import (
     Fleet,
     Group,
     Matrix,
+    Reference,
     Share,
     Skipped,
     Step,
@@ -56,7 +57,8 @@ def summarize(
     flags: Sequence[str],
     skipped: Sequence[Skipped] = (),
     unread: int = 0,
-    unread_kinds: Mapping[str, int],
+    unread_kinds: Mapping[str, int] | None = None,
+    reference: Reference | None = None,
 ) -> Fleet:
     """Everything that is told of a fleet.
 
@@ -69,12 +71,13 @@ def summarize(
         skipped: captures that could not be read.
         unread: how many in all.
         unread_kinds: how many for each kind of reason.
+        reference: where the counts are from, if they are those of a table.
 
     Raises:
         CaptureError: no machine was counted.
     """
     answers = tally.answers(asked.top)
-    fleet = _Summary(answers, flags)
+    fleet = Summary(answers, flags)
     best = fleet.best()
     return Fleet(
         cpuprobe=VERSION,
@@ -98,17 +101,20 @@ def summarize(
         kernels=fleet.groups("kernel"),
         hypervisors=fleet.groups("hypervisor"),
         matrix=fleet.matrix(),
+        dated=fleet.share(answers.dated),
         unknown=tuple(answers.unknown),
         skipped=tuple(skipped),
         unread=unread,
-        unread_kinds=dict(unread_kinds),
+        unread_kinds=dict(unread_kinds or {}),
+        reference=reference,
     )
 
 
-class _Summary:
+class Summary:
     """The counts, and what they are parts of."""
 
     def __init__(self, answers: Answers, flags: Sequence[str]) -> None:
+        """Keep what was counted, and wasmtime's flags in its order."""
         self._answers = answers
         self._flags = tuple(flags)
         self._patterns = answers.patterns
@@ -148,13 +154,17 @@ class _Summary:
         What holds all of x86-64-v1 is a profile of x86-64, which a CPU without 64-bit mode does not
         meet whatever its features.
         """
+        return Coverage(profile.name, profile.kind, self.share(self.count(self.meets(profile))))
+
+    def meets(self, profile: Profile) -> Callable[[Pattern], bool]:
+        """Whether machines meet a profile."""
         long_mode = profile.features.issuperset(self._levels[0].features)
         wanted = self.mask(needed(profile))
 
         def meets(pattern: Pattern) -> bool:
             return wanted & pattern.safe == wanted and not (long_mode and pattern.level is None)
 
-        return Coverage(profile.name, profile.kind, self.share(self.count(meets)))
+        return meets
 
     def flag_set(self, flags: Sequence[str]) -> Coverage:
         """The machines on which all of these flags are safe."""

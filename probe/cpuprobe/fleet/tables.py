@@ -3,7 +3,8 @@
 features    machine, feature, state, safe, weight
 machines    machine, label, weight, basis, verdict, level, advertised_level, model, kernel,
             hypervisor, flags (a bit for each flag of `Manifest.flags`, lowest first), source, safe
-            (a hexadecimal number: a bit for each of `Manifest.features`, lowest first)
+            (a hexadecimal number: a bit for each of `Manifest.features`, lowest first), cpu
+            (vendor, family, model, whether 32-bit, whether a guest)
 findings    machine, code, severity, cause, title, weight
 
 `machine` counts from 0 and means nothing outside its folder. Weights are decimal numbers: sums of
@@ -45,7 +46,7 @@ COLUMNS = {
         **dict.fromkeys(("basis", "verdict", "level", "advertised_level"), "VARCHAR"),
         **dict.fromkeys(("model", "kernel", "hypervisor"), "VARCHAR"),
         "flags": "BIGINT",
-        **dict.fromkeys(("source", "safe"), "VARCHAR"),
+        **dict.fromkeys(("source", "safe", "cpu"), "VARCHAR"),
     },
     "findings": {
         "machine": "BIGINT",

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.facts.features import load_levels
-from cpuprobe.fleet.machine import UNDECIDED, Facts
+from cpuprobe.fleet.machine import CPU, UNDECIDED, Facts
 from cpuprobe.fleet.model import Unknown, UnknownKind
 from cpuprobe.fleet.selection import Pattern
 from cpuprobe.fleet.weights import SCALE
@@ -86,6 +86,7 @@ class Answers(NamedTuple):
         total: all machines.
         executed: those on which something was executed.
         mismatched: those with a finding of severity error.
+        dated: those whose kernel may be too old to name what they lack.
         patterns: the distinct sets, with CPU model and level.
         findings: by code, then by weight.
         groups: for model, kernel and hypervisor: the heaviest, and `others`.
@@ -95,6 +96,7 @@ class Answers(NamedTuple):
     total: Count
     executed: Count
     mismatched: Count
+    dated: Count
     patterns: list[Pattern]
     findings: list[FindingRow]
     groups: dict[str, list[GroupCount]]
@@ -121,28 +123,33 @@ class Tally:
         self._groups: dict[str, dict[Standing, Count]] = {column: {} for column in COLUMNS}
         self._findings: dict[FindingKey, Count] = {}
         self._unknown: dict[UnknownKey, Count] = {}
+        self.cpus: dict[tuple[CPU, int], Count] = {}
         self._titles: dict[FindingKey, tuple[str, str]] = {}
 
-    def add(self, facts: Facts, weight: Decimal) -> None:
-        """Counts one machine."""
-        one = Count(1, millionths(weight))
+    def add(self, facts: Facts, count: Count) -> None:
+        """Counts machines that have the same facts."""
         if facts.level == UNDECIDED:
-            self.unknown(UnknownKey("insufficient", facts.source, facts.verdict), one)
+            self.unknown(UnknownKey("insufficient", facts.source, facts.verdict), count)
             return
         level = facts.level or ""
-        self.pattern(facts.safe, facts.flags, level, facts.model, one)
+        self.pattern(facts.safe, facts.flags, level, facts.model, count)
+        self.cpu(facts.cpu, facts.safe, count)
         for column in COLUMNS:
             value: str = getattr(facts, column)
-            self.group(column, Standing(value, level, facts.verdict, facts.basis), one)
+            self.group(column, Standing(value, level, facts.verdict, facts.basis), count)
         once: dict[FindingKey, list[str]] = {}
         for code, severity, cause, title in facts.findings:
             once.setdefault(FindingKey(code, severity, cause), []).append(title)
         for key, titles in once.items():
-            self.finding(key, (min(titles), max(titles)), one)
+            self.finding(key, (min(titles), max(titles)), count)
 
     def pattern(self, safe: int, flags: int, level: str, model: str, count: Count) -> None:
         """Counts machines by their sets."""
         _add(self._patterns, (safe, flags, level, model), count)
+
+    def cpu(self, cpu: CPU, safe: int, count: Count) -> None:
+        """Counts machines by their CPU and what is safe on it."""
+        _add(self.cpus, (cpu, safe), count)
 
     def group(self, column: str, standing: Standing, count: Count) -> None:
         """Counts machines by a column."""
@@ -181,6 +188,7 @@ class Tally:
             total=total(every.values()),
             executed=_where(every, lambda each: each.basis == "executed"),
             mismatched=_where(every, _wrong),
+            dated=_where(every, lambda each: each.verdict == "insufficient"),
             patterns=[
                 Pattern(safe, flags, model, level or None, *count)
                 for (safe, flags, level, model), count in patterns.items()

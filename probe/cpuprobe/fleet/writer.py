@@ -63,7 +63,10 @@ class Writer:
             for number, (label, weight, facts) in enumerate(self._waiting, self.machines)
         ]
         self._write("features", self._features(rows))
-        machines = [{**row, "safe": f"{row['safe']:x}"} for row in rows]
+        machines = [
+            {**row, "safe": f"{row['safe']:x}", "cpu": "/".join(map(str, row["cpu"]))}
+            for row in rows
+        ]
         self._write(
             "machines", {name: [row[name] for row in machines] for name in COLUMNS["machines"]}
         )

@@ -30,7 +30,15 @@ def to_html(fleet: Fleet) -> str:
     """The page of a fleet."""
     named = (
         *("basis_lines", "errors_line", "levels_of", "machines", "part", "percent", "percent_of"),
-        *("rest_line", "short", "skipped_lines", "unknown_line", "verdict", "wanted"),
+        *(
+            "reference_lines",
+            "rest_line",
+            "short",
+            "skipped_lines",
+            "unknown_line",
+            "verdict",
+            "wanted",
+        ),
     )
     return render(
         "fleet.html",

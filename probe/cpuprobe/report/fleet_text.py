@@ -17,6 +17,7 @@ from cpuprobe.report.fleet_words import (
     main_target,
     part,
     percent_of,
+    reference_lines,
     rest_line,
     short,
     skipped_lines,
@@ -57,6 +58,8 @@ def _parts(fleet: Fleet, width: int, top: int) -> Iterator[Line]:
     yield (Styled(errors_line(fleet), "bold red" if fleet.mismatched.machines else ""),)
     if fleet.unknown:
         yield unknown_line(fleet)
+    if fleet.reference is not None:
+        yield from reference_lines(fleet.reference)
     alone = [(each,) for each in fleet.levels]
     yield from _coverages("levels and profiles", [*alone, *_alike(fleet.profiles)], fleet, width)
     yield from _curve(fleet, width)

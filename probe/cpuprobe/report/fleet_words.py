@@ -8,7 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from rich.cells import cell_len, set_cell_size
 
-from cpuprobe.fleet.model import Coverage, Fleet, Group, Share, Skipped, Step, Target, Unknown
+from cpuprobe.fleet.model import (
+    Coverage,
+    Fleet,
+    Group,
+    Reference,
+    Share,
+    Skipped,
+    Step,
+    Target,
+    Unknown,
+)
 from cpuprobe.words import counted, plain
 
 NOTHING = "nothing is safe on all machines"
@@ -188,6 +198,11 @@ def basis_lines(fleet: Fleet) -> Iterator[str]:
         yield f"The instructions were executed on {done}, not on the others: {meaning}"
     if weighted(fleet):
         yield f"Shares are by weight; the machines weigh {fleet.total.weight:,.6g} together."
+    if fleet.dated.machines:
+        yield (
+            f"The kernel of {count_of(fleet.dated, fleet)} may be too old to name young features "
+            "(AVX-512 and later): what is not named there counts as missing."
+        )
     if fleet.unread:
         yield f"{counted(fleet.unread, 'capture')} could not be read and count nowhere above."
 
@@ -219,6 +234,13 @@ _KINDS = {
     "size": "larger than any capture",
     "text": "no capture of a known kind",
 }
+
+
+def reference_lines(reference: Reference) -> Iterator[str]:
+    """Where the counts of a table are from, when they were made, and how they are biased."""
+    yield f"Source: {short(reference.source, 400)}."
+    yield f"Date: {short(reference.date, 100)}. Licence: {short(reference.licence, 100)}."
+    yield f"Bias: {short(reference.bias, 400)}."
 
 
 _UNKNOWN = {

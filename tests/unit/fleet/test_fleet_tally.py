@@ -14,9 +14,9 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.facts.features import load_features
 from cpuprobe.fleet import tally as counting
 from cpuprobe.fleet.backends import connect
-from cpuprobe.fleet.machine import STATES, UNDECIDED, Facts
+from cpuprobe.fleet.machine import CPU, STATES, UNDECIDED, Facts
 from cpuprobe.fleet.queries import ask
-from cpuprobe.fleet.tally import Answers, Tally
+from cpuprobe.fleet.tally import Answers, Count, Tally, millionths
 from cpuprobe.fleet.writer import Writer
 
 pytest.importorskip("pyarrow")
@@ -25,6 +25,7 @@ pytest.importorskip("duckdb")
 WIDTH = len(load_features())
 LEVELS = (None, "x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4", UNDECIDED)
 WORDS = st.sampled_from(["a", "b", "\u00fc'\"", "unknown", "others", "C" * 200])
+BITS = st.booleans()
 FINDINGS = st.tuples(
     st.sampled_from(["CP101", "CP203"]),
     st.sampled_from(["error", "info"]),
@@ -46,6 +47,9 @@ MACHINES = st.builds(
     hypervisor=WORDS,
     flags=st.integers(0, (1 << 62) - 1),
     source=st.sampled_from(["probe", "lscpu"]),
+    cpu=st.sampled_from(
+        [CPU("GenuineIntel", "6", "58", False, True), CPU("x", "-", "-", True, False)]
+    ),
     findings=st.lists(FINDINGS, max_size=3).map(tuple),
 )
 WEIGHTS = st.integers(1, 10**15).map(lambda number: Decimal(number).scaleb(-6))
@@ -57,19 +61,19 @@ def comparable(answers: Answers) -> Answers:
     return answers._replace(patterns=sorted(answers.patterns, key=str))
 
 
-def counted(fleets, executed_only) -> Answers:
+def counted(fleets, executed_only) -> tuple[Answers, dict[tuple[CPU, int], Count]]:
     tally = Tally()
     for facts, weight in (machine for fleet in fleets for machine in fleet):
         if facts.basis == "executed" or not executed_only:
-            tally.add(facts, weight)
-    return comparable(tally.answers(2))
+            tally.add(facts, Count(1, millionths(weight)))
+    return comparable(tally.answers(2)), tally.cpus
 
 
-def asked(backend, folders, scratch, executed_only) -> Answers:
+def asked(backend, folders, scratch, executed_only) -> tuple[Answers, dict[tuple[CPU, int], Count]]:
     tally = Tally()
     with connect(backend, scratch) as connection:
         ask(connection, folders, tally, executed_only=executed_only)
-    return comparable(tally.answers(2))
+    return comparable(tally.answers(2)), tally.cpus
 
 
 def written(fleet, parent):
@@ -103,18 +107,17 @@ def test_the_backends_agree_with_a_count_of_captures(backend, examples, tmp_path
 
 
 def machine(**more) -> Facts:
-    facts = Facts(
-        bytes(WIDTH), 1, "cpuid", "consistent", None, None, "m", "k", "none", 0, "lscpu", ()
-    )
-    return facts._replace(**more)
+    words = ("cpuid", "consistent", None, None, "m", "k", "none")
+    cpu = CPU("GenuineIntel", "6", "58", bits32=False, guest=False)
+    return Facts(bytes(WIDTH), 1, *words, 0, "lscpu", cpu, ())._replace(**more)
 
 
 def test_weights_are_added_up_exactly():
     """A million times 0.1 is 100,000 in whatever order."""
     tally = Tally()
-    tally.add(machine(), Decimal("1e9"))
+    tally.add(machine(), Count(1, 10**15))
     for _ in range(10):
-        tally.add(machine(), Decimal("0.1"))
+        tally.add(machine(), Count(1, 10**5))
 
     assert tally.answers(1).total == (11, 10**15 + 10**6)
 
@@ -124,7 +127,7 @@ def test_light_models_are_others(monkeypatch):
     monkeypatch.setattr(counting, "MODELS", 2)
     tally = Tally()
     for number in range(5):
-        tally.add(machine(model=f"m{number}"), Decimal(5 - number))
+        tally.add(machine(model=f"m{number}"), Count(1, 5 - number))
 
     found = tally.answers(1)
 
@@ -142,4 +145,4 @@ def test_more_kinds_than_any_fleet_has_are_refused(monkeypatch):
 
     with pytest.raises(CaptureError, match="more than 50 kinds of machines"):
         for number in range(51):
-            tally.add(machine(kernel=str(number)), Decimal(1))
+            tally.add(machine(kernel=str(number)), Count(1, 1))
