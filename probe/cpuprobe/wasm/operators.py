@@ -11,8 +11,9 @@ engines:
 
 - operand ``i`` lies in linear memory at ``INPUT_OFFSET + SLOT_SIZE * i`` (little endian);
 - operands that are not ``v128`` are passed as plain parameters too, in order;
-- a ``v128`` result is stored at ``OUTPUT_OFFSET``, any other result is returned;
-- some operators write memory: compare the whole exported ``memory`` as well. A trap is a result.
+- result ``i`` is stored at ``RESULT_OFFSET + SLOT_SIZE * i``, at once: a load folds into an
+  operator only if nothing else happens between;
+- some operators write memory: compare the whole exported ``memory``. A trap is a result.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ INPUT_OFFSET = 1024
 SLOT_SIZE = 16
 """Bytes from one operand slot to the next."""
 OUTPUT_OFFSET = 2048
-"""Address a v128 result is stored at; also the target of the store shapes."""
+"""Address that the shapes with stores write to."""
+RESULT_OFFSET = 3584
+"""Address of result 0."""
 COPY_OFFSET = 3072
 """Where operands are copied to: a second use, which keeps a load from folding into the operator."""
 
@@ -46,7 +49,7 @@ class OperatorFunction:
         name: stable export name, ``operator/shape``.
         operator: the operator's text-format name, for example ``i32x4.mul``.
         operands: value types of the operand slots in memory.
-        outputs: value types produced, ``v128`` through memory, the others returned.
+        outputs: value types of the results.
         body: WAT of the function's locals and instructions.
     """
 
@@ -60,11 +63,6 @@ class OperatorFunction:
     def params(self) -> tuple[str, ...]:
         """Types of the plain parameters: every operand that is not a v128, in order."""
         return tuple(kind for kind in self.operands if kind != "v128")
-
-    @property
-    def results(self) -> tuple[str, ...]:
-        """Types of the returned values: every output that is not a v128."""
-        return tuple(kind for kind in self.outputs if kind != "v128")
 
     @property
     def relaxed(self) -> bool:
@@ -87,8 +85,7 @@ class OperatorFunction:
             for index, kind in enumerate(self.operands)
             if kind != "v128"
         )
-        results = "".join(f" (result {kind})" for kind in self.results)
-        return f'(func (export "{self.name}"){params}{results}\n  {self.body})'
+        return f'(func (export "{self.name}"){params}\n  {self.body})'
 
 
 # --- from the table's text to WAT ----------------------------------------------------------------
@@ -128,18 +125,20 @@ def _function(name: str, operands: Types, outputs: Types, text: str) -> Operator
         f"(local.set $a{i} (v128.load offset={INPUT_OFFSET + SLOT_SIZE * i} (i32.const 0)))"
         for i in in_registers
     ]
-    lines.append(expression)
-    lines += [f"(local.set $r{index})" for index in reversed(range(len(outputs)))]
+    stores = [
+        f"({kind}.store offset={RESULT_OFFSET + SLOT_SIZE * index} (i32.const 0)"
+        for index, kind in enumerate(outputs)
+    ]
+    if len(outputs) == 1:
+        lines.append(f"{stores[0]} {expression})")
+    else:
+        lines.append(expression)
+        lines += [f"(local.set $r{index})" for index in reversed(range(len(outputs)))]
+        lines += [f"{store} (local.get $r{index}))" for index, store in enumerate(stores)]
     lines += [
         f"(v128.store offset={COPY_OFFSET + SLOT_SIZE * i} (i32.const 0) (local.get $a{i}))"
         for i in in_registers
     ]
-    for index, kind in enumerate(outputs):
-        if kind == "v128":
-            offset = OUTPUT_OFFSET + SLOT_SIZE * index
-            lines.append(f"(v128.store offset={offset} (i32.const 0) (local.get $r{index}))")
-        else:
-            lines.append(f"(local.get $r{index})")
     operator = name.partition("/")[0].replace("-", " ")
     return OperatorFunction(name, operator, operands, outputs, "\n  ".join(lines))
 
@@ -205,12 +204,12 @@ _PREAMBLE = """\
 (global $f32 (mut f32) (f32.const 3))
 (global $f64 (mut f64) (f64.const 4))
 (global $v128 (mut v128) (v128.const i64x2 5 6))
-(table $t 8 8 funcref)
+(table $t 10 10 funcref)
 (table $u 4 funcref)
 (data $bytes "cpuprobe")
 (data $dropped "gone")
 (elem (table $t) (i32.const 0) func $identity-i32 $identity-i64 $identity-f32 $identity-f64
-  $identity-v128)
+  $identity-v128 $put-i32 $put-i64 $put-f32 $put-f64 $put-v128)
 (elem $spare func $seven)
 (elem $dropped func $seven)
 (func $seven (result i32) (i32.const 7))
@@ -221,6 +220,11 @@ _PREAMBLE = """\
 (func $identity-f32 (param f32) (result f32) (local.get 0))
 (func $identity-f64 (param f64) (result f64) (local.get 0))
 (func $identity-v128 (param v128) (result v128) (local.get 0))
+(func $put-i32 (param i32) (i32.store offset=2048 (i32.const 0) (local.get 0)))
+(func $put-i64 (param i64) (i64.store offset=2048 (i32.const 0) (local.get 0)))
+(func $put-f32 (param f32) (f32.store offset=2048 (i32.const 0) (local.get 0)))
+(func $put-f64 (param f64) (f64.store offset=2048 (i32.const 0) (local.get 0)))
+(func $put-v128 (param v128) (v128.store offset=2048 (i32.const 0) (local.get 0)))
 """
 
 

@@ -11,16 +11,14 @@ from cpuprobe.wasm.comparison import ARMS, CONDITION, same_but_for_nans
 from cpuprobe.wasm.configure import message_of
 from cpuprobe.wasm.harness import (
     CASES,
-    ENTRY,
     LOG,
     MAX_CASES,
     PAGES,
     TEMPLATE,
     WINDOW,
-    signature,
     signatures,
 )
-from cpuprobe.wasm.operators import INPUT_OFFSET, OperatorFunction
+from cpuprobe.wasm.operators import INPUT_OFFSET, RESULT_OFFSET, SLOT_SIZE, OperatorFunction
 
 if TYPE_CHECKING:
     from wasmtime import Engine, Module
@@ -47,7 +45,7 @@ class Side:
         numbers = {each: number for number, each in enumerate(signatures(functions))}
         drivers = [exports[f"drive-{number}"] for number in range(len(numbers))]
         self._driver: list[Callable[..., None]] = [
-            drivers[numbers[signature(function)]] for function in functions
+            drivers[numbers[function.operands]] for function in functions
         ]
 
     def put(self, address: int, data: bytes) -> None:
@@ -70,7 +68,7 @@ class Side:
                 traps[case] = code.name if code is not None else message_of(error)
                 self._keep_at(self._store, case)
                 case += 1
-        return ctypes.string_at(self._base + LOG, count * ENTRY), traps
+        return ctypes.string_at(self._base + LOG, count * WINDOW), traps
 
 
 class SideBySide:
@@ -115,7 +113,7 @@ class SideBySide:
             return
         others: list[bytes] | None = None
         for case, slots in enumerate(cases):
-            where = slice(case * ENTRY, (case + 1) * ENTRY)
+            where = slice(case * WINDOW, (case + 1) * WINDOW)
             if log[where] == reference[where]:
                 continue
             if same_but_for_nans(function, slots, self._memory, log[where], reference[where]):
@@ -136,8 +134,9 @@ class SideBySide:
     def _first_difference(
         self, function: OperatorFunction, slots: bytes, one: bytes, other: bytes
     ) -> dict[str, str]:
-        start = next(at for at in range(0, ENTRY, 16) if one[at : at + 16] != other[at : at + 16])
-        place = f"memory {start}" if start < WINDOW else f"result {(start - WINDOW) // 16}"
+        start = next(at for at in range(0, WINDOW, 16) if one[at : at + 16] != other[at : at + 16])
+        result, offset = divmod(start - RESULT_OFFSET, SLOT_SIZE)
+        place = f"memory {start}" if offset or not 0 <= result < 2 else f"result {result}"
         return self._difference(
             function,
             slots,

@@ -44,1668 +44,1752 @@ CANDIDATE(13, "blendvps xmm0, xmm1", 2, "0x66,0x0f,0x38,0x14,0xc1",
 CANDIDATE(14, "insertps xmm0, xmm1, 0x9C", 2, "0x66,0x0f,0x3a,0x21,0xc1,0x9c",
           SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xb8\x1e\x45\xbf\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(15, "packusdw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x2b,0xc1",
+CANDIDATE(15, "insertps xmm0, dword ptr [rsi], 0x9C", 2, "0x66,0x0f,0x3a,0x21,0x06,0x9c",
+          SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xb8\x1e\x45\xbf\x66\x66\xa6\x3f\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(16, "packusdw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x2b,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\x00\x00\x00\x00")
-CANDIDATE(16, "pblendvb xmm0, xmm1", 2, "0x66,0x0f,0x38,0x10,0xc1",
+CANDIDATE(17, "pblendvb xmm0, xmm1", 2, "0x66,0x0f,0x38,0x10,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x7f\x00\x7f\x00\x01\x02\x03\x00\x00\x00\x7f\x00\x00\x00\xff")
-CANDIDATE(17, "pblendw xmm0, xmm1, 0x5A", 2, "0x66,0x0f,0x3a,0x0e,0xc1,0x5a",
+CANDIDATE(18, "pblendw xmm0, xmm1, 0x5A", 2, "0x66,0x0f,0x3a,0x0e,0xc1,0x5a",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\x00\x80\x00\x01\x01\x00\x00\x00\xff\x7f\x00\xff\x00\x80")
-CANDIDATE(18, "pcmpeqq xmm0, xmm1", 2, "0x66,0x0f,0x38,0x29,0xc1",
+CANDIDATE(19, "pcmpeqq xmm0, xmm1", 2, "0x66,0x0f,0x38,0x29,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(19, "pextrb byte ptr [rdi], xmm1, 3", 2, "0x66,0x0f,0x3a,0x14,0x0f,0x03",
+CANDIDATE(20, "pextrb byte ptr [rdi], xmm1, 3", 2, "0x66,0x0f,0x3a,0x14,0x0f,0x03",
           SSE, INT, VALUE, RESULTS({MEMORY, 0, 1}),
           "\x80")
-CANDIDATE(20, "pextrb eax, xmm1, 3", 2, "0x66,0x0f,0x3a,0x14,0xc8,0x03",
+CANDIDATE(21, "pextrb eax, xmm1, 3", 2, "0x66,0x0f,0x3a,0x14,0xc8,0x03",
           SSE, INT, VALUE, RESULTS({GPR, 0, 8}),
           "\x80\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(21, "pextrd dword ptr [rdi], xmm1, 2", 2, "0x66,0x0f,0x3a,0x16,0x0f,0x02",
+CANDIDATE(22, "pextrd dword ptr [rdi], xmm1, 2", 2, "0x66,0x0f,0x3a,0x16,0x0f,0x02",
           SSE, INT, VALUE, RESULTS({MEMORY, 0, 4}),
           "\x00\x00\x00\x80")
-CANDIDATE(22, "pextrd eax, xmm1, 2", 2, "0x66,0x0f,0x3a,0x16,0xc8,0x02",
+CANDIDATE(23, "pextrd eax, xmm1, 2", 2, "0x66,0x0f,0x3a,0x16,0xc8,0x02",
           SSE, INT, VALUE, RESULTS({GPR, 0, 8}),
           "\x00\x00\x00\x80\x00\x00\x00\x00")
-CANDIDATE(23, "pextrq qword ptr [rdi], xmm1, 1", 2, "0x66,0x48,0x0f,0x3a,0x16,0x0f,0x01",
+CANDIDATE(24, "pextrq qword ptr [rdi], xmm1, 1", 2, "0x66,0x48,0x0f,0x3a,0x16,0x0f,0x01",
           SSE, INT, VALUE, RESULTS({MEMORY, 0, 8}),
           "\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(24, "pextrq rax, xmm1, 1", 2, "0x66,0x48,0x0f,0x3a,0x16,0xc8,0x01",
+CANDIDATE(25, "pextrq rax, xmm1, 1", 2, "0x66,0x48,0x0f,0x3a,0x16,0xc8,0x01",
           SSE, INT, VALUE, RESULTS({GPR, 0, 8}),
           "\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(25, "pextrw word ptr [rdi], xmm1, 5", 2, "0x66,0x0f,0x3a,0x15,0x0f,0x05",
+CANDIDATE(26, "pextrw word ptr [rdi], xmm1, 5", 2, "0x66,0x0f,0x3a,0x15,0x0f,0x05",
           SSE, INT, VALUE, RESULTS({MEMORY, 0, 2}),
           "\x00\x80")
-CANDIDATE(26, "pinsrb xmm0, byte ptr [rsi], 9", 2, "0x66,0x0f,0x3a,0x20,0x06,0x09",
+CANDIDATE(27, "pinsrb xmm0, byte ptr [rsi], 9", 2, "0x66,0x0f,0x3a,0x20,0x06,0x09",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\xff\x7f\x00\x01\x02\x03\xff\x01\xff\x7f\x00\x00\x00\x80")
-CANDIDATE(27, "pinsrb xmm0, ecx, 9", 2, "0x66,0x0f,0x3a,0x20,0xc1,0x09",
+CANDIDATE(28, "pinsrb xmm0, ecx, 9", 2, "0x66,0x0f,0x3a,0x20,0xc1,0x09",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\xff\x7f\x00\x01\x02\x03\xff\x40\xff\x7f\x00\x00\x00\x80")
-CANDIDATE(28, "pinsrd xmm0, dword ptr [rsi], 2", 2, "0x66,0x0f,0x3a,0x22,0x06,0x02",
+CANDIDATE(29, "pinsrd xmm0, dword ptr [rsi], 2", 2, "0x66,0x0f,0x3a,0x22,0x06,0x02",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\xff\x7f\x00\x01\x02\x03\x01\x80\xff\x7f\x00\x00\x00\x80")
-CANDIDATE(29, "pinsrd xmm0, ecx, 2", 2, "0x66,0x0f,0x3a,0x22,0xc1,0x02",
+CANDIDATE(30, "pinsrd xmm0, ecx, 2", 2, "0x66,0x0f,0x3a,0x22,0xc1,0x02",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\xff\x7f\x00\x01\x02\x03\x40\x88\x34\x12\x00\x00\x00\x80")
-CANDIDATE(30, "pinsrq xmm0, qword ptr [rsi], 1", 2, "0x66,0x48,0x0f,0x3a,0x22,0x06,0x01",
+CANDIDATE(31, "pinsrq xmm0, qword ptr [rsi], 1", 2, "0x66,0x48,0x0f,0x3a,0x22,0x06,0x01",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\xff\x7f\x00\x01\x02\x03\x01\x80\xff\x7f\x00\x80\x01\x00")
-CANDIDATE(31, "pinsrq xmm0, rcx, 1", 2, "0x66,0x48,0x0f,0x3a,0x22,0xc1,0x01",
+CANDIDATE(32, "pinsrq xmm0, rcx, 1", 2, "0x66,0x48,0x0f,0x3a,0x22,0xc1,0x01",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\xff\x7f\x00\x01\x02\x03\x40\x88\x34\x12\x0f\x0f\xf1\x80")
-CANDIDATE(32, "pmaxsb xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3c,0xc1",
+CANDIDATE(33, "pmaxsb xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3c,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x7f\x00\x7f\x00\x01\x02\x03\x00\x00\x00\x7f\x00\x00\x00\xff")
-CANDIDATE(33, "pmaxsd xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3d,0xc1",
+CANDIDATE(34, "pmaxsd xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3d,0xc1",
           SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xa4\x70\x3d\x0a\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x40\x20\x40")
-CANDIDATE(34, "pmaxud xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3f,0xc1",
+CANDIDATE(35, "pmaxud xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3f,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x7f\x00\x80\x00\x01\x02\x03\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(35, "pmaxuw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3e,0xc1",
+CANDIDATE(36, "pmaxuw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3e,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\x00\x80\xff\xff\x02\x03\xff\xff\x00\x80\x00\xff\x80\xff")
-CANDIDATE(36, "pminsb xmm0, xmm1", 2, "0x66,0x0f,0x38,0x38,0xc1",
+CANDIDATE(37, "pminsb xmm0, xmm1", 2, "0x66,0x0f,0x38,0x38,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\xff\x80\xff\xff\x01\x00\xff\xff\xff\x80\x00\xff\x80\x80")
-CANDIDATE(37, "pminsd xmm0, xmm1", 2, "0x66,0x0f,0x38,0x39,0xc1",
+CANDIDATE(38, "pminsd xmm0, xmm1", 2, "0x66,0x0f,0x38,0x39,0xc1",
           SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x9a\x99\x99\x99\xd7\xa3\xe8\xbf\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(38, "pminud xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3b,0xc1",
+CANDIDATE(39, "pminud xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3b,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x80\xff\x7f\xff\xff\x01\x00\xff\xff\xff\x7f\x00\x00\x00\x80")
-CANDIDATE(39, "pminuw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3a,0xc1",
+CANDIDATE(40, "pminuw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x3a,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x7f\xff\x7f\x00\x01\x01\x00\x00\x00\xff\x7f\x00\x00\x00\x80")
-CANDIDATE(40, "pmovsxbw xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x20,0x06",
+CANDIDATE(41, "pmovsxbw xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x20,0x06",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x00\x80\xff\xff\xff\x7f\x00\x00\x00\x80\xff\x01\x00\x00\x00")
-CANDIDATE(41, "pmovsxbw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x20,0xc1",
+CANDIDATE(42, "pmovsxbw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x20,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\x7f\x00\x00\x00\x80\xff\xff\xff\xff\xff\x01\x00\x00\x00")
-CANDIDATE(42, "pmovsxdq xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x25,0x06",
+CANDIDATE(43, "pmovsxdq xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x25,0x06",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00")
-CANDIDATE(43, "pmovsxdq xmm0, xmm1", 2, "0x66,0x0f,0x38,0x25,0xc1",
+CANDIDATE(44, "pmovsxdq xmm0, xmm1", 2, "0x66,0x0f,0x38,0x25,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00")
-CANDIDATE(44, "pmovsxwd xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x23,0x06",
+CANDIDATE(45, "pmovsxwd xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x23,0x06",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x80\xff\xff\xff\x7f\x00\x00\x00\x80\xff\xff\x01\x00\x00\x00")
-CANDIDATE(45, "pmovsxwd xmm0, xmm1", 2, "0x66,0x0f,0x38,0x23,0xc1",
+CANDIDATE(46, "pmovsxwd xmm0, xmm1", 2, "0x66,0x0f,0x38,0x23,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x7f\x00\x00\x00\x80\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00")
-CANDIDATE(46, "pmovzxbw xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x30,0x06",
+CANDIDATE(47, "pmovzxbw xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x30,0x06",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x00\x80\x00\xff\x00\x7f\x00\x00\x00\x80\x00\x01\x00\x00\x00")
-CANDIDATE(47, "pmovzxbw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x30,0xc1",
+CANDIDATE(48, "pmovzxbw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x30,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x00\x7f\x00\x00\x00\x80\x00\xff\x00\xff\x00\x01\x00\x00\x00")
-CANDIDATE(48, "pmovzxdq xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x35,0x06",
+CANDIDATE(49, "pmovzxdq xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x35,0x06",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00")
-CANDIDATE(49, "pmovzxdq xmm0, xmm1", 2, "0x66,0x0f,0x38,0x35,0xc1",
+CANDIDATE(50, "pmovzxdq xmm0, xmm1", 2, "0x66,0x0f,0x38,0x35,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x7f\x00\x80\x00\x00\x00\x00\xff\xff\x01\x00\x00\x00\x00\x00")
-CANDIDATE(50, "pmovzxwd xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x33,0x06",
+CANDIDATE(51, "pmovzxwd xmm0, qword ptr [rsi]", 2, "0x66,0x0f,0x38,0x33,0x06",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x01\x80\x00\x00\xff\x7f\x00\x00\x00\x80\x00\x00\x01\x00\x00\x00")
-CANDIDATE(51, "pmovzxwd xmm0, xmm1", 2, "0x66,0x0f,0x38,0x33,0xc1",
+CANDIDATE(52, "pmovzxwd xmm0, xmm1", 2, "0x66,0x0f,0x38,0x33,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x7f\x00\x00\x00\x80\x00\x00\xff\xff\x00\x00\x01\x00\x00\x00")
-CANDIDATE(52, "pmuldq xmm0, xmm1", 2, "0x66,0x0f,0x38,0x28,0xc1",
+CANDIDATE(53, "pmuldq xmm0, xmm1", 2, "0x66,0x0f,0x38,0x28,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x7f\x40\x40\xbf\x7f\x00\xc0\x00\x00\x00\x80\x00\x00\x00\xc0")
-CANDIDATE(53, "pmulld xmm0, xmm1", 2, "0x66,0x0f,0x38,0x40,0xc1",
+CANDIDATE(54, "pmulld xmm0, xmm1", 2, "0x66,0x0f,0x38,0x40,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x80\x7f\x40\x40\x00\xff\xfd\xfe\x00\x00\x00\x80\x00\x00\x00\x00")
-CANDIDATE(54, "ptest xmm0, xmm1", 2, "0x66,0x0f,0x38,0x17,0xc1",
+CANDIDATE(55, "ptest xmm0, xmm1", 2, "0x66,0x0f,0x38,0x17,0xc1",
           SSE, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
           "\x00\x00")
-CANDIDATE(55, "roundpd xmm0, xmm1, 2", 2, "0x66,0x0f,0x3a,0x09,0xc1,0x02",
+CANDIDATE(56, "roundpd xmm0, xmm1, 2", 2, "0x66,0x0f,0x3a,0x09,0xc1,0x02",
           SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00\xc0")
-CANDIDATE(56, "roundps xmm0, xmm1, 1", 2, "0x66,0x0f,0x3a,0x08,0xc1,0x01",
+CANDIDATE(57, "roundps xmm0, xmm1, 1", 2, "0x66,0x0f,0x3a,0x08,0xc1,0x01",
           SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x80\x3f\x00\x00\x40\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(57, "roundsd xmm0, qword ptr [rsi], 0", 2, "0x66,0x0f,0x3a,0x0b,0x06,0x00",
+CANDIDATE(58, "roundsd xmm0, qword ptr [rsi], 0", 2, "0x66,0x0f,0x3a,0x0b,0x06,0x00",
           SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x40\x20\x40")
-CANDIDATE(58, "roundsd xmm0, xmm1, 0", 2, "0x66,0x0f,0x3a,0x0b,0xc1,0x00",
+CANDIDATE(59, "roundsd xmm0, xmm1, 0", 2, "0x66,0x0f,0x3a,0x0b,0xc1,0x00",
           SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x40\x20\x40")
-CANDIDATE(59, "roundss xmm0, dword ptr [rsi], 3", 2, "0x66,0x0f,0x3a,0x0a,0x06,0x03",
+CANDIDATE(60, "roundss xmm0, dword ptr [rsi], 3", 2, "0x66,0x0f,0x3a,0x0a,0x06,0x03",
           SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x80\x3f\x00\x00\x02\x41\x00\x00\x80\xbf\xe6\xb1\x61\xff")
-CANDIDATE(60, "roundss xmm0, xmm1, 3", 2, "0x66,0x0f,0x3a,0x0a,0xc1,0x03",
+CANDIDATE(61, "roundss xmm0, xmm1, 3", 2, "0x66,0x0f,0x3a,0x0a,0xc1,0x03",
           SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x00\x00\x80\x3f\x00\x00\x02\x41\x00\x00\x80\xbf\xe6\xb1\x61\xff")
-CANDIDATE(61, "pcmpgtq xmm0, xmm1", 3, "0x66,0x0f,0x38,0x37,0xc1",
+CANDIDATE(62, "pcmpgtq xmm0, xmm1", 3, "0x66,0x0f,0x38,0x37,0xc1",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(62, "popcnt eax, dword ptr [rsi]", 4, "0xf3,0x0f,0xb8,0x06",
+CANDIDATE(63, "popcnt eax, dword ptr [rsi]", 4, "0xf3,0x0f,0xb8,0x06",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8d5, 2}),
           "\x11\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(63, "popcnt eax, ecx", 4, "0xf3,0x0f,0xb8,0xc1",
+CANDIDATE(64, "popcnt eax, ecx", 4, "0xf3,0x0f,0xb8,0xc1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8d5, 2}),
           "\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(64, "popcnt rax, qword ptr [rsi]", 4, "0xf3,0x48,0x0f,0xb8,0x06",
+CANDIDATE(65, "popcnt rax, qword ptr [rsi]", 4, "0xf3,0x48,0x0f,0xb8,0x06",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8d5, 2}),
           "\x13\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(65, "popcnt rax, rcx", 4, "0xf3,0x48,0x0f,0xb8,0xc1",
+CANDIDATE(66, "popcnt rax, rcx", 4, "0xf3,0x48,0x0f,0xb8,0xc1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8d5, 2}),
           "\x16\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(66, "lzcnt eax, ecx", 5, "0xf3,0x0f,0xbd,0xc1",
+CANDIDATE(67, "lzcnt eax, ecx", 5, "0xf3,0x0f,0xbd,0xc1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
           "\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(67, "lzcnt rax, rcx", 5, "0xf3,0x48,0x0f,0xbd,0xc1",
+CANDIDATE(68, "lzcnt rax, rcx", 5, "0xf3,0x48,0x0f,0xbd,0xc1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
           "\x00\x00\x00\x00\x00\x00\x00\x00\x40\x00")
-CANDIDATE(68, "tzcnt eax, r11d", 6, "0xf3,0x41,0x0f,0xbc,0xc3",
+CANDIDATE(69, "tzcnt eax, r11d", 6, "0xf3,0x41,0x0f,0xbc,0xc3",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
           "\x20\x00\x00\x00\x00\x00\x00\x00\x01\x00")
-CANDIDATE(69, "tzcnt rax, r11", 6, "0xf3,0x49,0x0f,0xbc,0xc3",
+CANDIDATE(70, "tzcnt rax, r11", 6, "0xf3,0x49,0x0f,0xbc,0xc3",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
           "\x40\x00\x00\x00\x00\x00\x00\x00\x01\x00")
-CANDIDATE(70, "andn eax, ecx, ebx", 6, "0xc4,0xe2,0x70,0xf2,0xc3",
+CANDIDATE(71, "andn eax, ecx, ebx", 6, "0xc4,0xe2,0x70,0xf2,0xc3",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
           "\x05\x10\x81\xa5\x00\x00\x00\x00\x80\x00")
-CANDIDATE(71, "andn rax, rcx, rbx", 6, "0xc4,0xe2,0xf0,0xf2,0xc3",
+CANDIDATE(72, "andn eax, ecx, dword ptr [rsi]", 6, "0xc4,0xe2,0x70,0xf2,0x06",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
+          "\x01\x00\xcb\x6d\x00\x00\x00\x00\x00\x00")
+CANDIDATE(73, "andn rax, rcx, rbx", 6, "0xc4,0xe2,0xf0,0xf2,0xc3",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
           "\x05\x10\x81\xa5\x00\x00\x0e\x0f\x00\x00")
-CANDIDATE(72, "blsi eax, ecx", 6, "0xc4,0xe2,0x78,0xf3,0xd9",
+CANDIDATE(74, "andn rax, rcx, qword ptr [rsi]", 6, "0xc4,0xe2,0xf0,0xf2,0x06",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
+          "\x01\x00\xcb\x6d\x00\x80\x00\x00\x00\x00")
+CANDIDATE(75, "blsi eax, ecx", 6, "0xc4,0xe2,0x78,0xf3,0xd9",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c0, 2}),
           "\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(73, "blsi rax, rcx", 6, "0xc4,0xe2,0xf8,0xf3,0xd9",
+CANDIDATE(76, "blsi rax, rcx", 6, "0xc4,0xe2,0xf8,0xf3,0xd9",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c0, 2}),
           "\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(74, "blsmsk eax, ecx", 6, "0xc4,0xe2,0x78,0xf3,0xd1",
+CANDIDATE(77, "blsmsk eax, ecx", 6, "0xc4,0xe2,0x78,0xf3,0xd1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
           "\x7f\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(75, "blsmsk rax, rcx", 6, "0xc4,0xe2,0xf8,0xf3,0xd1",
+CANDIDATE(78, "blsmsk rax, rcx", 6, "0xc4,0xe2,0xf8,0xf3,0xd1",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
           "\x7f\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(76, "blsr eax, ecx", 6, "0xc4,0xe2,0x78,0xf3,0xc9",
+CANDIDATE(79, "blsr eax, ecx", 6, "0xc4,0xe2,0x78,0xf3,0xc9",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
           "\x00\x88\x34\x12\x00\x00\x00\x00\x00\x00")
-CANDIDATE(77, "blsr rax, rcx", 6, "0xc4,0xe2,0xf8,0xf3,0xc9",
+CANDIDATE(80, "blsr rax, rcx", 6, "0xc4,0xe2,0xf8,0xf3,0xc9",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
           "\x00\x88\x34\x12\x0f\x0f\xf1\x80\x80\x00")
-CANDIDATE(78, "bzhi eax, ecx, ebx", 7, "0xc4,0xe2,0x60,0xf5,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
-          "\x00\x00\x00\x00\x00\x00\x00\x00\x40\x00")
-CANDIDATE(79, "bzhi rax, rcx, rbx", 7, "0xc4,0xe2,0xe0,0xf5,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
-          "\x00\x00\x00\x00\x00\x00\x00\x00\x40\x00")
-CANDIDATE(80, "mulx eax, ecx, dword ptr [rsi]", 7, "0xc4,0xe2,0x73,0xf6,0x06",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 1, 8}),
-          "\xde\xdd\x29\x3b\x00\x00\x00\x00\x10\x32\x4c\x5d\x00\x00\x00\x00")
-CANDIDATE(81, "mulx eax, ecx, ebx", 7, "0xc4,0xe2,0x73,0xf6,0xc3",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 1, 8}),
-          "\xf0\x8f\x90\x4c\x00\x00\x00\x00\x50\xfa\x15\x27\x00\x00\x00\x00")
-CANDIDATE(82, "mulx rax, rcx, qword ptr [rsi]", 7, "0xc4,0xe2,0xf3,0xf6,0x06",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 1, 8}),
-          "\x5d\x8f\x52\x97\x4b\x7e\x01\x00\x10\x32\x4c\x5d\x76\x98\xd2\x27")
-CANDIDATE(83, "mulx rax, rcx, rbx", 7, "0xc4,0xe2,0xf3,0xf6,0xc3",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 1, 8}),
-          "\x59\x76\xc6\x82\xde\xdd\xfd\x0e\x50\xfa\x15\x27\xe8\xb4\x71\x2d")
-CANDIDATE(84, "rorx eax, ecx, 7", 7, "0xc4,0xe3,0x7b,0xf0,0xc1,0x07",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x10\x69\x24\x80\x00\x00\x00\x00")
-CANDIDATE(85, "rorx rax, rcx, 7", 7, "0xc4,0xe3,0xfb,0xf0,0xc1,0x07",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x10\x69\x24\x1e\x1e\xe2\x01\x81")
-CANDIDATE(86, "sarx eax, ecx, ebx", 7, "0xc4,0xe2,0x62,0xf7,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x42\xa4\x91\x00\x00\x00\x00\x00")
-CANDIDATE(87, "sarx rax, rcx, rbx", 7, "0xc4,0xe2,0xe2,0xf7,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x42\xa4\x91\x78\x78\x88\x07\xfc")
-CANDIDATE(88, "shlx eax, ecx, ebx", 7, "0xc4,0xe2,0x61,0xf7,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x00\x08\x91\x46\x00\x00\x00\x00")
-CANDIDATE(89, "shlx rax, rcx, rbx", 7, "0xc4,0xe2,0xe1,0xf7,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x00\x08\x91\x46\xe2\xe1\x21\x1e")
-CANDIDATE(90, "shrx eax, ecx, ebx", 7, "0xc4,0xe2,0x63,0xf7,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x42\xa4\x91\x00\x00\x00\x00\x00")
-CANDIDATE(91, "shrx rax, rcx, rbx", 7, "0xc4,0xe2,0xe3,0xf7,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x42\xa4\x91\x78\x78\x88\x07\x04")
-CANDIDATE(92, "vaddpd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x58,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x34\x33\x33\x33\x33\x33\x03\x40\xcd\xcc\xcc\xcc\xcc\xcc\x08\xc0")
-CANDIDATE(93, "vaddpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x58,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xcd\xcc\xcc\xcc\xcc\xcc\xfc\x3f\x00\x00\x00\x00\x00\x00\xe8\x3f")
-CANDIDATE(94, "vaddps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x58,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x66\xe6\x3f\x00\x00\x40\x3f\x00\x00\x00\x00\xe6\xb1\x61\x7f")
-CANDIDATE(95, "vaddsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x58,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x34\x33\x33\x33\x33\x33\x03\x40\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(96, "vaddsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x58,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xcd\xcc\xcc\xcc\xcc\xcc\xfc\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(97, "vaddss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x58,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x9a\x99\x19\x40\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(98, "vaddss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x58,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x66\xe6\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(99, "vandnpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x55,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff\xff\x7f\x01\x00\x7f\x00")
-CANDIDATE(100, "vandnps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x55,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff\xff\x7f\x01\x00\x7f\x00")
-CANDIDATE(101, "vandpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x54,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x00\x00\xff\x00\x80")
-CANDIDATE(102, "vandps xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf0,0x54,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\x00\xff\x00\x01")
-CANDIDATE(103, "vandps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x54,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x00\x00\xff\x00\x80")
-CANDIDATE(104, "vblendvpd xmm0, xmm1, xmm2, xmm3", 8, "0xc4,0xe3,0x71,0x4b,0xc2,0x30",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(105, "vblendvps xmm0, xmm1, xmm2, xmm3", 8, "0xc4,0xe3,0x71,0x4a,0xc2,0x30",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\xff\x01\x00\xff\xff\xff\x7f\x00\xff\x80\xff")
-CANDIDATE(106, "vbroadcastss xmm0, dword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x18,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x66\xa6\x3f\x66\x66\xa6\x3f\x66\x66\xa6\x3f\x66\x66\xa6\x3f")
-CANDIDATE(107, "vcmppd xmm0, xmm1, xmm2, 2", 8, "0xc5,0xf1,0xc2,0xc2,0x02",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(108, "vcmpps xmm0, xmm1, xmm2, 4", 8, "0xc5,0xf0,0xc2,0xc2,0x04",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff")
-CANDIDATE(109, "vcvtdq2pd xmm0, xmm1", 8, "0xc5,0xfa,0xe6,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x40\x00\xe0\xff\xdf\xc1\x00\x00\x00\x00\xf0\xff\xff\x40")
-CANDIDATE(110, "vcvtdq2ps xmm0, xmm1", 8, "0xc5,0xf8,0x5b,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\xff\xff\xce\x80\xff\xff\x47\x00\x00\x00\xcf\x00\x02\xfe\xca")
-CANDIDATE(111, "vcvtpd2ps xmm0, xmm1", 8, "0xc5,0xf9,0x5a,0xc1",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xcd\xcc\x8c\x3f\x00\x00\x20\xc0\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(112, "vcvtps2pd xmm0, xmm1", 8, "0xc5,0xf8,0x5a,0xc1",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\xa0\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(113, "vcvtsd2ss xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x5a,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x66\xa6\x3f\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(114, "vcvtsd2ss xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5a,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x33\x33\x33\x3f\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(115, "vcvtsi2sd xmm0, xmm1, ecx", 8, "0xc5,0xf3,0x2a,0xc1",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x40\x88\x34\xb2\x41\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(116, "vcvtsi2sd xmm0, xmm1, rcx", 8, "0xc4,0xe1,0xf3,0x2a,0xc1",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xde\x72\x3b\x3c\xbc\xc3\xdf\xc3\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(117, "vcvtsi2ss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x2a,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x9a\x99\x7e\x4e\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(118, "vcvtsi2ss xmm0, xmm1, ecx", 8, "0xc5,0xf2,0x2a,0xc1",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x42\xa4\x91\x4d\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(119, "vcvtsi2ss xmm0, xmm1, rcx", 8, "0xc4,0xe1,0xf2,0x2a,0xc1",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xe2\x1d\xfe\xde\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(120, "vcvtss2sd xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x5a,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\xc0\xcc\xcc\xf4\x3f\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(121, "vcvtss2sd xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5a,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x60\x66\x66\xe6\x3f\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(122, "vcvttpd2dq xmm0, xmm1", 8, "0xc5,0xf9,0xe6,0xc1",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x00\xfe\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(123, "vcvttps2dq xmm0, xmm1", 8, "0xc5,0xfa,0x5b,0xc1",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x00\xfe\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x80")
-CANDIDATE(124, "vdivpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x5e,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x4a\x92\x24\x49\x92\x24\xf9\x3f\xd9\x89\x9d\xd8\x89\x9d\xe8\xbf")
-CANDIDATE(125, "vdivps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x5e,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x93\x24\xc9\x3f\x4f\xec\x44\xbf\x00\x00\xc0\xff\xe6\xb1\xe1\x7e")
-CANDIDATE(126, "vdivsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x5e,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x3b\xb1\x13\x3b\xb1\x13\xeb\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(127, "vdivsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5e,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x4a\x92\x24\x49\x92\x24\xf9\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(128, "vdivss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x5e,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x8b\x9d\x58\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(129, "vdivss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5e,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x93\x24\xc9\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(130, "vinsertps xmm0, xmm1, xmm2, 0x9C", 8, "0xc4,0xe3,0x71,0x21,0xc2,0x9c",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xcd\xcc\x8c\x3f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(131, "vmaxpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x5f,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x9a\x99\x99\x99\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x0a\x40")
-CANDIDATE(132, "vmaxps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x5f,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xcd\xcc\x8c\x3f\x00\x00\x50\x40\x00\x00\x00\x00\xe6\xb1\x61\x7f")
-CANDIDATE(133, "vmaxsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5f,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x9a\x99\x99\x99\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(134, "vmaxss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5f,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xcd\xcc\x8c\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(135, "vminpd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x5d,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x9a\x99\x99\x99\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(136, "vminpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x5d,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x66\x66\x66\x66\x66\xe6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(137, "vminps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x5d,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x33\x33\x33\x3f\x00\x00\x20\xc0\x00\x00\x00\x00\x00\x00\x00\x40")
-CANDIDATE(138, "vminsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5d,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x66\x66\x66\x66\x66\xe6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(139, "vminss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5d,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x33\x33\x33\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(140, "vmovddup xmm0, qword ptr [rsi]", 8, "0xc5,0xfb,0x12,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\xff\x7f\x00\x80\x01\x00\x01\x80\xff\x7f\x00\x80\x01\x00")
-CANDIDATE(141, "vmovdqu xmmword ptr [rdi], xmm1", 8, "0xc5,0xfa,0x7f,0x0f",
-          AVX, INT, VALUE, RESULTS({MEMORY, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(142, "vmovdqu xmm0, xmmword ptr [rsi]", 8, "0xc5,0xfa,0x6f,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
-CANDIDATE(143, "vmovd eax, xmm1", 8, "0xc5,0xf9,0x7e,0xc8",
-          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\xff\x7f\x00\x80\x00\x00\x00\x00")
-CANDIDATE(144, "vmovd xmm0, ecx", 8, "0xc5,0xf9,0x6e,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x40\x88\x34\x12\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(145, "vmovlhps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x16,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x01\x00\x00\x80\xff\x7f\xff\xff")
-CANDIDATE(146, "vmovmskpd eax, xmm1", 8, "0xc5,0xf9,0x50,0xc1",
-          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x02\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(147, "vmovmskps eax, xmm1", 8, "0xc5,0xf8,0x50,0xc1",
-          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x0d\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(148, "vmovq rax, xmm1", 8, "0xc4,0xe1,0xf9,0x7e,0xc8",
-          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00")
-CANDIDATE(149, "vmovq xmm0, rcx", 8, "0xc4,0xe1,0xf9,0x6e,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x40\x88\x34\x12\x0f\x0f\xf1\x80\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(150, "vmovsd qword ptr [rdi], xmm1", 8, "0xc5,0xfb,0x11,0x0f",
-          AVX, F64, VALUE, RESULTS({MEMORY, 0, 8}),
-          "\x9a\x99\x99\x99\x99\x99\xf1\x3f")
-CANDIDATE(151, "vmovsd xmm0, qword ptr [rsi]", 8, "0xc5,0xfb,0x10,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xcd\xcc\xcc\xcc\xcc\xcc\xf4\x3f\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(152, "vmovsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x10,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x66\x66\x66\x66\x66\xe6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(153, "vmovss dword ptr [rdi], xmm1", 8, "0xc5,0xfa,0x11,0x0f",
-          AVX, F32, VALUE, RESULTS({MEMORY, 0, 4}),
-          "\xcd\xcc\x8c\x3f")
-CANDIDATE(154, "vmovss xmm0, dword ptr [rsi]", 8, "0xc5,0xfa,0x10,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x66\xa6\x3f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(155, "vmovupd xmm0, xmmword ptr [rsi]", 8, "0xc5,0xf9,0x10,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
-CANDIDATE(156, "vmovups xmm0, xmmword ptr [rsi]", 8, "0xc5,0xf8,0x10,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
-CANDIDATE(157, "vmulpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x59,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xa4\x70\x3d\x0a\xd7\xa3\xe8\x3f\x00\x00\x00\x00\x00\x40\x20\xc0")
-CANDIDATE(158, "vmulps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x59,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xb8\x1e\x45\x3f\x00\x00\x02\xc1\x00\x00\x00\x80\x00\x00\x80\x7f")
-CANDIDATE(159, "vmulsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x59,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xe2\x7a\x14\xae\x47\xe1\xf6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(160, "vmulsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x59,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xa4\x70\x3d\x0a\xd7\xa3\xe8\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(161, "vmulss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x59,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x3d\x0a\xb7\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(162, "vmulss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x59,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xb8\x1e\x45\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(163, "vorpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x56,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\xff\xff\x01\xff\xff\xff")
-CANDIDATE(164, "vorps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x56,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\xff\xff\x01\xff\xff\xff")
-CANDIDATE(165, "vpabsb xmm0, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x1c,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\x01\x7f\x00\x80\x01\x00\x01\x01\x01\x7f\x80\x01\x7f\x01")
-CANDIDATE(166, "vpabsb xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x1c,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x7f\x00\x80\x01\x01\x01\x00\x00\x00\x00\x80\x00\x01\x80\x01")
-CANDIDATE(167, "vpabsd xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x1e,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\xff\x7f\xff\xff\x01\x00\x00\x00\x00\x80\x00\x01\x7f\x00")
-CANDIDATE(168, "vpabsw xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x1d,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\x01\x00\x01\x00\x00\x00\x00\x80\x00\x01\x80\x00")
-CANDIDATE(169, "vpackssdw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x6b,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x80\xff\x7f\x00\x80\x00\x80\x00\x80\x00\x80\xff\x7f\x00\x80")
-CANDIDATE(170, "vpacksswb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x63,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x80\xff\x01\x00\x80\x80\x80\x01\x80\x7f\xff\xff\x7f\x80\x80")
-CANDIDATE(171, "vpackusdw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x2b,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00")
-CANDIDATE(172, "vpackuswb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x67,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x00\x00\x01\x00\x00\x00\x00\x01\x00\xff\x00\x00\xff\x00\x00")
-CANDIDATE(173, "vpaddb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xfc,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\xff\xff\xff\xff\x7f\x02\x00\xff\xff\xff\xff\x80\xfe\xff\x00")
-CANDIDATE(174, "vpaddb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfc,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x7f\x00\x00\xfe\x7e\x00\xff\xff\xff\xff\xff\x01\xfe\xff\x7f")
-CANDIDATE(175, "vpaddd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xfe,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\xff\x7f\x03\x00\xff\xff\xff\xff\x80\xfe\x00\x01")
-CANDIDATE(176, "vpaddd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfe,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x80\x00\x00\xfe\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80")
-CANDIDATE(177, "vpaddq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xd4,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x80\x00\x00\xff\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80")
-CANDIDATE(178, "vpaddsb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xec,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\xff\xff\xff\xff\x80\x02\x00\xff\xff\xff\xff\x80\xfe\xff\x00")
-CANDIDATE(179, "vpaddsb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xec,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x7f\x00\x80\xfe\x7e\x00\xff\xff\xff\xff\xff\x01\xfe\xff\x80")
-CANDIDATE(180, "vpaddsw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xed,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xfe\x7f\x00\x00\xff\xff\xff\xff\x01\xfe\x00\x80")
-CANDIDATE(181, "vpaddusb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xdc,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\xff\xff\xff\xff\x02\x00\xff\xff\xff\xff\x80\xff\xff\xff")
-CANDIDATE(182, "vpaddusb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xdc,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\xff\xff\xff")
-CANDIDATE(183, "vpaddusw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xdd,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(184, "vpaddw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfd,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x80\x00\x00\xfe\x7f\x00\x00\xff\xff\xff\xff\x01\xfe\xff\x7f")
-CANDIDATE(185, "vpalignr xmm0, xmm1, xmm2, 5", 8, "0xc4,0xe3,0x71,0x0f,0xc2,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\xff\xff\xff\xff\xff\x7f\x01\xff\x7f\x80\xff\x7f\x00\x80\xff")
-CANDIDATE(186, "vpandn xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xdf,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x80\xff\x7f\x00\x00\x00\x00\xff\xff\xff\x7f\x80\x00\x7f\x00")
-CANDIDATE(187, "vpandn xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xdf,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff\xff\x7f\x01\x00\x7f\x00")
-CANDIDATE(188, "vpand xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xdb,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\x00\xff\x00\x01")
-CANDIDATE(189, "vpand xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xdb,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x00\x00\xff\x00\x80")
-CANDIDATE(190, "vpavgb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xe0,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x80\x80\x80\x80\x80\xc0\x01\x00\x80\x80\x80\x80\x40\xff\x80\x80")
-CANDIDATE(191, "vpavgb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe0,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x80\x40\x00\x80\xff\xbf\x80\x80\x80\x80\x80\x80\x01\xff\x80\xc0")
-CANDIDATE(192, "vpavgw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe3,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x40\x00\x80\xff\xbf\x00\x80\x00\x80\x00\x80\x01\xff\x00\xc0")
-CANDIDATE(193, "vpblendvb xmm0, xmm1, xmm2, xmm3", 8, "0xc4,0xe3,0x71,0x4c,0xc2,0x30",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x7f\x00\x80\xff\xff\xff\x00\x00\xff\x00\x7f\x01\xff\x80\xff")
-CANDIDATE(194, "vpblendw xmm0, xmm1, xmm2, 0x5A", 8, "0xc4,0xe3,0x71,0x0e,0xc2,0x5a",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\x00\x80\x01\xff\x80\xff")
-CANDIDATE(195, "vpcmpeqb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x74,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x00\x00\x00\xff\x00\x00")
-CANDIDATE(196, "vpcmpeqb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x74,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\xff\x00\x00")
-CANDIDATE(197, "vpcmpeqd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x76,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(198, "vpcmpeqq xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x29,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(199, "vpcmpeqw xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x75,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(200, "vpcmpeqw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x75,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(201, "vpcmpgtb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x64,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\xff\xff\x00\x00\xff\x00\x00\xff\xff\xff\x00\xff\x00\x00\x00")
-CANDIDATE(202, "vpcmpgtb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x64,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\x00\x00\x00\x00\xff")
-CANDIDATE(203, "vpcmpgtd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x66,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff")
-CANDIDATE(204, "vpcmpgtq xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x37,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(205, "vpcmpgtw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x65,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff")
-CANDIDATE(206, "vpextrb byte ptr [rdi], xmm1, 3", 8, "0xc4,0xe3,0x79,0x14,0x0f,0x03",
-          AVX, INT, VALUE, RESULTS({MEMORY, 0, 1}),
-          "\x80")
-CANDIDATE(207, "vpextrb eax, xmm1, 3", 8, "0xc4,0xe3,0x79,0x14,0xc8,0x03",
-          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x80\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(208, "vpextrd dword ptr [rdi], xmm1, 2", 8, "0xc4,0xe3,0x79,0x16,0x0f,0x02",
-          AVX, INT, VALUE, RESULTS({MEMORY, 0, 4}),
-          "\x00\x00\x00\x80")
-CANDIDATE(209, "vpextrd eax, xmm1, 2", 8, "0xc4,0xe3,0x79,0x16,0xc8,0x02",
-          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x00\x00\x00\x80\x00\x00\x00\x00")
-CANDIDATE(210, "vpextrq qword ptr [rdi], xmm1, 1", 8, "0xc4,0xe3,0xf9,0x16,0x0f,0x01",
-          AVX, INT, VALUE, RESULTS({MEMORY, 0, 8}),
-          "\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(211, "vpextrq rax, xmm1, 1", 8, "0xc4,0xe3,0xf9,0x16,0xc8,0x01",
-          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(212, "vpextrw word ptr [rdi], xmm1, 5", 8, "0xc4,0xe3,0x79,0x15,0x0f,0x05",
-          AVX, INT, VALUE, RESULTS({MEMORY, 0, 2}),
-          "\x00\x80")
-CANDIDATE(213, "vpextrw eax, xmm1, 5", 8, "0xc5,0xf9,0xc5,0xc1,0x05",
-          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x00\x80\x00\x00\x00\x00\x00\x00")
-CANDIDATE(214, "vpinsrb xmm0, xmm1, byte ptr [rsi], 9", 8, "0xc4,0xe3,0x71,0x20,0x06,0x09",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x01\x00\x80\x00\xff\x80\xff")
-CANDIDATE(215, "vpinsrb xmm0, xmm1, ecx, 9", 8, "0xc4,0xe3,0x71,0x20,0xc1,0x09",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x40\x00\x80\x00\xff\x80\xff")
-CANDIDATE(216, "vpinsrd xmm0, xmm1, dword ptr [rsi], 2", 8, "0xc4,0xe3,0x71,0x22,0x06,0x02",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x01\x80\xff\x7f\x00\xff\x80\xff")
-CANDIDATE(217, "vpinsrd xmm0, xmm1, ecx, 2", 8, "0xc4,0xe3,0x71,0x22,0xc1,0x02",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x40\x88\x34\x12\x00\xff\x80\xff")
-CANDIDATE(218, "vpinsrq xmm0, xmm1, qword ptr [rsi], 1", 8, "0xc4,0xe3,0xf1,0x22,0x06,0x01",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x01\x80\xff\x7f\x00\x80\x01\x00")
-CANDIDATE(219, "vpinsrq xmm0, xmm1, rcx, 1", 8, "0xc4,0xe3,0xf1,0x22,0xc1,0x01",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x40\x88\x34\x12\x0f\x0f\xf1\x80")
-CANDIDATE(220, "vpinsrw xmm0, xmm1, word ptr [rsi], 6", 8, "0xc5,0xf1,0xc4,0x06,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x01\x80\x80\xff")
-CANDIDATE(221, "vpinsrw xmm0, xmm1, ecx, 6", 8, "0xc5,0xf1,0xc4,0xc1,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x40\x88\x80\xff")
-CANDIDATE(222, "vpmaddubsw xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x71,0x04,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\xc1\x80\x3f\x80\x80\x01\x00\x00\x00\x80\x3f\x01\xff\x7f\x40")
-CANDIDATE(223, "vpmaddubsw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x04,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x00\x00\xc0\x82\x7d\xff\xff\x00\x00\x80\x3f\x01\xff\x00\xc0")
-CANDIDATE(224, "vpmaddwd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xf5,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x01\x80\x01\x80\x00\x00\x00\x80\x00\xc0\x80\xc0\xff\xff")
-CANDIDATE(225, "vpmaddwd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xf5,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x40\x00\x80\xff\xff\x00\x80\x00\xc0\x80\xbf\x40\x00")
-CANDIDATE(226, "vpmaxsb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x71,0x3c,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x7f\x00\x7f\x00\xff\x01\x00\x00\x00\x00\x7f\x00\xff\x7f\x01")
-CANDIDATE(227, "vpmaxsb xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3c,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x7f\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x7f\x01\xff\x7f\xff")
-CANDIDATE(228, "vpmaxsd xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3d,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x66\x66\x66\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x0a\x40")
-CANDIDATE(229, "vpmaxsw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xee,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\x7f\x01\x00\x00\x00\xff\x7f\x01\xff\x80\xff")
-CANDIDATE(230, "vpmaxub xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xde,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x80\xff\x80\xff\xff\x01\x00\xff\xff\xff\x80\x80\xff\x80\xff")
-CANDIDATE(231, "vpmaxub xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xde,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\xff\x80\x01\xff\x80\xff")
-CANDIDATE(232, "vpmaxud xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3f,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\x7f\xff\xff\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(233, "vpmaxuw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3e,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\x00\x80\x01\xff\x80\xff")
-CANDIDATE(234, "vpminsb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x71,0x38,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x80\xff\x80\xff\x80\x01\x00\xff\xff\xff\x80\x80\xff\x80\xff")
-CANDIDATE(235, "vpminsb xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x38,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x00\x00\x80\xff\xff\xff\xff\xff\xff\xff\x80\x00\xff\x80\x80")
-CANDIDATE(236, "vpminsd xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x39,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x9a\x99\x99\x99\x66\x66\xe6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(237, "vpminsw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xea,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\xff\xff\xff\xff\xff\x00\x80\x00\xff\x7f\x80")
-CANDIDATE(238, "vpminub xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xda,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x7f\x00\x7f\x00\x80\x01\x00\x00\x00\x00\x7f\x00\xff\x7f\x01")
-CANDIDATE(239, "vpminub xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xda,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x7f\x00\xff\x7f\x80")
-CANDIDATE(240, "vpminud xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3b,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\xff\x01\x00\xff\xff\xff\x7f\x01\xff\x7f\x80")
-CANDIDATE(241, "vpminuw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3a,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\xff\x7f\x00\xff\x7f\x80")
-CANDIDATE(242, "vpmovmskb eax, xmm1", 8, "0xc5,0xf9,0xd7,0xc1",
-          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x39\xe8\x00\x00\x00\x00\x00\x00")
-CANDIDATE(243, "vpmovsxbw xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x20,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x80\xff\xff\xff\x7f\x00\x00\x00\x80\xff\x01\x00\x00\x00")
-CANDIDATE(244, "vpmovsxbw xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x20,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\x7f\x00\x00\x00\x80\xff\xff\xff\xff\xff\x01\x00\x00\x00")
-CANDIDATE(245, "vpmovsxdq xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x25,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00")
-CANDIDATE(246, "vpmovsxdq xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x25,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00")
-CANDIDATE(247, "vpmovsxwd xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x23,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\xff\xff\xff\x7f\x00\x00\x00\x80\xff\xff\x01\x00\x00\x00")
-CANDIDATE(248, "vpmovsxwd xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x23,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x00\x00\x80\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00")
-CANDIDATE(249, "vpmovzxbw xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x30,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x80\x00\xff\x00\x7f\x00\x00\x00\x80\x00\x01\x00\x00\x00")
-CANDIDATE(250, "vpmovzxbw xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x30,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x00\x7f\x00\x00\x00\x80\x00\xff\x00\xff\x00\x01\x00\x00\x00")
-CANDIDATE(251, "vpmovzxdq xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x35,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00")
-CANDIDATE(252, "vpmovzxdq xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x35,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\x00\x00\x00\x00\xff\xff\x01\x00\x00\x00\x00\x00")
-CANDIDATE(253, "vpmovzxwd xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x33,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\x00\x00\xff\x7f\x00\x00\x00\x80\x00\x00\x01\x00\x00\x00")
-CANDIDATE(254, "vpmovzxwd xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x33,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x00\x00\x80\x00\x00\xff\xff\x00\x00\x01\x00\x00\x00")
-CANDIDATE(255, "vpmuldq xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x28,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x00\x00\xc0\xff\x3f\x00\x00\x00\x80\x00\x00\x00\xc0")
-CANDIDATE(256, "vpmulhrsw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x0b,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\xff\x00\x00\x00\x00\x01\x80\x02\x00\x80\x00")
-CANDIDATE(257, "vpmulhuw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe4,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x40\xfe\x7f\x00\x00\x00\x00\xff\x3f\x01\xfe\x3e\x80")
-CANDIDATE(258, "vpmulhw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe5,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x40\xff\xff\xff\xff\x00\x00\x00\xc0\x00\x00\x3f\x00")
-CANDIDATE(259, "vpmulld xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x40,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x00\x01\x80\xfe\xff\x00\x00\x00\x80\x00\xff\x81\xfe")
-CANDIDATE(260, "vpmullw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xd5,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x00\x01\x80\xff\xff\x00\x00\x00\x80\x00\xff\x80\xc0")
-CANDIDATE(261, "vpmuludq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xf4,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x00\x00\x40\x00\x40\x00\x00\x00\x80\xff\xff\xff\x3f")
-CANDIDATE(262, "vpor xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xeb,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\xff\xff\xff\xff\x01\x00\xff\xff\xff\xff\x80\xff\xff\xff")
-CANDIDATE(263, "vpor xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xeb,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\xff\xff\x01\xff\xff\xff")
-CANDIDATE(264, "vpshufb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x71,0x00,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x00\x00\xff\xff\x00\x7f\xff\x00\x00\x00\xff\x00\x00\xff\x7f")
-CANDIDATE(265, "vpshufb xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x00,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\xff\xff\x00\x00\xff\x00\x00\x00\x00\x00\xff\x7f\x00\xff\x00")
-CANDIDATE(266, "vpshufd xmm0, xmm1, 0x1B", 8, "0xc5,0xf9,0x70,0xc1,0x1b",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\xff\x80\xff\x00\x00\x00\x80\xff\xff\x01\x00\xff\x7f\x00\x80")
-CANDIDATE(267, "vpshufhw xmm0, xmm1, 0x1B", 8, "0xc5,0xfa,0x70,0xc1,0x1b",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x80\xff\x00\xff\x00\x80\x00\x00")
-CANDIDATE(268, "vpshuflw xmm0, xmm1, 0x27", 8, "0xc5,0xfb,0x70,0xc1,0x27",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x80\xff\xff\xff\x7f\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(269, "vpslld xmm0, xmm1, 5", 8, "0xc5,0xf9,0x72,0xf1,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xe0\xff\x0f\x00\xe0\xff\x3f\x00\x00\x00\x00\x00\x00\xe0\x1f\xf0")
-CANDIDATE(270, "vpslld xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xf2,0xc4",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xe0\xff\x0f\x00\xe0\xff\x3f\x00\x00\x00\x00\x00\x00\xe0\x1f\xf0")
-CANDIDATE(271, "vpsllq xmm0, xmm1, 5", 8, "0xc5,0xf9,0x73,0xf1,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xe0\xff\x0f\x00\xf0\xff\x3f\x00\x00\x00\x00\x00\x10\xe0\x1f\xf0")
-CANDIDATE(272, "vpsllq xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xf3,0xc4",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xe0\xff\x0f\x00\xf0\xff\x3f\x00\x00\x00\x00\x00\x10\xe0\x1f\xf0")
-CANDIDATE(273, "vpsllw xmm0, xmm1, 5", 8, "0xc5,0xf9,0x71,0xf1,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xe0\xff\x00\x00\xe0\xff\x20\x00\x00\x00\x00\x00\x00\xe0\x00\xf0")
-CANDIDATE(274, "vpsllw xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xf1,0xc4",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xe0\xff\x00\x00\xe0\xff\x20\x00\x00\x00\x00\x00\x00\xe0\x00\xf0")
-CANDIDATE(275, "vpsrad xmm0, xmm1, 5", 8, "0xc5,0xf9,0x72,0xe1,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\xfc\xf8\x07\xfc\xff")
-CANDIDATE(276, "vpsrad xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xe2,0xc4",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\xfc\xf8\x07\xfc\xff")
-CANDIDATE(277, "vpsraw xmm0, xmm1, 5", 8, "0xc5,0xf9,0x71,0xe1,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\xfc\xff\xff\x00\x00\x00\x00\x00\xfc\xf8\xff\xfc\xff")
-CANDIDATE(278, "vpsraw xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xe1,0xc4",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\xfc\xff\xff\x00\x00\x00\x00\x00\xfc\xf8\xff\xfc\xff")
-CANDIDATE(279, "vpsrld xmm0, xmm1, 5", 8, "0xc5,0xf9,0x72,0xd1,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\x04\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
-CANDIDATE(280, "vpsrld xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xd2,0xc4",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\x04\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
-CANDIDATE(281, "vpsrlq xmm0, xmm1, 5", 8, "0xc5,0xf9,0x73,0xd1,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
-CANDIDATE(282, "vpsrlq xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xd3,0xc4",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
-CANDIDATE(283, "vpsrlw xmm0, xmm1, 5", 8, "0xc5,0xf9,0x71,0xd1,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\x04\xff\x07\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
-CANDIDATE(284, "vpsrlw xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xd1,0xc4",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\x04\xff\x07\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
-CANDIDATE(285, "vpsubb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xf8,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\xff\x01\x01\xff\x7f\x00\x00\x01\x01\x01\x01\x80\x00\x01\xfe")
-CANDIDATE(286, "vpsubb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xf8,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\x02\x01\x01\x01\x01\x01\xff\x00\x01\x7f")
-CANDIDATE(287, "vpsubd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfa,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\x02\x00\x01\x00\x00\x00\xff\xff\x00\x7f")
-CANDIDATE(288, "vpsubq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfb,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\x02\x00\x01\x00\x00\x00\xff\xff\x00\x7f")
-CANDIDATE(289, "vpsubsb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xe8,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x01\x80\xff\x7f\x00\x00\x01\x01\x01\x80\x7f\x00\x80\xfe")
-CANDIDATE(290, "vpsubsb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe8,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\x02\x01\x01\x01\x01\x80\xff\x00\x80\x7f")
-CANDIDATE(291, "vpsubsw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe9,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\x02\x00\x01\x00\x00\x80\xff\xff\x01\x7f")
-CANDIDATE(292, "vpsubusb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xd8,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x00\x00\x01\xff\x7f\x00\x00\x00\x00\x00\x01\x00\x00\x01\xfe")
-CANDIDATE(293, "vpsubusb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xd8,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\x00\x00\x00\x00\x00\x01\x00\x00\x01\x7f")
-CANDIDATE(294, "vpsubusw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xd9,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\x00\x00\x00\x00\x01\x00\x00\x00\x01\x7f")
-CANDIDATE(295, "vpsubw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xf9,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\x02\x00\x01\x00\x01\x00\xff\xff\x01\x7f")
-CANDIDATE(296, "vptest xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x17,0xc1",
-          AVX, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
-          "\x00\x00")
-CANDIDATE(297, "vpunpckhbw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x68,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\xff\x00\xff\x00\xff\x80\x7f\x00\x01\xff\xff\x80\x7f\xff\x80")
-CANDIDATE(298, "vpunpckhdq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x6a,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x80\xff\xff\xff\x7f\x00\xff\x80\xff\x01\xff\x7f\x80")
-CANDIDATE(299, "vpunpckhqdq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x6d,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x80\x00\xff\x80\xff\xff\xff\xff\x7f\x01\xff\x7f\x80")
-CANDIDATE(300, "vpunpckhwd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x69,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\xff\xff\x00\x80\xff\x7f\x00\xff\x01\xff\x80\xff\x7f\x80")
-CANDIDATE(301, "vpunpcklbw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x60,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x01\x7f\x00\x00\x00\x80\x80\xff\xff\xff\x7f\x01\xff\x00\xff")
-CANDIDATE(302, "vpunpckldq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x62,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\x01\x00\x00\x80\xff\xff\x01\x00\xff\x7f\xff\xff")
-CANDIDATE(303, "vpunpcklqdq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x6c,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x01\x00\x00\x80\xff\x7f\xff\xff")
-CANDIDATE(304, "vpunpcklwd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x61,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x01\x00\x00\x80\x00\x80\xff\xff\xff\x7f\x01\x00\xff\xff")
-CANDIDATE(305, "vpxor xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xef,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\xff\xff\xff\xff\x7f\x00\x00\xff\xff\xff\xff\x80\x00\xff\xfe")
-CANDIDATE(306, "vpxor xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xef,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\xfe\xff\xff\xff\xff\xff\x01\x00\xff\x7f")
-CANDIDATE(307, "vroundpd xmm0, xmm1, 2", 8, "0xc4,0xe3,0x79,0x09,0xc1,0x02",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00\xc0")
-CANDIDATE(308, "vroundps xmm0, xmm1, 1", 8, "0xc4,0xe3,0x79,0x08,0xc1,0x01",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x80\x3f\x00\x00\x40\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(309, "vroundsd xmm0, xmm1, qword ptr [rsi], 0", 8, "0xc4,0xe3,0x71,0x0b,0x06,0x00",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(310, "vroundsd xmm0, xmm1, xmm2, 0", 8, "0xc4,0xe3,0x71,0x0b,0xc2,0x00",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(311, "vroundss xmm0, xmm1, dword ptr [rsi], 3", 8, "0xc4,0xe3,0x71,0x0a,0x06,0x03",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x80\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(312, "vroundss xmm0, xmm1, xmm2, 3", 8, "0xc4,0xe3,0x71,0x0a,0xc2,0x03",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x00\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(313, "vshufps xmm0, xmm1, xmm2, 0x8D", 8, "0xc5,0xf0,0xc6,0xc2,0x8d",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x20\xc0\xe6\xb1\x61\x7f\x33\x33\x33\x3f\x00\x00\x00\x00")
-CANDIDATE(314, "vsqrtpd xmm0, xmm1", 8, "0xc5,0xf9,0x51,0xc1",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xf6\x56\x6a\xc9\xeb\xc7\xf0\x3f\x00\x00\x00\x00\x00\x00\xf8\xff")
-CANDIDATE(315, "vsqrtps xmm0, xmm1", 8, "0xc5,0xf8,0x51,0xc1",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x5e\x3f\x86\x3f\x00\x00\xc0\xff\x00\x00\x00\x80\xce\x5e\x70\x5f")
-CANDIDATE(316, "vsqrtsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x51,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x23\x0f\x28\x96\x28\x3e\xf2\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(317, "vsqrtsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x51,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xf8\xb2\x7a\x3f\xeb\xc5\xea\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(318, "vsqrtss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x51,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x45\xf1\x91\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(319, "vsqrtss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x51,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x5a\x2f\x56\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(320, "vsubpd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x5c,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x98\x99\x99\x99\x99\x99\xc9\xbf\x66\x66\x66\x66\x66\x66\xfe\xbf")
-CANDIDATE(321, "vsubpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x5c,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x9c\x99\x99\x99\x99\x99\xd9\x3f\x00\x00\x00\x00\x00\x00\x17\xc0")
-CANDIDATE(322, "vsubps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x5c,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xce\xcc\xcc\x3e\x00\x00\xb8\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(323, "vsubsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x5c,0x06",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x98\x99\x99\x99\x99\x99\xc9\xbf\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(324, "vsubsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5c,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x9c\x99\x99\x99\x99\x99\xd9\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(325, "vsubss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x5c,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xc8\xcc\x4c\xbe\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(326, "vsubss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5c,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xce\xcc\xcc\x3e\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(327, "vucomisd xmm0, qword ptr [rsi]", 8, "0xc5,0xf9,0x2e,0x06",
-          AVX, F64, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
-          "\x01\x00")
-CANDIDATE(328, "vucomisd xmm0, xmm1", 8, "0xc5,0xf9,0x2e,0xc1",
-          AVX, F64, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
-          "\x01\x00")
-CANDIDATE(329, "vucomiss xmm0, dword ptr [rsi]", 8, "0xc5,0xf8,0x2e,0x06",
-          AVX, F32, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
-          "\x01\x00")
-CANDIDATE(330, "vucomiss xmm0, xmm1", 8, "0xc5,0xf8,0x2e,0xc1",
-          AVX, F32, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
-          "\x01\x00")
-CANDIDATE(331, "vunpckhps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x15,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x80\xff\xff\xff\x7f\x00\xff\x80\xff\x01\xff\x7f\x80")
-CANDIDATE(332, "vunpcklps xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf0,0x14,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\x01\x80\xff\x7f\xff\xff\x01\x00\x00\x80\x01\x00")
-CANDIDATE(333, "vxorpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x57,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\xfe\xff\xff\xff\xff\xff\x01\x00\xff\x7f")
-CANDIDATE(334, "vxorps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x57,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x00\x00\x00\x80\xfe\xff\xff\xff\xff\xff\x01\x00\xff\x7f")
-CANDIDATE(335, "vphaddw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x01,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\x00\x00\x00\x80\x80\xfe\x01\x80\xfe\x7f\xfe\x7f\x80\x7f")
-CANDIDATE(336, "vphaddd xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x02,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xfe\x7f\x02\x80\x00\xff\x80\x7f\x00\x80\xff\x7f\x00\xff\x7f\x00")
-CANDIDATE(337, "vmovss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x10,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x33\x33\x33\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
-CANDIDATE(338, "vbroadcastss xmm0, xmm1", 9, "0xc4,0xe2,0x79,0x18,0xc1",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xcd\xcc\x8c\x3f\xcd\xcc\x8c\x3f\xcd\xcc\x8c\x3f\xcd\xcc\x8c\x3f")
-CANDIDATE(339, "vpbroadcastb xmm0, byte ptr [rsi]", 9, "0xc4,0xe2,0x79,0x78,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01")
-CANDIDATE(340, "vpbroadcastb xmm0, xmm1", 9, "0xc4,0xe2,0x79,0x78,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(341, "vpbroadcastd xmm0, xmm1", 9, "0xc4,0xe2,0x79,0x58,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\x7f\x00\x80\xff\x7f\x00\x80\xff\x7f\x00\x80")
-CANDIDATE(342, "vpbroadcastw xmm0, word ptr [rsi]", 9, "0xc4,0xe2,0x79,0x79,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\x01\x80\x01\x80\x01\x80\x01\x80\x01\x80\x01\x80\x01\x80")
-CANDIDATE(343, "vpbroadcastw xmm0, xmm1", 9, "0xc4,0xe2,0x79,0x79,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\xff\x7f\xff\x7f\xff\x7f\xff\x7f\xff\x7f\xff\x7f\xff\x7f")
-CANDIDATE(344, "vfmadd213pd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0xa8,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x3c\x89\x41\x60\xe5\xd0\xc2\xbf\x00\x00\x00\x00\x00\x10\x31\xc0")
-CANDIDATE(345, "vfmadd213ps xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xa8,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x2c\x87\x16\xbe\x00\x80\x88\xc1\x00\x00\x00\x00\x00\x00\x80\xff")
-CANDIDATE(346, "vfmsub213pd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0xaa,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x8e\x97\x6e\x12\x83\xc0\xf8\xbf\x00\x00\x00\x00\x00\x90\x37\xc0")
-CANDIDATE(347, "vfmsub213ps xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xaa,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x18\x04\xc6\xbf\x00\x80\xbc\xc1\x00\x00\x00\x00\x00\x00\x80\xff")
-CANDIDATE(348, "vfnmadd213pd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0xac,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x8e\x97\x6e\x12\x83\xc0\xf8\x3f\x00\x00\x00\x00\x00\x90\x37\x40")
-CANDIDATE(349, "vfnmadd213ps xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xac,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x18\x04\xc6\x3f\x00\x80\xbc\x41\x00\x00\x00\x00\x00\x00\x80\x7f")
-CANDIDATE(350, "vfnmsub213pd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0xae,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x3c\x89\x41\x60\xe5\xd0\xc2\x3f\x00\x00\x00\x00\x00\x10\x31\x40")
-CANDIDATE(351, "vfnmsub213ps xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xae,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x2c\x87\x16\x3e\x00\x80\x88\x41\x00\x00\x00\x80\x00\x00\x80\x7f")
-CANDIDATE(352, "vpaddd zmm0, zmm1, zmm2", 11, "0x62,0xf1,0x75,0x48,0xfe,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x80\x00\x00\xfe\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80\x78\xd3\xb1\x71\xc3\x7c\xfa\x06\x8a\x55\xf5\x87\x28\xa0\xb3\x6d\xa1\x91\x2d\x05\xc9\xce\xa7\x92\xa5\xd7\xde\x4c\xf9\x52\x61\x17\x7f\x00\xff\x02\xff\xff\xff\xff\xff\x00\x7f\xff\x00\x01\x7f\x00")
-CANDIDATE(353, "vcvtudq2ps xmm0, xmm1", 12, "0x62,0xf1,0x7f,0x08,0x7a,0xc1",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x80\x00\x00\x4f\x80\xff\xff\x47\x00\x00\x00\x4f\xff\x80\x7f\x4f")
-CANDIDATE(354, "vpabsq xmm0, xmm1", 12, "0x62,0xf2,0xfd,0x08,0x1f,0xc1",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\xff\x00\x7f\x00")
-CANDIDATE(355, "vpsraq xmm0, xmm1, 5", 12, "0x62,0xf1,0xfd,0x08,0x72,0xe1,0x05",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\xff")
-CANDIDATE(356, "vpsraq xmm0, xmm1, xmm4", 12, "0x62,0xf1,0xf5,0x08,0xe2,0xc4",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\xff")
-CANDIDATE(357, "vpmullq xmm0, xmm1, xmm2", 13, "0x62,0xf2,0xf5,0x08,0x40,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x00\x00\x00\x40\x02\x00\x00\x00\x00\x80\xff\x00\x7f\xc0")
-CANDIDATE(358, "vpopcntb xmm0, xmmword ptr [rsi]", 14, "0x62,0xf2,0x7d,0x08,0x54,0x06",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x01\x08\x07\x00\x01\x01\x00\x08\x08\x08\x07\x01\x08\x07\x01")
-CANDIDATE(359, "vpopcntb xmm0, xmm1", 14, "0x62,0xf2,0x7d,0x08,0x54,0xc1",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x08\x07\x00\x01\x08\x08\x01\x00\x00\x00\x00\x01\x00\x08\x01\x08")
-CANDIDATE(360, "vpermi2b xmm0, xmm1, xmm2", 15, "0x62,0xf2,0x75,0x08,0x75,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\x80\x80\xff\x7f\x00\x80\x80\x80\x80\x80\xff\xff\xff\xff")
-CANDIDATE(361, "fadd st, qword ptr [rsi+0x48]", 16, "0xdd,0x46,0x40,0xdc,0x46,0x48,0xdd,0x1f",
-          GPR, F64, VALUE, RESULTS({MEMORY, 0, 8}),
-          "\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(362, "paddb mm0, qword ptr [rsi+8]", 17, "0x0f,0x6f,0x06,0x0f,0xfc,0x46,0x08,0x0f,0x7f,0x07,0x0f,0x77",
-          GPR, INT, VALUE, RESULTS({MEMORY, 0, 8}),
-          "\x00\x7f\xfe\xfe\x80\x7f\x80\x01")
-CANDIDATE(363, "cmovae eax, ecx", 18, "0x0f,0x43,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x40\x88\x34\x12\x00\x00\x00\x00")
-CANDIDATE(364, "stc; cmova rax, rcx", 18, "0xf9,0x48,0x0f,0x47,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
-          "\xef\xcd\xab\x89\x67\x45\x23\x01\x01\x00")
-CANDIDATE(365, "mov eax, dword ptr [rdi]; mov edx, dword ptr [rdi+4]; lock cmpxchg8b qword ptr [rdi]", 19, "0x8b,0x07,0x8b,0x57,0x04,0xf0,0x0f,0xc7,0x0f",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 8}, {FLAGS, 0x40, 2}),
-          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\x05\x10\xa5\xa5\x40\x88\x34\x12\x40\x00")
-CANDIDATE(366, "cmpxchg8b qword ptr [rdi]", 19, "0x0f,0xc7,0x0f",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 8}, {FLAGS, 0x40, 2}),
-          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\x01\x80\xff\x7f\x00\x80\x01\x00\x00\x00")
-CANDIDATE(367, "fxsave [rdi]", 20, "0x0f,0xae,0x07",
-          SSE, INT, VALUE, RESULTS({MEMORY, 24, 4}, {MEMORY, 160, 16}),
-          "\x80\x1f\x00\x00\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80")
-CANDIDATE(368, "addps xmm0, xmm1", 21, "0x0f,0x58,0xc1",
-          SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xc4\xf5\xa8\x3e\x00\x00\xb4\x40\x00\x00\x80\xbf\x00\x00\x00\x00")
-CANDIDATE(369, "movntps xmmword ptr [rdi], xmm1", 21, "0x0f,0x2b,0x0f",
-          SSE, INT, VALUE, RESULTS({MEMORY, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(370, "paddq xmm0, xmm1", 22, "0x66,0x0f,0xd4,0xc1",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x00\x00\x00\x00\x01\x04\x03\xff\xff\xff\xff\x00\xff\x80\x7f")
-CANDIDATE(371, "cvttpd2dq xmm0, xmm1", 22, "0x66,0x0f,0xe6,0xc1",
-          SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x00\x00\x00\xfe\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(372, "mov eax, 0x18; syscall", 23, "0xb8,0x18,0x00,0x00,0x00,0x0f,0x05",
-          GPR, INT, SYSCALL, RESULTS({GPR, 0, 8}),
-          "")
-CANDIDATE(373, "sahf", 24, "0x9e",
-          GPR, INT, VALUE, RESULTS({FLAGS, 0xd5, 2}),
-          "\xc5\x00")
-CANDIDATE(374, "stc; lahf", 24, "0xf9,0x9f",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
-          "\xef\x03\xab\x89\x67\x45\x23\x01\x01\x00")
-CANDIDATE(375, "mov rax, qword ptr [rdi]; mov rdx, qword ptr [rdi+8]; lock cmpxchg16b xmmword ptr [rdi]", 25, "0x48,0x8b,0x07,0x48,0x8b,0x57,0x08,0xf0,0x48,0x0f,0xc7,0x0f",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 16}, {FLAGS, 0x40, 2}),
-          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x05\x10\xa5\xa5\x00\x00\x0f\x0f\x40\x88\x34\x12\x0f\x0f\xf1\x80\x40\x00")
-CANDIDATE(376, "lock cmpxchg16b xmmword ptr [rdi]", 25, "0xf0,0x48,0x0f,0xc7,0x0f",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 16}, {FLAGS, 0x40, 2}),
-          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x00\x00")
-CANDIDATE(377, "addsubps xmm0, xmm1", 0, "0xf2,0x0f,0xd0,0xc1",
-          SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x29\x5c\xef\xbf\x00\x00\xb4\x40\x00\x00\x80\xbf\x00\x00\x00\x00")
-CANDIDATE(378, "haddpd xmm0, xmm1", 0, "0x66,0x0f,0x7c,0xc1",
-          SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xec\x51\xb8\x1e\x85\x6b\x1d\x40\x66\x66\x66\x66\x66\x66\xf6\xbf")
-CANDIDATE(379, "lddqu xmm0, xmmword ptr [rsi]", 0, "0xf2,0x0f,0xf0,0x06",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
-CANDIDATE(380, "psignd xmm0, xmm1", 1, "0x66,0x0f,0x38,0x0a,0xc1",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x80\x7f\x00\x80\x00\x01\x02\x03\x01\x00\x00\x80\x00\x00\x00\x80")
-CANDIDATE(381, "dpps xmm0, xmm3, 0x71", 2, "0x66,0x0f,0x3a,0x40,0xc3,0x71",
-          SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x71\x3d\x8b\x41\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(382, "mpsadbw xmm0, xmm1, 5", 2, "0x66,0x0f,0x3a,0x42,0xc1,0x05",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x01\x02\xfc\x02\xf6\x03\xf9\x02\x7d\x01\x7e\x00\x81\x00\x80\x01")
-CANDIDATE(383, "phminposuw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x41,0xc1",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(384, "crc32 eax, ecx", 3, "0xf2,0x0f,0x38,0xf1,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x8c\xe6\x65\xbe\x00\x00\x00\x00")
-CANDIDATE(385, "crc32 rax, qword ptr [rsi]", 3, "0xf2,0x48,0x0f,0x38,0xf1,0x06",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x0e\xee\x40\x92\x00\x00\x00\x00")
-CANDIDATE(386, "movbe eax, dword ptr [rsi]", 26, "0x0f,0x38,0xf0,0x06",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x7f\xff\x80\x01\x00\x00\x00\x00")
-CANDIDATE(387, "movbe qword ptr [rdi], rcx", 26, "0x48,0x0f,0x38,0xf1,0x0f",
-          GPR, INT, VALUE, RESULTS({MEMORY, 0, 8}),
-          "\x80\xf1\x0f\x0f\x12\x34\x88\x40")
-CANDIDATE(388, "adcx eax, ecx", 27, "0x66,0x0f,0x38,0xf6,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
-          "\x2f\x56\xe0\x9b\x00\x00\x00\x00\x00\x00")
-CANDIDATE(389, "stc; adcx rax, rcx", 27, "0xf9,0x66,0x48,0x0f,0x38,0xf6,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
-          "\x30\x56\xe0\x9b\x76\x54\x14\x82\x00\x00")
-CANDIDATE(390, "adox rax, qword ptr [rsi]", 27, "0xf3,0x48,0x0f,0x38,0xf6,0x06",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x800, 2}),
-          "\xf0\x4d\xab\x09\x68\xc5\x24\x01\x00\x00")
-CANDIDATE(391, "lzcnt rax, qword ptr [rsi]", 5, "0xf3,0x48,0x0f,0xbd,0x06",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
-          "\x0f\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(392, "tzcnt rax, qword ptr [rsi+0xC0]", 6, "0xf3,0x48,0x0f,0xbc,0x86,0xc0,0x00,0x00,0x00",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
-          "\x40\x00\x00\x00\x00\x00\x00\x00\x01\x00")
-CANDIDATE(393, "bextr eax, ecx, ebx", 6, "0xc4,0xe2,0x60,0xf7,0xc1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x841, 2}),
-          "\x42\xa4\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(394, "blsmsk eax, dword ptr [rsi]", 6, "0xc4,0xe2,0x78,0xf3,0x16",
+CANDIDATE(81, "bzhi eax, dword ptr [rsi], ebx", 7, "0xc4,0xe2,0x60,0xf5,0x06",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
           "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(395, "pdep rax, rcx, rbx", 7, "0xc4,0xe2,0xf3,0xf5,0xc3",
+CANDIDATE(82, "bzhi eax, ecx, ebx", 7, "0xc4,0xe2,0x60,0xf5,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
+          "\x00\x00\x00\x00\x00\x00\x00\x00\x40\x00")
+CANDIDATE(83, "bzhi rax, qword ptr [rsi], rbx", 7, "0xc4,0xe2,0xe0,0xf5,0x06",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
+          "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(84, "bzhi rax, rcx, rbx", 7, "0xc4,0xe2,0xe0,0xf5,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
+          "\x00\x00\x00\x00\x00\x00\x00\x00\x40\x00")
+CANDIDATE(85, "mulx eax, ecx, dword ptr [rsi]", 7, "0xc4,0xe2,0x73,0xf6,0x06",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 1, 8}),
+          "\xde\xdd\x29\x3b\x00\x00\x00\x00\x10\x32\x4c\x5d\x00\x00\x00\x00")
+CANDIDATE(86, "mulx eax, ecx, ebx", 7, "0xc4,0xe2,0x73,0xf6,0xc3",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 1, 8}),
+          "\xf0\x8f\x90\x4c\x00\x00\x00\x00\x50\xfa\x15\x27\x00\x00\x00\x00")
+CANDIDATE(87, "mulx rax, rcx, qword ptr [rsi]", 7, "0xc4,0xe2,0xf3,0xf6,0x06",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 1, 8}),
+          "\x5d\x8f\x52\x97\x4b\x7e\x01\x00\x10\x32\x4c\x5d\x76\x98\xd2\x27")
+CANDIDATE(88, "mulx rax, rcx, rbx", 7, "0xc4,0xe2,0xf3,0xf6,0xc3",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 1, 8}),
+          "\x59\x76\xc6\x82\xde\xdd\xfd\x0e\x50\xfa\x15\x27\xe8\xb4\x71\x2d")
+CANDIDATE(89, "rorx eax, ecx, 7", 7, "0xc4,0xe3,0x7b,0xf0,0xc1,0x07",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x00\x00\x80\x00\x00\x00\x01\x09")
-CANDIDATE(396, "pext eax, ecx, ebx", 7, "0xc4,0xe2,0x72,0xf5,0xc3",
+          "\x10\x69\x24\x80\x00\x00\x00\x00")
+CANDIDATE(90, "rorx rax, rcx, 7", 7, "0xc4,0xe3,0xfb,0xf0,0xc1,0x07",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x30\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(397, "vaddps ymm0, ymm1, ymm2", 8, "0xc5,0xf4,0x58,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x66\x66\xe6\x3f\x00\x00\x40\x3f\x00\x00\x00\x00\xe6\xb1\x61\x7f\xcd\xcc\xcc\xbd\x45\x23\xc1\x7f\x45\x23\xc1\xff\x00\x00\x00\x00")
-CANDIDATE(398, "vcmppd ymm0, ymm1, ymm2, 0x15", 8, "0xc5,0xf5,0xc2,0xc2,0x15",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(399, "vinsertf128 ymm0, ymm1, xmmword ptr [rsi], 1", 8, "0xc4,0xe3,0x75,0x18,0x06,0x01",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
-CANDIDATE(400, "vextractf128 xmm0, ymm1, 1", 8, "0xc4,0xe3,0x7d,0x19,0xc8,0x01",
+          "\x10\x69\x24\x1e\x1e\xe2\x01\x81")
+CANDIDATE(91, "sarx eax, ecx, ebx", 7, "0xc4,0xe2,0x62,0xf7,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x42\xa4\x91\x00\x00\x00\x00\x00")
+CANDIDATE(92, "sarx rax, rcx, rbx", 7, "0xc4,0xe2,0xe2,0xf7,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x42\xa4\x91\x78\x78\x88\x07\xfc")
+CANDIDATE(93, "shlx eax, ecx, ebx", 7, "0xc4,0xe2,0x61,0xf7,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x00\x08\x91\x46\x00\x00\x00\x00")
+CANDIDATE(94, "shlx rax, rcx, rbx", 7, "0xc4,0xe2,0xe1,0xf7,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x00\x08\x91\x46\xe2\xe1\x21\x1e")
+CANDIDATE(95, "shrx eax, ecx, ebx", 7, "0xc4,0xe2,0x63,0xf7,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x42\xa4\x91\x00\x00\x00\x00\x00")
+CANDIDATE(96, "shrx rax, rcx, rbx", 7, "0xc4,0xe2,0xe3,0xf7,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x42\xa4\x91\x78\x78\x88\x07\x04")
+CANDIDATE(97, "vaddpd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x58,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x34\x33\x33\x33\x33\x33\x03\x40\xcd\xcc\xcc\xcc\xcc\xcc\x08\xc0")
+CANDIDATE(98, "vaddpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x58,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\xcc\xcc\xcc\xcc\xfc\x3f\x00\x00\x00\x00\x00\x00\xe8\x3f")
+CANDIDATE(99, "vaddps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x58,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\xe6\x3f\x00\x00\x40\x3f\x00\x00\x00\x00\xe6\xb1\x61\x7f")
+CANDIDATE(100, "vaddsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x58,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x34\x33\x33\x33\x33\x33\x03\x40\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(101, "vaddsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x58,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\xcc\xcc\xcc\xcc\xfc\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(102, "vaddss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x58,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x9a\x99\x19\x40\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(103, "vaddss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x58,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\xe6\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(104, "vandnpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x55,0xc2",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb")
-CANDIDATE(401, "vperm2f128 ymm0, ymm1, ymm2, 0x31", 8, "0xc4,0xe3,0x75,0x06,0xc2,0x31",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb\x3c\x75\x30\xbd\xb7\x1e\x34\x78\x86\xb2\xb4\x1b\x91\xc9\x76\x72")
-CANDIDATE(402, "vbroadcastf128 ymm0, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x7d,0x1a,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
-CANDIDATE(403, "vmaskmovps ymm0, ymm1, ymmword ptr [rsi]", 8, "0xc4,0xe2,0x75,0x2c,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x01\x80\xff\x7f\x00\x00\x00\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x3c\xbb\x3e\xda\xb7\x5c\x7f\x38\x00\x00\x00\x00\x7f\xa4\x25\xd8")
-CANDIDATE(404, "vtestps ymm1, ymm2", 8, "0xc4,0xe2,0x7d,0x0e,0xca",
+          "\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff\xff\x7f\x01\x00\x7f\x00")
+CANDIDATE(105, "vandnps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x55,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff\xff\x7f\x01\x00\x7f\x00")
+CANDIDATE(106, "vandpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x54,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x00\x00\xff\x00\x80")
+CANDIDATE(107, "vandps xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf0,0x54,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\x00\xff\x00\x01")
+CANDIDATE(108, "vandps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x54,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x00\x00\xff\x00\x80")
+CANDIDATE(109, "vblendvpd xmm0, xmm1, xmm2, xmm3", 8, "0xc4,0xe3,0x71,0x4b,0xc2,0x30",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(110, "vblendvps xmm0, xmm1, xmm2, xmm3", 8, "0xc4,0xe3,0x71,0x4a,0xc2,0x30",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\xff\x01\x00\xff\xff\xff\x7f\x00\xff\x80\xff")
+CANDIDATE(111, "vbroadcastss xmm0, dword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x18,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\xa6\x3f\x66\x66\xa6\x3f\x66\x66\xa6\x3f\x66\x66\xa6\x3f")
+CANDIDATE(112, "vcmppd xmm0, xmm1, xmm2, 2", 8, "0xc5,0xf1,0xc2,0xc2,0x02",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff")
+CANDIDATE(113, "vcmpps xmm0, xmm1, xmm2, 4", 8, "0xc5,0xf0,0xc2,0xc2,0x04",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff")
+CANDIDATE(114, "vcvtdq2pd xmm0, xmm1", 8, "0xc5,0xfa,0xe6,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x40\x00\xe0\xff\xdf\xc1\x00\x00\x00\x00\xf0\xff\xff\x40")
+CANDIDATE(115, "vcvtdq2ps xmm0, xmm1", 8, "0xc5,0xf8,0x5b,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\xff\xff\xce\x80\xff\xff\x47\x00\x00\x00\xcf\x00\x02\xfe\xca")
+CANDIDATE(116, "vcvtpd2ps xmm0, xmm1", 8, "0xc5,0xf9,0x5a,0xc1",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\x8c\x3f\x00\x00\x20\xc0\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(117, "vcvtps2pd xmm0, xmm1", 8, "0xc5,0xf8,0x5a,0xc1",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\xa0\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(118, "vcvtsd2ss xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x5a,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\xa6\x3f\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(119, "vcvtsd2ss xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5a,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x33\x33\x33\x3f\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(120, "vcvtsi2sd xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf3,0x2a,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x80\x99\x99\x99\xc9\xc1\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(121, "vcvtsi2sd xmm0, xmm1, ecx", 8, "0xc5,0xf3,0x2a,0xc1",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x40\x88\x34\xb2\x41\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(122, "vcvtsi2sd xmm0, xmm1, qword ptr [rsi]", 8, "0xc4,0xe1,0xf3,0x2a,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\x66\x66\x66\xfa\xcf\x43\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(123, "vcvtsi2sd xmm0, xmm1, rcx", 8, "0xc4,0xe1,0xf3,0x2a,0xc1",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xde\x72\x3b\x3c\xbc\xc3\xdf\xc3\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(124, "vcvtsi2ss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x2a,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x9a\x99\x7e\x4e\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(125, "vcvtsi2ss xmm0, xmm1, ecx", 8, "0xc5,0xf2,0x2a,0xc1",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x42\xa4\x91\x4d\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(126, "vcvtsi2ss xmm0, xmm1, qword ptr [rsi]", 8, "0xc4,0xe1,0xf2,0x2a,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\x81\xde\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(127, "vcvtsi2ss xmm0, xmm1, rcx", 8, "0xc4,0xe1,0xf2,0x2a,0xc1",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xe2\x1d\xfe\xde\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(128, "vcvtss2sd xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x5a,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\xc0\xcc\xcc\xf4\x3f\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(129, "vcvtss2sd xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5a,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x60\x66\x66\xe6\x3f\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(130, "vcvttpd2dq xmm0, xmm1", 8, "0xc5,0xf9,0xe6,0xc1",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x00\xfe\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(131, "vcvttps2dq xmm0, xmm1", 8, "0xc5,0xfa,0x5b,0xc1",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x00\xfe\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x80")
+CANDIDATE(132, "vdivpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x5e,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x4a\x92\x24\x49\x92\x24\xf9\x3f\xd9\x89\x9d\xd8\x89\x9d\xe8\xbf")
+CANDIDATE(133, "vdivps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x5e,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x93\x24\xc9\x3f\x4f\xec\x44\xbf\x00\x00\xc0\xff\xe6\xb1\xe1\x7e")
+CANDIDATE(134, "vdivsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x5e,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x3b\xb1\x13\x3b\xb1\x13\xeb\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(135, "vdivsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5e,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x4a\x92\x24\x49\x92\x24\xf9\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(136, "vdivss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x5e,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x8b\x9d\x58\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(137, "vdivss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5e,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x93\x24\xc9\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(138, "vinsertps xmm0, xmm1, dword ptr [rsi], 0x9C", 8, "0xc4,0xe3,0x71,0x21,0x06,0x9c",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\x8c\x3f\x66\x66\xa6\x3f\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(139, "vinsertps xmm0, xmm1, xmm2, 0x9C", 8, "0xc4,0xe3,0x71,0x21,0xc2,0x9c",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\x8c\x3f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(140, "vmaxpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x5f,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x9a\x99\x99\x99\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x0a\x40")
+CANDIDATE(141, "vmaxps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x5f,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\x8c\x3f\x00\x00\x50\x40\x00\x00\x00\x00\xe6\xb1\x61\x7f")
+CANDIDATE(142, "vmaxsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5f,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x9a\x99\x99\x99\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(143, "vmaxss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5f,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\x8c\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(144, "vminpd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x5d,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x9a\x99\x99\x99\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(145, "vminpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x5d,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\x66\x66\x66\x66\xe6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(146, "vminps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x5d,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x33\x33\x33\x3f\x00\x00\x20\xc0\x00\x00\x00\x00\x00\x00\x00\x40")
+CANDIDATE(147, "vminsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x5d,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x9a\x99\x99\x99\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(148, "vminsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5d,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\x66\x66\x66\x66\xe6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(149, "vminss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x5d,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\x8c\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(150, "vminss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5d,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x33\x33\x33\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(151, "vmovddup xmm0, qword ptr [rsi]", 8, "0xc5,0xfb,0x12,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\x01\x80\xff\x7f\x00\x80\x01\x00")
+CANDIDATE(152, "vmovdqu xmmword ptr [rdi], xmm1", 8, "0xc5,0xfa,0x7f,0x0f",
+          AVX, INT, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(153, "vmovdqu xmm0, xmmword ptr [rsi]", 8, "0xc5,0xfa,0x6f,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
+CANDIDATE(154, "vmovd eax, xmm1", 8, "0xc5,0xf9,0x7e,0xc8",
+          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\xff\x7f\x00\x80\x00\x00\x00\x00")
+CANDIDATE(155, "vmovd xmm0, ecx", 8, "0xc5,0xf9,0x6e,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x40\x88\x34\x12\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(156, "vmovlhps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x16,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x01\x00\x00\x80\xff\x7f\xff\xff")
+CANDIDATE(157, "vmovmskpd eax, xmm1", 8, "0xc5,0xf9,0x50,0xc1",
+          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x02\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(158, "vmovmskps eax, xmm1", 8, "0xc5,0xf8,0x50,0xc1",
+          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x0d\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(159, "vmovq rax, xmm1", 8, "0xc4,0xe1,0xf9,0x7e,0xc8",
+          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00")
+CANDIDATE(160, "vmovq xmm0, rcx", 8, "0xc4,0xe1,0xf9,0x6e,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x40\x88\x34\x12\x0f\x0f\xf1\x80\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(161, "vmovsd qword ptr [rdi], xmm1", 8, "0xc5,0xfb,0x11,0x0f",
+          AVX, F64, VALUE, RESULTS({MEMORY, 0, 8}),
+          "\x9a\x99\x99\x99\x99\x99\xf1\x3f")
+CANDIDATE(162, "vmovsd xmm0, qword ptr [rsi]", 8, "0xc5,0xfb,0x10,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\xcc\xcc\xcc\xcc\xf4\x3f\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(163, "vmovsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x10,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\x66\x66\x66\x66\xe6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(164, "vmovss dword ptr [rdi], xmm1", 8, "0xc5,0xfa,0x11,0x0f",
+          AVX, F32, VALUE, RESULTS({MEMORY, 0, 4}),
+          "\xcd\xcc\x8c\x3f")
+CANDIDATE(165, "vmovss xmm0, dword ptr [rsi]", 8, "0xc5,0xfa,0x10,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\xa6\x3f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(166, "vmovupd xmmword ptr [rdi], xmm1", 8, "0xc5,0xf9,0x11,0x0f",
+          AVX, INT, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(167, "vmovupd xmm0, xmmword ptr [rsi]", 8, "0xc5,0xf9,0x10,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
+CANDIDATE(168, "vmovups xmmword ptr [rdi], xmm1", 8, "0xc5,0xf8,0x11,0x0f",
+          AVX, INT, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(169, "vmovups xmm0, xmmword ptr [rsi]", 8, "0xc5,0xf8,0x10,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
+CANDIDATE(170, "vmulpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x59,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xa4\x70\x3d\x0a\xd7\xa3\xe8\x3f\x00\x00\x00\x00\x00\x40\x20\xc0")
+CANDIDATE(171, "vmulps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x59,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xb8\x1e\x45\x3f\x00\x00\x02\xc1\x00\x00\x00\x80\x00\x00\x80\x7f")
+CANDIDATE(172, "vmulsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x59,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xe2\x7a\x14\xae\x47\xe1\xf6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(173, "vmulsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x59,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xa4\x70\x3d\x0a\xd7\xa3\xe8\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(174, "vmulss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x59,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x3d\x0a\xb7\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(175, "vmulss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x59,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xb8\x1e\x45\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(176, "vorpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x56,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\xff\xff\x01\xff\xff\xff")
+CANDIDATE(177, "vorps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x56,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\xff\xff\x01\xff\xff\xff")
+CANDIDATE(178, "vpabsb xmm0, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x1c,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\x01\x7f\x00\x80\x01\x00\x01\x01\x01\x7f\x80\x01\x7f\x01")
+CANDIDATE(179, "vpabsb xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x1c,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x7f\x00\x80\x01\x01\x01\x00\x00\x00\x00\x80\x00\x01\x80\x01")
+CANDIDATE(180, "vpabsd xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x1e,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\x7f\xff\xff\x01\x00\x00\x00\x00\x80\x00\x01\x7f\x00")
+CANDIDATE(181, "vpabsw xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x1d,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\x01\x00\x01\x00\x00\x00\x00\x80\x00\x01\x80\x00")
+CANDIDATE(182, "vpackssdw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x6b,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x80\xff\x7f\x00\x80\x00\x80\x00\x80\x00\x80\xff\x7f\x00\x80")
+CANDIDATE(183, "vpacksswb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x63,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x80\xff\x01\x00\x80\x80\x80\x01\x80\x7f\xff\xff\x7f\x80\x80")
+CANDIDATE(184, "vpackusdw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x2b,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00")
+CANDIDATE(185, "vpackuswb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x67,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x00\x00\x01\x00\x00\x00\x00\x01\x00\xff\x00\x00\xff\x00\x00")
+CANDIDATE(186, "vpaddb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xfc,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\xff\xff\xff\xff\x7f\x02\x00\xff\xff\xff\xff\x80\xfe\xff\x00")
+CANDIDATE(187, "vpaddb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfc,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x7f\x00\x00\xfe\x7e\x00\xff\xff\xff\xff\xff\x01\xfe\xff\x7f")
+CANDIDATE(188, "vpaddd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xfe,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x00\xff\x7f\x03\x00\xff\xff\xff\xff\x80\xfe\x00\x01")
+CANDIDATE(189, "vpaddd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfe,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x80\x00\x00\xfe\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80")
+CANDIDATE(190, "vpaddq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xd4,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x80\x00\x00\xff\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80")
+CANDIDATE(191, "vpaddsb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xec,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\xff\xff\xff\xff\x80\x02\x00\xff\xff\xff\xff\x80\xfe\xff\x00")
+CANDIDATE(192, "vpaddsb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xec,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x7f\x00\x80\xfe\x7e\x00\xff\xff\xff\xff\xff\x01\xfe\xff\x80")
+CANDIDATE(193, "vpaddsw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xed,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xfe\x7f\x00\x00\xff\xff\xff\xff\x01\xfe\x00\x80")
+CANDIDATE(194, "vpaddusb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xdc,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\xff\xff\xff\xff\x02\x00\xff\xff\xff\xff\x80\xff\xff\xff")
+CANDIDATE(195, "vpaddusb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xdc,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\xff\xff\xff")
+CANDIDATE(196, "vpaddusw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xdd,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+CANDIDATE(197, "vpaddw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfd,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x80\x00\x00\xfe\x7f\x00\x00\xff\xff\xff\xff\x01\xfe\xff\x7f")
+CANDIDATE(198, "vpalignr xmm0, xmm1, xmmword ptr [rsi], 5", 8, "0xc4,0xe3,0x71,0x0f,0x06,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\xff\x7f\x00\x80\xff")
+CANDIDATE(199, "vpalignr xmm0, xmm1, xmm2, 5", 8, "0xc4,0xe3,0x71,0x0f,0xc2,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\xff\xff\xff\xff\xff\x7f\x01\xff\x7f\x80\xff\x7f\x00\x80\xff")
+CANDIDATE(200, "vpandn xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xdf,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x80\xff\x7f\x00\x00\x00\x00\xff\xff\xff\x7f\x80\x00\x7f\x00")
+CANDIDATE(201, "vpandn xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xdf,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff\xff\x7f\x01\x00\x7f\x00")
+CANDIDATE(202, "vpand xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xdb,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\x00\xff\x00\x01")
+CANDIDATE(203, "vpand xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xdb,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x00\x00\xff\x00\x80")
+CANDIDATE(204, "vpavgb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xe0,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x80\x80\x80\x80\x80\xc0\x01\x00\x80\x80\x80\x80\x40\xff\x80\x80")
+CANDIDATE(205, "vpavgb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe0,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x80\x40\x00\x80\xff\xbf\x80\x80\x80\x80\x80\x80\x01\xff\x80\xc0")
+CANDIDATE(206, "vpavgw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe3,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x40\x00\x80\xff\xbf\x00\x80\x00\x80\x00\x80\x01\xff\x00\xc0")
+CANDIDATE(207, "vpblendvb xmm0, xmm1, xmmword ptr [rsi], xmm3", 8, "0xc4,0xe3,0x71,0x4c,0x06,0x30",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x7f\x00\x7f\x00\xff\x01\x00\x00\xff\x00\x7f\x80\xff\x80\xff")
+CANDIDATE(208, "vpblendvb xmm0, xmm1, xmm2, xmm3", 8, "0xc4,0xe3,0x71,0x4c,0xc2,0x30",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x7f\x00\x80\xff\xff\xff\x00\x00\xff\x00\x7f\x01\xff\x80\xff")
+CANDIDATE(209, "vpblendw xmm0, xmm1, xmmword ptr [rsi], 0x5A", 8, "0xc4,0xe3,0x71,0x0e,0x06,0x5a",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\xff\x7f\xff\xff\x01\x00\xff\xff\x00\x80\x80\xff\x80\xff")
+CANDIDATE(210, "vpblendw xmm0, xmm1, xmm2, 0x5A", 8, "0xc4,0xe3,0x71,0x0e,0xc2,0x5a",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\x00\x80\x01\xff\x80\xff")
+CANDIDATE(211, "vpcmpeqb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x74,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x00\x00\x00\xff\x00\x00")
+CANDIDATE(212, "vpcmpeqb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x74,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\xff\x00\x00")
+CANDIDATE(213, "vpcmpeqd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x76,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(214, "vpcmpeqq xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x29,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(215, "vpcmpeqw xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x75,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(216, "vpcmpeqw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x75,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(217, "vpcmpgtb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x64,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\xff\xff\x00\x00\xff\x00\x00\xff\xff\xff\x00\xff\x00\x00\x00")
+CANDIDATE(218, "vpcmpgtb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x64,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\x00\x00\x00\x00\xff")
+CANDIDATE(219, "vpcmpgtd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x66,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff")
+CANDIDATE(220, "vpcmpgtq xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x37,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+CANDIDATE(221, "vpcmpgtw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x65,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff")
+CANDIDATE(222, "vpextrb byte ptr [rdi], xmm1, 3", 8, "0xc4,0xe3,0x79,0x14,0x0f,0x03",
+          AVX, INT, VALUE, RESULTS({MEMORY, 0, 1}),
+          "\x80")
+CANDIDATE(223, "vpextrb eax, xmm1, 3", 8, "0xc4,0xe3,0x79,0x14,0xc8,0x03",
+          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x80\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(224, "vpextrd dword ptr [rdi], xmm1, 2", 8, "0xc4,0xe3,0x79,0x16,0x0f,0x02",
+          AVX, INT, VALUE, RESULTS({MEMORY, 0, 4}),
+          "\x00\x00\x00\x80")
+CANDIDATE(225, "vpextrd eax, xmm1, 2", 8, "0xc4,0xe3,0x79,0x16,0xc8,0x02",
+          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x00\x00\x00\x80\x00\x00\x00\x00")
+CANDIDATE(226, "vpextrq qword ptr [rdi], xmm1, 1", 8, "0xc4,0xe3,0xf9,0x16,0x0f,0x01",
+          AVX, INT, VALUE, RESULTS({MEMORY, 0, 8}),
+          "\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(227, "vpextrq rax, xmm1, 1", 8, "0xc4,0xe3,0xf9,0x16,0xc8,0x01",
+          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(228, "vpextrw word ptr [rdi], xmm1, 5", 8, "0xc4,0xe3,0x79,0x15,0x0f,0x05",
+          AVX, INT, VALUE, RESULTS({MEMORY, 0, 2}),
+          "\x00\x80")
+CANDIDATE(229, "vpextrw eax, xmm1, 5", 8, "0xc5,0xf9,0xc5,0xc1,0x05",
+          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x00\x80\x00\x00\x00\x00\x00\x00")
+CANDIDATE(230, "vpinsrb xmm0, xmm1, byte ptr [rsi], 9", 8, "0xc4,0xe3,0x71,0x20,0x06,0x09",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x01\x00\x80\x00\xff\x80\xff")
+CANDIDATE(231, "vpinsrb xmm0, xmm1, ecx, 9", 8, "0xc4,0xe3,0x71,0x20,0xc1,0x09",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x40\x00\x80\x00\xff\x80\xff")
+CANDIDATE(232, "vpinsrd xmm0, xmm1, dword ptr [rsi], 2", 8, "0xc4,0xe3,0x71,0x22,0x06,0x02",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x01\x80\xff\x7f\x00\xff\x80\xff")
+CANDIDATE(233, "vpinsrd xmm0, xmm1, ecx, 2", 8, "0xc4,0xe3,0x71,0x22,0xc1,0x02",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x40\x88\x34\x12\x00\xff\x80\xff")
+CANDIDATE(234, "vpinsrq xmm0, xmm1, qword ptr [rsi], 1", 8, "0xc4,0xe3,0xf1,0x22,0x06,0x01",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x01\x80\xff\x7f\x00\x80\x01\x00")
+CANDIDATE(235, "vpinsrq xmm0, xmm1, rcx, 1", 8, "0xc4,0xe3,0xf1,0x22,0xc1,0x01",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x40\x88\x34\x12\x0f\x0f\xf1\x80")
+CANDIDATE(236, "vpinsrw xmm0, xmm1, word ptr [rsi], 6", 8, "0xc5,0xf1,0xc4,0x06,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x01\x80\x80\xff")
+CANDIDATE(237, "vpinsrw xmm0, xmm1, ecx, 6", 8, "0xc5,0xf1,0xc4,0xc1,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x40\x88\x80\xff")
+CANDIDATE(238, "vpmaddubsw xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x71,0x04,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\xc1\x80\x3f\x80\x80\x01\x00\x00\x00\x80\x3f\x01\xff\x7f\x40")
+CANDIDATE(239, "vpmaddubsw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x04,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x00\x00\xc0\x82\x7d\xff\xff\x00\x00\x80\x3f\x01\xff\x00\xc0")
+CANDIDATE(240, "vpmaddwd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xf5,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x01\x80\x01\x80\x00\x00\x00\x80\x00\xc0\x80\xc0\xff\xff")
+CANDIDATE(241, "vpmaddwd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xf5,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x40\x00\x80\xff\xff\x00\x80\x00\xc0\x80\xbf\x40\x00")
+CANDIDATE(242, "vpmaxsb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x71,0x3c,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x7f\x00\x7f\x00\xff\x01\x00\x00\x00\x00\x7f\x00\xff\x7f\x01")
+CANDIDATE(243, "vpmaxsb xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3c,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x7f\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x7f\x01\xff\x7f\xff")
+CANDIDATE(244, "vpmaxsd xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3d,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x66\x66\x66\x99\x99\xf1\x3f\x00\x00\x00\x00\x00\x00\x0a\x40")
+CANDIDATE(245, "vpmaxsw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xee,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\x7f\x01\x00\x00\x00\xff\x7f\x01\xff\x80\xff")
+CANDIDATE(246, "vpmaxub xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xde,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x80\xff\x80\xff\xff\x01\x00\xff\xff\xff\x80\x80\xff\x80\xff")
+CANDIDATE(247, "vpmaxub xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xde,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\xff\x80\x01\xff\x80\xff")
+CANDIDATE(248, "vpmaxud xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3f,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\x7f\xff\xff\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(249, "vpmaxuw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3e,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\x00\x80\x01\xff\x80\xff")
+CANDIDATE(250, "vpminsb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x71,0x38,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x80\xff\x80\xff\x80\x01\x00\xff\xff\xff\x80\x80\xff\x80\xff")
+CANDIDATE(251, "vpminsb xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x38,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x00\x00\x80\xff\xff\xff\xff\xff\xff\xff\x80\x00\xff\x80\x80")
+CANDIDATE(252, "vpminsd xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x39,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x9a\x99\x99\x99\x66\x66\xe6\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(253, "vpminsw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xea,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\xff\xff\xff\xff\xff\x00\x80\x00\xff\x7f\x80")
+CANDIDATE(254, "vpminub xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xda,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x7f\x00\x7f\x00\x80\x01\x00\x00\x00\x00\x7f\x00\xff\x7f\x01")
+CANDIDATE(255, "vpminub xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xda,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\x00\x7f\x00\xff\x7f\x80")
+CANDIDATE(256, "vpminud xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3b,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\xff\x01\x00\xff\xff\xff\x7f\x01\xff\x7f\x80")
+CANDIDATE(257, "vpminuw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x3a,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\x7f\x01\x00\x00\x00\xff\x7f\x00\xff\x7f\x80")
+CANDIDATE(258, "vpmovmskb eax, xmm1", 8, "0xc5,0xf9,0xd7,0xc1",
+          AVX, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x39\xe8\x00\x00\x00\x00\x00\x00")
+CANDIDATE(259, "vpmovsxbw xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x20,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x80\xff\xff\xff\x7f\x00\x00\x00\x80\xff\x01\x00\x00\x00")
+CANDIDATE(260, "vpmovsxbw xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x20,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\x7f\x00\x00\x00\x80\xff\xff\xff\xff\xff\x01\x00\x00\x00")
+CANDIDATE(261, "vpmovsxdq xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x25,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00")
+CANDIDATE(262, "vpmovsxdq xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x25,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00")
+CANDIDATE(263, "vpmovsxwd xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x23,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\xff\xff\x7f\x00\x00\x00\x80\xff\xff\x01\x00\x00\x00")
+CANDIDATE(264, "vpmovsxwd xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x23,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x00\x00\x80\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00")
+CANDIDATE(265, "vpmovzxbw xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x30,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x80\x00\xff\x00\x7f\x00\x00\x00\x80\x00\x01\x00\x00\x00")
+CANDIDATE(266, "vpmovzxbw xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x30,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x00\x7f\x00\x00\x00\x80\x00\xff\x00\xff\x00\x01\x00\x00\x00")
+CANDIDATE(267, "vpmovzxdq xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x35,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00")
+CANDIDATE(268, "vpmovzxdq xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x35,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\x00\x00\x00\x00\xff\xff\x01\x00\x00\x00\x00\x00")
+CANDIDATE(269, "vpmovzxwd xmm0, qword ptr [rsi]", 8, "0xc4,0xe2,0x79,0x33,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\x00\x00\xff\x7f\x00\x00\x00\x80\x00\x00\x01\x00\x00\x00")
+CANDIDATE(270, "vpmovzxwd xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x33,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x00\x00\x80\x00\x00\xff\xff\x00\x00\x01\x00\x00\x00")
+CANDIDATE(271, "vpmuldq xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x28,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x00\x00\xc0\xff\x3f\x00\x00\x00\x80\x00\x00\x00\xc0")
+CANDIDATE(272, "vpmulhrsw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x0b,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\xff\x00\x00\x00\x00\x01\x80\x02\x00\x80\x00")
+CANDIDATE(273, "vpmulhuw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe4,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x40\xfe\x7f\x00\x00\x00\x00\xff\x3f\x01\xfe\x3e\x80")
+CANDIDATE(274, "vpmulhw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe5,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x40\xff\xff\xff\xff\x00\x00\x00\xc0\x00\x00\x3f\x00")
+CANDIDATE(275, "vpmulld xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x40,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x00\x01\x80\xfe\xff\x00\x00\x00\x80\x00\xff\x81\xfe")
+CANDIDATE(276, "vpmullw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xd5,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x00\x01\x80\xff\xff\x00\x00\x00\x80\x00\xff\x80\xc0")
+CANDIDATE(277, "vpmuludq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xf4,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x00\x00\x40\x00\x40\x00\x00\x00\x80\xff\xff\xff\x3f")
+CANDIDATE(278, "vpor xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xeb,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\xff\xff\xff\xff\x01\x00\xff\xff\xff\xff\x80\xff\xff\xff")
+CANDIDATE(279, "vpor xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xeb,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\xff\xff\xff\xff\xff\xff\x01\xff\xff\xff")
+CANDIDATE(280, "vpshufb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x71,0x00,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x00\x00\xff\xff\x00\x7f\xff\x00\x00\x00\xff\x00\x00\xff\x7f")
+CANDIDATE(281, "vpshufb xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x00,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\xff\xff\x00\x00\xff\x00\x00\x00\x00\x00\xff\x7f\x00\xff\x00")
+CANDIDATE(282, "vpshufd xmm0, xmmword ptr [rsi], 0x1B", 8, "0xc5,0xf9,0x70,0x06,0x1b",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x80\xff\x7f\x01\xff\xff\xff\x7f\x00\x80\x01\x00\x01\x80\xff\x7f")
+CANDIDATE(283, "vpshufd xmm0, xmm1, 0x1B", 8, "0xc5,0xf9,0x70,0xc1,0x1b",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\xff\x80\xff\x00\x00\x00\x80\xff\xff\x01\x00\xff\x7f\x00\x80")
+CANDIDATE(284, "vpshufhw xmm0, xmmword ptr [rsi], 0x1B", 8, "0xc5,0xfa,0x70,0x06,0x1b",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\x7f\x01\x80\xff\xff\x7f\xff\xff")
+CANDIDATE(285, "vpshufhw xmm0, xmm1, 0x1B", 8, "0xc5,0xfa,0x70,0xc1,0x1b",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x80\xff\x00\xff\x00\x80\x00\x00")
+CANDIDATE(286, "vpshuflw xmm0, xmmword ptr [rsi], 0x27", 8, "0xc5,0xfb,0x70,0x06,0x27",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\xff\x7f\x00\x80\x01\x80\xff\xff\xff\x7f\x80\xff\x7f\x01")
+CANDIDATE(287, "vpshuflw xmm0, xmm1, 0x27", 8, "0xc5,0xfb,0x70,0xc1,0x27",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x80\xff\xff\xff\x7f\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(288, "vpslld xmm0, xmm1, 5", 8, "0xc5,0xf9,0x72,0xf1,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xe0\xff\x0f\x00\xe0\xff\x3f\x00\x00\x00\x00\x00\x00\xe0\x1f\xf0")
+CANDIDATE(289, "vpslld xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xf2,0xc4",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xe0\xff\x0f\x00\xe0\xff\x3f\x00\x00\x00\x00\x00\x00\xe0\x1f\xf0")
+CANDIDATE(290, "vpsllq xmm0, xmm1, 5", 8, "0xc5,0xf9,0x73,0xf1,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xe0\xff\x0f\x00\xf0\xff\x3f\x00\x00\x00\x00\x00\x10\xe0\x1f\xf0")
+CANDIDATE(291, "vpsllq xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xf3,0xc4",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xe0\xff\x0f\x00\xf0\xff\x3f\x00\x00\x00\x00\x00\x10\xe0\x1f\xf0")
+CANDIDATE(292, "vpsllw xmm0, xmm1, 5", 8, "0xc5,0xf9,0x71,0xf1,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xe0\xff\x00\x00\xe0\xff\x20\x00\x00\x00\x00\x00\x00\xe0\x00\xf0")
+CANDIDATE(293, "vpsllw xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xf1,0xc4",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xe0\xff\x00\x00\xe0\xff\x20\x00\x00\x00\x00\x00\x00\xe0\x00\xf0")
+CANDIDATE(294, "vpsrad xmm0, xmm1, 5", 8, "0xc5,0xf9,0x72,0xe1,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\xfc\xf8\x07\xfc\xff")
+CANDIDATE(295, "vpsrad xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xe2,0xc4",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\xfc\xf8\x07\xfc\xff")
+CANDIDATE(296, "vpsraw xmm0, xmm1, 5", 8, "0xc5,0xf9,0x71,0xe1,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\xfc\xff\xff\x00\x00\x00\x00\x00\xfc\xf8\xff\xfc\xff")
+CANDIDATE(297, "vpsraw xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xe1,0xc4",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\xfc\xff\xff\x00\x00\x00\x00\x00\xfc\xf8\xff\xfc\xff")
+CANDIDATE(298, "vpsrld xmm0, xmm1, 5", 8, "0xc5,0xf9,0x72,0xd1,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\x04\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
+CANDIDATE(299, "vpsrld xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xd2,0xc4",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\x04\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
+CANDIDATE(300, "vpsrlq xmm0, xmm1, 5", 8, "0xc5,0xf9,0x73,0xd1,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
+CANDIDATE(301, "vpsrlq xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xd3,0xc4",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
+CANDIDATE(302, "vpsrlw xmm0, xmm1, 5", 8, "0xc5,0xf9,0x71,0xd1,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\x04\xff\x07\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
+CANDIDATE(303, "vpsrlw xmm0, xmm1, xmm4", 8, "0xc5,0xf1,0xd1,0xc4",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x03\x00\x04\xff\x07\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\x07")
+CANDIDATE(304, "vpsubb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xf8,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\xff\x01\x01\xff\x7f\x00\x00\x01\x01\x01\x01\x80\x00\x01\xfe")
+CANDIDATE(305, "vpsubb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xf8,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\x02\x01\x01\x01\x01\x01\xff\x00\x01\x7f")
+CANDIDATE(306, "vpsubd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfa,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\x02\x00\x01\x00\x00\x00\xff\xff\x00\x7f")
+CANDIDATE(307, "vpsubq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xfb,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\x02\x00\x01\x00\x00\x00\xff\xff\x00\x7f")
+CANDIDATE(308, "vpsubsb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xe8,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x01\x80\xff\x7f\x00\x00\x01\x01\x01\x80\x7f\x00\x80\xfe")
+CANDIDATE(309, "vpsubsb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe8,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\x02\x01\x01\x01\x01\x80\xff\x00\x80\x7f")
+CANDIDATE(310, "vpsubsw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xe9,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\x02\x00\x01\x00\x00\x80\xff\xff\x01\x7f")
+CANDIDATE(311, "vpsubusb xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xd8,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x00\x00\x01\xff\x7f\x00\x00\x00\x00\x00\x01\x00\x00\x01\xfe")
+CANDIDATE(312, "vpsubusb xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xd8,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\x00\x00\x00\x00\x00\x01\x00\x00\x01\x7f")
+CANDIDATE(313, "vpsubusw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xd9,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\x00\x00\x00\x00\x01\x00\x00\x00\x01\x7f")
+CANDIDATE(314, "vpsubw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xf9,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\x02\x00\x01\x00\x01\x00\xff\xff\x01\x7f")
+CANDIDATE(315, "vptest xmm0, xmm1", 8, "0xc4,0xe2,0x79,0x17,0xc1",
           AVX, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
           "\x00\x00")
-CANDIDATE(405, "vzeroupper", 8, "0xc5,0xf8,0x77",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}, {VECTOR, 1, 32}),
-          "\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(406, "vpaddd ymm0, ymm1, ymm2", 9, "0xc5,0xf5,0xfe,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x00\x80\x00\x00\xfe\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80\x78\xd3\xb1\x71\xc3\x7c\xfa\x06\x8a\x55\xf5\x87\x28\xa0\xb3\x6d")
-CANDIDATE(407, "vpshufb ymm0, ymm1, ymmword ptr [rsi]", 9, "0xc4,0xe2,0x75,0x00,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x7f\x00\x00\xff\xff\x00\x7f\xff\x00\x00\x00\xff\x00\x00\xff\x7f\x97\x00\x3c\x00\x00\x97\xfb\x04\xd6\x00\x3c\xa3\xfb\x00\x5e\x00")
-CANDIDATE(408, "vpermd ymm0, ymm5, ymm1", 9, "0xc4,0xe2,0x55,0x36,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\xff\xff\x01\x00\x0c\x5e\xc6\x8e\x00\x00\x00\x80\x97\xd6\x3c\xfb\xff\x7f\x00\x80\x3c\x5e\x81\xb4\x00\xff\x80\xff\xff\xff\x01\x00")
-CANDIDATE(409, "vpermq ymm0, ymm1, 0x39", 9, "0xc4,0xe3,0xfd,0x00,0xc1,0x39",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x00\x00\x00\x80\x00\xff\x80\xff\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb\xff\x7f\x00\x80\xff\xff\x01\x00")
-CANDIDATE(410, "vpsllvd ymm0, ymm1, ymm7", 9, "0xc4,0xe2,0x75,0x47,0xc7",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\xe0\xff\x0f\x00\xff\xff\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x18\xbc\x8c\x1d\x00\x00\x04\xa3\x80\x4b\x6b\x9e")
-CANDIDATE(411, "vpmovzxwd ymm0, xmm1", 9, "0xc4,0xe2,0x7d,0x33,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\xff\x7f\x00\x00\x00\x80\x00\x00\xff\xff\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x80\x00\x00\x00\xff\x00\x00\x80\xff\x00\x00")
-CANDIDATE(412, "vpgatherdd ymm0, dword ptr [rsi+ymm5*4], ymm1", 9, "0xc4,0xe2,0x75,0x90,0x04,0xae",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}, {VECTOR, 1, 32}),
-          "\x00\x80\x01\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x7f\xa4\x25\xd8\x01\x80\xff\x7f\x01\x7f\xff\x80\x08\xc1\x28\xca\xe4\x48\x78\x4c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(413, "vpmaskmovd ymmword ptr [rdi], ymm1, ymm2", 9, "0xc4,0xe2,0x75,0x8e,0x17",
-          AVX, INT, VALUE, RESULTS({MEMORY, 0, 32}),
-          "\x01\x00\x00\x80\x00\x80\x01\x00\xff\xff\xff\x7f\x01\xff\x7f\x80\x3c\x75\x30\xbd\xb7\x1e\x34\x78\x0d\xde\x10\x29\x91\xc9\x76\x72")
-CANDIDATE(414, "vfmadd213ps ymm0, ymm1, ymmword ptr [rsi]", 10, "0xc4,0xe2,0x75,0xa8,0x06",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x9c\xef\xe7\x3e\xcd\x4c\xa7\xc1\x00\x00\xa0\x40\x00\x00\x80\xff\xbf\x9f\x9a\x3e\x45\x23\xc1\x7f\x00\x00\x14\xc2\x45\x23\xc1\x7f")
-CANDIDATE(415, "vfmadd213ss xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xa9,0xc2",
-          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x2c\x87\x16\xbe\x00\x00\x02\x41\x00\x00\x80\xbf\xe6\xb1\x61\xff")
-CANDIDATE(416, "vfmadd231sd xmm0, xmm1, qword ptr [rsi]", 10, "0xc4,0xe2,0xf1,0xb9,0x06",
+CANDIDATE(316, "vpunpckhbw xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x68,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\xff\x00\xff\x00\xff\x80\x7f\x00\x80\xff\xff\x80\x7f\xff\x01")
+CANDIDATE(317, "vpunpckhbw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x68,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\xff\x00\xff\x00\xff\x80\x7f\x00\x01\xff\xff\x80\x7f\xff\x80")
+CANDIDATE(318, "vpunpckhdq xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x6a,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x80\xff\xff\xff\x7f\x00\xff\x80\xff\x80\xff\x7f\x01")
+CANDIDATE(319, "vpunpckhdq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x6a,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x80\xff\xff\xff\x7f\x00\xff\x80\xff\x01\xff\x7f\x80")
+CANDIDATE(320, "vpunpckhqdq xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x6d,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x80\x00\xff\x80\xff\xff\xff\xff\x7f\x80\xff\x7f\x01")
+CANDIDATE(321, "vpunpckhqdq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x6d,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x80\x00\xff\x80\xff\xff\xff\xff\x7f\x01\xff\x7f\x80")
+CANDIDATE(322, "vpunpckhwd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x69,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\xff\xff\x00\x80\xff\x7f\x00\xff\x80\xff\x80\xff\x7f\x01")
+CANDIDATE(323, "vpunpckhwd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x69,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\xff\xff\x00\x80\xff\x7f\x00\xff\x01\xff\x80\xff\x7f\x80")
+CANDIDATE(324, "vpunpcklbw xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x60,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x01\x7f\x80\x00\xff\x80\x7f\xff\x00\xff\x80\x01\x01\x00\x00")
+CANDIDATE(325, "vpunpcklbw xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x60,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x01\x7f\x00\x00\x00\x80\x80\xff\xff\xff\x7f\x01\xff\x00\xff")
+CANDIDATE(326, "vpunpckldq xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x62,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\x01\x80\xff\x7f\xff\xff\x01\x00\x00\x80\x01\x00")
+CANDIDATE(327, "vpunpckldq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x62,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\x01\x00\x00\x80\xff\xff\x01\x00\xff\x7f\xff\xff")
+CANDIDATE(328, "vpunpcklqdq xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x6c,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x01\x80\xff\x7f\x00\x80\x01\x00")
+CANDIDATE(329, "vpunpcklqdq xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x6c,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x01\x00\x00\x80\xff\x7f\xff\xff")
+CANDIDATE(330, "vpunpcklwd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x61,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x01\x80\x00\x80\xff\x7f\xff\xff\x00\x80\x01\x00\x01\x00")
+CANDIDATE(331, "vpunpcklwd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x61,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x01\x00\x00\x80\x00\x80\xff\xff\xff\x7f\x01\x00\xff\xff")
+CANDIDATE(332, "vpxor xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0xef,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\xff\xff\xff\xff\x7f\x00\x00\xff\xff\xff\xff\x80\x00\xff\xfe")
+CANDIDATE(333, "vpxor xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0xef,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\xfe\xff\xff\xff\xff\xff\x01\x00\xff\x7f")
+CANDIDATE(334, "vroundpd xmm0, xmm1, 2", 8, "0xc4,0xe3,0x79,0x09,0xc1,0x02",
           AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x20\x85\xeb\x51\xb8\x1e\xe5\x3f\x00\x00\x00\x00\x00\x40\x20\x40")
-CANDIDATE(417, "vfnmsub132sd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0x9f,0xc2",
+          "\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00\xc0")
+CANDIDATE(335, "vroundps xmm0, xmm1, 1", 8, "0xc4,0xe3,0x79,0x08,0xc1,0x01",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x80\x3f\x00\x00\x40\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(336, "vroundsd xmm0, xmm1, qword ptr [rsi], 0", 8, "0xc4,0xe3,0x71,0x0b,0x06,0x00",
           AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xc2\xca\xa1\x45\xb6\xf3\xe1\xbf\x00\x00\x00\x00\x00\x40\x20\x40")
-CANDIDATE(418, "vfmaddsub213pd ymm0, ymm1, ymm2", 10, "0xc4,0xe2,0xf5,0xa6,0xc2",
-          AVX, F64, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x8e\x97\x6e\x12\x83\xc0\xf8\xbf\x00\x00\x00\x00\x00\x10\x31\xc0\x00\x16\x7b\x0d\x12\xd1\xc4\xc3\x00\x00\x00\x00\x00\x00\xf0\xff")
-CANDIDATE(419, "vcvtph2ps xmm0, xmm1", 28, "0xc4,0xe2,0x79,0x13,0xc1",
-          AVX, F16, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\xc0\x8c\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\x00\x60\x6a\x47")
-CANDIDATE(420, "vcvtph2ps ymm0, xmmword ptr [rsi]", 28, "0xc4,0xe2,0x7d,0x13,0x06",
-          AVX, F16, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x00\x60\xa6\x3f\x00\xa0\x19\xbf\x00\x00\xa0\x40\x00\x00\x80\x33\x00\xa0\x99\x3e\x00\x00\x80\x7f\x00\x00\x00\x3f\x00\x00\x80\xff")
-CANDIDATE(421, "vcvtps2ph xmm0, ymm1, 0", 28, "0xc4,0xe3,0x7d,0x1d,0xc8,0x00",
+          "\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(337, "vroundsd xmm0, xmm1, xmm2, 0", 8, "0xc4,0xe3,0x71,0x0b,0xc2,0x00",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(338, "vroundss xmm0, xmm1, dword ptr [rsi], 3", 8, "0xc4,0xe3,0x71,0x0a,0x06,0x03",
           AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x66\x3c\x00\xc1\x00\x80\x00\x7c\x66\x2e\x09\x7e\x80\xc7\x00\x41")
-CANDIDATE(422, "vcvtps2ph qword ptr [rdi], xmm1, 3", 28, "0xc4,0xe3,0x79,0x1d,0x0f,0x03",
-          AVX, F32, VALUE, RESULTS({MEMORY, 0, 8}),
-          "\x66\x3c\x00\xc1\x00\x80\xff\x7b")
-CANDIDATE(423, "aesenc xmm0, xmm1", 29, "0x66,0x0f,0x38,0xdc,0xc1",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x21\xbd\xd1\x27\xb2\xc7\xdf\x6f\xe4\x91\xd4\x39\x2f\x56\xad\x5f")
-CANDIDATE(424, "aesdeclast xmm0, xmmword ptr [rsi]", 29, "0x66,0x0f,0x38,0xdf,0x06",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x3b\xd2\x82\xaa\x52\xba\x53\x6b\x82\xf6\x82\x45\xd2\x82\x15\x6a")
-CANDIDATE(425, "aesimc xmm0, xmm1", 29, "0x66,0x0f,0x38,0xdb,0xc1",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x35\x50\xca\xaf\x23\xc0\xdf\x3d\xec\xda\xf7\x41\x3f\xed\xa4\xf6")
-CANDIDATE(426, "aeskeygenassist xmm0, xmm1, 0x1B", 29, "0x66,0x0f,0x3a,0xdf,0xc1,0x1b",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x16\x16\x7c\x63\x0d\x7c\x63\x16\x63\x16\xcd\x16\x0d\xcd\x16\x63")
-CANDIDATE(427, "vaesenc xmm0, xmm1, xmm2", 30, "0xc4,0xe2,0x71,0xdc,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x62\x89\xfc\xe3\x76\x2e\x47\xea\x03\x76\xe9\x69\x1b\x6a\x7a\x0a")
-CANDIDATE(428, "pclmulqdq xmm0, xmm1, 0x11", 31, "0x66,0x0f,0x3a,0x44,0xc1,0x11",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x00\x80\xff\xaa\x7f\x95\x7f\xd5\xbf\x6a\x80\x7f\xc0\x7f")
-CANDIDATE(429, "pclmulqdq xmm0, xmmword ptr [rsi], 1", 31, "0x66,0x0f,0x3a,0x44,0x06,0x01",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x7f\x55\x55\x00\xc0\x55\x95\x00\x80\xff\x3f\x00\xc0\x00\x00")
-CANDIDATE(430, "vpclmulqdq xmm0, xmm1, xmm2, 0x10", 32, "0xc4,0xe3,0x71,0x44,0xc2,0x10",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x55\xd5\xff\xff\x00\x95\x55\x15\xc0\x3f\xeb\x95\xaa\xff\x00\x00")
-CANDIDATE(431, "sha1rnds4 xmm0, xmm1, 2", 33, "0x0f,0x3a,0xcc,0xc1,0x02",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x5b\x0f\xa7\x03\xf7\x3a\x69\x79\x03\x77\x59\x55\x9d\x28\xef\xbb")
-CANDIDATE(432, "sha1msg2 xmm0, xmm1", 33, "0x0f,0x38,0xca,0xc1",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x01\xff\xff\xff\xfd\x04\x06\x00\x00\xfc\xff\x00\x00\x00\x00")
-CANDIDATE(433, "sha256rnds2 xmm1, xmm2", 33, "0x0f,0x38,0xcb,0xca",
-          SSE, INT, VALUE, RESULTS({VECTOR, 1, 16}),
-          "\x6f\x7e\xc0\xff\x77\x4c\x85\x94\xae\x77\xb0\xe7\x1c\xe9\x49\x42")
-CANDIDATE(434, "sha256msg1 xmm0, xmmword ptr [rsi]", 33, "0x0f,0x38,0xcc,0x06",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x62\xc5\x25\x00\xff\xe0\x01\x12\xff\x1f\x00\x91\xff\x50\x00\x6d")
-CANDIDATE(435, "gf2p8mulb xmm0, xmm1", 34, "0x66,0x0f,0x38,0xcf,0xc1",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x65\xff\x00\xff\x00\xff\x02\x00\x00\x00\x00\xff\x00\x00\x00\x65")
-CANDIDATE(436, "gf2p8affineinvqb xmm0, xmmword ptr [rsi], 0x63", 34, "0x66,0x0f,0x3a,0xcf,0x06,0x63",
-          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x85\x85\x53\x37\x63\xd1\xb5\x37\x95\x95\x95\x79\x63\x63\x63\x8e")
-CANDIDATE(437, "vgf2p8affineqb ymm0, ymm1, ymm2, 5", 35, "0xc4,0xe3,0xf5,0xce,0xc2,0x05",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x91\x8a\x05\x1e\x91\x91\x8a\x05\x05\x05\x05\xe0\x05\x1e\xe0\x1e\x4a\xfc\x45\xc7\x4e\xfc\x8e\x5a\xa7\x45\x02\xd7\xff\xe4\xab\x2d")
-CANDIDATE(438, "vaesenc ymm0, ymm1, ymm2", 36, "0xc4,0xe2,0x75,0xdc,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x62\x89\xfc\xe3\x76\x2e\x47\xea\x03\x76\xe9\x69\x1b\x6a\x7a\x0a\x1f\x3a\x80\xd4\x28\x5f\x81\x81\x6d\xba\x83\xde\x96\x66\x25\xbd")
-CANDIDATE(439, "vaesdec ymm0, ymm1, ymmword ptr [rsi]", 36, "0xc4,0xe2,0x75,0xde,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\xc0\x1f\x11\xcf\xf0\xb0\x9a\x4d\xf3\xdc\xf3\x5c\x15\x10\xd7\xe0\x3f\x5b\x5f\xeb\x48\x75\xe5\xbd\x5f\x1f\x5d\xa8\x06\x54\xef\x6e")
-CANDIDATE(440, "vpclmulqdq ymm0, ymm1, ymm2, 0x11", 37, "0xc4,0xe3,0x75,0x44,0xc2,0x11",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x00\x00\x00\x80\xff\xaa\x7f\x15\xff\xd5\x55\x95\x00\xc0\xea\x7f\x18\x80\x96\xb5\xb5\x99\xe5\x38\xa1\x93\xa8\xdc\x5a\x5e\xc1\x2f")
-CANDIDATE(441, "vsha512rnds2 ymm0, ymm1, xmm2", 38, "0xc4,0xe2,0x77,0xcb,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x3b\xed\x9c\x8b\x47\x1f\xea\xe6\x65\x8d\x65\xb1\xaa\x68\x18\xfd\x89\x49\xb2\x34\x3d\xba\xbd\xa0\x91\xcd\x72\x8c\xa7\xf7\x84\x3a")
-CANDIDATE(442, "vsha512msg1 ymm0, xmm1", 38, "0xc4,0xe2,0x7f,0xcc,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x7f\x80\x7f\xbf\x00\x01\x82\x41\x89\xa6\xa7\x44\xd7\x0a\x75\x8d\x03\xa6\x29\x41\x66\xe9\x85\xe1\x87\x00\xa9\x8a\x8b\xbb\xb2\x68")
-CANDIDATE(443, "vsha512msg2 ymm0, ymm1", 38, "0xc4,0xe2,0x7f,0xcd,0xc1",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x8c\xe2\x18\xdd\xc5\x79\xd0\x62\x22\xf7\x66\x25\x87\xd8\x6a\x4e\x86\x58\x6b\xb8\xf6\xe0\xfc\x6e\x6a\x87\xdb\x36\x22\xe4\x3c\x96")
-CANDIDATE(444, "vsm3msg1 xmm0, xmm1, xmm2", 39, "0xc4,0xe2,0x70,0xda,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xa1\xa0\xa0\xa0\x01\xfe\xfc\x03\x20\x40\x00\x20\xc1\x40\x7f\x7f")
-CANDIDATE(445, "vsm3msg2 xmm0, xmm1, xmm2", 39, "0xc4,0xe2,0x71,0xda,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x41\x7f\xc0\xff\x7f\x81\x02\xfc\x40\x00\x00\x00\x31\x4f\x4f\x70")
-CANDIDATE(446, "vsm3rnds2 xmm0, xmm1, xmm2, 0x12", 39, "0xc4,0xe3,0x71,0xde,0xc2,0x12",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x88\xc1\x6b\x8c\xfc\x3d\xcf\xda\x38\x05\x0d\x82\x02\x01\x5e\x5b")
-CANDIDATE(447, "vsm4rnds4 xmm0, xmm1, xmm2", 40, "0xc4,0xe2,0x73,0xda,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x28\x89\xb5\x74\x9b\xd2\x3b\xc6\x87\x7f\x9a\xe7\xe1\x89\xf1\xaa")
-CANDIDATE(448, "vsm4key4 ymm0, ymm1, ymm2", 40, "0xc4,0xe2,0x76,0xda,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x3a\xdf\xdc\x2e\xfd\x74\x33\x66\xe9\x59\x98\x44\x3d\xd0\x86\x68\x02\x6a\x97\xf2\x0a\x86\x26\x56\xea\x71\x8e\xc9\x53\xf8\x83\xe7")
-CANDIDATE(449, "{vex} vpdpbusd xmm0, xmm1, xmm2", 41, "0xc4,0xe2,0x71,0x50,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x41\xff\x7f\x81\x7e\x02\x03\x7f\x3f\x00\x80\x01\xbf\xff\x7f")
-CANDIDATE(450, "{vex} vpdpbusd xmm0, xmm1, xmmword ptr [rsi]", 41, "0xc4,0xe2,0x71,0x50,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x81\xff\x7f\x81\x81\x01\x03\x7f\x3f\x00\x80\x80\x3f\x00\x80")
-CANDIDATE(451, "{vex} vpdpwssds ymm0, ymm1, ymm2", 41, "0xc4,0xe2,0x75,0x53,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\xff\xff\xff\x7f\x00\x81\x01\x03\xff\x7f\x00\x40\x80\xbf\x40\x80\x7c\x23\xbb\x06\x2e\x50\xc2\x39\x20\xba\x03\xf2\xba\x5d\x5e\xf0")
-CANDIDATE(452, "{vex} vpmadd52luq xmm0, xmm1, xmm2", 42, "0xc4,0xe2,0xf1,0xb4,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x00\x00\x80\x00\x41\x04\x03\xff\xff\xff\xff\xff\x00\x0f\x80")
-CANDIDATE(453, "{vex} vpmadd52huq ymm0, ymm1, ymmword ptr [rsi]", 42, "0xc4,0xe2,0xf5,0xb5,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x80\x78\xff\x83\x00\x31\x02\x03\xfe\x03\xf4\x0f\xf9\xfe\x00\x80\x09\x71\xb2\xa4\x74\xfa\xa9\x63\x89\xe2\x57\xb4\x98\x44\xb6\xe9")
-CANDIDATE(454, "vpdpbssd xmm0, xmm1, xmm2", 43, "0xc4,0xe2,0x73,0x50,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\xc0\xff\x7f\x81\x00\x02\x03\x7f\xc0\xff\x7f\x01\xc1\xff\x7f")
-CANDIDATE(455, "vpdpbuuds ymm0, ymm1, ymmword ptr [rsi]", 43, "0xc4,0xe2,0x74,0x51,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x7f\x00\x00\x80\x81\x80\x02\x03\x7f\x3f\x00\x80\x80\x3e\x01\x80\x7c\x97\xe0\xc7\x08\x89\xa4\x63\xe2\x63\x29\xca\x00\x6e\xb3\xe9")
-CANDIDATE(456, "vpdpwsud xmm0, xmm1, xmm2", 44, "0xc4,0xe2,0x72,0xd2,0xc2",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x00\x00\x40\x00\x81\x02\x03\xff\x7f\x00\x40\x80\xbf\xc0\x7e")
-CANDIDATE(457, "vpdpwuuds ymm0, ymm1, ymmword ptr [rsi]", 44, "0xc4,0xe2,0x74,0xd3,0x06",
-          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x7f\x00\xff\xff\x01\x81\x01\x83\xff\x7f\xff\xbf\xff\xff\xff\xff\xff\xff\xff\xff\x30\x8c\x35\xa5\xff\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(458, "vbcstnebf162ps xmm0, word ptr [rsi]", 45, "0xc4,0xe2,0x7a,0xb1,0x06",
-          AVX, BF16, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x80\xbf\x00\x00\x80\xbf\x00\x00\x80\xbf\x00\x00\x80\xbf")
-CANDIDATE(459, "vcvtneoph2ps ymm0, ymmword ptr [rsi]", 45, "0xc4,0xe2,0x7c,0xb0,0x06",
-          AVX, F16, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x00\xa0\x19\xbf\x00\x00\x80\x33\x00\x00\x80\x7f\x00\x00\x80\xff\x00\xa0\x19\xbf\x00\x00\x80\x33\x00\x00\x80\x7f\x00\x00\x80\xff")
-CANDIDATE(460, "{vex} vcvtneps2bf16 xmm0, ymm1", 45, "0xc4,0xe2,0x7e,0x72,0xc1",
+          "\x00\x00\x80\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(339, "vroundss xmm0, xmm1, xmm2, 3", 8, "0xc4,0xe3,0x71,0x0a,0xc2,0x03",
           AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x8d\x3f\x20\xc0\x00\x80\x62\x7f\xcd\x3d\xc1\x7f\xf0\xc0\x20\x40")
-CANDIDATE(461, "vpaddd zmm0{k1}{z}, zmm1, dword ptr [rsi]{1to16}", 11, "0x62,0xf1,0x75,0xd9,0xfe,0x06",
+          "\x00\x00\x00\x00\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(340, "vshufps xmm0, xmm1, xmmword ptr [rsi], 0x8D", 8, "0xc5,0xf0,0xc6,0x06,0x8d",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x20\xc0\xe6\xb1\x61\x7f\x66\x66\xa6\x3f\x00\x00\xa0\x40")
+CANDIDATE(341, "vshufps xmm0, xmm1, xmm2, 0x8D", 8, "0xc5,0xf0,0xc6,0xc2,0x8d",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x20\xc0\xe6\xb1\x61\x7f\x33\x33\x33\x3f\x00\x00\x00\x00")
+CANDIDATE(342, "vsqrtpd xmm0, xmm1", 8, "0xc5,0xf9,0x51,0xc1",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xf6\x56\x6a\xc9\xeb\xc7\xf0\x3f\x00\x00\x00\x00\x00\x00\xf8\xff")
+CANDIDATE(343, "vsqrtps xmm0, xmm1", 8, "0xc5,0xf8,0x51,0xc1",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x5e\x3f\x86\x3f\x00\x00\xc0\xff\x00\x00\x00\x80\xce\x5e\x70\x5f")
+CANDIDATE(344, "vsqrtsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x51,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x23\x0f\x28\x96\x28\x3e\xf2\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(345, "vsqrtsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x51,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xf8\xb2\x7a\x3f\xeb\xc5\xea\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(346, "vsqrtss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x51,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x45\xf1\x91\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(347, "vsqrtss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x51,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x5a\x2f\x56\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(348, "vsubpd xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf1,0x5c,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x98\x99\x99\x99\x99\x99\xc9\xbf\x66\x66\x66\x66\x66\x66\xfe\xbf")
+CANDIDATE(349, "vsubpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x5c,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x9c\x99\x99\x99\x99\x99\xd9\x3f\x00\x00\x00\x00\x00\x00\x17\xc0")
+CANDIDATE(350, "vsubps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x5c,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xce\xcc\xcc\x3e\x00\x00\xb8\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(351, "vsubsd xmm0, xmm1, qword ptr [rsi]", 8, "0xc5,0xf3,0x5c,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x98\x99\x99\x99\x99\x99\xc9\xbf\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(352, "vsubsd xmm0, xmm1, xmm2", 8, "0xc5,0xf3,0x5c,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x9c\x99\x99\x99\x99\x99\xd9\x3f\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(353, "vsubss xmm0, xmm1, dword ptr [rsi]", 8, "0xc5,0xf2,0x5c,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xc8\xcc\x4c\xbe\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(354, "vsubss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x5c,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xce\xcc\xcc\x3e\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(355, "vucomisd xmm0, qword ptr [rsi]", 8, "0xc5,0xf9,0x2e,0x06",
+          AVX, F64, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
+          "\x01\x00")
+CANDIDATE(356, "vucomisd xmm0, xmm1", 8, "0xc5,0xf9,0x2e,0xc1",
+          AVX, F64, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
+          "\x01\x00")
+CANDIDATE(357, "vucomiss xmm0, dword ptr [rsi]", 8, "0xc5,0xf8,0x2e,0x06",
+          AVX, F32, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
+          "\x01\x00")
+CANDIDATE(358, "vucomiss xmm0, xmm1", 8, "0xc5,0xf8,0x2e,0xc1",
+          AVX, F32, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
+          "\x01\x00")
+CANDIDATE(359, "vunpckhps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x15,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x80\xff\xff\xff\x7f\x00\xff\x80\xff\x01\xff\x7f\x80")
+CANDIDATE(360, "vunpcklps xmm0, xmm1, xmmword ptr [rsi]", 8, "0xc5,0xf0,0x14,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\x01\x80\xff\x7f\xff\xff\x01\x00\x00\x80\x01\x00")
+CANDIDATE(361, "vxorpd xmm0, xmm1, xmm2", 8, "0xc5,0xf1,0x57,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\xfe\xff\xff\xff\xff\xff\x01\x00\xff\x7f")
+CANDIDATE(362, "vxorps xmm0, xmm1, xmm2", 8, "0xc5,0xf0,0x57,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x00\x00\x00\x80\xfe\xff\xff\xff\xff\xff\x01\x00\xff\x7f")
+CANDIDATE(363, "vphaddw xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x01,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\x00\x00\x00\x80\x80\xfe\x01\x80\xfe\x7f\xfe\x7f\x80\x7f")
+CANDIDATE(364, "vphaddd xmm0, xmm1, xmm2", 8, "0xc4,0xe2,0x71,0x02,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xfe\x7f\x02\x80\x00\xff\x80\x7f\x00\x80\xff\x7f\x00\xff\x7f\x00")
+CANDIDATE(365, "vmovss xmm0, xmm1, xmm2", 8, "0xc5,0xf2,0x10,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x33\x33\x33\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\xe6\xb1\x61\x7f")
+CANDIDATE(366, "vbroadcastss xmm0, xmm1", 9, "0xc4,0xe2,0x79,0x18,0xc1",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xcd\xcc\x8c\x3f\xcd\xcc\x8c\x3f\xcd\xcc\x8c\x3f\xcd\xcc\x8c\x3f")
+CANDIDATE(367, "vpbroadcastb xmm0, byte ptr [rsi]", 9, "0xc4,0xe2,0x79,0x78,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01")
+CANDIDATE(368, "vpbroadcastb xmm0, xmm1", 9, "0xc4,0xe2,0x79,0x78,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+CANDIDATE(369, "vpbroadcastd xmm0, xmm1", 9, "0xc4,0xe2,0x79,0x58,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x00\x80\xff\x7f\x00\x80\xff\x7f\x00\x80\xff\x7f\x00\x80")
+CANDIDATE(370, "vpbroadcastw xmm0, word ptr [rsi]", 9, "0xc4,0xe2,0x79,0x79,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\x01\x80\x01\x80\x01\x80\x01\x80\x01\x80\x01\x80\x01\x80")
+CANDIDATE(371, "vpbroadcastw xmm0, xmm1", 9, "0xc4,0xe2,0x79,0x79,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\xff\x7f\xff\x7f\xff\x7f\xff\x7f\xff\x7f\xff\x7f\xff\x7f")
+CANDIDATE(372, "vfmadd213pd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0xa8,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x3c\x89\x41\x60\xe5\xd0\xc2\xbf\x00\x00\x00\x00\x00\x10\x31\xc0")
+CANDIDATE(373, "vfmadd213ps xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xa8,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x2c\x87\x16\xbe\x00\x80\x88\xc1\x00\x00\x00\x00\x00\x00\x80\xff")
+CANDIDATE(374, "vfmsub213pd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0xaa,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x8e\x97\x6e\x12\x83\xc0\xf8\xbf\x00\x00\x00\x00\x00\x90\x37\xc0")
+CANDIDATE(375, "vfmsub213ps xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xaa,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x18\x04\xc6\xbf\x00\x80\xbc\xc1\x00\x00\x00\x00\x00\x00\x80\xff")
+CANDIDATE(376, "vfnmadd213pd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0xac,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x8e\x97\x6e\x12\x83\xc0\xf8\x3f\x00\x00\x00\x00\x00\x90\x37\x40")
+CANDIDATE(377, "vfnmadd213ps xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xac,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x18\x04\xc6\x3f\x00\x80\xbc\x41\x00\x00\x00\x00\x00\x00\x80\x7f")
+CANDIDATE(378, "vfnmsub213pd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0xae,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x3c\x89\x41\x60\xe5\xd0\xc2\x3f\x00\x00\x00\x00\x00\x10\x31\x40")
+CANDIDATE(379, "vfnmsub213ps xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xae,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x2c\x87\x16\x3e\x00\x80\x88\x41\x00\x00\x00\x80\x00\x00\x80\x7f")
+CANDIDATE(380, "vpaddd zmm0, zmm1, zmm2", 11, "0x62,0xf1,0x75,0x48,0xfe,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x80\x7f\x00\x00\x00\x00\x0d\xde\xc5\x0e\x05\x23\x40\xec\x00\x00\x00\x00\x00\x00\x00\x00\x78\x7e\xe0\x36\x00\x00\x00\x00\xb0\xa9\x7d\xac\x00\x01\xff\x80\x00\x00\x00\x00\x01\x81\xfe\x7f\x00\x00\x00\x00")
-CANDIDATE(462, "vaddps zmm0{rz-sae}, zmm1, zmm2", 11, "0x62,0xf1,0x74,0x78,0x58,0xc2",
-          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x66\x66\xe6\x3f\x00\x00\x40\x3f\x00\x00\x00\x00\xe6\xb1\x61\x7f\xcd\xcc\xcc\xbd\x45\x23\xc1\x7f\x45\x23\xc1\xff\x00\x00\x00\x00\x00\x00\x80\x7f\xf9\x02\x15\x50\x00\x00\x80\x3e\x9a\x99\x19\xbf\xfe\xff\x7f\x4f\x00\x00\x80\x4b\x00\x00\x00\x00\x65\x20\xf1\x47")
-CANDIDATE(463, "vaddpd zmm0{k1}, zmm1, qword ptr [rsi]{1to8}", 11, "0x62,0xf1,0xf5,0x59,0x58,0x06",
-          AVX512, F64, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x34\x33\x33\x33\x33\x33\x03\x40\x00\x00\x00\x00\x00\x40\x20\x40\x00\x00\x00\x00\x00\x00\xf0\xbf\xa0\xc8\xeb\x85\xf3\xcc\xe1\x7f\x00\x00\x00\x00\x00\x00\x00\x40\x33\x33\x33\x33\x33\x33\xf3\x3f\x01\x00\x00\x00\x00\x00\x30\x43\x01\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(464, "vpternlogd zmm0, zmm1, zmm2, 0x96", 11, "0x62,0xf3,0x75,0x48,0x25,0xc2,0x96",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x7e\xff\xff\x7f\x00\x81\xfc\xfc\x00\x00\x00\x80\x01\x00\xff\xff\x3c\xa7\x6e\xce\xd9\x9d\x51\x95\x8a\xd0\xdc\xbd\x8d\xa2\xfb\x60\x5b\x5f\x84\x90\x08\x8d\x8a\x6c\x29\xe5\xd7\xce\x01\x29\xd4\x6e\xff\xff\x00\x01\x80\x00\x00\x00\xfc\xfc\x81\x00\x7f\xff\xff\x7e")
-CANDIDATE(465, "vcompressps zmmword ptr [rdi]{k1}, zmm1", 11, "0x62,0xf2,0x7d,0x49,0x8a,0x0f",
-          AVX512, INT, VALUE, RESULTS({MEMORY, 0, 64}),
-          "\xff\x7f\x00\x80\x00\xff\x80\xff\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x77\xfe\xe0\xb6\xaf\x29\x7e\x2c\xff\x80\xff\x00\x00\x01\xff\xff\x2f\x68\xfa\x3d\xe4\x48\x78\x4c\xf5\xf9\x27\x5f\xaf\x29\x7e\x2c\x01\x7f\xff\x80\x7f\xff\xff\xff\x00\x01\x80\x00\x7f\xff\x80\x01")
-CANDIDATE(466, "vpcmpd k0, zmm1, zmm2, 1", 11, "0x62,0xf3,0x75,0x48,0x1f,0xc2,0x01",
-          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
-          "\xb4\x93")
-CANDIDATE(467, "vcvtps2udq zmm0, zmm1", 11, "0x62,0xf1,0x7c,0x48,0x79,0xc1",
-          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x01\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\x02\x00\x00\x00\x00\x00\x00\x00\x41\xe2\x01\x00")
-CANDIDATE(468, "vcvtsi2sd xmm0{rd-sae}, xmm1, rcx", 11, "0x62,0xf1,0xf7,0x38,0x2a,0xc1",
-          AVX512, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xde\x72\x3b\x3c\xbc\xc3\xdf\xc3\x00\x00\x00\x00\x00\x00\x04\xc0")
-CANDIDATE(469, "vrcp14ps zmm0, zmm4", 11, "0x62,0xf2,0x7d,0x48,0x4c,0xc4",
-          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x00\x80\x3e\x00\x00\x80\x40\x00\x00\x80\x3f\x00\x00\x80\x3c\x00\x00\x80\x3a\x00\x00\x80\x43\x00\x00\x80\x36\x00\x00\x80\x3d\x00\x00\x80\x38\x00\x00\x80\x47\x00\x00\x80\x35\x00\x00\x80\x3b\x00\x00\x80\x42\x00\x00\x80\x39\x00\x00\x80\x41\x00\x00\x80\x37")
-CANDIDATE(470, "kandw k0, k1, k2", 11, "0xc5,0xf4,0x41,0xc2",
-          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
-          "\x61\x0a")
-CANDIDATE(471, "kortestw k1, k2", 11, "0xc5,0xf8,0x98,0xca",
-          AVX512, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
-          "\x00\x00")
-CANDIDATE(472, "vpternlogq xmm0, xmm1, xmm2, 0xCA", 12, "0x62,0xf3,0xf5,0x08,0x25,0xc2,0xca",
+          "\x00\x80\x00\x00\xfe\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80\x78\xd3\xb1\x71\xc3\x7c\xfa\x06\x8a\x55\xf5\x87\x28\xa0\xb3\x6d\xa1\x91\x2d\x05\xc9\xce\xa7\x92\xa5\xd7\xde\x4c\xf9\x52\x61\x17\x7f\x00\xff\x02\xff\xff\xff\xff\xff\x00\x7f\xff\x00\x01\x7f\x00")
+CANDIDATE(381, "vcvtudq2ps xmm0, xmm1", 12, "0x62,0xf1,0x7f,0x08,0x7a,0xc1",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x81\x00\x00\x80\xff\x7f\xfd\xfc\x00\x00\x00\x00\x01\xff\x7f\x80")
-CANDIDATE(473, "vpaddd ymm0{k1}, ymm1, ymm2", 12, "0x62,0xf1,0x75,0x29,0xfe,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x00\x80\x00\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x01\xfe\x00\x80\x3c\x8c\xdf\xc7\xc3\x7c\xfa\x06\x8a\x55\xf5\x87\x8b\xbd\xb1\xe9")
-CANDIDATE(474, "vpexpandd ymm0{k1}{z}, ymmword ptr [rsi]", 12, "0x62,0xf2,0x7d,0xa9,0x89,0x06",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x00\x00\x00\x00")
-CANDIDATE(475, "vpmullq zmm0, zmm1, zmm2", 46, "0x62,0xf2,0xf5,0x48,0x40,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\xff\x7f\x00\x00\x00\x40\x02\x00\x00\x00\x00\x80\xff\x00\x7f\xc0\x10\x82\xa3\x65\x31\x99\xd4\x98\x18\x1c\xfe\xa5\x6f\x04\x63\xa6\x3c\x6b\xaf\x70\x4a\x41\x8b\x44\x70\x59\x72\x73\x5c\x34\x54\xfd\x80\x00\xc0\xbd\x02\xbe\x01\x7f\x00\xff\x00\x80\xfe\x80\x80\xbf")
-CANDIDATE(476, "vrangeps zmm0, zmm1, zmm2, 2", 46, "0x62,0xf3,0x75,0x48,0x50,0xc2,0x02",
-          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x33\x33\x33\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\x00\x00\x00\x40\xcd\xcc\xcc\x3d\x00\x00\xc0\x3f\x45\x23\xc1\xff\x00\x00\x20\x40\x00\x00\x40\x40\x3f\xed\xa4\x2f\x45\x23\x01\x00\x9a\x99\x99\xbe\x00\x00\x80\x3f\x00\x00\xc0\x3f\x60\x42\xa2\x8d\x6f\x12\x83\x3a")
-CANDIDATE(477, "kaddb k0, k1, k2", 46, "0xc5,0xf5,0x4a,0xc2",
-          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
-          "\x5e\x00")
-CANDIDATE(478, "vcvtuqq2pd xmm0, xmm1", 13, "0x62,0xf1,0xfe,0x08,0x7a,0xc1",
+          "\x80\x00\x00\x4f\x80\xff\xff\x47\x00\x00\x00\x4f\xff\x80\x7f\x4f")
+CANDIDATE(382, "vpabsq xmm0, xmm1", 12, "0x62,0xf2,0xfd,0x08,0x1f,0xc1",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xf0\xff\x07\x00\xf8\xff\xff\x42\x00\x00\x10\xe0\x1f\xf0\xef\x43")
-CANDIDATE(479, "vfpclasspd k0, ymm1, 0x99", 13, "0x62,0xf3,0xfd,0x28,0x66,0xc1,0x99",
-          AVX512, F64, VALUE, RESULTS({MASK, 0, 2}),
-          "\x00\x00")
-CANDIDATE(480, "vreducepd xmm0{k1}, xmm1, 0x13", 13, "0x62,0xf3,0xfd,0x09,0x56,0xc1,0x13",
-          AVX512, F64, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xa0\x99\x99\x99\x99\x99\xb9\x3f\x00\x00\x00\x00\x00\x40\x20\x40")
-CANDIDATE(481, "vpaddb zmm0{k1}, zmm1, zmm2", 47, "0x62,0xf1,0x75,0x49,0xfc,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x80\xff\x00\x00\x7e\x00\x03\xff\xff\xff\xff\x01\x00\xff\x80\x3c\x8c\xdf\xc7\x62\xdd\xa3\x63\x08\xc1\x28\xca\x8b\xbd\xb1\xe9\x42\x32\x2e\x64\x2d\xa3\xac\x01\x6c\xc1\x46\x7c\xe4\x29\x49\xa8\x80\x00\x00\x00\x7f\xff\xff\xff\x03\x02\x01\x00\x7f\xff\x80\x80")
-CANDIDATE(482, "vpermw zmm0, zmm1, zmm2", 47, "0x62,0xf2,0xf5,0x48,0x8d,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x01\x01\x00\x00\x01\x00\x80\x01\x00\x01\x00\x01\x00\x01\x00\xff\xff\x00\x80\x86\xb2\x01\xff\xff\xff\x01\x00\xe3\xea\xff\xff\xb6\xed\xff\xff\xe3\xea\x01\x00\xb6\xed\x7f\x80\x76\x72\x80\x00\x00\x01\x00\x01\x01\x00\x01\x00\x01\x00\x00\x01\x01\x00\x00\x01")
-CANDIDATE(483, "kshiftlq k0, k1, 3", 47, "0xc4,0xe3,0xf9,0x33,0xc1,0x03",
-          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
-          "\x48\xd3")
-CANDIDATE(484, "vpsllvw xmm0, xmm1, xmm7", 48, "0x62,0xf2,0xf5,0x08,0x12,0xc7",
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\xff\x00\x7f\x00")
+CANDIDATE(383, "vpsraq xmm0, xmm1, 5", 12, "0x62,0xf1,0xfd,0x08,0x72,0xe1,0x05",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xe0\xff\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\x00\x80\xff")
-CANDIDATE(485, "vpmovwb xmm0, ymm1", 48, "0x62,0xf2,0x7e,0x28,0x30,0xc8",
+          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\xff")
+CANDIDATE(384, "vpsraq xmm0, xmm1, xmm4", 12, "0x62,0xf1,0xf5,0x08,0xe2,0xc4",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x00\xff\x01\x00\x00\x00\x80\x3c\x81\x0c\xc6\x04\x40\x97\x3c")
-CANDIDATE(486, "vplzcntd zmm0, zmm1", 49, "0x62,0xf2,0x7d,0x48,0x44,0xc1",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x00\x00\x00\x0f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x08\x00\x00\x00\x18\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(487, "vpconflictd ymm0, ymm1", 50, "0x62,0xf2,0x7d,0x28,0xc4,0xc1",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(488, "vpermb zmm0, zmm5, zmm1", 51, "0x62,0xf2,0x55,0x48,0x8d,0xc1",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x7f\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\x80\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\x3c\xff\xff\xff\x00\xff\xff\xff\x01\xff\xff\xff\x80\xff\xff\xff\x00\xff\xff\xff\x80\xff\xff\xff\xff\xff\xff\xff")
-CANDIDATE(489, "vpermi2b xmm0, xmm1, xmmword ptr [rsi]", 15, "0x62,0xf2,0x75,0x08,0x75,0x06",
+          "\xff\x03\x00\xfc\xff\x0f\x00\x00\x00\x00\x00\x04\xf8\x07\xfc\xff")
+CANDIDATE(385, "vpmullq xmm0, xmm1, xmm2", 13, "0x62,0xf2,0xf5,0x08,0x40,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\xff\x01\x01\xff\x7f\x00\x80\x01\x01\x01\x01\xff\xff\xff\xff")
-CANDIDATE(490, "vpmultishiftqb ymm0, ymm1, ymm2", 15, "0x62,0xf2,0xf5,0x28,0x83,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x03\x03\x01\x01\x03\x03\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\xc7\xde\x9e\x83\x07\xde\xd4\xc1\x28\x32\x86\x6c\x37\x6e\x67\xce")
-CANDIDATE(491, "vpcompressb zmm0{k1}{z}, zmm1", 52, "0x62,0xf2,0x7d,0xc9,0x63,0xc8",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\xff\x80\xff\x01\x00\x80\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(492, "vpshldvd xmm0, xmm1, xmm7", 53, "0x62,0xf2,0x75,0x08,0x71,0xc7",
+          "\xff\x7f\x00\x00\x00\x40\x02\x00\x00\x00\x00\x80\xff\x00\x7f\xc0")
+CANDIDATE(386, "vpopcntb xmm0, xmmword ptr [rsi]", 14, "0x62,0xf2,0x7d,0x08,0x54,0x06",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x10\x10\xf0\xff\x00\x01\x02\x03\x00\x00\x00\xc0\x00\x00\x00\x80")
-CANDIDATE(493, "vpopcntw zmm0, zmm1", 54, "0x62,0xf2,0xfd,0x48,0x54,0xc1",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x0f\x00\x01\x00\x10\x00\x01\x00\x00\x00\x01\x00\x08\x00\x09\x00\x09\x00\x06\x00\x07\x00\x08\x00\x05\x00\x05\x00\x0a\x00\x0b\x00\x0b\x00\x07\x00\x0d\x00\x08\x00\x0c\x00\x0a\x00\x09\x00\x09\x00\x09\x00\x08\x00\x01\x00\x00\x00\x01\x00\x10\x00\x01\x00\x0f\x00")
-CANDIDATE(494, "vpshufbitqmb k0, xmm1, xmm2", 14, "0x62,0xf2,0x75,0x08,0x8f,0xc2",
-          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
-          "\x0f\x6f")
-CANDIDATE(495, "vpopcntq zmm0, zmm1", 55, "0x62,0xf2,0xfd,0x48,0x55,0xc1",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x21\x00\x00\x00\x00\x00\x00\x00\x12\x00\x00\x00\x00\x00\x00\x00\x1e\x00\x00\x00\x00\x00\x00\x00\x1f\x00\x00\x00\x00\x00\x00\x00\x27\x00\x00\x00\x00\x00\x00\x00\x28\x00\x00\x00\x00\x00\x00\x00\x12\x00\x00\x00\x00\x00\x00\x00\x21\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(496, "vpopcntd ymm0{k1}, dword ptr [rsi]{1to8}", 56, "0x62,0xf2,0x7d,0x39,0x55,0x06",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x11\x00\x00\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x11\x00\x00\x00\x3c\x8c\xdf\xc7\x11\x00\x00\x00\x11\x00\x00\x00\x8b\xbd\xb1\xe9")
-CANDIDATE(497, "vpmadd52huq zmm0, zmm1, zmm2", 57, "0x62,0xf2,0xf5,0x48,0xb5,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x7f\x00\x00\xf4\xff\xf0\x03\x03\xfe\x0b\xe0\x27\xf1\xfe\x00\x80\xc5\xe5\xcd\x6b\x1f\x81\xa5\x63\x20\x4c\xf8\xcf\xc0\x2f\xb7\xe9\x76\x7a\x9a\x6a\x8b\x0f\xad\x01\xeb\x82\xb8\x82\x42\xf6\x4b\xa8\x6f\x89\xf7\xfc\xfe\xff\xff\xff\xf2\x0d\x99\xf3\xf7\xff\x80\x80")
-CANDIDATE(498, "vpmadd52luq xmm0, xmm1, xmm2", 58, "0x62,0xf2,0xf5,0x08,0xb4,0xc2",
+          "\x01\x01\x08\x07\x00\x01\x01\x00\x08\x08\x08\x07\x01\x08\x07\x01")
+CANDIDATE(387, "vpopcntb xmm0, xmm1", 14, "0x62,0xf2,0x7d,0x08,0x54,0xc1",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x00\x00\x80\x00\x41\x04\x03\xff\xff\xff\xff\xff\x00\x0f\x80")
-CANDIDATE(499, "vpdpbusds zmm0, zmm1, zmm2", 59, "0x62,0xf2,0x75,0x48,0x51,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x7f\x41\xff\x7f\x81\x7e\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x56\xae\xdf\xc7\xc2\x4f\xa4\x63\xda\x85\x28\xca\x86\xd9\xb1\xe9\xeb\x0f\x2e\x64\x9d\x4c\xac\x01\x7e\x40\x46\x7c\xfd\x50\x49\xa8\x81\xbf\xff\xff\xff\x3e\x00\x00\x84\x7f\x01\x00\x7e\xc0\x80\x80")
-CANDIDATE(500, "vpdpbusd xmm0, xmm1, xmm2", 60, "0x62,0xf2,0x75,0x08,0x50,0xc2",
+          "\x08\x07\x00\x01\x08\x08\x01\x00\x00\x00\x00\x01\x00\x08\x01\x08")
+CANDIDATE(388, "vpermi2b xmm0, xmm1, xmm2", 15, "0x62,0xf2,0x75,0x08,0x75,0xc2",
           AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x41\xff\x7f\x81\x7e\x02\x03\x7f\x3f\x00\x80\x01\xbf\xff\x7f")
-CANDIDATE(501, "vpdpbusd xmm0, xmm1, xmmword ptr [rsi]", 60, "0x62,0xf2,0x75,0x08,0x50,0x06",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x7f\x81\xff\x7f\x81\x81\x01\x03\x7f\x3f\x00\x80\x80\x3f\x00\x80")
-CANDIDATE(502, "vpdpwssd ymm0{k1}, ymm1, ymmword ptr [rsi]", 60, "0x62,0xf2,0x75,0x29,0x52,0x06",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x7f\x00\x01\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x80\xc0\xff\x7f\x3c\x8c\xdf\xc7\x30\x8c\xb6\x6c\x3c\x84\xda\xe7\x8b\xbd\xb1\xe9")
-CANDIDATE(503, "vdpbf16ps zmm0, zmm1, zmm2", 61, "0x62,0xf2,0x76,0x48,0x52,0xc2",
-          AVX512, BF16, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x00\x40\xc1\x00\x00\x98\xc0\x00\x00\x70\x41\x00\x00\xf8\x40\x00\x00\x20\xc1\x00\x00\x30\xc0\x00\x00\x88\x41\x00\x00\x1c\x41\x00\x00\x00\xc1\x00\x00\x40\xbf\x00\x00\x98\x41\x00\x00\x3c\x41\x00\x00\xc0\xc0\x00\x00\xa0\x3f\x00\x00\xa8\x41\x00\x00\x5c\x41")
-CANDIDATE(504, "vdpbf16ps xmm0, xmm1, dword ptr [rsi]{1to4}", 62, "0x62,0xf2,0x76,0x18,0x52,0x06",
-          AVX512, BF16, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x00\x88\xc1\x00\x00\x80\xc0\x00\x00\x34\x42\x00\x00\x4d\x42")
-CANDIDATE(505, "vcvtneps2bf16 xmm0, ymm1", 62, "0x62,0xf2,0x7e,0x28,0x72,0xc1",
-          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x8d\x3f\x20\xc0\x00\x80\x62\x7f\xcd\x3d\xc1\x7f\xf0\xc0\x20\x40")
-CANDIDATE(506, "vaddph zmm0, zmm1, zmm2", 63, "0x62,0xf5,0x74,0x48,0x58,0xc2",
-          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00")
-CANDIDATE(507, "vfmadd213sh xmm0, xmm1, xmm2", 63, "0x62,0xf6,0x75,0x08,0xa9,0xc2",
-          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xb0\xb0\x10\x48\x00\xbc\xdc\xe9\x1f\x25\x00\x40\x00\x45\x00\x3d")
-CANDIDATE(508, "vmulph xmm0, xmm1, xmm2", 64, "0x62,0xf5,0x74,0x08,0x59,0xc2",
-          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x29\x3a\x10\xc8\x00\x80\x00\x7c\x1e\xa5\x12\x7e\x12\xff\x40\xc6")
-CANDIDATE(509, "vfmulcph xmm0, xmm3, xmm4", 64, "0x62,0xf6,0x66,0x08,0xd6,0xc4",
-          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\x00\x44\x00\x42\x00\xc2\x60\xc8\x00\xc4\x80\x4c\xc0\x45\xe8\x4c")
-CANDIDATE(510, "vcvttph2w ymm0, ymm1", 64, "0x62,0xf5,0x7d,0x28,0x7c,0xc1",
-          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 32}),
-          "\x01\x00\xfe\xff\x00\x00\x00\x80\x00\x00\x00\x80\xf9\xff\x02\x00\x01\x00\xfe\xff\x00\x00\x00\x80\x00\x00\x00\x80\xf9\xff\x02\x00")
-CANDIDATE(511, "vp2intersectd k0, zmm1, zmm2", 65, "0x62,0xf2,0x77,0x48,0x68,0xc2",
-          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}, {MASK, 1, 2}),
-          "\x00\x00\x00\x00")
-CANDIDATE(512, "vp2intersectq k0, xmm1, xmmword ptr [rsi]", 66, "0x62,0xf2,0xf7,0x08,0x68,0x06",
-          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}, {MASK, 1, 2}),
-          "\x00\x00\x00\x00")
-CANDIDATE(513, "vgf2p8mulb xmm0{k1}, xmm1, xmm2", 67, "0x62,0xf2,0x75,0x09,0xcf,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
-          "\xff\x80\xff\x9a\x00\x76\xff\x03\xff\x00\xff\xff\x00\x00\xff\x80")
-CANDIDATE(514, "vaesenclast zmm0, zmm1, zmm2", 68, "0x62,0xf2,0x75,0x48,0xdd,0xc2",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x17\x16\x63\x96\xe9\x1c\x32\x32\x9c\xe9\x9c\x1c\x62\x2d\x03\x4d\xd7\x2d\x39\xb2\x49\x14\xdf\xf5\x74\x44\xb8\x02\x19\x91\xc2\x22\xb0\x2d\x05\x09\xa7\x49\x35\xbf\x56\x78\x4d\xa3\x33\x26\x02\x25\x96\x1c\xe9\x17\xb2\x83\x2d\x9c\x9c\x9c\x69\x9c\x4d\xcd\x63\x17")
-CANDIDATE(515, "vpclmulqdq zmm0, zmm1, zmm2, 1", 69, "0x62,0xf3,0x75,0x48,0x44,0xc2,0x01",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x00\x00\x80\x00\xff\x80\x3f\x7f\x95\x3f\xd5\x3f\xd5\x7f\x55\xf0\x10\x67\x4f\xdb\x58\x26\x72\x14\x4d\xcc\x79\x11\xb6\xd1\x29\x3c\xbb\xb2\xb6\x40\x05\x98\x18\x58\xba\xb1\xbe\x65\xd9\xed\x1e\x00\x80\xff\xd5\xd4\x6a\xbf\x40\x6a\x95\x55\xbf\xff\xff\x2a\x55")
-CANDIDATE(516, "vrcp28ps zmm0, zmm4", 70, "0x62,0xf2,0x7d,0x48,0xca,0xc4",
-          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x00\x80\x3e\x00\x00\x80\x40\x00\x00\x80\x3f\x00\x00\x80\x3c\x00\x00\x80\x3a\x00\x00\x80\x43\x00\x00\x80\x36\x00\x00\x80\x3d\x00\x00\x80\x38\x00\x00\x80\x47\x00\x00\x80\x35\x00\x00\x80\x3b\x00\x00\x80\x42\x00\x00\x80\x39\x00\x00\x80\x41\x00\x00\x80\x37")
-CANDIDATE(517, "vrsqrt28pd zmm0, zmm4", 70, "0x62,0xf2,0xfd,0x48,0xcc,0xc4",
-          AVX512, F64, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x00\x00\x00\x00\x00\xe0\x3f\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\xc0\x3f\x00\x00\x00\x00\x00\x00\xa0\x3f\x00\x00\x00\x00\x00\x00\x30\x40\x00\x00\x00\x00\x00\x00\x60\x3f\x00\x00\x00\x00\x00\x00\xd0\x3f")
-CANDIDATE(518, "vexp2ps zmm0, zmm5", 70, "0x62,0xf2,0x7d,0x48,0xc8,0xc5",
-          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x00\x00\x00\x40\x00\x00\x00\x3f\x00\x00\x80\x3f\x00\x00\x00\x41\x00\x00\x00\x42\x00\x00\x80\x3d\x00\x00\x00\x44\x00\x00\x80\x40\x00\x00\x00\x43\x00\x00\x80\x3b\x00\x00\x80\x44\x00\x00\x80\x41\x00\x00\x00\x3e\x00\x00\x80\x42\x00\x00\x80\x3e\x00\x00\x80\x43")
-CANDIDATE(519, "vgatherpf0dps dword ptr [rsi+zmm5*4], k1", 71, "0x62,0xf2,0x7d,0x49,0xc6,0x0c,0xae",
-          AVX512, INT, RUNS, RESULTS(),
-          "")
-CANDIDATE(520, "vp4dpwssd zmm0, zmm4, xmmword ptr [rsi]", 72, "0x62,0xf2,0x5f,0x48,0x52,0x06",
-          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\x02\x7e\xfc\x7f\x00\x81\xff\x02\x80\xf0\xfd\x7f\x00\x70\xfc\x7f\xd7\xfb\xce\xc7\xe3\x5c\x9d\x63\x18\x39\x1f\xca\x12\xba\xa9\xe9\xc3\xb0\x2a\x64\x55\x8f\x89\x01\x69\xc0\x41\x7c\x73\xa2\x3e\xa8\x84\x7c\xf6\xff\xbf\xdf\xda\xff\x1a\xf3\xea\xff\x83\x7d\x78\x80")
-CANDIDATE(521, "v4fmaddps zmm0, zmm4, xmmword ptr [rsi]", 73, "0x62,0xf2,0x5f,0x48,0x9a,0x06",
-          AVX512, BF16, VALUE, RESULTS({VECTOR, 0, 64}),
-          "\xec\x81\x0c\xc2\xe0\x79\xe2\xc1\xe0\x34\x08\x42\xe3\xae\x58\x42\xec\x81\x04\xc2\xe0\x79\xd2\xc1\xe0\x34\x10\x42\xe3\xae\x60\x42\xd7\x03\xf9\xc1\xe0\x79\xc2\xc1\xe0\x34\x18\x42\xe3\xae\x68\x42\xd7\x03\xe9\xc1\xe0\x79\xb2\xc1\xe0\x34\x20\x42\xe3\xae\x70\x42")
-CANDIDATE(522, "tilezero tmm0", 74, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x49,0xc0,0xc4,0xe2,0x78,0x49,0xc0",
-          GPR, AMX, RUNS, RESULTS(),
-          "")
-CANDIDATE(523, "tileloadd tmm0, [rsi+rcx+0x40]", 74, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
-          GPR, AMX, VALUE, RESULTS({MEMORY, 0, 16}),
-          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(524, "tdpbssd tmm0, tmm1, tmm2", 75, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6b,0x5e,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
-          GPR, AMX, VALUE, RESULTS({MEMORY, 0, 16}),
-          "\x16\x6d\x00\x80\x0e\xc4\x01\x00\x0d\x42\x00\x80\xe9\x5b\x81\xff")
-CANDIDATE(525, "tdpbuud tmm0, tmm1, tmm2", 75, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x68,0x5e,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
-          GPR, AMX, VALUE, RESULTS({MEMORY, 0, 16}),
-          "\x17\xa4\x01\x00\x0f\x30\x02\x00\x0d\x99\x02\x00\xe9\xc0\x02\x00")
-CANDIDATE(526, "tdpbf16ps tmm0, tmm1, tmm2", 76, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6a,0x5c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
-          GPR, AMXBF16, VALUE, RESULTS({MEMORY, 0, 16}),
-          "\x00\x00\x50\xc0\x00\x80\x03\xc2\x00\x80\x54\x42\x00\x00\x97\x42")
-CANDIDATE(527, "tdpfp16ps tmm0, tmm1, tmm2", 77, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6b,0x5c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
-          GPR, AMXF16, VALUE, RESULTS({MEMORY, 0, 16}),
-          "\x00\x00\x50\xc0\x00\x80\x03\xc2\x00\x80\x54\x42\x00\x00\x97\x42")
-CANDIDATE(528, "tcmmimfp16ps tmm0, tmm1, tmm2", 78, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x69,0x6c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
-          GPR, AMXF16, VALUE, RESULTS({MEMORY, 0, 16}),
-          "\x00\x00\x54\x41\x00\x00\x36\x41\x00\x00\xf8\xc0\x00\xe0\xbb\xc2")
-CANDIDATE(529, "mov r16, rcx; mov rax, r16", 79, "0xd5,0x18,0x89,0xc8,0xd5,0x48,0x89,0xc0",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
-          "\x40\x88\x34\x12\x0f\x0f\xf1\x80")
-CANDIDATE(530, "{nd} add rax, rcx, rdx", 79, "0x62,0xf4,0xfc,0x18,0x01,0xd1",
-          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8d5, 2}),
-          "\x50\xba\x88\x88\xa7\xc9\xcd\x7f\x05\x08")
-CANDIDATE(531, "{nf} add rcx, rdx", 79, "0x62,0xf4,0xfc,0x0c,0x01,0xd1",
-          GPR, INT, VALUE, RESULTS({GPR, 1, 8}, {FLAGS, 0x8d5, 2}),
-          "\x50\xba\x88\x88\xa7\xc9\xcd\x7f\x00\x00")
-CANDIDATE(532, "rdrand rax", 80, "0x48,0x0f,0xc7,0xf0",
-          GPR, INT, RANDOM, RESULTS(),
-          "")
-CANDIDATE(533, "rdseed rax", 81, "0x48,0x0f,0xc7,0xf8",
-          GPR, INT, RANDOM, RESULTS(),
-          "")
-CANDIDATE(534, "rdpid rax", 82, "0xf3,0x0f,0xc7,0xf8",
-          GPR, INT, CPU, RESULTS({GPR, 0, 8}),
-          "")
-CANDIDATE(535, "rdtscp", 83, "0x0f,0x01,0xf9",
-          GPR, INT, CPU, RESULTS({GPR, 1, 8}),
-          "")
-CANDIDATE(536, "rdfsbase rax", 84, "0xf3,0x48,0x0f,0xae,0xc0",
-          GPR, INT, FSBASE, RESULTS({GPR, 0, 8}),
-          "")
-CANDIDATE(537, "rdgsbase rax", 84, "0xf3,0x48,0x0f,0xae,0xc8",
-          GPR, INT, GSBASE, RESULTS({GPR, 0, 8}),
-          "")
-CANDIDATE(538, "rdpkru", 85, "0x31,0xc9,0x0f,0x01,0xee",
-          GPR, INT, VALUE, RESULTS({GPR, 2, 8}),
+          "\xff\xff\x80\x80\xff\x7f\x00\x80\x80\x80\x80\x80\xff\xff\xff\xff")
+CANDIDATE(389, "fadd st, qword ptr [rsi+0x48]", 16, "0xdd,0x46,0x40,0xdc,0x46,0x48,0xdd,0x1f",
+          GPR, F64, VALUE, RESULTS({MEMORY, 0, 8}),
           "\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(539, "xsave [rdi]", 86, "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xae,0x27",
-          SSE, INT, VALUE, RESULTS({MEMORY, 24, 4}, {MEMORY, 160, 16}, {MEMORY, 512, 8}),
-          "\x80\x1f\x00\x00\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x02\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(540, "xsaveopt [rdi]", 87, "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xae,0x37",
+CANDIDATE(390, "paddb mm0, qword ptr [rsi+8]", 17, "0x0f,0x6f,0x06,0x0f,0xfc,0x46,0x08,0x0f,0x7f,0x07,0x0f,0x77",
+          GPR, INT, VALUE, RESULTS({MEMORY, 0, 8}),
+          "\x00\x7f\xfe\xfe\x80\x7f\x80\x01")
+CANDIDATE(391, "cmovae eax, ecx", 18, "0x0f,0x43,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x40\x88\x34\x12\x00\x00\x00\x00")
+CANDIDATE(392, "stc; cmova rax, rcx", 18, "0xf9,0x48,0x0f,0x47,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
+          "\xef\xcd\xab\x89\x67\x45\x23\x01\x01\x00")
+CANDIDATE(393, "mov eax, dword ptr [rdi]; mov edx, dword ptr [rdi+4]; lock cmpxchg8b qword ptr [rdi]", 19, "0x8b,0x07,0x8b,0x57,0x04,0xf0,0x0f,0xc7,0x0f",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 8}, {FLAGS, 0x40, 2}),
+          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\x05\x10\xa5\xa5\x40\x88\x34\x12\x40\x00")
+CANDIDATE(394, "cmpxchg8b qword ptr [rdi]", 19, "0x0f,0xc7,0x0f",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 8}, {FLAGS, 0x40, 2}),
+          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\x01\x80\xff\x7f\x00\x80\x01\x00\x00\x00")
+CANDIDATE(395, "fxsave [rdi]", 20, "0x0f,0xae,0x07",
           SSE, INT, VALUE, RESULTS({MEMORY, 24, 4}, {MEMORY, 160, 16}),
           "\x80\x1f\x00\x00\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80")
-CANDIDATE(541, "xsavec [rdi]", 88, "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xc7,0x27",
+CANDIDATE(396, "addps xmm0, xmm1", 21, "0x0f,0x58,0xc1",
+          SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xc4\xf5\xa8\x3e\x00\x00\xb4\x40\x00\x00\x80\xbf\x00\x00\x00\x00")
+CANDIDATE(397, "movntps xmmword ptr [rdi], xmm1", 21, "0x0f,0x2b,0x0f",
+          SSE, INT, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(398, "paddq xmm0, xmm1", 22, "0x66,0x0f,0xd4,0xc1",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x00\x00\x00\x00\x01\x04\x03\xff\xff\xff\xff\x00\xff\x80\x7f")
+CANDIDATE(399, "cvttpd2dq xmm0, xmm1", 22, "0x66,0x0f,0xe6,0xc1",
+          SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x00\x00\x00\xfe\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(400, "mov eax, 0x18; syscall", 23, "0xb8,0x18,0x00,0x00,0x00,0x0f,0x05",
+          GPR, INT, SYSCALL, RESULTS({GPR, 0, 8}),
+          "")
+CANDIDATE(401, "sahf", 24, "0x9e",
+          GPR, INT, VALUE, RESULTS({FLAGS, 0xd5, 2}),
+          "\xc5\x00")
+CANDIDATE(402, "stc; lahf", 24, "0xf9,0x9f",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
+          "\xef\x03\xab\x89\x67\x45\x23\x01\x01\x00")
+CANDIDATE(403, "mov rax, qword ptr [rdi]; mov rdx, qword ptr [rdi+8]; lock cmpxchg16b xmmword ptr [rdi]", 25, "0x48,0x8b,0x07,0x48,0x8b,0x57,0x08,0xf0,0x48,0x0f,0xc7,0x0f",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 16}, {FLAGS, 0x40, 2}),
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x05\x10\xa5\xa5\x00\x00\x0f\x0f\x40\x88\x34\x12\x0f\x0f\xf1\x80\x40\x00")
+CANDIDATE(404, "lock cmpxchg16b xmmword ptr [rdi]", 25, "0xf0,0x48,0x0f,0xc7,0x0f",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {GPR, 2, 8}, {MEMORY, 0, 16}, {FLAGS, 0x40, 2}),
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x00\x00")
+CANDIDATE(405, "addsubps xmm0, xmm1", 0, "0xf2,0x0f,0xd0,0xc1",
+          SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x29\x5c\xef\xbf\x00\x00\xb4\x40\x00\x00\x80\xbf\x00\x00\x00\x00")
+CANDIDATE(406, "haddpd xmm0, xmm1", 0, "0x66,0x0f,0x7c,0xc1",
+          SSE, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xec\x51\xb8\x1e\x85\x6b\x1d\x40\x66\x66\x66\x66\x66\x66\xf6\xbf")
+CANDIDATE(407, "lddqu xmm0, xmmword ptr [rsi]", 0, "0xf2,0x0f,0xf0,0x06",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
+CANDIDATE(408, "psignd xmm0, xmm1", 1, "0x66,0x0f,0x38,0x0a,0xc1",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x80\x7f\x00\x80\x00\x01\x02\x03\x01\x00\x00\x80\x00\x00\x00\x80")
+CANDIDATE(409, "dpps xmm0, xmm3, 0x71", 2, "0x66,0x0f,0x3a,0x40,0xc3,0x71",
+          SSE, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x71\x3d\x8b\x41\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(410, "mpsadbw xmm0, xmm1, 5", 2, "0x66,0x0f,0x3a,0x42,0xc1,0x05",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x01\x02\xfc\x02\xf6\x03\xf9\x02\x7d\x01\x7e\x00\x81\x00\x80\x01")
+CANDIDATE(411, "phminposuw xmm0, xmm1", 2, "0x66,0x0f,0x38,0x41,0xc1",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(412, "crc32 eax, ecx", 3, "0xf2,0x0f,0x38,0xf1,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x8c\xe6\x65\xbe\x00\x00\x00\x00")
+CANDIDATE(413, "crc32 rax, qword ptr [rsi]", 3, "0xf2,0x48,0x0f,0x38,0xf1,0x06",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x0e\xee\x40\x92\x00\x00\x00\x00")
+CANDIDATE(414, "movbe eax, dword ptr [rsi]", 26, "0x0f,0x38,0xf0,0x06",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x7f\xff\x80\x01\x00\x00\x00\x00")
+CANDIDATE(415, "movbe qword ptr [rdi], rcx", 26, "0x48,0x0f,0x38,0xf1,0x0f",
+          GPR, INT, VALUE, RESULTS({MEMORY, 0, 8}),
+          "\x80\xf1\x0f\x0f\x12\x34\x88\x40")
+CANDIDATE(416, "adcx eax, ecx", 27, "0x66,0x0f,0x38,0xf6,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
+          "\x2f\x56\xe0\x9b\x00\x00\x00\x00\x00\x00")
+CANDIDATE(417, "stc; adcx rax, rcx", 27, "0xf9,0x66,0x48,0x0f,0x38,0xf6,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x1, 2}),
+          "\x30\x56\xe0\x9b\x76\x54\x14\x82\x00\x00")
+CANDIDATE(418, "adox rax, qword ptr [rsi]", 27, "0xf3,0x48,0x0f,0x38,0xf6,0x06",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x800, 2}),
+          "\xf0\x4d\xab\x09\x68\xc5\x24\x01\x00\x00")
+CANDIDATE(419, "lzcnt rax, qword ptr [rsi]", 5, "0xf3,0x48,0x0f,0xbd,0x06",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
+          "\x0f\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(420, "tzcnt rax, qword ptr [rsi+0xC0]", 6, "0xf3,0x48,0x0f,0xbc,0x86,0xc0,0x00,0x00,0x00",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x41, 2}),
+          "\x40\x00\x00\x00\x00\x00\x00\x00\x01\x00")
+CANDIDATE(421, "bextr eax, ecx, ebx", 6, "0xc4,0xe2,0x60,0xf7,0xc1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x841, 2}),
+          "\x42\xa4\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(422, "blsmsk eax, dword ptr [rsi]", 6, "0xc4,0xe2,0x78,0xf3,0x16",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8c1, 2}),
+          "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(423, "pdep rax, rcx, rbx", 7, "0xc4,0xe2,0xf3,0xf5,0xc3",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x00\x00\x80\x00\x00\x00\x01\x09")
+CANDIDATE(424, "pext eax, ecx, ebx", 7, "0xc4,0xe2,0x72,0xf5,0xc3",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x30\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(425, "vaddps ymm0, ymm1, ymm2", 8, "0xc5,0xf4,0x58,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x66\x66\xe6\x3f\x00\x00\x40\x3f\x00\x00\x00\x00\xe6\xb1\x61\x7f\xcd\xcc\xcc\xbd\x45\x23\xc1\x7f\x45\x23\xc1\xff\x00\x00\x00\x00")
+CANDIDATE(426, "vcmppd ymm0, ymm1, ymm2, 0x15", 8, "0xc5,0xf5,0xc2,0xc2,0x15",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+CANDIDATE(427, "vinsertf128 ymm0, ymm1, xmmword ptr [rsi], 1", 8, "0xc4,0xe3,0x75,0x18,0x06,0x01",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
+CANDIDATE(428, "vextractf128 xmm0, ymm1, 1", 8, "0xc4,0xe3,0x7d,0x19,0xc8,0x01",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb")
+CANDIDATE(429, "vperm2f128 ymm0, ymm1, ymm2, 0x31", 8, "0xc4,0xe3,0x75,0x06,0xc2,0x31",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb\x3c\x75\x30\xbd\xb7\x1e\x34\x78\x86\xb2\xb4\x1b\x91\xc9\x76\x72")
+CANDIDATE(430, "vbroadcastf128 ymm0, xmmword ptr [rsi]", 8, "0xc4,0xe2,0x7d,0x1a,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01")
+CANDIDATE(431, "vmaskmovps ymm0, ymm1, ymmword ptr [rsi]", 8, "0xc4,0xe2,0x75,0x2c,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x01\x80\xff\x7f\x00\x00\x00\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x3c\xbb\x3e\xda\xb7\x5c\x7f\x38\x00\x00\x00\x00\x7f\xa4\x25\xd8")
+CANDIDATE(432, "vtestps ymm1, ymm2", 8, "0xc4,0xe2,0x7d,0x0e,0xca",
+          AVX, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
+          "\x00\x00")
+CANDIDATE(433, "vzeroupper", 8, "0xc5,0xf8,0x77",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}, {VECTOR, 1, 32}),
+          "\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(434, "vpaddd ymm0, ymm1, ymm2", 9, "0xc5,0xf5,0xfe,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x00\x80\x00\x00\xfe\x7f\x01\x00\xff\xff\xff\xff\x01\xfe\x00\x80\x78\xd3\xb1\x71\xc3\x7c\xfa\x06\x8a\x55\xf5\x87\x28\xa0\xb3\x6d")
+CANDIDATE(435, "vpshufb ymm0, ymm1, ymmword ptr [rsi]", 9, "0xc4,0xe2,0x75,0x00,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x7f\x00\x00\xff\xff\x00\x7f\xff\x00\x00\x00\xff\x00\x00\xff\x7f\x97\x00\x3c\x00\x00\x97\xfb\x04\xd6\x00\x3c\xa3\xfb\x00\x5e\x00")
+CANDIDATE(436, "vpermd ymm0, ymm5, ymm1", 9, "0xc4,0xe2,0x55,0x36,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\xff\xff\x01\x00\x0c\x5e\xc6\x8e\x00\x00\x00\x80\x97\xd6\x3c\xfb\xff\x7f\x00\x80\x3c\x5e\x81\xb4\x00\xff\x80\xff\xff\xff\x01\x00")
+CANDIDATE(437, "vpermq ymm0, ymm1, 0x39", 9, "0xc4,0xe3,0xfd,0x00,0xc1,0x39",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x00\x00\x00\x80\x00\xff\x80\xff\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb\xff\x7f\x00\x80\xff\xff\x01\x00")
+CANDIDATE(438, "vpsllvd ymm0, ymm1, ymm7", 9, "0xc4,0xe2,0x75,0x47,0xc7",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\xe0\xff\x0f\x00\xff\xff\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x18\xbc\x8c\x1d\x00\x00\x04\xa3\x80\x4b\x6b\x9e")
+CANDIDATE(439, "vpmovzxwd ymm0, xmm1", 9, "0xc4,0xe2,0x7d,0x33,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\xff\x7f\x00\x00\x00\x80\x00\x00\xff\xff\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x80\x00\x00\x00\xff\x00\x00\x80\xff\x00\x00")
+CANDIDATE(440, "vpgatherdd ymm0, dword ptr [rsi+ymm5*4], ymm1", 9, "0xc4,0xe2,0x75,0x90,0x04,0xae",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}, {VECTOR, 1, 32}),
+          "\x00\x80\x01\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x7f\xa4\x25\xd8\x01\x80\xff\x7f\x01\x7f\xff\x80\x08\xc1\x28\xca\xe4\x48\x78\x4c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(441, "vpmaskmovd ymmword ptr [rdi], ymm1, ymm2", 9, "0xc4,0xe2,0x75,0x8e,0x17",
+          AVX, INT, VALUE, RESULTS({MEMORY, 0, 32}),
+          "\x01\x00\x00\x80\x00\x80\x01\x00\xff\xff\xff\x7f\x01\xff\x7f\x80\x3c\x75\x30\xbd\xb7\x1e\x34\x78\x0d\xde\x10\x29\x91\xc9\x76\x72")
+CANDIDATE(442, "vfmadd213ps ymm0, ymm1, ymmword ptr [rsi]", 10, "0xc4,0xe2,0x75,0xa8,0x06",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x9c\xef\xe7\x3e\xcd\x4c\xa7\xc1\x00\x00\xa0\x40\x00\x00\x80\xff\xbf\x9f\x9a\x3e\x45\x23\xc1\x7f\x00\x00\x14\xc2\x45\x23\xc1\x7f")
+CANDIDATE(443, "vfmadd213ss xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0x71,0xa9,0xc2",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x2c\x87\x16\xbe\x00\x00\x02\x41\x00\x00\x80\xbf\xe6\xb1\x61\xff")
+CANDIDATE(444, "vfmadd231sd xmm0, xmm1, qword ptr [rsi]", 10, "0xc4,0xe2,0xf1,0xb9,0x06",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x20\x85\xeb\x51\xb8\x1e\xe5\x3f\x00\x00\x00\x00\x00\x40\x20\x40")
+CANDIDATE(445, "vfnmsub132sd xmm0, xmm1, xmm2", 10, "0xc4,0xe2,0xf1,0x9f,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xc2\xca\xa1\x45\xb6\xf3\xe1\xbf\x00\x00\x00\x00\x00\x40\x20\x40")
+CANDIDATE(446, "vfmaddsub213pd ymm0, ymm1, ymm2", 10, "0xc4,0xe2,0xf5,0xa6,0xc2",
+          AVX, F64, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x8e\x97\x6e\x12\x83\xc0\xf8\xbf\x00\x00\x00\x00\x00\x10\x31\xc0\x00\x16\x7b\x0d\x12\xd1\xc4\xc3\x00\x00\x00\x00\x00\x00\xf0\xff")
+CANDIDATE(447, "vcvtph2ps xmm0, xmm1", 28, "0xc4,0xe2,0x79,0x13,0xc1",
+          AVX, F16, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\xc0\x8c\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\x00\x60\x6a\x47")
+CANDIDATE(448, "vcvtph2ps ymm0, xmmword ptr [rsi]", 28, "0xc4,0xe2,0x7d,0x13,0x06",
+          AVX, F16, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x00\x60\xa6\x3f\x00\xa0\x19\xbf\x00\x00\xa0\x40\x00\x00\x80\x33\x00\xa0\x99\x3e\x00\x00\x80\x7f\x00\x00\x00\x3f\x00\x00\x80\xff")
+CANDIDATE(449, "vcvtps2ph xmm0, ymm1, 0", 28, "0xc4,0xe3,0x7d,0x1d,0xc8,0x00",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x66\x3c\x00\xc1\x00\x80\x00\x7c\x66\x2e\x09\x7e\x80\xc7\x00\x41")
+CANDIDATE(450, "vcvtps2ph qword ptr [rdi], xmm1, 3", 28, "0xc4,0xe3,0x79,0x1d,0x0f,0x03",
+          AVX, F32, VALUE, RESULTS({MEMORY, 0, 8}),
+          "\x66\x3c\x00\xc1\x00\x80\xff\x7b")
+CANDIDATE(451, "aesenc xmm0, xmm1", 29, "0x66,0x0f,0x38,0xdc,0xc1",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x21\xbd\xd1\x27\xb2\xc7\xdf\x6f\xe4\x91\xd4\x39\x2f\x56\xad\x5f")
+CANDIDATE(452, "aesdeclast xmm0, xmmword ptr [rsi]", 29, "0x66,0x0f,0x38,0xdf,0x06",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x3b\xd2\x82\xaa\x52\xba\x53\x6b\x82\xf6\x82\x45\xd2\x82\x15\x6a")
+CANDIDATE(453, "aesimc xmm0, xmm1", 29, "0x66,0x0f,0x38,0xdb,0xc1",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x35\x50\xca\xaf\x23\xc0\xdf\x3d\xec\xda\xf7\x41\x3f\xed\xa4\xf6")
+CANDIDATE(454, "aeskeygenassist xmm0, xmm1, 0x1B", 29, "0x66,0x0f,0x3a,0xdf,0xc1,0x1b",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x16\x16\x7c\x63\x0d\x7c\x63\x16\x63\x16\xcd\x16\x0d\xcd\x16\x63")
+CANDIDATE(455, "vaesenc xmm0, xmm1, xmm2", 30, "0xc4,0xe2,0x71,0xdc,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x62\x89\xfc\xe3\x76\x2e\x47\xea\x03\x76\xe9\x69\x1b\x6a\x7a\x0a")
+CANDIDATE(456, "pclmulqdq xmm0, xmm1, 0x11", 31, "0x66,0x0f,0x3a,0x44,0xc1,0x11",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x00\x80\xff\xaa\x7f\x95\x7f\xd5\xbf\x6a\x80\x7f\xc0\x7f")
+CANDIDATE(457, "pclmulqdq xmm0, xmmword ptr [rsi], 1", 31, "0x66,0x0f,0x3a,0x44,0x06,0x01",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x7f\x55\x55\x00\xc0\x55\x95\x00\x80\xff\x3f\x00\xc0\x00\x00")
+CANDIDATE(458, "vpclmulqdq xmm0, xmm1, xmm2, 0x10", 32, "0xc4,0xe3,0x71,0x44,0xc2,0x10",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x55\xd5\xff\xff\x00\x95\x55\x15\xc0\x3f\xeb\x95\xaa\xff\x00\x00")
+CANDIDATE(459, "sha1rnds4 xmm0, xmm1, 2", 33, "0x0f,0x3a,0xcc,0xc1,0x02",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x5b\x0f\xa7\x03\xf7\x3a\x69\x79\x03\x77\x59\x55\x9d\x28\xef\xbb")
+CANDIDATE(460, "sha1msg2 xmm0, xmm1", 33, "0x0f,0x38,0xca,0xc1",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x01\xff\xff\xff\xfd\x04\x06\x00\x00\xfc\xff\x00\x00\x00\x00")
+CANDIDATE(461, "sha256rnds2 xmm1, xmm2", 33, "0x0f,0x38,0xcb,0xca",
+          SSE, INT, VALUE, RESULTS({VECTOR, 1, 16}),
+          "\x6f\x7e\xc0\xff\x77\x4c\x85\x94\xae\x77\xb0\xe7\x1c\xe9\x49\x42")
+CANDIDATE(462, "sha256msg1 xmm0, xmmword ptr [rsi]", 33, "0x0f,0x38,0xcc,0x06",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x62\xc5\x25\x00\xff\xe0\x01\x12\xff\x1f\x00\x91\xff\x50\x00\x6d")
+CANDIDATE(463, "gf2p8mulb xmm0, xmm1", 34, "0x66,0x0f,0x38,0xcf,0xc1",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x65\xff\x00\xff\x00\xff\x02\x00\x00\x00\x00\xff\x00\x00\x00\x65")
+CANDIDATE(464, "gf2p8affineinvqb xmm0, xmmword ptr [rsi], 0x63", 34, "0x66,0x0f,0x3a,0xcf,0x06,0x63",
+          SSE, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x85\x85\x53\x37\x63\xd1\xb5\x37\x95\x95\x95\x79\x63\x63\x63\x8e")
+CANDIDATE(465, "vgf2p8affineqb ymm0, ymm1, ymm2, 5", 35, "0xc4,0xe3,0xf5,0xce,0xc2,0x05",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x91\x8a\x05\x1e\x91\x91\x8a\x05\x05\x05\x05\xe0\x05\x1e\xe0\x1e\x4a\xfc\x45\xc7\x4e\xfc\x8e\x5a\xa7\x45\x02\xd7\xff\xe4\xab\x2d")
+CANDIDATE(466, "vaesenc ymm0, ymm1, ymm2", 36, "0xc4,0xe2,0x75,0xdc,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x62\x89\xfc\xe3\x76\x2e\x47\xea\x03\x76\xe9\x69\x1b\x6a\x7a\x0a\x1f\x3a\x80\xd4\x28\x5f\x81\x81\x6d\xba\x83\xde\x96\x66\x25\xbd")
+CANDIDATE(467, "vaesdec ymm0, ymm1, ymmword ptr [rsi]", 36, "0xc4,0xe2,0x75,0xde,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\xc0\x1f\x11\xcf\xf0\xb0\x9a\x4d\xf3\xdc\xf3\x5c\x15\x10\xd7\xe0\x3f\x5b\x5f\xeb\x48\x75\xe5\xbd\x5f\x1f\x5d\xa8\x06\x54\xef\x6e")
+CANDIDATE(468, "vpclmulqdq ymm0, ymm1, ymm2, 0x11", 37, "0xc4,0xe3,0x75,0x44,0xc2,0x11",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x00\x00\x00\x80\xff\xaa\x7f\x15\xff\xd5\x55\x95\x00\xc0\xea\x7f\x18\x80\x96\xb5\xb5\x99\xe5\x38\xa1\x93\xa8\xdc\x5a\x5e\xc1\x2f")
+CANDIDATE(469, "vsha512rnds2 ymm0, ymm1, xmm2", 38, "0xc4,0xe2,0x77,0xcb,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x3b\xed\x9c\x8b\x47\x1f\xea\xe6\x65\x8d\x65\xb1\xaa\x68\x18\xfd\x89\x49\xb2\x34\x3d\xba\xbd\xa0\x91\xcd\x72\x8c\xa7\xf7\x84\x3a")
+CANDIDATE(470, "vsha512msg1 ymm0, xmm1", 38, "0xc4,0xe2,0x7f,0xcc,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x7f\x80\x7f\xbf\x00\x01\x82\x41\x89\xa6\xa7\x44\xd7\x0a\x75\x8d\x03\xa6\x29\x41\x66\xe9\x85\xe1\x87\x00\xa9\x8a\x8b\xbb\xb2\x68")
+CANDIDATE(471, "vsha512msg2 ymm0, ymm1", 38, "0xc4,0xe2,0x7f,0xcd,0xc1",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x8c\xe2\x18\xdd\xc5\x79\xd0\x62\x22\xf7\x66\x25\x87\xd8\x6a\x4e\x86\x58\x6b\xb8\xf6\xe0\xfc\x6e\x6a\x87\xdb\x36\x22\xe4\x3c\x96")
+CANDIDATE(472, "vsm3msg1 xmm0, xmm1, xmm2", 39, "0xc4,0xe2,0x70,0xda,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xa1\xa0\xa0\xa0\x01\xfe\xfc\x03\x20\x40\x00\x20\xc1\x40\x7f\x7f")
+CANDIDATE(473, "vsm3msg2 xmm0, xmm1, xmm2", 39, "0xc4,0xe2,0x71,0xda,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x41\x7f\xc0\xff\x7f\x81\x02\xfc\x40\x00\x00\x00\x31\x4f\x4f\x70")
+CANDIDATE(474, "vsm3rnds2 xmm0, xmm1, xmm2, 0x12", 39, "0xc4,0xe3,0x71,0xde,0xc2,0x12",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x88\xc1\x6b\x8c\xfc\x3d\xcf\xda\x38\x05\x0d\x82\x02\x01\x5e\x5b")
+CANDIDATE(475, "vsm4rnds4 xmm0, xmm1, xmm2", 40, "0xc4,0xe2,0x73,0xda,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x28\x89\xb5\x74\x9b\xd2\x3b\xc6\x87\x7f\x9a\xe7\xe1\x89\xf1\xaa")
+CANDIDATE(476, "vsm4key4 ymm0, ymm1, ymm2", 40, "0xc4,0xe2,0x76,0xda,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x3a\xdf\xdc\x2e\xfd\x74\x33\x66\xe9\x59\x98\x44\x3d\xd0\x86\x68\x02\x6a\x97\xf2\x0a\x86\x26\x56\xea\x71\x8e\xc9\x53\xf8\x83\xe7")
+CANDIDATE(477, "{vex} vpdpbusd xmm0, xmm1, xmm2", 41, "0xc4,0xe2,0x71,0x50,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x41\xff\x7f\x81\x7e\x02\x03\x7f\x3f\x00\x80\x01\xbf\xff\x7f")
+CANDIDATE(478, "{vex} vpdpbusd xmm0, xmm1, xmmword ptr [rsi]", 41, "0xc4,0xe2,0x71,0x50,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x81\xff\x7f\x81\x81\x01\x03\x7f\x3f\x00\x80\x80\x3f\x00\x80")
+CANDIDATE(479, "{vex} vpdpwssds ymm0, ymm1, ymm2", 41, "0xc4,0xe2,0x75,0x53,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\xff\xff\xff\x7f\x00\x81\x01\x03\xff\x7f\x00\x40\x80\xbf\x40\x80\x7c\x23\xbb\x06\x2e\x50\xc2\x39\x20\xba\x03\xf2\xba\x5d\x5e\xf0")
+CANDIDATE(480, "{vex} vpmadd52luq xmm0, xmm1, xmm2", 42, "0xc4,0xe2,0xf1,0xb4,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x00\x00\x80\x00\x41\x04\x03\xff\xff\xff\xff\xff\x00\x0f\x80")
+CANDIDATE(481, "{vex} vpmadd52huq ymm0, ymm1, ymmword ptr [rsi]", 42, "0xc4,0xe2,0xf5,0xb5,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x80\x78\xff\x83\x00\x31\x02\x03\xfe\x03\xf4\x0f\xf9\xfe\x00\x80\x09\x71\xb2\xa4\x74\xfa\xa9\x63\x89\xe2\x57\xb4\x98\x44\xb6\xe9")
+CANDIDATE(482, "vpdpbssd xmm0, xmm1, xmm2", 43, "0xc4,0xe2,0x73,0x50,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\xc0\xff\x7f\x81\x00\x02\x03\x7f\xc0\xff\x7f\x01\xc1\xff\x7f")
+CANDIDATE(483, "vpdpbuuds ymm0, ymm1, ymmword ptr [rsi]", 43, "0xc4,0xe2,0x74,0x51,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x7f\x00\x00\x80\x81\x80\x02\x03\x7f\x3f\x00\x80\x80\x3e\x01\x80\x7c\x97\xe0\xc7\x08\x89\xa4\x63\xe2\x63\x29\xca\x00\x6e\xb3\xe9")
+CANDIDATE(484, "vpdpwsud xmm0, xmm1, xmm2", 44, "0xc4,0xe2,0x72,0xd2,0xc2",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x00\x00\x40\x00\x81\x02\x03\xff\x7f\x00\x40\x80\xbf\xc0\x7e")
+CANDIDATE(485, "vpdpwuuds ymm0, ymm1, ymmword ptr [rsi]", 44, "0xc4,0xe2,0x74,0xd3,0x06",
+          AVX, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x7f\x00\xff\xff\x01\x81\x01\x83\xff\x7f\xff\xbf\xff\xff\xff\xff\xff\xff\xff\xff\x30\x8c\x35\xa5\xff\xff\xff\xff\xff\xff\xff\xff")
+CANDIDATE(486, "vbcstnebf162ps xmm0, word ptr [rsi]", 45, "0xc4,0xe2,0x7a,0xb1,0x06",
+          AVX, BF16, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x80\xbf\x00\x00\x80\xbf\x00\x00\x80\xbf\x00\x00\x80\xbf")
+CANDIDATE(487, "vcvtneoph2ps ymm0, ymmword ptr [rsi]", 45, "0xc4,0xe2,0x7c,0xb0,0x06",
+          AVX, F16, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x00\xa0\x19\xbf\x00\x00\x80\x33\x00\x00\x80\x7f\x00\x00\x80\xff\x00\xa0\x19\xbf\x00\x00\x80\x33\x00\x00\x80\x7f\x00\x00\x80\xff")
+CANDIDATE(488, "{vex} vcvtneps2bf16 xmm0, ymm1", 45, "0xc4,0xe2,0x7e,0x72,0xc1",
+          AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x8d\x3f\x20\xc0\x00\x80\x62\x7f\xcd\x3d\xc1\x7f\xf0\xc0\x20\x40")
+CANDIDATE(489, "vpaddd zmm0{k1}{z}, zmm1, dword ptr [rsi]{1to16}", 11, "0x62,0xf1,0x75,0xd9,0xfe,0x06",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x80\x7f\x00\x00\x00\x00\x0d\xde\xc5\x0e\x05\x23\x40\xec\x00\x00\x00\x00\x00\x00\x00\x00\x78\x7e\xe0\x36\x00\x00\x00\x00\xb0\xa9\x7d\xac\x00\x01\xff\x80\x00\x00\x00\x00\x01\x81\xfe\x7f\x00\x00\x00\x00")
+CANDIDATE(490, "vaddps zmm0{rz-sae}, zmm1, zmm2", 11, "0x62,0xf1,0x74,0x78,0x58,0xc2",
+          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x66\x66\xe6\x3f\x00\x00\x40\x3f\x00\x00\x00\x00\xe6\xb1\x61\x7f\xcd\xcc\xcc\xbd\x45\x23\xc1\x7f\x45\x23\xc1\xff\x00\x00\x00\x00\x00\x00\x80\x7f\xf9\x02\x15\x50\x00\x00\x80\x3e\x9a\x99\x19\xbf\xfe\xff\x7f\x4f\x00\x00\x80\x4b\x00\x00\x00\x00\x65\x20\xf1\x47")
+CANDIDATE(491, "vaddpd zmm0{k1}, zmm1, qword ptr [rsi]{1to8}", 11, "0x62,0xf1,0xf5,0x59,0x58,0x06",
+          AVX512, F64, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x34\x33\x33\x33\x33\x33\x03\x40\x00\x00\x00\x00\x00\x40\x20\x40\x00\x00\x00\x00\x00\x00\xf0\xbf\xa0\xc8\xeb\x85\xf3\xcc\xe1\x7f\x00\x00\x00\x00\x00\x00\x00\x40\x33\x33\x33\x33\x33\x33\xf3\x3f\x01\x00\x00\x00\x00\x00\x30\x43\x01\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(492, "vpternlogd zmm0, zmm1, zmm2, 0x96", 11, "0x62,0xf3,0x75,0x48,0x25,0xc2,0x96",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x7e\xff\xff\x7f\x00\x81\xfc\xfc\x00\x00\x00\x80\x01\x00\xff\xff\x3c\xa7\x6e\xce\xd9\x9d\x51\x95\x8a\xd0\xdc\xbd\x8d\xa2\xfb\x60\x5b\x5f\x84\x90\x08\x8d\x8a\x6c\x29\xe5\xd7\xce\x01\x29\xd4\x6e\xff\xff\x00\x01\x80\x00\x00\x00\xfc\xfc\x81\x00\x7f\xff\xff\x7e")
+CANDIDATE(493, "vcompressps zmmword ptr [rdi]{k1}, zmm1", 11, "0x62,0xf2,0x7d,0x49,0x8a,0x0f",
+          AVX512, INT, VALUE, RESULTS({MEMORY, 0, 64}),
+          "\xff\x7f\x00\x80\x00\xff\x80\xff\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x77\xfe\xe0\xb6\xaf\x29\x7e\x2c\xff\x80\xff\x00\x00\x01\xff\xff\x2f\x68\xfa\x3d\xe4\x48\x78\x4c\xf5\xf9\x27\x5f\xaf\x29\x7e\x2c\x01\x7f\xff\x80\x7f\xff\xff\xff\x00\x01\x80\x00\x7f\xff\x80\x01")
+CANDIDATE(494, "vpcmpd k0, zmm1, zmm2, 1", 11, "0x62,0xf3,0x75,0x48,0x1f,0xc2,0x01",
+          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
+          "\xb4\x93")
+CANDIDATE(495, "vcvtps2udq zmm0, zmm1", 11, "0x62,0xf1,0x7c,0x48,0x79,0xc1",
+          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x01\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\x02\x00\x00\x00\x00\x00\x00\x00\x41\xe2\x01\x00")
+CANDIDATE(496, "vcvtsi2sd xmm0{rd-sae}, xmm1, rcx", 11, "0x62,0xf1,0xf7,0x38,0x2a,0xc1",
+          AVX512, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xde\x72\x3b\x3c\xbc\xc3\xdf\xc3\x00\x00\x00\x00\x00\x00\x04\xc0")
+CANDIDATE(497, "vrcp14ps zmm0, zmm4", 11, "0x62,0xf2,0x7d,0x48,0x4c,0xc4",
+          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x00\x80\x3e\x00\x00\x80\x40\x00\x00\x80\x3f\x00\x00\x80\x3c\x00\x00\x80\x3a\x00\x00\x80\x43\x00\x00\x80\x36\x00\x00\x80\x3d\x00\x00\x80\x38\x00\x00\x80\x47\x00\x00\x80\x35\x00\x00\x80\x3b\x00\x00\x80\x42\x00\x00\x80\x39\x00\x00\x80\x41\x00\x00\x80\x37")
+CANDIDATE(498, "kandw k0, k1, k2", 11, "0xc5,0xf4,0x41,0xc2",
+          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
+          "\x61\x0a")
+CANDIDATE(499, "kortestw k1, k2", 11, "0xc5,0xf8,0x98,0xca",
+          AVX512, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
+          "\x00\x00")
+CANDIDATE(500, "vpternlogq xmm0, xmm1, xmm2, 0xCA", 12, "0x62,0xf3,0xf5,0x08,0x25,0xc2,0xca",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x81\x00\x00\x80\xff\x7f\xfd\xfc\x00\x00\x00\x00\x01\xff\x7f\x80")
+CANDIDATE(501, "vpaddd ymm0{k1}, ymm1, ymm2", 12, "0x62,0xf1,0x75,0x29,0xfe,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x00\x80\x00\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x01\xfe\x00\x80\x3c\x8c\xdf\xc7\xc3\x7c\xfa\x06\x8a\x55\xf5\x87\x8b\xbd\xb1\xe9")
+CANDIDATE(502, "vpexpandd ymm0{k1}{z}, ymmword ptr [rsi]", 12, "0x62,0xf2,0x7d,0xa9,0x89,0x06",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x01\x00\x00\x00\x00\x00\xff\xff\xff\x7f\x80\xff\x7f\x01\x00\x00\x00\x00")
+CANDIDATE(503, "vpmullq zmm0, zmm1, zmm2", 46, "0x62,0xf2,0xf5,0x48,0x40,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\xff\x7f\x00\x00\x00\x40\x02\x00\x00\x00\x00\x80\xff\x00\x7f\xc0\x10\x82\xa3\x65\x31\x99\xd4\x98\x18\x1c\xfe\xa5\x6f\x04\x63\xa6\x3c\x6b\xaf\x70\x4a\x41\x8b\x44\x70\x59\x72\x73\x5c\x34\x54\xfd\x80\x00\xc0\xbd\x02\xbe\x01\x7f\x00\xff\x00\x80\xfe\x80\x80\xbf")
+CANDIDATE(504, "vrangeps zmm0, zmm1, zmm2, 2", 46, "0x62,0xf3,0x75,0x48,0x50,0xc2,0x02",
+          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x33\x33\x33\x3f\x00\x00\x20\xc0\x00\x00\x00\x80\x00\x00\x00\x40\xcd\xcc\xcc\x3d\x00\x00\xc0\x3f\x45\x23\xc1\xff\x00\x00\x20\x40\x00\x00\x40\x40\x3f\xed\xa4\x2f\x45\x23\x01\x00\x9a\x99\x99\xbe\x00\x00\x80\x3f\x00\x00\xc0\x3f\x60\x42\xa2\x8d\x6f\x12\x83\x3a")
+CANDIDATE(505, "kaddb k0, k1, k2", 46, "0xc5,0xf5,0x4a,0xc2",
+          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
+          "\x5e\x00")
+CANDIDATE(506, "vcvtuqq2pd xmm0, xmm1", 13, "0x62,0xf1,0xfe,0x08,0x7a,0xc1",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xf0\xff\x07\x00\xf8\xff\xff\x42\x00\x00\x10\xe0\x1f\xf0\xef\x43")
+CANDIDATE(507, "vfpclasspd k0, ymm1, 0x99", 13, "0x62,0xf3,0xfd,0x28,0x66,0xc1,0x99",
+          AVX512, F64, VALUE, RESULTS({MASK, 0, 2}),
+          "\x00\x00")
+CANDIDATE(508, "vreducepd xmm0{k1}, xmm1, 0x13", 13, "0x62,0xf3,0xfd,0x09,0x56,0xc1,0x13",
+          AVX512, F64, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xa0\x99\x99\x99\x99\x99\xb9\x3f\x00\x00\x00\x00\x00\x40\x20\x40")
+CANDIDATE(509, "vpaddb zmm0{k1}, zmm1, zmm2", 47, "0x62,0xf1,0x75,0x49,0xfc,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x80\xff\x00\x00\x7e\x00\x03\xff\xff\xff\xff\x01\x00\xff\x80\x3c\x8c\xdf\xc7\x62\xdd\xa3\x63\x08\xc1\x28\xca\x8b\xbd\xb1\xe9\x42\x32\x2e\x64\x2d\xa3\xac\x01\x6c\xc1\x46\x7c\xe4\x29\x49\xa8\x80\x00\x00\x00\x7f\xff\xff\xff\x03\x02\x01\x00\x7f\xff\x80\x80")
+CANDIDATE(510, "vpermw zmm0, zmm1, zmm2", 47, "0x62,0xf2,0xf5,0x48,0x8d,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x01\x01\x00\x00\x01\x00\x80\x01\x00\x01\x00\x01\x00\x01\x00\xff\xff\x00\x80\x86\xb2\x01\xff\xff\xff\x01\x00\xe3\xea\xff\xff\xb6\xed\xff\xff\xe3\xea\x01\x00\xb6\xed\x7f\x80\x76\x72\x80\x00\x00\x01\x00\x01\x01\x00\x01\x00\x01\x00\x00\x01\x01\x00\x00\x01")
+CANDIDATE(511, "kshiftlq k0, k1, 3", 47, "0xc4,0xe3,0xf9,0x33,0xc1,0x03",
+          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
+          "\x48\xd3")
+CANDIDATE(512, "vpsllvw xmm0, xmm1, xmm7", 48, "0x62,0xf2,0xf5,0x08,0x12,0xc7",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xe0\xff\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\x00\x80\xff")
+CANDIDATE(513, "vpmovwb xmm0, ymm1", 48, "0x62,0xf2,0x7e,0x28,0x30,0xc8",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x00\xff\x01\x00\x00\x00\x80\x3c\x81\x0c\xc6\x04\x40\x97\x3c")
+CANDIDATE(514, "vplzcntd zmm0, zmm1", 49, "0x62,0xf2,0x7d,0x48,0x44,0xc1",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x00\x00\x00\x0f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x08\x00\x00\x00\x18\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(515, "vpconflictd ymm0, ymm1", 50, "0x62,0xf2,0x7d,0x28,0xc4,0xc1",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(516, "vpermb zmm0, zmm5, zmm1", 51, "0x62,0xf2,0x55,0x48,0x8d,0xc1",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x7f\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\x80\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\x3c\xff\xff\xff\x00\xff\xff\xff\x01\xff\xff\xff\x80\xff\xff\xff\x00\xff\xff\xff\x80\xff\xff\xff\xff\xff\xff\xff")
+CANDIDATE(517, "vpermi2b xmm0, xmm1, xmmword ptr [rsi]", 15, "0x62,0xf2,0x75,0x08,0x75,0x06",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\xff\x01\x01\xff\x7f\x00\x80\x01\x01\x01\x01\xff\xff\xff\xff")
+CANDIDATE(518, "vpmultishiftqb ymm0, ymm1, ymm2", 15, "0x62,0xf2,0xf5,0x28,0x83,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x03\x03\x01\x01\x03\x03\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\xc7\xde\x9e\x83\x07\xde\xd4\xc1\x28\x32\x86\x6c\x37\x6e\x67\xce")
+CANDIDATE(519, "vpcompressb zmm0{k1}{z}, zmm1", 52, "0x62,0xf2,0x7d,0xc9,0x63,0xc8",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\xff\x80\xff\x01\x00\x80\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(520, "vpshldvd xmm0, xmm1, xmm7", 53, "0x62,0xf2,0x75,0x08,0x71,0xc7",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x10\x10\xf0\xff\x00\x01\x02\x03\x00\x00\x00\xc0\x00\x00\x00\x80")
+CANDIDATE(521, "vpopcntw zmm0, zmm1", 54, "0x62,0xf2,0xfd,0x48,0x54,0xc1",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x0f\x00\x01\x00\x10\x00\x01\x00\x00\x00\x01\x00\x08\x00\x09\x00\x09\x00\x06\x00\x07\x00\x08\x00\x05\x00\x05\x00\x0a\x00\x0b\x00\x0b\x00\x07\x00\x0d\x00\x08\x00\x0c\x00\x0a\x00\x09\x00\x09\x00\x09\x00\x08\x00\x01\x00\x00\x00\x01\x00\x10\x00\x01\x00\x0f\x00")
+CANDIDATE(522, "vpshufbitqmb k0, xmm1, xmm2", 14, "0x62,0xf2,0x75,0x08,0x8f,0xc2",
+          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}),
+          "\x0f\x6f")
+CANDIDATE(523, "vpopcntq zmm0, zmm1", 55, "0x62,0xf2,0xfd,0x48,0x55,0xc1",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x21\x00\x00\x00\x00\x00\x00\x00\x12\x00\x00\x00\x00\x00\x00\x00\x1e\x00\x00\x00\x00\x00\x00\x00\x1f\x00\x00\x00\x00\x00\x00\x00\x27\x00\x00\x00\x00\x00\x00\x00\x28\x00\x00\x00\x00\x00\x00\x00\x12\x00\x00\x00\x00\x00\x00\x00\x21\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(524, "vpopcntd ymm0{k1}, dword ptr [rsi]{1to8}", 56, "0x62,0xf2,0x7d,0x39,0x55,0x06",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x11\x00\x00\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x11\x00\x00\x00\x3c\x8c\xdf\xc7\x11\x00\x00\x00\x11\x00\x00\x00\x8b\xbd\xb1\xe9")
+CANDIDATE(525, "vpmadd52huq zmm0, zmm1, zmm2", 57, "0x62,0xf2,0xf5,0x48,0xb5,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x7f\x00\x00\xf4\xff\xf0\x03\x03\xfe\x0b\xe0\x27\xf1\xfe\x00\x80\xc5\xe5\xcd\x6b\x1f\x81\xa5\x63\x20\x4c\xf8\xcf\xc0\x2f\xb7\xe9\x76\x7a\x9a\x6a\x8b\x0f\xad\x01\xeb\x82\xb8\x82\x42\xf6\x4b\xa8\x6f\x89\xf7\xfc\xfe\xff\xff\xff\xf2\x0d\x99\xf3\xf7\xff\x80\x80")
+CANDIDATE(526, "vpmadd52luq xmm0, xmm1, xmm2", 58, "0x62,0xf2,0xf5,0x08,0xb4,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x00\x00\x80\x00\x41\x04\x03\xff\xff\xff\xff\xff\x00\x0f\x80")
+CANDIDATE(527, "vpdpbusds zmm0, zmm1, zmm2", 59, "0x62,0xf2,0x75,0x48,0x51,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x7f\x41\xff\x7f\x81\x7e\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x56\xae\xdf\xc7\xc2\x4f\xa4\x63\xda\x85\x28\xca\x86\xd9\xb1\xe9\xeb\x0f\x2e\x64\x9d\x4c\xac\x01\x7e\x40\x46\x7c\xfd\x50\x49\xa8\x81\xbf\xff\xff\xff\x3e\x00\x00\x84\x7f\x01\x00\x7e\xc0\x80\x80")
+CANDIDATE(528, "vpdpbusd xmm0, xmm1, xmm2", 60, "0x62,0xf2,0x75,0x08,0x50,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x41\xff\x7f\x81\x7e\x02\x03\x7f\x3f\x00\x80\x01\xbf\xff\x7f")
+CANDIDATE(529, "vpdpbusd xmm0, xmm1, xmmword ptr [rsi]", 60, "0x62,0xf2,0x75,0x08,0x50,0x06",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x7f\x81\xff\x7f\x81\x81\x01\x03\x7f\x3f\x00\x80\x80\x3f\x00\x80")
+CANDIDATE(530, "vpdpwssd ymm0{k1}, ymm1, ymmword ptr [rsi]", 60, "0x62,0xf2,0x75,0x29,0x52,0x06",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x7f\x00\x01\x00\x00\x01\x02\x03\xff\xff\xff\x7f\x80\xc0\xff\x7f\x3c\x8c\xdf\xc7\x30\x8c\xb6\x6c\x3c\x84\xda\xe7\x8b\xbd\xb1\xe9")
+CANDIDATE(531, "vdpbf16ps zmm0, zmm1, zmm2", 61, "0x62,0xf2,0x76,0x48,0x52,0xc2",
+          AVX512, BF16, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x00\x40\xc1\x00\x00\x98\xc0\x00\x00\x70\x41\x00\x00\xf8\x40\x00\x00\x20\xc1\x00\x00\x30\xc0\x00\x00\x88\x41\x00\x00\x1c\x41\x00\x00\x00\xc1\x00\x00\x40\xbf\x00\x00\x98\x41\x00\x00\x3c\x41\x00\x00\xc0\xc0\x00\x00\xa0\x3f\x00\x00\xa8\x41\x00\x00\x5c\x41")
+CANDIDATE(532, "vdpbf16ps xmm0, xmm1, dword ptr [rsi]{1to4}", 62, "0x62,0xf2,0x76,0x18,0x52,0x06",
+          AVX512, BF16, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x00\x88\xc1\x00\x00\x80\xc0\x00\x00\x34\x42\x00\x00\x4d\x42")
+CANDIDATE(533, "vcvtneps2bf16 xmm0, ymm1", 62, "0x62,0xf2,0x7e,0x28,0x72,0xc1",
+          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x8d\x3f\x20\xc0\x00\x80\x62\x7f\xcd\x3d\xc1\x7f\xf0\xc0\x20\x40")
+CANDIDATE(534, "vaddph zmm0, zmm1, zmm2", 63, "0x62,0xf5,0x74,0x48,0x58,0xc2",
+          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00\x33\x3f\x00\x3a\x00\x00\x53\x7b\x66\xae\x12\x7e\x12\xff\x00\x00")
+CANDIDATE(535, "vfmadd213sh xmm0, xmm1, xmm2", 63, "0x62,0xf6,0x75,0x08,0xa9,0xc2",
+          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xb0\xb0\x10\x48\x00\xbc\xdc\xe9\x1f\x25\x00\x40\x00\x45\x00\x3d")
+CANDIDATE(536, "vmulph xmm0, xmm1, xmm2", 64, "0x62,0xf5,0x74,0x08,0x59,0xc2",
+          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x29\x3a\x10\xc8\x00\x80\x00\x7c\x1e\xa5\x12\x7e\x12\xff\x40\xc6")
+CANDIDATE(537, "vfmulcph xmm0, xmm3, xmm4", 64, "0x62,0xf6,0x66,0x08,0xd6,0xc4",
+          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\x00\x44\x00\x42\x00\xc2\x60\xc8\x00\xc4\x80\x4c\xc0\x45\xe8\x4c")
+CANDIDATE(538, "vcvttph2w ymm0, ymm1", 64, "0x62,0xf5,0x7d,0x28,0x7c,0xc1",
+          AVX512, F16, VALUE, RESULTS({VECTOR, 0, 32}),
+          "\x01\x00\xfe\xff\x00\x00\x00\x80\x00\x00\x00\x80\xf9\xff\x02\x00\x01\x00\xfe\xff\x00\x00\x00\x80\x00\x00\x00\x80\xf9\xff\x02\x00")
+CANDIDATE(539, "vp2intersectd k0, zmm1, zmm2", 65, "0x62,0xf2,0x77,0x48,0x68,0xc2",
+          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}, {MASK, 1, 2}),
+          "\x00\x00\x00\x00")
+CANDIDATE(540, "vp2intersectq k0, xmm1, xmmword ptr [rsi]", 66, "0x62,0xf2,0xf7,0x08,0x68,0x06",
+          AVX512, INT, VALUE, RESULTS({MASK, 0, 2}, {MASK, 1, 2}),
+          "\x00\x00\x00\x00")
+CANDIDATE(541, "vgf2p8mulb xmm0{k1}, xmm1, xmm2", 67, "0x62,0xf2,0x75,0x09,0xcf,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 16}),
+          "\xff\x80\xff\x9a\x00\x76\xff\x03\xff\x00\xff\xff\x00\x00\xff\x80")
+CANDIDATE(542, "vaesenclast zmm0, zmm1, zmm2", 68, "0x62,0xf2,0x75,0x48,0xdd,0xc2",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x17\x16\x63\x96\xe9\x1c\x32\x32\x9c\xe9\x9c\x1c\x62\x2d\x03\x4d\xd7\x2d\x39\xb2\x49\x14\xdf\xf5\x74\x44\xb8\x02\x19\x91\xc2\x22\xb0\x2d\x05\x09\xa7\x49\x35\xbf\x56\x78\x4d\xa3\x33\x26\x02\x25\x96\x1c\xe9\x17\xb2\x83\x2d\x9c\x9c\x9c\x69\x9c\x4d\xcd\x63\x17")
+CANDIDATE(543, "vpclmulqdq zmm0, zmm1, zmm2, 1", 69, "0x62,0xf3,0x75,0x48,0x44,0xc2,0x01",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x00\x00\x80\x00\xff\x80\x3f\x7f\x95\x3f\xd5\x3f\xd5\x7f\x55\xf0\x10\x67\x4f\xdb\x58\x26\x72\x14\x4d\xcc\x79\x11\xb6\xd1\x29\x3c\xbb\xb2\xb6\x40\x05\x98\x18\x58\xba\xb1\xbe\x65\xd9\xed\x1e\x00\x80\xff\xd5\xd4\x6a\xbf\x40\x6a\x95\x55\xbf\xff\xff\x2a\x55")
+CANDIDATE(544, "vrcp28ps zmm0, zmm4", 70, "0x62,0xf2,0x7d,0x48,0xca,0xc4",
+          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x00\x80\x3e\x00\x00\x80\x40\x00\x00\x80\x3f\x00\x00\x80\x3c\x00\x00\x80\x3a\x00\x00\x80\x43\x00\x00\x80\x36\x00\x00\x80\x3d\x00\x00\x80\x38\x00\x00\x80\x47\x00\x00\x80\x35\x00\x00\x80\x3b\x00\x00\x80\x42\x00\x00\x80\x39\x00\x00\x80\x41\x00\x00\x80\x37")
+CANDIDATE(545, "vrsqrt28pd zmm0, zmm4", 70, "0x62,0xf2,0xfd,0x48,0xcc,0xc4",
+          AVX512, F64, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x00\x00\x00\x00\x00\xe0\x3f\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\xc0\x3f\x00\x00\x00\x00\x00\x00\xa0\x3f\x00\x00\x00\x00\x00\x00\x30\x40\x00\x00\x00\x00\x00\x00\x60\x3f\x00\x00\x00\x00\x00\x00\xd0\x3f")
+CANDIDATE(546, "vexp2ps zmm0, zmm5", 70, "0x62,0xf2,0x7d,0x48,0xc8,0xc5",
+          AVX512, F32, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x00\x00\x00\x40\x00\x00\x00\x3f\x00\x00\x80\x3f\x00\x00\x00\x41\x00\x00\x00\x42\x00\x00\x80\x3d\x00\x00\x00\x44\x00\x00\x80\x40\x00\x00\x00\x43\x00\x00\x80\x3b\x00\x00\x80\x44\x00\x00\x80\x41\x00\x00\x00\x3e\x00\x00\x80\x42\x00\x00\x80\x3e\x00\x00\x80\x43")
+CANDIDATE(547, "vgatherpf0dps dword ptr [rsi+zmm5*4], k1", 71, "0x62,0xf2,0x7d,0x49,0xc6,0x0c,0xae",
+          AVX512, INT, RUNS, RESULTS(),
+          "")
+CANDIDATE(548, "vp4dpwssd zmm0, zmm4, xmmword ptr [rsi]", 72, "0x62,0xf2,0x5f,0x48,0x52,0x06",
+          AVX512, INT, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\x02\x7e\xfc\x7f\x00\x81\xff\x02\x80\xf0\xfd\x7f\x00\x70\xfc\x7f\xd7\xfb\xce\xc7\xe3\x5c\x9d\x63\x18\x39\x1f\xca\x12\xba\xa9\xe9\xc3\xb0\x2a\x64\x55\x8f\x89\x01\x69\xc0\x41\x7c\x73\xa2\x3e\xa8\x84\x7c\xf6\xff\xbf\xdf\xda\xff\x1a\xf3\xea\xff\x83\x7d\x78\x80")
+CANDIDATE(549, "v4fmaddps zmm0, zmm4, xmmword ptr [rsi]", 73, "0x62,0xf2,0x5f,0x48,0x9a,0x06",
+          AVX512, BF16, VALUE, RESULTS({VECTOR, 0, 64}),
+          "\xec\x81\x0c\xc2\xe0\x79\xe2\xc1\xe0\x34\x08\x42\xe3\xae\x58\x42\xec\x81\x04\xc2\xe0\x79\xd2\xc1\xe0\x34\x10\x42\xe3\xae\x60\x42\xd7\x03\xf9\xc1\xe0\x79\xc2\xc1\xe0\x34\x18\x42\xe3\xae\x68\x42\xd7\x03\xe9\xc1\xe0\x79\xb2\xc1\xe0\x34\x20\x42\xe3\xae\x70\x42")
+CANDIDATE(550, "tilezero tmm0", 74, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x49,0xc0,0xc4,0xe2,0x78,0x49,0xc0",
+          GPR, AMX, RUNS, RESULTS(),
+          "")
+CANDIDATE(551, "tileloadd tmm0, [rsi+rcx+0x40]", 74, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+          GPR, AMX, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff")
+CANDIDATE(552, "tdpbssd tmm0, tmm1, tmm2", 75, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6b,0x5e,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+          GPR, AMX, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\x16\x6d\x00\x80\x0e\xc4\x01\x00\x0d\x42\x00\x80\xe9\x5b\x81\xff")
+CANDIDATE(553, "tdpbuud tmm0, tmm1, tmm2", 75, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x68,0x5e,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+          GPR, AMX, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\x17\xa4\x01\x00\x0f\x30\x02\x00\x0d\x99\x02\x00\xe9\xc0\x02\x00")
+CANDIDATE(554, "tdpbf16ps tmm0, tmm1, tmm2", 76, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6a,0x5c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+          GPR, AMXBF16, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\x00\x00\x50\xc0\x00\x80\x03\xc2\x00\x80\x54\x42\x00\x00\x97\x42")
+CANDIDATE(555, "tdpfp16ps tmm0, tmm1, tmm2", 77, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x6b,0x5c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+          GPR, AMXF16, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\x00\x00\x50\xc0\x00\x80\x03\xc2\x00\x80\x54\x42\x00\x00\x97\x42")
+CANDIDATE(556, "tcmmimfp16ps tmm0, tmm1, tmm2", 78, "0xc4,0xe2,0x78,0x49,0x06,0xc4,0xe2,0x7b,0x4b,0x44,0x0e,0x40,0xc4,0xe2,0x7b,0x4b,0x4c,0x0e,0x50,0xc4,0xe2,0x7b,0x4b,0x54,0x0e,0x60,0xc4,0xe2,0x69,0x6c,0xc1,0xc4,0xe2,0x7a,0x4b,0x04,0x0f,0xc4,0xe2,0x78,0x49,0xc0",
+          GPR, AMXF16, VALUE, RESULTS({MEMORY, 0, 16}),
+          "\x00\x00\x54\x41\x00\x00\x36\x41\x00\x00\xf8\xc0\x00\xe0\xbb\xc2")
+CANDIDATE(557, "mov r16, rcx; mov rax, r16", 79, "0xd5,0x18,0x89,0xc8,0xd5,0x48,0x89,0xc0",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}),
+          "\x40\x88\x34\x12\x0f\x0f\xf1\x80")
+CANDIDATE(558, "{nd} add rax, rcx, rdx", 79, "0x62,0xf4,0xfc,0x18,0x01,0xd1",
+          GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x8d5, 2}),
+          "\x50\xba\x88\x88\xa7\xc9\xcd\x7f\x05\x08")
+CANDIDATE(559, "{nf} add rcx, rdx", 79, "0x62,0xf4,0xfc,0x0c,0x01,0xd1",
+          GPR, INT, VALUE, RESULTS({GPR, 1, 8}, {FLAGS, 0x8d5, 2}),
+          "\x50\xba\x88\x88\xa7\xc9\xcd\x7f\x00\x00")
+CANDIDATE(560, "rdrand rax", 80, "0x48,0x0f,0xc7,0xf0",
+          GPR, INT, RANDOM, RESULTS(),
+          "")
+CANDIDATE(561, "rdseed rax", 81, "0x48,0x0f,0xc7,0xf8",
+          GPR, INT, RANDOM, RESULTS(),
+          "")
+CANDIDATE(562, "rdpid rax", 82, "0xf3,0x0f,0xc7,0xf8",
+          GPR, INT, CPU, RESULTS({GPR, 0, 8}),
+          "")
+CANDIDATE(563, "rdtscp", 83, "0x0f,0x01,0xf9",
+          GPR, INT, CPU, RESULTS({GPR, 1, 8}),
+          "")
+CANDIDATE(564, "rdfsbase rax", 84, "0xf3,0x48,0x0f,0xae,0xc0",
+          GPR, INT, FSBASE, RESULTS({GPR, 0, 8}),
+          "")
+CANDIDATE(565, "rdgsbase rax", 84, "0xf3,0x48,0x0f,0xae,0xc8",
+          GPR, INT, GSBASE, RESULTS({GPR, 0, 8}),
+          "")
+CANDIDATE(566, "rdpkru", 85, "0x31,0xc9,0x0f,0x01,0xee",
+          GPR, INT, VALUE, RESULTS({GPR, 2, 8}),
+          "\x00\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(567, "xsave [rdi]", 86, "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xae,0x27",
+          SSE, INT, VALUE, RESULTS({MEMORY, 24, 4}, {MEMORY, 160, 16}, {MEMORY, 512, 8}),
+          "\x80\x1f\x00\x00\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x02\x00\x00\x00\x00\x00\x00\x00")
+CANDIDATE(568, "xsaveopt [rdi]", 87, "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xae,0x37",
+          SSE, INT, VALUE, RESULTS({MEMORY, 24, 4}, {MEMORY, 160, 16}),
+          "\x80\x1f\x00\x00\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80")
+CANDIDATE(569, "xsavec [rdi]", 88, "0xb8,0x02,0x00,0x00,0x00,0x31,0xd2,0x0f,0xc7,0x27",
           SSE, INT, VALUE, RESULTS({MEMORY, 24, 4}, {MEMORY, 160, 16}, {MEMORY, 512, 16}),
           "\x80\x1f\x00\x00\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x00\x00\x00\x80\x02\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x80")
-CANDIDATE(542, "movdiri dword ptr [rdi], ecx", 89, "0x0f,0x38,0xf9,0x0f",
+CANDIDATE(570, "movdiri dword ptr [rdi], ecx", 89, "0x0f,0x38,0xf9,0x0f",
           GPR, INT, VALUE, RESULTS({MEMORY, 0, 4}),
           "\x40\x88\x34\x12")
-CANDIDATE(543, "movdiri qword ptr [rdi], rcx", 89, "0x48,0x0f,0x38,0xf9,0x0f",
+CANDIDATE(571, "movdiri qword ptr [rdi], rcx", 89, "0x48,0x0f,0x38,0xf9,0x0f",
           GPR, INT, VALUE, RESULTS({MEMORY, 0, 8}),
           "\x40\x88\x34\x12\x0f\x0f\xf1\x80")
-CANDIDATE(544, "movdir64b rdi, zmmword ptr [rsi+0x40]", 90, "0x66,0x0f,0x38,0xf8,0x7e,0x40",
+CANDIDATE(572, "movdir64b rdi, zmmword ptr [rsi+0x40]", 90, "0x66,0x0f,0x38,0xf8,0x7e,0x40",
           GPR, INT, VALUE, RESULTS({MEMORY, 0, 64}),
           "\x3d\xd2\xed\xe3\x62\x1b\xee\x23\x8f\xed\x84\xd8\x79\x98\x60\x4f\xa0\x67\x2c\xf7\xab\xeb\x6b\xad\xb7\xea\x94\x36\x4f\xd6\xde\xf3\x26\x03\x60\x29\xbf\x1a\x5e\x71\x9e\x6c\xf3\x27\xb4\x28\x7a\xe2\x14\xa4\x4a\x51\x34\x23\xcb\x14\x35\xde\xdf\x5b\x0b\x33\x25\x63")
-CANDIDATE(545, "cmpbexadd dword ptr [rdi], eax, ecx", 91, "0xc4,0xe2,0x71,0xe6,0x07",
+CANDIDATE(573, "cmpbexadd dword ptr [rdi], eax, ecx", 91, "0xc4,0xe2,0x71,0xe6,0x07",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {MEMORY, 0, 4}, {FLAGS, 0x8d5, 2}),
           "\x01\x80\xff\x7f\x00\x00\x00\x00\x41\x08\x34\x92\x95\x08")
-CANDIDATE(546, "cmplxadd qword ptr [rdi], rax, rcx", 91, "0xc4,0xe2,0xf1,0xec,0x07",
+CANDIDATE(574, "cmplxadd qword ptr [rdi], rax, rcx", 91, "0xc4,0xe2,0xf1,0xec,0x07",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {MEMORY, 0, 8}, {FLAGS, 0x8d5, 2}),
           "\x01\x80\xff\x7f\x00\x80\x01\x00\x41\x08\x34\x92\x0f\x8f\xf2\x80\x95\x00")
-CANDIDATE(547, "clflushopt byte ptr [rdi]", 92, "0x66,0x0f,0xae,0x3f",
+CANDIDATE(575, "clflushopt byte ptr [rdi]", 92, "0x66,0x0f,0xae,0x3f",
           GPR, INT, RUNS, RESULTS(),
           "")
-CANDIDATE(548, "clwb byte ptr [rdi]", 93, "0x66,0x0f,0xae,0x37",
+CANDIDATE(576, "clwb byte ptr [rdi]", 93, "0x66,0x0f,0xae,0x37",
           GPR, INT, RUNS, RESULTS(),
           "")
-CANDIDATE(549, "serialize", 94, "0x0f,0x01,0xe8",
+CANDIDATE(577, "serialize", 94, "0x0f,0x01,0xe8",
           GPR, INT, RUNS, RESULTS(),
           "")
-CANDIDATE(550, "tpause ecx", 95, "0x31,0xc9,0x31,0xc0,0x31,0xd2,0x66,0x0f,0xae,0xf1",
+CANDIDATE(578, "tpause ecx", 95, "0x31,0xc9,0x31,0xc0,0x31,0xd2,0x66,0x0f,0xae,0xf1",
           GPR, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
           "\x00\x00")
-CANDIDATE(551, "umwait ecx", 95, "0xf3,0x0f,0xae,0xf7,0x31,0xc9,0x31,0xc0,0x31,0xd2,0xf2,0x0f,0xae,0xf1",
+CANDIDATE(579, "umwait ecx", 95, "0xf3,0x0f,0xae,0xf7,0x31,0xc9,0x31,0xc0,0x31,0xd2,0xf2,0x0f,0xae,0xf1",
           GPR, INT, VALUE, RESULTS({FLAGS, 0x8d5, 2}),
           "\x00\x00")
-CANDIDATE(552, "xbegin 6", 96, "0xc7,0xf8,0x00,0x00,0x00,0x00,0x0f,0x01,0xd5",
+CANDIDATE(580, "xbegin 6", 96, "0xc7,0xf8,0x00,0x00,0x00,0x00,0x0f,0x01,0xd5",
           GPR, INT, TRANSACTION, RESULTS(),
           "")
-CANDIDATE(553, "prefetchw byte ptr [rsi]", 97, "0x0f,0x0d,0x0e",
+CANDIDATE(581, "prefetchw byte ptr [rsi]", 97, "0x0f,0x0d,0x0e",
           GPR, INT, HINT, RESULTS(),
           "")
-CANDIDATE(554, "cldemote [rsi]", 98, "0x0f,0x1c,0x06",
+CANDIDATE(582, "cldemote [rsi]", 98, "0x0f,0x1c,0x06",
           GPR, INT, HINT, RESULTS(),
           "")
-CANDIDATE(555, "extrq xmm0, 0xD, 7", 99, "0x66,0x0f,0x78,0xc0,0x0d,0x07",
+CANDIDATE(583, "extrq xmm0, 0xD, 7", 99, "0x66,0x0f,0x78,0xc0,0x0d,0x07",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 8}),
           "\x01\x1f\x00\x00\x00\x00\x00\x00")
-CANDIDATE(556, "insertq xmm0, xmm1, 0xD, 7", 99, "0xf2,0x0f,0x78,0xc1,0x0d,0x07",
+CANDIDATE(584, "insertq xmm0, xmm1, 0xD, 7", 99, "0xf2,0x0f,0x78,0xc1,0x0d,0x07",
           SSE, INT, VALUE, RESULTS({VECTOR, 0, 8}),
           "\x80\xff\xff\x7f\x00\x01\x02\x03")
-CANDIDATE(557, "movntss dword ptr [rdi], xmm1", 99, "0xf3,0x0f,0x2b,0x0f",
+CANDIDATE(585, "movntss dword ptr [rdi], xmm1", 99, "0xf3,0x0f,0x2b,0x0f",
           SSE, INT, VALUE, RESULTS({MEMORY, 0, 4}),
           "\xff\x7f\x00\x80")
-CANDIDATE(558, "vfmaddps xmm0, xmm1, xmm2, xmm3", 100, "0xc4,0xe3,0xf1,0x68,0xc3,0x20",
+CANDIDATE(586, "vfmaddps xmm0, xmm1, xmm2, xmm3", 100, "0xc4,0xe3,0xf1,0x68,0xc3,0x20",
           AVX, F32, VALUE, RESULTS({VECTOR, 0, 16}),
           "\x48\xe1\x3a\xbf\x00\x00\xc4\xc0\x00\x00\x00\x80\x00\x00\x80\x7f")
-CANDIDATE(559, "vfnmsubpd ymm0, ymm1, ymmword ptr [rsi], ymm3", 100, "0xc4,0xe3,0x75,0x7d,0x06,0x30",
+CANDIDATE(587, "vfnmsubpd ymm0, ymm1, ymmword ptr [rsi], ymm3", 100, "0xc4,0xe3,0x75,0x7d,0x06,0x30",
           AVX, F64, VALUE, RESULTS({VECTOR, 0, 32}),
           "\xe0\x51\xb8\x1e\x85\xeb\xb1\x3f\x00\x00\x00\x00\x00\x00\x0c\xc0\x80\xdb\xd9\x90\x56\x05\xea\xc3\xa0\xc8\xeb\x85\xf3\xcc\xe1\x7f")
-CANDIDATE(560, "vpcmov xmm0, xmm3, xmm2, xmm1", 101, "0x8f,0xe8,0x60,0xa2,0xc2,0x10",
+CANDIDATE(588, "vpcmov xmm0, xmm3, xmm2, xmm1", 101, "0x8f,0xe8,0x60,0xa2,0xc2,0x10",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x00\x00\x80\xff\x7f\xfe\xff\xff\xff\xff\xff\x01\x01\x7f\x00")
-CANDIDATE(561, "vpperm xmm0, xmm3, xmm3, xmm1", 101, "0x8f,0xe8,0x60,0xa3,0xc3,0x10",
+CANDIDATE(589, "vpperm xmm0, xmm3, xmm3, xmm1", 101, "0x8f,0xe8,0x60,0xa3,0xc3,0x10",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\xff\x00\xff\xff\x00\xff\xff\xff\xff\x00\xff\xff\x00\xff")
-CANDIDATE(562, "vprotd xmm0, xmm1, xmm3", 101, "0x8f,0xe9,0x60,0x92,0xc1",
+CANDIDATE(590, "vprotd xmm0, xmm1, xmm3", 101, "0x8f,0xe9,0x60,0x92,0xc1",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\x3f\x00\xc0\xff\xff\x00\x80\x00\x00\x00\x80\x00\xff\x80\xff")
-CANDIDATE(563, "vphaddbd xmm0, xmmword ptr [rsi]", 101, "0x8f,0xe9,0x78,0xc2,0x06",
+CANDIDATE(591, "vphaddbd xmm0, xmmword ptr [rsi]", 101, "0x8f,0xe9,0x78,0xc2,0x06",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\xff\xff\x81\xff\xff\xff\x7c\x00\x00\x00\xff\xff\xff\xff")
-CANDIDATE(564, "vpmacsdd xmm0, xmm3, xmm2, xmm1", 101, "0x8f,0xe8,0x60,0x9e,0xc2,0x10",
+CANDIDATE(592, "vpmacsdd xmm0, xmm3, xmm2, xmm1", 101, "0x8f,0xe8,0x60,0x9e,0xc2,0x10",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xfe\x80\x7f\x80\x00\x00\x82\xbf\x00\x01\xff\x80\x80\x80\xfe\x40")
-CANDIDATE(565, "vpcomud xmm0, xmm3, xmm2, 2", 101, "0x8f,0xe8,0x60,0xee,0xc2,0x02",
+CANDIDATE(593, "vpcomud xmm0, xmm3, xmm2, 2", 101, "0x8f,0xe8,0x60,0xee,0xc2,0x02",
           AVX, INT, VALUE, RESULTS({VECTOR, 0, 16}),
           "\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00")
-CANDIDATE(566, "bextr eax, dword ptr [rsi], 0x1005", 102, "0x8f,0xea,0x78,0x10,0x06,0x05,0x10,0x00,0x00",
+CANDIDATE(594, "bextr eax, dword ptr [rsi], 0x1005", 102, "0x8f,0xea,0x78,0x10,0x06,0x05,0x10,0x00,0x00",
           GPR, INT, VALUE, RESULTS({GPR, 0, 8}, {FLAGS, 0x841, 2}),
           "\x00\xfc\x00\x00\x00\x00\x00\x00\x00\x00")
-CANDIDATE(567, "blcfill ebx, ecx", 102, "0x8f,0xe9,0x60,0x01,0xc9",
+CANDIDATE(595, "blcfill ebx, ecx", 102, "0x8f,0xe9,0x60,0x01,0xc9",
           GPR, INT, VALUE, RESULTS({GPR, 3, 8}, {FLAGS, 0x8c1, 2}),
           "\x40\x88\x34\x12\x00\x00\x00\x00\x00\x00")
-CANDIDATE(568, "tzmsk ebx, dword ptr [rsi]", 102, "0x8f,0xe9,0x60,0x01,0x26",
+CANDIDATE(596, "tzmsk ebx, dword ptr [rsi]", 102, "0x8f,0xe9,0x60,0x01,0x26",
           GPR, INT, VALUE, RESULTS({GPR, 3, 8}, {FLAGS, 0x8c1, 2}),
           "\x00\x00\x00\x00\x00\x00\x00\x00\x40\x00")
-CANDIDATE(569, "pfadd mm0, qword ptr [rsi+0x48]", 103, "0x0f,0x6f,0x46,0x40,0x0f,0x0f,0x46,0x48,0x9e,0x0f,0x7f,0x07,0x0f,0x0e",
+CANDIDATE(597, "pfadd mm0, qword ptr [rsi+0x48]", 103, "0x0f,0x6f,0x46,0x40,0x0f,0x0f,0x46,0x48,0x9e,0x0f,0x7f,0x07,0x0f,0x0e",
           GPR, F32, VALUE, RESULTS({MEMORY, 0, 8}),
           "\x00\x00\x80\x3f\x00\x00\x00\x40")
