@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import sys
+from typing import Any
 
 # A run is over in tens of milliseconds and drops nothing worth collecting; the collector alone
 # would take a tenth of that while modules are imported.
@@ -55,13 +56,25 @@ def run(arguments: list[str]) -> int:
     except typer.Exit as error:
         return error.exit_code
     except _ClickException as error:
-        return _failed(getattr(error, "message", "") or str(error), 2)
+        return _failed(_usage(error), 2)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else "standard output: "
         return _failed(f"{where}{error.strerror}", 3)
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", 130)
     return result if isinstance(result, int) else 0
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with a command line, what it should be, and where to read more."""
+    words = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return str(words)
+    if hasattr(error, "param_type"):  # of what is missing
+        words += f"; {context.get_usage()}"
+    end = "" if words.endswith("?") else ";"
+    return f"{words}{end} try `{context.command_path} --help`"
 
 
 def _failed(message: str, code: int) -> int:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cpuprobe.cli.common import SETTINGS, show
-from cpuprobe.errors import UsageError
+from cpuprobe.cli.common import SETTINGS, epilog, show
+from cpuprobe.errors import UsageError, did_you_mean
 
 # Each command's module holds `app`, with that one command in it.
 COMMANDS = {
@@ -38,6 +38,8 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command, with the options that stand before it: they hold for it or are refused."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise UsageError(f"no such command: {args[0]}{did_you_mean(args[0], COMMANDS)}")
         name, command, rest = super().resolve_command(ctx, args)
         return name, command, [*_options_before(ctx, name, command), *rest]
 
@@ -83,9 +85,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback(
     invoke_without_command=True,
-    epilog="Examples: cpuprobe | cpuprobe --json > report.json | cpuprobe flags --format python. "
-    "Exit codes: 0 no error found, 1 a finding of severity error, 2 usage, 3 could not measure, "
-    "4 unreadable input.",
+    epilog=epilog(
+        "cpuprobe",
+        "cpuprobe --json > report.json",
+        "cpuprobe inspect report.json",
+        "cpuprobe flags --format python",
+        zero="no finding of severity error",
+        one="a finding of severity error",
+    ),
 )
 def probe(
     context: typer.Context,
@@ -104,7 +111,10 @@ def probe(
         str, typer.Option(metavar="DIR", help="Take /proc and /sys from below DIR.")
     ] = "/",
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> int:
     """Probe this machine: execute each instruction-set extension, compare with what is claimed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, machine
+from cpuprobe.cli.common import command_app, epilog, machine
 from cpuprobe.cli.output import note, print_result, progress
 
 if TYPE_CHECKING:
@@ -22,8 +22,12 @@ app = command_app()
 @app.command(
     short_help="Measure what each flag is worth.",
     context_settings={"ignore_unknown_options": True},
-    epilog="Examples: cpuprobe bench --bundled | cpuprobe bench kernel.wasm --invoke blur 640 480 "
-    "| cpuprobe bench kernel.wat --invoke f --json --rounds 25",
+    epilog=epilog(
+        "cpuprobe bench --bundled",
+        "cpuprobe bench kernel.wasm --invoke blur 640 480",
+        "cpuprobe bench kernel.wat --invoke f --json --rounds 25",
+        zero="measured",
+    ),
 )
 def bench(
     module: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, machine
+from cpuprobe.cli.common import command_app, epilog, machine
 from cpuprobe.cli.output import complain, print_result, progress
 
 if TYPE_CHECKING:
@@ -18,9 +18,14 @@ app = command_app()
 
 @app.command(
     short_help="Tell whether files will run on this machine, or on another.",
-    epilog="Examples: cpuprobe check app.cwasm | cpuprobe check /usr/lib --against x86-64-v2 | "
-    "cpuprobe check build/ --against fleet-host.json --json. "
-    "Exit codes: 0 all fit, 1 something does not, 4 something could not be read.",
+    epilog=epilog(
+        "cpuprobe check app.cwasm",
+        "cpuprobe check /usr/lib --against x86-64-v2",
+        "cpuprobe check build/ --on fleet-host.json --json",
+        zero="all fit",
+        one="something does not",
+        four="something could not be read",
+    ),
 )
 def check(
     files: Annotated[

@@ -27,6 +27,21 @@ def command_app() -> typer.Typer:
     return typer.Typer(**SETTINGS)
 
 
+def epilog(
+    *examples: str,
+    zero: str,
+    one: str = "",
+    three: str = "could not measure",
+    four: str = "unreadable input",
+) -> str:
+    """The end of a command's help: examples, one a line, and what each exit code says."""
+    codes = enumerate((zero, one, "usage", three, four))
+    shown = "".join(f"\n  {example}" for example in examples)
+    listed = "".join(f"\n  {code}  {meaning}" for code, meaning in codes if meaning)
+    # The help's formatter leaves a paragraph as it is that begins with a backspace.
+    return f"\b\nExamples:{shown}\n\n\b\nExit codes:{listed}"
+
+
 def on_option(*others: str, more: str = "") -> Any:
     """`--on CAPTURE`: another machine than this one.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app
+from cpuprobe.cli.common import command_app, epilog
 from cpuprobe.cli.output import print_lines, print_result, width
 from cpuprobe.words import visible
 
@@ -16,8 +16,11 @@ app = command_app()
 
 @app.command(
     short_help="Compare two machines.",
-    epilog="Examples: cpuprobe diff works.json dies.json | "
-    "ssh host cpuprobe-native | cpuprobe diff mine.json -",
+    epilog=epilog(
+        "cpuprobe diff works.json dies.json",
+        "ssh host ./cpuprobe-native | cpuprobe diff mine.json -",
+        zero="compared, whatever differs",
+    ),
 )
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="A capture; - is standard input.")],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, machine, name_of, on_option
+from cpuprobe.cli.common import command_app, epilog, machine, name_of, on_option
 from cpuprobe.cli.output import print_result
 
 if TYPE_CHECKING:
@@ -19,9 +19,14 @@ app = command_app()
 
 @app.command(
     short_help="Tell which instruction died and what it needs.",
-    epilog="Examples: cpuprobe explain 62 f2 fd 08 40 c1 | dmesg | cpuprobe explain --log - | "
-    "cpuprobe explain --core core --on report.json | cpuprobe explain --exit-code 132. "
-    "Exit code 1: the instruction needs what the machine does not safely have.",
+    epilog=epilog(
+        "cpuprobe explain 62 f2 fd 08 40 c1",
+        "dmesg | cpuprobe explain --log -",
+        "cpuprobe explain --core core --on report.json",
+        "cpuprobe explain --exit-code 132",
+        zero="explained",
+        one="the instruction needs what the machine does not safely have",
+    ),
 )
 def explain(
     text: Annotated[

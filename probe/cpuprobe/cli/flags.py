@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.common import command_app, epilog, machine, on_option
 from cpuprobe.cli.output import note, print_text, tell
 
 if TYPE_CHECKING:
@@ -18,9 +18,13 @@ app = command_app()
 
 
 @app.command(
-    epilog="Examples: cpuprobe flags --format rust | cpuprobe flags --without avx512 --format cli "
-    "| cpuprobe flags --from a.json --from b.json --wasmtime 48 --format json | cpuprobe flags "
-    "--profile haswell --why",
+    epilog=epilog(
+        "cpuprobe flags --format rust",
+        "cpuprobe flags --without avx512 --format cli",
+        "cpuprobe flags --on a.json --on b.json --wasmtime 48 --format json",
+        "cpuprobe flags --profile haswell --why",
+        zero="told",
+    ),
 )
 def flags(
     dialect: Annotated[

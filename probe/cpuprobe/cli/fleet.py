@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app
+from cpuprobe.cli.common import command_app, epilog
 from cpuprobe.cli.output import note, print_result, progress, tell, width, write_page
 
 if TYPE_CHECKING:
@@ -32,11 +32,17 @@ app = command_app()
 
 @app.command(
     short_help="Many machines: which flags and profiles they can use.",
-    epilog="Examples: cpuprobe fleet reports/ | cpuprobe fleet 'logs/*.jsonl.gz' fleet.tar.gz "
-    "--html fleet.html | cpuprobe fleet ingest reports/ -o tables && cpuprobe fleet tables "
-    "--backend pyspark --json | cpuprobe fleet --reference. "
-    "Exit codes: 0 no finding of severity error, 1 a machine has one, 2 usage, 3 a library or "
-    "backend is missing or failed, 4 nothing could be read.",
+    epilog=epilog(
+        "cpuprobe fleet reports/",
+        "cpuprobe fleet 'logs/*.jsonl.gz' fleet.tar.gz --html fleet.html",
+        "cpuprobe fleet ingest reports/ -o tables",
+        "cpuprobe fleet tables --backend pyspark --json",
+        "cpuprobe fleet --reference",
+        zero="no finding of severity error",
+        one="a machine has one",
+        three="a library or backend is missing or failed",
+        four="nothing could be read",
+    ),
 )
 def fleet(
     paths: Annotated[

@@ -6,15 +6,21 @@ from typing import Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, show
+from cpuprobe.cli.common import command_app, epilog, show
 
 app = command_app()
 
 
 @app.command(
     short_help="Assess another machine's data, whatever was pasted.",
-    epilog="Examples: cpuprobe inspect report.json issue.md | ssh host cpuprobe-native | cpuprobe "
-    "inspect - | lscpu -J | cpuprobe inspect - --json",
+    epilog=epilog(
+        "cpuprobe inspect report.json issue.md",
+        "ssh host ./cpuprobe-native | cpuprobe inspect -",
+        "lscpu -J | cpuprobe inspect - --json",
+        zero="no finding of severity error",
+        one="a finding of severity error",
+        four="unreadable input, or nothing in it tells of a feature",
+    ),
 )
 def inspect(
     captures: Annotated[

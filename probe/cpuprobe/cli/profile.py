@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.common import command_app, epilog, machine, on_option
 from cpuprobe.cli.output import print_result, width
 
 if TYPE_CHECKING:
-    from cpuprobe.facts.presets import Preset
+    from collections.abc import Iterable
+
     from cpuprobe.facts.profiles import Profile
-    from cpuprobe.wasm.preset_lint import Presets
 
 app = command_app()
 
@@ -36,8 +35,12 @@ def profile(context: typer.Context) -> None:
 @app.command(
     "list",
     short_help="List the profiles.",
-    epilog="Examples: cpuprobe profile list | cpuprobe profile list --kind cpu | "
-    "cpuprobe profile list --json",
+    epilog=epilog(
+        "cpuprobe profile list",
+        "cpuprobe profile list --kind cpu",
+        "cpuprobe profile list --json",
+        zero="listed",
+    ),
 )
 def list_profiles(
     kind: Annotated[
@@ -58,14 +61,23 @@ def list_profiles(
 
     if kind is not None and kind not in KINDS:
         raise UsageError(f"--kind {kind}: no such kind; there are {', '.join(KINDS)}")
-    profiles = _presets_as_profiles() if kind == "preset" else load_profiles().values()
+    if kind == "preset":
+        from cpuprobe.wasm.preset_lint import preset_profiles
+
+        profiles: Iterable[Profile] = preset_profiles()
+    else:
+        profiles = load_profiles().values()
     found = listing(profiles, kind)
     print_result(found, json, lambda: listing_lines(found))
 
 
 @app.command(
     short_help="Show one profile.",
-    epilog="Examples: cpuprobe profile show x86-64-v3 | cpuprobe profile show fleet.toml --json",
+    epilog=epilog(
+        "cpuprobe profile show x86-64-v3",
+        "cpuprobe profile show fleet.toml --json",
+        zero="shown",
+    ),
 )
 def show(
     name: Annotated[str, typer.Argument(metavar="PROFILE", help="A name, or a TOML file.")],
@@ -79,6 +91,7 @@ def show(
     from cpuprobe.facts.profiles import find_profile, load_profiles
     from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
     from cpuprobe.report.profile_text import shown_lines
+    from cpuprobe.wasm.preset_lint import preset_flags
 
     one = find_profile(name)
     newest = next(iter(known_versions().values()))
@@ -93,7 +106,7 @@ def show(
         flags.wasmtime,
         flags.values,
         flags.off,
-        _preset_of(one),
+        preset_flags(one),
         archspec_facts(one),
     )
     print_result(document, json, lambda: shown_lines(document))
@@ -101,10 +114,14 @@ def show(
 
 @app.command(
     short_help="Tell whether a machine meets profiles.",
-    epilog="Examples: cpuprobe profile check x86-64-v3 | cpuprobe profile check haswell my.toml "
-    "--on host.json | ssh host cpuprobe-native | cpuprobe profile check x86-64-v4 --on -. "
-    "Exit codes: 0 it meets all, 1 it does not, 2 usage, 3 could not measure, 4 unreadable input, "
-    "or too little told.",
+    epilog=epilog(
+        "cpuprobe profile check x86-64-v3",
+        "cpuprobe profile check haswell my.toml --on host.json",
+        "ssh host ./cpuprobe-native | cpuprobe profile check x86-64-v4 --on -",
+        zero="it meets all",
+        one="it does not",
+        four="unreadable input, or too little told",
+    ),
 )
 def check(
     names: Annotated[list[str], typer.Argument(metavar="PROFILE...", help="Names, or TOML files.")],
@@ -135,9 +152,14 @@ def check(
 
 @app.command(
     short_help="Tell which machines a profile leaves out, as a default.",
-    epilog="Examples: cpuprobe profile cost x86-64-v3 | cpuprobe profile cost x86-64-v2 haswell "
-    "--json | cpuprobe fleet reports/ --export ours.tsv && cpuprobe profile cost my.toml "
-    "--reference ours.tsv",
+    epilog=epilog(
+        "cpuprobe profile cost x86-64-v3",
+        "cpuprobe profile cost x86-64-v2 haswell --json",
+        "cpuprobe fleet reports/ --export ours.tsv",
+        "cpuprobe profile cost my.toml --reference ours.tsv",
+        zero="told",
+        three="a library is missing",
+    ),
 )
 def cost(
     names: Annotated[list[str], typer.Argument(metavar="PROFILE...", help="Names, or TOML files.")],
@@ -167,10 +189,14 @@ def cost(
 
 @app.command(
     short_help="Find profiles that are not down-closed or contradict themselves.",
-    epilog="Examples: cpuprobe profile lint | cpuprobe profile lint my.toml | "
-    "cpuprobe profile lint --presets --prove. "
-    "Exit codes: 0 no error, 1 an error, 2 usage, 3 no wasmtime whose presets are known, "
-    "4 unreadable file.",
+    epilog=epilog(
+        "cpuprobe profile lint",
+        "cpuprobe profile lint my.toml",
+        "cpuprobe profile lint --presets --prove",
+        zero="no error",
+        one="an error",
+        three="no wasmtime whose presets are known",
+    ),
 )
 def lint(
     files: Annotated[
@@ -204,7 +230,7 @@ def lint(
     from cpuprobe.facts.lint import lint as find_problems
     from cpuprobe.facts.profiles import load_profiles, profiles_in
     from cpuprobe.report.profile_text import lint_lines
-    from cpuprobe.wasm.preset_lint import lints
+    from cpuprobe.wasm.preset_lint import lint_presets, lints
 
     if prove and presets is False:
         raise UsageError("--prove compiles with presets: leave out --no-presets")
@@ -216,66 +242,7 @@ def lint(
     found = lints(
         len(checked),
         list(find_problems(checked, known)),
-        _lint_presets(bool(presets), prove) if asked else None,
+        lint_presets(bool(presets), prove) if asked else None,
     )
     print_result(found, json, lambda: lint_lines(found))
     return int(not found.ok)
-
-
-def _installed() -> tuple[str, dict[str, Preset]]:
-    """The version of the installed wasmtime and its presets.
-
-    Raises:
-        CannotMeasureError: there is none, or the table does not have it.
-    """
-    from cpuprobe.errors import CannotMeasureError
-    from cpuprobe.evidence.installed import installed_version
-    from cpuprobe.facts.presets import presets
-    from cpuprobe.facts.wasmtime import UnknownWasmtimeError
-
-    version = installed_version()
-    if version is None:
-        raise CannotMeasureError("wasmtime is not installed for this Python: pip install wasmtime")
-    try:
-        return version, presets(version)
-    except UnknownWasmtimeError as error:
-        raise CannotMeasureError(str(error)) from None
-
-
-def _presets_as_profiles() -> Sequence[Profile]:
-    from cpuprobe.facts.presets import as_profile
-
-    version, found = _installed()
-    return [as_profile(preset, version) for preset in found.values()]
-
-
-def _preset_of(profile: Profile) -> dict[str, bool] | None:
-    """The flags of the preset that the profile names, None where no wasmtime here has it."""
-    from cpuprobe.errors import CannotMeasureError
-
-    if profile.preset is None:
-        return None
-    try:
-        found = _installed()[1].get(profile.preset)
-    except CannotMeasureError:
-        return None
-    return None if found is None else found.flags
-
-
-def _lint_presets(count: bool, prove: bool) -> Presets:
-    """The incoherent presets.
-
-    Raises:
-        CannotMeasureError: wasmtime's are not known, and they decide the exit code.
-    """
-    from cpuprobe.errors import CannotMeasureError
-    from cpuprobe.evidence.installed import installed_version
-    from cpuprobe.wasm.preset_lint import Presets, incoherent
-
-    try:
-        version, found = _installed()
-    except CannotMeasureError as error:
-        if count:
-            raise
-        return Presets(installed_version(), None, (), count, str(error))
-    return Presets(version, len(found), incoherent(found, version, prove), count)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.common import command_app, epilog, machine, on_option
 from cpuprobe.cli.output import write_page
 from cpuprobe.words import visible_json
 
@@ -26,10 +26,13 @@ app = command_app()
 
 @app.command(
     short_help="Write a bug report to paste or to send.",
-    epilog="Examples: cpuprobe report | cpuprobe report -o report.html | "
-    "cpuprobe report --on colleague.json --on mine.json -o both.html. "
-    "Exit codes: 0 it is written, whatever it says; 2 usage, 3 could not measure or write, "
-    "4 unreadable input.",
+    epilog=epilog(
+        "cpuprobe report",
+        "cpuprobe report -o report.html",
+        "cpuprobe report --on colleague.json --on mine.json -o both.html",
+        zero="it is written, whatever it says",
+        three="could not measure or write",
+    ),
 )
 def report(
     form: Annotated[

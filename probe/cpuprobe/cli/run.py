@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.common import command_app, epilog, machine, on_option
 from cpuprobe.cli.output import tell, write_page
 
 if TYPE_CHECKING:
@@ -24,10 +24,14 @@ _MAXIMUM_SIZE = 256 << 20
     short_help="Run a module under guard, with a way out where it dies.",
     # What is no option of ours is the program's: -2 is a number.
     context_settings={"ignore_unknown_options": True},
-    epilog="Examples: cpuprobe run prog.wasm | cpuprobe run sums.wat --invoke add 2 -3 | "
-    "cpuprobe run --dir data::/data --env LANG=C --record prog.json prog.wasm -- --verbose. "
-    "Exit code: the program's own (134 for a wasm trap); 1 if it is 0 but the run fell back; "
-    "128 + signal if it died and was not run again; 4 if the module cannot be read.",
+    epilog=epilog(
+        "cpuprobe run prog.wasm",
+        "cpuprobe run sums.wat --invoke add 2 -3",
+        "cpuprobe run --dir data::/data --env LANG=C --record prog.json prog.wasm -- --verbose",
+        zero="and any other: the program's own (134 for a wasm trap)",
+        one="also where the program's own is 0, but the run fell back",
+        four="also where the module cannot be read; 128 + signal if it died and was not run again",
+    ),
 )
 def run(
     module: Annotated[str, typer.Argument(metavar="MODULE", help="A .wasm or .wat file.")],

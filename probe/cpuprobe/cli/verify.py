@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, machine, on_option
+from cpuprobe.cli.common import command_app, epilog, machine, on_option
 from cpuprobe.cli.output import complain, print_result, progress
 
 app = command_app()
@@ -14,9 +14,14 @@ app = command_app()
 
 @app.command(
     short_help="Prove the safe flags on the installed wasmtime.",
-    epilog="Examples: cpuprobe verify | cpuprobe verify --json | "
-    "cpuprobe verify --flags-from oldest-host.json. "
-    "Exit codes: 0 proved, 1 not so, 3 cannot tell: no wasmtime, or one without Pulley.",
+    epilog=epilog(
+        "cpuprobe verify",
+        "cpuprobe verify --json",
+        "cpuprobe verify --on oldest-host.json",
+        zero="proved",
+        one="not so",
+        three="cannot tell: no wasmtime, or one without Pulley",
+    ),
 )
 def verify(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

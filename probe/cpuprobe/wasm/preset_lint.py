@@ -6,8 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from cpuprobe.errors import CannotMeasureError
+from cpuprobe.evidence import installed
+from cpuprobe.facts import presets as tables
 from cpuprobe.facts.lint import Problem, problems
 from cpuprobe.facts.presets import Preset, as_profile
+from cpuprobe.facts.profiles import Profile
+from cpuprobe.facts.wasmtime import UnknownWasmtimeError
 from cpuprobe.wasm.children import ChildError
 from cpuprobe.wasm.effect import Effect, effect
 
@@ -83,3 +88,50 @@ def _effect(preset: Preset) -> Effect:
         return effect(preset)
     except ChildError as error:
         return Effect(untried=error.how)
+
+
+def _installed() -> tuple[str, dict[str, Preset]]:
+    """The version of the installed wasmtime and its presets.
+
+    Raises:
+        CannotMeasureError: there is none, or the table does not have it.
+    """
+    version = installed.installed_version()
+    if version is None:
+        raise CannotMeasureError("wasmtime is not installed for this Python: pip install wasmtime")
+    try:
+        return version, tables.presets(version)
+    except UnknownWasmtimeError as error:
+        raise CannotMeasureError(str(error)) from None
+
+
+def preset_profiles() -> Sequence[Profile]:
+    """The presets of the installed wasmtime as profiles; CannotMeasureError without them."""
+    version, found = _installed()
+    return [as_profile(preset, version) for preset in found.values()]
+
+
+def preset_flags(profile: Profile) -> dict[str, bool] | None:
+    """The flags of the preset that the profile names, None where no wasmtime here has it."""
+    if profile.preset is None:
+        return None
+    try:
+        found = _installed()[1].get(profile.preset)
+    except CannotMeasureError:
+        return None
+    return None if found is None else found.flags
+
+
+def lint_presets(count: bool, prove: bool) -> Presets:
+    """The incoherent presets.
+
+    Raises:
+        CannotMeasureError: wasmtime's are not known, and they decide the exit code.
+    """
+    try:
+        version, found = _installed()
+    except CannotMeasureError as error:
+        if count:
+            raise
+        return Presets(installed.installed_version(), None, (), count, str(error))
+    return Presets(version, len(found), incoherent(found, version, prove), count)

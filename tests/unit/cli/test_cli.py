@@ -14,8 +14,10 @@ import pytest
 from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
+from cpuprobe.cli.app import COMMANDS
 from cpuprobe.facts.features import load_features
 from cpuprobe.report.document import SCHEMA, make_report, to_json
+from cpuprobe.version import VERSION
 
 CPUPROBE = (sys.executable, "-m", "cpuprobe")
 
@@ -288,6 +290,49 @@ def test_a_foreign_cpuinfo_under_root_is_set_aside(tmp_path):
 def test_bad_input_gets_one_line(arguments, code, words):
     """Every refusal is one line that says what, where and what there is instead."""
     assert words.lower() in one_line(cpuprobe(*arguments), code).lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["flag"], ["no such command: flag", "did you mean flags?"]),
+        (["explian"], ["did you mean explain?"]),
+        (["zzzzzz"], ["no such command: zzzzzz"]),
+        (["profile", "chek"], ["check", "try `cpuprobe profile --help`"]),
+        (["--verison"], ["--version", "try `cpuprobe --help`"]),
+        (["inspect", "--jsn", "x"], ["--json", "try `cpuprobe inspect --help`"]),
+        (["inspect"], ["Missing argument 'CAPTURE...'", "Usage: cpuprobe inspect [OPTIONS]"]),
+        (["diff", "a"], ["Missing argument 'B'", "try `cpuprobe diff --help`"]),
+        (["flags", "--profile", "haswel"], ["did you mean", "haswell"]),
+    ],
+)
+def test_a_slip_of_the_hand_is_answered_with_what_was_meant(arguments, words):
+    """Names near what was typed, the usage where something is missing, and where to read on."""
+    line = one_line(cpuprobe(*arguments), 2)
+
+    assert [word for word in words if word not in line] == []
+
+
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in COMMANDS), ["profile", "check"], ["profile", "lint"]]
+)
+def test_help_shows_examples_and_exit_codes_a_line_each(command):
+    """Each example is a line that can be copied; the codes of the contract are a list."""
+    if command == ["profile"]:  # which has commands of its own
+        return
+    told = cpuprobe(*command, "--help").stdout.decode().splitlines()
+    examples = told[told.index("  Examples:") + 1 : told.index("  Exit codes:") - 1]
+    codes = [line.split()[0] for line in told[told.index("  Exit codes:") + 1 :]]
+
+    name = " ".join(["cpuprobe", *command])
+    assert all("cpuprobe" in line and len(line) <= 100 for line in examples)
+    assert any(name in line for line in examples)
+    assert codes in (["0", "2", "3", "4"], ["0", "1", "2", "3", "4"])
+
+
+def test_the_version_has_a_short_option():
+    """-V, as everywhere."""
+    assert cpuprobe("-V").stdout == cpuprobe("--version").stdout == f"cpuprobe {VERSION}\n".encode()
 
 
 @pytest.mark.parametrize(

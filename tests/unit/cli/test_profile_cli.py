@@ -538,8 +538,8 @@ def test_the_bare_command_lists_the_four(ask: Ask):
     said = ask()
 
     assert (said.code, said.out) == (2, "")
-    assert said.err.endswith("one of its commands: list, show, check, lint\n")
-    for name in ("list", "show", "check", "lint"):
+    assert said.err.endswith("one of its commands: list, show, check, cost, lint\n")
+    for name in ("list", "show", "check", "cost", "lint"):
         assert f"  {name} " in ask("--help").out
 
 
