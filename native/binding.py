@@ -36,17 +36,20 @@ CORE_FLAGS = (
 )
 
 CDEF = """
-int cpuprobe_native_observe(const char *root, const char *cpus, int execute,
+int cpuprobe_native_observe(const char *root, const char *cpus, int execute, unsigned repeat,
+                            int watched,
                             char **text, size_t *length, size_t *capacity, char reason[160]);
 void cpuprobe_native_free(char *text, size_t capacity);
 enum error {
     ERROR_NONE, ERROR_INTERRUPTED, ERROR_CPU_LIST, ERROR_CPU_ABSENT, ERROR_ROOT, ...
 };
 extern "Python" int cpuprobe_native_interrupted(void);
+extern "Python" void cpuprobe_native_progress(uint64_t done, uint64_t of);
 """
 
 SOURCE = """
 static int cpuprobe_native_interrupted(void);
+static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include <errno.h>
 #include <sys/auxv.h>
 #include "core.h"
@@ -56,16 +59,19 @@ static int cpuprobe_native_interrupted(void);
 #endif
 
 static int
-cpuprobe_native_observe(const char *root, const char *cpus, int execute, char **text,
+cpuprobe_native_observe(const char *root, const char *cpus, int execute, unsigned repeat,
+                        int watched, char **text,
                         size_t *length, size_t *capacity, char reason[160])
 {
     struct options options = {.root = root, .cpus = cpus, .execute = execute != 0,
-                              .interrupted = cpuprobe_native_interrupted};
+                              .interrupted = cpuprobe_native_interrupted, .repeat = repeat};
     struct writer writer = {0};
     struct reason why;
     enum error error;
 
     _Static_assert(sizeof why.text == 160, "known to cdef");
+    if (watched)
+        options.progress = cpuprobe_native_progress;
     options.minsigstksz = getauxval(AT_MINSIGSTKSZ);
     errno = 0;
     options.hwcap2 = getauxval(AT_HWCAP2);

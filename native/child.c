@@ -201,6 +201,39 @@ run_candidates(const struct session *session, struct guard *guard, struct cpu_re
     }
 }
 
+/* A candidate that succeeded before has failed: counted, if it was this CPU that it ran on. */
+static void
+note_failure(struct cpu_record *record, uint32_t index, enum outcome outcome)
+{
+    if (outcome == OUTCOME_OK || outcome == OUTCOME_SKIPPED || !on_cpu(record->cpu))
+        return;
+    record->failures[index]++;
+    record->failed_as[index] = (uint8_t)outcome;
+}
+
+/* Runs what has succeeded in the first round again, with other inputs from round to round. */
+static void
+repeat_candidates(const struct session *session, struct guard *guard, struct cpu_record *record)
+{
+    const struct candidate_table *table = session->table;
+
+    for (; record->rounds < session->options->repeat; record->rounds++) {
+        for (uint32_t i = 0; i < table->count; i++) {
+            if (record->outcome[i] != OUTCOME_OK || record->settled[i])
+                continue;
+            shared->position.item = i + 1;
+            shared->running = true;
+            note_failure(record, i, guard_repeat(guard, table, i, record->rounds, record));
+            shared->running = false;
+        }
+        if (record->pinned && !on_cpu(record->cpu))
+            pin(record->cpu);
+    }
+    for (uint32_t i = 0; i < table->count; i++)
+        if (record->failures[i] > 0 && record->outcome[i] == OUTCOME_OK)
+            record->outcome[i] = record->failed_as[i];
+}
+
 /* Asks for what this process has to ask for, once a CPU has it. */
 static bool
 get_permission(const struct cpu_record *record)
@@ -230,6 +263,9 @@ run_items(const struct session *session, struct guard *guard, struct cpu_record 
     if (!permitted && shared->permission != PERMISSION_REFUSED &&
         wants_permission(&record->identity) && get_permission(record))
         run_candidates(session, guard, record, true);
+    if (record->rounds == 0)
+        record->rounds = 1;
+    repeat_candidates(session, guard, record);
 }
 
 /*

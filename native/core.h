@@ -43,6 +43,7 @@ struct __attribute__((packed)) result {
 };
 
 #define MAXIMUM_RESULTS 4
+#define INPUT_VARIANTS 4 /* inputs that the rounds of --repeat take in turn */
 
 #define FEATURE_WORDS 2
 #define MAXIMUM_SETS 255
@@ -65,6 +66,8 @@ struct candidate {
     uint8_t input;           /* index into the input states */
     uint8_t check;           /* enum check */
     struct result results[MAXIMUM_RESULTS];
+    uint32_t
+        variants[INPUT_VARIANTS - 1]; /* checksums of the results for further inputs; 0: none */
 };
 
 #define MEMORY_BYTES 256
@@ -100,10 +103,11 @@ enum disturbance {
 /* Everything measured on one CPU. */
 struct cpu_record {
     uint32_t cpu;
-    bool measured; /* the child got here; a CPU that went offline is left out */
-    bool pinned;   /* it was this CPU from the beginning to the end */
-    bool lost;     /* reading its identity is disturbed time and again */
-    bool borrowed; /* what died and CPUID denies was taken from a CPU with the same CPUID */
+    bool measured;   /* the child got here; a CPU that went offline is left out */
+    bool pinned;     /* it was this CPU from the beginning to the end */
+    bool lost;       /* reading its identity is disturbed time and again */
+    bool borrowed;   /* what died and CPUID denies was taken from a CPU with the same CPUID */
+    uint32_t rounds; /* done, of options->repeat */
     uint32_t wrong_count;
     struct identity identity;
     uint8_t outcome[MAXIMUM_CANDIDATES];
@@ -111,6 +115,8 @@ struct cpu_record {
     uint8_t disturbance[MAXIMUM_CANDIDATES];
     bool settled[MAXIMUM_CANDIDATES]; /* by the parent: not to be run any more */
     int8_t si_code[MAXIMUM_CANDIDATES];
+    uint8_t failed_as[MAXIMUM_CANDIDATES]; /* the outcome of the last such round */
+    uint32_t failures[MAXIMUM_CANDIDATES]; /* rounds in which it failed, after it had succeeded */
     int16_t fault_offset[MAXIMUM_CANDIDATES]; /* bytes into the candidate; -1: loading its state */
     struct wrong_value wrong[MAXIMUM_WRONG];
 };
@@ -136,7 +142,10 @@ struct options {
     bool hwcap2_known;
     uint64_t hwcap2;          /* auxiliary vector, AT_HWCAP2 */
     uint64_t minsigstksz;     /* auxiliary vector, AT_MINSIGSTKSZ; 0 where the kernel gives none */
+    uint32_t repeat;          /* rounds on every CPU, the first included; 0 is 1 */
     int (*interrupted)(void); /* asked when a signal has arrived: stop? NULL: never */
+    /* Told now and then how many rounds on all CPUs are done; NULL: nobody wants to know. */
+    void (*progress)(uint64_t done, uint64_t of);
 };
 
 /* The system calls that measuring rests on. */
@@ -188,6 +197,8 @@ struct guard; /* the child's working memory: guard.h */
 struct writer;
 
 struct guard *guard_install(uint64_t minsigstksz, struct trouble *trouble);
+enum outcome guard_repeat(struct guard *guard, const struct candidate_table *table, uint32_t index,
+                          uint32_t round, struct cpu_record *record);
 enum outcome guard_self_test(struct guard *guard);
 void guard_new_cpu(void);
 enum outcome guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
@@ -196,6 +207,7 @@ enum outcome guard_run(struct guard *guard, const struct candidate_table *table,
 /* isa/: the instruction set's own ------------------------------------------------------------ */
 
 void load_input(struct guard *guard, const struct candidate *candidate, const struct input *input);
+void load_variant(struct guard *guard, uint32_t number);
 size_t take_result(const struct guard *guard, const struct result *result, uint8_t *buffer);
 enum outcome run_special(struct guard *guard, const struct candidate *candidate,
                          const struct input *input, uint32_t index, struct cpu_record *record);

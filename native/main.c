@@ -8,6 +8,8 @@
 #include "syscalls.h"
 
 #include <linux/auxvec.h>
+#include <asm/termbits.h>
+#include <asm/ioctls.h>
 
 #define AT_HWCAP2_ENTRY 26
 #define AT_MINSIGSTKSZ_ENTRY 51
@@ -15,7 +17,7 @@
 enum { EXIT_USAGE = 2, EXIT_CANNOT_MEASURE = 3 };
 
 static const char help[] =
-    "usage: cpuprobe-native [--cpus LIST] [--no-exec] [--root DIR]\n"
+    "usage: cpuprobe-native [--cpus LIST] [--no-exec] [--root DIR] [--repeat N]\n"
     "       cpuprobe-native --list | --version | --help\n"
     "\n"
     "Executes every candidate instruction on every allowed CPU and prints the\n"
@@ -24,6 +26,7 @@ static const char help[] =
     "  --cpus LIST  only these CPUs, e.g. 0-3,8\n"
     "  --no-exec    read CPUID and XCR0 only\n"
     "  --root DIR   take /proc and /sys from below DIR\n"
+    "  --repeat N   run every candidate N times on every CPU, with several inputs\n"
     "  --list       print the candidates: name, features, code in hex\n"
     "\n"
     "example: cpuprobe-native > machine.json && cpuprobe inspect machine.json\n";
@@ -85,6 +88,38 @@ list_candidates(const struct candidate_table *table)
     return 0;
 }
 
+/* 1 to 1,000,000,000; 0 where the text is no such number. */
+static uint32_t
+take_count(const char *text)
+{
+    uint32_t value = 0;
+
+    for (; *text >= '0' && *text <= '9' && value <= 100000000; text++)
+        value = value * 10 + (uint32_t)(*text - '0');
+    return *text == '\0' && value <= 1000000000 ? value : 0;
+}
+
+/* One line on the terminal, written over again and again. */
+static void
+show_progress(uint64_t done, uint64_t of)
+{
+    char line[] = "\rcpuprobe-native: 100% ";
+    unsigned int percent = (unsigned int)(done * 100 / of);
+
+    line[18] = percent == 100 ? '1' : ' ';
+    line[19] = percent >= 10 ? (char)('0' + percent / 10 % 10) : ' ';
+    line[20] = (char)('0' + percent % 10);
+    syscall3(__NR_write, 2, line, sizeof line - 1);
+}
+
+static bool
+is_terminal(int descriptor)
+{
+    struct termios settings;
+
+    return syscall3(__NR_ioctl, descriptor, TCGETS, &settings) == 0;
+}
+
 static int
 run(int count, const char *const *arguments, const uint64_t *auxiliary)
 {
@@ -116,14 +151,24 @@ run(int count, const char *const *arguments, const uint64_t *auxiliary)
             options.execute = false;
         else if (text_equal(arguments[i], "--cpus") && i + 1 < count)
             options.cpus = arguments[++i];
-        else if (text_equal(arguments[i], "--root") && i + 1 < count)
+        else if (text_equal(arguments[i], "--repeat") && i + 1 < count) {
+            options.repeat = take_count(arguments[++i]);
+            if (options.repeat == 0) {
+                complain("--repeat", "not a number from 1 to 1000000000");
+                return EXIT_USAGE;
+            }
+        } else if (text_equal(arguments[i], "--root") && i + 1 < count)
             options.root = arguments[++i];
         else {
             complain(arguments[i], "unknown option, or its value is missing; see --help");
             return EXIT_USAGE;
         }
     }
+    if (options.repeat > 1 && is_terminal(2))
+        options.progress = show_progress;
     error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer, &reason);
+    if (options.progress != NULL)
+        print(2, "\r\x1b[K", 4);
     switch (error) {
     case ERROR_NONE:
         print(1, writer.text, writer.length);

@@ -16,10 +16,12 @@
 #include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/signal.h>
+#include <linux/time.h>
 #include <linux/wait.h>
 
-#define OWN_DEATHS 2         /* of one candidate, before it is believed */
-#define FOREIGN_DEATHS 3     /* under one candidate, before it is left out */
+#define OWN_DEATHS 2     /* of one candidate, before it is believed */
+#define FOREIGN_DEATHS 3 /* under one candidate, before it is left out */
+#define PROGRESS_NANOSECONDS 50000000
 #define MAXIMUM_FOREIGN 1000 /* in all: a child that is killed more often is not wanted here */
 
 enum death {
@@ -66,17 +68,37 @@ fork_quietly(struct trouble *trouble)
     return pid;
 }
 
+/* Tells how far the child is, and sleeps for a while; false where it may not sleep. */
+static bool
+watch(const struct session *session)
+{
+    const struct __kernel_timespec while_ = {0, PROGRESS_NANOSECONDS};
+    uint64_t rounds = session->options->repeat, done = 0;
+
+    for (uint32_t i = 0; i < session->record_count; i++) {
+        uint32_t of_cpu = *(volatile uint32_t *)&session->shared->records[i].rounds;
+
+        done += of_cpu < rounds ? of_cpu : rounds;
+    }
+    session->options->progress(done, rounds * session->record_count);
+    return syscall2(__NR_nanosleep, &while_, NULL) != -ERRNO_EPERM;
+}
+
 /* Waits for the child's end. The status is 0 where the caller ignores SIGCHLD and it is lost. */
 static enum error
 wait_for(const struct session *session, long pid, int *status, struct trouble *trouble)
 {
     const struct options *options = session->options;
+    bool watched = options->progress != NULL && options->repeat > 1;
     long result;
 
     *status = 0;
     for (;;) {
-        result = NOTED(trouble, CALL_WAIT4, syscall4(__NR_wait4, pid, status, __WALL, NULL));
-        if (result != -ERRNO_EINTR)
+        result = NOTED(trouble, CALL_WAIT4,
+                       syscall4(__NR_wait4, pid, status, __WALL | (watched ? WNOHANG : 0), NULL));
+        if (result == 0)
+            watched = watch(session);
+        else if (result != -ERRNO_EINTR)
             break;
         if (options->interrupted != NULL && options->interrupted()) {
             syscall2(__NR_kill, pid, SIGKILL);
@@ -243,6 +265,7 @@ take_record(struct cpu_record *to, const struct cpu_record *from, uint32_t cpu,
     to->measured = *(const volatile uint8_t *)&from->measured == 1;
     to->pinned = *(const volatile uint8_t *)&from->pinned == 1;
     to->borrowed = *(const volatile uint8_t *)&from->borrowed == 1;
+    to->rounds = from->rounds;
     take_identity(&to->identity, &from->identity);
     for (uint32_t i = 0; i < table->count; i++) {
         int16_t offset = from->fault_offset[i];
@@ -251,6 +274,7 @@ take_record(struct cpu_record *to, const struct cpu_record *from, uint32_t cpu,
         to->outcome_before[i] = known_outcome(from->outcome_before[i]);
         to->disturbance[i] =
             from->disturbance[i] <= DISTURBANCE_MOVED ? from->disturbance[i] : DISTURBANCE_NONE;
+        to->failures[i] = from->failures[i] <= from->rounds ? from->failures[i] : 0;
         to->si_code[i] = from->si_code[i];
         to->fault_offset[i] =
             offset >= 0 && offset < table->candidates[i].length + JUMP_BYTES ? offset : -1;

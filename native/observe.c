@@ -79,7 +79,9 @@ same_results(const struct cpu_record *a, const struct cpu_record *b, uint32_t co
     return same_identity(&a->identity, &b->identity) &&
            bytes_equal(a->outcome, b->outcome, count) &&
            bytes_equal(a->outcome_before, b->outcome_before, count) &&
-           bytes_equal(a->disturbance, b->disturbance, count) && a->pinned == b->pinned;
+           bytes_equal(a->disturbance, b->disturbance, count) && a->pinned == b->pinned &&
+           a->rounds == b->rounds &&
+           bytes_equal(a->failures, b->failures, count * sizeof *a->failures);
 }
 
 /* Only what is out of the ordinary: a fault elsewhere than at the first byte, or not a plain #UD.
@@ -146,6 +148,26 @@ write_disturbances(struct writer *writer, const struct cpu_record *record,
         json_close(writer, '}');
 }
 
+/* How often every candidate was run, and which of them failed after they had succeeded. */
+static void
+write_rounds(struct writer *writer, const struct cpu_record *record,
+             const struct candidate_table *table)
+{
+    json_key(writer, "repeated");
+    json_open(writer, '{');
+    json_key(writer, "rounds");
+    json_number(writer, record->rounds);
+    json_key(writer, "failed");
+    json_open(writer, '{');
+    for (uint32_t i = 0; i < table->count; i++)
+        if (record->failures[i] > 0) {
+            json_key(writer, table->candidates[i].name);
+            json_number(writer, record->failures[i]);
+        }
+    json_close(writer, '}');
+    json_close(writer, '}');
+}
+
 static void
 write_group(struct writer *writer, const struct measurement *measurement, uint32_t first,
             const bool execute, const struct candidate_table *table)
@@ -193,6 +215,8 @@ write_group(struct writer *writer, const struct measurement *measurement, uint32
         }
         write_faults(writer, record, table);
         write_disturbances(writer, record, table);
+        if (record->rounds > 1)
+            write_rounds(writer, record, table);
     }
     json_close(writer, '}');
 }

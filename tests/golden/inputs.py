@@ -8,11 +8,13 @@ infinities, denormals and signed zeros, at most one NaN a lane where the order o
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.golden.machine import SOURCE_ADDRESS, SOURCE_SIZE, TARGET_ADDRESS, State
 
 RSI, RDI = 6, 7
+VARIANTS = 4
+"""Inputs that rounds of `--repeat` take in turn, the first included."""
 
 _GPR = {
     0: 0x0123456789ABCDEF,
@@ -35,6 +37,27 @@ class Input:
     memory: bytes
     gpr: dict[int, int] = field(default_factory=lambda: dict(_GPR))
     mask: tuple[int, ...] = _MASK
+    fixed: bool = False
+    """It has no variants: it holds a configuration and addresses, not only data."""
+
+    def variant(self, number: int) -> Input:
+        """The input of another round of `--repeat`; 0 is this one.
+
+        Vectors and each 64 bytes of memory are rotated by quadwords, so that lanes stay together;
+        general registers by bytes and masks by four bits. load_variant in state.c does the same.
+        """
+        assert not self.fixed or number == 0
+
+        def rotated(block: bytes) -> bytes:
+            return block[8 * number :] + block[: 8 * number]
+
+        return replace(
+            self,
+            vectors=tuple(rotated(vector) for vector in self.vectors),
+            memory=b"".join(rotated(self.memory[n : n + 64]) for n in range(0, 256, 64)),
+            gpr={n: (v << 8 * number | v >> 64 - 8 * number) % 2**64 for n, v in self.gpr.items()},
+            mask=tuple((m << 4 * number | m >> 16 - 4 * number) % 2**16 for m in self.mask),
+        )
 
     def state(self) -> State:
         """A fresh model state; RSI and RDI hold the model's addresses of the two areas."""
@@ -187,7 +210,8 @@ def _tiles(rows_of_data: bytes) -> Input:
     memory = _tile_config(2, 8) + rows_of_data
     gpr = dict(_GPR)
     gpr[1] = 8
-    return Input(tuple(_noise(n, 64) for n in range(8)), memory.ljust(SOURCE_SIZE, b"\0"), gpr)
+    vectors = tuple(_noise(n, 64) for n in range(8))
+    return Input(vectors, memory.ljust(SOURCE_SIZE, b"\0"), gpr, fixed=True)
 
 
 INPUTS = {

@@ -33,7 +33,7 @@ from tests.golden.entries import (
     instructions,
     read_list,
 )
-from tests.golden.inputs import INPUTS
+from tests.golden.inputs import INPUTS, VARIANTS
 from tests.golden.machine import (
     AF,
     CF,
@@ -191,6 +191,38 @@ def _bytes(data: bytes) -> str:
     return '"' + "".join(f"\\x{b:02x}" for b in data) + '"'
 
 
+def checksum(data: bytes) -> int:
+    """FNV-1a of 32 bits, as the core's: expected results of further inputs are told by it alone."""
+    value = 0x811C9DC5
+    for byte in data:
+        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return value
+
+
+def variants_of(entry: Entry, modelled: bytes, results: list[Result]) -> list[int]:
+    """The checksum of the expected results for each further input; 0 where there is none.
+
+    Raises:
+        ListError: the model cannot say what the candidate does.
+    """
+    sums = []
+    for number in range(1, VARIANTS):
+        if INPUTS[entry.input].fixed:
+            sums.append(0)
+            continue
+        state = INPUTS[entry.input].variant(number).state()
+        try:
+            execute(modelled, state)
+        except ValueError as error:
+            raise ListError(
+                f"candidates.list:{entry.line}: {entry.name}, input {number}: {error}"
+            ) from None
+        sums.append(checksum(b"".join(r.value(state) for r in results)))
+        if sums[-1] == 0:
+            raise ListError(f"candidates.list:{entry.line}: a checksum of 0 means no input")
+    return sums
+
+
 def row(number: int, entry: Entry, code: dict[str, bytes], sets: list[tuple[str, ...]]) -> str:
     """One CANDIDATE row of table.h.
 
@@ -202,6 +234,7 @@ def row(number: int, entry: Entry, code: dict[str, bytes], sets: list[tuple[str,
         raise ListError(f"candidates.list:{entry.line}: no input set {entry.input!r}")
     results: list[Result] = []
     expected = b""
+    variants = [0] * (VARIANTS - 1)
     if entry.check == "VALUE":
         modelled = code[entry.like] if entry.like else own
         results = results_of(entry, modelled)
@@ -211,6 +244,7 @@ def row(number: int, entry: Entry, code: dict[str, bytes], sets: list[tuple[str,
         except ValueError as error:
             raise ListError(f"candidates.list:{entry.line}: {entry.name}: {error}") from None
         expected = b"".join(r.value(state) for r in results)
+        variants = variants_of(entry, modelled, results)
         for r in results:
             if r.location == "VECTOR" and r.index >= _VECTORS_SAVED:
                 raise ListError(f"candidates.list:{entry.line}: vector {r.index} is not saved")
@@ -226,7 +260,7 @@ def row(number: int, entry: Entry, code: dict[str, bytes], sets: list[tuple[str,
     return (
         f'CANDIDATE({number}, "{entry.name}", {sets.index(entry.features)}, "{hexadecimal}",\n'
         f"          {state_class(own)}, {entry.input}, {entry.check}, RESULTS({listed}),\n"
-        f"          {_bytes(expected)})\n"
+        f"          {_bytes(expected)}, VARIANTS({', '.join(f'{v:#x}' for v in variants)}))\n"
     )
 
 
@@ -302,7 +336,7 @@ def inputs_header() -> str:
         vectors = "\n              ".join(_bytes(v) for v in data.vectors)
         memory = "\n             ".join(_bytes(data.memory[n : n + 64]) for n in range(0, 256, 64))
         out.append(
-            f"INPUT({name}, GPRS({gpr}),\n      MASKS({mask}),\n"
+            f"INPUT({name}, {str(not data.fixed).lower()}, GPRS({gpr}),\n      MASKS({mask}),\n"
             f"      VECTORS({vectors}),\n      MEMORY({memory}))\n"
         )
     return "".join(out)

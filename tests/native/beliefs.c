@@ -45,11 +45,23 @@ __asm__(".pushsection .text.candidates, \"ax\", @progbits\n"
 extern __attribute__((visibility("hidden"))) const uint8_t fake_counted_ud2[],
     fake_counted_ud2_end[];
 
+/* Leaves what `answer` returns in rax. */
+static __attribute__((used)) uint64_t answer(void);
+__asm__(".pushsection .text.candidates, \"ax\", @progbits\n"
+        "fake_answer:\n"
+        "push %rbp\n mov %rsp, %rbp\n and $-16, %rsp\n"
+        "lea answer(%rip), %rax\n call *%rax\n leave\n"
+        "fake_answer_end:\n"
+        "jmp candidate_return\n"
+        ".popsection\n");
+extern __attribute__((visibility("hidden"))) const uint8_t fake_answer[], fake_answer_end[];
+
 #define ROW(function)                                                                              \
     {.name = #function, fake_##function, fake_##function##_end, NULL, STATE_GPR, CHECK_RUNS,       \
      OUTCOME_OK}
 
 CALLS(trap)
+CALLS(trap_later)
 CALLS(hang)
 CALLS(wait_for_ever)
 CALLS(kill_self)
@@ -77,6 +89,20 @@ static bool
 misbehaves(void)
 {
     return board->runs++ < board->bad_runs;
+}
+
+/* 1, but for the run that is number bad_runs. */
+static uint64_t
+answer(void)
+{
+    return board->runs++ != board->bad_runs;
+}
+
+static void
+trap_later(void)
+{
+    if (!misbehaves())
+        __builtin_trap();
 }
 
 static void
@@ -471,5 +497,123 @@ what_is_claimed_is_tried_everywhere(void)
         CHECK(measurement.records[i].outcome[2] == OUTCOME_SIGILL);
         CHECK(!measurement.records[i].borrowed);
     }
+    release(&measurement);
+}
+
+#define ROUNDS 50
+
+/* A CPU that errs once in many rounds is known by its number; the others are not suspected. */
+void
+one_error_names_its_cpu(void)
+{
+    const struct fake rows[] = {
+        good,
+        {.name = "answer", fake_answer, fake_answer_end, NULL, STATE_GPR, CHECK_VALUE, OUTCOME_OK,
+         "\1\0\0\0\0\0\0\0", {{LOCATION_GPR, 0, 8}}},
+        good,
+    };
+    static struct candidate candidates[3];
+    struct options options = {.root = "", .execute = true, .repeat = ROUNDS};
+    struct candidate_table table = table_of(rows, 3, candidates);
+    struct measurement measurement;
+    struct reason reason;
+    cpu_set_t allowed;
+    uint32_t last;
+
+    sched_getaffinity(0, sizeof allowed, &allowed);
+    last = (uint32_t)CPU_COUNT(&allowed) - 1;
+    use_board((int)last * ROUNDS + 20);
+    CHECK(measure(&options, &table, &measurement, &reason) == ERROR_NONE, "%s", reason.text);
+    CHECK(measurement.record_count == last + 1);
+    for (uint32_t i = 0; i <= last; i++) {
+        const struct cpu_record *record = &measurement.records[i];
+
+        CHECK(record->rounds == ROUNDS);
+        CHECK(record->failures[1] == (i == last), "CPU %u: %u failures", i, record->failures[1]);
+        CHECK(record->outcome[1] == (i == last ? OUTCOME_WRONG : OUTCOME_OK));
+        CHECK(record->failures[0] == 0 && record->failures[2] == 0);
+        CHECK(record->outcome[0] == OUTCOME_OK && record->outcome[2] == OUTCOME_OK);
+    }
+    CHECK(board->runs == (int)(last + 1) * ROUNDS, "%d runs", board->runs);
+    release(&measurement);
+}
+
+static uint64_t
+rotated(uint64_t value, int bytes)
+{
+    return bytes == 0 ? value : value << 8 * bytes | value >> (64 - 8 * bytes);
+}
+
+/* Rounds take other inputs, whose results are known by their checksum (FNV-1a). */
+void
+inputs_change_from_round_to_round(void)
+{
+    static struct candidate candidates[1];
+    struct options options = {.root = "", .cpus = one_cpu(), .execute = true, .repeat = 9};
+    struct candidate_table table = table_of(&good, 1, candidates);
+    struct measurement measurement;
+    struct reason reason;
+
+    for (int number = 1; number < INPUT_VARIANTS; number++) {
+        /* good is LEA rdx, [rax+rcx+1] with rax = 1000H and rcx = 200H */
+        uint64_t sum = rotated(0x1000, number) + rotated(0x200, number) + 1;
+        uint32_t checksum = 0x811c9dc5;
+
+        for (int byte = 0; byte < 8; byte++)
+            checksum = (checksum ^ (uint8_t)(sum >> 8 * byte)) * 0x01000193;
+        candidates[0].variants[number - 1] = checksum;
+    }
+    CHECK(measure(&options, &table, &measurement, &reason) == ERROR_NONE, "%s", reason.text);
+    CHECK(measurement.records[0].failures[0] == 0);
+    CHECK(measurement.records[0].outcome[0] == OUTCOME_OK);
+    release(&measurement);
+    candidates[0].variants[1] ^= 1; /* rounds 2 and 6 of 0 to 8 */
+    CHECK(measure(&options, &table, &measurement, &reason) == ERROR_NONE, "%s", reason.text);
+    CHECK(measurement.records[0].failures[0] == 2, "%u", measurement.records[0].failures[0]);
+    CHECK(measurement.records[0].outcome[0] == OUTCOME_WRONG);
+    release(&measurement);
+}
+
+/* Deaths in later rounds are believed as those of the first are: by a repeat. */
+void
+a_later_round_may_kill(void)
+{
+    static struct candidate candidates[2];
+    const struct fake rows[] = {ROW(trap_later), good};
+    struct options options = {.root = "", .cpus = one_cpu(), .execute = true, .repeat = 9};
+    struct candidate_table table = table_of(rows, 2, candidates);
+    struct measurement measurement;
+    struct reason reason;
+
+    use_board(1);
+    CHECK(measure(&options, &table, &measurement, &reason) == ERROR_NONE, "%s", reason.text);
+    CHECK(measurement.records[0].outcome[0] == OUTCOME_KILLED);
+    CHECK(measurement.records[0].outcome[1] == OUTCOME_OK);
+    CHECK(measurement.records[0].rounds == 9);
+    release(&measurement);
+}
+
+static uint64_t told_done, told_of;
+
+static void
+take_progress(uint64_t done, uint64_t of)
+{
+    told_done = done;
+    told_of = of;
+}
+
+void
+progress_is_told(void)
+{
+    static struct candidate candidates[1];
+    struct options options = {.root = "", .cpus = one_cpu(), .execute = true, .repeat = 400000,
+                              .progress = take_progress};
+    struct candidate_table table = table_of(&good, 1, candidates);
+    struct measurement measurement;
+    struct reason reason;
+
+    told_done = told_of = 0;
+    CHECK(measure(&options, &table, &measurement, &reason) == ERROR_NONE, "%s", reason.text);
+    CHECK(told_of == 400000 && told_done <= told_of);
     release(&measurement);
 }

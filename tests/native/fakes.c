@@ -185,7 +185,7 @@ counting_bytes(void)
 struct candidate_table
 table_of(const struct fake *fakes, uint32_t count, struct candidate *candidates)
 {
-    static struct input input = {.gpr = {0x1000, 0x200}};
+    static struct input input = {.gpr = {0x1000, 0x200}, .varies = true};
     static struct feature_set sets[MAXIMUM_ROWS]; /* one a row: none is skipped for another's death */
 
     input.mask[1] = 0xa5c3;

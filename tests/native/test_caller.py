@@ -35,7 +35,7 @@ def observe(cpus: bytes | None = None, execute: bool = True) -> dict[str, Any]:
     text, length, capacity = ffi.new("char **"), ffi.new("size_t *"), ffi.new("size_t *")
     why = ffi.new("char[160]")
     error = lib.cpuprobe_native_observe(
-        b"", ffi.NULL if cpus is None else cpus, execute, text, length, capacity, why
+        b"", ffi.NULL if cpus is None else cpus, execute, 1, False, text, length, capacity, why
     )
     try:
         assert error == 0, ffi.string(why)
@@ -185,7 +185,7 @@ def test_error_text() -> None:
     text, length, capacity = ffi.new("char **"), ffi.new("size_t *"), ffi.new("size_t *")
     why = ffi.new("char[160]")
 
-    error = lib.cpuprobe_native_observe(b"", b"1-0", 0, text, length, capacity, why)
+    error = lib.cpuprobe_native_observe(b"", b"1-0", 0, 1, False, text, length, capacity, why)
 
     assert error == lib.ERROR_CPU_LIST
     assert text[0] == ffi.NULL

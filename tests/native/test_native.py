@@ -486,6 +486,12 @@ def test_version_and_help(native_builds: tuple[Path, Path]) -> None:
         (["--cpus"], 2, "--cpus"),
         (["--root"], 2, "--root"),
         (["--cpus", "60000"], 2, "--cpus"),
+        (["--repeat"], 2, "--repeat"),
+        (["--repeat", "0"], 2, "--repeat"),
+        (["--repeat", "1000000001"], 2, "--repeat"),
+        (["--repeat", "99999999999999999999"], 2, "--repeat"),
+        (["--repeat", "-1"], 2, "--repeat"),
+        (["--repeat", "many"], 2, "--repeat"),
         (["--cpus", "999999999999"], 2, "--cpus"),
         (["--cpus", ""], 2, "--cpus"),
         (["--cpus", "1-0"], 2, "--cpus"),
@@ -520,6 +526,19 @@ def test_no_exec(native_builds: tuple[Path, Path]) -> None:
     assert observation["executed"] is False
     assert "candidates" not in observation
     assert all("ran" not in group and group["cpuid"] for group in observation["groups"])
+
+
+def test_repeat(native_builds: tuple[Path, Path]) -> None:
+    """--repeat runs every candidate with every input, and a machine in order passes all rounds."""
+    observation = json.loads(run([native_builds[0], "--repeat", "8"]).stdout)["observation"]
+    once = json.loads(run([native_builds[0]]).stdout)["observation"]
+
+    for group in observation["groups"]:
+        assert group["repeated"] == {"rounds": 8, "failed": {}}
+    assert [group["ran"] for group in observation["groups"]] == [
+        group["ran"] for group in once["groups"]
+    ]
+    assert all("repeated" not in group for group in once["groups"])
 
 
 def test_full_output(native_builds: tuple[Path, Path]) -> None:

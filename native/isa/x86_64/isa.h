@@ -42,6 +42,7 @@ struct input {
     uint64_t mask[8];
     const uint8_t *vector; /* 8 x 64 bytes */
     const uint8_t *memory; /* MEMORY_BYTES */
+    bool varies;           /* has variants: see load_variant */
 };
 
 /* Offsets are known to the assembly in entry.c. */

@@ -44,6 +44,40 @@ load_input(struct guard *guard, const struct candidate *candidate, const struct 
     guard->state.mxcsr = MXCSR_DEFAULT;
 }
 
+/* Rotates 64 bytes by as many quadwords, so that lanes stay together. */
+static void
+rotate_block(uint8_t *block, uint32_t number)
+{
+    uint8_t head[64];
+
+    copy_bytes(head, block, 8 * number);
+    copy_bytes(block, block + 8 * number, 64 - 8 * number);
+    copy_bytes(block + 64 - 8 * number, head, 8 * number);
+}
+
+/*
+ * Makes another input of the one that is loaded; number: 1 to INPUT_VARIANTS - 1. The model in
+ * tests/golden does the same (Input.variant) and knows the results.
+ */
+void
+load_variant(struct guard *guard, uint32_t number)
+{
+    for (int i = 0; i < 16; i++)
+        if (i != 6 && i != 7)
+            guard->state.gpr[i] =
+                guard->state.gpr[i] << 8 * number | guard->state.gpr[i] >> (64 - 8 * number);
+    for (int i = 0; i < 8; i++) {
+        uint64_t mask = guard->state.mask[i] & 0xffff;
+
+        guard->state.mask[i] = (mask << 4 * number | mask >> (16 - 4 * number)) & 0xffff;
+        rotate_block(guard->state.vector[i], number);
+    }
+    for (uint32_t at = 0; at < MEMORY_BYTES; at += 64) {
+        rotate_block(guard->input_area + at, number);
+        rotate_block(guard->output_area + at, number);
+    }
+}
+
 /* Copies one result into buffer (at least 64 bytes) and returns its size, 0 past the last one. */
 size_t
 take_result(const struct guard *guard, const struct result *result, uint8_t *buffer)

@@ -92,6 +92,12 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
             f"not measured: CPU {cpu_list(observation.unmeasured_cpus)} "
             "(offline, or pinning is forbidden)"
         )
+    rounds = max((g.repeated.rounds for g in observation.groups if g.repeated), default=1)
+    if rounds > 1:
+        notes.append(
+            f"every candidate ran {rounds} times on each CPU: that none failed would prove nothing "
+            "for ever, a core may err once in a billion times or only when it is hot"
+        )
     if observation.denied:
         notes.append(f"a sandbox denied the probe {', '.join(observation.denied)}")
     disturbed = {name for group in observation.groups for name in group.disturbed or ()}

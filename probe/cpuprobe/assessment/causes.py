@@ -156,6 +156,8 @@ def why_it_is_wrong(machine: Machine) -> tuple[Cause, list[str]]:
         return cause("emulator-wrong", hypervisor=machine.hypervisor), [
             f"CPUID.40000000H: {machine.hypervisor}"
         ]
+    if any(group.measured.repeated and group.measured.repeated.failed for group in machine.groups):
+        return cause("errs-now-and-then"), []
     return cause("unknown"), []
 
 

@@ -8,6 +8,7 @@ from cpuprobe.assessment.causes import why_it_faults, why_it_is_wrong, why_maske
 from cpuprobe.assessment.machine import Machine, cpus_of, finding
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence
+from cpuprobe.evidence.observation import CpuGroup
 from cpuprobe.words import names
 
 _FAULTS = frozenset({"sigill", "sigsegv", "sigbus", "sigfpe", "sigtrap"})
@@ -47,14 +48,21 @@ def _failed(machine: Machine, name: str) -> Iterator[str]:
         evidence = group.features[name]
         if not evidence.failed:
             continue
-        shown = [
-            f"{each} (left {group.measured.wrong[each]})" if each in group.measured.wrong else each
-            for each in evidence.failed[:_MOST_CANDIDATES]
-        ]
+        shown = [_candidate(group.measured, each) for each in evidence.failed[:_MOST_CANDIDATES]]
         more = len(evidence.failed) - len(shown)
         tail = f" and {more} more" if more else ""
         yield f"{name}: {evidence.ran}: {'; '.join(shown)}{tail}"
         return
+
+
+def _candidate(group: CpuGroup, name: str) -> str:
+    """A candidate that failed, in how many rounds of `--repeat`, and the bytes that it left."""
+    told = []
+    if group.repeated is not None and name in group.repeated.failed:
+        told.append(f"in {group.repeated.failed[name]} of {group.repeated.rounds} rounds")
+    if name in group.wrong:
+        told.append(f"left {group.wrong[name]}")
+    return f"{name} ({', '.join(told)})" if told else name
 
 
 def _hidden(machine: Machine) -> Iterator[Finding]:

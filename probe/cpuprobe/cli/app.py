@@ -110,6 +110,12 @@ def probe(
     root: Annotated[
         str, typer.Option(metavar="DIR", help="Take /proc and /sys from below DIR.")
     ] = "/",
+    repeat: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Run every candidate N times on each CPU, with several inputs."
+        ),
+    ] = 1,
     version: Annotated[
         bool,
         typer.Option(
@@ -123,5 +129,17 @@ def probe(
     from cpuprobe.assessment import assess
     from cpuprobe.evidence.measure import observe
 
-    observation = observe(cpus=cpus, execute=not no_exec, root=root)
+    if repeat == 1:
+        observation = observe(cpus=cpus, execute=not no_exec, root=root)
+    else:
+        from cpuprobe.cli.output import progress
+
+        with progress() as bar:
+            observation = observe(
+                cpus=cpus,
+                execute=not no_exec,
+                root=root,
+                repeat=repeat,
+                progress=lambda done, of: bar("rounds", done, of),
+            )
     return show([("this machine", observation, assess(observation))], json, every)

@@ -7,6 +7,7 @@ same JSON document that `cpuprobe-native` prints.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import msgspec
 
@@ -16,7 +17,12 @@ from cpuprobe.evidence.observation import Document, Observation, Wasmtime
 
 
 def observe(
-    *, cpus: str | None = None, execute: bool = True, root: str | os.PathLike[str] = "/"
+    *,
+    cpus: str | None = None,
+    execute: bool = True,
+    root: str | os.PathLike[str] = "/",
+    repeat: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Observation:
     """Measures this machine.
 
@@ -24,12 +30,15 @@ def observe(
         cpus: a list such as `0-3,8`; by default every CPU this process may run on.
         execute: whether to execute the candidates, or only to read CPUID and XCR0.
         root: where /proc and /sys are looked for; instructions always run on this machine.
+        repeat: how often every candidate is run on each CPU, with other inputs from round to round.
+        progress: told now and then how many rounds on all CPUs are done, and of how many.
 
     Returns:
         What was measured.
 
     Raises:
-        UsageError: `cpus` is no list, or names a CPU that this process may not run on.
+        UsageError: `cpus` is no list, or names a CPU that this process may not run on; `repeat` is
+            not from 1 to 1,000,000,000.
         CannotMeasureError: not Linux on x86-64, no native core, or the child cannot start.
 
     Example:
@@ -39,13 +48,17 @@ def observe(
         >>> len(observation.groups) >= 1
         True
     """
-    document = msgspec.json.decode(_measure(cpus, execute, os.fspath(root)), type=Document)
+    if not 1 <= repeat <= _MOST_ROUNDS:
+        raise UsageError(f"--repeat {repeat}: not a number from 1 to {_MOST_ROUNDS}")
+    written = _measure(cpus, execute, os.fspath(root), repeat, progress)
+    document = msgspec.json.decode(written, type=Document)
     version = installed_version()
     if version is None:
         return document.observation
     return msgspec.structs.replace(document.observation, wasmtime=Wasmtime(version=version))
 
 
+_MOST_ROUNDS = 1_000_000_000
 _raised: list[BaseException] = []
 """What a signal's handler raised while the core was measuring."""
 
@@ -59,7 +72,13 @@ def _keep(kind: object, raised: BaseException, traceback: object) -> None:
     _raised.append(raised)
 
 
-def _measure(cpus: str | None, execute: bool, root: str) -> bytes:
+def _measure(
+    cpus: str | None,
+    execute: bool,
+    root: str,
+    repeat: int,
+    progress: Callable[[int, int], None] | None,
+) -> bytes:
     try:
         from cpuprobe._native import ffi, lib
     except ImportError:
@@ -73,10 +92,14 @@ def _measure(cpus: str | None, execute: bool, root: str) -> bytes:
     if "\0" in prefix or (cpus is not None and "\0" in cpus):
         raise UsageError("a NUL byte in --root or --cpus")
     ffi.def_extern("cpuprobe_native_interrupted", error=1, onerror=_keep)(_interrupted)
+    if progress is not None:
+        ffi.def_extern("cpuprobe_native_progress", onerror=_keep)(progress)
     error = lib.cpuprobe_native_observe(
         os.fsencode(prefix),
         ffi.NULL if cpus is None else ffi.from_buffer(os.fsencode(cpus) + b"\0"),
         execute,
+        repeat,
+        progress is not None,
         text,
         length,
         capacity,

@@ -64,6 +64,19 @@ class Fault(msgspec.Struct, frozen=True):
     si_code: int | None = None
 
 
+class Repeated(msgspec.Struct, frozen=True):
+    """What many rounds showed that one round did not.
+
+    Attributes:
+        rounds: how often every candidate was run on each CPU.
+        failed: candidates that succeeded in the first round, and in how many later ones they
+            failed; their outcome is that of the last such round.
+    """
+
+    rounds: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)]
+    failed: dict[Name, Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)]]
+
+
 class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """CPUs on which everything measured was identical.
 
@@ -81,6 +94,7 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         wrong: the bytes (hexadecimal) that candidates with outcome `wrong` left behind.
         asked_once: what died of #UD and CPUID denies was executed only on the first CPU that has
             this CPUID, and is taken to die on the others.
+        repeated: what `--repeat` showed, None if every candidate was run once.
         disturbed: candidates that are `skipped` because somebody else was in the way, None
             where nobody was.
     """
@@ -96,6 +110,7 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     faults: dict[Name, Fault] = {}
     wrong: dict[Name, Text] = {}
     asked_once: bool = False
+    repeated: Repeated | None = None
     disturbed: dict[Name, Disturbance] | None = None
 
 

@@ -27,7 +27,7 @@ from tests.fakes import (
 )
 
 from cpuprobe.assessment import Assessment, Finding, assess
-from cpuprobe.evidence.observation import CpuGroup, Observation, Outcome
+from cpuprobe.evidence.observation import CpuGroup, Observation, Outcome, Repeated
 
 
 def codes(assessment: Assessment) -> list[str]:
@@ -643,6 +643,45 @@ def test_a_probe_that_cannot_be_pinned_says_so():
     loose = msgspec.structs.replace(group(V3, cpus=(0,)), pinned=False)
 
     assert any("pinned" in note for note in assess(observation(loose), "50").notes)
+
+
+def test_a_core_that_errs_now_and_then():
+    """CP202 names the one CPU that failed in a late round, how often, and that it is defective."""
+    sound = msgspec.structs.replace(group(V3, cpus=(0, 1, 2)), repeated=Repeated(1000, {}))
+    flaky = msgspec.structs.replace(
+        group(V3, cpus=(3,), outcomes={"avx2": "wrong"}),
+        repeated=Repeated(1000, {"probe avx2": 2}),
+    )
+    assessment = assess(observation((sound, flaky)), "50")
+    finding = the(assessment, "CP202")
+
+    assert finding.cpus == (3,)
+    assert finding.features == ("avx2",)
+    assert "in 2 of 1000 rounds" in " ".join(finding.evidence)
+    assert finding.cause_id == "errs-now-and-then"
+    assert not assessment.features["avx2"].safe
+    assert assessment.cranelift["has_avx2"] is False
+
+
+def test_a_pass_of_many_rounds_proves_nothing_for_ever():
+    """The note says so; without --repeat there is none."""
+    sound = msgspec.structs.replace(group(V3), repeated=Repeated(1000, {}))
+
+    assert any("1000 times" in n and "for ever" in n for n in assess(observation(sound)).notes)
+    assert not any("for ever" in note for note in assess(observation(group(V3))).notes)
+
+
+def test_a_disturbed_probe_says_so():
+    """Candidates that were left out for a disturbance, and denied system calls, are named."""
+    disturbed = msgspec.structs.replace(
+        group(V3, outcomes={"avx2": "skipped"}), disturbed={"probe avx2": "killed"}
+    )
+    seen = msgspec.structs.replace(observation(disturbed), denied=("prctl",))
+    notes = " ".join(assess(seen, "50").notes)
+
+    assert "probe avx2" in notes
+    assert "prctl" in notes
+    assert not [f for f in assess(seen, "50").findings if f.code in ("CP201", "CP202", "CP204")]
 
 
 def test_fsgsbase_on_an_old_kernel():

@@ -193,6 +193,25 @@ def test_without_execution_the_basis_is_cpuid():
     assert {feature["ran"] for feature in assessment["features"].values()} == {None}
 
 
+def test_repeat():
+    """--repeat runs that many rounds on every CPU; standard error, no terminal, stays empty."""
+    done = cpuprobe("--json", "--repeat", "5")
+    document = json.loads(done.stdout)
+
+    assert {group["repeated"]["rounds"] for group in document["observation"]["groups"]} == {5}
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1000000001", "many"])
+def test_repeat_wants_a_number(count: str):
+    """Anything else is a usage error of one line."""
+    done = cpuprobe("--repeat", count)
+
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+
+
 def test_one_cpu_of_many():
     """--cpus restricts the measurement; every group holds only what was asked for."""
     cpu = min(os.sched_getaffinity(0))

@@ -7,7 +7,7 @@
  */
 #include "../../../core.h"
 
-#define CANDIDATE(id, name, set, code, state, input, check, results, expected)                \
+#define CANDIDATE(id, name, set, code, state, input, check, results, expected, variants)           \
     __asm__(".pushsection .text.candidates, \"ax\", @progbits\n"                                   \
             ".globl cpuprobe_candidate_" #id "\n"                                                  \
             ".hidden cpuprobe_candidate_" #id "\n"                                                 \
@@ -20,7 +20,7 @@
 #undef CANDIDATE
 
 /* inputs.h writes vectors and memory as string literals; the rows become an enum and an array. */
-#define INPUT(name, gprs, masks, vectors, memory) INPUT_##name,
+#define INPUT(name, varies, gprs, masks, vectors, memory) INPUT_##name,
 enum {
 #include "inputs.h"
 };
@@ -36,7 +36,7 @@ enum {
     }
 #define VECTORS(bytes) (const uint8_t *)bytes
 #define MEMORY(bytes) (const uint8_t *)bytes
-#define INPUT(name, gprs, masks, vectors, memory) {gprs, masks, vectors, memory},
+#define INPUT(name, varies, gprs, masks, vectors, memory) {gprs, masks, vectors, memory, varies},
 static const struct input inputs[] = {
 #include "inputs.h"
 };
@@ -47,12 +47,16 @@ static const struct input inputs[] = {
 #define MASK LOCATION_MASK
 #define FLAGS LOCATION_FLAGS
 #define MEMORY LOCATION_MEMORY
+#define VARIANTS(...)                                                                              \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 #define RESULTS(...)                                                                               \
     {                                                                                              \
         __VA_ARGS__                                                                                \
     }
 /* Code is written as "0xc5,0xf5": five characters a byte, the last comma being the final NUL. */
-#define CANDIDATE(id, name, set, code, state, input, check, results, expected)                \
+#define CANDIDATE(id, name, set, code, state, input, check, results, expected, variants)           \
     {name,                                                                                         \
      cpuprobe_candidate_##id,                                                                      \
      (const uint8_t *)expected,                                                                    \
@@ -62,7 +66,8 @@ static const struct input inputs[] = {
      STATE_##state,                                                                                \
      INPUT_##input,                                                                                \
      CHECK_##check,                                                                                \
-     results},
+     results,                                                                                      \
+     variants},
 static const struct candidate candidates[] = {
 #include "table.h"
 };
