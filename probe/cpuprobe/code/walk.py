@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from iced_x86 import Code, Decoder, FlowControl, Instruction
+from iced_x86 import Code, Decoder, FlowControl, Instruction, Register, RegisterExt
 
 from cpuprobe.code.elf import SHT_SYMTAB, STT_FUNC, ArtifactError, Elf, Held, text
 
@@ -63,16 +63,18 @@ def artifact_functions(artifact: bytes) -> Iterator[FunctionCode]:
         yield FunctionCode(text(names, name), start, data[start : start + size])
 
 
-def _jump_table_targets(function: FunctionCode, table: int, seen: bytearray) -> Iterator[int]:
+def _jump_table_targets(
+    function: FunctionCode, table: int, entries: int | None, seen: bytearray
+) -> Iterator[int]:
     """Yields the targets in Cranelift's jump table: 32-bit offsets relative to the table itself.
 
-    Its length is not stored. It ends where code that is known to be reachable begins, where
+    Where its length is not known it ends where code that is known to be reachable begins, where
     another table has been, or at the first entry that does not point behind the table's start into
     the function (cranelift/codegen/src/isa/x64/inst/emit.rs, JmpTableSeq).
     """
     size = len(function.data)
     base = position = table - function.address
-    lowest = size
+    lowest = size if entries is None else min(size, base + 4 * entries)
     while position + 4 <= lowest and not seen[position]:
         (offset,) = struct.unpack_from("<i", function.data, position)
         target = base + offset
@@ -108,11 +110,11 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
     seen = bytearray(end - start)
     found: list[Instruction] = []
     pending = [start]
-    tables: list[int] = []
+    tables: list[tuple[int, int | None]] = []
     while pending or tables:
         if not pending:
             # Last, so that as much as possible is known about where the table must end.
-            pending += _jump_table_targets(function, tables.pop(), seen)
+            pending += _jump_table_targets(function, *tables.pop(), seen)
             continue
         ip = pending.pop()
         if not start <= ip < end:
@@ -120,6 +122,9 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
         decoder.position = ip - start
         decoder.ip = ip
         base = -1
+        index = Register.NONE
+        # The index is compared with the number of entries but the last, which is the default's.
+        bounds: dict[int, int] = {}
         while ip < end and seen[ip - start] != _START:
             seen[ip - start] = _START
             instruction = decoder.decode()
@@ -129,6 +134,12 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
                 break
             if instruction.code == Code.LEA_R64_M and instruction.is_ip_rel_memory_operand:
                 base = instruction.ip_rel_memory_address
+            elif instruction.code == Code.MOV_R32_IMM32:
+                bounds[RegisterExt.full_register(instruction.op0_register)] = (
+                    instruction.immediate32
+                )
+            elif instruction.code == Code.MOVSXD_R64_RM32:
+                index = instruction.memory_index
             flow = instruction.flow_control
             if flow in (FlowControl.NEXT, FlowControl.CALL, FlowControl.INDIRECT_CALL):
                 continue
@@ -138,7 +149,8 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
             if flow == FlowControl.UNCONDITIONAL_BRANCH:
                 pending.append(instruction.near_branch_target)
             elif flow == FlowControl.INDIRECT_BRANCH and start <= base < end:
-                tables.append(base)
+                most = bounds.get(index)
+                tables.append((base, None if most is None else most + 1))
             break
     return tuple(sorted(found, key=lambda instruction: instruction.ip))
 

@@ -85,6 +85,24 @@ def test_a_jump_table_is_followed_and_not_decoded() -> None:
     assert len(found) == 7
 
 
+def test_a_jump_table_has_as_many_entries_as_its_index_is_compared_with() -> None:
+    """And one for the default. What lies behind would be an entry too, by its value: 2."""
+    head = bytes.fromhex(
+        "be01000000"  # mov esi, 1
+        "39f7"  # cmp edi, esi
+        "0f42f7"  # cmovb esi, edi
+        "488d0509000000"  # lea rax, [rip+9]: the table, at 26
+        "48630cb0"  # movsxd rcx, [rax+rsi*4]
+        "4801c8"  # add rax, rcx
+        "ffe0"  # jmp rax
+    )
+    table = struct.pack("<2i", 13, 13)
+    found = names(head + table + struct.pack("<i", 2) + b"\xcc\xc3")
+
+    assert len(head) == 26
+    assert found[7:] == ["RETNQ"]
+
+
 @given(st.binary(max_size=64))
 def test_any_bytes_end_and_stay_inside(data: bytes) -> None:
     function = FunctionCode("f", ADDRESS, data)
