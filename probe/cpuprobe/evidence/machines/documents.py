@@ -22,6 +22,7 @@ MAXIMUM_JSON = 8 << 20  # 1,000 CPUs that all differ; decoded it takes up to 30 
 MAXIMUM_EMBEDDED = 1 << 20  # an issue on GitHub holds 64 KiB
 MAXIMUM_OTHER = 2 << 20  # lscpu -J and the like
 _MAXIMUM_TRIES = 16
+_MAXIMUM_PARTS = 256
 _SCHEMA = "cpuprobe.report/"
 _KNOWN_MAJOR = "1"
 # A prompt (`[root@box ~]#`) and the kernel's log (`[    0.000000]`) begin with a bracket too.
@@ -66,7 +67,7 @@ def find_documents(text: str) -> Found:
     for form in forms:
         if form is not str and len(text) > MAXIMUM_EMBEDDED:
             break
-        found = _embedded(form(text))
+        found = embedded_documents(form(text))
         if found.reports or (found.others and form is str):
             return found._replace(failure=failure or found.failure)
         failure = failure or found.failure
@@ -134,7 +135,7 @@ def _decode(content: bytes, kind: type[_Type]) -> _Type:
         raise CaptureError("nested too deeply") from None
 
 
-def _embedded(text: str) -> Found:
+def embedded_documents(text: str) -> Found:
     """Documents inside another text, which is left with empty lines in their places."""
     reports: list[Observation] = []
     others: list[Any] = []
@@ -173,3 +174,23 @@ def _objects(text: str) -> Iterator[tuple[int, int, bool]]:
             continue
         yield start, start + end, True
         position = start + end
+
+
+def parts_of(document: object) -> Iterator[object]:
+    """A document, then the objects in it, from the outside in; a string may hold one too."""
+    waiting = [document]
+    for _ in range(_MAXIMUM_PARTS):
+        if not waiting:
+            return
+        part = waiting.pop(0)
+        if isinstance(part, str) and part.lstrip()[:1] == "{" and len(part) <= MAXIMUM_EMBEDDED:
+            try:
+                part = _decode(part.encode("utf-8", "surrogatepass"), object)
+            except CaptureError:
+                continue
+        if isinstance(part, (dict, list)):
+            yield part
+            inner = part.values() if isinstance(part, dict) else part
+            waiting += [each for each in inner if isinstance(each, (dict, list, str))][
+                :_MAXIMUM_PARTS
+            ]

@@ -27,6 +27,7 @@ from cpuprobe.evidence.observation import (
 from cpuprobe.words import plain
 
 _VENDORS = ("intel", "amd", "hygon", "centaur", "via", "shanghai", "zhaoxin", "transmeta")
+_SPELT = {"intel": "GenuineIntel", "hygon": "HygonGenuine", "amd": "AuthenticAMD"}
 _NOISE = re.compile(
     r"\((?:r|tm|c)\)|@.*|\b(?:cpu|processor|apu|with radeon.*|\w+-core|eng sample.*|0)\b"
 )
@@ -188,7 +189,9 @@ class Machine:
             and each.identity != ToldIdentity()
             and not any("model name" in block.fields for block in each.cpuinfo)
         ]
-        return self.identity if told else None
+        if not told:
+            return None
+        return msgspec.structs.replace(self.identity, vendor=_vendor(self.identity))
 
     def _cpuinfo(self, blocks: Iterable[Cpuinfo], kernel: Kernel) -> tuple[Cpuinfo, ...]:
         judged = []
@@ -201,6 +204,12 @@ class Machine:
                 incomplete = "foreign"
             judged.append(Cpuinfo(block.cpus, block.fields, incomplete))
         return tuple(judged)
+
+
+def _vendor(identity: ToldIdentity) -> str | None:
+    """The vendor as CPUID spells it, also where only the brand names it."""
+    told = f"{identity.vendor or ''} {identity.brand or ''}".lower()
+    return next((name for word, name in _SPELT.items() if word in told), identity.vendor)
 
 
 def _worth(sighting: Sighting) -> tuple[int, int, int]:

@@ -30,6 +30,8 @@ _AFTER_AVX = frozenset(
 )
 _NEEDS_THEM = frozenset({"sse4_2", "popcnt", "avx", "xsave", "aes"})
 _ARM = frozenset({"asimd", "evtstrm", "fphp", "neon", "vfpv3", "thumb", "half", "fastmult"})
+# What WSL 1, Cygwin, BSD's lscpu and translators list, and no Linux: names of CPUID's, or ARM's.
+_NOT_OF_LINUX = _ARM | {"osxsave", "sse3", "cflsh", "clfsh", "htt", "aesni", "pclmuldq"}
 _LONGEST = 64  # lines of one list
 
 
@@ -163,8 +165,8 @@ def judge(words: Sequence[str], *, bits32: bool = False, followed: bool = False)
         followed: another field stands right behind it.
     """
     have = set(words)
-    if "osxsave" in have or have & _ARM:
-        return "foreign"  # a bit of CPUID that Linux never prints: WSL 1 and the like
+    if have & _NOT_OF_LINUX:
+        return "foreign"
     if not words or "fpu" not in have or not (bits32 or "lm" in have):
         return "short"
     known = linux_words()

@@ -14,7 +14,12 @@ from typing import Any, Literal
 import msgspec
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.evidence.machines.documents import find_documents
+from cpuprobe.evidence.machines.documents import (
+    MAXIMUM_EMBEDDED,
+    embedded_documents,
+    find_documents,
+    parts_of,
+)
 from cpuprobe.evidence.machines.isa import X86
 from cpuprobe.evidence.machines.join import Machine, machines_in, words_of
 from cpuprobe.evidence.machines.registry import FALLBACKS, Row, rows_for
@@ -94,6 +99,13 @@ def parse_capture(content: bytes) -> Observation:
     seen, unknown = _in_documents(documents)
     text = clean("\n".join([rest, *unknown]) if unknown else rest)
     del rest  # as large as the file
+    if not seen and "{" in text and len(text) <= MAXIMUM_EMBEDDED:
+        # What was wrapped in prefixes or a string is a document only now.
+        again = embedded_documents(text)
+        if again.reports:
+            return again.reports[0]
+        seen, unknown = _in_documents(again.others)
+        text = "\n".join([again.rest, *unknown])
     rows, fallbacks = list(rows_for(text)), list(rows_for(text, FALLBACKS))
     paste = Paste(text)
     del text
@@ -149,12 +161,11 @@ def _in_documents(documents: Sequence[Any]) -> tuple[list[Sighting], list[str]]:
     unknown: list[str] = []
     for document in documents:
         text = msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
+        readers = [row.load().read_document for row in rows_for(text)]
         found: list[Sighting] = []
-        for row in rows_for(text):
-            read = row.load().read_document
-            found = list(read(document)) if read is not None else []
-            if found:
-                break
+        for part in parts_of(document):
+            for read in readers:
+                found = found or (list(read(part)) if read is not None else [])
         seen += found
         unknown += [] if found else [text]
     return seen, unknown

@@ -27,11 +27,14 @@ class Row(NamedTuple):
 
 
 ROWS = (
-    Row("nothing", ("Recognized CPUID flags", "x86 ", "system_info", "AVX = ", "FCMOV", "(JSON")),
+    Row(
+        "nothing",
+        ("Recognized CPUID flags", "x86 ", "system_info", "AVX = ", "FCMOV", "JSON", "feature "),
+    ),
     Row("cpuid_raw", ("eax=0x", "EAX=0x")),
     Row("aida64", ("PUID ", "PUID\t", "cpuid 0", "cpuid 8")),
     Row("libcpuid", ("cpuid[", "_fn")),
-    Row("virtualbox", ("Gst: ", "Hst: ")),
+    Row("virtualbox", ("Gst: ", "Hst: ", "= 0 (", "= 1 (")),
     Row("cpu_z", ("CPU-Z", "CPU Thread ", "Instructions set")),
     Row("cpuid_decoded", ("= true", "= false")),
     Row("coreinfo", ("Coreinfo", "\t*\t", "  *  ", "\t-\t", "  -  ", " * ", " - ")),
@@ -40,7 +43,10 @@ ROWS = (
     Row("openbsd", ("cpu0: ",)),
     Row("illumos", ("bit amd64 app", "sparcv9")),
     Row("macos_sysctl", ("machdep.cpu", "hw.optional")),
-    Row("py_cpuinfo", ("Vendor ID Raw", "Brand Raw", "_raw", "Cpuinfo Version", "Raw Arch String")),
+    Row(
+        "py_cpuinfo",
+        ("Vendor ID Raw", "Brand Raw", "_raw:", '_raw"', "Cpuinfo Version", "Raw Arch String"),
+    ),
     Row("cpu_features", ("uarch", "arch  ", "arch\t", '"arch"')),
     Row("klauspost", ("Features:", '"Features"')),
     Row("lshw", ("capabilities",)),

@@ -37,6 +37,7 @@ _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "'": "'", "\\": "\\", "/": "/", "r":
 _ESCAPE = re.compile(r"\\(?:u00([0-7][0-9a-fA-F])|x([0-7][0-9a-fA-F])|(.))")
 _DRIVE = re.compile(r"\b[A-Za-z]:\\")
 _MANY_ESCAPED_LINES = 3
+_IN_A_STRING = ("\\n", '{\\"')
 
 _FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~).*$")
 _TABLE_RULE = re.compile(
@@ -75,10 +76,13 @@ def without_entities(text: str) -> str:
 
 
 def opened_strings(text: str) -> str:
-    r"""Strings of JSON or of a log that hold lines (`\n`), opened to lines of their own."""
-    if "\\n" not in text:
+    r"""Strings of JSON or of a log that hold lines (`\n`) or JSON, opened to lines of their own."""
+    if not any(mark in text for mark in _IN_A_STRING):
         return text
-    return "\n".join(_opened(line) if "\\n" in line else line for line in text.split("\n"))
+    return "\n".join(
+        _opened(line) if any(mark in line for mark in _IN_A_STRING) else line
+        for line in text.split("\n")
+    )
 
 
 def _opened(line: str) -> str:
@@ -89,13 +93,14 @@ def _opened(line: str) -> str:
 
 
 def _as_lines(match: re.Match[str]) -> str:
-    if "\\n" not in match[1]:
+    if not any(mark in match[1] for mark in _IN_A_STRING):
         return match[0]
     try:
         value: str = json.loads('"' + match[1] + '"', strict=False)
     except ValueError:
         return match[0]
-    return "\n" + value.replace("\r", "") + "\n" if "\n" in value else match[0]
+    inside = "\n" in value or value[:2] == '{"'
+    return "\n" + value.replace("\r", "") + "\n" if inside else match[0]
 
 
 def _character(match: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 
 _QUOTES = re.compile(r"(?m)^[ \t]{0,16}(?:>[ \t]?){1,16}")
 
@@ -18,7 +18,7 @@ _SURE = re.compile(
     "(?m)^[ \t]{0,8}(?:"
     # `gh run view --log`, GitHub Actions, GitLab, kubectl logs --timestamps, Python's logging
     rf"(?:[^\t\n]{{1,80}}\t[^\t\n]{{1,80}}\t)?{_ISO}"
-    r"(?: \d\d[OE][+ ]?|[ \t]+[\w.-]{1,64} [\w./@()-]{1,64}(?:\[\d{1,8}\])?:)?"
+    r"(?: \d\d[OE][+ ]?|[ \t]+[\w.-]{1,64} (?:kernel|[\w./@()-]{1,64}\[\d{1,8}\]):)?"
     r"(?:[ \t]+(?:-[ \t]+)?\[?(?:INFO|DEBUG|NOTICE|WARN(?:ING)?|ERROR)\]?(?:[ \t]*[:-])?)?"
     r"(?:[ \t]|$)"
     # [2024-02-27 16:20:34], [16:20:34], dmesg -T
@@ -40,7 +40,9 @@ _UNSURE = {
     "host": re.compile(r"(?!cpu\d)[\w.-]{1,64}:(?:[ ](?=[\w \t]{2,24}(?:[ \t]:|:[ \t]{2}))|[ ]?$)"),
     "comment": re.compile(r"(?:#|//|--|;+|%|\*)[ \t]"),
 }
-_FIELD = re.compile(r"[A-Za-z_\"][\w ().\"-]{0,60}[ \t]*[:=](?:[ \t]|$|\")")
+_FIELD = re.compile(r"\{\"|[A-Za-z_\"][\w ().\"-]{0,60}[ \t]*[:=](?:[ \t]|$|\")")
+_COUNTED = ("grep -n", "cat -n")
+_NUMBER = re.compile(r"(\d{1,7})[:\t-]$")
 _SHORTEST_RUN = {"host": 3, "comment": 3}
 _NESTED = 3
 
@@ -76,17 +78,26 @@ def _without_unsure(text: str) -> str:
 def _runs_cut(lines: list[str], lengths: list[int], name: str) -> Iterator[str]:
     """The lines, with those runs' prefixes taken off in which a field follows one.
 
-    A container's name before several lines needs no field behind it.
+    A container's name before several lines needs no field behind it, nor do lines counted up.
     """
     for has_prefix, run in groupby(range(len(lines)), key=lambda number: lengths[number] > 0):
         places = list(run)
         cut = [lines[place][lengths[place] :] for place in places]
-        alike = len({lines[place][: lengths[place]].rstrip() for place in places}) == 1
+        prefixes = [lines[place][: lengths[place]] for place in places]
+        alike = len({prefix.rstrip() for prefix in prefixes}) == 1
         worth = has_prefix and len(places) >= _SHORTEST_RUN.get(name, 1)
         if worth and name == "host":
             worth = alike
-        telling = name == "container" and alike and len(places) > 1
+        telling = len(places) > 1 and (
+            alike if name == "container" else name in _COUNTED and _counted(prefixes)
+        )
         if worth and (telling or any(_FIELD.match(each) for each in cut)):
             yield from cut
         else:
             yield from (lines[place] for place in places)
+
+
+def _counted(prefixes: list[str]) -> bool:
+    """Whether line numbers go up by one from line to line."""
+    numbers = [int(match[1]) if (match := _NUMBER.search(each)) else -1 for each in prefixes]
+    return all(after == before + 1 for before, after in pairwise(numbers))

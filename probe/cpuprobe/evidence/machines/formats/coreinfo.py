@@ -13,6 +13,7 @@ _ROW = re.compile(r"^[ \t]*([A-Z0-9][A-Za-z0-9._-]{1,14})[ \t]+([*-])[ \t]+[A-Z]
 _WHO = re.compile(
     r"(?:Intel64|AMD64|x86|EM64T) Family (\d{1,3}) Model (\d{1,3}) Stepping (\d{1,2})(?:, (\w+))?"
 )
+_ARM = re.compile(r"ARMv\d \(64-bit\) Family ")
 _NAMES = {
     "AVX-512-IFAMA": "avx512ifma",
     "PCLMULDQ": "pclmul",
@@ -31,6 +32,11 @@ def _read(paste: Paste) -> Iterator[Sighting]:
     who: re.Match[str] | None = None
     brand: str | None = None
     for number, line in enumerate(paste.lines):
+        if "ARM" in line and _ARM.search(line):
+            before = paste.lines[number - 1].strip() if number else ""
+            identity = ToldIdentity(brand=before[:256]) if before else None
+            yield Sighting(source="coreinfo", line=number, isa="aarch64", identity=identity)
+            return
         if (match := _ROW.match(line)) is not None:
             feature = feature_named(match[1], _NAMES)
             if feature is not None:

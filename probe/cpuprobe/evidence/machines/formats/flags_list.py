@@ -54,7 +54,7 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
             value = match[1]
         elif match is not None and is_arm_list(match[1].split()):
             yield number, Cpuinfo((0,), {}), "aarch64"
-        if value is None:
+        if value is None or "ia64" in value.split():  # the registry of Windows, misread
             number += 1
             continue
         found = gather(lines, number, value.replace('"', " "), keyed=False)

@@ -9,32 +9,29 @@ from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 
 _KINDS = (
     (
-        re.compile(
-            r"^Recognized CPUID flags:|^x86 +(?:qemu64|EPYC|Haswell)[\w-]* {2,}|^x86 +base +", re.M
-        ),
+        r"^[ \t]*Recognized CPUID flags:|^[ \t]*x86 +(?:qemu64|EPYC|base)[\w-]* +",
         "lists what QEMU can emulate (-cpu help), which describes no machine",
     ),
     (
-        re.compile(r"\bsystem_info: n_threads|\bAVX = [01] \| AVX2? = [01]"),
+        r"\bsystem_info: n_threads|\bAVX = [01] \| AVX2? = [01]",
         "lists what a llama.cpp was built for (system_info), not what the machine has",
     ),
     (
-        re.compile(r"^[ \t]*FCMOV: +(?:Supported|Unsupported)", re.M),
+        r"^[ \t]*FCMOV: +(?:Supported|Unsupported)",
         "is Steam's list, which is known to be wrong about features",
     ),
     (
-        re.compile(
-            r"\bcpuprobe inspect\b.{0,400}?Whole report \(JSON|Whole report \(JSON,? for\b", re.S
-        ),
-        "a cpuprobe report whose data was cut out: the JSON block at its end is what is read, paste"
-        " all of it",
+        r"Whole report \(JSON, for cpuprobe inspect\)|The JSON is not here"
+        r"|^feature +CPUID +OS +kernel +executed +state",
+        "is a cpuprobe report whose data was cut out: it is the JSON block at its end that is read,"
+        " so paste all of it",
     ),
 )
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
     for expression, reason in _KINDS:
-        match = expression.search(paste.text)
+        match = re.search(expression, paste.text, re.MULTILINE)
         if match is not None:
             line = paste.text.count("\n", 0, match.start())
             yield Sighting(source="nothing", line=line, nothing=reason)

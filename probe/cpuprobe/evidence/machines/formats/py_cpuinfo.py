@@ -17,7 +17,7 @@ from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
 
 _SOURCE = "py-cpuinfo"
-_LINE = re.compile(r"[ \t]*([A-Z][A-Za-z0-9 ]{2,40}):[ \t]*(.*)$")
+_LINE = re.compile(r"[ \t]*([A-Za-z][A-Za-z0-9_ ]{2,40}):[ \t]*(.*)$")
 _TELLING = ("cpuinfo_version", "vendor_id_raw", "brand_raw", "arch_string_raw", "raw_arch_string")
 _MACOS = frozenset({"avx1.0", "rdwrfsgs", "1gbpage"})
 

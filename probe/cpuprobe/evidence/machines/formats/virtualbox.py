@@ -9,12 +9,16 @@ import re
 from collections.abc import Iterator
 
 from cpuprobe.evidence.machines.dump import CpuDump
+from cpuprobe.evidence.machines.names import both_ways, feature_named
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
+from cpuprobe.evidence.observation import Claims
 
 _ROW = re.compile(
     r"\b(Gst|Hst): +(?:([0-9a-f]{8})(?:/([0-9a-f]{4,8}))? +)?"
     r"([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8})\b"
 )
+_DECODED = re.compile(r"^[ \t]*([A-Z][A-Za-z0-9_.-]{1,20}) - \S.{2,60}?[ ]+= ([01]) \([01]\)")
+_NAMES = {"FPU": "x87", "ABM": "lzcnt", "LahfSahf": "sahf", "CLFSH": "", "LM": "", "HTT": ""}
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
@@ -27,13 +31,32 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         dump = guest if match[1] == "Gst" else host
         if (leaf, subleaf) != (0, 0) or not dump.has(0, 0):
             dump.add(leaf, subleaf, (eax, ebx, ecx, edx), number)
-    for line, groups in guest.machines() or host.machines():
+    machines = guest.machines() or host.machines()
+    for line, groups in machines:
         yield Sighting(source="virtualbox", line=line, groups=groups)
+    if not machines:
+        yield from _decoded(paste)
+
+
+def _decoded(paste: Paste) -> Iterator[Sighting]:
+    """The rows behind the words: `AVX2 - Advanced Vector Extensions 2 = 0 (1)`, guest (host)."""
+    answers: dict[str, bool] = {}
+    first: int | None = None
+    for number, match in paste.matches(_DECODED):
+        feature = feature_named(match[1], _NAMES)
+        if feature is not None:
+            answers.setdefault(feature, match[2] == "1")
+            paste.take(number)
+            first = number if first is None else first
+    if first is not None and len(answers) > 1:
+        yes, no = both_ways(answers)
+        claims = Claims(source="virtualbox", witness="cpuid", yes=yes, no=no)
+        yield Sighting(source="virtualbox", line=first, claims=(claims,))
 
 
 FORMAT = Format(
     title="VirtualBox: the CPUID dump in VBox.log",
-    carries="CPUID of the guest, all of it",
+    carries="CPUID of the guest, all of it; from a part of the log its decoded rows, both ways",
     evidence="cpuid",
     read=_read,
 )
