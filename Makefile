@@ -84,8 +84,8 @@ bench: $(BIN)/.installed native ## speed, as ratios measured side by side
 	@$(BIN)/python -m compileall -q probe/cpuprobe profiles
 	$(BIN)/python -m tests.tools.bench
 
-fleet-bench: $(BIN)/.installed ## 100,000 reports read and asked: rates and memory (REPORTS=100000)
-	$(BIN)/python -m tests.tools.fleet_bench --reports $(or $(REPORTS),100000)
+fleet-bench: $(BIN)/.installed ## 100,000 reports and 20,000 texts: rates and memory (REPORTS=100000 TEXTS=20000)
+	$(BIN)/python -m tests.tools.fleet_bench --reports $(or $(REPORTS),100000) --texts $(or $(TEXTS),20000)
 
 lab: $(BIN)/.installed ## real kernels and emulated CPUs: world, expected, seen, time
 	$(BIN)/python -m tests.lab $(ARGS)

@@ -1,8 +1,9 @@
 """How fast `cpuprobe fleet` reads and answers, and whether its memory stays flat.
 
-`python -m tests.tools.fleet_bench [--reports 100000]` makes two fleets of all different reports, a
-tenth and the whole, and one whose machines are copies of a twentieth as many; ingests each in a
-process of its own and asks it. Rates are of this machine on this day; the ratios hold elsewhere:
+`python -m tests.tools.fleet_bench [--reports 100000] [--texts 20000]` makes two fleets of all
+different reports, a tenth and the whole, and one whose machines are copies of a twentieth as many;
+ingests each in a process of its own and asks it; and two of lscpu texts, a tenth and the whole,
+that are counted as they are read. Rates are of this machine on this day; the ratios hold elsewhere:
 against one process that only reads and assesses, and of peak memory at the two sizes. Ends with
 exit code 1 if memory grew by more than a fifth.
 """
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.tools.lscpu_texts import texts
 from tests.tools.synthetic import lines
 
 GROWTH = 1.2
@@ -54,6 +56,21 @@ seconds = time.perf_counter() - start
 used = resource.getrusage(resource.RUSAGE_SELF)
 cpu = used.ru_utime + used.ru_stime
 print(json.dumps([found.total.machines, seconds, cpu, used.ru_maxrss, 0]))
+"""
+
+_COUNT = """
+import json, os, resource, sys, time
+from cpuprobe.fleet.answer import fleet_of
+from cpuprobe.fleet.captures import Feedback, Reads
+from cpuprobe.fleet.summary import Asked
+
+start = time.perf_counter()
+how = Reads(processes=len(os.sched_getaffinity(0)))
+found = fleet_of(sys.argv[1:], how, Feedback(), Asked())
+seconds = time.perf_counter() - start
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+cpu = sum(each.ru_utime + each.ru_stime for each in used)
+print(json.dumps([found.total.machines, seconds, cpu, *(each.ru_maxrss for each in used)]))
 """
 
 _LOOP = """
@@ -112,6 +129,7 @@ def main() -> int:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reports", type=int, default=100_000)
+    parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--folder", help="where the fleets are written (27 KB a report)")
     given = parser.parse_args()
     whole = given.reports
@@ -146,9 +164,29 @@ def main() -> int:
             print(f"  query     {asked.seconds:8.2f} s, peak {peak:,.0f} MiB", flush=True)
             peaks.append(made.own + made.workers)
             path.unlink()
-    growth = peaks[1] / peaks[0]
-    print(f"\npeak memory of ingest, ten times the reports: {growth:.2f} times")
-    return int(growth > GROWTH)
+        growths = [peaks[1] / peaks[0], _texts(given.texts, scratch)]
+    print(f"\npeak memory at ten times the reports: {growths[0]:.2f}, the texts: {growths[1]:.2f}")
+    return int(max(growths) > GROWTH)
+
+
+def _texts(whole: int, scratch: str) -> float:
+    """Counts fleets of texts; how much more memory ten times as many take."""
+    peaks = []
+    for count in (max(1, whole // 10), whole):
+        path = Path(scratch, "texts.jsonl")
+        size = write(path, (json_line(text) for _, text in texts(count, count)))
+        print(f"\n{count:,} lscpu texts, {size:,} different: {path.stat().st_size / 1e6:.1f} MB")
+        ran = run(_COUNT, str(path))
+        print(f"  counted   {count / ran.seconds:8,.0f} texts/s ({ran.seconds:.1f} s)")
+        print(f"            {count / ran.cpu:8,.0f} texts a second of CPU")
+        print(f"  peak      {ran.own / 1024:8,.0f} MiB, each worker {ran.workers / 1024:,.0f} MiB")
+        peaks.append(ran.own + ran.workers)
+    return peaks[1] / peaks[0]
+
+
+def json_line(text: str) -> bytes:
+    """A line that holds a text."""
+    return json.dumps({"capture": text}).encode() + b"\n"
 
 
 if __name__ == "__main__":
