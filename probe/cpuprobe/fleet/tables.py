@@ -126,17 +126,17 @@ def read_manifest(folder: str) -> Manifest:
 
 def _check_columns(folder: str, name: str) -> None:
     duckdb = duckdb_module()
-    for table, wanted in COLUMNS.items():
-        file = f"{table}.parquet"
-        try:
-            with duckdb.connect() as connection:
+    with duckdb.connect(config={"threads": 1}) as connection:
+        for table, wanted in COLUMNS.items():
+            file = f"{table}.parquet"
+            try:
                 found = connection.read_parquet(os.path.join(folder, file))
                 columns = dict(zip(found.columns, map(str, found.types), strict=True))
-        except (duckdb.Error, OSError, ValueError) as error:
-            why = plain(str(error).partition("\n")[0])[:120]
-            raise CaptureError(f"{name}/{file}: {why}: ingest again") from None
-        if columns != wanted:
-            raise CaptureError(f"{name}/{file}: not the columns that ingest writes")
+            except (duckdb.Error, OSError, ValueError) as error:
+                why = plain(str(error).partition("\n")[0])[:120]
+                raise CaptureError(f"{name}/{file}: {why}: ingest again") from None
+            if columns != wanted:
+                raise CaptureError(f"{name}/{file}: not the columns that ingest writes")
 
 
 @contextmanager
