@@ -14,7 +14,7 @@ from cpuprobe.facts.wasmtime import UnknownWasmtimeError, WasmtimeVersion, known
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
+class HostCapabilities:
     """What a verdict asks of a machine.
 
     Attributes:
@@ -34,7 +34,7 @@ class Against:
     flags: frozenset[str] | None
 
 
-def machine(name: str, observation: Observation, assessment: Assessment) -> Against:
+def machine(name: str, observation: Observation, assessment: Assessment) -> HostCapabilities:
     """A machine that was observed."""
     safe = frozenset(each for each, state in assessment.features.items() if state.safe)
     target = assessment.wasmtime
@@ -42,7 +42,7 @@ def machine(name: str, observation: Observation, assessment: Assessment) -> Agai
     found = observation.wasmtime
     known = found.flags if found is not None and found.flags is not None else version.flags
     detected = Flags(Machine(observation), version, target).detected
-    return Against(
+    return HostCapabilities(
         name,
         safe,
         _levels(safe),
@@ -52,12 +52,12 @@ def machine(name: str, observation: Observation, assessment: Assessment) -> Agai
     )
 
 
-def within(profile: Profile) -> Against:
+def within(profile: Profile) -> HostCapabilities:
     """A machine that has all of a profile and no more; of a mask, all but what it forbids."""
     features = frozenset(name for name in load_features() if profile.permits(name))
     row = _row(None)
     flags = frozenset(row.flags) - set(row.refuses)
-    return Against(profile.name, features, _levels(features), features, None, flags)
+    return HostCapabilities(profile.name, features, _levels(features), features, None, flags)
 
 
 def _levels(safe: frozenset[str]) -> frozenset[str]:

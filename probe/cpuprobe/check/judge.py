@@ -6,17 +6,23 @@ from typing import Literal
 
 import msgspec
 
-from cpuprobe.check.against import Against, feature_of
+from cpuprobe.check.against import HostCapabilities, feature_of
+from cpuprobe.check.guard import evidence
 from cpuprobe.code.needs import Engine, Needs
 from cpuprobe.words import names
 
 # What is to be expected of a file:
-#   runs      it needs nothing that the machine lacks
-#   depends   it contains instructions that the machine lacks; whether they are reached is open
-#   dies      an instruction that the machine lacks lies on the way that every run takes
-#   refused   the dynamic loader or wasmtime will not load it
-#   foreign   code of another architecture
-Expectation = Literal["runs", "depends", "dies", "refused", "foreign"]
+#   runs        it needs nothing that the machine lacks
+#   guarded     what the machine lacks stands in islands that the file chooses at run time
+#   unguarded   it contains what the machine lacks, and no choice in the file guards that
+#   dies        an instruction that the machine lacks lies on the way that every run or load takes
+#   refused     the dynamic loader or wasmtime will not load it
+#   foreign     code of another architecture
+#   unreadable  cut off, damaged, not to be read
+#   unread      of a kind that is not read
+Expectation = Literal[
+    "runs", "guarded", "unguarded", "dies", "refused", "foreign", "unreadable", "unread"
+]
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +30,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: as it was found.
-        expectation: None where the file could not be read.
+        expectation: see `Expectation`.
         fits: nothing known speaks against running it.
         reason: one sentence.
         message: what wasmtime or the dynamic loader will say, word for word, as far as known.
@@ -34,7 +40,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     path: str
-    expectation: Expectation | None = None
+    expectation: Expectation
     fits: bool = False
     reason: str = ""
     message: str | None = None
@@ -56,7 +62,7 @@ _LOADER = "CPU ISA level is lower than required"
 _HOST = "x86_64"
 
 
-def judge(path: str, needs: Needs, against: Against) -> Fit:
+def judge(path: str, needs: Needs, against: HostCapabilities) -> Fit:
     """Holds one file against a machine.
 
     Args:
@@ -99,37 +105,26 @@ def judge(path: str, needs: Needs, against: Against) -> Fit:
         return Fit(
             path=path,
             expectation="dies",
-            reason=f"every run meets an instruction of {first} at {certain[first]:#x}, on the "
-            "way from the entry point",
+            reason=f"every {'run' if needs.kind == 'executable' else 'load'} meets an instruction "
+            f"of {first} at {certain[first]:#x}, with no choice before it",
             missing=missing,
             needs=needs,
         )
+    found = evidence(needs, missing)
+    contained = f"contains {names(missing, 6)}"
+    if all(set(needs.features[name].by) == {"sweep"} for name in missing):
+        contained += " (in bytes without symbol or unwind entry, which may be data)"
     return Fit(
         path=path,
-        expectation="depends",
-        fits=True,
-        reason=_depends(needs, missing),
+        expectation="guarded" if found.guarded else "unguarded",
+        fits=found.guarded,
+        reason=f"{contained}, {found.reason}",
         missing=missing,
         needs=needs,
     )
 
 
-def _depends(needs: Needs, missing: tuple[str, ...]) -> str:
-    contained = f"contains {names(missing, 6)}"
-    if all(set(needs.features[name].by) == {"sweep"} for name in missing):
-        contained += " (in bytes without symbol or unwind entry, which may be data)"
-    if needs.dispatch:
-        signs = ", ".join(needs.dispatch)
-        return (
-            f"runs unless a runtime-dispatched path is taken: {contained}; it can choose: {signs}"
-        )
-    return (
-        f"{contained}, and nothing in this file chooses at run time: it runs only if its callers "
-        "keep it from these functions"
-    )
-
-
-def _cwasm(path: str, needs: Needs, engine: Engine, against: Against) -> Fit:
+def _cwasm(path: str, needs: Needs, engine: Engine, against: HostCapabilities) -> Fit:
     message = refusal(engine, against)
     missing = tuple(name for name in needs.features if name not in against.safe)
     loader = "" if against.wasmtime is None else f" {against.wasmtime}"
@@ -164,7 +159,7 @@ def _cwasm(path: str, needs: Needs, engine: Engine, against: Against) -> Fit:
     return Fit(path=path, expectation="runs", fits=True, reason=reason, needs=needs)
 
 
-def refusal(engine: Engine, against: Against) -> str | None:
+def refusal(engine: Engine, against: HostCapabilities) -> str | None:
     """The words with which wasmtime refuses an artifact, None if it takes it.
 
     It compares the version, then the target, then each flag in the artifact's order. What it

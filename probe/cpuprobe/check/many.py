@@ -10,17 +10,19 @@ import functools
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
-from cpuprobe.check.against import Against
+from cpuprobe.check.against import HostCapabilities
 from cpuprobe.check.judge import Fit, judge
 from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.forms import forms, searches
+from cpuprobe.code.kinds import ELF, OTHER, kind_of
 from cpuprobe.code.needs import Needs
-from cpuprobe.code.read import Stamp, complete, is_candidate, opened
+from cpuprobe.code.read import Stamp, complete, opened
 from cpuprobe.code.tally import Scan
 
 SMALL = 1 << 20
@@ -31,17 +33,27 @@ MOST_PARTS = 64
 """A very large file is scanned in fewer and larger parts: every process may have to read it."""
 
 
-def expand(paths: Iterable[str]) -> list[tuple[str, bool]]:
-    """The files that are meant, in order, each once.
+class Found(NamedTuple):
+    """What is meant by some paths.
+
+    Attributes:
+        files: those that can be read, in order, each once; and whether it was named itself.
+        unread: how many files in folders are of what other kind.
+    """
+
+    files: list[tuple[str, bool]]
+    unread: Counter[str]
+
+
+def expand(paths: Iterable[str]) -> Found:
+    """The files that are meant.
 
     Args:
         paths: files, and folders, of which all ELF files are taken. Links inside a folder are not
             followed: what they point to is counted where it lies, or does not belong to it.
-
-    Returns:
-        Each path, and whether it was named itself.
     """
     found: dict[str, bool] = {}
+    unread: Counter[str] = Counter()
     for path in paths:
         if not os.path.isdir(path):
             found[path] = True
@@ -50,21 +62,24 @@ def expand(paths: Iterable[str]) -> list[tuple[str, bool]]:
             folders.sort()
             for name in sorted(files):
                 inside = os.path.join(folder, name)
-                if not os.path.islink(inside) and is_candidate(inside):
+                kind = None if os.path.islink(inside) else kind_of(inside)
+                if kind == ELF:
                     found.setdefault(inside, False)
-    return list(found.items())
+                elif kind is not None:
+                    unread[kind] += 1
+    return Found(list(found.items()), unread)
 
 
 def check(
     files: list[tuple[str, bool]],
-    against: Against,
+    against: HostCapabilities,
     processes: int,
     progress: Callable[[int, int], None],
 ) -> list[Fit]:
     """Reads files and holds each against a machine.
 
     Args:
-        files: what `expand` returned.
+        files: as `expand` finds them.
         against: the machine.
         processes: how many may work at once.
         progress: called with the number of files that are done and of all.
@@ -81,12 +96,19 @@ def check(
     for path, named in files:
         needs = done[path]
         if isinstance(needs, str):
-            fits.append(Fit(path=path, error=needs))
+            fits.append(_unread(path, needs))
             continue
         fit = judge(path, needs, against)
         if named or fit.expectation != "foreign":
             fits.append(fit)
     return fits
+
+
+def _unread(path: str, error: str) -> Fit:
+    kind = kind_of(path)
+    if kind in (None, ELF, OTHER):
+        return Fit(path=path, expectation="unreadable", error=error)
+    return Fit(path=path, expectation="unread", error=f"{kind}: not read")
 
 
 _Task = tuple[str, int, int]

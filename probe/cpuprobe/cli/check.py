@@ -11,7 +11,7 @@ from cpuprobe.cli.common import command_app, epilog, machine
 from cpuprobe.cli.output import complain, print_result, progress
 
 if TYPE_CHECKING:
-    from cpuprobe.check.against import Against
+    from cpuprobe.check.against import HostCapabilities
 
 app = command_app()
 
@@ -45,8 +45,8 @@ def check(
 ) -> int:
     """Tell whether files will run on a machine: this one, or another with --against.
 
-    A file may contain instructions that it never executes: DEPENDS says which, where, and what in
-    the file may choose between paths.
+    A file may contain instructions that it never executes there: GUARDED if it chooses at run time,
+    UNGUARDED if nothing in it does, with the evidence.
     """
     import gc
 
@@ -57,27 +57,30 @@ def check(
     gc.disable()
     from cpuprobe.check.many import check as check_files
     from cpuprobe.check.many import expand
-    from cpuprobe.report.fit import document, to_text
+    from cpuprobe.report.fit import document, kinds, to_text
 
+    found = expand(files)
     # os.cpu_count() would not respect a cpuset.
     with progress() as bar:
         fits = check_files(
-            expand(files),
+            found.files,
             judged,
             len(os.sched_getaffinity(0)),
             lambda done, of: bar("files", done, of),
         )
-    report = document(judged.name, [msgspec.to_builtins(fit) for fit in fits])
+    report = document(judged.name, [msgspec.to_builtins(fit) for fit in fits], found.unread)
     print_result(report, json, lambda: to_text(report))
     for fit in fits:
         if fit.error is not None:
             complain(f"{fit.path}: {fit.error}")
-    if any(fit.error is not None for fit in fits):
+    if not fits:
+        complain(f"nothing was read: {kinds(found.unread) or 'no file'}")
+    if not fits or any(fit.error is not None for fit in fits):
         return 4
     return int(not all(fit.fits for fit in fits))
 
 
-def _machine(against: str | None) -> Against:
+def _machine(against: str | None) -> HostCapabilities:
     from cpuprobe.assessment import assess
     from cpuprobe.check.against import machine as capabilities
     from cpuprobe.check.against import within

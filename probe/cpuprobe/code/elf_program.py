@@ -1,4 +1,4 @@
-"""What a program, library or object file says of its code: executable bytes, functions, notes.
+"""ELF programs, libraries and object files: executable bytes, functions, notes.
 
 x86 notes: x86-64 psABI, "Program Property".
 """
@@ -8,13 +8,11 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from cpuprobe.code import elf as abi
 from cpuprobe.code.eh_frame import read_unwind
 from cpuprobe.code.elf import ArtifactError, Elf, Source, notes, text
-from cpuprobe.code.needs import Confidence
+from cpuprobe.code.program import NAMELESS, CodeBytes, ElfFile, Name, Range
 
 MOST_CODE = 400 << 20
 """Bytes of executable sections; the largest known programs have about 300 MB."""
@@ -26,96 +24,11 @@ _OSABI_WASMTIME = 200  # wasmtime, crates/environ/src/obj.rs, ELFOSABI_WASMTIME
 _STB_GLOBAL = 1
 _NT_GNU_PROPERTY_TYPE_0 = 5
 _X86_ISA_1_NEEDED, _X86_ISA_1_USED = 0xC0008002, 0xC0010002
-_DT_SONAME = 14
-_R_X86_64_IRELATIVE = 37
+_DT_INIT, _DT_INIT_ARRAY, _DT_INIT_ARRAYSZ, _DT_FLAGS_1 = 12, 25, 27, 0x6FFFFFFB
+_DF_1_PIE = 0x08000000
+_MOST_INITIAL = 1024
+_R_X86_64_64, _R_X86_64_RELATIVE, _R_X86_64_IRELATIVE = 1, 8, 37
 _LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
-
-
-@dataclass(frozen=True, slots=True)
-class CodeBytes:
-    """Executable bytes, from a section, or from a segment where there are no sections."""
-
-    index: int
-    name: str
-    address: int
-    data: bytes
-
-    def between(self, start: int, end: int) -> bytes:
-        """The bytes from one address to another."""
-        return self.data[start - self.address : end - self.address]
-
-
-Name = tuple[int, int]
-"""Which string table, and where in it: most names are never looked at."""
-NAMELESS: Name = (-1, 0)
-
-
-class Range(NamedTuple):
-    """A function, or bytes that no function claims.
-
-    Attributes:
-        start: its first address.
-        end: the address behind it; 0 where the file does not say.
-        name: NAMELESS where it has none.
-        source: how it is known; None: it is not.
-        lsda: as in Unwind.
-    """
-
-    start: int
-    end: int
-    name: Name
-    source: Confidence | None
-    lsda: bool
-
-
-@dataclass(slots=True)
-class ElfFile:
-    """What the scan needs of a file.
-
-    Attributes:
-        machine: e_machine; -1 for x86-64 code in a file that is not of 64 bits.
-        kind: e_type.
-        wasmtime: whether the OS ABI is wasmtime's own.
-        entry: e_entry.
-        interpreter: it names a dynamic loader.
-        soname: it has a name as a library.
-        code: executable bytes, in address order.
-        functions: by index of `code`, then start address.
-        objects: ranges of data inside executable bytes, by index of `code`.
-        isa_needed: psABI levels.
-        isa_used: likewise.
-        ifuncs: how many functions are chosen at load time.
-        undefined: names of undefined symbols.
-        strings: string tables.
-    """
-
-    machine: int
-    kind: int
-    wasmtime: bool
-    entry: int = 0
-    interpreter: bool = False
-    soname: bool = False
-    code: list[CodeBytes] = field(default_factory=list)
-    functions: dict[int, dict[int, Range]] = field(default_factory=dict)
-    objects: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    isa_needed: tuple[str, ...] = ()
-    isa_used: tuple[str, ...] = ()
-    ifuncs: int = 0
-    undefined: frozenset[str] = frozenset()
-    strings: list[bytes] = field(default_factory=list)
-
-    def code_at(self, address: int) -> CodeBytes | None:
-        """The executable bytes that hold an address; None where there are none."""
-        place = bisect_right(self.code, address, key=lambda code: code.address) - 1
-        if place < 0:
-            return None
-        code = self.code[place]
-        return code if address < code.address + len(code.data) else None
-
-    def name(self, name: Name) -> str:
-        """The text of a name, empty for NAMELESS; fit to print."""
-        table, offset = name
-        return text(self.strings[table], offset) if table >= 0 else ""
 
 
 def read_elf(source: Source) -> ElfFile:
@@ -141,9 +54,8 @@ def read_elf(source: Source) -> ElfFile:
         _read_symbols(file, elf)
         if elf.kind != abi.ET_REL:  # the addresses in an object file wait for relocation
             _read_unwind(file, elf)
-            _read_relocations(file, elf)
+            _read_dynamic(file, elf)
         _read_properties(file, elf)
-        _read_dynamic(file, elf)
     return file
 
 
@@ -283,16 +195,49 @@ def _properties(body: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _read_dynamic(file: ElfFile, elf: Elf) -> None:
+    """What is a program: many libraries have an entry point too, set by old linkers."""
     file.interpreter = elf.segment(abi.PT_INTERP) is not None
+    found: dict[int, int] = {}
     dynamic = elf.segment(abi.PT_DYNAMIC)
     if dynamic is not None:
         body = elf.read(dynamic.offset, dynamic.size & ~15, "the dynamic section")
-        file.soname = any(tag == _DT_SONAME for tag, _ in struct.iter_unpack("<QQ", body))
+        for tag, value in struct.iter_unpack("<QQ", body):
+            found.setdefault(tag, value)
+    is_pie = bool(found.get(_DT_FLAGS_1, 0) & _DF_1_PIE)
+    file.program = file.kind == abi.ET_EXEC or file.interpreter or is_pie
+    start, size = found.get(_DT_INIT_ARRAY, 0), found.get(_DT_INIT_ARRAYSZ, 0)
+    slots = dict.fromkeys(range(start, start + min(size, 8 * _MOST_INITIAL) & ~7, 8), 0)
+    where = elf.loaded(start) if slots else None
+    if where is not None:
+        content = elf.read(
+            where[0], min(8 * len(slots), where[1]) & ~7, "the array of DT_INIT_ARRAY"
+        )
+        slots.update(zip(slots, struct.unpack(f"<{len(content) // 8}Q", content), strict=False))
+    _read_relocations(file, elf, slots)
+    first = [found[_DT_INIT]] if _DT_INIT in found else []
+    file.initial = tuple(dict.fromkeys([*first, *filter(None, slots.values())]))
 
 
-def _read_relocations(file: ElfFile, elf: Elf) -> None:
+def _read_relocations(file: ElfFile, elf: Elf, slots: dict[int, int]) -> None:
+    """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
     for section in elf.sections:
         if section.type == abi.SHT_RELA and section.size % 24 == 0:
+            words = memoryview(section.data).cast("Q")
             # r_info is the second of three words, its low 32 bits the type.
-            kinds = memoryview(section.data).cast("I")[2::6].tolist()
+            kinds = words.cast("B").cast("I")[2::6].tolist()
             file.ifuncs += kinds.count(_R_X86_64_IRELATIVE)
+            for row in [at for at, slot in enumerate(words[::3].tolist()) if slot in slots]:
+                place, info, addend = words[3 * row : 3 * row + 3]
+                if kinds[row] == _R_X86_64_RELATIVE:
+                    slots[place] = addend
+                elif kinds[row] == _R_X86_64_64:
+                    slots[place] = _symbol_value(elf, info >> 32) + addend
+
+
+def _symbol_value(elf: Elf, number: int) -> int:
+    """The address of a dynamic symbol; 0 if it is another file's."""
+    table = elf.section(abi.SHT_DYNSYM)
+    if table is None or 24 * number + 24 > table.size:
+        return 0
+    row = elf.read(table.offset + 24 * number, 24, "a symbol")
+    return int.from_bytes(row[8:16], "little")

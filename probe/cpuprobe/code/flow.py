@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
-from iced_x86 import Decoder, FlowControl, Instruction, OpKind, Register
+from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register
 
-from cpuprobe.code.elf_program import CodeBytes, ElfFile, Range
 from cpuprobe.code.forms import ASKING, Forms
+from cpuprobe.code.program import CodeBytes, ElfFile, Range
 
 Hit = tuple[int, int]
 """A code of iced-x86 and the address of the instruction."""
@@ -119,32 +119,51 @@ def _unseen(start: int, data: bytes, forms: Forms) -> list[Hit]:
     return hits
 
 
-def straight_line(file: ElfFile, forms: Forms) -> dict[str, int]:
-    """The features that every run of a program meets, with the first address of each.
+def begins(file: ElfFile) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where every run of a program, or every load of a library, begins; and where it may go on.
 
-    From the entry point, and from what it hands to the C library as main (its address in RDI,
-    glibc, sysdeps/x86_64/start.S), instructions are followed as far as there is only one way: into
-    direct calls, not past a condition, an indirect jump or a call out.
+    The first are the entry point, what it hands to the C library as main (its address in RDI,
+    glibc, sysdeps/x86_64/start.S), and what the dynamic loader calls (DT_INIT, DT_INIT_ARRAY). The
+    second are functions that main hands to others, as Rust's does with the program's own main.
     """
-    met: dict[str, int] = {}
+    if not file.program:
+        return file.initial, ()
     mains: list[int] = []
     for each in _follow(file, file.entry):
-        _meet(each, forms, met)
         if each.op_count == 2 and each.op0_register in (Register.RDI, Register.EDI):
             if each.is_ip_rel_memory_operand:
                 mains.append(each.ip_rel_memory_address)
             elif each.op1_kind in (OpKind.IMMEDIATE32, OpKind.IMMEDIATE32TO64):
                 mains.append(each.immediate32)
+    handed: list[int] = []
     for each in _follow(file, mains[-1]) if mains else ():
-        _meet(each, forms, met)
+        if each.is_ip_rel_memory_operand and each.mnemonic == Mnemonic.LEA:
+            handed.append(each.ip_rel_memory_address)
+        if each.flow_control == FlowControl.CALL:
+            break
+    callbacks = tuple(address for address in handed if file.code_at(address) is not None)
+    return (file.entry, *mains[-1:], *file.initial), callbacks
+
+
+def straight_line(file: ElfFile, forms: Forms, roots: Sequence[int]) -> dict[str, int]:
+    """The features that every run or load meets, with the first address of each.
+
+    Instructions are followed as far as there is only one way: into direct calls, not past a
+    condition, an indirect jump or a call out.
+
+    Args:
+        file: an x86-64 file.
+        forms: the meaning of codes.
+        roots: where every run begins.
+    """
+    met: dict[str, int] = {}
+    for root in roots:
+        for each in _follow(file, root):
+            meaning = forms.meaning(each.code)
+            if not meaning.odd and "never_faults" not in meaning.marks:
+                for name in meaning.needs:
+                    met.setdefault(name, each.ip)
     return met
-
-
-def _meet(instruction: Instruction, forms: Forms, met: dict[str, int]) -> None:
-    meaning = forms.meaning(instruction.code)
-    if not meaning.odd and "never_faults" not in meaning.marks:
-        for name in meaning.needs:
-            met.setdefault(name, instruction.ip)
 
 
 def _follow(file: ElfFile, address: int) -> Iterator[Instruction]:

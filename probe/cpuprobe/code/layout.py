@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from cpuprobe.code.elf_program import NAMELESS, CodeBytes, ElfFile, Range
-from cpuprobe.code.needs import Coverage
+from cpuprobe.code.needs import LARGE, Coverage
+from cpuprobe.code.program import NAMELESS, CodeBytes, ElfFile, Range
 
 # What assemblers and linkers put between functions: zeros, INT3, NOP in all lengths (SDM vol. 2B,
 # NOP, "Recommended Multi-Byte Sequence"). It cannot backtrack far.
@@ -59,7 +59,15 @@ def plan(file: ElfFile) -> Plan:
         lengths = (each.end - each.start for each in ranges)
         *starts, size = accumulate(lengths, initial=size)
         before.append(starts)
-    return Plan(work, before, size, Coverage(sum(len(code.data) for code in file.code), **amounts))
+    coverage = Coverage(
+        sum(len(code.data) for code in file.code),
+        pages=sum((len(code.data) + 4095) // 4096 for code in file.code),
+        functions=sum(
+            each.end - each.start >= LARGE for _, known, ranges in work if known for each in ranges
+        ),
+        **amounts,
+    )
+    return Plan(work, before, size, coverage)
 
 
 def _functions(

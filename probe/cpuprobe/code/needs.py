@@ -16,6 +16,8 @@ Confidence = Literal["artifact", "symbol", "unwind", "sweep"]
 
 Kind = Literal["executable", "library", "object", "cwasm", "other"]
 
+LARGE = 64
+"""Bytes of a function below which compilers find little use for vectors."""
 MOST_PLACES = 8
 """As many places are named for each feature of a file, those of lowest address."""
 
@@ -52,6 +54,20 @@ class Use(msgspec.Struct, frozen=True):
     places: tuple[Place, ...]
 
 
+class Spread(msgspec.Struct, frozen=True):
+    """How much of a file holds a set of features, and no other.
+
+    Attributes:
+        features: canonical names.
+        pages: 4 KiB pages of executable bytes.
+        functions: functions of 64 bytes and more, known by symbol or unwind entry.
+    """
+
+    features: tuple[str, ...]
+    pages: int
+    functions: int
+
+
 class Coverage(msgspec.Struct, frozen=True):
     """How much of the executable bytes was looked at, in bytes.
 
@@ -64,6 +80,8 @@ class Coverage(msgspec.Struct, frozen=True):
         data: marked as data by a symbol.
         unknown: known by neither and not taken for code.
         discarded: instructions with a feature that were not believed.
+        pages: 4 KiB pages in all; not bytes.
+        functions: functions of 64 bytes and more in all; not bytes.
     """
 
     total: int = 0
@@ -74,6 +92,8 @@ class Coverage(msgspec.Struct, frozen=True):
     data: int = 0
     unknown: int = 0
     discarded: int = 0
+    pages: int = 0
+    functions: int = 0
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -100,10 +120,13 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         architecture: of its code, by ELF's names; `x86-64` is judged, others are not.
         features: by canonical name, without x86-64-v1.
         unknown: features that only iced-x86 names; they are told and not judged.
-        entry: features on the way that every run takes, with the first address.
+        entry: features on the way that every run or load takes, with the first address.
+        reached: features that every run or load may reach without a choice before, likewise.
+        spread: how many pages and functions hold which features.
         isa_needed: psABI levels that its GNU property says it needs.
         isa_used: likewise, what it says it uses.
         dispatch: what in it may choose code at run time.
+        ifuncs: how many functions are chosen at load time.
         coverage: how much was looked at.
         engine: for a .cwasm.
         loader: whether the dynamic loader checks isa_needed for it.
@@ -114,9 +137,12 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, Use] = {}
     unknown: dict[str, Use] = {}
     entry: dict[str, int] = {}
+    reached: dict[str, int] = {}
+    spread: tuple[Spread, ...] = ()
     isa_needed: tuple[str, ...] = ()
     isa_used: tuple[str, ...] = ()
     dispatch: tuple[str, ...] = ()
+    ifuncs: int = 0
     coverage: Coverage = Coverage()
     engine: Engine | None = None
     loader: bool = False

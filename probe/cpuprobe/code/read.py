@@ -7,17 +7,18 @@ from collections.abc import Sequence
 import msgspec
 
 from cpuprobe.code.cwasm import read_cwasm
-from cpuprobe.code.elf import ET_DYN, ET_REL, ArtifactError, Elf, Source
-from cpuprobe.code.elf_program import ElfFile, read_elf
-from cpuprobe.code.flow import straight_line
+from cpuprobe.code.elf import ET_REL, ArtifactError, Elf, Source
+from cpuprobe.code.elf_program import read_elf
+from cpuprobe.code.flow import begins, straight_line
 from cpuprobe.code.forms import forms
 from cpuprobe.code.layout import Plan, plan
 from cpuprobe.code.needs import Kind, Needs
+from cpuprobe.code.program import ElfFile
+from cpuprobe.code.reach import reached
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan, joined
 from cpuprobe.errors import CaptureError
-from cpuprobe.facts.features import load_table
-from cpuprobe.files import OpenedFile, open_regular
+from cpuprobe.files import OpenedFile
 
 MACHINES = {
     3: "i386",
@@ -36,16 +37,6 @@ MACHINES = {
 MOST_COMPILED = 256 << 20
 """Bytes of an artifact of wasmtime, which is held whole."""
 Stamp = tuple[int, int, int, int]
-_MAGIC = b"\x7fELF"
-
-
-def is_candidate(path: str) -> bool:
-    """Whether a file in a folder is worth reading: a regular file that begins as ELF files do."""
-    try:
-        with open(open_regular(path), "rb", buffering=0) as file:
-            return file.read(4) == _MAGIC
-    except OSError:
-        return False
 
 
 def opened(path: str) -> Reading:
@@ -103,12 +94,15 @@ class Reading:
         if self._plan is None:
             return Needs(kind="other", architecture=self._architecture)
         kind = _kind(file)
+        roots, further = begins(file)
         return Needs(
             kind=kind,
-            entry=straight_line(file, forms()) if kind == "executable" else {},
+            entry=straight_line(file, forms(), roots),
+            reached=reached(file, forms(), (*roots, *further)),
             isa_needed=file.isa_needed,
             isa_used=file.isa_used,
             dispatch=_dispatch(file),
+            ifuncs=file.ifuncs,
             loader=kind == "library" or file.interpreter,
         )
 
@@ -125,6 +119,7 @@ def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
     return msgspec.structs.replace(
         needs,
         features=found.features,
+        spread=found.spread(),
         unknown=found.unknown,
         dispatch=(*found.signs, *needs.dispatch),
         coverage=found.coverage,
@@ -134,13 +129,9 @@ def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
 def _kind(file: ElfFile) -> Kind:
     if file.kind == ET_REL:
         return "object"
-    # A static position-independent program has neither a loader nor a name, but an entry point.
-    if file.kind == ET_DYN and (file.soname or not (file.interpreter or file.entry)):
-        return "library"
-    return "executable"
+    return "executable" if file.program else "library"
 
 
 def _dispatch(file: ElfFile) -> tuple[str, ...]:
-    asked = sorted(file.undefined & set(load_table("baseline")["dispatch"]["imports"]))
     chosen = [f"{file.ifuncs} functions chosen at load time (ifunc)"] if file.ifuncs else []
-    return (*asked, *chosen)
+    return (*file.asks_others, *chosen)

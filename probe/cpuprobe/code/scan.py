@@ -32,11 +32,11 @@ from operator import attrgetter
 import msgspec
 from iced_x86 import Decoder
 
-from cpuprobe.code.elf_program import CodeBytes, ElfFile, Range
 from cpuprobe.code.flow import Noted, is_live, walk
 from cpuprobe.code.forms import INVALID, Forms, searches
 from cpuprobe.code.layout import LONGEST_PADDING, Plan
 from cpuprobe.code.needs import Coverage
+from cpuprobe.code.program import CodeBytes, ElfFile, Range
 from cpuprobe.code.search import candidate_offsets
 from cpuprobe.code.sweep import long_function, sweep
 from cpuprobe.code.tally import Scan, Tally, uses
@@ -92,6 +92,8 @@ def scan(file: ElfFile, work: Plan, forms: Forms, number: int = 0, of: int = 1) 
             unknown=coverage.unknown + unknown,
             discarded=tally.discarded,
         ),
+        tally.pages,
+        tally.functions,
     )
 
 

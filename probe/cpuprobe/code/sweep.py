@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from iced_x86 import Decoder
 
-from cpuprobe.code.elf_program import CodeBytes, Range
+from cpuprobe.code.program import CodeBytes, Range
 from cpuprobe.code.tally import Tally
 
 SWEEP_RUN = 48

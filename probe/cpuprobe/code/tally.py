@@ -9,11 +9,12 @@ from typing import TypeVar
 
 import msgspec
 
-from cpuprobe.code.elf_program import Name, Range
 from cpuprobe.code.forms import Forms
-from cpuprobe.code.needs import MOST_PLACES, Confidence, Coverage, Place, Use
+from cpuprobe.code.needs import LARGE, MOST_PLACES, Confidence, Coverage, Place, Spread, Use
+from cpuprobe.code.program import Name, Range
 
 T = TypeVar("T")
+
 
 FoundIn = tuple[int, int, Confidence, T]
 """One function with a feature: the first address, how many instructions, how known, its name."""
@@ -30,6 +31,8 @@ class Tally:
         signs: what asks about the CPU.
         discarded: instructions that were not believed.
         hit_bytes: bytes of functions that hold a hit.
+        pages: 4 KiB pages, by number, with the features on each.
+        functions: how many functions of LARGE bytes and more have a set of features.
     """
 
     forms: Forms
@@ -38,6 +41,8 @@ class Tally:
     signs: set[str] = field(default_factory=set)
     discarded: int = 0
     hit_bytes: int = 0
+    pages: dict[int, frozenset[str]] = field(default_factory=dict)
+    functions: Counter[frozenset[str]] = field(default_factory=Counter)
 
     def add(self, where: Range, codes: Sequence[int], addresses: Sequence[int]) -> None:
         """Counts believed hits of one function.
@@ -58,19 +63,46 @@ class Tally:
             for key in known + [(False, name) for name in meaning.unknown]:
                 so_far, lowest = sums.get(key, (0, first[code]))
                 sums[key] = so_far + count, min(lowest, first[code])
+        self._spread(where, codes, addresses)
         for (is_known, name), (count, address) in sums.items():
             found = address, count, where.source or "sweep", where.name
             (self.features if is_known else self.unknown).setdefault(name, []).append(found)
 
+    def _spread(self, where: Range, codes: Sequence[int], addresses: Sequence[int]) -> None:
+        """Notes the pages that hold the hits of a function, and its features."""
+        needs = {code: frozenset(self.forms.meaning(code).needs) for code in set(codes)}
+        for place in {
+            address >> 12 << 16 | code for code, address in zip(codes, addresses, strict=True)
+        }:
+            features = needs[place & 0xFFFF]
+            if features:
+                page = place >> 16
+                self.pages[page] = self.pages.get(page, features) | features
+        if where.source is not None and where.end - where.start >= LARGE:
+            together = frozenset[str]().union(*needs.values())
+            if together:
+                self.functions[together] += 1
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a scan of a file, or of a part of it, found."""
+    """What a scan of a file, or of a part of it, found; `pages` and `functions` as in a Tally."""
 
     features: dict[str, Use]
     unknown: dict[str, Use]
     signs: tuple[str, ...]
     coverage: Coverage
+    pages: dict[int, frozenset[str]]
+    functions: Counter[frozenset[str]]
+
+    def spread(self) -> tuple[Spread, ...]:
+        """How many pages and functions hold which features, in a fixed order."""
+        pages = Counter(self.pages.values())
+        together = {features: tuple(sorted(features)) for features in (*pages, *self.functions)}
+        return tuple(
+            Spread(names, pages[features], self.functions[features])
+            for features, names in sorted(together.items(), key=lambda row: row[1])
+        )
 
 
 def uses(found: Mapping[str, list[FoundIn[T]]], text: Callable[[T], str]) -> dict[str, Use]:
@@ -99,11 +131,19 @@ def joined(scans: Sequence[Scan]) -> Scan:
     if len(scans) == 1:
         return scans[0]
     numbers = [msgspec.structs.astuple(scan.coverage) for scan in scans]
+    pages: dict[int, frozenset[str]] = {}
+    functions: Counter[frozenset[str]] = Counter()
+    for scan in scans:
+        functions.update(scan.functions)
+        for page, features in scan.pages.items():
+            pages[page] = pages.get(page, features) | features
     return Scan(
         _joined([scan.features for scan in scans]),
         _joined([scan.unknown for scan in scans]),
         tuple(sorted({sign for scan in scans for sign in scan.signs})),
         Coverage(*map(sum, zip(*numbers, strict=True))),
+        pages,
+        functions,
     )
 
 

@@ -14,11 +14,13 @@ SCHEMA = "cpuprobe.check/1"
 
 _WORDS = {
     "runs": "RUNS",
-    "depends": "DEPENDS",
+    "guarded": "GUARDED",
+    "unguarded": "UNGUARDED",
     "dies": "DIES",
     "refused": "REFUSED",
     "foreign": "FOREIGN",
-    None: "UNREADABLE",
+    "unreadable": "UNREADABLE",
+    "unread": "UNREAD",
 }
 _SOURCES = {
     "artifact": "wasm functions",
@@ -30,14 +32,17 @@ _CONFIDENCE = {"artifact": "sure", "symbol": "high", "unwind": "high", "sweep": 
 _SHOWN_PLACES = 3
 
 
-def document(against: str, fits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def document(
+    against: str, fits: Sequence[Mapping[str, Any]], unread: Mapping[str, int]
+) -> dict[str, Any]:
     """The JSON document.
 
     Args:
         against: the machine's name.
         fits: one plain object a file.
+        unread: how many files in folders are of what kind that is not read.
     """
-    return {"schema": SCHEMA, "against": against, "files": list(fits)}
+    return {"schema": SCHEMA, "against": against, "files": list(fits), "unread": dict(unread)}
 
 
 def to_text(report: Mapping[str, Any]) -> str:
@@ -53,7 +58,7 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     files = report["files"]
     for file in files:
         yield from _file(file)
-    counts: dict[str | None, int] = {}
+    counts: dict[str, int] = {}
     for file in files:
         counts[file["expectation"]] = counts.get(file["expectation"], 0) + 1
     if len(files) != 1:
@@ -62,6 +67,13 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         )
         against = plain(report["against"])
         yield f"{len(files)} files against {against}: {told or 'nothing to read'}"
+    if report["unread"]:
+        yield from _wrapped(f"not read: {kinds(report['unread'])}", "")
+
+
+def kinds(unread: Mapping[str, int]) -> str:
+    """How many of what kind."""
+    return ", ".join(counted(count, kind) for kind, count in sorted(unread.items()))
 
 
 def _file(file: Mapping[str, Any]) -> Iterator[str]:

@@ -48,17 +48,18 @@ def test_a_folder_is_read_whole(folder):
     result = check(folder, "--against", "x86-64-v2", "--json")
     document = json.loads(result.stdout)
 
-    assert result.returncode == 0
+    assert result.returncode == 1
     assert document["schema"] == "cpuprobe.check/1"
     assert document["against"] == "x86-64-v2"
     found = {Path(file["path"]).name: file["expectation"] for file in document["files"]}
-    assert found == {"plain": "runs", "avx2.so": "depends"}
+    assert found == {"plain": "runs", "avx2.so": "unguarded"}
+    assert document["unread"] == {"other file": 1}
 
 
 def test_the_text_names_functions(folder):
     result = check(folder / "deep" / "avx2.so", "--against", "x86-64-v2")
 
-    assert result.stdout.startswith("DEPENDS    ")
+    assert result.stdout.startswith("UNGUARDED  ")
     assert "avx2: 1 instruction in 1 function, confidence high" in result.stdout
     assert max(map(len, result.stdout.splitlines()[1:])) <= 100
     assert "\x1b" not in result.stdout + result.stderr
@@ -113,8 +114,8 @@ def test_bad_requests_get_one_line(arguments, code, words):
 
 def test_names_from_strangers_cannot_steer_a_terminal():
     """A file name with an escape sequence is shown without it."""
-    file = {"path": "a\x1b[2Jb", "expectation": None, "error": "bad\x1b]0;", "fits": False}
-    text = to_text({"against": "x", "files": [file]})
+    file = {"path": "a\x1b[2Jb", "expectation": "unreadable", "error": "bad\x1b]0;", "fits": False}
+    text = to_text({"against": "x", "files": [file], "unread": {}})
 
     assert "\x1b" not in text
 
@@ -130,6 +131,51 @@ def test_several_processes_say_the_same(folder):
     files = many.expand(["/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/bin/env", str(folder)])
     seen: list[int] = []
 
-    alone = many.check(files, against, 1, lambda done, of: seen.append(done))
-    assert many.check(files, against, 2, lambda done, of: None) == alone
-    assert seen == list(range(1, len(files) + 1))
+    alone = many.check(files.files, against, 1, lambda done, of: seen.append(done))
+    assert many.check(files.files, against, 2, lambda done, of: None) == alone
+    assert seen == list(range(1, len(files.files) + 1))
+
+
+MAGIC = {
+    "app.exe": (b"MZ\x90\x00", "Windows program"),
+    "lib.dylib": (b"\xcf\xfa\xed\xfe", "macOS program"),
+    "lib.a": (b"!<arch>\nlib.o/", "static library"),
+    "pkg.deb": (b"!<arch>\ndebian-binary", "Debian package"),
+    "app.whl": (b"PK\x03\x04", "zip archive"),
+    "app.tar.gz": (b"\x1f\x8b\x08", "gzip file"),
+    "app.rpm": (b"\xed\xab\xee\xdb", "RPM package"),
+    "app.tar": (bytes(257) + b"ustar\x00", "tar archive"),
+    "app.wasm": (b"\x00asm\x01\x00\x00\x00", "WebAssembly module"),
+    "notes.txt": (b"nothing\n", "other file"),
+}
+
+
+def test_what_is_not_read_is_counted_by_kind(folder, tmp_path):
+    """One file of each kind beside one that is read: none is passed over in silence."""
+    for name, (content, _) in MAGIC.items():
+        (tmp_path / name).write_bytes(content)
+    shutil.copy(folder / "plain", tmp_path / "plain")
+    result = check(tmp_path, "--against", "x86-64-v2")
+    document = json.loads(check(tmp_path, "--against", "x86-64-v2", "--json").stdout)
+
+    assert result.returncode == 0
+    assert document["unread"] == dict.fromkeys((kind for _, kind in MAGIC.values()), 1)
+    for _, kind in MAGIC.values():
+        assert f"1 {kind}" in " ".join(result.stdout.split())
+
+
+def test_nothing_read_is_no_success(tmp_path):
+    """A folder of wheels alone, one without a file, and a wheel that was named."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "app.whl").write_bytes(b"PK\x03\x04")
+    for path, words in (
+        (tmp_path, "nothing was read: 1 zip archive"),
+        (tmp_path / "empty", "nothing was read: no file"),
+        (tmp_path / "app.whl", "zip archive: not read"),
+    ):
+        result = check(path, "--against", "x86-64-v2")
+
+        assert result.returncode == 4
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert result.stdout.startswith("UNREAD")

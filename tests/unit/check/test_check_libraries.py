@@ -99,7 +99,7 @@ def checked(*paths: str | Path) -> list[Fit]:
     against = within(find_profile("x86-64-v1"))
     assert against is not None
     files = many.expand([str(path) for path in paths])
-    return many.check(files, against, 2, lambda done, of: None)
+    return many.check(files.files, against, 2, lambda done, of: None)
 
 
 def assert_confirmed(fits: list[Fit]) -> int:
@@ -127,7 +127,9 @@ def test_system_libraries():
     fits = checked(SYSTEM)
 
     assert len(fits) > 50
-    assert {fit.expectation for fit in fits} <= {"runs", "depends"}
+    # All of it runs on every x86-64 CPU; where nothing chooses, that cannot be seen.
+    assert {fit.expectation for fit in fits} <= {"runs", "guarded", "unguarded"}
+    assert 50 * sum(fit.expectation == "unguarded" for fit in fits) <= len(fits)
     assert_confirmed(fits)
 
 
@@ -135,7 +137,8 @@ def test_python_packages():
     """Everything native beside wasmtime: NumPy too, where it is installed."""
     fits = checked(Path(wasmtime.__file__).parents[1])
 
-    assert {fit.expectation for fit in fits} <= {"runs", "depends"}
+    # NumPy's wheels are built for x86-64-v2 and execute SSE4.1 when they are loaded.
+    assert {fit.expectation for fit in fits} <= {"runs", "guarded", "unguarded", "dies"}
     assert assert_confirmed(fits) > 10
 
 

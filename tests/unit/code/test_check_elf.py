@@ -113,8 +113,8 @@ def test_a_dispatched_function_is_named(dispatched):
     symbols = subprocess.run(["nm", dispatched], capture_output=True, check=True).stdout.decode()
     fast = next(line for line in symbols.splitlines() if line.endswith(" fast"))
 
-    assert (fit.expectation, fit.fits) == ("depends", True)
-    assert "runs unless a runtime-dispatched path is taken" in fit.reason
+    assert (fit.expectation, fit.fits) == ("guarded", True)
+    assert "which it can choose at run time: CPUID, XGETBV" in fit.reason
     assert fit.missing == ("avx2",)
     assert {"CPUID", "XGETBV"} <= set(needs_of(fit).dispatch)  # libgcc's, linked in
     assert [place.name for place in use.places] == ["fast"]
@@ -145,18 +145,19 @@ def test_without_section_headers_the_segments_are_read(dispatched):
 def test_an_ifunc_is_a_sign_of_dispatch(tmp_path):
     fit = against(build(tmp_path, IFUNC), "x86-64-v2")
 
-    assert fit.expectation == "depends"
+    assert fit.expectation == "guarded"
     assert "fma" in fit.missing
     assert any("ifunc" in sign for sign in needs_of(fit).dispatch)
 
 
 def test_nothing_chooses(tmp_path):
-    """A library without any sign of dispatch: it is said, and left open."""
+    """A library without any sign of dispatch: in doubt it does not fit, and the doubt is said."""
     source = 'void f(void) { __asm__ volatile("vpaddd %ymm1, %ymm0, %ymm0"); }'
     fit = against(build(tmp_path, source, "-shared", "-fPIC"), "x86-64-v2")
 
-    assert fit.expectation == "depends"
+    assert (fit.expectation, fit.fits) == ("unguarded", False)
     assert "nothing in this file chooses" in fit.reason
+    assert "only if its callers" in fit.reason
 
 
 def test_an_object_file(tmp_path):

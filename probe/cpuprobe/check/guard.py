@@ -1,0 +1,75 @@
+"""Does a file choose at run time whether it executes what a machine lacks? From evidence, and pure.
+
+What tells a build for a newer CPU from islands that a program chooses is how far such code is
+spread: in builds for x86-64-v3 it stands in 44 % of all larger functions and more, in files that
+choose in 21 % at most (measured: polars and polars-lts-cpu, faiss with AVX2 and without, OpenBLAS,
+NumPy, SVT-AV1, libaom, wasmtime, glibc, OpenSSL). In doubt it is not guarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from cpuprobe.code.needs import Needs
+from cpuprobe.words import counted, names
+
+SPREAD = 0.30
+"""Share of larger functions from which on a file counts as built for what they hold."""
+VARIANTS = 4
+"""Functions that one choice at load time is between, at most: libmvec has three to each."""
+ENOUGH = 40
+"""Functions below which a share says nothing."""
+
+
+class Evidence(NamedTuple):
+    """What speaks for a choice, or against one.
+
+    Attributes:
+        guarded: the file chooses.
+        reason: the end of a sentence that begins with what the file contains.
+    """
+
+    guarded: bool
+    reason: str
+
+
+def evidence(needs: Needs, missing: Collection[str]) -> Evidence:
+    """Weighs what is known of a file.
+
+    Args:
+        needs: what it holds.
+        missing: the features that the machine lacks, at least one.
+    """
+    lacking = set(missing)
+    reached = {name: address for name, address in needs.reached.items() if name in lacking}
+    functions = sum(row.functions for row in needs.spread if lacking & {*row.features})
+    pages = sum(row.pages for row in needs.spread if lacking & {*row.features})
+    of = needs.coverage.functions
+    share = functions / of if of >= ENOUGH else 0.0
+    where = (
+        f"in {functions} of {counted(of, 'larger function')} and on {pages} "
+        f"of {counted(needs.coverage.pages, 'page')}"
+    )
+    if not needs.dispatch:
+        doubt = {
+            "executable": "whether a run comes there was not followed to the end",
+            "library": "it runs only if its callers keep it from these functions",
+            "object": "it runs only if the rest of its program keeps it from these functions",
+        }.get(needs.kind, "")
+        return Evidence(False, f"{where}; nothing in this file chooses at run time: {doubt}")
+    signs = ", ".join(needs.dispatch)
+    if reached:
+        first = min(reached, key=lambda name: reached[name])
+        return Evidence(
+            False,
+            f"{where}; {first} at {reached[first]:#x} is reached from what every run executes, and "
+            f"no choice was found before it (the file can choose: {signs})",
+        )
+    if share >= SPREAD and functions > VARIANTS * needs.ifuncs:
+        return Evidence(
+            False,
+            f"{where}: spread through it, as in a build for {names(sorted(lacking), 6)}; that it "
+            f"can choose ({signs}) does not guard so much",
+        )
+    return Evidence(True, f"{where}, which it can choose at run time: {signs}")

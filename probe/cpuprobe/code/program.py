@@ -1,0 +1,111 @@
+"""What a program, library or object file says of its code, whatever its container."""
+
+from __future__ import annotations
+
+import functools
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cpuprobe.code.elf import text
+from cpuprobe.code.needs import Confidence
+from cpuprobe.facts.features import load_table
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBytes:
+    """Executable bytes, from a section, or from a segment where there are no sections."""
+
+    index: int
+    name: str
+    address: int
+    data: bytes
+
+    def between(self, start: int, end: int) -> bytes:
+        """The bytes from one address to another."""
+        return self.data[start - self.address : end - self.address]
+
+
+Name = tuple[int, int]
+"""Which string table, and where in it: most names are never looked at."""
+NAMELESS: Name = (-1, 0)
+
+
+class Range(NamedTuple):
+    """A function, or bytes that no function claims.
+
+    Attributes:
+        start: its first address.
+        end: the address behind it; 0 where the file does not say.
+        name: NAMELESS where it has none.
+        source: how it is known; None: it is not.
+        lsda: as in Unwind.
+    """
+
+    start: int
+    end: int
+    name: Name
+    source: Confidence | None
+    lsda: bool
+
+
+@dataclass
+class ElfFile:
+    """What the scan needs of a file.
+
+    Attributes:
+        machine: e_machine; -1 for x86-64 code in a file that is not of 64 bits.
+        kind: e_type.
+        wasmtime: whether the OS ABI is wasmtime's own.
+        entry: e_entry.
+        interpreter: it names a dynamic loader.
+        program: it is run, not loaded by another.
+        initial: where the code is that every load runs (DT_INIT, DT_INIT_ARRAY).
+        code: executable bytes, in address order.
+        functions: by index of `code`, then start address.
+        objects: ranges of data inside executable bytes, by index of `code`.
+        isa_needed: psABI levels.
+        isa_used: likewise.
+        ifuncs: how many functions are chosen at load time.
+        undefined: names of undefined symbols.
+        strings: string tables.
+    """
+
+    machine: int
+    kind: int
+    wasmtime: bool
+    entry: int = 0
+    interpreter: bool = False
+    program: bool = False
+    initial: tuple[int, ...] = ()
+    code: list[CodeBytes] = field(default_factory=list)
+    functions: dict[int, dict[int, Range]] = field(default_factory=dict)
+    objects: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    isa_needed: tuple[str, ...] = ()
+    isa_used: tuple[str, ...] = ()
+    ifuncs: int = 0
+    undefined: frozenset[str] = frozenset()
+    strings: list[bytes] = field(default_factory=list)
+
+    def _number(self, address: int) -> int:
+        return bisect_right(self.code, address, key=lambda code: code.address) - 1
+
+    def code_at(self, address: int) -> CodeBytes | None:
+        """The executable bytes that hold an address; None where there are none."""
+        code = self.code[max(self._number(address), 0)] if self.code else None
+        holds = code is not None and 0 <= address - code.address < len(code.data)
+        return code if holds else None
+
+    @functools.cached_property
+    def asks_others(self) -> tuple[str, ...]:
+        """The functions and variables of other files by which it asks what the CPU can do."""
+        return tuple(sorted(self.undefined & set(load_table("baseline")["dispatch"]["imports"])))
+
+    def begins_function(self, address: int) -> bool:
+        """Whether a function is known to begin there."""
+        return address in self.functions.get(self._number(address), ())
+
+    def name(self, name: Name) -> str:
+        """The text of a name, empty for NAMELESS; fit to print."""
+        table, offset = name
+        return text(self.strings[table], offset) if table >= 0 else ""
