@@ -94,6 +94,7 @@ fuzz: $(BIN)/.installed ## fuzz the readers of captures and binary files, ten mi
 	@mkdir -p build
 	$(BIN)/python -m tests.fuzz.fuzz_captures -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
 	$(BIN)/python -m tests.fuzz.fuzz_containers -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
+	$(BIN)/python -m tests.fuzz.fuzz_fleets -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
 
 golden: $(BIN)/.installed ## recompute the expected outputs of all candidates and cross-check them
 	$(BIN)/python -m tests.golden.regenerate

@@ -1,0 +1,49 @@
+"""A short run of the fuzzer of archives and Parquet, the same each time (`make fuzz`: long)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from tests.fuzz.fleets import check, mutate, seeds
+
+from cpuprobe.fleet.apart import Apart
+
+SEEDS = seeds()
+
+
+@pytest.fixture
+def apart():
+    process = Apart()
+    yield process
+    process.close()
+
+
+@pytest.mark.parametrize(("name", "read"), [("tar", 23), ("parquet", 40)])
+def test_a_seed_is_read(name, read, apart):
+    """What is mutated is a file of its kind."""
+    if name not in SEEDS:
+        pytest.skip("Parquet is an extra")
+
+    assert check(SEEDS[name]) == check(SEEDS[name], apart)
+    assert check(SEEDS[name]).startswith(f"{read} read")
+
+
+def test_mutated_archives_end_in_an_answer():
+    """Captures or one line, in time; some of both, or the mutator would test nothing."""
+    chance = random.Random("tar")
+    answers = [check(mutate(SEEDS["tar"], chance)) for _ in range(600)]
+
+    assert any(answer.startswith("0 read") for answer in answers)
+    assert len(set(answers)) > 15
+
+
+def test_mutated_tables_end_in_an_answer(apart):
+    """Likewise; what kills the process that reads is one line too."""
+    if "parquet" not in SEEDS:
+        pytest.skip("Parquet is an extra")
+    chance = random.Random("parquet")
+    answers = [check(mutate(SEEDS["parquet"], chance), apart) for _ in range(250)]
+
+    assert any(answer.startswith("0 read") for answer in answers)
+    assert len(set(answers)) > 2
