@@ -102,7 +102,9 @@ def _missing(name: str, assessment: Assessment, safe: set[str]) -> Missing:
     if feature is None:
         return Missing(name, "unverified", "the capture does not know this feature", codes, "")
     if telling:
-        return Missing(name, feature.state, _because(telling[0]), codes, _remedy(telling[0].remedy))
+        return Missing(
+            name, feature.state, _because(telling[0]), codes, remedy_alone(telling[0].remedy)
+        )
     return Missing(name, feature.state, _silent(name, assessment, safe), (), "")
 
 
@@ -111,7 +113,7 @@ def _because(finding: Finding) -> str:
     return finding.cause if known else finding.title
 
 
-def _remedy(text: str) -> str:
+def remedy_alone(text: str) -> str:
     """A remedy without the sentences that point at a report's other parts."""
     sentences = re.split(r"(?<=\.) ", text)
     return " ".join(each for each in sentences if "below" not in each)

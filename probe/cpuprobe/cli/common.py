@@ -11,8 +11,14 @@ from cpuprobe.cli.output import print_result, width
 from cpuprobe.words import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cpuprobe.assessment import Assessment
     from cpuprobe.evidence.observation import Observation
+    from cpuprobe.report.layout import Line
+
+HERE = "this machine"
+"""What this machine is called where another has the name of its capture."""
 
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
@@ -68,7 +74,7 @@ def machine(on: str | None, root: str = "/") -> tuple[str, Observation]:
     if on is None:
         from cpuprobe.evidence.measure import observe
 
-        return "this machine", observe(root=root)
+        return HERE, observe(root=root)
     from cpuprobe.evidence.machines import read_capture
 
     return name_of(on), read_capture(on)
@@ -77,6 +83,30 @@ def machine(on: str | None, root: str = "/") -> tuple[str, Observation]:
 def name_of(capture: str) -> str:
     """What to call a capture."""
     return "standard input" if capture == "-" else visible(os.path.basename(capture))
+
+
+def _screens(results: list[tuple[str, Observation, Assessment]], every: bool) -> Iterator[Line]:
+    """Several assessments, each under the name of its capture."""
+    from cpuprobe.report.layout import Styled
+    from cpuprobe.report.screen import screen
+    from cpuprobe.report.text import lines
+
+    for number, (name, observation, assessed) in enumerate(results):
+        if number:
+            yield ""
+        if len(results) > 1:
+            yield (Styled(f"== {name}", "bold"),)
+        if every:
+            yield from lines(assessed, width())
+        else:
+            on = "" if name == HERE else _quoted(name)
+            yield from screen(assessed, len(observation.candidates), width(), on)
+
+
+def _quoted(name: str) -> str:
+    import shlex
+
+    return "FILE" if name == "-" else shlex.quote(visible(name))
 
 
 def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: bool) -> int:
@@ -88,8 +118,6 @@ def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: 
         print_result(to_json(reports[0] if len(reports) == 1 else reports), True, str)
     else:
         from cpuprobe.cli.output import print_lines
-        from cpuprobe.report.text import lines_of_many
 
-        named = [(name, assessed) for name, _, assessed in results]
-        print_lines(lines_of_many(named, width(), every_feature=every))
+        print_lines(_screens(results, every))
     return int(any(assessed.verdict == "mismatch" for _, _, assessed in results))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -13,10 +12,9 @@ from cpuprobe.assessment.causes import set_aside
 from cpuprobe.assessment.model import Assessment, FeatureAssessment
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
-from cpuprobe.facts.features import load_table
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.report.installed import inference_lines, introspection_lines
-from cpuprobe.report.verdict import told
+from cpuprobe.report.verdict import hypervisor_row, told
 from cpuprobe.wasm.installed import Inference, Introspection
 from cpuprobe.words import cpu_list, json_escape
 
@@ -77,7 +75,7 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     yield "microcode", identity.microcode or "not recorded"
     yield "kernel", f"Linux {identity.kernel}" if identity.kernel else "not recorded"
     if identity.hypervisor:
-        known = _hypervisor(identity.hypervisor).get("name")
+        known = hypervisor_row(identity.hypervisor).get("name")
         yield "hypervisor", f"{known} ({identity.hypervisor})" if known else identity.hypervisor
     else:
         yield "hypervisor", "none that CPUID shows"
@@ -104,12 +102,6 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     yield "measured by", f"{observation.source}: {executed}"
 
 
-def _hypervisor(signature: str | None) -> dict[str, Any]:
-    """Its row of profiles/quirks.toml, empty where there is none."""
-    rows = load_table("quirks")["hypervisor"]
-    return next((row for row in rows if row["signature"] == signature), {})
-
-
 def _container(subject: ReportedMachine) -> str | None:
     """The container that shows in the observation itself."""
     mount = subject.observation.cpuinfo_mount
@@ -126,7 +118,7 @@ def _emulator(subject: ReportedMachine) -> str | None:
     identity = subject.assessment.identity
     if (identity.brand or "").startswith("VirtualApple"):
         return "Rosetta 2"
-    emulator: str | None = _hypervisor(identity.hypervisor).get("emulator")
+    emulator: str | None = hypervisor_row(identity.hypervisor).get("emulator")
     if emulator is not None:
         return emulator
     reason = subject.assessment.kernel_set_aside

@@ -1,11 +1,10 @@
-"""The report as text: what `cpuprobe` prints. At most 100 columns; colour only if asked for."""
+"""Everything that is known of a machine, as text: what `cpuprobe --all` prints. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
-from cpuprobe.facts.features import FeatureTable, load_features
 from cpuprobe.report.layout import Line, Styled, fold, paragraph
 from cpuprobe.report.verdict import mismatch, told
 from cpuprobe.words import answer, counted, cpu_list, cut
@@ -27,27 +26,24 @@ _STYLES = {
     "warning": "yellow",
     "info": "cyan",
 }
-_NOTEWORTHY = frozenset({"withheld", "broken", "uneven", "hidden", "gated"})
 _HEADINGS = ("feature", "CPUID", "OS", "kernel", "executed", "state", "safe")
 
 
-def lines(assessment: Assessment, width: int, *, every_feature: bool = False) -> Iterator[Line]:
+def lines(assessment: Assessment, width: int) -> Iterator[Line]:
     """An assessment as lines.
 
     Args:
         assessment: what to tell.
         width: of the terminal, in columns.
-        every_feature: a row for each feature, the uninteresting ones too.
     """
     yield from fold(identity_line(assessment), width)
     style = _STYLES[assessment.verdict]
     if assessment.verdict == "consistent" and assessment.basis == "cpuid":
         style = "bold"  # green is for what has executed
-    yield from fold((Styled(verdict_line(assessment), style),), width)
-    for line in advice_lines(assessment):
-        yield from fold(line, width)
+    verdict = fold((Styled(verdict_line(assessment), style),), width)
+    yield from verdict
     yield ""
-    yield from _feature_table(assessment, every_feature)
+    yield from _feature_table(assessment)
     for finding in assessment.findings:
         yield ""
         yield from _finding(finding, assessment.identity.cpus, width)
@@ -56,6 +52,8 @@ def lines(assessment: Assessment, width: int, *, every_feature: bool = False) ->
         yield from fold(f"note: {note}", width)
     yield ""
     yield from _flags(assessment, width)
+    yield ""
+    yield from verdict  # what came before has scrolled away
 
 
 def identity_line(assessment: Assessment) -> str:
@@ -91,34 +89,9 @@ def verdict_line(assessment: Assessment) -> str:
     return cut(f"OK: what this machine claims, it does. {level}.")
 
 
-def advice_lines(assessment: Assessment) -> Iterator[str]:
-    """For a mismatch: why, and which flags have to be off although CPUID claims their features."""
-    errors = [finding for finding in assessment.findings if finding.severity == "error"]
-    if not errors:
-        return
-    if errors[0].cause:
-        yield cut(f"Cause: {errors[0].cause}")
-    table = load_features()
-    off = [
-        flag
-        for flag, value in assessment.cranelift.items()
-        if not value
-        and (feature := table.by_cranelift.get(flag)) is not None
-        and assessment.features[feature.name].cpuid is True
-    ]
-    if off:
-        yield cut(f"To run wasmtime here, switch off: {' '.join(off)}")
-
-
-def _feature_table(assessment: Assessment, every_feature: bool) -> Iterator[Line]:
+def _feature_table(assessment: Assessment) -> Iterator[Line]:
     """The features as rows of known words, which need no folding: there are a hundred of them."""
-    table = load_features()
-    shown = {
-        name: feature
-        for name, feature in assessment.features.items()
-        if every_feature or _matters(name, feature, assessment, table)
-    }
-    rows = [_feature_row(name, feature) for name, feature in shown.items()]
+    rows = [_feature_row(name, feature) for name, feature in assessment.features.items()]
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     yield (Styled(_padded(_HEADINGS, widths), "bold"),)
     for row in rows:
@@ -128,13 +101,6 @@ def _feature_table(assessment: Assessment, every_feature: bool) -> Iterator[Line
             Styled(state, _STYLES[state]),
             " " * (widths[5] - len(state) + 2) + after[0],
         )
-    rest = [f for name, f in assessment.features.items() if name not in shown]
-    if rest:
-        counts: dict[str, int] = {}
-        for feature in rest:
-            counts[feature.state] = counts.get(feature.state, 0) + 1
-        summed = ", ".join(f"{count} {state}" for state, count in counts.items())
-        yield (Styled(f"and {len(rest)} more: {summed} (--all shows them)", "dim"),)
 
 
 def _feature_row(name: str, feature: FeatureAssessment) -> tuple[str, ...]:
@@ -144,16 +110,6 @@ def _feature_row(name: str, feature: FeatureAssessment) -> tuple[str, ...]:
 
 def _padded(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(map(str.ljust, row, widths))
-
-
-def _matters(
-    name: str, feature: FeatureAssessment, assessment: Assessment, table: FeatureTable
-) -> bool:
-    if feature.state in _NOTEWORTHY:
-        return True
-    if any(name in finding.features for finding in assessment.findings):
-        return True
-    return table[name].cranelift in assessment.cranelift
 
 
 def _finding(finding: Finding, cpus: int, width: int) -> Iterator[Line]:
@@ -179,15 +135,3 @@ def _flags(assessment: Assessment, width: int) -> Iterator[Line]:
         yield from paragraph(" ".join(listed) or "none", width, f"  {word}", 6)
     hint = "cpuprobe flags --format rust|c|python|cli|clif|json|text writes them out"
     yield from paragraph((Styled(hint, "dim"),), width, "  ")
-
-
-def lines_of_many(
-    assessments: Sequence[tuple[str, Assessment]], width: int, *, every_feature: bool = False
-) -> Iterator[Line]:
-    """Several assessments, each under the name of its capture."""
-    for number, (name, assessment) in enumerate(assessments):
-        if number:
-            yield ""
-        if len(assessments) > 1:
-            yield (Styled(f"== {name}", "bold"),)
-        yield from lines(assessment, width, every_feature=every_feature)

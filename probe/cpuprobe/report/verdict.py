@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.facts.features import load_table
 from cpuprobe.words import names
@@ -59,3 +61,9 @@ def first_cause(assessment: Assessment) -> str:
         if finding.severity == "error" and finding.cause:
             return finding.cause
     return ""
+
+
+def hypervisor_row(signature: str | None) -> dict[str, Any]:
+    """Its row of profiles/quirks.toml, empty where there is none."""
+    rows = load_table("quirks")["hypervisor"]
+    return next((row for row in rows if row["signature"] == signature), {})

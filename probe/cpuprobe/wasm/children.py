@@ -16,6 +16,7 @@ from typing import IO
 
 from cpuprobe.evidence.crashes.status import signal_name
 from cpuprobe.evidence.installed import package_folder
+from cpuprobe.words import visible
 
 PATIENCE = 60.0
 """Seconds a child may say nothing: the first answer takes about 0.3 on an idle machine."""
@@ -37,14 +38,10 @@ class ChildError(RuntimeError):
         self, message: str, how: str = "", code: int | None = 0, answered: bool = True
     ) -> None:
         """The message is one line, and fit for a terminal."""
-        super().__init__(_printable(message))
-        self.how = _printable(how or message)
+        super().__init__(visible(message))
+        self.how = visible(how or message)
         self.code = code
         self.answered = answered
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def word_of(signal: int) -> str:

@@ -228,7 +228,7 @@ def test_text_is_plain_and_fits():
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "\x1b" not in text
     assert text.isascii()
-    assert "safe flags for wasmtime" in text
+    assert "cpuprobe flags" in text
 
 
 def test_all_shows_every_feature():
@@ -442,17 +442,24 @@ def test_inspect_reads_standard_input_and_several(gds_report, v3_report):
 
 
 def test_inspect_text_says_what_is_wrong(gds_report):
-    """The second line is the verdict in words; findings carry cause and remedy."""
+    """The first screen has verdict, cause, remedy and the command that helps till then."""
     lines = cpuprobe("inspect", str(gds_report)).stdout.decode().splitlines()
+    text = " ".join(" ".join(lines).split())
+
+    assert lines[2].startswith("  MISMATCH  avx, f16c, fma and avx2: not usable here")
+    assert "why the kernel's Gather Data Sampling (GDS, Downfall) mitigation has disabled" in text
+    assert "fix Install current CPU microcode" in text
+    assert f"cpuprobe flags --on {gds_report} --only-off --format cli" in text
+
+
+def test_all_says_everything_and_the_verdict_again(gds_report):
+    """--all has each feature and each finding with its evidence, and ends as it began."""
+    lines = cpuprobe("inspect", "--all", str(gds_report)).stdout.decode().splitlines()
+    words = {line.split()[0] for line in lines if line}
 
     assert lines[1].startswith("MISMATCH: avx, f16c, fma and avx2: not usable here")
-    assert lines[2].startswith("Cause: the kernel's Gather Data Sampling")
-    assert lines[3] == (
-        "To run wasmtime here, switch off: has_avx has_avx2 has_fma has_bmi1 has_bmi2"
-    )
-    text = "\n".join(lines)
-    assert "Gather Data Sampling" in text
-    assert "microcode" in text
+    assert lines[-1] == lines[1]
+    assert words >= {*load_features(), "CP101", "CP104", "evidence", "cause", "remedy", "on", "off"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,191 @@
+"""The first screen: verdict, why, what to do, the evidence in a few rows, and how to go on. Pure.
+
+At most twenty lines for a healthy machine or one with a single cause, on 80 columns; everything
+else is behind --all. Commands are never broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cpuprobe.assessment.model import Assessment
+from cpuprobe.check.profile_fit import remedy_alone
+from cpuprobe.report.layout import Cell, Line, Styled, cells, fold, paragraph, table
+from cpuprobe.report.verdict import hypervisor_row, mismatch, told
+from cpuprobe.words import answer, counted
+
+_LEAD = 14  # columns of the words at the left
+_MOST_ROWS = 6
+_NARROW = 72  # columns below which features that are alike stand below each other
+_HEADINGS = ("  feature", "CPUID", "OS", "kernel", "executed")
+_MOST_NOTES = 2
+
+# What people call it, by the feature that stands for it.
+_NAMES = {
+    "sse4.2": "SSE4.2",
+    "avx": "AVX",
+    "avx2": "AVX2",
+    "fma": "FMA",
+    "bmi2": "BMI2",
+    "avxvnni": "AVX-VNNI",
+    "avx512f": "AVX-512",
+    "amx-tile": "AMX",
+    "apxf": "APX",
+    "aes": "AES",
+    "sha": "SHA",
+}
+_LEVELS = {
+    None: "not every 64-bit program runs",
+    "x86-64-v1": "programs built for any x86-64 run",
+    "x86-64-v2": "programs built for SSE4.2 run",
+    "x86-64-v3": "programs built for AVX2 run",
+    "x86-64-v4": "programs built for AVX-512 run",
+}
+_STANDING = {
+    "usable": "has",
+    "unverified": "has",
+    "absent": "has not",
+    "hidden": "has not",
+    "unknown": "not told",
+    "gated": "on request",
+}
+
+
+def screen(assessment: Assessment, tried: int, width: int, on: str = "") -> Iterator[Line]:
+    """The first screen.
+
+    Args:
+        assessment: of the machine.
+        tried: how many instructions were executed on each CPU.
+        width: of the terminal, in columns.
+        on: what names the machine on a command line, quoted; empty: it is this one.
+    """
+    named = f" --on {on}" if on else ""
+    whole = f"cpuprobe inspect {on} --all" if on else "cpuprobe --all"
+    yield from fold(", ".join(_identity(assessment)), width)
+    yield ""
+    yield from _verdict(assessment, tried, width)
+    if assessment.verdict == "mismatch":
+        yield from _reasons(assessment, width)
+        yield from _command("until then", f"cpuprobe flags{named} --only-off --format cli", width)
+        yield from _level(assessment, width)
+        yield ""
+        yield from _evidence(assessment, width)
+    else:
+        yield ""
+        yield from _level(assessment, width)
+        yield from _standings(assessment, width)
+    for note in assessment.notes[:_MOST_NOTES]:
+        yield from _row("note", note, width)
+    yield ""
+    codes = " ".join(dict.fromkeys(each.code for each in assessment.findings))
+    yield from _command("details", whole, width, codes)
+    if assessment.verdict != "mismatch":
+        yield from _command("wasmtime", f"cpuprobe flags{named}", width)
+    yield from _command("share", f"cpuprobe report{named} -o report.md", width)
+
+
+def _identity(assessment: Assessment) -> Iterator[str]:
+    identity = assessment.identity
+    yield identity.brand or identity.vendor or "unknown CPU"
+    yield counted(identity.cpus, "CPU")
+    if identity.kernel:
+        yield f"Linux {identity.kernel}"
+    if identity.microcode:
+        yield f"microcode {identity.microcode}"
+    if identity.hypervisor:
+        yield f"guest of {hypervisor_row(identity.hypervisor).get('name', identity.hypervisor)}"
+
+
+def _verdict(assessment: Assessment, tried: int, width: int) -> Iterator[Line]:
+    if assessment.verdict == "mismatch":
+        lead, words = Styled("MISMATCH", "bold red"), f"{mismatch(assessment, capital=True)}."
+    elif assessment.verdict == "insufficient":
+        lead, words = Styled("UNKNOWN", "bold yellow"), f"{told(assessment)}."
+    elif assessment.basis == "cpuid":
+        words = "Nothing known speaks against what CPUID claims, but nothing was executed."
+        lead = Styled("UNVERIFIED", "bold")
+    else:
+        many = counted(tried, "instruction")
+        words = f"This machine does what it claims: {many} executed on each CPU."
+        lead = Styled("OK", "bold green")
+    yield from paragraph(words, width, ("  ", lead, "  "), 4 + len(lead.text))
+
+
+def _row(lead: str, text: Line, width: int) -> Iterator[Line]:
+    yield from paragraph(text, width, ("  ", Styled(lead, "bold")), _LEAD)
+
+
+def _command(lead: str, command: str, width: int, more: str = "") -> Iterator[Line]:
+    """A command behind a word, or on a line of its own where there is no room for both."""
+    taken = _LEAD + cells(command)
+    if taken <= width:
+        beside = f"   {more}" if more and taken + 3 + cells(more) <= width else ""
+        yield "  ", Styled(lead, "bold"), " " * (_LEAD - 2 - len(lead)), command, beside
+    else:
+        beside = ""
+        yield "  ", Styled(lead, "bold")
+        yield f"  {command}" if 2 + cells(command) <= width else command
+    if more and not beside:
+        yield from _row("", more, width)
+
+
+def _reasons(assessment: Assessment, width: int) -> Iterator[Line]:
+    first = next(each for each in assessment.findings if each.severity == "error")
+    if first.cause:
+        yield from _row("why", f"{first.cause}.", width)
+    remedy = remedy_alone(first.remedy)
+    if remedy:
+        yield from _row("fix", remedy, width)
+
+
+def _evidence(assessment: Assessment, width: int) -> Iterator[Line]:
+    """What the witnesses say of the features in question; one row for all that are alike."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for finding in assessment.findings:
+        for name in finding.features if finding.severity == "error" else ():
+            each = assessment.features[name]
+            said = tuple(answer(witness) for witness in (each.cpuid, each.os, each.kernel))
+            listed = alike.setdefault((*said, each.ran or "-"), [])
+            if name not in listed:
+                listed.append(name)
+    told = list(alike.items())[:_MOST_ROWS]
+    likewise = [f"likewise {', '.join(names[1:])}" if names[1:] else "" for _, names in told]
+    rows: list[list[Cell]] = [[f"  {names[0]}", *said] for said, names in told]
+    if width >= _NARROW:
+        rows = [[*row, more] for row, more in zip(rows, likewise, strict=True)]
+        yield from table((*_HEADINGS, ""), rows, width)
+    else:
+        head, *lines = table(_HEADINGS, rows, width)
+        yield head
+        for line, more in zip(lines, likewise, strict=True):
+            yield line
+            yield from paragraph(more, width, "    ") if more else ()
+    if len(alike) > _MOST_ROWS:
+        yield f"  and {len(alike) - _MOST_ROWS} more rows (--all shows them)"
+
+
+def _level(assessment: Assessment, width: int) -> Iterator[Line]:
+    if assessment.verdict == "insufficient":
+        return  # the verdict says between which levels it is
+    level = assessment.level
+    words = f"{level or 'below x86-64-v1'}: {_LEVELS[level]}"
+    if level is None and assessment.bits == 32:
+        words = "32-bit: programs for x86-64 do not run"
+    elif assessment.level_at_least != assessment.level_at_most:
+        low = f"at least {assessment.level_at_least}, " if assessment.level_at_least else ""
+        words = f"{low}at most {assessment.level_at_most}: not all of it is told"
+    elif assessment.advertised_level not in (None, level):
+        words = f"{level or 'below x86-64-v1'}, though it advertises {assessment.advertised_level}"
+    yield from _row("level", words, width)
+
+
+def _standings(assessment: Assessment, width: int) -> Iterator[Line]:
+    standings: dict[str, list[str]] = {"has": [], "on request": [], "has not": [], "not told": []}
+    for name, called in _NAMES.items():
+        standing = _STANDING.get(assessment.features[name].state)
+        if standing is not None:
+            standings[standing].append(called)
+    for standing, listed in standings.items():
+        if listed:
+            yield from _row(standing, " ".join(listed), width)

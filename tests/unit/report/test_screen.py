@@ -1,0 +1,119 @@
+"""The first screen, world by world: golden texts of 80 columns, and right at any width.
+
+`python -m tests.unit.report.test_screen` writes the golden texts anew, to be reviewed as a diff.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.fakes import (
+    V2,
+    V3,
+    V4,
+    XCR0_AVX512,
+    cpuinfo,
+    gds_machine,
+    group,
+    observation,
+)
+
+from cpuprobe.assessment import assess
+from cpuprobe.evidence.machines import parse_capture, read_capture
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.report.layout import cells, pieces, text_of
+from cpuprobe.report.screen import screen
+
+DATA = Path(__file__).parents[2] / "data"
+GOLDENS = DATA / "screens"
+WIDTHS = (40, 60, 80, 100, 200)
+
+LIES: tuple[str, ...] = ("avx512f", "avx512dq", "avx512vl", "avx512bw", "avx512cd")
+
+WORLDS: dict[str, Observation] = {
+    "healthy-v2": observation(group(V2, xcr0=None), listed=V2),
+    "healthy-v3": observation(group(V3), listed=V3),
+    "healthy-v4": observation(group(V4, xcr0=XCR0_AVX512), listed=V4),
+    "gds": gds_machine(),
+    "lying-cpu": observation(
+        group(V4, xcr0=XCR0_AVX512, outcomes=dict.fromkeys(LIES, "sigill")), listed=V4
+    ),
+    "guest-with-masks": observation(
+        group(V3, hypervisor="KVMKVMKVM", outcomes={"sha": "ok", "aes": "ok"}), listed=V3
+    ),
+    "hybrid": observation(
+        (group(V3, cpus=(0, 1)), group(V2, cpus=(2, 3))),
+        blocks=(cpuinfo(V3, cpus=(0, 1)), cpuinfo(V2, cpus=(2, 3))),
+    ),
+    "alder-lake-n-capture": read_capture(DATA / "captures" / "aida64-alder-lake-n.txt"),
+    "insufficient-capture": parse_capture(
+        b"flags : fpu vme de pse tsc sse sse2 ssse3 sse4_1 ...\n"
+    ),
+}
+CAPTURES = {name for name in WORLDS if name.endswith("-capture")}
+
+
+def shown(name: str, width: int) -> list[str]:
+    machine = WORLDS[name]
+    on = "'my host.txt'" if name in CAPTURES else ""
+    told = screen(assess(machine), len(machine.candidates), width, on)
+    return [text_of(line).rstrip() for line in told]
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_screen_of_a_world_is_as_reviewed(name):
+    """Word for word, on at most twenty lines of 80 columns."""
+    told = shown(name, 80)
+
+    assert "\n".join(told) + "\n" == (GOLDENS / f"{name}.txt").read_text()
+    assert len(told) <= 20
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_screen_fits_every_width(name, width):
+    """No line is wider than the terminal but a command, and no command is broken."""
+    told = shown(name, width)
+    wide = [line for line in told if cells(line) > width]
+
+    assert all(line.lstrip().startswith("cpuprobe ") for line in wide)
+    whole = "\n".join(shown(name, 1000))
+    for command in re.findall(r"cpuprobe (?:flags|inspect|report|--all)\S*(?: \S+)*", whole):
+        assert any(command in each for each in told), command
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_nothing_is_cut(name):
+    """Cause and remedy are told whole, whatever the width."""
+    narrow, wide = (" ".join(" ".join(shown(name, width)).split()) for width in (40, 1000))
+    words = re.findall(r"\S+", wide)
+
+    assert "..." not in narrow
+    assert sorted(words) == sorted(re.findall(r"\S+", narrow))
+
+
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [
+        ("healthy-v3", "bold green"),
+        ("gds", "bold red"),
+        ("hybrid", "bold red"),
+        ("insufficient-capture", "bold yellow"),
+        ("alder-lake-n-capture", "bold"),
+    ],
+)
+def test_colour_carries_the_verdict_alone(name, style):
+    """One coloured word, and it is a word."""
+    lines = screen(assess(WORLDS[name]), 1, 80)
+    styles = [each.style for line in lines for each in pieces(line) if each.style]
+
+    assert styles[0] == style
+    assert set(styles[1:]) <= {"bold"}
+
+
+if __name__ == "__main__":
+    GOLDENS.mkdir(exist_ok=True)
+    for world in WORLDS:
+        (GOLDENS / f"{world}.txt").write_text("\n".join(shown(world, 80)) + "\n")
