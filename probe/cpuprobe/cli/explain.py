@@ -9,10 +9,13 @@ import typer
 
 from cpuprobe.cli.common import command_app, epilog, machine, name_of, on_option
 from cpuprobe.cli.output import print_result
+from cpuprobe.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cpuprobe.assessment import Assessment
-    from cpuprobe.evidence.crashes.model import Crash
+    from cpuprobe.evidence.crashes.told import Told
 
 app = command_app()
 
@@ -20,8 +23,9 @@ app = command_app()
 @app.command(
     short_help="Tell which instruction died and what it needs.",
     epilog=epilog(
+        "cpuprobe explain crash.log",
+        "dmesg | cpuprobe explain -",
         "cpuprobe explain 62 f2 fd 08 40 c1",
-        "dmesg | cpuprobe explain --log -",
         "cpuprobe explain --core core --on report.json",
         "cpuprobe explain --exit-code 132",
         zero="explained",
@@ -31,14 +35,20 @@ app = command_app()
 def explain(
     text: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[HEX]", help="Bytes of code, an assembler line, or a log line."),
+        typer.Argument(
+            metavar="[TEXT or FILE]",
+            help="A file with a crash, - for standard input, or the text itself: a log line, bytes "
+            "of code, an assembler line, an exit code.",
+        ),
     ] = None,
     log: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Kernel log, gdb, objdump or coredumpctl text; - stdin."),
+        str | None, typer.Option(metavar="FILE", help="A file with text; - is standard input.")
     ] = None,
     core: Annotated[str | None, typer.Option(metavar="FILE", help="A core file.")] = None,
     minidump: Annotated[str | None, typer.Option(metavar="FILE", help="A minidump.")] = None,
+    journal: Annotated[
+        bool, typer.Option("--journal", help="The illegal instructions in systemd's journal.")
+    ] = False,
     exit_code: Annotated[
         str | None,
         typer.Option(metavar="N", help="132, -4, 0xC000001D, SIGILL: how the process ended."),
@@ -54,55 +64,80 @@ def explain(
     from cpuprobe.crash.diagnose import diagnose
     from cpuprobe.report.explanation import to_json, to_text, worded
 
-    crashes = _crashes(text, log, core, minidump, exit_code, tuple(exe or ()))
-    name = "this machine" if on is None else name_of(on)
-    assessed = functools.cache(functools.partial(_assessed, on))
-    answers = [diagnose(crash, assessed, name) for crash in crashes]
+    given = [bool(each) for each in (text, log, core, minidump, journal)]
+    if sum(given) > 1 or (exit_code is not None and (core or minidump or journal)):
+        raise UsageError("give one of TEXT, --log, --core, --minidump, --journal at a time")
+    if on == "-" and (log == "-" or (text and "-" in text)):
+        raise UsageError("standard input is either the crash or the machine")
+    told = _told(text, log, core, minidump, journal, exit_code, tuple(exe or ()))
+    name, assessed = _machine(on, told)
+    answers = [diagnose(crash, assessed, name) for crash in told.crashes]
     words = [worded(answer) for answer in answers]
     print_result(to_json(name, words), json, lambda: to_text(name, words))
     return int(any(answer.lacking for answer in answers))
 
 
-def _crashes(
+def _told(
     text: list[str] | None,
     log: str | None,
     core: str | None,
     minidump: str | None,
+    journal: bool,
     exit_code: str | None,
     executables: tuple[str, ...],
-) -> list[Crash]:
+) -> Told:
     from dataclasses import replace
 
-    from cpuprobe.errors import UsageError
-    from cpuprobe.evidence.crashes.core_file import read_core
-    from cpuprobe.evidence.crashes.minidump import read_minidump
-    from cpuprobe.evidence.crashes.read import read_log, read_text
     from cpuprobe.evidence.crashes.status import read_status
+    from cpuprobe.evidence.crashes.told import Told, of_file, of_text, tell
 
-    given = [each for each in (text, log, core, minidump) if each]
-    if len(given) > 1 or (exit_code is not None and (core or minidump)):
-        raise UsageError("give one of HEX, --log, --core, --minidump; one crash at a time")
     status = None if exit_code is None else read_status(exit_code)
+    if journal:
+        from cpuprobe.evidence.crashes.journal import read_journal
+
+        return Told(read_journal())
+    if core:
+        from cpuprobe.evidence.crashes.core_file import read_core
+
+        return Told([read_core(core, executables)])
+    if minidump:
+        from cpuprobe.evidence.crashes.minidump import read_minidump
+
+        return Told([read_minidump(minidump, executables)])
     if text:
-        found = read_text(" ".join(text), executables)
+        told = tell(text, executables)
     elif log:
-        found = read_log(log, executables)
-    elif core:
-        found = [read_core(core, executables)]
-    elif minidump:
-        found = [read_minidump(minidump, executables)]
+        told = of_file(log, executables)
     elif status is not None:
-        return [status]
+        return Told([status])
+    elif piped := _piped():
+        told = of_text(piped, executables)
     else:
-        raise UsageError(
-            "nothing to explain: give bytes of code, --log, --core, --minidump or --exit-code"
-        )
+        raise UsageError("nothing to explain: give a file, a text, bytes of code, or --help")
     if status is not None:
-        found = [replace(each, signal=each.signal or status.signal) for each in found]
-    return found
+        crashes = [replace(each, signal=each.signal or status.signal) for each in told.crashes]
+        told = told._replace(crashes=crashes)
+    return told
 
 
-def _assessed(capture: str | None) -> Assessment:
+def _piped() -> bytes:
+    """Standard input where it is no terminal; empty if nothing comes."""
+    import sys
+
+    from cpuprobe.evidence.crashes.read import MAXIMUM_BYTES
+    from cpuprobe.files import read_bounded
+
+    if sys.stdin is None or sys.stdin.isatty():
+        return b""
+    return read_bounded("-", MAXIMUM_BYTES, ": give the part with the crash")[1]
+
+
+def _machine(on: str | None, told: Told) -> tuple[str, Callable[[], Assessment]]:
+    """What the machine in question is called, and its assessment, made when it is asked for."""
     from cpuprobe.assessment import assess
 
-    return assess(machine(capture)[1])
+    observed = told.machine
+    if on is None and observed is not None:
+        return "the machine in the text", functools.cache(lambda: assess(observed))
+    name = "this machine" if on is None else name_of(on)
+    return name, functools.cache(lambda: assess(machine(on)[1]))

@@ -156,6 +156,8 @@ def to_json(machine: str, answers: Sequence[Explanation]) -> bytes:
 
 def to_text(machine: str, answers: Sequence[Explanation]) -> str:
     """What a person reads: the instruction, the verdict, the features, what to do."""
+    if not answers:
+        return "No illegal instruction among the newest entries of the journal.\n"
     parts: list[str] = []
     advised: set[tuple[str, ...]] = set()
     for each in answers:

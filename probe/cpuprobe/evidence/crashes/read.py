@@ -16,33 +16,15 @@ from cpuprobe.evidence.crashes.join import join
 from cpuprobe.evidence.crashes.model import Clue, Crash, Note
 from cpuprobe.evidence.crashes.rules import Reader
 from cpuprobe.evidence.crashes.status import read_status, signal_of
-from cpuprobe.evidence.text.decode import decoded, plain_line_ends
+from cpuprobe.evidence.text.decode import plain_line_ends
 from cpuprobe.evidence.text.hex import read_hex
 from cpuprobe.evidence.text.lines import clean, lines_of
 from cpuprobe.evidence.text.wraps import readings
-from cpuprobe.files import read_bounded
 from cpuprobe.words import base_name
 
 MAXIMUM_BYTES = 64 << 20
 MAXIMUM_CRASHES = 8
 _NUMBER = re.compile(r"\s*(?:-?\d{1,11}|(?:0x)?[8c]0[0-9a-f]{6})\s*", re.IGNORECASE)
-
-
-def read_log(path: str, executables: Sequence[str] = ()) -> list[Crash]:
-    """The crashes in a text file; see `read_text`.
-
-    Args:
-        path: the file; `-` is standard input.
-        executables: files of the crashed program at hand.
-
-    Raises:
-        CaptureError: it cannot be read, or tells of no crash.
-    """
-    name, content = read_bounded(path, MAXIMUM_BYTES, ": give the part with the crash")
-    try:
-        return read_text(decoded(content), executables)
-    except CaptureError as error:
-        raise CaptureError(f"{name}: {error}") from None
 
 
 def read_text(text: str, executables: Sequence[str] = ()) -> list[Crash]:
