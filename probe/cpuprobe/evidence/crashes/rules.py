@@ -57,6 +57,8 @@ ISA_NAMES: Mapping[str, Isa] = MappingProxyType(
         "mips": "mips",
         "mips64": "mips",
         "mips64el": "mips",
+        "mips64le": "mips",
+        "mipsle": "mips",
         "mipsel": "mips",
         "loongarch64": "loongarch64",
     }
@@ -139,6 +141,7 @@ _GROUPS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "signal": ("signal", signal_of),
     "status": ("signal", _status),
     "code": ("code", marked_bytes),
+    "word": ("code", lambda text: number(text).to_bytes(4, "little")),
     "isa": ("isa", lambda text: ISA_NAMES.get(text.lower())),
 }
 
@@ -150,7 +153,10 @@ def clue(rule: Rule, match: re.Match[str], source: str, line: int) -> Clue:
         if text is None or group not in _GROUPS:
             continue
         name, read = _GROUPS[group]
-        value = read(text)
+        try:
+            value = read(text)
+        except ValueError:
+            continue  # a place that the record left empty
         if value not in (None, ""):
             told[name] = value
     start = match.groupdict().get("start")

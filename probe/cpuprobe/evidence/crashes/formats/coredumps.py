@@ -82,6 +82,19 @@ TOMBSTONE = "Android tombstone"
 TOMBSTONE_RULES = (
     rule("abi: ", r"\bABI: '(?P<isa>[\w-]{2,16})'", aside=True, system="android"),
     rule(
+        "(si_",
+        r"\bsignal (?P<signal>\d{1,2}) \(SIG[A-Z]{2,7}\), code -\d{1,3} \(SI_\w{3,10}\)",
+        begins=True,
+        sent=True,
+        system="android",
+    ),
+    rule(
+        "fatal signal ",
+        r"\bFatal signal (?P<signal>\d{1,2}) \(SIG[A-Z]{2,7}\), code \d",
+        begins=True,
+        system="android",
+    ),
+    rule(
         "signal ",
         r"\bsignal (?P<signal>\d{1,2}) \(SIG[A-Z]{2,7}\), code -?\d{1,3} \(\w{4,16}[^()\n]{0,60}\)"
         r"(?:, fault addr (?P<at>[-0-9a-fx]{3,18}))?",

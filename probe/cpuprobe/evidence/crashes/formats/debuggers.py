@@ -130,6 +130,13 @@ WINDOWS = (
         aside=True,
         system="windows",
     ),
+    # x64dbg
+    rule(
+        "chance exception on",
+        r"\bchance exception on (?P<ip>[0-9a-f]{8,16}) \((?P<signal>[0-9a-f]{8})\b",
+        begins=True,
+        system="windows",
+    ),
     # Visual Studio
     rule(
         " in ",

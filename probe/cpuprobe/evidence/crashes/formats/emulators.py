@@ -22,14 +22,14 @@ RULES = {
         ),
         rule(
             "disinstr(arm64)",
-            r"\bdisInstr\(arm64\): unhandled instruction",
+            r"\bdisInstr\(arm64\): unhandled instruction(?: (?P<word>0x[0-9a-f]{8}))?",
             begins=True,
             emulator="valgrind",
             isa="aarch64",
         ),
         rule(
             "disinstr(arm)",
-            r"\bdisInstr\(arm\): unhandled instruction",
+            r"\bdisInstr\(arm\): unhandled instruction(?:: (?P<word>0x[0-9a-f]{8}))?",
             begins=True,
             emulator="valgrind",
             isa="arm",

@@ -24,6 +24,12 @@ _COLON = re.compile(
     r"(?P<rest>\S[^\n]{0,400})$",
     re.IGNORECASE,
 )
+# gdb's `layout asm`: no colon, and bars around that are gone by now.
+_LAYOUT = re.compile(
+    r"^(?P<mark>>)?\s{0,8}(?P<address>0x[0-9a-f]{4,16}) <[^\n]{1,2000}?\+\d{1,9}>\s{2,400}"
+    r"(?P<rest>[a-z][^\n]{0,400}?)\s{0,400}$",
+    re.IGNORECASE,
+)
 # WinDbg, radare2, Ghidra: address, bytes in one word, text.
 _WORDS = re.compile(
     r"^(?P<mark>=>|->|-->|\*|>)?\s{0,16}(?:[.\w]{1,40}:)??"
@@ -127,7 +133,7 @@ def plain_mnemonic(word: str) -> str | None:
 
 
 def _colon(line: str, at: int) -> Clue | None:
-    match = _COLON.match(line)
+    match = _COLON.match(line) or _LAYOUT.match(line)
     if match is None:
         return None
     address, rest, marked = number(match["address"]), match["rest"], match["mark"] is not None
@@ -164,7 +170,7 @@ def _colon(line: str, at: int) -> Clue | None:
 def _operands(text: str) -> bool:
     """Whether what follows a word could be operands rather than a sentence."""
     rest = text.split(None, 1)[1:]
-    return not rest or re.match(r"[\w#\[{.]+(?:\s*,|\])", rest[0]) is not None
+    return not rest or re.match(r"[\w#\[{.]+(?:\s*,|\]|$)", rest[0]) is not None
 
 
 def _fixed(at: int, address: int, match: re.Match[str], marked: bool) -> Clue:

@@ -37,6 +37,12 @@ _LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
         # MongoDB's image
         (r"requires a CPU with (?P<list>[A-Za-z0-9_. /,-]{2,100}?) support, and your "
                 r"current system does not appear", True),
+        # NVIDIA's images
+        (
+            r"\bbuilt for CPUs supporting at least the (?P<list>[A-Za-z0-9_. ,-]{2,100}?)"
+            r" instruction",
+            True,
+        ),
         # Intel's compiler
         (r"both the operating system and the processor support "
                 r"(?P<list>Intel\(R\)[^\n]{2,600}?) instructions", False),

@@ -65,7 +65,7 @@ RULES = {
     HOTSPOT: (
         rule(
             " at pc=0x",
-            r"^#\s{1,4}(?P<signal>(?:SIG|EXCEPTION_)[A-Z_]{2,40}) \(0x[0-9a-f]{1,8}\) "
+            r"^(?:#\s{1,4})?(?P<signal>(?:SIG|EXCEPTION_)[A-Z_]{2,40}) \(0x[0-9a-f]{1,8}\) "
             r"at pc=(?P<ip>0x[0-9a-f]{1,16})"
             r", pid=(?P<pid>\d{1,10})",
             begins=True,
@@ -94,12 +94,13 @@ RULES = {
         ),
         # A compiled method, a stub, an adapter: code that HotSpot made.
         rule(
-            "#",
-            r"^#\s{1,4}(?:J\s{1,4}\d{1,9}|v\s{1,4}~|j\s{1,4}\S)",
+            " @ 0x",
+            r"^(?:#\s{1,4})?[Jj]\s{1,4}\d{1,9}\s[^\n]{1,400} @ 0x[0-9a-f]{1,16}",
             aside=True,
             anonymous=True,
             runtimes=_JVM,
         ),
+        rule("~", r"^(?:#\s{1,4})?v\s{1,4}~\w", aside=True, anonymous=True, runtimes=_JVM),
         rule(
             "siginfo:",
             r"^siginfo:\s{1,4}(?:si_signo: \d{1,2} \()?(?P<signal>(?:SIG|EXCEPTION_)[A-Z_]{2,40})",

@@ -57,13 +57,13 @@ RULES = {
             r"\b(?:exit(?:ed|ing)?|status|return|error|process|crash(?:ed)?)?[ _-]?"
             r"(?:with )?code['\"]?\s?(?:of|is|was|[:=(])?\s{0,8}\(?"
             r"(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1[23]\d|-"
-            r"(?:4|5|7|8|11))(?![\w.])",
+            r"(?:4|5|7|8|11))(?!\w|\.\d)",
         ),
         rule(
             "exit",
             r"\bexit(?:ed)?(?: with)?(?: a)?(?: non-zero)?(?: status| "
             r"code)?:?\s{0,8}\(?(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1"
-            r"[23]\d|-(?:4|5|7|8|11))(?![\w.])",
+            r"[23]\d|-(?:4|5|7|8|11))(?!\w|\.\d)",
         ),
         rule("error 1", r"\bError (?P<status>132|133|135|136|139)$"),
         rule("0xc0000", r"(?P<signal>\b0xc00000(?:05|1d|8e|94|95|96|fd))\b", system="windows"),
@@ -133,9 +133,9 @@ _WORDS = re.compile(
 )
 # Names of instruction sets that are no words of another meaning.
 _ISA = re.compile(
-    r"(?<![\w-])(?P<isa>x86[_-]64|amd64|aarch64|arm64(?:-v8a|e)?|armv[678]\w{0,3}|armhf"
+    r"(?<![A-Za-z0-9-])(?P<isa>x86[_-]64|amd64|aarch64|arm64(?:-v8a|e)?|armv[678]\w{0,3}|armhf"
     r"|armeabi(?:-v7a)?|i[3-6]86|"
-    r"riscv64|risc-v|ppc64(?:le)?|powerpc64|s390x|mips64(?:el)?|mipsel|loongarch64)(?![a-z0-9])",
+    r"riscv64|risc-v|ppc64(?:le)?|powerpc64|s390x|mips64(?:el|le)?|mips(?:el|le)|loongarch64)(?![a-z0-9])",
     re.IGNORECASE,
 )
 _LONE_STATUS = re.compile(r"\s*(-?\d{1,11}|0x[0-9a-f]{1,8})\s*", re.IGNORECASE)
