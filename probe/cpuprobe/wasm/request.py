@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
-_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e\n]")
+from cpuprobe.words import plain, visible
+
 _MAX_MESSAGE = 2000
 
 
@@ -47,9 +46,9 @@ class Stop(Exception):
 
 def clean(text: str) -> str:
     """Text from wasmtime or a module, fit for a terminal."""
-    return _NOT_PRINTABLE.sub("?", text[:_MAX_MESSAGE]).strip()
+    return "\n".join(map(visible, text[:_MAX_MESSAGE].splitlines())).strip()
 
 
 def one_line(text: str) -> str:
     """The same on one line."""
-    return " ".join(clean(text).split())
+    return plain(text[:_MAX_MESSAGE])

@@ -82,7 +82,7 @@ def test_a_flag_turned_off_reads_as_off() -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "killed by SIGILL", -4),
         ("raise ValueError('no')", "ValueError: no", 1),
         ("sys.exit(7)", "exit code 7", 7),
-        ("sys.exit('\\x1b[2J')", r"\?\[2J", 1),
+        ("sys.exit('\\x1b[2J')", "\ufffd\\[2J", 1),
     ],
 )
 def test_an_end_is_named(
