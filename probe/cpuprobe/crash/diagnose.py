@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.code.decode import NEVER_FAULTS
 from cpuprobe.crash.advise import advise
+from cpuprobe.crash.cases import like
 from cpuprobe.crash.features import judged, needed, settings_off
 from cpuprobe.crash.instructions import read
 from cpuprobe.crash.judge import is_sent, judge
@@ -55,6 +56,7 @@ def diagnose(crash: Crash, machine: Machine, machine_name: str = HERE) -> Judged
         features=features,
         flags=flags,
         advice=advise(crash, ruling, features, assessment, flags, name),
+        cases=like(crash, ruling, found.shown, features, assessment),
         notes=crash.notes,
         never_faults=tuple(
             (each.decoded.mnemonic, NEVER_FAULTS[each.decoded.mnemonic])

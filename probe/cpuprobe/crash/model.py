@@ -9,6 +9,7 @@ import msgspec
 from cpuprobe.assessment.model import State
 from cpuprobe.code.decode import Decoded
 from cpuprobe.evidence.crashes.model import Crash, Note
+from cpuprobe.facts.cases import Case
 
 # What the crash was:
 #   lacks        the instruction needs a feature that the machine does not safely have
@@ -177,6 +178,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         features: all that the instructions need beyond x86-64-v1.
         flags: Cranelift settings that keep its code off what is missing.
         advice: what to do.
+        cases: public cases that it is like, the closest first.
         notes: what is uncertain.
         never_faults: an instruction that runs as another where it is missing, and which.
         apx: it is told by APX's prefixes alone.
@@ -193,6 +195,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[FeatureJudged, ...] = ()
     flags: dict[str, bool] = {}
     advice: tuple[Advice, ...] = ()
+    cases: tuple[Case, ...] = ()
     notes: tuple[Note, ...] = ()
     never_faults: tuple[tuple[str, str], ...] = ()
     cut: int = 0

@@ -47,6 +47,14 @@ class FeatureAnswer(msgspec.Struct, frozen=True):
     remedy: str
 
 
+class CaseAnswer(msgspec.Struct, frozen=True):
+    """A public case: repository and number, what it was, what cured it."""
+
+    thread: str
+    what: str
+    cured: str
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """What one crash was.
 
@@ -66,6 +74,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         features: all that the instructions need beyond x86-64-v1.
         flags: Cranelift settings that keep its code off what is missing.
         advice: what to do.
+        cases: public cases that it is like, the closest first.
         notes: what is uncertain.
     """
 
@@ -84,6 +93,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[FeatureAnswer, ...] = ()
     flags: dict[str, bool] = {}
     advice: tuple[str, ...] = ()
+    cases: tuple[CaseAnswer, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -129,6 +139,7 @@ def worded(answer: Judged) -> Explanation:
         ),
         flags=answer.flags,
         advice=tuple(advice_lines(answer)),
+        cases=tuple(CaseAnswer(each.thread, each.what, each.cured) for each in answer.cases),
         notes=tuple(notes(answer)),
     )
 
@@ -198,6 +209,11 @@ def _lines(machine: str, answer: Explanation, advise: bool) -> Iterator[str]:
         yield "what to do"
         for line in answer.advice:
             yield from _wrapped(line, "  ", "  ")
+    if answer.cases:
+        yield ""
+        yield "known cases that are like it"
+        for case in answer.cases:
+            yield from _wrapped(f"{case.thread}: {case.what}; cured by: {case.cured}", "  ", "  ")
     if answer.notes:
         yield ""
         for line in answer.notes:

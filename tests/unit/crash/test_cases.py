@@ -1,0 +1,91 @@
+"""Known cases: the table's own rules, and that a crash of another cause is like none of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from tests.fakes import V2, gds_machine, group, observation
+from tests.unit.crash.test_corpus import LABELS, answers
+
+from cpuprobe.assessment import assess
+from cpuprobe.crash.diagnose import diagnose
+from cpuprobe.crash.model import Verdict
+from cpuprobe.evidence.crashes.model import Crash
+from cpuprobe.evidence.crashes.told import of_text
+from cpuprobe.facts.cases import Case, load_cases
+from cpuprobe.facts.features import load_features
+
+FOLDER = Path(__file__).parents[2] / "data" / "crashes"
+TELLING = ("modules", "programs", "functions", "runtimes", "emulators", "mnemonics")
+VMOVQ = bytes.fromhex("c4e1f96ec3")
+
+
+@pytest.mark.parametrize("case", load_cases(), ids=lambda case: case.thread)
+def test_a_row_has_more_signs_than_the_signal(case: Case):
+    assert re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", case.thread)
+    assert any(getattr(case, sign) for sign in TELLING) or (
+        case.features and (case.causes or "level-missing" in case.verdicts)
+    )
+    assert all(name in load_features() for name in case.features)
+    assert set(case.verdicts) <= set(get_args(Verdict))
+    assert case.what and case.cured
+
+
+def test_no_case_stands_twice():
+    threads = [case.thread for case in load_cases()]
+
+    assert len(set(threads)) == len(threads) >= 20
+
+
+@pytest.mark.parametrize("label", LABELS, ids=lambda label: label["file"])
+def test_nothing_matches_a_crash_of_another_cause(label: dict[str, Any]):
+    """Of each case that is named, every sign is there; bare signals and traps name none."""
+    table = {case.thread: case for case in load_cases()}
+    for answer in answers(of_text((FOLDER / label["file"]).read_bytes())):
+        assert len(answer.cases) <= 3
+        if answer.verdict in ("sent", "memory", "data", "kernel-warning", "breakpoint"):
+            assert answer.cases == ()
+        said = json.dumps([answer.module, answer.program, answer.function]).lower()
+        if answer.verdict == "no-code" and not (answer.module or answer.program):
+            assert not [c for c in answer.cases if not table[c.thread].emulators]
+        for named in answer.cases:
+            case = table[named.thread]
+            names = {one.name for one in answer.features}
+            names |= {name for one in answer.instructions for name in one.features}
+            assert not case.features or names & set(case.features)
+            assert not case.verdicts or answer.verdict in case.verdicts
+            for patterns in (case.modules, case.programs, case.functions):
+                assert not patterns or any(
+                    fnmatchcase(word, pattern.lower())
+                    for word in json.loads(said)
+                    if word
+                    for pattern in patterns
+                )
+
+
+def test_the_gds_case_is_named_where_gds_is_the_cause():
+    """A Skylake whose AVX the kernel has switched off; not one without AVX."""
+    crash = Crash("core file", code=VMOVQ, signal="SIGILL", module="app", anonymous=False)
+    gds = diagnose(crash, lambda: assess(gds_machine(wasmtime="50.0.1")))
+    old = diagnose(crash, lambda: assess(observation(group(V2), listed=V2)))
+
+    assert [case.thread for case in gds.cases] == ["element-hq/element-desktop#1385"]
+    assert old.cases == ()
+
+
+def test_the_closest_case_comes_first():
+    """A file's name says more than the cause of a missing feature."""
+    crash = Crash(
+        "core file", code=VMOVQ, signal="SIGILL", module="rspamd", program="rspamd", anonymous=False
+    )
+    answer = diagnose(crash, lambda: assess(gds_machine(wasmtime="50.0.1")))
+
+    assert [case.thread for case in answer.cases] == [
+        "rspamd/rspamd#5137",
+        "element-hq/element-desktop#1385",
+    ]
