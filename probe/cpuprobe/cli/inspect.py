@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cpuprobe.cli.common import command_app, epilog, show
+from cpuprobe.words import visible
+
+if TYPE_CHECKING:
+    from cpuprobe.assessment import Assessment
+    from cpuprobe.evidence.observation import Observation
 
 app = command_app()
 
@@ -17,6 +23,7 @@ app = command_app()
         "cpuprobe inspect report.json issue.md",
         "ssh host ./cpuprobe-native | cpuprobe inspect -",
         "lscpu -J | cpuprobe inspect - --json",
+        "cpuprobe inspect --together cpuid.txt lscpu.txt dmesg.txt",
         zero="no finding of severity error",
         one="a finding of severity error",
         four="unreadable input, or nothing in it tells of a feature",
@@ -30,14 +37,40 @@ def inspect(
         bool, typer.Option("--json", help="Print JSON: an object, or an array.")
     ] = False,
     every: Annotated[bool, typer.Option("--all", help="Show every feature.")] = False,
+    together: Annotated[
+        bool, typer.Option("--together", help="The files are of one machine: judge them as one.")
+    ] = False,
 ) -> int:
     """Assess another machine's data, whatever was pasted.
 
-    Read by content: reports of cpuprobe and cpuprobe-native, `cpuid -r`, AIDA64 and InstLatx64
-    dumps, libcpuid raw dumps, /proc/cpuinfo, lscpu. Text around the data does not disturb.
+    Read by content: reports of cpuprobe and cpuprobe-native, lscpu, /proc/cpuinfo, `cpuid`, and
+    some forty other formats (docs/captures.md). Text around the data does not disturb.
     """
     from cpuprobe.assessment import assess
-    from cpuprobe.evidence.machines import read_capture
+    from cpuprobe.evidence.machines.read import read_machines, read_together
 
-    read = [(path, read_capture(path)) for path in captures]
-    return show([(path, each, assess(each)) for path, each in read], json, every)
+    if together:
+        machine = read_together(captures)
+        return show([(" + ".join(captures), machine, assess(machine))], json, every)
+    results = [
+        (f"{path}: {visible(heading)}" if heading else path, each, assess(each))
+        for path in captures
+        for heading, each in read_machines(path)
+    ]
+    if len(results) > 1 and _of_one_machine(results):
+        print(
+            "cpuprobe: these are of CPUs that look alike: if they are of one machine,"
+            " `cpuprobe inspect --together` judges them as one",
+            file=sys.stderr,
+        )
+    return show(results, json, every)
+
+
+def _of_one_machine(results: list[tuple[str, Observation, Assessment]]) -> bool:
+    """Whether captures of different kinds name one and the same CPU."""
+    sources = {observation.source for _, observation, _ in results}
+    names = {
+        (told.vendor, told.family, told.model, told.stepping)
+        for told in (assessed.identity for _, _, assessed in results)
+    }
+    return len(sources) == len(results) and len(names) == 1 and None not in names.pop()

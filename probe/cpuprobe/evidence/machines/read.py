@@ -8,34 +8,30 @@ validated against the types of `cpuprobe.evidence.observation` as it is decoded.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
-from typing import Any, Literal
-
-import msgspec
+from typing import Literal
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.evidence.machines.documents import (
-    MAXIMUM_EMBEDDED,
-    embedded_documents,
-    find_documents,
-    parts_of,
-)
 from cpuprobe.evidence.machines.isa import X86
 from cpuprobe.evidence.machines.join import Machine, machines_in, words_of
-from cpuprobe.evidence.machines.registry import FALLBACKS, Row, rows_for
-from cpuprobe.evidence.machines.sighting import Paste, Sighting
+from cpuprobe.evidence.machines.seen import MAXIMUM_BYTES, RUN_INSTEAD, Seen, see
+from cpuprobe.evidence.machines.sighting import Paste
 from cpuprobe.evidence.observation import Observation
-from cpuprobe.evidence.text.decode import decoded
-from cpuprobe.evidence.text.lines import clean
 from cpuprobe.files import read_bounded
-from cpuprobe.words import plain
 
-MAXIMUM_BYTES = 64 << 20
-_UNKNOWN = (
-    "no capture of a known kind (cpuprobe report, cpuid -r, lscpu, /proc/cpuinfo and others, see"
-    " docs/captures.md); best is the output of `cpuprobe report` or `lscpu | cat` of that machine"
-)
-_RUN_INSTEAD = "run `cpuprobe report` or `lscpu | cat` on that machine instead"
+__all__ = [
+    "MAXIMUM_BYTES",
+    "UnjudgedError",
+    "parse_capture",
+    "read_capture",
+    "read_machines",
+    "read_together",
+]
+
+_HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]+)?(\S.{2,120}?)[ \t]*:?[ \t]*$")
+_COMMAND = re.compile(r"[ \t]*(?:[$%>]|\S*[@~]\S*[#$]|#[ ]\S+$)")
+_LINES_ABOVE = 4
 
 
 class UnjudgedError(CaptureError):
@@ -87,41 +83,76 @@ def parse_capture(content: bytes) -> Observation:
         CaptureError: the bytes are no capture, or one of several machines; one line that says what
             is wrong.
     """
-    if len(content) > MAXIMUM_BYTES:
-        raise CaptureError(f"larger than {MAXIMUM_BYTES >> 20} MiB, no capture is")
-    if not content.strip():
-        raise CaptureError("empty")
-    reports, documents, rest, failure = find_documents(decoded(content))
-    if reports:
-        if any(each != reports[0] for each in reports):
-            raise CaptureError("holds several different cpuprobe reports: give one")
-        return reports[0]
-    seen, unknown = _in_documents(documents)
-    text = clean("\n".join([rest, *unknown]) if unknown else rest)
-    del rest  # as large as the file
-    if not seen and "{" in text and len(text) <= MAXIMUM_EMBEDDED:
-        # What was wrapped in prefixes or a string is a document only now.
-        again = embedded_documents(text)
-        if again.reports:
-            return again.reports[0]
-        seen, unknown = _in_documents(again.others)
-        text = "\n".join([again.rest, *unknown])
-    rows, fallbacks = list(rows_for(text)), list(rows_for(text, FALLBACKS))
-    paste = Paste(text)
-    del text
-    seen += _seen_by(rows, paste)
-    if not any(each.tells_features or each.nothing for each in seen):
-        seen += _seen_by(fallbacks, paste)
-    machines = machines_in([each for each in seen if each.nothing is None])
-    if not any(machine.tells_features for machine in machines):
-        for each in seen:
+    seen = see(content)
+    return seen.report if seen.report is not None else _only(_machines(seen))
+
+
+def read_machines(path: str | os.PathLike[str]) -> list[tuple[str, Observation]]:
+    """Reads a capture that may be of several machines, each with features and under a heading.
+
+    Args:
+        path: the file; `-` is standard input.
+
+    Returns:
+        Each machine's heading, empty where it is the only one, and what was measured on it.
+
+    Raises:
+        CaptureError: it cannot be read, is too large, or does not say which machine is which.
+    """
+    name, content = read_bounded(path, MAXIMUM_BYTES, ", no capture is")
+    try:
+        seen = see(content)
+        if seen.report is not None:
+            return [("", seen.report)]
+        machines = _machines(seen)
+        headings = [_heading(machine, seen.paste) for machine in machines]
+        told = all(machine.tells_features for machine in machines) and all(headings)
+        if len(machines) > 1 and told and len(set(headings)) == len(machines):
+            pairs = zip(headings, machines, strict=True)
+            return [(heading, _judged(machine)) for heading, machine in pairs]
+        return [("", _only(machines))]
+    except CaptureError as error:
+        raise CaptureError(f"{name}: {error}") from None
+
+
+def read_together(paths: Sequence[str]) -> Observation:
+    """Reads several captures of one machine as one.
+
+    Raises:
+        CaptureError: one cannot be read, or they are not of one machine.
+    """
+    sightings = []
+    for path in paths:
+        name, content = read_bounded(path, MAXIMUM_BYTES, ", no capture is")
+        try:
+            seen = see(content)
+        except CaptureError as error:
+            raise CaptureError(f"{name}: {error}") from None
+        if seen.report is not None:
+            raise CaptureError(f"{name}: a cpuprobe report is whole: give it alone")
+        sightings += seen.sightings
+    together = Seen(None, sightings, Paste(""), CaptureError("nothing that is known in any"))
+    return _only(_machines(together))
+
+
+def _machines(seen: Seen) -> list[Machine]:
+    machines = machines_in([each for each in seen.sightings if each.nothing is None])
+    if not any(each.tells_features and not each.weak for each in seen.sightings):
+        for each in seen.sightings:
             if each.nothing is not None:
-                raise CaptureError(f"{each.nothing}; {_RUN_INSTEAD}")
+                raise CaptureError(f"{each.nothing}; {RUN_INSTEAD}")
     if not machines:
-        raise failure or CaptureError(_unknown(documents))
+        raise seen.nothing
+    return machines
+
+
+def _only(machines: Sequence[Machine]) -> Observation:
     if len(machines) > 1:
         raise CaptureError(_several(machines))
-    machine = machines[0]
+    return _judged(machines[0])
+
+
+def _judged(machine: Machine) -> Observation:
     if machine.isa is not None and machine.isa not in X86:
         raise UnjudgedError(
             f"describes another instruction set ({words_of(machine.identity, machine.isa)}):"
@@ -132,18 +163,20 @@ def parse_capture(content: bytes) -> Observation:
     if not machine.tells_features:
         raise UnjudgedError(
             f"tells of no CPU feature, only that the CPU is {words_of(machine.identity)}:"
-            f" {_RUN_INSTEAD}",
+            f" {RUN_INSTEAD}",
             "identity",
         )
     return machine.observation()
 
 
-def _unknown(documents: Sequence[Any]) -> str:
-    if not documents:
-        return _UNKNOWN
-    keys = [key for each in documents if isinstance(each, dict) for key in each]
-    named = ", ".join(plain(key)[:30] for key in keys[:5]) or "none"
-    return f"JSON of no kind that is known (its keys: {named}); {_RUN_INSTEAD}"
+def _heading(machine: Machine, paste: Paste) -> str:
+    """The words above a machine's data that say which one it is; empty where there are none."""
+    above = paste.lines[max(machine.line - _LINES_ABOVE, 0) : machine.line]
+    for line in reversed(list(above)):
+        match = _HEADING.match(line)
+        if match is not None and " :" not in line and not _COMMAND.match(line):
+            return match[1] if line.rstrip().endswith(":") or line.lstrip()[:1] == "#" else ""
+    return ""
 
 
 def _several(machines: Sequence[Machine]) -> str:
@@ -153,23 +186,3 @@ def _several(machines: Sequence[Machine]) -> str:
         f"tells of {len(machines)} different machines ({' and '.join(names)}{alike}):"
         " give one at a time"
     )
-
-
-def _in_documents(documents: Sequence[Any]) -> tuple[list[Sighting], list[str]]:
-    """What is seen in JSON documents; those that are no format's own as text, a line a value."""
-    seen: list[Sighting] = []
-    unknown: list[str] = []
-    for document in documents:
-        text = msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
-        readers = [row.load().read_document for row in rows_for(text)]
-        found: list[Sighting] = []
-        for part in parts_of(document):
-            for read in readers:
-                found = found or (list(read(part)) if read is not None else [])
-        seen += found
-        unknown += [] if found else [text]
-    return seen, unknown
-
-
-def _seen_by(rows: Sequence[Row], paste: Paste) -> list[Sighting]:
-    return [sighting for row in rows for sighting in row.load().read(paste)]

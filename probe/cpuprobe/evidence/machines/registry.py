@@ -29,7 +29,16 @@ class Row(NamedTuple):
 ROWS = (
     Row(
         "nothing",
-        ("Recognized CPUID flags", "x86 ", "system_info", "AVX = ", "FCMOV", "JSON", "feature "),
+        (
+            "Recognized CPUID flags",
+            "x86 ",
+            "system_info",
+            "AVX = ",
+            "FCMOV",
+            "JSON",
+            "feature ",
+            "psABI",
+        ),
     ),
     Row("cpuid_raw", ("eax=0x", "EAX=0x")),
     Row("aida64", ("PUID ", "PUID\t", "cpuid 0", "cpuid 8")),
