@@ -43,9 +43,8 @@ _FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~).*$")
 _TABLE_RULE = re.compile(
     r"(?m)^[ \t]*\|[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*$"
 )
-_TABLE_ROW = re.compile(r"(?m)^[ \t]*\|(.*[^\s|])[ \t]*\|?[ \t]*$")
-_TRAILING_BAR = re.compile(r"(?m)[ \t]+\|[ \t]*$")
-_CELLS = re.compile(r"[ \t]*\|[ \t]*")
+_TABLE_ROW = re.compile(r"(?m)^[ \t]{0,99}\|(.*[^\s|])[ \t]{0,99}\|?[ \t]{0,99}$")
+_TRAILING_BAR = re.compile(r"(?m)(?<=[ \t])\|[ \t]{0,99}$")
 _BOLD = re.compile(r"(\*\*|__)(?=[^\s*_])([^*\n]{1,200}?)(?<=\S)\1(?![\w*])")
 _LIST_MARK = re.compile(r"(?m)^([ \t]*)(?:[-*+\u2022]|\d{1,2}[.)])[ \t]+(?=[A-Za-z_*`\"])")
 # WinDbg and lldb have it inside an address and between module and symbol.
@@ -138,7 +137,7 @@ def without_markdown(text: str) -> str:
 
 
 def _row(match: re.Match[str]) -> str:
-    cells = _CELLS.split(match[1].strip())
+    cells = [cell.strip() for cell in match[1].split("|")]
     if len(cells) == 2 and cells[0] and not cells[0].endswith(":"):
         cells[0] += ":"
     return "  ".join(cells)

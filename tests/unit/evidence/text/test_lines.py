@@ -126,7 +126,7 @@ def test_markdown():
     )
 
     assert without_markdown(text) == (
-        "Field:  Value\n\nFlags:  fpu avx\nModel: x\nCPU: a\n"
+        "Field:  Value\n\nFlags:  fpu avx\nModel: x \nCPU: a\n"
         "AVX  *  Supports AVX\nnode`main+4\nsse4_1\n"
     )
 

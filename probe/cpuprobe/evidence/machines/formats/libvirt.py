@@ -60,9 +60,9 @@ def _read(paste: Paste) -> Iterator[Sighting]:
 
 
 FORMAT = Format(
-    title="libvirt: <cpu> of a domain, virsh capabilities",
+    title="libvirt: `<cpu>` of a domain, virsh capabilities",
     carries="features that are required and denied by name; those of the named model are not told",
     evidence="names",
-    make="lscpu | cat, inside the guest",
+    make="lscpu | cat",
     read=_read,
 )
