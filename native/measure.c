@@ -340,7 +340,7 @@ measure_found(struct parent *parent, struct measurement *measurement, struct rea
                                       : PERMISSION_NOT_ASKED;
         measurement->denied = session->shared->denied;
         if (!any_measured(measurement))
-            error = ERROR_NO_CPU;
+            error = reason->signal != 0 ? ERROR_KILLED : ERROR_NO_CPU;
     }
     if (session->shared != NULL)
         syscall2(__NR_munmap, session->shared, shared_bytes);

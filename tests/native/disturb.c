@@ -3,6 +3,7 @@
  *
  *   disturb kill MICROSECONDS PROGRAM [ARGUMENTS]    SIGKILL, as the OOM killer sends it
  *   disturb stop MICROSECONDS PROGRAM [ARGUMENTS]    SIGSTOP, and SIGCONT after STOPPED microseconds
+ *   disturb hunt MICROSECONDS PROGRAM [ARGUMENTS]    SIGKILL, to each child that it starts
  *   disturb move MICROSECONDS PROGRAM [ARGUMENTS]    sched_setaffinity to each CPU in turn, always on
  *
  * MICROSECONDS is how long after its birth. Ends with the program's exit code, 128 + its signal, or
@@ -75,6 +76,19 @@ move(pid_t program, int *status)
     }
 }
 
+static void
+hunt(pid_t program, long microseconds, int *status)
+{
+    while (!ended(program, status)) {
+        pid_t child = child_of(program);
+
+        if (child == 0)
+            continue;
+        wait_microseconds(microseconds);
+        kill(child, SIGKILL);
+    }
+}
+
 int
 main(int count, char **arguments)
 {
@@ -96,6 +110,8 @@ main(int count, char **arguments)
     wait_microseconds(atol(arguments[2]));
     if (strcmp(arguments[1], "move") == 0)
         move(program, &status);
+    else if (strcmp(arguments[1], "hunt") == 0)
+        hunt(program, atol(arguments[2]), &status);
     else {
         kill(child, arguments[1][0] == 'k' ? SIGKILL : SIGSTOP);
         if (arguments[1][0] == 's') {

@@ -27,8 +27,8 @@ from tests.native.conftest import HERE, NATIVE, make_native, required
 
 Program = Callable[..., Path]
 
-# A run takes some milliseconds; a moment in it, or shortly after, in microseconds.
-LATEST = 6000
+# The child takes a millisecond or two: a moment in its life, or shortly after, in microseconds.
+LATEST = 2000
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +220,17 @@ def test_disturbed(
 ) -> None:
     """Killed or moved at some moment, it says what it says undisturbed."""
     disturbed_runs(disturb, native_builds[0], undisturbed, mode, 40, 1)
+
+
+def test_hunted(disturb: Path, native_builds: tuple[Path, Path], undisturbed: Observation) -> None:
+    """Every child is killed, some of them late in their lives: left out, or not to be measured."""
+    for moment in (0, 100, 200, 400, 800, 1600, 3200, 6400, 12800):
+        done = run([disturb, "hunt", moment, native_builds[0]])
+        if done.returncode == 3:
+            assert "killed again and again, by signal 9" in done.stderr
+        elif done.returncode != 99:
+            assert done.returncode == 0, done.stderr
+            assert_says_nothing_new(done.stdout, undisturbed)
 
 
 @pytest.fixture(scope="module")
