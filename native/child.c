@@ -83,6 +83,13 @@ on_cpu(uint32_t cpu)
     return others == 0;
 }
 
+/* Back to the CPU that this process was moved away from. */
+void
+pin_again(uint32_t cpu)
+{
+    pin(cpu);
+}
+
 /* Can this process be pinned to any of the CPUs that are to be measured? */
 static bool
 any_pinned(const struct session *session)
@@ -91,147 +98,6 @@ any_pinned(const struct session *session)
         if (pin(session->cpus[i]) == PIN_DONE)
             return true;
     return false;
-}
-
-/*
- * What has died of #UD on this CPU. The other candidates of that feature set
- * would die likewise and prove nothing more, and under some hypervisors each #UD costs as much as
- * forty good candidates. So would those that build on it; but what CPUID claims is tried all the
- * same.
- */
-struct dead {
-    uint64_t denied[FEATURE_WORDS];
-    uint8_t sets[MAXIMUM_SETS];
-    uint32_t count;
-};
-
-static bool
-has_all(const uint64_t *set, const uint64_t *part)
-{
-    return ((part[0] & ~set[0]) | (part[1] & ~set[1])) == 0;
-}
-
-static bool
-is_denied(const struct dead *dead, const struct feature_set *set)
-{
-    return ((set->features[0] & dead->denied[0]) | (set->features[1] & dead->denied[1])) != 0;
-}
-
-static bool
-is_dead(const struct dead *dead, const struct candidate_table *table, uint32_t index)
-{
-    uint8_t number = table->candidates[index].set;
-    const struct feature_set *set = &table->sets[number];
-    bool inherits = is_denied(dead, set) || (needs_permission(set) && !permitted);
-
-    for (uint32_t i = 0; i < dead->count; i++)
-        if (dead->sets[i] == number ||
-            (inherits && has_all(set->needs, table->sets[dead->sets[i]].features)))
-            return true;
-    return false;
-}
-
-static void
-note_dead(struct dead *dead, const struct candidate_table *table, const struct cpu_record *record,
-          uint32_t index)
-{
-    if (record->outcome[index] == OUTCOME_SIGILL && record->fault_offset[index] >= 0 &&
-        dead->count < MAXIMUM_SETS)
-        dead->sets[dead->count++] = table->candidates[index].set;
-}
-
-/*
- * A CPU that says of itself what an earlier one said need not die again of what that one has died
- * of, if CPUID denies it. Returns that earlier record, NULL if there is none.
- */
-static const struct cpu_record *
-find_like(const struct cpu_record *record)
-{
-    for (const struct cpu_record *other = shared->records; other < record; other++)
-        if (other->measured && other->pinned && !other->borrowed &&
-            same_identity(&other->identity, &record->identity))
-            return other;
-    return NULL;
-}
-
-static bool
-borrow(struct cpu_record *record, const struct cpu_record *like, uint32_t index)
-{
-    if (like == NULL || like->outcome[index] != OUTCOME_SIGILL || like->fault_offset[index] < 0)
-        return false;
-    record->outcome[index] = like->outcome[index];
-    record->si_code[index] = like->si_code[index];
-    record->fault_offset[index] = like->fault_offset[index];
-    record->borrowed = true;
-    return true;
-}
-
-/* Runs the candidates; with `again` those that a permission has just been given for. */
-static void
-run_candidates(const struct session *session, struct guard *guard, struct cpu_record *record,
-               bool again)
-{
-    const struct cpu_record *like = find_like(record), *first = &shared->records[shared->asked_at];
-    const struct candidate_table *table = session->table;
-    struct dead dead = {.count = 0};
-
-    find_denied(&record->identity, dead.denied);
-    for (uint32_t i = 0; i < table->count; i++) {
-        const struct feature_set *set = &table->sets[table->candidates[i].set];
-        bool gated = needs_permission(set);
-
-        if (record->settled[i] || (again && !gated))
-            continue;
-        if (again)
-            record->outcome_before[i] = record->outcome[i];
-        else if (gated && permitted && like == first && first != record)
-            record->outcome_before[i] = first->outcome_before[i];
-        record->disturbance[i] = DISTURBANCE_NONE;
-        if (is_dead(&dead, table, i)) {
-            record->outcome[i] = OUTCOME_SKIPPED;
-            continue;
-        }
-        if (!is_denied(&dead, set) || !borrow(record, like, i)) {
-            shared->position.item = i + 1;
-            shared->running = true;
-            record->outcome[i] = (uint8_t)guard_run(guard, table, i, record);
-            shared->running = false;
-        }
-        note_dead(&dead, table, record, i);
-    }
-}
-
-/* A candidate that succeeded before has failed: counted, if it was this CPU that it ran on. */
-static void
-note_failure(struct cpu_record *record, uint32_t index, enum outcome outcome)
-{
-    if (outcome == OUTCOME_OK || outcome == OUTCOME_SKIPPED || !on_cpu(record->cpu))
-        return;
-    record->failures[index]++;
-    record->failed_as[index] = (uint8_t)outcome;
-}
-
-/* Runs what has succeeded in the first round again, with other inputs from round to round. */
-static void
-repeat_candidates(const struct session *session, struct guard *guard, struct cpu_record *record)
-{
-    const struct candidate_table *table = session->table;
-
-    for (; record->rounds < session->options->repeat; record->rounds++) {
-        for (uint32_t i = 0; i < table->count; i++) {
-            if (record->outcome[i] != OUTCOME_OK || record->settled[i])
-                continue;
-            shared->position.item = i + 1;
-            shared->running = true;
-            note_failure(record, i, guard_repeat(guard, table, i, record->rounds, record));
-            shared->running = false;
-        }
-        if (record->pinned && !on_cpu(record->cpu))
-            pin(record->cpu);
-    }
-    for (uint32_t i = 0; i < table->count; i++)
-        if (record->failures[i] > 0 && record->outcome[i] == OUTCOME_OK)
-            record->outcome[i] = record->failed_as[i];
 }
 
 /* Asks for what this process has to ask for, once a CPU has it. */
@@ -259,10 +125,10 @@ run_items(const struct session *session, struct guard *guard, struct cpu_record 
     }
     if (!session->options->execute)
         return;
-    run_candidates(session, guard, record, false);
+    run_candidates(session, guard, record, permitted, false);
     if (!permitted && shared->permission != PERMISSION_REFUSED &&
         wants_permission(&record->identity) && get_permission(record))
-        run_candidates(session, guard, record, true);
+        run_candidates(session, guard, record, true, true);
     if (record->rounds == 0)
         record->rounds = 1;
     repeat_candidates(session, guard, record);

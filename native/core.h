@@ -5,8 +5,10 @@
  * It is compiled twice, into the Python extension `cpuprobe._native` and into the static
  * executable `cpuprobe-native`; both hand out the same JSON document.
  *
- * Files: guard.c runs code under a fault guard, measure.c drives the child over all CPUs, system.c
- * reads the kernel's files, json.c and text.c write text, observe.c puts the observation together,
+ * Files: measure.c is the parent, with cpus.c (which CPUs) and deaths.c (what a child's death
+ * means); child.c is the child, with sweep.c (which candidates it runs), guard.c (no fault or hang
+ * gets past it) and run.c (is the result right?); system.c and cpuinfo.c read the kernel's files
+ * through files.c; json.c, text.c and errors.c write; observe.c puts the observation together;
  * main.c is the executable. What only one instruction set has lies in isa/: entry and exit of
  * candidates, the CPU's identity, the candidate table. words.h is generated.
  */
@@ -191,7 +193,7 @@ struct reason {
     char text[160];    /* one line, without its newline */
 };
 
-/* guard.c ------------------------------------------------------------------------------------ */
+/* guard.c, run.c ----------------------------------------------------------------------------- */
 
 struct guard; /* the child's working memory: guard.h */
 struct writer;
@@ -254,7 +256,7 @@ void json_literal(struct writer *writer, const char *word);
 void write_text(struct writer *writer, const char *text, size_t length);
 void release_writer(struct writer *writer);
 
-/* system.c ----------------------------------------------------------------------------------- */
+/* system.c, cpuinfo.c ------------------------------------------------------------------------ */
 
 bool has_proc(const char *root);
 void write_system(struct writer *writer, const char *root);

@@ -5,8 +5,7 @@
  * The rules that make it safe:
  *   - A fault belongs to us only if the program counter lies inside the armed candidate or inside
  *     the code that loads and stores its registers. Anything else gets the default action: return,
- * fault again, die honestly; the parent notes `killed` and goes on with the next candidate in a new
- * child.
+ *     fault again, die honestly; the parent then decides what that means (measure.c).
  *   - The handler acts once per candidate. It disarms before it sends the program counter to the
  *     recovery point, so a fault in the recovery path cannot loop.
  *   - It runs on an alternate stack of its own, because a candidate may have damaged nothing but
@@ -14,7 +13,7 @@
  *   - A tick of CPU time notices a candidate that is still running two ticks later. CPU time, not
  *     wall time: a child that a busy machine or a SIGSTOP leaves waiting has not hung. A slow tick
  *     of wall time notices one that uses no CPU time at all: it waits in the kernel. Both end the
- *     child, and the parent decides what that means.
+ *     child, and again the parent decides.
  *   - A signal that somebody sent is no fault: only what the kernel itself raised counts.
  */
 #include "guard.h"
@@ -234,49 +233,13 @@ run_once(struct guard *guard, const uint8_t *code, size_t length, unsigned int c
     armed.serial++;
     armed.end = code + length + JUMP_BYTES;
     armed.begin = code;
+    guard->fault = (struct fault){0, 0, false};
     if (enter_candidate(&guard->state, code, class) == 0) {
         armed.begin = NULL;
         return OUTCOME_OK;
     }
+    guard->fault = (struct fault){armed.code, armed.offset, armed.loading};
     return outcome_of_signal(armed.signal);
-}
-
-/* Keeps what a candidate left behind; a second try replaces the first. */
-static void
-keep_wrong(struct cpu_record *record, uint32_t index, const uint8_t *bytes, size_t size)
-{
-    uint32_t at = 0;
-
-    while (at < MAXIMUM_WRONG && at < record->wrong_count && record->wrong[at].candidate != index)
-        at++;
-    if (at == MAXIMUM_WRONG)
-        return;
-    if (at == record->wrong_count)
-        record->wrong_count++;
-    record->wrong[at].candidate = (uint16_t)index;
-    record->wrong[at].size = (uint8_t)size;
-    copy_bytes(record->wrong[at].bytes, bytes, size);
-}
-
-enum outcome
-compare_results(const struct guard *guard, const struct candidate *candidate, uint32_t index,
-                struct cpu_record *record)
-{
-    const uint8_t *expected = candidate->expected;
-
-    for (size_t i = 0; i < MAXIMUM_RESULTS; i++) {
-        uint8_t got[64];
-        size_t size = take_result(guard, &candidate->results[i], got);
-
-        if (size == 0)
-            break;
-        if (!bytes_equal(got, expected, size)) {
-            keep_wrong(record, index, got, size);
-            return OUTCOME_WRONG;
-        }
-        expected += size;
-    }
-    return OUTCOME_OK;
 }
 
 /* Does an undefined instruction come back as SIGILL at its address? OUTCOME_OK, or what it did. */
@@ -285,111 +248,7 @@ guard_self_test(struct guard *guard)
 {
     enum outcome outcome = run_once(guard, undefined_instruction, 0, 0);
 
-    if (outcome == OUTCOME_SIGILL && armed.offset == 0)
+    if (outcome == OUTCOME_SIGILL && guard->fault.offset == 0)
         return OUTCOME_OK;
     return outcome == OUTCOME_OK || outcome == OUTCOME_SIGILL ? OUTCOME_WRONG : outcome;
-}
-
-static unsigned int highest_class = ~0u; /* whose registers can be loaded, as far as is known */
-
-/* Forgets what is known of this CPU's registers: we are about to run on another. */
-void
-guard_new_cpu(void)
-{
-    highest_class = ~0u;
-}
-
-/*
- * Loads the input and runs a candidate.
- *
- * Where the registers of its class cannot be loaded, it is run once more with fewer of them: a
- * fault then still is evidence, but a clean end is not (`skipped`), as its input was unknown.
- */
-enum outcome
-run_loaded(struct guard *guard, const struct candidate *candidate, const struct input *input)
-{
-    unsigned int class = candidate->state < highest_class ? candidate->state : highest_class;
-
-    for (;; class --) {
-        enum outcome outcome;
-
-        load_input(guard, candidate, input);
-        outcome = run_once(guard, candidate->code, candidate->length, class);
-        if (outcome == OUTCOME_OK)
-            return class == candidate->state ? OUTCOME_OK : OUTCOME_SKIPPED;
-        if (!armed.loading || class == 0)
-            return outcome;
-        highest_class = class - 1;
-    }
-}
-
-/* Runs one candidate and judges its result. Fault details go into the record. */
-enum outcome
-guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
-          struct cpu_record *record)
-{
-    const struct candidate *candidate = &table->candidates[index];
-    const struct input *input = &table->inputs[candidate->input];
-    enum outcome outcome;
-
-    armed.offset = 0;
-    armed.code = 0;
-    if (candidate->check == CHECK_HINT)
-        return OUTCOME_SKIPPED;
-    if (candidate->check >= CHECK_OF_ISA)
-        outcome = run_special(guard, candidate, input, index, record);
-    else {
-        outcome = run_loaded(guard, candidate, input);
-        if (outcome == OUTCOME_OK && candidate->check == CHECK_VALUE)
-            outcome = compare_results(guard, candidate, index, record);
-    }
-    record->si_code[index] = (int8_t)armed.code;
-    record->fault_offset[index] = (int16_t)armed.offset;
-    return outcome;
-}
-
-/* FNV-1a of 32 bits over all results, as the generator has it. */
-static uint32_t
-checksum_results(const struct guard *guard, const struct candidate *candidate)
-{
-    uint32_t value = 0x811c9dc5;
-
-    for (size_t i = 0; i < MAXIMUM_RESULTS; i++) {
-        uint8_t got[64];
-        size_t size = take_result(guard, &candidate->results[i], got);
-
-        if (size == 0)
-            break;
-        for (size_t at = 0; at < size; at++)
-            value = (value ^ got[at]) * 0x01000193;
-    }
-    return value;
-}
-
-/*
- * Runs a candidate that has succeeded before once more, with the input of that round.
- *
- * What the first run left in the record stays as it is, but for the bytes of a wrong result.
- */
-enum outcome
-guard_repeat(struct guard *guard, const struct candidate_table *table, uint32_t index,
-             uint32_t round, struct cpu_record *record)
-{
-    const struct candidate *candidate = &table->candidates[index];
-    const struct input *input = &table->inputs[candidate->input];
-    uint32_t number = round % INPUT_VARIANTS,
-             wanted = number == 0 ? 0 : candidate->variants[number - 1];
-    enum outcome outcome;
-
-    if (candidate->check >= CHECK_OF_ISA)
-        return run_special(guard, candidate, input, index, record);
-    load_input(guard, candidate, input);
-    if (wanted != 0)
-        load_variant(guard, number);
-    outcome = run_once(guard, candidate->code, candidate->length, candidate->state);
-    if (outcome != OUTCOME_OK || candidate->check != CHECK_VALUE)
-        return outcome;
-    if (wanted == 0)
-        return compare_results(guard, candidate, index, record);
-    return checksum_results(guard, candidate) == wanted ? OUTCOME_OK : OUTCOME_WRONG;
 }

@@ -9,10 +9,18 @@
 
 #define AREA_BYTES 4096u
 
+/* How the last run ended, where it did not end well. */
+struct fault {
+    int code;       /* si_code */
+    int32_t offset; /* bytes into the candidate; -1: outside of it */
+    bool loading;   /* while registers were being loaded */
+};
+
 struct guard {
     struct machine_state state;
     uint8_t input_area[AREA_BYTES];  /* [rsi]; a whole page: a misdecoded store stays in it */
     uint8_t output_area[AREA_BYTES]; /* [rdi] */
+    struct fault fault;
 };
 
 _Static_assert(offsetof(struct guard, input_area) % 64 == 0, "candidates need 64-byte alignment");

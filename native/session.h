@@ -52,6 +52,12 @@ struct session {
 
 /* child.c: does the work from the shared position on, and ends the process. */
 _Noreturn void child(const struct session *session);
+void pin_again(uint32_t cpu);
+/* sweep.c */
+void run_candidates(const struct session *session, struct guard *guard, struct cpu_record *record,
+                    bool permitted, bool again);
+void repeat_candidates(const struct session *session, struct guard *guard,
+                       struct cpu_record *record);
 /* Ends this process, even where a sandbox denies the usual way. */
 _Noreturn void leave(int code);
 

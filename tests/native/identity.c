@@ -7,22 +7,10 @@
 #define guard_cpuid fake_cpuid
 #define guard_xgetbv fake_xgetbv
 #define read_identity read_fake_identity
-#define same_identity same_fake_identity
-#define find_denied find_fake_denied
-#define settle_identity settle_fake_identity
-#define take_identity take_fake_identity
-#define still_identity still_fake_identity
-#define write_identity write_fake_identity
 #include "../../native/isa/x86_64/cpuid.c"
 #undef guard_cpuid
 #undef guard_xgetbv
 #undef read_identity
-#undef same_identity
-#undef find_denied
-#undef settle_identity
-#undef take_identity
-#undef still_identity
-#undef write_identity
 
 #include "test.h"
 
@@ -272,7 +260,7 @@ denied_features_are_found(void)
     uint64_t denied[FEATURE_WORDS];
     int avx = 0, avx2 = 0, others = 0;
 
-    find_fake_denied(READ(with_avx), denied);
+    find_denied(READ(with_avx), denied);
     for (uint32_t i = 0; i < table->count; i++) {
         const struct feature_set *set = &table->sets[table->candidates[i].set];
         bool is_denied =

@@ -62,6 +62,15 @@ struct cpuid_leaf {
     uint32_t leaf, subleaf, eax, ebx, ecx, edx;
 };
 
+/* Registers by the number that profiles/features.toml's claims have: EAX, EBX, ECX, EDX. */
+static inline uint32_t
+register_of(const struct cpuid_leaf *leaf, uint32_t number)
+{
+    const uint32_t registers[] = {leaf->eax, leaf->ebx, leaf->ecx, leaf->edx};
+
+    return registers[number];
+}
+
 #define MAXIMUM_LEAVES 256
 
 /* What one CPU says of itself. */

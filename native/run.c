@@ -1,0 +1,144 @@
+/*
+ * Runs candidates under the guard and judges what they leave behind.
+ */
+#include "guard.h"
+
+/* Keeps what a candidate left behind; a second try replaces the first. */
+static void
+keep_wrong(struct cpu_record *record, uint32_t index, const uint8_t *bytes, size_t size)
+{
+    uint32_t at = 0;
+
+    while (at < MAXIMUM_WRONG && at < record->wrong_count && record->wrong[at].candidate != index)
+        at++;
+    if (at == MAXIMUM_WRONG)
+        return;
+    if (at == record->wrong_count)
+        record->wrong_count++;
+    record->wrong[at].candidate = (uint16_t)index;
+    record->wrong[at].size = (uint8_t)size;
+    copy_bytes(record->wrong[at].bytes, bytes, size);
+}
+
+enum outcome
+compare_results(const struct guard *guard, const struct candidate *candidate, uint32_t index,
+                struct cpu_record *record)
+{
+    const uint8_t *expected = candidate->expected;
+
+    for (size_t i = 0; i < MAXIMUM_RESULTS; i++) {
+        uint8_t got[64];
+        size_t size = take_result(guard, &candidate->results[i], got);
+
+        if (size == 0)
+            break;
+        if (!bytes_equal(got, expected, size)) {
+            keep_wrong(record, index, got, size);
+            return OUTCOME_WRONG;
+        }
+        expected += size;
+    }
+    return OUTCOME_OK;
+}
+
+static unsigned int highest_class = ~0u; /* whose registers can be loaded, as far as is known */
+
+/* Forgets what is known of this CPU's registers: we are about to run on another. */
+void
+guard_new_cpu(void)
+{
+    highest_class = ~0u;
+}
+
+/*
+ * Loads the input and runs a candidate.
+ *
+ * Where the registers of its class cannot be loaded, it is run once more with fewer of them: a
+ * fault then still is evidence, but a clean end is not (`skipped`), as its input was unknown.
+ */
+enum outcome
+run_loaded(struct guard *guard, const struct candidate *candidate, const struct input *input)
+{
+    unsigned int class = candidate->state < highest_class ? candidate->state : highest_class;
+
+    for (;; class --) {
+        enum outcome outcome;
+
+        load_input(guard, candidate, input);
+        outcome = run_once(guard, candidate->code, candidate->length, class);
+        if (outcome == OUTCOME_OK)
+            return class == candidate->state ? OUTCOME_OK : OUTCOME_SKIPPED;
+        if (!guard->fault.loading || class == 0)
+            return outcome;
+        highest_class = class - 1;
+    }
+}
+
+/* Runs one candidate and judges its result. Fault details go into the record. */
+enum outcome
+guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
+          struct cpu_record *record)
+{
+    const struct candidate *candidate = &table->candidates[index];
+    const struct input *input = &table->inputs[candidate->input];
+    enum outcome outcome;
+
+    if (candidate->check == CHECK_HINT)
+        return OUTCOME_SKIPPED;
+    if (candidate->check >= CHECK_OF_ISA)
+        outcome = run_special(guard, candidate, input, index, record);
+    else {
+        outcome = run_loaded(guard, candidate, input);
+        if (outcome == OUTCOME_OK && candidate->check == CHECK_VALUE)
+            outcome = compare_results(guard, candidate, index, record);
+    }
+    record->si_code[index] = (int8_t)guard->fault.code;
+    record->fault_offset[index] = (int16_t)guard->fault.offset;
+    return outcome;
+}
+
+/* FNV-1a of 32 bits over all results, as the generator has it. */
+static uint32_t
+checksum_results(const struct guard *guard, const struct candidate *candidate)
+{
+    uint32_t value = 0x811c9dc5;
+
+    for (size_t i = 0; i < MAXIMUM_RESULTS; i++) {
+        uint8_t got[64];
+        size_t size = take_result(guard, &candidate->results[i], got);
+
+        if (size == 0)
+            break;
+        for (size_t at = 0; at < size; at++)
+            value = (value ^ got[at]) * 0x01000193;
+    }
+    return value;
+}
+
+/*
+ * Runs a candidate that has succeeded before once more, with the input of that round.
+ *
+ * What the first run left in the record stays as it is, but for the bytes of a wrong result.
+ */
+enum outcome
+guard_repeat(struct guard *guard, const struct candidate_table *table, uint32_t index,
+             uint32_t round, struct cpu_record *record)
+{
+    const struct candidate *candidate = &table->candidates[index];
+    const struct input *input = &table->inputs[candidate->input];
+    uint32_t number = round % INPUT_VARIANTS,
+             wanted = number == 0 ? 0 : candidate->variants[number - 1];
+    enum outcome outcome;
+
+    if (candidate->check >= CHECK_OF_ISA)
+        return run_special(guard, candidate, input, index, record);
+    load_input(guard, candidate, input);
+    if (wanted != 0)
+        load_variant(guard, number);
+    outcome = run_once(guard, candidate->code, candidate->length, candidate->state);
+    if (outcome != OUTCOME_OK || candidate->check != CHECK_VALUE)
+        return outcome;
+    if (wanted == 0)
+        return compare_results(guard, candidate, index, record);
+    return checksum_results(guard, candidate) == wanted ? OUTCOME_OK : OUTCOME_WRONG;
+}
