@@ -102,20 +102,20 @@ enum disturbance {
 #undef CONSTANT
 };
 
-/* Everything measured on one CPU. */
+/* Everything measured on one CPU. No bool: in shared memory anything may stand. */
 struct cpu_record {
     uint32_t cpu;
-    bool measured;   /* the child got here; a CPU that went offline is left out */
-    bool pinned;     /* it was this CPU from the beginning to the end */
-    bool lost;       /* reading its identity is disturbed time and again */
-    bool borrowed;   /* what died and CPUID denies was taken from a CPU with the same CPUID */
-    uint32_t rounds; /* done, of options->repeat */
+    uint8_t measured; /* the child got here; a CPU that went offline is left out */
+    uint8_t pinned;   /* it was this CPU from the beginning to the end */
+    uint8_t lost;     /* reading its identity is disturbed time and again */
+    uint8_t borrowed; /* what died and CPUID denies was taken from a CPU with the same CPUID */
+    uint32_t rounds;  /* done, of options->repeat */
     uint32_t wrong_count;
     struct identity identity;
     uint8_t outcome[MAXIMUM_CANDIDATES];
     uint8_t outcome_before[MAXIMUM_CANDIDATES]; /* of those that need a permission, without it */
     uint8_t disturbance[MAXIMUM_CANDIDATES];
-    bool settled[MAXIMUM_CANDIDATES]; /* by the parent: not to be run any more */
+    uint8_t settled[MAXIMUM_CANDIDATES]; /* by the parent: not to be run any more */
     int8_t si_code[MAXIMUM_CANDIDATES];
     uint8_t failed_as[MAXIMUM_CANDIDATES]; /* the outcome of the last such round */
     uint32_t failures[MAXIMUM_CANDIDATES]; /* rounds in which it failed, after it had succeeded */

@@ -131,9 +131,9 @@ take_record(struct cpu_record *to, const struct cpu_record *from, uint32_t cpu,
             const struct candidate_table *table)
 {
     to->cpu = cpu;
-    to->measured = *(const volatile uint8_t *)&from->measured == 1;
-    to->pinned = *(const volatile uint8_t *)&from->pinned == 1;
-    to->borrowed = *(const volatile uint8_t *)&from->borrowed == 1;
+    to->measured = from->measured == 1;
+    to->pinned = from->pinned == 1;
+    to->borrowed = from->borrowed == 1;
     to->rounds = from->rounds;
     take_identity(&to->identity, &from->identity);
     for (uint32_t i = 0; i < table->count; i++) {

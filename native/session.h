@@ -32,7 +32,7 @@ enum phase {
 struct shared {
     volatile struct position position;
     volatile uint8_t phase;      /* enum phase */
-    volatile bool running;       /* what stands at the position has been started */
+    volatile uint8_t running;    /* what stands at the position has been started */
     volatile uint8_t self_test;  /* enum outcome */
     volatile uint8_t permission; /* enum permission */
     volatile uint32_t asked_at;  /* the record in which the permission was asked for */

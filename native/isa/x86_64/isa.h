@@ -79,8 +79,8 @@ struct identity {
     uint32_t leaf_count;
     uint8_t cpuid_outcome;
     uint8_t xgetbv_outcome; /* OUTCOME_SKIPPED where OSXSAVE is clear */
-    bool leaves_cut;
-    bool settled; /* by the parent: not to be read any more */
+    uint8_t leaves_cut;
+    uint8_t settled; /* by the parent: not to be read any more */
     struct cpuid_leaf leaves[MAXIMUM_LEAVES];
 };
 
