@@ -6,15 +6,14 @@ stands in tables as well, and nothing is told by colour alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from cpuprobe.fleet.model import Fleet, Matrix, Share
 from cpuprobe.report import fleet_words as words
 from cpuprobe.report.fleet_pictures import (
+    CELL,
     MODEL_CELLS,
+    cell,
     curve_picture,
     flag_word,
-    legend,
     matrix_picture,
 )
 from cpuprobe.report.pages import render
@@ -24,6 +23,11 @@ _MOST_STEPS = 48  # of the picture; the table has all
 _NAME_CELLS = 90
 # Kinds of profiles that are many, and that nobody builds for all of: they are folded away.
 _LONG_KINDS = frozenset({"cpu", "gds-force", "preset"})
+_LEGEND = (
+    (1.0, "safe on all machines of the model"),
+    (0.37, "on some: the number is percent"),
+    (0.0, "on none"),
+)
 
 
 def to_html(fleet: Fleet) -> str:
@@ -54,7 +58,8 @@ def to_html(fleet: Fleet) -> str:
         losers=lambda step: ", ".join(map(words.short, step.losers)),
         capital=lambda text: text[:1].upper() + text[1:],
         curve_picture=curve_picture,
-        matrix_pictures=_matrix_pictures,
+        matrix_picture=matrix_picture,
+        legend=[(cell(share, 0, 0, CELL, 18), said) for share, said in _LEGEND],
         matrix_headings=_matrix_headings,
         long_kinds=_LONG_KINDS,
         most_rows=_MOST_ROWS,
@@ -80,12 +85,6 @@ def _facts(fleet: Fleet) -> list[tuple[str, str]]:
 
 def _told(share: Share, fleet: Fleet) -> str:
     return f"{share.machines:,} ({words.percent_of(share, fleet.total)})"
-
-
-def _matrix_pictures(matrix: Matrix) -> Iterator[str]:
-    yield from legend()
-    yield from matrix_picture(matrix, narrow=False)
-    yield from matrix_picture(matrix, narrow=True)
 
 
 def _matrix_headings(matrix: Matrix) -> list[str]:
