@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
-from rich.cells import cell_len, set_cell_size
 
 from cpuprobe.fleet.model import (
     Coverage,
@@ -19,6 +18,8 @@ from cpuprobe.fleet.model import (
     Target,
     Unknown,
 )
+from cpuprobe.report.layout import cells as taken
+from cpuprobe.report.layout import clip
 from cpuprobe.words import counted, plain
 
 NOTHING = "nothing is safe on all machines"
@@ -102,9 +103,9 @@ def machines(count: int) -> str:
 def short(text: str, cells: int = _NAME_CELLS) -> str:
     """A stranger's text as one harmless line of at most `cells` columns of a terminal."""
     text = plain(text[: 8 * cells])  # a brand string may be megabytes
-    if cell_len(text) <= cells:
+    if taken(text) <= cells:
         return text or "(empty)"
-    return set_cell_size(text, cells - 3).rstrip() + "..."
+    return clip(text, cells - 3).rstrip() + "..."
 
 
 def level_word(name: str) -> str:

@@ -48,6 +48,14 @@ def cells(text: str) -> int:
     return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
 
 
+def clip(text: str, width: int) -> str:
+    """The beginning of a visible text, as much as takes at most so many columns."""
+    text = text[:width]
+    while cells(text) > width:
+        text = text[:-1]
+    return text
+
+
 def fold(line: Line, width: int) -> list[Line]:
     """A line as lines that are not wider, broken at blanks and, where there is none, in words."""
     parts = pieces(line)
