@@ -78,3 +78,29 @@ def test_a_trap_stays_a_trap(product: Path) -> None:
 
     assert run.status == "exit 134"
     assert b"wasm `unreachable` instruction executed" in run.stderr
+
+
+SILENT = """(module
+  (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1) (data (i32.const 0) "\\03") (data (i32.const 16) "\\05")
+  (func (export "f") (result i64)
+    (i64x2.extract_lane 0 (i64x2.mul (v128.load (i32.const 0)) (v128.load (i32.const 16)))))
+  (func (export "trap") unreachable))
+"""
+
+
+@pytest.mark.lab
+def test_what_the_emulator_says_is_not_the_programs_output(tmp_path: Path) -> None:
+    """It could write and does not: it is run again unasked, at most log2 of the flags times."""
+    path = tmp_path / "silent.wat"
+    path.write_text(SILENT)
+    run = lying("--inferred", "--invoke", "f", path)
+
+    assert (run.status, run.stdout) == ("exit 1", b"15\n")
+    assert b"written output" not in run.stderr
+    assert run.stderr.count(b"uncaught target signal") == 1
+    assert b"cpuprobe: switched off has_avx512" in run.stderr
+    assert b"it ran to its end with has_" in run.stderr
+    trapped = lying("--invoke", "trap", path)
+    assert trapped.status == "exit 134"
+    assert b"ran to its end" not in trapped.stderr

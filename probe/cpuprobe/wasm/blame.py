@@ -57,7 +57,8 @@ def culprit(features: Iterable[str], setup: Setup, unsafe: frozenset[str]) -> st
 def bisect(crashes: Callable[[Setup], bool], setup: Setup) -> str | None:
     """The flag without which a program that dies under `setup` lives.
 
-    Sets are tried that are closed under "builds on", so that each is one a CPU could have.
+    Sets are tried that are closed under "builds on", so that each is one a CPU could have: of n
+    flags at most log2(n + 1), rounded up.
 
     Args:
         crashes: runs the program and tells whether it died.
@@ -67,17 +68,11 @@ def bisect(crashes: Callable[[Setup], bool], setup: Setup) -> str | None:
         None if it dies with every flag off: then no flag is to blame.
     """
     order = base_first(setup.on)
-
-    def first(count: int) -> Setup:
-        return setup.without(order[count:])
-
-    if not order or crashes(first(0)):
-        return None
-    lives, dies = 0, len(order)
+    lives, dies = -1, len(order)
     while dies - lives > 1:
         middle = (lives + dies) // 2
-        if crashes(first(middle)):
+        if crashes(setup.without(order[middle:])):
             dies = middle
         else:
             lives = middle
-    return order[dies - 1]
+    return order[dies - 1] if dies else None

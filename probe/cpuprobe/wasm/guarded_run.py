@@ -177,7 +177,8 @@ def run_guarded(
         if not ending.crashed:
             fell_back = setup != first and ending.kind != "signal"
             if fell_back and ending.kind != "refused":
-                tell(f"it ran to its end with {describe(setup)}")
+                how = "ended in a trap" if ending.kind == "trap" else "ran to its end"
+                tell(f"it {how} with {describe(setup)}")
             return Result(ending, setup, tuple(changes), fell_back)
         name = word_of(ending.signal)
         instruction, features = _instruction(ending.fault)
