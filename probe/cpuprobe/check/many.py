@@ -182,7 +182,12 @@ def _done(tasks: list[_Task], processes: int) -> Iterator[tuple[_Task, _Part | s
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_worker)
     finished = False
     try:
-        futures = {_submit(pool, task): task for task in tasks}
+        # Python swallows a Ctrl-C that comes while it forks: it waits until all workers are there.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            futures = {_submit(pool, task): task for task in tasks}
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for future in as_completed(futures):
             task = futures.pop(future)
             try:
@@ -209,6 +214,7 @@ def _submit(pool: ProcessPoolExecutor, task: _Task) -> Future[_Part | str]:
 def _worker() -> None:
     """Ctrl-C reaches every process of a terminal. The workers die of it without a word."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _parts(size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,17 +53,16 @@ class Tally:
             codes: of the hits, in the order of their addresses.
             addresses: of the same.
         """
-        # The last one written is the first in the function.
-        first = dict(zip(reversed(codes), reversed(addresses), strict=True))
         sums: dict[tuple[bool, str], tuple[int, int]] = {}
         for code, count in Counter(codes).items():
             meaning = self.forms.meaning(code)
             if meaning.asks:
                 self.signs |= {mark.upper() for mark in meaning.marks & {"cpuid", "xgetbv"}}
             known = [(True, name) for name in meaning.needs]
+            first = addresses[codes.index(code)]
             for key in known + [(False, name) for name in meaning.unknown]:
-                so_far, lowest = sums.get(key, (0, first[code]))
-                sums[key] = so_far + count, min(lowest, first[code])
+                so_far, lowest = sums.get(key, (0, first))
+                sums[key] = so_far + count, min(lowest, first)
         self._spread(where, codes, addresses)
         for (is_known, name), (count, address) in sums.items():
             found = address, count, where.source or "sweep", where.name
@@ -71,13 +71,14 @@ class Tally:
     def _spread(self, where: Range, codes: Sequence[int], addresses: Sequence[int]) -> None:
         """Notes the pages that hold the hits of a function, and its features."""
         needs = {code: frozenset(self.forms.meaning(code).needs) for code in set(codes)}
-        for place in {
-            address >> 12 << 16 | code for code, address in zip(codes, addresses, strict=True)
-        }:
-            features = needs[place & 0xFFFF]
+        at = 0
+        while at < len(addresses):
+            page = addresses[at] >> 12
+            behind = bisect_left(addresses, page + 1 << 12, at)
+            features = frozenset[str]().union(*(needs[code] for code in set(codes[at:behind])))
             if features:
-                page = place >> 16
                 self.pages[page] = self.pages.get(page, features) | features
+            at = behind
         if where.source is not None and where.end - where.start >= LARGE:
             together = frozenset[str]().union(*needs.values())
             if together:
