@@ -179,6 +179,8 @@ def captures_page() -> str:
         "|---|---|---|---|",
         "| cpuprobe's own report, cpuprobe-native | all | everything that was measured |"
         " `cpuprobe report` |",
+        "| hw-probe's archive (hw.info.txz), any tar of logs | by what is in it | lscpu, cpuid,"
+        " cpuinfo, dmesg, hwinfo, lshw, inxi and uname in it, as one machine | `hw-probe -all` |",
     ]
     for _, card in cards:
         make = f"`{card.make}`".replace("|", "\\|") if card.make else ""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import lzma
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -122,3 +125,47 @@ def test_a_report_whose_data_was_cut_out(capsys, tmp_path):
         parse_capture(cut.encode())
     with pytest.raises(CaptureError, match="whose data was cut out"):
         parse_capture(text[: text.index("| feature")].encode())
+
+
+# --- archives -------------------------------------------------------------------------------------
+
+
+def archive(files: dict[str, bytes], mode: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=mode) as tar:  # type: ignore[call-overload]
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:xz", "w:gz", "w:bz2"])
+def test_an_archive_of_hw_probe(mode):
+    """The logs that are known are read as one machine's; other files are not looked at."""
+    lscpu = (MACHINES / "lscpu-e5-2687w-issue.txt").read_bytes()
+    files = {
+        "hw.info/logs/lscpu": lscpu,
+        "hw.info/logs/smartctl": b"processor : 0\nflags : fpu vme lm avx512f",
+        "hw.info/logs/uname": b"Linux host 5.4.0 #1 SMP x86_64 GNU/Linux\n",
+    }
+    machine = parse_capture(archive(files, mode))
+
+    assert machine.source == "lscpu"
+    assert machine.kernel.release == "5.4.0"
+    assert assess(machine).level == "x86-64-v2"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (archive({"a/readme": b"x"}, "w:xz"), "without lscpu"),
+        (archive({"lscpu": b"x" * 3000}, "w")[:1500], "damaged|no capture"),
+        (lzma.compress(b"Flags: fpu vme"), "compressed"),
+        (archive({"lscpu": bytes(80 << 20)}, "w:gz"), "more than 64 MiB"),
+    ],
+)
+def test_bad_archives(content, reason):
+    """No log in it, cut off, no archive at all, a bomb."""
+    with pytest.raises(CaptureError, match=reason):
+        parse_capture(content)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.machines.archive import texts_of_archive
 from cpuprobe.evidence.machines.documents import (
     MAXIMUM_EMBEDDED,
     embedded_documents,
@@ -55,6 +56,7 @@ def see(content: bytes) -> Seen:
         raise CaptureError(f"larger than {MAXIMUM_BYTES >> 20} MiB, no capture is")
     if not content.strip():
         raise CaptureError("empty")
+    content = texts_of_archive(content) or content
     reports, documents, rest, failure = find_documents(decoded(content))
     nothing = failure or CaptureError(_unknown(documents))
     if reports:

@@ -45,7 +45,7 @@ _TABLE_RULE = re.compile(
 )
 _TABLE_ROW = re.compile(r"(?m)^[ \t]{0,99}\|(.*[^\s|])[ \t]{0,99}\|?[ \t]{0,99}$")
 _TRAILING_BAR = re.compile(r"(?m)(?<=[ \t])\|[ \t]{0,99}$")
-_BOLD = re.compile(r"(\*\*|__)(?=[^\s*_])([^*\n]{1,200}?)(?<=\S)\1(?![\w*])")
+_BOLD = re.compile(r"(\*\*|__)(?=[^\s*_])([^*\n]{1,80}?)(?<=\S)\1(?![\w*])")
 _LIST_MARK = re.compile(r"(?m)^([ \t]*)(?:[-*+\u2022]|\d{1,2}[.)])[ \t]+(?=[A-Za-z_*`\"])")
 # WinDbg and lldb have it inside an address and between module and symbol.
 _CODE_MARK = re.compile(r"(?<!\w)`|`(?!\w)")

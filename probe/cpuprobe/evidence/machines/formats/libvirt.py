@@ -14,7 +14,7 @@ from cpuprobe.evidence.machines.names import claims_of_names
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import ToldIdentity
 
-_CPU = re.compile(r"<cpu(?:\s[^<>]{0,300})?>(.{0,20000}?)</cpu>", re.DOTALL)
+_LONGEST = 20_000
 _FEATURE = re.compile(r"<feature\s([^<>]{1,200})>")
 _ATTRIBUTE = re.compile(r"(\w+)\s*=\s*[\"']([\w.-]{1,60})[\"']")
 _ARCH = re.compile(r"<arch>(\w+)</arch>|<type\s[^<>]{0,200}?arch=[\"'](\w+)")
@@ -26,11 +26,12 @@ _NAMES = {"lahf_lm": "sahf", "abm": "lzcnt", "pclmuldq": "pclmul", "lm": ""}
 
 def _read(paste: Paste) -> Iterator[Sighting]:
     text = paste.text
-    match = _CPU.search(text)
-    if match is None:
+    end = text.find("</cpu>")
+    start = text.rfind("<cpu", 0, end) if end > 0 else -1
+    if start < 0 or end - start > _LONGEST or text[start + 4] not in " \n\t>":
         return
-    inside = match[1]
-    line = text.count("\n", 0, match.start())
+    inside = text[start:end]
+    line = text.count("\n", 0, start)
     # `virsh capabilities` lists what it can emulate behind the host's own architecture.
     arch = _ARCH.search(inside) or _ARCH.search(text)
     isa = isa_named(arch[1] or arch[2]) if arch else None
