@@ -47,7 +47,7 @@ def isa_of_crash(crash: Crash, named: Sequence[Isa], texts: Sequence[str]) -> Is
     Returns:
         x86-64 where nothing speaks against it.
     """
-    if crash.isa is not None and (crash.isa != "x86-64" or not set(named) - X86):
+    if crash.isa is not None:
         return _width(crash, crash.isa)
     by_register = isa_of(dict(crash.registers))
     if by_register is not None:
@@ -56,8 +56,6 @@ def isa_of_crash(crash: Crash, named: Sequence[Isa], texts: Sequence[str]) -> Is
     by_operand = _by_operands(shown) or _by_operands(texts)
     if by_operand is not None:
         return _width(crash, by_operand)
-    if crash.isa is not None:
-        return crash.isa
     others = [isa for isa in named if isa not in X86]
     if others and not set(named) & X86:
         return others[0]

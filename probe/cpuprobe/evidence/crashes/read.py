@@ -13,6 +13,7 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.formats.listing import instruction
 from cpuprobe.evidence.crashes.formats.registry import OF_LINES, OF_TEXT, RULES
 from cpuprobe.evidence.crashes.join import join
+from cpuprobe.evidence.crashes.large import telling_part
 from cpuprobe.evidence.crashes.model import Clue, Crash, Note
 from cpuprobe.evidence.crashes.rules import Reader
 from cpuprobe.evidence.crashes.status import read_status, signal_of
@@ -62,7 +63,7 @@ def read_text(text: str, executables: Sequence[str] = ()) -> list[Crash]:
 
 def _best(text: str) -> tuple[list[Crash], list[str]]:
     """The crashes, and the clean lines, of the reading of a wrapped text that tells most."""
-    text = plain_line_ends(text)
+    text = telling_part(plain_line_ends(text))
     best: tuple[list[Crash], list[str]] | None = None
     for reading in readings(text):
         kept = [line.strip() for line in lines_of(clean(reading)) if line.strip()]

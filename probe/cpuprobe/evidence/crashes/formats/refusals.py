@@ -90,13 +90,18 @@ _OTHER_NAMES = {
     "avx-512": "avx512f",
     "avx512": "avx512f",
 }
+_MAY_REFUSE = re.compile(
+    r"not available|know how to test|x86-64-v|CPU|processor|machine|system|computer|compiled|SIMD"
+    r"|not supported|AVX|SSE",
+    re.IGNORECASE,
+)
 _WASMTIME = frozenset({"wasmtime"})
 
 
 def read(lines: Sequence[str]) -> Iterator[Clue]:
     """One clue a message."""
     for at, line in enumerate(lines):
-        if len(line) > 4096:
+        if len(line) > 4096 or _MAY_REFUSE.search(line) is None:
             continue
         flag = _FLAG.search(line)
         if flag is not None:

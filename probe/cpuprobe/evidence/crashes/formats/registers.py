@@ -43,13 +43,14 @@ _PAIR = re.compile(
     r"(?:\s{0,3}[:=]\s{0,2}|\s{1,20})(?P<value>0x[0-9a-f]{1,16}|[0-9a-f]{8}(?:[0-9a-f]{8})?)(?![\w.])",
     re.IGNORECASE,
 )
+_VALUE = re.compile(r"0x[0-9a-fA-F]|[0-9a-fA-F]{8}")
 _POINTERS = ("rip", "eip", "pc")
 
 
 def read(lines: Sequence[str]) -> Iterator[Clue]:
     """One clue a line that names registers."""
     for at, line in enumerate(lines):
-        if len(line) > 1024 or ("0" not in line and "=" not in line and ":" not in line):
+        if len(line) > 1024 or _VALUE.search(line) is None:
             continue
         found: dict[str, int] = {}
         for match in _PAIR.finditer(line):

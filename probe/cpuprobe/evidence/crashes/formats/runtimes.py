@@ -172,7 +172,6 @@ _JITS = {
 
 def read(lines: Sequence[str]) -> Iterator[Clue]:
     """HotSpot's rows of code around the pc, and signs of runtimes anywhere in the text."""
-    seen: set[str] = set()
     for at, line in enumerate(lines):
         head = _INSTRUCTIONS.match(line)
         if head is not None:
@@ -185,7 +184,7 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
             yield Clue(
                 at, Crash(HOTSPOT, address=int(head[1], 16)), aside=True, memory=tuple(memory)
             )
-        for runtime, sign in _JITS.items():
-            if runtime not in seen and len(line) <= 4096 and sign.search(line) is not None:
-                seen.add(runtime)
-                yield Clue(at, Crash("sign", runtimes=frozenset({runtime})), aside=True)
+    whole = "\n".join(lines)
+    for runtime, sign in _JITS.items():
+        if sign.search(whole) is not None:
+            yield Clue(0, Crash("sign", runtimes=frozenset({runtime})), aside=True)
