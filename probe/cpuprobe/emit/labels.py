@@ -16,7 +16,7 @@ import msgspec
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.errors import UsageError
-from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.features import load_features, load_levels, load_table
 
 # NFD's master takes any label below feature.node.kubernetes.io, whatever namespaces its settings
 # deny (node-feature-discovery pkg/nfd-master, filterFeatureLabel).
@@ -226,90 +226,6 @@ def _oci(flags: FlagSet) -> str:
 
 # --- systemd ---
 
-# Each file is written beside its place and renamed. The name in between begins with a dot and has
-# another ending: NFD skips the former, node_exporter and Ansible read only .prom and .fact.
-_SYSTEMD = r"""# /etc/systemd/system/cpuprobe-labels.service
-# Two units that keep the labels of this machine fresh: at boot, daily, and after
-# `systemctl start cpuprobe-labels`. To put each into its file, named in the comment above it:
-#   cpuprobe flags --format systemd | awk '/^# \/etc\/systemd\/system\// { f = $2 } { print > f }'
-#   systemctl daemon-reload
-#   systemctl enable --now cpuprobe-labels.service cpuprobe-labels.timer
-
-[Unit]
-Description=Label this machine with the CPU features that are safe to use
-Before=kubelet.service
-
-[Service]
-Type=oneshot
-TimeoutStartSec=120
-UMask=0022
-# Where cpuprobe is found.
-Environment=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-# Options of `cpuprobe flags`, say: Environment="OPTIONS=--without avx512"
-Environment=OPTIONS=
-# A folder that does not exist is left out. What cannot be measured loses its label.
-ExecStart=/bin/sh -uc '\
-  failed=0; \
-  put() { \
-    test -d "$$2" || return 0; \
-    new="$$2/.cpuprobe.new"; \
-    if cpuprobe flags --format "$$1" $$OPTIONS >"$$new" && mv -f "$$new" "$$2/$$3"; then \
-      return 0; \
-    fi; \
-    rm -f "$$new" "$$2/$$3"; \
-    failed=1; \
-  }; \
-  put nfd /etc/kubernetes/node-feature-discovery/features.d cpuprobe; \
-  put prometheus /var/lib/prometheus/node-exporter cpuprobe.prom; \
-  put ansible /etc/ansible/facts.d cpuprobe.fact; \
-  exit $$failed'
-
-# Nothing but these three folders can be written.
-ProtectSystem=strict
-ReadWritePaths=-/etc/kubernetes/node-feature-discovery/features.d
-ReadWritePaths=-/var/lib/prometheus/node-exporter
-ReadWritePaths=-/etc/ansible/facts.d
-CapabilityBoundingSet=CAP_DAC_OVERRIDE
-NoNewPrivileges=yes
-PrivateTmp=yes
-PrivateDevices=yes
-PrivateNetwork=yes
-ProtectHome=read-only
-ProtectHostname=yes
-ProtectClock=yes
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-# Not ProcSubset=pid: it would hide /proc/cpuinfo. No CPUAffinity= either: every CPU is asked.
-ProtectProc=invisible
-RestrictAddressFamilies=none
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
-
-[Install]
-WantedBy=multi-user.target
-
-# /etc/systemd/system/cpuprobe-labels.timer
-
-[Unit]
-Description=Refresh the labels of CPU features daily
-
-[Timer]
-OnCalendar=daily
-RandomizedDelaySec=1h
-Persistent=yes
-
-[Install]
-WantedBy=timers.target
-"""
-
 
 def _systemd(flags: FlagSet) -> str:
     """The service and the timer, each below a comment that names its file.
@@ -322,7 +238,8 @@ def _systemd(flags: FlagSet) -> str:
             "--format systemd writes units that measure anew: give it no options, they go into "
             "OPTIONS= of the service"
         )
-    return _SYSTEMD
+    units: str = load_table("labels")["systemd"]
+    return units
 
 
 LABELS: MappingProxyType[str, Callable[[FlagSet], str]] = MappingProxyType(
