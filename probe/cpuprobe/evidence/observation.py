@@ -10,6 +10,24 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from cpuprobe.evidence.shapes import (
+    CpuNumber,
+    FeatureName,
+    Field,
+    Flag,
+    Hex,
+    Label,
+    Line,
+    Mask,
+    Mnemonic,
+    Mount,
+    PsabiLevel,
+    Register,
+    Release,
+    Version,
+    Word,
+)
+
 Outcome = Literal[
     "ok",
     "sigill",
@@ -27,11 +45,8 @@ Outcome = Literal[
 # by somebody else while it ran, it waited in the kernel, the CPU it ran on was not known.
 Disturbance = Literal["killed", "blocked", "moved"]
 
-Register = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
-Mask = Annotated[int, msgspec.Meta(ge=0)]  # 64 bits: checked below, msgspec bounds end at int64
-CpuNumber = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFF)]
-Text = Annotated[str, msgspec.Meta(max_length=16384)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+_MOST_CPUS = 65536
+_MOST_NAMES = 4096
 
 
 class CpuidLeaf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -48,8 +63,8 @@ class CpuidLeaf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 class Candidate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One instruction that was executed: mnemonic and operands, and every feature it needs."""
 
-    name: Name
-    features: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=16)]
+    name: Mnemonic
+    features: Annotated[tuple[FeatureName, ...], msgspec.Meta(min_length=1, max_length=16)]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -74,7 +89,7 @@ class Repeated(msgspec.Struct, frozen=True):
     """
 
     rounds: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)]
-    failed: dict[Name, Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)]]
+    failed: dict[Mnemonic, Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)]]
 
 
 class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,12 +121,12 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     xgetbv_outcome: Outcome = "skipped"
     xcr0: Mask | None = None
     ran: tuple[Outcome, ...] = ()
-    ran_before_permission: dict[Name, Outcome] = {}
-    faults: dict[Name, Fault] = {}
-    wrong: dict[Name, Text] = {}
+    ran_before_permission: dict[Mnemonic, Outcome] = {}
+    faults: dict[Mnemonic, Fault] = {}
+    wrong: dict[Mnemonic, Hex] = {}
     asked_once: bool = False
     repeated: Repeated | None = None
-    disturbed: dict[Name, Disturbance] | None = None
+    disturbed: dict[Mnemonic, Disturbance] | None = None
 
 
 class Cpuinfo(msgspec.Struct, frozen=True):
@@ -126,7 +141,7 @@ class Cpuinfo(msgspec.Struct, frozen=True):
     """
 
     cpus: tuple[CpuNumber, ...]
-    fields: dict[Name, Text]
+    fields: dict[Field, Line]
     incomplete: Literal["short", "cut", "foreign"] | None = None
 
 
@@ -146,38 +161,38 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             missing is not told.
     """
 
-    source: Name
+    source: Field
     witness: Literal["cpuid", "os", "cpuid+os", "kernel"]
-    yes: tuple[Name, ...] = ()
-    no: tuple[Name, ...] = ()
-    level: Name | None = None
-    not_level: Name | None = None
+    yes: tuple[FeatureName, ...] = ()
+    no: tuple[FeatureName, ...] = ()
+    level: PsabiLevel | None = None
+    not_level: PsabiLevel | None = None
 
 
 class ToldIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who a text says the CPU is, beside CPUID and /proc/cpuinfo; for people only."""
 
-    vendor: Name | None = None
-    brand: Name | None = None
+    vendor: Label | None = None
+    brand: Label | None = None
     family: Register | None = None
     model: Register | None = None
     stepping: Register | None = None
-    microcode: Name | None = None
-    hypervisor: Name | None = None
+    microcode: Label | None = None
+    hypervisor: Label | None = None
 
 
 class Kernel(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `uname -r` and `uname -v` say, None where it is not known."""
 
-    release: Text | None = None
-    version: Text | None = None
+    release: Release | None = None
+    version: Line | None = None
 
 
 class Wasmtime(msgspec.Struct, frozen=True, omit_defaults=True):
     """The wasmtime found beside cpuprobe: its version, and its x86 flags if they were measured."""
 
-    version: Name
-    flags: tuple[Name, ...] | None = None
+    version: Version
+    flags: Annotated[tuple[Flag, ...], msgspec.Meta(max_length=512)] | None = None
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -203,19 +218,19 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         identity: who a text says it is.
     """
 
-    source: Name
+    source: Field
     executed: bool
-    groups: Annotated[tuple[CpuGroup, ...], msgspec.Meta(min_length=1)]
-    candidates: tuple[Candidate, ...] = ()
+    groups: Annotated[tuple[CpuGroup, ...], msgspec.Meta(min_length=1, max_length=_MOST_CPUS)]
+    candidates: Annotated[tuple[Candidate, ...], msgspec.Meta(max_length=_MOST_NAMES)] = ()
     kernel: Kernel = Kernel()
     cpuinfo: tuple[Cpuinfo, ...] | None = None
-    cpuinfo_mount: Text | None = None
-    cmdline: tuple[Text, ...] | None = None
-    vulnerabilities: dict[Name, Text] = {}
+    cpuinfo_mount: Mount | None = None
+    cmdline: tuple[Word, ...] | None = None
+    vulnerabilities: dict[Field, Line] = {}
     hwcap2: Mask | None = None
     amx_permission: Literal["not asked", "granted", "refused"] = "not asked"
     unmeasured_cpus: tuple[CpuNumber, ...] = ()
-    denied: tuple[Name, ...] = ()
+    denied: tuple[Field, ...] = ()
     wasmtime: Wasmtime | None = None
     isa: Literal["x86_64", "i686"] = "x86_64"
     claims: tuple[Claims, ...] = ()
@@ -244,6 +259,6 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class Document(msgspec.Struct, frozen=True):
     """The outermost object of a report file, as far as reading an observation needs it."""
 
-    schema: Name
+    schema: Field
     observation: Observation
-    cpuprobe: Name = "unknown"
+    cpuprobe: Version = "unknown"

@@ -63,6 +63,7 @@ def find_documents(text: str) -> Found:
             return _whole(text)
         except CaptureError as error:
             failure = error  # or a text that begins with JSON
+    rest = text
     forms: tuple[Callable[[str], str], ...] = (str, _without_quotes, _without_html)
     for form in forms:
         if form is not str and len(text) > MAXIMUM_EMBEDDED:
@@ -70,8 +71,9 @@ def find_documents(text: str) -> Found:
         found = embedded_documents(form(text))
         if found.reports or (found.others and form is str):
             return found._replace(failure=failure or found.failure)
+        rest = found.rest if form is str else rest
         failure = failure or found.failure
-    return Found([], [], text, failure)
+    return Found([], [], rest, failure)
 
 
 def _without_quotes(text: str) -> str:
@@ -136,7 +138,11 @@ def _decode(content: bytes, kind: type[_Type]) -> _Type:
 
 
 def embedded_documents(text: str) -> Found:
-    """Documents inside another text, which is left with empty lines in their places."""
+    """Documents inside another text, which is left with empty lines in their places.
+
+    Raises:
+        CaptureError: a whole report of cpuprobe is none; what stands around it is about it.
+    """
     reports: list[Observation] = []
     others: list[Any] = []
     failure: CaptureError | None = None
@@ -147,11 +153,14 @@ def embedded_documents(text: str) -> Found:
             document = _decode(piece, object) if whole else {"schema": ""}
             if isinstance(document, dict) and ("schema" in document or "observation" in document):
                 reports.append(read_report(piece))
-            else:
-                others.append(document)
-                rest = rest.replace(text[start:end], "\n" * text.count("\n", start, end), 1)
+                continue
+            others.append(document)
         except CaptureError as error:
+            if whole and _REPORT.match(text, start):
+                raise
             failure = failure or error
+        # What stands in a document is no line of the text around it, be the document bad.
+        rest = rest.replace(text[start:end], "\n" * text.count("\n", start, end), 1)
     return Found(reports, others, rest, failure)
 
 
