@@ -5,13 +5,16 @@ An enabled flag is a promise about the host; wasmtime marks the call unsafe in R
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import shlex
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 
 import msgspec
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.errors import UsageError
+from cpuprobe.words import plain
 
 TARGET = "x86_64-unknown-linux-gnu"
 
@@ -23,18 +26,37 @@ _FIRST_WITH_FLAG_CALL = 13
 _FIRST_WITH_PYTHON_METHODS = 45
 
 
+_NAME = re.compile(r"has_[a-z0-9_]{1,60}")
+
+
+def _settings(flags: FlagSet) -> Iterator[tuple[str, str]]:
+    """The flags to write, each a name that is a word in every language, with its value.
+
+    Raises:
+        UsageError: one is no name of a Cranelift setting.
+    """
+    for flag, value in flags.written.items():
+        if _NAME.fullmatch(flag) is None:
+            raise UsageError(f"{plain(flag)[:60]!r} is no flag of wasmtime and is not written")
+        yield flag, "true" if value else "false"
+
+
+def _comment(text: str) -> str:
+    """Text that stays within a comment of any of the languages, on its line.
+
+    A comment that says `coding:` would choose the encoding of a Python file (PEP 263).
+    """
+    return re.sub(r"coding(?=[:=])", "coding ", re.sub(r"\*(?=/)|/(?=\*)", r"\g<0> ", plain(text)))
+
+
 def _at_least(flags: FlagSet, major: int) -> bool:
     """Whether the flags are for this major version or a later one."""
     wanted = flags.wasmtime.removeprefix("v").partition(".")[0]
     return not wanted.isdecimal() or int(wanted) >= major
 
 
-def _word(value: bool) -> str:
-    return "true" if value else "false"
-
-
 def _text(flags: FlagSet) -> str:
-    return "".join(f"{flag}={_word(value)}\n" for flag, value in flags.written.items())
+    return "".join(f"{flag}={value}\n" for flag, value in _settings(flags))
 
 
 def _json(flags: FlagSet) -> str:
@@ -44,13 +66,13 @@ def _json(flags: FlagSet) -> str:
 
 def _why(flags: FlagSet, flag: str, comment: str) -> str:
     reason = flags.off.get(flag)
-    return f"  {comment} {reason}" if reason is not None else ""
+    return f"  {comment} {_comment(reason)}" if reason is not None else ""
 
 
 def _title(flags: FlagSet) -> str:
     """What the flags are, in one line of a comment."""
-    wasmtime = f"for wasmtime {flags.wasmtime}"
-    limit = f" within {', '.join(flags.profiles)}" if flags.profiles else ""
+    wasmtime = f"for wasmtime {_comment(flags.wasmtime)}"
+    limit = f" within {_comment(', '.join(flags.profiles))}" if flags.profiles else ""
     if not flags.machines:
         return f"The x86-64 flags{limit}, {wasmtime}. No machine was asked."
     return f"The x86-64 flags that cpuprobe found safe{limit}, {wasmtime}."
@@ -59,7 +81,7 @@ def _title(flags: FlagSet) -> str:
 def _promise(flags: FlagSet) -> str:
     """What an enabled flag rests on: the promise that wasmtime's unsafe call asks for."""
     if not flags.machines:
-        return f"only for machines that meet {' and '.join(flags.profiles)}."
+        return f"only for machines that meet {_comment(' and '.join(flags.profiles))}."
     if not flags.executed:
         return "by CPUID of the machine this is for; nothing was executed there."
     return "every flag set to true was executed on the machine this is for."
@@ -68,8 +90,8 @@ def _promise(flags: FlagSet) -> str:
 def _rust(flags: FlagSet) -> str:
     pinned = "" if flags.only_off else f'    config.target("{TARGET}")?;\n'
     lines = "".join(
-        f'        config.cranelift_flag_set("{flag}", "{_word(value)}");{_why(flags, flag, "//")}\n'
-        for flag, value in flags.written.items()
+        f'        config.cranelift_flag_set("{flag}", "{value}");{_why(flags, flag, "//")}\n'
+        for flag, value in _settings(flags)
     )
     return (
         f"/// {_title(flags)}\n"
@@ -94,10 +116,10 @@ def _c(flags: FlagSet) -> str:
         "        return error;\n"
     )
     lines = "".join(
-        f'    wasmtime_config_cranelift_flag_set(config, "{flag}", "{_word(value)}");'
+        f'    wasmtime_config_cranelift_flag_set(config, "{flag}", "{value}");'
         + (f" /*{why} */" if (why := _why(flags, flag, "")) else "")
         + "\n"
-        for flag, value in flags.written.items()
+        for flag, value in _settings(flags)
     )
     unused = "" if pinned else "    (void)error;\n"
     return (
@@ -121,8 +143,8 @@ def _python(flags: FlagSet) -> str:
         return head + _python_below_45(flags)
     pinned = "" if flags.only_off else f'config.target = "{TARGET}"\n'
     lines = "".join(
-        f'config.cranelift_flag_set("{flag}", "{_word(value)}"){_why(flags, flag, "#")}\n'
-        for flag, value in flags.written.items()
+        f'config.cranelift_flag_set("{flag}", "{value}"){_why(flags, flag, "#")}\n'
+        for flag, value in _settings(flags)
     )
     return f"{head}\nconfig = wasmtime.Config()\n{pinned}{lines}engine = wasmtime.Engine(config)\n"
 
@@ -143,9 +165,9 @@ def _python_below_45(flags: FlagSet) -> str:
         "    raise wasmtime.WasmtimeError._from_ptr(error)\n"
     )
     lines = "".join(
-        f'{call}_cranelift_flag_set(pointer, text("{flag}"), text("{_word(value)}"))'
+        f'{call}_cranelift_flag_set(pointer, text("{flag}"), text("{value}"))'
         f"{_why(flags, flag, '#')}\n"
-        for flag, value in flags.written.items()
+        for flag, value in _settings(flags)
     )
     return (
         "from ctypes import create_string_buffer\n"
@@ -164,12 +186,12 @@ def _cli(flags: FlagSet) -> str:
     option = "-C cranelift-" if codegen else "--cranelift-set "
     # Its only option for a target drops what would be inferred, as the APIs do.
     words = [] if flags.only_off else [f"--target {TARGET}"]
-    words += [f"{option}{flag}={_word(value)}" for flag, value in flags.written.items()]
-    return " ".join(words) + "\n"
+    words += [f"{option}{flag}={value}" for flag, value in _settings(flags)]
+    return " ".join(map(shlex.quote, " ".join(words).split())) + "\n"
 
 
 def _clif(flags: FlagSet) -> str:
-    words = [flag if value else f"{flag}=false" for flag, value in flags.written.items()]
+    words = [flag if value == "true" else f"{flag}=false" for flag, value in _settings(flags)]
     return " ".join(["target x86_64", *words]) + "\n"
 
 

@@ -39,7 +39,7 @@ Field = Annotated[str, _shaped("[0-9A-Za-z][0-9A-Za-z _./()-]{0,63}")]
 FeatureName = Annotated[str, _shaped("[0-9a-z][0-9a-z._-]{0,39}")]
 """A feature by its canonical name."""
 
-Mnemonic = Annotated[str, _shaped("[0-9A-Za-z{][0-9A-Za-z .,;:+*_(){}\\[\\]-]{0,159}")]
+Mnemonic = Annotated[str, _shaped("[0-9A-Za-z{][0-9A-Za-z .,;+*_{}\\[\\]-]{0,159}")]
 """A candidate: an instruction or several, as iced-x86 prints them."""
 
 Hex = Annotated[str, _shaped("[0-9a-f]{0,16384}")]
