@@ -6,7 +6,7 @@ made from them. Decoding validates: a report from a stranger is either an `Obser
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -26,7 +26,9 @@ from cpuprobe.evidence.shapes import (
     Release,
     Version,
     Word,
+    has_shape,
 )
+from cpuprobe.words import visible
 
 Outcome = Literal[
     "ok",
@@ -254,6 +256,37 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
                 raise ValueError("a CPUID leaf stands twice in a group")
         if len({candidate.name for candidate in self.candidates}) != len(self.candidates):
             raise ValueError("a candidate stands twice")
+
+
+def presentable(observation: Observation) -> Observation:
+    """What was read from a text with every string in its shape: a report of it can be read back.
+
+    Characters that nobody sees are replaced, and a release or words of the command line that are
+    none left out.
+    """
+    cpuinfo, cmdline, said = observation.cpuinfo, observation.cmdline, observation.identity
+    release, version = observation.kernel.release, observation.kernel.version
+    if release is not None and not has_shape(release, Release):
+        release = None
+    if cpuinfo is not None:
+        cpuinfo = tuple(
+            Cpuinfo(block.cpus, {k: visible(v) for k, v in block.fields.items()}, block.incomplete)
+            for block in cpuinfo
+        )
+    if said is not None:
+        named: dict[str, Any] = {
+            key: visible(value)[:256] if isinstance(value, str) else value
+            for key, value in msgspec.structs.asdict(said).items()
+        }
+        said = ToldIdentity(**named)
+    return msgspec.structs.replace(
+        observation,
+        kernel=Kernel(release, None if version is None else visible(version)),
+        cpuinfo=cpuinfo,
+        cmdline=cmdline and tuple(word for word in cmdline if has_shape(word, Word)),
+        vulnerabilities={k: visible(v) for k, v in observation.vulnerabilities.items()},
+        identity=said,
+    )
 
 
 class Document(msgspec.Struct, frozen=True):

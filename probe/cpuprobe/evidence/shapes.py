@@ -7,7 +7,8 @@ docs/ publishes carries them; `(?!\n)` is there because Python's `$` lets a line
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 import msgspec
 
@@ -62,3 +63,9 @@ Flag = Annotated[str, _shaped("has_[a-z0-9_]{1,60}")]
 
 PsabiLevel = Annotated[str, _shaped("x86-64-v[1-9]")]
 """A level of the x86-64 psABI."""
+
+
+def has_shape(text: str, shape: Any) -> bool:
+    """Whether a text has one of the shapes above."""
+    (meta,) = shape.__metadata__
+    return re.search(meta.pattern, text) is not None

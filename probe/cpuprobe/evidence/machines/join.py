@@ -23,6 +23,7 @@ from cpuprobe.evidence.observation import (
     Kernel,
     Observation,
     ToldIdentity,
+    presentable,
 )
 from cpuprobe.words import plain
 
@@ -133,7 +134,7 @@ class Machine:
             CaptureError: it breaks a rule of the type.
         """
         try:
-            return self._observation()
+            return presentable(self._observation())
         except ValueError as error:  # what `Observation` refuses
             raise CaptureError(str(error)) from None
 
