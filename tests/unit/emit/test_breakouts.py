@@ -88,7 +88,7 @@ def without_comments(text: str, line: str) -> str:
     return token.sub(lambda found: '""' if found[0].startswith('"') else " ", text)
 
 
-@pytest.mark.parametrize("flags", hostile_sets(), ids=lambda flags: "")
+@pytest.mark.parametrize("flags", list(hostile_sets()), ids=lambda flags: "")
 def test_python_calls_what_it_always_calls(flags: FlagSet):
     """Whatever the version, a reason or a profile says, the program is the same."""
     assert calls_in_python(FORMATS["python"](flags)) == calls_in_python(
