@@ -19,7 +19,7 @@ from cpuprobe.fleet.tally import (
     MAXIMUM_KINDS,
     Count,
     FindingKey,
-    Standing,
+    GroupKey,
     Tally,
     UnknownKey,
     millionths,
@@ -75,16 +75,17 @@ def ask(
         tally.pattern(_mask(safe), flags, level or "", model or "unknown", count)
     for cpu, safe, count in counted("cpu, safe", chosen):
         tally.cpu(_cpu(cpu), _mask(safe), count)
-    undecided = f"{every} AND level = '{UNDECIDED}'"
-    for source, verdict, count in counted("source, verdict", undecided):
+    undecided = list(counted("source, verdict", f"{every} AND level = '{UNDECIDED}'"))
+    for source, verdict, count in undecided:
         tally.unknown(UnknownKey("insufficient", source or "unknown", verdict or ""), count)
     for column in COLUMNS:
         for value, level, verdict, basis, count in counted(
             f"{column}, level, verdict, basis", chosen
         ):
-            standing = Standing(value or "unknown", level or "", verdict or "", basis or "")
-            tally.group(column, standing, count)
-    selected = _SELECTED.format(chosen=chosen)
+            group = GroupKey(value or "unknown", level or "", verdict or "", basis or "")
+            tally.group(column, group, count)
+    # Joined only where it must be: it takes memory for every machine.
+    selected = _SELECTED.format(chosen=chosen) if undecided or executed_only else ""
     once = _ONCE.format(findings=findings, selected=selected)
     for code, severity, cause, low, high, count in counted(
         "code, severity, cause", f"{once} AS o", "low", "high"

@@ -35,7 +35,7 @@ class Count(NamedTuple):
     weight: int = 0
 
 
-class Standing(NamedTuple):
+class GroupKey(NamedTuple):
     """Machines that share a value of a column, and all else that their group tells of them."""
 
     value: str
@@ -120,7 +120,7 @@ class Tally:
     def __init__(self) -> None:
         """Nothing is counted yet."""
         self._patterns: dict[tuple[int, int, str, str], Count] = {}
-        self._groups: dict[str, dict[Standing, Count]] = {column: {} for column in COLUMNS}
+        self._groups: dict[str, dict[GroupKey, Count]] = {column: {} for column in COLUMNS}
         self._findings: dict[FindingKey, Count] = {}
         self._unknown: dict[UnknownKey, Count] = {}
         self.cpus: dict[tuple[CPU, int], Count] = {}
@@ -136,7 +136,7 @@ class Tally:
         self.cpu(facts.cpu, facts.safe, count)
         for column in COLUMNS:
             value: str = getattr(facts, column)
-            self.group(column, Standing(value, level, facts.verdict, facts.basis), count)
+            self.group(column, GroupKey(value, level, facts.verdict, facts.basis), count)
         once: dict[FindingKey, list[str]] = {}
         for code, severity, cause, title in facts.findings:
             once.setdefault(FindingKey(code, severity, cause), []).append(title)
@@ -151,9 +151,9 @@ class Tally:
         """Counts machines by their CPU and what is safe on it."""
         _add(self.cpus, (cpu, safe), count)
 
-    def group(self, column: str, standing: Standing, count: Count) -> None:
+    def group(self, column: str, key: GroupKey, count: Count) -> None:
         """Counts machines by a column."""
-        _add(self._groups[column], standing, count)
+        _add(self._groups[column], key, count)
 
     def finding(self, key: FindingKey, titles: tuple[str, str], count: Count) -> None:
         """Counts machines by a finding that each of them has."""
@@ -230,15 +230,15 @@ def _add(counts: dict[_Key, Count], key: _Key, count: Count) -> None:
     counts[key] = count
 
 
-def _wrong(standing: Standing) -> bool:
-    return standing.verdict == WRONG
+def _wrong(key: GroupKey) -> bool:
+    return key.verdict == WRONG
 
 
-def _where(counts: dict[Standing, Count], test: Callable[[Standing], bool]) -> Count:
-    return total(count for standing, count in counts.items() if test(standing))
+def _where(counts: dict[GroupKey, Count], test: Callable[[GroupKey], bool]) -> Count:
+    return total(count for key, count in counts.items() if test(key))
 
 
-def _group(value: str, counts: dict[Standing, Count]) -> GroupCount:
+def _group(value: str, counts: dict[GroupKey, Count]) -> GroupCount:
     every = total(counts.values())
     levels = {
         name: _where(counts, lambda each, name=name: each.level == name).weight  # type: ignore[misc]
@@ -248,11 +248,11 @@ def _group(value: str, counts: dict[Standing, Count]) -> GroupCount:
     return GroupCount(value, every, {"none": below, **levels}, _where(counts, _wrong))
 
 
-def _by_value(counts: dict[Standing, Count]) -> list[GroupCount]:
+def _by_value(counts: dict[GroupKey, Count]) -> list[GroupCount]:
     """A group for each value, the heaviest first."""
-    values: dict[str, dict[Standing, Count]] = {}
-    for standing, count in counts.items():
-        values.setdefault(standing.value, {})[standing] = count
+    values: dict[str, dict[GroupKey, Count]] = {}
+    for key, count in counts.items():
+        values.setdefault(key.value, {})[key] = count
     groups = [_group(value, held) for value, held in values.items()]
     return sorted(groups, key=lambda group: (-group.all.weight, group.value))
 
