@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -62,6 +63,7 @@ extern __attribute__((visibility("hidden"))) const uint8_t fake_answer[], fake_a
 
 CALLS(trap)
 CALLS(trap_later)
+CALLS(look_at_itself)
 CALLS(hang)
 CALLS(wait_for_ever)
 CALLS(kill_self)
@@ -96,6 +98,18 @@ static uint64_t
 answer(void)
 {
     return board->runs++ != board->bad_runs;
+}
+
+static void
+look_at_itself(void)
+{
+    struct rlimit core = {1, 1};
+    int signal = 0;
+
+    syscall(SYS_prctl, PR_GET_PDEATHSIG, &signal, 0, 0, 0);
+    syscall(SYS_prlimit64, 0, RLIMIT_CORE, NULL, &core);
+    board->runs = signal == SIGKILL && core.rlim_cur == 0 && core.rlim_max == 0 &&
+                  syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0) == 0;
 }
 
 static void
@@ -264,6 +278,18 @@ only_a_repeat_is_believed(void)
                cases[i].row.name, cases[i].bad_runs, record->disturbance[1]);
         release(&measurement);
     }
+}
+
+/* No core file, not even through a pipe, and no life after the parent's. */
+void
+the_child_leaves_nothing_behind(void)
+{
+    static const struct fake row = ROW(look_at_itself);
+    struct measurement measurement = measure_one(&row, 0);
+
+    CHECK(measurement.record_count == 1);
+    CHECK(board->runs == 1);
+    release(&measurement);
 }
 
 extern __attribute__((visibility("hidden"))) const uint8_t fake_cpu_number[], fake_cpu_number_end[];

@@ -69,6 +69,7 @@ void no_execution(void);
 void only_a_repeat_is_believed(void);
 void a_moved_child_tells_of_some_cpu(void);
 void nonsense_in_shared_memory(void);
+void the_child_leaves_nothing_behind(void);
 void an_orphan_ends(void);
 void one_error_names_its_cpu(void);
 void inputs_change_from_round_to_round(void);

@@ -48,6 +48,7 @@ static const struct {
     TEST(only_a_repeat_is_believed),
     NATIVE_TEST(a_moved_child_tells_of_some_cpu),
     NATIVE_TEST(nonsense_in_shared_memory),
+    NATIVE_TEST(the_child_leaves_nothing_behind),
     NATIVE_TEST(an_orphan_ends),
     TEST(an_interruption_ends_both),
     TEST(one_error_names_its_cpu),
