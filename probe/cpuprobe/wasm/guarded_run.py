@@ -195,14 +195,12 @@ def run_guarded(
             return Result(ending, setup, tuple(changes))
         if ending.effects is not None:
             tell(f"the program {ending.effects}: --retry runs it again all the same")
-        flag: str | None
+        flag: str | None = None
         if features:
             flag = culprit(features, setup, unsafe)
-        elif ending.fault is not None and instruction:
-            flag = None
-        else:
+        elif not instruction:
             tell("the instruction is not known: looking for the flag by bisection, output hidden")
-            flag = bisect(lambda tried: attempt(tried, True).crashed, setup)
+            flag = _bisected(attempt, setup)
         if flag is None:
             tell("no flag is to blame: running it again on Pulley, wasmtime's interpreter")
             setup = Setup(PULLEY)
@@ -215,6 +213,10 @@ def run_guarded(
         more = f", and with it {' '.join(gone[1:])}" if gone[1:] else ""
         tell(f"switched off {flag}{feature}{more}; running it again")
         setup = setup.without(gone)
+
+
+def _bisected(attempt: Attempt, setup: Setup) -> str | None:
+    return bisect(lambda tried: attempt(tried, True).crashed, setup)
 
 
 def _instruction(fault: Fault | None) -> tuple[str, tuple[str, ...]]:
