@@ -87,6 +87,12 @@ def _jump_table_targets(
         position += 4
 
 
+_GOES_ON = (
+    FlowControl.NEXT,
+    FlowControl.CALL,
+    FlowControl.INDIRECT_CALL,
+    FlowControl.CONDITIONAL_BRANCH,
+)
 _START, _ENTRY = 1, 2  # of an instruction; of a row of a jump table
 
 
@@ -141,17 +147,13 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
             elif instruction.code == Code.MOVSXD_R64_RM32:
                 index = instruction.memory_index
             flow = instruction.flow_control
-            if flow in (FlowControl.NEXT, FlowControl.CALL, FlowControl.INDIRECT_CALL):
-                continue
-            if flow == FlowControl.CONDITIONAL_BRANCH:
-                pending.append(instruction.near_branch_target)
-                continue
-            if flow == FlowControl.UNCONDITIONAL_BRANCH:
+            if flow in (FlowControl.CONDITIONAL_BRANCH, FlowControl.UNCONDITIONAL_BRANCH):
                 pending.append(instruction.near_branch_target)
             elif flow == FlowControl.INDIRECT_BRANCH and start <= base < end:
                 most = bounds.get(index)
                 tables.append((base, None if most is None else most + 1))
-            break
+            if flow not in _GOES_ON:
+                break
     return tuple(sorted(found, key=lambda instruction: instruction.ip))
 
 
