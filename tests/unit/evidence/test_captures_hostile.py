@@ -168,6 +168,41 @@ print(time.process_time() - start, peak() - before, len(content))
 """
 
 
+# Within the size of a paste, where every cleaning step and every format looks.
+PASTE = (4 << 20) - 1
+PASTES = {
+    "bars and blanks": "(b'|' + b' ' * 60000 + b'\\n') * (SIZE // 60002)",
+    "strings": "b'a\\\\n\\\\\"' * (SIZE // 6)",
+    "tags": "b'<a>xy' * (SIZE // 5) + b'</p>'",
+    "cpu tags": "b'<cpu>' * (SIZE // 5)",
+    "lscpu without end": (
+        "b'Architecture: x86_64\\nFlags: fpu vme lm\\nModel: 3\\n' * (SIZE // 46)"
+    ),
+    "labels of a node": "b'feature.node.kubernetes.io/cpu-cpuid.AVX=true\\n' * (SIZE // 46)",
+    "lists": "b'fpu vme\\n' * (SIZE // 8)",
+    "line numbers": "b'1\\t' * (SIZE // 2)",
+    "NumPy": "b'simd_extensions\\n' * (SIZE // 16)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PASTES)
+def test_a_hostile_paste_is_bounded(name):
+    """4 MiB of what a format or a wrapper looks for, again and again: 20 s and 400 MB at most."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("{generator}", PASTES[name]), str(PASTE)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30)),
+    )
+
+    assert done.returncode == 0, done.stderr
+    seconds, memory, _ = (float(each) for each in done.stdout.split())
+    assert seconds < 20
+    assert memory < 400e6
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_time_and_memory_are_bounded(name):

@@ -27,6 +27,7 @@ from cpuprobe.evidence.observation import (
 )
 from cpuprobe.words import plain
 
+MAXIMUM_SIGHTINGS = 256  # of one text; a hypervisor's log has a dozen
 _VENDORS = ("intel", "amd", "hygon", "centaur", "via", "shanghai", "zhaoxin", "transmeta")
 _SPELT = {"intel": "GenuineIntel", "hygon": "HygonGenuine", "amd": "AuthenticAMD"}
 _NOISE = re.compile(
@@ -241,8 +242,14 @@ def _compatible(one: Sighting, other: Sighting) -> bool:
 
 
 def machines_in(sightings: Sequence[Sighting]) -> list[Machine]:
-    """The machines that a text is about, in its order; empty where it is about none."""
+    """The machines that a text is about, in its order; empty where it is about none.
+
+    Raises:
+        CaptureError: there are more than in any text that is about some.
+    """
     strong = sorted((each for each in sightings if not each.weak), key=lambda each: each.line)
+    if len(strong) > MAXIMUM_SIGHTINGS:
+        raise CaptureError(f"tells of more than {MAXIMUM_SIGHTINGS} machines: give one at a time")
     machines: list[Machine] = []
     for sighting in strong:
         for machine in reversed(machines):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from cpuprobe.evidence.machines.documents import (
     find_documents,
     parts_of,
 )
+from cpuprobe.evidence.machines.join import MAXIMUM_SIGHTINGS
 from cpuprobe.evidence.machines.registry import FALLBACKS, Row, rows_for
 from cpuprobe.evidence.machines.sighting import Paste, Sighting
 from cpuprobe.evidence.observation import Observation
@@ -111,4 +113,14 @@ def _in_documents(documents: Sequence[Any]) -> tuple[list[Sighting], list[str]]:
 
 
 def _seen_by(rows: Sequence[Row], paste: Paste) -> list[Sighting]:
-    return [sighting for row in rows for sighting in row.load().read(paste)]
+    """What the rows' formats see, each thing once, however often a log repeats it."""
+    seen: list[Sighting] = []
+    for row in rows:
+        last: Sighting | None = None
+        for sighting in row.load().read(paste):
+            if last is None or replace(sighting, line=last.line) != last:
+                seen.append(sighting)
+            last = sighting
+            if len(seen) > MAXIMUM_SIGHTINGS:
+                return seen
+    return seen

@@ -39,6 +39,7 @@ _FOREIGN = {
     "LSX": "loongarch64",
 }
 _WINDOW = 4000
+_TRIES = 8
 
 
 def _answers(text: str) -> dict[str, list[str]]:
@@ -58,8 +59,10 @@ def _answers(text: str) -> dict[str, list[str]]:
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
+    tries = 0
     for number, line in enumerate(paste.lines):
-        if "simd_extensions" in line or "SIMD Extensions" in line or "SIMD extensions" in line:
+        if tries < _TRIES and re.search("simd_extensions|SIMD [Ee]xtensions", line):
+            tries += 1
             text = "\n".join(paste.lines[number : number + 120])[:_WINDOW]
             answers = _answers(text)
             if answers:
