@@ -106,7 +106,8 @@ def _screens(results: list[tuple[str, Observation, Assessment]], every: bool) ->
 def _quoted(name: str) -> str:
     import shlex
 
-    return "FILE" if name == "-" else shlex.quote(visible(name))
+    # Standard input, and one of several machines in a file, have no name of their own.
+    return shlex.quote(visible(name)) if os.path.exists(name) else "FILE"
 
 
 def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: bool) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cpuprobe.cli.common import command_app, epilog, show
+from cpuprobe.cli.output import note
 from cpuprobe.words import visible
 
 if TYPE_CHECKING:
@@ -58,10 +58,9 @@ def inspect(
         for heading, each in read_machines(path)
     ]
     if len(results) > 1 and _of_one_machine(results):
-        print(
-            "cpuprobe: these are of CPUs that look alike: if they are of one machine,"
-            " `cpuprobe inspect --together` judges them as one",
-            file=sys.stderr,
+        note(
+            "these are of CPUs that look alike: if they are of one machine, "
+            "`cpuprobe inspect --together` judges them as one"
         )
     return show(results, json, every)
 
