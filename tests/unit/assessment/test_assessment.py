@@ -728,3 +728,29 @@ def test_an_emulator_that_computes_wrongly_is_named():
 
     assert "emulator (TCGTCGTCGTCG)" in causes[0]
     assert all(cause.startswith("unknown") for cause in causes[1:])
+
+
+# --- blame ---------------------------------------------------------------------------------------
+
+
+def test_a_candidate_speaks_against_what_nothing_else_has_shown_to_run():
+    """VGF2P8MULB that faults where VADDPS ran says gfni; the same where CPUID did not answer."""
+    extra = (("vgf2p8mulb", ("gfni", "avx")), ("vaddps", ("avx",)))
+    outcomes: dict[str, Outcome] = {"vgf2p8mulb": "sigill", "vaddps": "ok", "gfni": "sigill"}
+    claimed = group([*V3, "gfni"], extra=extra, outcomes=outcomes)
+    mute = msgspec.structs.replace(claimed, cpuid=(), cpuid_outcome="sigsegv")
+
+    for measured, wanted in ((claimed, "broken"), (mute, "absent")):
+        assessment = assess(observation(measured, extra=extra), "50")
+        assert states(assessment, "gfni", "avx") == [wanted, "usable"]
+
+
+def test_two_that_run_apart_and_not_together():
+    """Where each runs elsewhere, what none of the others builds on is to blame."""
+    extra = (("vaesenc ymm", ("vaes", "avx")), ("vaesenc xmm", ("vaes",)))
+    outcomes: dict[str, Outcome] = {"vaesenc ymm": "sigill", "vaesenc xmm": "ok"}
+    machine = observation(
+        group([*V3, "aes", "pclmul", "vaes"], extra=extra, outcomes=outcomes), extra=extra
+    )
+
+    assert states(assess(machine, "50"), "vaes", "avx") == ["broken", "usable"]
