@@ -1,8 +1,8 @@
-"""Every CPU model of QEMU's user-mode emulator, made to claim what the emulator does not implement.
+"""Every CPU model of QEMU made to claim what the user-mode emulator does not implement.
 
 `x-force-features=on` lets CPUID enumerate the whole model, and XCR0 with it. QEMU then warns of
-each feature that its emulator (TCG) lacks: those are the truth. What it lacks is broken, and nothing
-else is: a candidate that needs several features must not speak against those that run.
+each feature that its emulator (TCG) lacks: those are the truth. What it lacks is broken, and
+nothing else is: a candidate that needs several features must not speak against those that run.
 """
 
 from __future__ import annotations
