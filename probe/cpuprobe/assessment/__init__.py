@@ -5,7 +5,6 @@ One module a family of findings; `machine` lays the evidence out, `witnesses` ho
 
 from __future__ import annotations
 
-from cpuprobe.assessment.causes import set_aside
 from cpuprobe.assessment.execution import execution_findings
 from cpuprobe.assessment.gds import gds_findings
 from cpuprobe.assessment.identity import identity_findings
@@ -22,6 +21,7 @@ from cpuprobe.assessment.model import (
     Verdict,
     WasmtimeTarget,
 )
+from cpuprobe.assessment.notes import notes_on
 from cpuprobe.assessment.os_state import os_state_findings
 from cpuprobe.assessment.uniformity import uniformity_findings
 from cpuprobe.assessment.wasmtime import Flags, wasmtime_findings
@@ -33,7 +33,6 @@ from cpuprobe.facts.wasmtime import (
     known_versions,
     lookup,
 )
-from cpuprobe.words import cpu_list
 
 __all__ = [
     "Assessment",
@@ -77,38 +76,12 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
         ),
         key=lambda finding: finding.code,
     )
-    reason = machine.kernel.set_aside
-    if reason is not None:
-        words = set_aside(reason, mount=observation.cpuinfo_mount or "")
-        notes.append(f"the kernel witness is set aside: {words}")
-    if observation.isa == "i686":
-        notes.append(
-            "a 32-bit kernel: programs there are 32-bit, and psABI levels are of 64-bit ones"
-        )
-    if not all(group.pinned for group in observation.groups):
-        notes.append("the probe could not be pinned: only the CPU it happened to run on was seen")
-    if observation.unmeasured_cpus:
-        notes.append(
-            f"not measured: CPU {cpu_list(observation.unmeasured_cpus)} "
-            "(offline, or pinning is forbidden)"
-        )
-    rounds = max((g.repeated.rounds for g in observation.groups if g.repeated), default=1)
-    if rounds > 1:
-        notes.append(
-            f"every candidate ran {rounds} times on each CPU: that none failed would prove nothing "
-            "for ever, a core may err once in a billion times or only when it is hot"
-        )
-    if observation.denied:
-        notes.append(f"a sandbox denied the probe {', '.join(observation.denied)}")
-    disturbed = {name for group in observation.groups for name in group.disturbed or ()}
-    if disturbed:
-        notes.append(f"left out because the probe was disturbed: {', '.join(sorted(disturbed))}")
-    not_levels = machine.told.not_levels
-    at_least, at_most = level_bounds(load_levels(), machine.usable, not_levels)
+    notes += notes_on(machine)
+    levels = load_levels()
+    at_least, at_most = level_bounds(levels, machine.usable, machine.told.not_levels)
     # Nobody is known to run a CPU with AVX-512 under a kernel older than its names: what a whole
     # list does not name decides the level, if not the feature.
     decided = at_least == at_most or machine.kernel.of_unknown_age
-    levels = load_levels()
     if not machine.long_mode:
         levels, at_least, at_most = (), None, None
     verdict: Verdict = "consistent" if decided else "insufficient"
@@ -130,7 +103,7 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
         wasmtime=target,
         identity=machine.identity,
         notes=tuple(notes),
-        kernel_set_aside=reason,
+        kernel_set_aside=machine.kernel.set_aside,
         bits=64 if machine.long_mode else 32,
     )
 

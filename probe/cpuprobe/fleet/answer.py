@@ -14,7 +14,7 @@ from cpuprobe.facts.features import load_features
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 from cpuprobe.fleet.backends import MEMORY, arrow, connect
 from cpuprobe.fleet.captures import NAMED, Captures, Feedback, Reads
-from cpuprobe.fleet.model import Fleet, Unknown
+from cpuprobe.fleet.model import Fleet, Skipped, Unknown
 from cpuprobe.fleet.queries import ask
 from cpuprobe.fleet.reference import count_table
 from cpuprobe.fleet.sources import expand
@@ -117,8 +117,7 @@ def fleet_of(
 ) -> Fleet:
     """What captures and tables say of a fleet.
 
-    Captures are counted as they are read; a backend is asked for tables, and for captures too where
-    it is another than the default.
+    A backend is asked for tables, and for captures too where it is not the default.
 
     Args:
         paths: what the user named; see `sources.expand`.
@@ -138,14 +137,10 @@ def fleet_of(
     manifests = [read_manifest(folder) for folder in folders]
     version = _version(folders, manifests, how)
     flags = lookup(version).flags if arguments or not manifests else manifests[0].flags
-    for folder, manifest in zip(folders, manifests, strict=True):
-        if (manifest.flags, manifest.features) != (flags, tuple(load_features())):
-            raise UsageError(
-                f"{folder}: has other flags or features than this cpuprobe: ingest again"
-            )
+    _check_tables(folders, manifests, flags)
     _check_flags(asked.flag_sets, flags, version)
     captures = Captures(arguments, version, how, feedback)
-    tally = Tally()
+    name, tally = backend, Tally()
     with tempfile.TemporaryDirectory(prefix="cpuprobe-fleet-") as scratch:
         if arguments and backend == "duckdb":
             for _, weight, facts in captures.machines():
@@ -154,27 +149,46 @@ def fleet_of(
         elif arguments:
             folders.append(os.path.join(scratch, "tables"))
             _ingest(captures, folders[-1], version)
-        name = backend
         if folders:
             with connect(backend, scratch, memory) as connection:
                 ask(connection, folders, tally, executed_only=executed_only)
                 name = connection.name
-    for each in (each for manifest in manifests for each in manifest.unknown):
-        captures.unknown[UnknownKey(each.kind, each.what)] += each.machines
-    for key, machines in captures.unknown.items():
-        tally.unknown(key, Count(machines))
+    _add_unknown(tally, captures, manifests)
     feedback.counted(tally)
-    skipped = [*(each for manifest in manifests for each in manifest.skipped), *captures.skipped]
     return summarize(
         tally,
         asked,
         backend=name,
         wasmtime=version,
         flags=flags,
-        skipped=skipped[:NAMED],
+        skipped=_skipped(manifests, captures),
         unread=sum(each.unread for each in manifests) + captures.unread,
         unread_kinds=dict(sum((Counter(each.unread_kinds) for each in manifests), captures.kinds)),
     )
+
+
+def _add_unknown(tally: Tally, captures: Captures, manifests: Sequence[Manifest]) -> None:
+    """Counts the machines of which too little is known, those of tables included."""
+    for each in (each for manifest in manifests for each in manifest.unknown):
+        captures.unknown[UnknownKey(each.kind, each.what)] += each.machines
+    for key, machines in captures.unknown.items():
+        tally.unknown(key, Count(machines))
+
+
+def _skipped(manifests: Sequence[Manifest], captures: Captures) -> list[Skipped]:
+    """The first captures that could not be read, those of tables before."""
+    told = [each for manifest in manifests for each in manifest.skipped]
+    return [*told, *captures.skipped][:NAMED]
+
+
+def _check_tables(
+    folders: Sequence[str], manifests: Sequence[Manifest], flags: tuple[str, ...]
+) -> None:
+    for folder, manifest in zip(folders, manifests, strict=True):
+        if (manifest.flags, manifest.features) != (flags, tuple(load_features())):
+            raise UsageError(
+                f"{folder}: has other flags or features than this cpuprobe: ingest again"
+            )
 
 
 def reference_of(path: str | None, wasmtime: str | None, asked: Asked) -> Fleet:

@@ -173,13 +173,22 @@ def test_nothing_executed_is_noted():
 
 
 def test_hostile_names_and_values_stay_on_one_line(tmp_path):
-    """Escape sequences and newlines of a capture do not reach the terminal."""
-    hostile = v3_machine(release="6.1\x1b[2Jevil\nA line")
-    a, b = save(tmp_path, "a", hostile), save(tmp_path, "b", v3_machine())
-    text = diff(a, b).stdout.decode()
+    """Escape sequences in a file's name do not reach the terminal; in a report they are refused."""
+    name = "a\x1b[2Jevil\nA line"
+    a, b = save(tmp_path, name, v3_machine()), save(tmp_path, "b", v3_machine())
+    result = diff(a, b)
+    text = result.stdout.decode()
 
+    assert result.returncode in (0, 1)
     assert "\x1b" not in text
-    assert "6.1\ufffd[2Jevil A line" in " ".join(text.split())
+    assert "a\ufffd[2Jevil\ufffdA line" in " ".join(text.split())
+
+    hostile = save(tmp_path, "c", v3_machine(release="6.1\x1b[2Jevil\nA line"))
+    result = diff(hostile, b)
+
+    assert result.returncode == 4
+    assert b"\x1b" not in result.stderr
+    assert result.stderr.count(b"\n") == 1
 
 
 def test_errors(tmp_path):

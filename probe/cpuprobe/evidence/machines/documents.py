@@ -31,6 +31,7 @@ _START = re.compile(
     r'\{\s{0,64}"(?:schema|cpuprobe|observation|assessment|lscpu)"\s{0,8}:'
     r'|(?:^|\n)[ \t]{0,40}\{(?=\s{0,64}")'
 )
+_PATTERN = re.compile(r"Expected `str` matching regex '.*'(?= - at )")
 _OWN = re.compile(r'\s{0,64}\{\s{0,64}"(?:schema|cpuprobe|observation|assessment)"\s{0,8}:')
 _REPORT = re.compile(r'\{\s{0,64}"schema"\s{0,8}:\s{0,8}"cpuprobe')
 
@@ -132,7 +133,9 @@ def _decode(content: bytes, kind: type[_Type]) -> _Type:
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise CaptureError(" ".join(str(error).split())[:200]) from None
+        # msgspec shows the whole pattern, which helps nobody who reads the line.
+        words = _PATTERN.sub("a text that no such place may hold", " ".join(str(error).split()))
+        raise CaptureError(words[:200]) from None
     except RecursionError:
         raise CaptureError("nested too deeply") from None
 
