@@ -1,4 +1,4 @@
-"""Text of at most WIDTH columns for pages that are made without Rich. Pure."""
+"""Harmless text: wrapped, cleaned for a terminal, and the phrases that all rooms use. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Why a feature is withheld or broken: argued from evidence only, the most specific cause first.
 
-Each function returns a `cause` row of profiles/findings.toml. No cause is
-ever inferred from a model name; the model only ever rules a cause out (GDS).
+Causes are rows of profiles/findings.toml, `[[cause]]`. None is ever inferred from a model name; the
+model only ever rules a cause out (GDS).
 """
 
 from __future__ import annotations

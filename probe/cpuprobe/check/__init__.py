@@ -1,1 +1,1 @@
-"""What a file needs: .cwasm, ELF and raw code -> features."""
+"""What a file needs, held against a machine: will it run there."""

@@ -183,6 +183,6 @@ def _same_version(artifact: str, wasmtime: str) -> bool:
     """Whether a wasmtime takes an artifact's version for its own.
 
     Older ones write all of `14.0.0`, newer ones their major number alone (measured on the wheels,
-    see cpuprobe/wasm/engine_section.py). A host program may have set any text of its own.
+    see code/engine_section.py). A host program may have set any text of its own.
     """
     return artifact == (wasmtime if "." in artifact else wasmtime.partition(".")[0])

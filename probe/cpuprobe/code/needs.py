@@ -1,4 +1,4 @@
-"""What a file holds and whether that fits a machine: plain data, ready for JSON."""
+"""What a file holds, without a machine: plain data, ready for JSON."""
 
 from __future__ import annotations
 

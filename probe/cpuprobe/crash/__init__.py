@@ -1,1 +1,1 @@
-"""What died: crash records -> the instruction that faulted and where it came from."""
+"""A crash and a machine -> what died, whether that machine has it, what to do."""

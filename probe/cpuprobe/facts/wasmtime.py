@@ -1,4 +1,4 @@
-"""What is known of each wasmtime version, from profiles/wasmtime.toml; and which one is installed.
+"""What is known of each wasmtime version, from profiles/wasmtime.toml.
 
 Nothing here imports wasmtime or starts a process: the default run can afford it.
 """

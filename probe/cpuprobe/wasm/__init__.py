@@ -1,1 +1,1 @@
-"""The installed wasmtime: what it knows, what it emits, what its artifacts say."""
+"""The installed wasmtime: asked what it knows and infers, proved, run under guard, measured."""
