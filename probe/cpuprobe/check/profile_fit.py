@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -102,21 +101,13 @@ def _missing(name: str, assessment: Assessment, safe: set[str]) -> Missing:
     if feature is None:
         return Missing(name, "unverified", "the capture does not know this feature", codes, "")
     if telling:
-        return Missing(
-            name, feature.state, _because(telling[0]), codes, remedy_alone(telling[0].remedy)
-        )
+        return Missing(name, feature.state, _because(telling[0]), codes, telling[0].remedy)
     return Missing(name, feature.state, _silent(name, assessment, safe), (), "")
 
 
 def _because(finding: Finding) -> str:
     known = finding.cause and finding.cause_id != "unknown"
     return finding.cause if known else finding.title
-
-
-def remedy_alone(text: str) -> str:
-    """A remedy without the sentences that point at a report's other parts."""
-    sentences = re.split(r"(?<=\.) ", text)
-    return " ".join(each for each in sentences if "below" not in each)
 
 
 def _silent(name: str, assessment: Assessment, safe: set[str]) -> str:

@@ -168,7 +168,7 @@ def _effect(effect: Effect | None) -> Iterator[str]:
         return
     if effect.untried is not None:
         # wasmtime puts the reason behind the circumstances.
-        yield f"not compiled: {effect.untried.rpartition('Caused by: ')[2]}"
+        yield f"not compiled: {effect.untried}"
         return
     if effect.idle:
         yield f"compiled: the same code with {', '.join(effect.idle)} off: no effect"

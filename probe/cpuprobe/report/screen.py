@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cpuprobe.assessment.model import Assessment
-from cpuprobe.check.profile_fit import remedy_alone
 from cpuprobe.report.layout import Cell, Line, Styled, cells, fold, paragraph, table
 from cpuprobe.report.verdict import hypervisor_row, mismatch, told
 from cpuprobe.words import answer, counted
@@ -134,9 +133,8 @@ def _reasons(assessment: Assessment, width: int) -> Iterator[Line]:
     first = next(each for each in assessment.findings if each.severity == "error")
     if first.cause:
         yield from _row("why", f"{first.cause}.", width)
-    remedy = remedy_alone(first.remedy)
-    if remedy:
-        yield from _row("fix", remedy, width)
+    if first.remedy:
+        yield from _row("fix", first.remedy, width)
 
 
 def _evidence(assessment: Assessment, width: int) -> Iterator[Line]:

@@ -87,7 +87,8 @@ def _effect(preset: Preset) -> Effect:
     try:
         return effect(preset)
     except ChildError as error:
-        return Effect(untried=error.how)
+        # wasmtime tells the reason behind its chain of causes.
+        return Effect(untried=error.how.rpartition("Caused by: ")[2])
 
 
 def _installed() -> tuple[str, dict[str, Preset]]:
