@@ -9,7 +9,11 @@ from cpuprobe.evidence.machines.names import both_ways, feature_named
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Claims, ToldIdentity
 
-_ROW = re.compile(r"^[ \t]*([A-Z0-9][A-Za-z0-9._-]{1,14})[ \t]+([*-])[ \t]+[A-Z]\w")
+# Behind one blank a dash may be a dash: `SSE4_2 - SSE4_2 support`.
+_ROW = re.compile(
+    r"^[ \t]*([A-Z0-9][A-Za-z0-9._-]{1,14})[ \t]+([*-])[ \t]+"
+    r"(?:(?<! - )[A-Z]\w|Supports|Implements)"
+)
 _WHO = re.compile(
     r"(?:Intel64|AMD64|x86|EM64T) Family (\d{1,3}) Model (\d{1,3}) Stepping (\d{1,2})(?:, (\w+))?"
 )

@@ -17,7 +17,9 @@ _ROW = re.compile(
     r"\b(Gst|Hst): +(?:([0-9a-f]{8})(?:/([0-9a-f]{4,8}))? +)?"
     r"([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8})\b"
 )
-_DECODED = re.compile(r"^[ \t]*([A-Z][A-Za-z0-9_.-]{1,20}) - \S.{2,60}?[ ]+= ([01]) \([01]\)")
+_BEGIN = re.compile(r"[ \t]*[A-Z][A-Za-z0-9_.-]{1,20} - \S")
+# The guest's bit stands first: a row that breaks off behind it has told all that counts.
+_DECODED = re.compile(r"[ \t]*([A-Z][A-Za-z0-9_.-]{1,20}) - \S.{2,60}?[ ]+= ([01])(?:[ \t]*$| \()")
 _NAMES = {"FPU": "x87", "ABM": "lzcnt", "LahfSahf": "sahf", "CLFSH": "", "LM": "", "HTT": ""}
 
 
@@ -42,16 +44,28 @@ def _decoded(paste: Paste) -> Iterator[Sighting]:
     """The rows behind the words: `AVX2 - Advanced Vector Extensions 2 = 0 (1)`, guest (host)."""
     answers: dict[str, bool] = {}
     first: int | None = None
-    for number, match in paste.matches(_DECODED):
-        feature = feature_named(match[1], _NAMES)
-        if feature is not None:
+    rows = [number for number, line in enumerate(paste.lines) if _BEGIN.match(line)]
+    for number in rows:
+        match = _DECODED.match(_whole(paste, number))
+        feature = feature_named(match[1], _NAMES) if match is not None else None
+        if match is not None and feature is not None:
             answers.setdefault(feature, match[2] == "1")
-            paste.take(number)
             first = number if first is None else first
-    if first is not None and len(answers) > 1:
+    if first is not None:
+        for number in rows:  # those that break off too: Coreinfo's dash means no
+            paste.take(number)
         yes, no = both_ways(answers)
         claims = Claims(source="virtualbox", witness="cpuid", yes=yes, no=no)
         yield Sighting(source="virtualbox", line=first, claims=(claims,))
+
+
+def _whole(paste: Paste, number: int) -> str:
+    """A row, with the line below it where its value was wrapped."""
+    line = paste.lines[number]
+    below = paste.lines[number + 1] if number + 1 < len(paste.lines) else ""
+    if _DECODED.match(line) or _BEGIN.match(below):
+        return line
+    return f"{line.rstrip()} {below.strip()}"
 
 
 FORMAT = Format(
