@@ -597,3 +597,10 @@ def test_a_line_of_features_alone_is_no_capture():
     with pytest.raises(CaptureError, match="no capture of a known kind"):
         parse_capture(log)
     assert "another instruction set (aarch64)" in refusal(foreign)
+
+
+def test_cpuid2cpuflags_is_no_witness_of_the_system():
+    """Not every version looks at XCR0, and the row does not tell which one wrote it."""
+    (claims,) = read("CPU_FLAGS_X86: avx avx2 avx512f fma3 sse4_2").claims
+
+    assert claims.witness == "cpuid"

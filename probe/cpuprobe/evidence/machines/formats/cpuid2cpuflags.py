@@ -25,14 +25,14 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             yield Sighting(source="cpuid2cpuflags", line=number, nothing=_CHOSEN)
             continue
         else:
-            claims = claims_of_names("cpuid2cpuflags", "cpuid+os", match[3].split(), more=_NAMES)
+            claims = claims_of_names("cpuid2cpuflags", "cpuid", match[3].split(), more=_NAMES)
             yield Sighting(source="cpuid2cpuflags", line=number, claims=(claims,))
         return
 
 
 FORMAT = Format(
     title="cpuid2cpuflags of Gentoo",
-    carries="names after a look at XCR0, positive only",
+    carries="names of CPUID's, positive only: not every version looks at XCR0",
     evidence="names",
     make="cpuid2cpuflags",
     read=_read,

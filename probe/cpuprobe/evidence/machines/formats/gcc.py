@@ -24,10 +24,16 @@ _TARGET = re.compile(r"^Target: ([a-z0-9_]+)-|[\"']?-triple[\"']?[ \t]+[\"']?([a
 _NATIVE = re.compile(
     r"(?:march|mcpu|target-cpu|mtune)[= ]+[\"']?native|--param[ =\"']+l1-cache-size="
 )
+# A cross compiler's driver does not know `native` and drops it.
+_UNRESOLVED = re.compile(r"^[ \t]*-march=[ \t]*$", re.MULTILINE)
 _NAMES = {"abm": "lzcnt", "fxsr": "fxsr", "sahf": "sahf", "cx16": "cx16", "80387": "x87"}
 _NOT_TOLD = (
     "lists what a compiler builds for; whether that is its own machine (-march=native,"
     " -C target-cpu=native) is not told, so it describes no machine"
+)
+_NOT_RESOLVED = (
+    "lists what a compiler builds for that did not resolve -march=native (its -march= is empty), so"
+    " it describes no machine"
 )
 _ENOUGH = 6
 _ALL_OF_LLVM = 40  # a named CPU is passed on by its name and a few features, native by all
@@ -58,6 +64,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         yield Sighting(source="gcc", line=first, isa=foreign, weak=not (yes or no or rust))
     elif not (yes or no or rust):
         return
+    elif _UNRESOLVED.search(paste.text):
+        yield Sighting(source="gcc", line=first, nothing=_NOT_RESOLVED)
     elif not (_NATIVE.search(paste.text) or paste.text.count("-target-feature") >= _ALL_OF_LLVM):
         yield Sighting(source="gcc", line=first, nothing=_NOT_TOLD)
     else:

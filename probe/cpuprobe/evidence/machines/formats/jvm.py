@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cpuprobe.evidence.machines.names import claims_of_names
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
@@ -14,12 +14,13 @@ _WHO = re.compile(r"family (\d{1,3}) model (\d{1,3}) stepping (\d{1,3})")
 _ARM = re.compile(r"0x[0-9a-f]{2}:0x[0-9a-f]+:0x[0-9a-f]{3}|, (?:asimd|simd|neon|fp), |\baarch64\b")
 _OTHERS = re.compile(r"\b(riscv64|rv64\w*|ppc64le|s390x|z/Architecture)\b")
 _ISAS = {"rv": "riscv64", "ri": "riscv64", "pp": "ppc64le", "s3": "s390x", "z/": "s390x"}
+_LINES = 8  # of one row, wrapped
 _NAMES = {"3dnowpref": "prfchw", "clmul": "pclmul", "tsc": "", "ht": "", "vzeroupper": ""}
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
     for number, match in paste.matches(_LINE):
-        words = match[2]
+        words = _whole(match[2], paste.lines[number + 1 : number + _LINES])
         if _ARM.search(words):
             yield Sighting(source="jvm", line=number, isa="aarch64")
             return
@@ -41,6 +42,16 @@ def _read(paste: Paste) -> Iterator[Sighting]:
                 claims=(claims,) if claims.yes else (),
             )
         return
+
+
+def _whole(words: str, below: Sequence[str]) -> str:
+    """The row with its wrapped rest: behind a comma at a blank, elsewhere maybe inside a word."""
+    for line in below:
+        if not line.strip() or ":" in line or not ("," in line or words.rstrip().endswith(",")):
+            break
+        inside = ", " in words and not words.rstrip().endswith(",")
+        words += line.lstrip() if inside else f" {line.lstrip()}"
+    return words
 
 
 FORMAT = Format(

@@ -191,11 +191,24 @@ def _take(block: _Block, key: str, value: str, lines: Sequence[str], number: int
         found = gather(lines, number - 1, value, bits32=block.isa == "i686")
         block.fields["flags"] = " ".join(found.words)[:_MAXIMUM_VALUE]
         block.incomplete = found.incomplete
+        if block.isa == "i686" and _is_of_zone(block, lines[number - 2] if number > 1 else ""):
+            block.isa, block.incomplete = None, "foreign"
         block.end = found.end
         return found.end
     if key in _KEPT and value.strip() and len(value) <= _MAXIMUM_VALUE:
         block.fields[key] = value.strip()
     return number
+
+
+def _is_of_zone(block: _Block, above: str) -> bool:
+    """Whether an lx zone of illumos wrote the file: CPUID's names, and fields of 32-bit Linux.
+
+    It leaves out `wp`, which Linux has between `cpuid level` and `flags`; and a 32-bit kernel sees
+    no `syscall` on Intel (SDM, CPUID.80000001H:EDX[11]).
+    """
+    words = block.fields["flags"].split()
+    intel = block.fields.get("vendor_id") == "GenuineIntel"
+    return above.startswith("cpuid level") or (intel and "syscall" in words)
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
