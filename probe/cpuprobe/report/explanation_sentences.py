@@ -16,6 +16,7 @@ ISAS: Mapping[str, str] = {
     "arm": "32-bit Arm (Armv7 and older)",
     "riscv64": "RISC-V",
     "ppc64": "POWER (ppc64)",
+    "ppc": "PowerPC (32-bit)",
     "s390x": "s390x",
     "mips": "MIPS",
     "loongarch64": "LoongArch",

@@ -35,6 +35,7 @@ ISAS = {
     "riscv64": "RISC-V",
     "s390x": "s390x",
     "mips": "MIPS",
+    "ppc": "PowerPC",
 }
 BASELINE = frozenset(load_levels()[0].features)
 

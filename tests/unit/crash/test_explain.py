@@ -640,3 +640,49 @@ def test_a_missing_decoder_is_told(tmp_path: Path):
 
 def test_v1_machines_lack_v2():
     assert explain("f30fb8d8", machine(*V1)).verdict == "lacks"
+
+
+# --- whose code it is ---
+
+
+@pytest.mark.parametrize(
+    ("suffix", "isa"),
+    [
+        ("ppc64x", "ppc64"),
+        ("loong64", "loongarch64"),
+        ("mips64x", "mips"),
+        ("mipsx", "mips"),
+        ("arm", "arm"),
+        ("arm64", "aarch64"),
+        ("s390x", "s390x"),
+        ("riscv64", "riscv64"),
+    ],
+)
+def test_the_suffix_of_gos_files_names_the_instruction_set(suffix: str, isa: str):
+    """`08 00` would else be decoded as OR, which every x86-64 CPU has."""
+    text = (
+        "SIGILL: illegal instruction\nPC=0x5bd84 m=3 sigcode=128\n"
+        "instruction bytes: 0x8 0x0 0xe0 0x3 0x0 0x0 0x0 0x0\n\n"
+        f"goroutine 1 [syscall]:\n\t/go/src/syscall/asm_linux_{suffix}.s:16 +0x10\n"
+    )
+
+    answer = explain(text)
+
+    assert (answer.verdict, answer.isa) == ("foreign-isa", isa)
+
+
+def test_gos_file_for_x86_leaves_the_code_x86s():
+    text = "SIGILL: illegal instruction\ninstruction bytes: 0x62 0xf2 0xfd 0x8 0x40 0xc1\n"
+
+    assert explain(text + "\t/go/src/syscall/asm_linux_amd64.s:16 +0x10\n").verdict == "lacks"
+
+
+def test_an_unknown_row_of_windbg_under_its_place_begins_the_instruction():
+    text = (
+        "0:000> u foo!bar+0x12 L3\nfoo!bar+0x12:\n00005555`5bb50b24 67              ???\n"
+        "00005555`5bb50b25 0f              ???\n00005555`5bb50b26 b94002cccc      mov     ecx,1\n"
+    )
+
+    (first, *_) = explain(text).instructions
+
+    assert first.intel.startswith("ud1")

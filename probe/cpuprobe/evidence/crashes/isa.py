@@ -12,6 +12,28 @@ X86 = frozenset({"x86-64", "i386"})
 # Linux gives programs 47 bits of addresses on x86-64, and 48 on AArch64.
 _X86_END, _A64_END = 1 << 47, 1 << 48
 
+# Go's toolchain takes a source file by the architecture in its name (`go help buildconstraint`;
+# internal/syslist): files of a stack tell what the program was built for.
+OF_GO: Mapping[str, Isa] = {
+    "386": "i386",
+    "amd64": "x86-64",
+    "arm": "arm",
+    "arm64": "aarch64",
+    "loong64": "loongarch64",
+    "mips": "mips",
+    "mipsle": "mips",
+    "mipsx": "mips",
+    "mips64": "mips",
+    "mips64le": "mips",
+    "mips64x": "mips",
+    "ppc64": "ppc64",
+    "ppc64le": "ppc64",
+    "ppc64x": "ppc64",
+    "riscv64": "riscv64",
+    "riscvx": "riscv64",
+    "s390x": "s390x",
+}
+
 # Registers as operands. The x86 ones are no register names anywhere else.
 _OPERANDS: Mapping[Isa, re.Pattern[str]] = {
     "x86-64": re.compile(

@@ -149,12 +149,15 @@ def _with_code(crash: Crash, pool: Pool, *, alone: bool) -> Crash:
     if crash.code:
         return crash
     if crash.address is None:
-        return replace(crash, code=pool.first_bytes()) if alone and crash.signal else crash
+        # The fault's address of an illegal instruction is the instruction's own.
+        at_fault = pool.bytes_at(crash.fault or 0) if crash.signal in ILLEGAL else b""
+        code = at_fault or (pool.first_bytes() if alone and crash.signal else b"")
+        return replace(crash, code=code) if code else crash
     line, code = pool.line(crash.address), pool.bytes_at(crash.address)
     if line is None and not code:
         line = pool.same_place(crash.address)
         code = b"" if line is None else line.code
-    return replace(crash, code=code, text="" if line is None else line.text)
+    return replace(crash, code=code, text=crash.text if line is None else line.text)
 
 
 def _shown(pool: Pool) -> list[Crash]:

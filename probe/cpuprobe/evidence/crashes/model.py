@@ -21,6 +21,7 @@ Isa = Literal[
     "arm",
     "riscv64",
     "ppc64",
+    "ppc",
     "s390x",
     "mips",
     "loongarch64",

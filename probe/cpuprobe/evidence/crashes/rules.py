@@ -53,6 +53,8 @@ ISA_NAMES: Mapping[str, Isa] = MappingProxyType(
         "ppc64": "ppc64",
         "ppc64le": "ppc64",
         "powerpc64": "ppc64",
+        "powerpc64le": "ppc64",
+        "powerpc": "ppc",
         "s390x": "s390x",
         "mips": "mips",
         "mips64": "mips",

@@ -117,6 +117,7 @@ TOMBSTONE_RULES = (
     ),
 )
 _HEAD = re.compile(r"\bcode around (?:pc|rip|eip)\b|\bmemory near pc\b", re.IGNORECASE)
+_X86_REGISTER = re.compile(r"\b[er](?:ip|ax|sp)\b", re.IGNORECASE)
 _ROW = re.compile(
     r"^\W{0,4}([0-9a-f]{8}|[0-9a-f]{16})((?: (?:[0-9a-f]{16}|[0-9a-f]{8})){2,4})(?:\s|$)",
     re.IGNORECASE,
@@ -124,16 +125,24 @@ _ROW = re.compile(
 
 
 def read_tombstone(lines: Sequence[str]) -> Iterator[Clue]:
-    """The rows under `code around pc:`, whose words are little-endian numbers."""
+    """The rows under `code around pc:`, whose words are little-endian numbers.
+
+    Of the ABIs of Android with 32-bit words, x86 names its registers: without these it is Arm.
+    """
+    of_x86 = any(_X86_REGISTER.search(line) is not None for line in lines)
     for at, line in enumerate(lines):
         if _HEAD.search(line) is None:
             continue
         memory: list[tuple[int, bytes]] = []
+        widths: set[int] = set()
         for row in lines[at + 1 : at + 33]:
             match = _ROW.match(row)
             if match is None:
                 break
             words = match[2].split()
+            widths |= {len(match[1]), *map(len, words)}
             memory.append((int(match[1], 16), b"".join(bytes.fromhex(w)[::-1] for w in words)))
         if memory:
             yield Clue(at, Crash(TOMBSTONE), aside=True, memory=tuple(memory))
+            if widths == {8} and not of_x86:
+                yield Clue(at, Crash("sign", isa="arm"), aside=True)

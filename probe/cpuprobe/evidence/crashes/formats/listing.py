@@ -34,7 +34,7 @@ _LAYOUT = re.compile(
 _WORDS = re.compile(
     r"^(?P<mark>=>|->|-->|\*|>)?\s{0,16}(?:[.\w]{1,40}:)??"
     r"(?P<address>(?:0x)?[0-9a-f]{8}(?:[`_]?[0-9a-f]{8})?)\s{1,8}"
-    r"(?P<code>(?:[0-9a-f]{2}){1,15})\s{1,24}(?P<text>[a-z][a-z0-9]{1,15}(?:\s[^\n]{0,300})?)$",
+    r"(?P<code>(?:[0-9a-f]{2}){1,15})\s{1,24}(?P<text>[a-z][a-z0-9]{1,15}(?:\s[^\n]{0,300})?|\?\?\?)$",
     re.IGNORECASE,
 )
 # x64dbg and OllyDbg copies: address | bytes | text |
@@ -190,7 +190,8 @@ def _row(lines: Sequence[str], at: int, *, alone: bool) -> Clue | None:
         code = bytes.fromhex(re.sub(r"[\s:]", "", match["code"]))
     except ValueError:
         return None
-    text = instruction(match["text"].strip())
+    unknown = match["text"] == "???"  # a byte of what that debugger cannot decode
+    text = "" if unknown else instruction(match["text"].strip())
     if text is None or not code or len(code) > 15:
         return None
     marked = match["mark"] is not None

@@ -95,13 +95,19 @@ _MAY_REFUSE = re.compile(
     r"|not supported|AVX|SSE",
     re.IGNORECASE,
 )
+# Bun's build for CPUs without AVX runs on after its remark on AVX: no refusal.
+_BUN_BASELINE = re.compile(r"\bBun v\d[^\n]{0,100}\(baseline\)", re.IGNORECASE)
+_BUN_REMARK = re.compile(r"\bCPU lacks AVX2? support\. Please consider upgrading", re.IGNORECASE)
 _WASMTIME = frozenset({"wasmtime"})
 
 
 def read(lines: Sequence[str]) -> Iterator[Clue]:
     """One clue a message."""
+    of_bun = any(_BUN_BASELINE.search(line) is not None for line in lines)
     for at, line in enumerate(lines):
         if len(line) > 4096 or _MAY_REFUSE.search(line) is None:
+            continue
+        if of_bun and _BUN_REMARK.search(line) is not None:
             continue
         flag = _FLAG.search(line)
         if flag is not None:

@@ -46,6 +46,15 @@ RULES = {
             begins=True,
             runtimes=_JULIA,
         ),
+        # What its handler says of UD2 on x86, where it would else print the bytes.
+        rule(
+            "unreachable reached at",
+            r"\bUnreachable reached at (?P<ip>0x[0-9a-f]{1,16})",
+            begins=True,
+            signal="SIGILL",
+            text="ud2",
+            runtimes=_JULIA,
+        ),
         rule("signal (", r"^(?:\[\d{1,8}\] )?signal \((?P<signal>\d{1,2})(?:\.\d{1,2})?\): [A-Z]"),
         rule(
             "unknown function (ip:",
@@ -122,8 +131,8 @@ RULES = {
             runtimes=frozenset({"python"}),
         ),
         rule(
-            "panic(",
-            r"\bpanic\([^)\n]{1,60}\): (?P<signal>Illegal instruction|Segmentation "
+            "panic",
+            r"\bpanic(?:\([^)\n]{1,60}\))?: (?P<signal>Illegal instruction|Segmentation "
             r"fault|Bus error)(?: at address (?P<ip>0x[0-9a-f]{1,16}))?",
             begins=True,
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from cpuprobe.evidence.crashes.isa import OF_GO
 from cpuprobe.evidence.crashes.model import Clue, Crash
 from cpuprobe.evidence.crashes.rules import ISA_NAMES, rule
 from cpuprobe.evidence.crashes.status import exit_signal
@@ -135,9 +136,10 @@ _WORDS = re.compile(
 _ISA = re.compile(
     r"(?<![A-Za-z0-9])(?P<isa>x86[_-]64|amd64|aarch64|arm64(?:-v8a|e)?|armv[678]\w{0,3}|armhf"
     r"|armeabi(?:-v7a)?|i[3-6]86|"
-    r"riscv64|risc-v|ppc64(?:le)?|powerpc64|s390x|mips64(?:el|le)?|mips(?:el|le)|loongarch64)(?![a-z0-9])",
+    r"riscv64|risc-v|ppc64(?:le)?|powerpc(?:64(?:le)?)?|s390x|mips64(?:el|le)?|mips(?:el|le)|loongarch64)(?![a-z0-9])",
     re.IGNORECASE,
 )
+_GO_FILE = re.compile(rf"_(?P<isa>{'|'.join(OF_GO)})\.(?:s|go):\d", re.IGNORECASE)
 _LONE_STATUS = re.compile(r"\s*(-?\d{1,11}|0x[0-9a-f]{1,8})\s*", re.IGNORECASE)
 
 
@@ -149,9 +151,10 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
             continue
         if not line.isascii() and _WORDS.search(line) is not None:
             yield Clue(at, Crash(SENTENCE, signal="SIGILL"), aside=False)
-        for match in _ISA.finditer(line):
+        for match in (*_GO_FILE.finditer(line), *_ISA.finditer(line)):
             name = match["isa"].lower()
-            isa = ISA_NAMES.get(name) or ("arm" if name.startswith("armv") else None)
+            named = OF_GO if match.re is _GO_FILE else ISA_NAMES
+            isa = named.get(name) or ("arm" if name.startswith("armv") else None)
             if isa is not None and isa not in seen:
                 seen.add(isa)
                 yield Clue(at, Crash("sign", isa=isa), aside=True)
