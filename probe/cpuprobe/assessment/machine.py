@@ -19,6 +19,7 @@ from cpuprobe.facts.features import FeatureTable, load_features, load_table
 from cpuprobe.words import names
 
 GDS_FILE = "gather_data_sampling"  # of /sys/devices/system/cpu/vulnerabilities
+NOT_NAMED = "not named"  # a hypervisor that is there
 GDS_DISABLED = "AVX disabled"  # Linux arch/x86/kernel/cpu/bugs.c, gds_strings
 
 
@@ -119,7 +120,7 @@ class Machine:
     @cached_property
     def hypervisor(self) -> str:
         """The hypervisor's signature, or words in its place."""
-        return self.cpuid.hypervisor or self._said.hypervisor or "not named"
+        return self.cpuid.hypervisor or self._said.hypervisor or NOT_NAMED
 
     @cached_property
     def _said(self) -> ToldIdentity:

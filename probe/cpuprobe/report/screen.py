@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.report.layout import Cell, Line, Styled, cells, fold, paragraph, table
-from cpuprobe.report.verdict import hypervisor_row, mismatch, told
+from cpuprobe.report.verdict import guest_words, hypervisor_row, mismatch, told
 from cpuprobe.words import answer, counted
 
 _LEAD = 14  # columns of the words at the left
@@ -93,7 +93,8 @@ def _identity(assessment: Assessment) -> Iterator[str]:
     if identity.microcode:
         yield f"microcode {identity.microcode}"
     if identity.hypervisor:
-        yield f"guest of {hypervisor_row(identity.hypervisor).get('name', identity.hypervisor)}"
+        name = hypervisor_row(identity.hypervisor).get("name", "")
+        yield guest_words(identity.hypervisor, name)
 
 
 def _verdict(assessment: Assessment, tried: int, width: int) -> Iterator[Line]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.report.layout import Line, Styled, fold, paragraph
-from cpuprobe.report.verdict import mismatch, told
+from cpuprobe.report.verdict import guest_words, mismatch, told
 from cpuprobe.words import answer, counted, cpu_list, cut
 
 _STYLES = {
@@ -67,7 +67,7 @@ def identity_line(assessment: Assessment) -> str:
     if identity.kernel:
         parts.append(f"Linux {identity.kernel}")
     if identity.hypervisor:
-        parts.append(f"guest of {identity.hypervisor}")
+        parts.append(guest_words(identity.hypervisor))
     parts.append(counted(identity.cpus, "CPU"))
     return cut(", ".join(parts))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cpuprobe.assessment.machine import NOT_NAMED
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.facts.features import load_table
 from cpuprobe.words import names
@@ -61,6 +62,11 @@ def first_cause(assessment: Assessment) -> str:
         if finding.severity == "error" and finding.cause:
             return finding.cause
     return ""
+
+
+def guest_words(hypervisor: str, name: str = "") -> str:
+    """A guest, and of what: its signature as CPUID or a text tells it, or a name in its place."""
+    return "a guest" if hypervisor == NOT_NAMED else f"guest of {name or hypervisor}"
 
 
 def hypervisor_row(signature: str | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from cpuprobe.evidence.cpuid import Cpuid, clear_topology
 from cpuprobe.evidence.machines import parse_capture, read_capture
 from cpuprobe.evidence.observation import CpuidLeaf, Observation
 from cpuprobe.report.document import make_report, to_json
+from cpuprobe.report.text import identity_line
 
 SAMPLES = Path(__file__).parents[2] / "data" / "captures"
 
@@ -604,3 +605,24 @@ def test_cpuid2cpuflags_is_no_witness_of_the_system():
     (claims,) = read("CPU_FLAGS_X86: avx avx2 avx512f fma3 sse4_2").claims
 
     assert claims.witness == "cpuid"
+
+
+GUEST = (
+    "Architecture: x86_64\nVendor ID: GenuineIntel\nModel name: Xeon\n{}\nFlags: fpu sse2 lm {}\n"
+)
+
+
+@pytest.mark.parametrize("label", ["Hypervisor vendor", "Hypervisor-Anbieter", "超管理器厂商"])
+def test_the_hypervisor_that_lscpu_names_is_the_machines(label):
+    """In any language, as a part of who the machine is."""
+    identity = assess(read(GUEST.format(f"{label}: VMware", "hypervisor"))).identity
+
+    assert (identity.hypervisor, identity.brand) == ("VMware", "Xeon")
+
+
+def test_a_hypervisor_without_a_name_is_one():
+    """The flag alone tells that there is one; the screen makes no name of that."""
+    assessed = assess(read(GUEST.format("Stepping: 1", "hypervisor")))
+
+    assert assessed.identity.hypervisor == "not named"
+    assert identity_line(assessed).endswith("a guest, 1 CPU")

@@ -192,7 +192,8 @@ class Machine:
             and not any("model name" in block.fields for block in each.cpuinfo)
         ]
         if not told:
-            return None
+            named = self.identity.hypervisor
+            return None if named is None else ToldIdentity(hypervisor=named)
         return msgspec.structs.replace(self.identity, vendor=_vendor(self.identity))
 
     def _cpuinfo(self, blocks: Iterable[Cpuinfo], kernel: Kernel) -> tuple[Cpuinfo, ...]:

@@ -97,11 +97,12 @@ class _Machine:
         block: tuple[Cpuinfo, ...] = ()
         if "flags" in kept and self.flags is not None:
             block = (Cpuinfo(self._cpus(), kept, self.flags.incomplete),)
+        hypervisor = fields.get("hypervisor", "")[:256] or None
         return Sighting(
             source=source,
             line=self.line,
             isa=isa,
-            identity=identity_of(kept),
+            identity=msgspec.structs.replace(identity_of(kept), hypervisor=hypervisor),
             cpuinfo=block,
             numbered=bool(block),
             vulnerabilities=self.vulnerabilities,
