@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,7 +72,12 @@ def explain(
         raise UsageError("standard input is either the crash or the machine")
     told = _told(text, log, core, minidump, journal, exit_code, tuple(exe or ()))
     name, assessed = _machine(on, told)
-    answers = [diagnose(crash, assessed, name) for crash in told.crashes]
+    capture = on or ""
+    if on is None and told.machine is not None:
+        capture = log or (text[0] if text and len(text) == 1 and os.path.isfile(text[0]) else "")
+    if capture == "-":
+        capture = ""
+    answers = [diagnose(crash, assessed, name, capture) for crash in told.crashes]
     words = [worded(answer) for answer in answers]
     print_result(to_json(name, words), json, lambda: to_text(name, words))
     return int(any(answer.lacking for answer in answers))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from cpuprobe.assessment.model import Assessment
-from cpuprobe.crash.features import settings_off
+from cpuprobe.crash.features import level_without, settings_off
 from cpuprobe.crash.judge import ARTIFACTS, TYPED, Ruling
 from cpuprobe.crash.model import Advice, FeatureJudged
 from cpuprobe.emit.knobs import advice as setting_advice
 from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.evidence.crashes.status import ILLEGAL
+from cpuprobe.facts.features import load_levels
 from cpuprobe.facts.runtimes import Runtime, load_runtimes, runtime_of_module
 
 # What makes code at run time and has no row there: known by name alone.
@@ -31,6 +32,7 @@ def advise(
     assessment: Assessment | None,
     flags: Mapping[str, bool],
     machine: str,
+    capture: str,
 ) -> tuple[Advice, ...]:
     """What to do, the most useful first.
 
@@ -41,8 +43,10 @@ def advise(
         assessment: of the machine in question, None if it was not asked.
         flags: Cranelift's settings to switch off.
         machine: what that machine is called, empty for this one.
+        capture: the path of the file that describes it, empty if there is none.
     """
-    return tuple(dict.fromkeys(_advice(crash, ruling, features, assessment, flags, machine)))
+    where = (machine, capture)
+    return tuple(dict.fromkeys(_advice(crash, ruling, features, assessment, flags, where)))
 
 
 def _advice(
@@ -51,10 +55,10 @@ def _advice(
     features: Sequence[FeatureJudged],
     assessment: Assessment | None,
     flags: Mapping[str, bool],
-    machine: str,
+    where: tuple[str, str],
 ) -> Iterator[Advice]:
     if ruling.verdict in ("kernel-crash", "kernel-warning"):
-        yield Advice("kernel", (ruling.verdict, crash.function or ""))
+        yield Advice("kernel", (ruling.verdict, crash.function or "", crash.module or ""))
     elif ruling.verdict == "foreign-isa":
         yield Advice("foreign", (crash.isa or "",))
     elif ruling.verdict == "always-invalid":
@@ -66,9 +70,9 @@ def _advice(
     elif assessment is not None:
         lacking = [each for each in features if each.lacking]
         if ruling.verdict in ("flag-mismatch", "level-missing", "missing-features-named"):
-            yield from _refused(crash, ruling, lacking, assessment)
+            yield from _refused(crash, ruling, features, assessment)
         elif ruling.verdict == "lacks":
-            yield from _lacking(crash, lacking, flags, assessment, machine)
+            yield from _lacking(crash, lacking, flags, assessment, where)
         elif ruling.verdict == "has" and crash.emulator is not None:
             yield Advice("emulator", (crash.emulator,))
         elif ruling.verdict == "has" and crash.signal in ILLEGAL and _of_wasmtime(crash):
@@ -89,15 +93,33 @@ def _system(crash: Crash) -> str:
 
 
 def _refused(
-    crash: Crash, ruling: Ruling, lacking: Sequence[FeatureJudged], assessment: Assessment
+    crash: Crash, ruling: Ruling, features: Sequence[FeatureJudged], assessment: Assessment
 ) -> Iterator[Advice]:
+    lacking = [each for each in features if each.lacking]
+    level = assessment.level or "x86-64"
+    if not lacking:  # said on another machine: only what it said counts
+        level = _told_level(crash, level)
     if ruling.verdict == "flag-mismatch":
         yield Advice("precompile")
     elif ruling.verdict == "level-missing":
-        yield Advice("lower level", (assessment.level or "x86-64",))
+        yield Advice("lower level", (level,))
+    elif "wasmtime" not in crash.runtimes and level:
+        yield Advice("other build of all", (level,))
     elif "wasmtime" not in crash.runtimes:
-        yield Advice("other build of all", (assessment.level or "x86-64",))
+        yield Advice("build without", tuple(each.name for each in features))
     yield from _remedies(lacking, assessment)
+
+
+def _told_level(crash: Crash, level: str) -> str:
+    """The highest level that a refusal leaves, empty if none does; `level` if it names nothing."""
+    refusal = crash.refusal
+    if refusal is None or not refusal.names:
+        return level
+    if refusal.kind == "level":
+        names = [each.name for each in load_levels()]
+        return names[min(names.index(each) for each in refusal.names) - 1]
+    lower = level_without(refusal.names)
+    return "" if lower is None else lower.name
 
 
 def _remedies(lacking: Sequence[FeatureJudged], assessment: Assessment) -> Iterator[Advice]:
@@ -114,7 +136,7 @@ def _lacking(
     lacking: Sequence[FeatureJudged],
     flags: Mapping[str, bool],
     assessment: Assessment,
-    machine: str,
+    where: tuple[str, str],
 ) -> Iterator[Advice]:
     if crash.emulator is not None:
         yield Advice("emulator", (crash.emulator,))
@@ -126,7 +148,7 @@ def _lacking(
             yield Advice("wasmtime flags" if sure else "wasmtime perhaps", tuple(flags))
             if module.endswith(ARTIFACTS):
                 yield Advice("compile anew", (module,))
-            yield Advice("all off", (machine,))
+            yield Advice("all off", where)
         elif sure:
             yield Advice("wasmtime none", (assessment.wasmtime.version,))
     elif crash.module is not None and not crash.anonymous:

@@ -19,7 +19,7 @@ Machine = Callable[[], Assessment]
 HERE = "this machine"
 
 
-def diagnose(crash: Crash, machine: Machine, machine_name: str = HERE) -> Judged:
+def diagnose(crash: Crash, machine: Machine, machine_name: str = HERE, capture: str = "") -> Judged:
     """What a crash was.
 
     Args:
@@ -27,6 +27,7 @@ def diagnose(crash: Crash, machine: Machine, machine_name: str = HERE) -> Judged
         machine: gives the assessment of the machine it is judged on; asked only if the
             instruction, or a program's own word, names something that not every x86-64 CPU has.
         machine_name: how that machine is called in the words of the answer.
+        capture: the path of the file that describes it, empty if there is none.
 
     Raises:
         CannotMeasureError: iced-x86 is not installed, or `machine` cannot be measured.
@@ -55,7 +56,7 @@ def diagnose(crash: Crash, machine: Machine, machine_name: str = HERE) -> Judged
         ways=found.ways,
         features=features,
         flags=flags,
-        advice=advise(crash, ruling, features, assessment, flags, name),
+        advice=advise(crash, ruling, features, assessment, flags, name, capture),
         cases=like(crash, ruling, found.shown, features, assessment),
         notes=crash.notes,
         never_faults=tuple(

@@ -8,7 +8,7 @@ from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding, by
 from cpuprobe.code.decode import Decoded
 from cpuprobe.crash.model import CauseKind, FeatureJudged
 from cpuprobe.evidence.crashes.model import Refusal
-from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.features import Level, load_features, load_levels
 
 
 def needed(decoded: Iterable[Decoded], refusal: Refusal | None) -> tuple[str, ...]:
@@ -77,6 +77,16 @@ def _cause(
 def _finding(name: str, findings: Sequence[Finding]) -> Finding | None:
     about = [each for each in findings if name in each.features and each.code < "CP5"]
     return next(iter(by_gravity(about)), None)
+
+
+def level_without(names: Iterable[str]) -> Level | None:
+    """The highest psABI level below each that has one of the features.
+
+    None if all levels are without them, or x86-64-v1 is not.
+    """
+    levels, wanted = load_levels(), set(names)
+    first = next((at for at, each in enumerate(levels) if wanted & set(each.features)), 0)
+    return levels[first - 1] if first else None
 
 
 def settings_off(features: Sequence[FeatureJudged], assessment: Assessment) -> dict[str, bool]:

@@ -110,15 +110,16 @@ AdviceKind = Literal[
     "wasmtime perhaps",  # the flags
     "wasmtime elsewhere",  # the flags
     "wasmtime none",  # its version
-    "all off",  # the machine's name, empty for this one
+    "all off",  # the machine's name, empty for this one, and the path of its capture if it has one
     "compile anew",  # the file
     "other build",  # the file, the level
     "other build of all",  # the level
+    "build without",  # the features
     "made by",  # the runtimes
     "maker unknown",
     "knob",  # a line of profiles/knobs.toml as emit.knobs writes it
     "remedy",  # a remedy of a finding
-    "kernel",  # the function
+    "kernel",  # the verdict, the function, the module
     "emulator",  # which
     "virtual machine",  # the hypervisor
     "report the encoding",

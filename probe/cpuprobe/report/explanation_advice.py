@@ -5,6 +5,7 @@ A line that begins with two blanks is a command, or a setting: it can be pasted 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cpuprobe.crash.model import Advice, Judged
@@ -95,8 +96,20 @@ def _elsewhere(advice: Advice, _: Judged) -> Iterator[str]:
 
 
 def _all_off(advice: Advice, _: Judged) -> Iterator[str]:
-    where = f" --on {plain(advice.values[0])}" if advice.values[0] else ""
-    yield f"all that is not safe there: cpuprobe flags --only-off{where}"
+    machine, capture = advice.values
+    if machine and not capture:
+        yield "all that is not safe there, once the machine's text is saved as FILE:"
+        yield "  cpuprobe flags --only-off --on FILE"
+        return
+    if capture:
+        yield "all that is not safe there:"
+        yield f"  cpuprobe flags --only-off --on {shlex.quote(plain(capture))}"
+    else:
+        yield "all that is not safe there: cpuprobe flags --only-off"
+
+
+def _without(advice: Advice, _: Judged) -> Iterator[str]:
+    yield f"use a build of the program that does without {names(advice.values)}"
 
 
 def _made_by(advice: Advice, _: Judged) -> Iterator[str]:
@@ -109,10 +122,11 @@ def _knob(advice: Advice, _: Judged) -> Iterator[str]:
 
 def _kernel(advice: Advice, _: Judged) -> Iterator[str]:
     function = f" ({plain(advice.values[1])})" if advice.values[1] else ""
+    module = f" or leave out its module {plain(advice.values[2])}" if advice.values[2] else ""
     if advice.values[0] == "kernel-warning":
         yield f"search for the first line of the warning{function}; report it to the distribution"
     else:
-        yield f"update the kernel or leave out that module{function}; report it to the distribution"
+        yield f"update the kernel{module}; report it to the distribution{function}"
 
 
 def _emulator(advice: Advice, _: Judged) -> Iterator[str]:
@@ -150,6 +164,7 @@ _WORDS: Mapping[str, Callable[[Advice, Judged], Iterator[str]]] = {
         "if it has one"
     ),
     "other build of all": _one("use a build of the program for {}, if there is one"),
+    "build without": _without,
     "made by": _made_by,
     "maker unknown": _one(
         "the code was made at run time; which runtime made it is not told, it has the setting"

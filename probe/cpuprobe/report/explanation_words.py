@@ -142,12 +142,18 @@ def cause(each: FeatureJudged) -> str:
     """Why a feature is not safe."""
     if each.cause == "builds on":
         return f"it builds on {names(each.value.split())}, not safe here"
+    if each.cpuid is not None:
+        absent = "CPUID does not enumerate it"
+    elif each.kernel is not None:
+        absent = "the kernel does not list it"
+    else:
+        absent = "it is said to be missing there"
     return {
         "": "",
         "finding": each.value,
         "unproven": "nothing proves that it executes here",
-        "masked": f"CPUID does not enumerate it (the hypervisor, {each.value}, may have masked it)",
-        "not enumerated": "CPUID does not enumerate it",
+        "masked": f"{absent} (the hypervisor, {each.value}, may have masked it)",
+        "not enumerated": absent,
         "state": f"it is {each.value}",
     }[each.cause]
 

@@ -19,14 +19,16 @@ from tests.golden.entries import FOLDER, assemble_entries, read_list
 from cpuprobe.assessment import Assessment, assess
 from cpuprobe.code.assembly import read_line
 from cpuprobe.code.decode import decode
+from cpuprobe.crash.diagnose import diagnose
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.evidence.crashes.read import MAXIMUM_CRASHES, read_text
 from cpuprobe.evidence.crashes.status import read_status
+from cpuprobe.evidence.machines.read import parse_capture
 from cpuprobe.evidence.text.hex import read_hex
 from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.report.document import make_report, to_json
-from cpuprobe.report.explanation import to_text
+from cpuprobe.report.explanation import to_text, worded
 
 DATA = Path(__file__).parents[2] / "data" / "crash"
 VPMULLQ = bytes.fromhex("62f2fd0840c1")
@@ -686,3 +688,59 @@ def test_an_unknown_row_of_windbg_under_its_place_begins_the_instruction():
     (first, *_) = explain(text).instructions
 
     assert first.intel.startswith("ud1")
+
+
+# --- advice for the machine that the text is about ---
+
+
+@pytest.mark.parametrize(
+    ("message", "advised"),
+    [
+        ("this CPU does not support AVX2 instructions", "a build of the program for x86-64-v2"),
+        ("this CPU does not support SSE4.1 instructions", "a build of the program for x86-64-v1"),
+        ("this CPU does not support AES instructions", "does without aes"),
+        ("CPU does not support x86-64-v3", "whose baseline is x86-64-v2 or lower"),
+    ],
+)
+def test_a_refusal_of_another_machine_gets_no_build_for_this_ones_level(message: str, advised: str):
+    """A machine of level v4 with AES is at hand, which cannot have said that."""
+    everything = tuple(
+        name for name in load_features() if name in (*load_levels()[3].features, "aes")
+    )
+    answer = explain(message, machine(*everything))
+
+    assert all(each.safe for each in answer.features)
+    assert advised in " ".join(answer.advice)
+    assert "x86-64-v4" not in " ".join(answer.advice)
+
+
+def test_a_capture_is_named_by_its_path_quoted_for_the_shell():
+    crash = Crash("bytes", code=bytes.fromhex("c4c17a10545d00"))
+    judge = functools.cache(lambda: machine(*V2))
+
+    named = worded(diagnose(crash, judge, "a b.txt", "logs/a b.txt")).advice
+    nameless = worded(diagnose(crash, judge, "the machine in the text")).advice
+
+    assert "  cpuprobe flags --only-off --on 'logs/a b.txt'" in named
+    assert "  cpuprobe flags --only-off --on FILE" in nameless
+    assert not any("machine in the text" in line for line in nameless if line.startswith("  "))
+
+
+def test_what_only_a_kernels_list_tells_is_not_said_of_cpuid():
+    listed = parse_capture(
+        b"processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: x\n"
+        b"flags\t\t: fpu tsc cx8 cmov mmx fxsr sse sse2 syscall nx lm\n\n"
+    )
+    crash = Crash("bytes", code=bytes.fromhex("c4c17a10545d00"))
+    (avx,) = worded(diagnose(crash, lambda: assess(listed), "x")).features
+
+    assert (avx.cpuid, avx.kernel) == (None, False)
+    assert avx.cause == "the kernel does not list it"
+
+
+def test_only_what_the_kernel_calls_a_module_is_called_one():
+    head = "Oops: invalid opcode: 0000 [#1] SMP\nRIP: 0010:kobj_attr_show+0x15/0x30"
+    built_in, module = explain(head), explain(head + " [platform_profile]")
+
+    assert "module" not in " ".join(built_in.advice)
+    assert "leave out its module platform_profile" in " ".join(module.advice)

@@ -69,7 +69,8 @@ _REPORTS = (
     ),
     rule(
         "ip: 00",
-        r"\b[RE]IP: 00[16]0:(?:\[<[0-9a-f]{1,16}>\] )?(?P<function>[\w.]{1,120})\+0x",
+        r"\b[RE]IP: 00[16]0:(?:\[<[0-9a-f]{1,16}>\] )?(?P<function>[\w.]{1,120})\+0x"
+        r"(?:[0-9a-f]{1,8}/0x[0-9a-f]{1,8} \[(?P<module>[\w-]{1,64})\])?",
         aside=True,
     ),
     rule("eip is at", r"\bEIP is at (?P<function>[\w.]{1,120})\+0x", aside=True, isa="i386"),

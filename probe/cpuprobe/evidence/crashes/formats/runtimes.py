@@ -138,6 +138,13 @@ RULES = {
         ),
         rule(
             "bun v",
+            r"^\W{0,4}Bun v\d[\w.+-]{0,40} \(\w{6,12}\) Windows (?P<isa>x64|arm64|aarch64)\b",
+            aside=True,
+            system="windows",
+            runtimes=frozenset({"bun"}),
+        ),
+        rule(
+            "bun v",
             r"^\W{0,4}Bun v\d[\w.+-]{0,40} \(\w{6,12}\) (?P<platform>Linux|macOS|Window"
             r"s) (?P<isa>x64|arm64|aarch64)\b",
             aside=True,
