@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from cpuprobe.evidence.machines.kernel_list import gather, is_arm_list, is_list, linux_words
+from cpuprobe.evidence.machines.names import claims_of_names, feature_named
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
 
@@ -13,11 +14,17 @@ _SOURCE = "flags-list"
 # What every such list of a whole machine begins with; a comma, a quote or a blank between.
 _BEGIN = re.compile(r"\bfpu[\", ]{1,4}(?:vme|de|tsc|pse|fpu_exception|sse)\b")
 _LABELLED = re.compile(r"^[^:=]{0,60}\bflags?\b[^:=]{0,10}[:=][\"' ]{0,3}(.+)$", re.IGNORECASE)
+# A label of what a machine has not got, or of what somebody builds for.
+_DENYING = re.compile(
+    r"\b(?:absent|missing|not|no|without|lack\w*|unsupported|unavailable|disabled|compil\w*|build)\b",
+    re.IGNORECASE,
+)
 _ALONE = re.compile(r"^[ \t\"'*]*([a-z0-9_]{2,20})[ \t\"',*]*$")
 _BRAND = re.compile(r"model[ _]name[\"']?\s*[:=]\s*[\"']?([^\"'\n]{3,80})")
 _VENDOR = re.compile(r"\b(GenuineIntel|AuthenticAMD|HygonGenuine|CentaurHauls)\b")
 _WIDE = re.compile(r"[ \t]{2,}|\t")
 _SHORTEST = 2
+_FEWEST_NAMES = 3
 # A word a line of an ordinary text may be one of these.
 _ORDINARY = frozenset(
     {"up", "de", "ss", "cid", "mp", "always", "est", "msr", "ht", "tm", "lm", "ida"}
@@ -32,6 +39,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         brand=_WIDE.split(brand[1].strip())[0] if brand else None,
     )
     lists = list(_lists(paste)) or list(_columns(paste))
+    if not lists:
+        yield from _in_words(paste, identity)
     for number, block, isa in lists:
         yield Sighting(
             source=_SOURCE,
@@ -50,9 +59,11 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
         value: str | None = None
         if (begin := _BEGIN.search(line)) is not None:
             value = line[begin.start() :]
-        elif (match := _LABELLED.match(line)) is not None and is_list(match[1]):
+        elif (match := _LABELLED.match(line)) is None or _DENYING.search(line[: match.start(1)]):
+            pass  # what is not there, or what somebody builds for
+        elif is_list(match[1]):
             value = match[1]
-        elif match is not None and is_arm_list(match[1].split()):
+        elif is_arm_list(match[1].split()):
             yield number, Cpuinfo((0,), {}), "aarch64"
         if value is None or "ia64" in value.split():  # the registry of Windows, misread
             number += 1
@@ -61,6 +72,18 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
         number = found.end
         if found.words:
             yield found.end - 1, Cpuinfo((0,), _fields(found.words), found.incomplete), None
+
+
+def _in_words(paste: Paste, identity: ToldIdentity) -> Iterator[Sighting]:
+    """A label and names as people write them, `AVX2, BMI1, SSE4.2`: positive only."""
+    for number, match in paste.matches(_LABELLED):
+        if _DENYING.search(match[0]):
+            continue
+        names = match[1].replace(",", " ").split()
+        yes = [name for name in names if feature_named(name.strip("\"'.;*`")) is not None]
+        if len(yes) >= _FEWEST_NAMES and 2 * len(yes) > len(names):
+            claims = claims_of_names(_SOURCE, "kernel", (name.strip("\"'.;*`") for name in yes))
+            yield Sighting(source=_SOURCE, line=number, identity=identity, claims=(claims,))
 
 
 def _columns(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
