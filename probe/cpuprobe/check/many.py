@@ -11,13 +11,14 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 from cpuprobe.check.against import HostCapabilities
 from cpuprobe.check.judge import Fit, judge
+from cpuprobe.code.budget import Budget
 from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.forms import forms, searches
 from cpuprobe.code.kinds import ELF, OTHER, kind_of
@@ -141,7 +142,7 @@ def read_part(path: str, number: int, of: int) -> _Part | str:
 
 
 def whole(parts: list[_Part | str]) -> Needs | str:
-    """The parts of a file, in their order, made one."""
+    """The parts of a file, in their order, made one; or why it cannot be read."""
     scans: list[Scan] = []
     needs: Needs | None = None
     for part in parts:
@@ -151,7 +152,10 @@ def whole(parts: list[_Part | str]) -> Needs | str:
         scans += [] if part.scan is None else [part.scan]
     if needs is None or len({part.stamp for part in parts if not isinstance(part, str)}) > 1:
         return "it was changed while it was read"
-    return complete(needs, scans)
+    try:
+        return complete(needs, scans)
+    except ArtifactError as error:
+        return str(error)
 
 
 def _results(paths: list[str], processes: int) -> Iterator[tuple[str, Needs | str]]:
@@ -160,7 +164,9 @@ def _results(paths: list[str], processes: int) -> Iterator[tuple[str, Needs | st
     processes = min(processes, sum(counts.values()))
     if processes < 2 or sum(sizes.values()) < SMALL:
         for path in paths:
-            yield path, whole([read_part(path, 0, 1)])
+            _cached.cache_clear()
+            # In the same parts as by several: their steps, and so the answer, are the same.
+            yield path, whole(_in_turn(path, counts[path]))
         return
     # Made once, before the others are forked from this process.
     forms()
@@ -168,15 +174,50 @@ def _results(paths: list[str], processes: int) -> Iterator[tuple[str, Needs | st
     left = sorted(paths, key=lambda path: -sizes[path])  # the largest first: all end together
     tasks = [(path, number, counts[path]) for path in left for number in range(counts[path])]
     found: dict[str, dict[int, _Part | str]] = {path: {} for path in paths}
-    for (path, number, of), part in _done(tasks, processes):
+    over: set[str] = set()
+    for (path, number, of), part in _done(tasks, over, processes):
+        if path in over:
+            continue
         found[path][number] = part
-        if len(found[path]) == of:
+        refused = _refused(found[path].values())
+        if refused is not None:
+            over.add(path)
+            yield path, refused
+        elif len(found[path]) == of:
             parts = found.pop(path)
             yield path, whole([parts[number] for number in range(of)])
 
 
-def _done(tasks: list[_Task], processes: int) -> Iterator[tuple[_Task, _Part | str]]:
-    """Does the tasks in several processes; yields what each found, as they end."""
+def _in_turn(path: str, of: int) -> list[_Part | str]:
+    parts: list[_Part | str] = []
+    while len(parts) < of and _refused(parts) is None:
+        parts.append(read_part(path, len(parts), of))
+    return parts
+
+
+def _refused(parts: Collection[_Part | str]) -> str | None:
+    """Why what is known of a file's parts is enough to refuse it; None: it is not."""
+    budget = Budget()
+    try:
+        for part in parts:
+            if isinstance(part, str):
+                return part
+            budget.spend(part.scan.steps if part.scan else 0)
+    except ArtifactError as error:
+        return str(error)
+    return None
+
+
+def _done(
+    tasks: list[_Task], over: Collection[str], processes: int
+) -> Iterator[tuple[_Task, _Part | str]]:
+    """Does the tasks in several processes; yields what each found, as they end.
+
+    Args:
+        tasks: all of them.
+        over: files of which no further part is needed; it may grow meanwhile.
+        processes: how many.
+    """
     context = multiprocessing.get_context("fork")
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_worker)
@@ -190,10 +231,16 @@ def _done(tasks: list[_Task], processes: int) -> Iterator[tuple[_Task, _Part | s
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for future in as_completed(futures):
             task = futures.pop(future)
+            if future.cancelled():
+                continue
             try:
                 yield task, future.result()
             except BrokenProcessPool:
                 yield task, "the process that read it, or one beside it, was killed"
+            if task[0] in over:
+                for other, (path, *_) in futures.items():
+                    if path == task[0]:
+                        other.cancel()
         finished = True
     finally:
         if not finished:  # Ctrl-C: nobody waits for what they do now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cpuprobe.code.budget import FUNCTION, Budget
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.code.forms import forms
 from cpuprobe.code.needs import Confidence, Coverage, Engine, Needs
@@ -22,7 +23,7 @@ def read_cwasm(content: bytes) -> Needs:
         Its needs; no code is looked at unless it is x86-64 code.
 
     Raises:
-        ArtifactError: damaged, or of no wasmtime that is known.
+        ArtifactError: damaged, more work than a file may be, or of no wasmtime that is known.
     """
     section = read_engine_section(content)
     on = tuple(
@@ -38,10 +39,12 @@ def read_cwasm(content: bytes) -> Needs:
     known: dict[str, list[FoundIn[str]]] = {}
     unknown: dict[str, list[FoundIn[str]]] = {}
     total = discarded = 0
+    budget = Budget()
     for function in artifact_functions(content):
+        budget.spend(FUNCTION)
         total += len(function.data)
         addresses: dict[tuple[bool, str], list[int]] = {}
-        for each in reachable_instructions(function):
+        for each in reachable_instructions(function, budget):
             meaning = sort.meaning(each.code)
             discarded += each.is_invalid
             for name in meaning.needs:

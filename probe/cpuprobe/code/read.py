@@ -86,7 +86,7 @@ class Reading:
         """What the file needs, without what a scan finds.
 
         Raises:
-            ArtifactError: compiled wasm that is damaged.
+            ArtifactError: compiled wasm that is damaged, or too much work.
         """
         file = self._file
         if file.wasmtime:

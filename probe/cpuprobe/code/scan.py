@@ -32,13 +32,14 @@ from operator import attrgetter
 import msgspec
 from iced_x86 import Decoder
 
+from cpuprobe.code.budget import FUNCTION, ROW, WALK, Budget
 from cpuprobe.code.flow import Noted, is_live, walk
 from cpuprobe.code.forms import INVALID, Forms, searches
 from cpuprobe.code.layout import LONGEST_PADDING, Plan
 from cpuprobe.code.needs import Coverage
 from cpuprobe.code.program import CodeBytes, ElfFile, Range
 from cpuprobe.code.search import candidate_offsets
-from cpuprobe.code.sweep import long_function, sweep
+from cpuprobe.code.sweep import PIECE, long_function, sweep
 from cpuprobe.code.tally import Scan, Tally, uses
 
 LITTLE = 1 << 18
@@ -47,8 +48,6 @@ RUN = 1 << 16
 """Bytes of consecutive functions that are searched at once."""
 DENSE = 48
 """Bytes per candidate below which all instructions are asked for their code at once."""
-PIECE = 4096
-"""Instructions that are held at once while nothing is known of them."""
 FEW = 6
 """A function with as few instructions of a feature is walked: they might be data."""
 WALK_LIMIT = 1 << 20
@@ -67,6 +66,9 @@ def scan(file: ElfFile, work: Plan, forms: Forms, number: int = 0, of: int = 1) 
         forms: the meaning of codes.
         number: which part, from 0; what needs no look is counted in the first.
         of: how many parts there are.
+
+    Raises:
+        ArtifactError: it is more than a file may take (cpuprobe.code.budget).
     """
     tally = Tally(forms)
     low, high = work.size * number // of, work.size * (number + 1) // of
@@ -94,6 +96,7 @@ def scan(file: ElfFile, work: Plan, forms: Forms, number: int = 0, of: int = 1) 
         ),
         tally.pages,
         tally.functions,
+        tally.budget.spent,
     )
 
 
@@ -161,32 +164,36 @@ def _look(where: Range, code: CodeBytes, found: list[int] | None, tally: Tally) 
     """
     forms = tally.forms
     size = where.end - where.start
+    tally.budget.spend(FUNCTION + len(found or ()))
     data = code.between(where.start, where.end)
     if found is not None and len(found) * DENSE <= size:
         addresses = [offset + code.address for offset in found]
-        if not _has_hit(Decoder(64, data, ip=where.start), addresses, forms.quiet):
+        if not _has_hit(Decoder(64, data, ip=where.start), addresses, forms.quiet, tally.budget):
             return
     if size > WALK_LIMIT:
         long_function(where, code, tally)
         return
-    noted: list[Noted] = [
-        (form, each)
-        for each in Decoder(64, data, ip=where.start)
-        if (form := each.code) not in forms.straight
-    ]
+    noted: list[Noted] = []
+    decoder = Decoder(64, data, ip=where.start)
+    while piece := list(islice(decoder, PIECE)):
+        before = len(noted)
+        noted += [(form, each) for each in piece if (form := each.code) not in forms.straight]
+        tally.budget.spend(len(piece) + ROW * (len(noted) - before))
     hits = [each for each in noted if each[0] not in forms.quiet]
     if hits:
         tally.hit_bytes += size
+        tally.budget.spend(FUNCTION)
         _count(where, code, hits, noted, tally)
 
 
 _address = attrgetter("ip")
 
 
-def _has_hit(decoder: Decoder, addresses: list[int], quiet: frozenset[int]) -> bool:
+def _has_hit(decoder: Decoder, addresses: list[int], quiet: frozenset[int], budget: Budget) -> bool:
     """Whether any instruction is a hit or invalid, if all hits hold one of some addresses."""
     at = 0
     while piece := list(islice(decoder, PIECE)):
+        budget.spend(len(piece))
         # An instruction is true if it is valid.
         if not all(piece):
             return True
@@ -218,6 +225,7 @@ def _count(
         if min(together.values()) > FEW or is_live(where, hits, noted, forms):
             tally.add(where, codes, [each.ip for _, each in hits])
             return
+    tally.budget.spend(WALK * (where.end - where.start))
     believed = sorted(walk(where, code, forms), key=lambda hit: hit[1])
     sound = len(hits) - counts[INVALID]
     tally.discarded += max(0, sound - len(believed))

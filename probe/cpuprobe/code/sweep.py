@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from itertools import islice
 from typing import NamedTuple
 
 from iced_x86 import Decoder
 
+from cpuprobe.code.budget import ROW, Budget
+from cpuprobe.code.forms import INVALID
 from cpuprobe.code.program import CodeBytes, Range
 from cpuprobe.code.tally import Tally
 
+PIECE = 4096
+"""Instructions that are held at once while nothing is known of them."""
 SWEEP_RUN = 48
 """Instructions in a row that must decode without anything odd for unknown bytes to be code."""
 SWEEP_MARGIN = 12
@@ -25,15 +30,27 @@ class InstructionTable(NamedTuple):
     addresses: array[int]
 
 
-def instruction_table(data: bytes, start: int, dull: frozenset[int]) -> InstructionTable:
-    """The instructions in some bytes whose code is not dull."""
+def instruction_table(
+    data: bytes, start: int, dull: frozenset[int], budget: Budget
+) -> InstructionTable:
+    """The instructions in some bytes whose code is not dull.
+
+    Raises:
+        ArtifactError: it is more than a file may take.
+    """
     table = InstructionTable(array("L"), array("H"), array("Q"))
     number, code, address = (column.append for column in table)
-    for at, each in enumerate(Decoder(64, data, ip=start)):
-        if (form := each.code) not in dull:
-            number(at)
-            code(form)
-            address(each.ip)
+    decoder = Decoder(64, data, ip=start)
+    done = rows = 0
+    while piece := list(islice(decoder, PIECE)):
+        for at, each in enumerate(piece, done):
+            if (form := each.code) not in dull:
+                number(at)
+                code(form)
+                address(each.ip)
+        done += len(piece)
+        budget.spend(len(piece) + ROW * (len(table.codes) - rows))
+        rows = len(table.codes)
     return table
 
 
@@ -43,23 +60,22 @@ def long_function(where: Range, code: CodeBytes, tally: Tally) -> None:
     Nothing odd is believed there.
     """
     forms = tally.forms
-    table = instruction_table(code.between(where.start, where.end), where.start, forms.quiet)
+    data = code.between(where.start, where.end)
+    table = instruction_table(data, where.start, forms.quiet, tally.budget)
     if table.codes:
         tally.hit_bytes += where.end - where.start
         tally.discarded += sum(form in forms.rare for form in table.codes)
-        believed = [
-            (form, address)
-            for form, address in zip(table.codes, table.addresses, strict=True)
-            if not forms.meaning(form).odd
-        ]
-        tally.add(where, [form for form, _ in believed], [address for _, address in believed])
+        odd = forms.rare | {INVALID}
+        codes = array("H", [form for form in table.codes if form not in odd])
+        pairs = zip(table.codes, table.addresses, strict=True)
+        tally.add(where, codes, array("Q", (address for form, address in pairs if form not in odd)))
 
 
 def sweep(gap: Range, code: CodeBytes, tally: Tally) -> int:
     """Decodes straight through bytes of which nothing is known; returns how many look like code."""
     forms = tally.forms
     data = code.between(gap.start, gap.end)
-    table = instruction_table(data, gap.start, forms.dull)
+    table = instruction_table(data, gap.start, forms.dull, tally.budget)
     numbers, codes, addresses = table
     believed: list[tuple[int, int]] = []
     swept = position = 0

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from cpuprobe.code.budget import Budget
 from cpuprobe.code.forms import Forms
 from cpuprobe.code.needs import LARGE, MOST_PLACES, Confidence, Coverage, Place, Spread, Use
 from cpuprobe.code.program import Name, Range
@@ -34,6 +35,7 @@ class Tally:
         hit_bytes: bytes of functions that hold a hit.
         pages: 4 KiB pages, by number, with the features on each.
         functions: how many functions of LARGE bytes and more have a set of features.
+        budget: what the work is charged to.
     """
 
     forms: Forms
@@ -44,6 +46,7 @@ class Tally:
     hit_bytes: int = 0
     pages: dict[int, frozenset[str]] = field(default_factory=dict)
     functions: Counter[frozenset[str]] = field(default_factory=Counter)
+    budget: Budget = field(default_factory=Budget)
 
     def add(self, where: Range, codes: Sequence[int], addresses: Sequence[int]) -> None:
         """Counts believed hits of one function.
@@ -87,7 +90,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a scan of a file, or of a part of it, found; `pages` and `functions` as in a Tally."""
+    """What a scan of a file, or of a part of it, found, and at how many steps of a Budget.
+
+    `pages` and `functions` are as in a Tally.
+    """
 
     features: dict[str, Use]
     unknown: dict[str, Use]
@@ -95,6 +101,7 @@ class Scan:
     coverage: Coverage
     pages: dict[int, frozenset[str]]
     functions: Counter[frozenset[str]]
+    steps: int = field(compare=False)
 
     def spread(self) -> tuple[Spread, ...]:
         """How many pages and functions hold which features, in a fixed order."""
@@ -128,7 +135,14 @@ def uses(found: Mapping[str, list[FoundIn[T]]], text: Callable[[T], str]) -> dic
 
 
 def joined(scans: Sequence[Scan]) -> Scan:
-    """The parts of one file, in their order, made one: the same as if it had been one part."""
+    """The parts of one file, in their order, made one: the same as if it had been one part.
+
+    Raises:
+        ArtifactError: all parts together are more than a file may take.
+    """
+    budget = Budget()
+    for scan in scans:
+        budget.spend(scan.steps)
     if len(scans) == 1:
         return scans[0]
     numbers = [msgspec.structs.astuple(scan.coverage) for scan in scans]
@@ -145,6 +159,7 @@ def joined(scans: Sequence[Scan]) -> Scan:
         Coverage(*map(sum, zip(*numbers, strict=True))),
         pages,
         functions,
+        budget.spent,
     )
 
 

@@ -14,6 +14,7 @@ from functools import cache
 
 from iced_x86 import Code, Decoder, FlowControl, Instruction, Register, RegisterExt
 
+from cpuprobe.code.budget import COMPILED, Budget
 from cpuprobe.code.elf import SHT_SYMTAB, STT_FUNC, ArtifactError, Elf, Held, text
 
 LARGEST_FUNCTION = 4 << 20
@@ -96,22 +97,27 @@ _GOES_ON = (
 _START, _ENTRY = 1, 2  # of an instruction; of a row of a jump table
 
 
-def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
+def reachable_instructions(
+    function: FunctionCode, budget: Budget | None = None
+) -> tuple[Instruction, ...]:
     """Decodes what control flow can reach from the function's first byte.
 
     Args:
         function: one function of an artifact.
+        budget: what each instruction is charged to; None: one of its own.
 
     Returns:
         iced-x86 instructions in address order, with their offsets in the text section as ``ip``.
         Undecodable bytes that are reached appear as an instruction with ``is_invalid`` true.
 
     Raises:
-        ArtifactError: the function is larger than any that Cranelift makes.
+        ArtifactError: the function is larger than any that Cranelift makes, or the file is more
+            work than one may be.
     """
     start, end = function.address, function.address + len(function.data)
     if end - start > LARGEST_FUNCTION:
         raise ArtifactError(f"a function of {end - start} bytes, no compiler makes such")
+    budget = budget or Budget()
     decoder = Decoder(64, function.data, ip=start)
     seen = bytearray(end - start)
     found: list[Instruction] = []
@@ -123,6 +129,7 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
             pending += _jump_table_targets(function, *tables.pop(), seen)
             continue
         ip = pending.pop()
+        budget.spend(1)
         if not start <= ip < end:
             continue
         decoder.position = ip - start
@@ -133,6 +140,7 @@ def reachable_instructions(function: FunctionCode) -> tuple[Instruction, ...]:
         bounds: dict[int, int] = {}
         while ip < end and seen[ip - start] != _START:
             seen[ip - start] = _START
+            budget.spend(COMPILED)
             instruction = decoder.decode()
             found.append(instruction)
             ip = instruction.next_ip

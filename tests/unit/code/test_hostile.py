@@ -15,6 +15,11 @@ from tests.elf_files import HEADER, elf, note, symbol
 
 pytest.importorskip("iced_x86")
 
+from cpuprobe.check import many
+from cpuprobe.check.against import within
+from cpuprobe.code import budget
+from cpuprobe.facts.profiles import find_profile
+
 SECONDS = 20
 MEMORY = 1 << 30
 EXECUTABLE, SYMTAB, STRTAB, RELA, NOTE, FUNCTION = 4, 2, 3, 4, 7, 0x12
@@ -212,6 +217,74 @@ def test_a_file_that_costs(make, refused, tmp_path):
     path.write_bytes(make())
 
     assert_answered("check", path, "--against", "x86-64-v2", refused=refused)
+
+
+def filled(code: bytes, size: int, step: int) -> bytes:
+    """A file of so many bytes of code; a function each `step` bytes, or none: it is swept."""
+    body = (code * (size // len(code) + 1))[:size]
+    starts = range(0, size, step) if step else ()
+    rows = b"".join(symbol(0, FUNCTION, 1, HEADER + n, min(step, size - n)) for n in starts)
+    at = HEADER + size
+    sections = [(0, 1, EXECUTABLE, HEADER, HEADER, size, 0)]
+    return elf(body + rows, (), sections + [(0, SYMTAB, 0, 0, at, len(rows), 0)] * bool(step))
+
+
+ADD, BAD, RARE = b"\xc5\xfd\xfe\xc0", b"\x06", b"\x0f\x0f\xc0\x9e"
+DENSE = [
+    # As much as just fits, and more than fits: bytes that are no instruction, hits alone, in
+    # functions of every size, and such as control flow is followed in.
+    ("bad-swept", BAD, 16, 0, False),
+    ("hits-swept", ADD, 64, 0, False),
+    ("hits-in-one", ADD, 256, 1 << 30, True),
+    ("hits-in-small", ADD, 6, 4, True),
+    ("rare-walked", RARE, 64, 1 << 19, True),
+    ("few-hits", ADD + b"\x90" * 40, 64, 64, True),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "mib", "step", "refused"),
+    [row[1:] for row in DENSE],
+    ids=[f"{row[0]}-{row[2]}" for row in DENSE],
+)
+def test_dense_code(code, mib, step, refused, tmp_path):
+    """One line refuses by name what is too much work; no verdict comes from a part of a file."""
+    path = tmp_path / "dense"
+    path.write_bytes(filled(code, mib << 20, step))
+    ended = run("check", path, "--against", "x86-64-v2")
+    errors = ended.stderr.decode()
+
+    assert (ended.returncode == 4) == refused, (ended.returncode, errors[-300:])
+    assert ended.returncode in (0, 1, 4)
+    assert not refused or (errors.count("\n") == 1 and "too much work" in errors)
+
+
+def test_what_is_too_much_work_does_not_depend_on_processes(tmp_path, monkeypatch):
+    """Each part is within what a file may take, all together are not: alone, and by several."""
+    path = tmp_path / "dense"
+    path.write_bytes(filled(ADD, 12 << 20, 4096))
+    monkeypatch.setattr(budget, "BUDGET", 8_000_000)
+    against = within(find_profile("x86-64-v1"))
+    fits = {
+        processes: many.check([(str(path), True)], against, processes, lambda *_: None)
+        for processes in (1, 2)
+    }
+
+    assert fits[1] == fits[2]
+    assert [fit.expectation for fit in fits[1]] == ["unreadable"]
+    assert "too much work" in fits[1][0].error
+
+
+def test_compiled_wasm_that_is_too_much_work(tmp_path):
+    """Functions of NOPs alone, each as large as one may be."""
+    one = 4 << 20
+    rows = b"".join(symbol(40, FUNCTION, 1, n * one, one) for n in range(4))
+    path = tmp_path / "compiled"
+    path.write_bytes(artifact(b"\x90" * (4 * one), rows))
+
+    assert_answered("check", path, "--against", "x86-64-v2", refused=True)
+    assert b"too much work" in run("check", path, "--against", "x86-64-v2").stderr
 
 
 def sparse(path: Path, content: bytes, size: int) -> Path:

@@ -1,0 +1,41 @@
+"""How much work one file may make: counted, not timed, so that every machine answers the same."""
+
+from __future__ import annotations
+
+from cpuprobe.code.elf import ArtifactError
+
+BUDGET = 80_000_000
+"""Steps for one file. A step is what it takes to decode an instruction and find it dull, about
+120 ns at most; what costs more is charged as several, by measurement."""
+ROW = 3
+"""Steps for an instruction that is no longer dull: it is kept, counted and placed."""
+FUNCTION = 48
+"""Steps for a function that is looked at, and again if it holds a hit, beside its bytes."""
+WALK = 8
+"""Steps for each byte of a function in which control flow is followed."""
+COMPILED = 12
+"""Steps for an instruction of compiled wasm, which is followed and kept."""
+
+
+class Budget:
+    """What is left to do for one file, or a part of it.
+
+    Attributes:
+        spent: steps so far.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is spent yet."""
+        self.spent = 0
+
+    def spend(self, steps: int) -> None:
+        """Charges work, before it is done where its amount is known.
+
+        Raises:
+            ArtifactError: the file has used up what it may.
+        """
+        self.spent += steps
+        if self.spent > BUDGET:
+            raise ArtifactError(
+                f"its code is too much work: more than {BUDGET // 1_000_000} million steps"
+            )
