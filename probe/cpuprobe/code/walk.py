@@ -97,9 +97,10 @@ _GOES_ON = (
 _START, _ENTRY = 1, 2  # of an instruction; of a row of a jump table
 
 
-def reachable_instructions(
-    function: FunctionCode, budget: Budget | None = None
-) -> tuple[Instruction, ...]:
+Instructions = tuple[Instruction, ...]
+
+
+def reachable_instructions(function: FunctionCode, budget: Budget | None = None) -> Instructions:
     """Decodes what control flow can reach from the function's first byte.
 
     Args:
@@ -111,14 +112,12 @@ def reachable_instructions(
         Undecodable bytes that are reached appear as an instruction with ``is_invalid`` true.
 
     Raises:
-        ArtifactError: the function is larger than any that Cranelift makes, or the file is more
-            work than one may be.
+        ArtifactError: the function is larger than any that Cranelift makes, or too much work.
     """
     start, end = function.address, function.address + len(function.data)
     if end - start > LARGEST_FUNCTION:
         raise ArtifactError(f"a function of {end - start} bytes, no compiler makes such")
-    budget = budget or Budget()
-    decoder = Decoder(64, function.data, ip=start)
+    budget, decoder = budget or Budget(), Decoder(64, function.data, ip=start)
     seen = bytearray(end - start)
     found: list[Instruction] = []
     pending = [start]
@@ -129,7 +128,6 @@ def reachable_instructions(
             pending += _jump_table_targets(function, *tables.pop(), seen)
             continue
         ip = pending.pop()
-        budget.spend(1)
         if not start <= ip < end:
             continue
         decoder.position = ip - start
@@ -149,9 +147,8 @@ def reachable_instructions(
             if instruction.code == Code.LEA_R64_M and instruction.is_ip_rel_memory_operand:
                 base = instruction.ip_rel_memory_address
             elif instruction.code == Code.MOV_R32_IMM32:
-                bounds[RegisterExt.full_register(instruction.op0_register)] = (
-                    instruction.immediate32
-                )
+                register = RegisterExt.full_register(instruction.op0_register)
+                bounds[register] = instruction.immediate32
             elif instruction.code == Code.MOVSXD_R64_RM32:
                 index = instruction.memory_index
             flow = instruction.flow_control
