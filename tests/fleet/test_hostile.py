@@ -81,6 +81,13 @@ def large_captures() -> bytes:
     return gzip.compress(line) * 5
 
 
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(code, used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+
 FILES: list[tuple[str, Callable[[], bytes]]] = [
     ("a.jsonl.gz", newlines),
     ("a.txt.gz", newlines),
@@ -98,16 +105,14 @@ FILES: list[tuple[str, Callable[[], bytes]]] = [
 
 def ran(*arguments: str | Path) -> tuple[int, str, float, int]:
     """A fleet's exit code, its complaints, its seconds of CPU and the largest process in KiB."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cpuprobe", "fleet", *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+    # A process counts what it was before exec too, so a small one starts and measures it.
+    process = subprocess.run(
+        [sys.executable, "-c", MEASURE, sys.executable, "-m", "cpuprobe", "fleet"]
+        + [str(argument) for argument in arguments],
+        capture_output=True,
     )
-    assert process.stderr is not None
-    said = process.stderr.read().decode()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, said, used.ru_utime + used.ru_stime, used.ru_maxrss
+    code, seconds, memory = process.stdout.split()
+    return int(code), process.stderr.decode(), float(seconds), int(memory)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cpuprobe.assessment import assess
 from cpuprobe.emit.knobs import setting
+from cpuprobe.evidence.measure import observe
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.runtimes import Items, dialects
 from tests.runtimes.programs import (
@@ -58,13 +60,17 @@ def test_node_leaves_the_downfall_features_alone() -> None:
 
 
 def test_node_without_avx2_on_this_machine() -> None:
-    """AVX2 goes, AVX stays."""
+    """AVX2 goes; AVX stays, unless what builds on AVX2 (AVX-VNNI) has no switch but AVX's."""
     flags = words("node", here("avx2"))
     if not v8_features([])["AVX2"]:
         pytest.skip("V8 uses no AVX2 on this machine as it is")
     after = v8_features(flags)
 
-    assert after["AVX"] and not after["AVX2"]
+    assert not after["AVX2"]
+    assert after["AVX"] is ("--no-enable-avx" not in flags)
+    assert ("--no-enable-avx" in flags) is any(
+        assess(observe()).features[name].safe for name in ("avxvnni", "avxvnniint8")
+    )
 
 
 def test_node_knows_every_name_and_still_computes() -> None:

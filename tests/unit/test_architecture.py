@@ -55,7 +55,7 @@ FUNCTION_LIMIT = 60  # lines of a function
 LONG_FUNCTIONS = {
     "cli.flags.flags": "one parameter an option, with its help",
     "cli.fleet.fleet": "one parameter an option, with its help",
-    "cli.run.run": "one parameter an option, with its help",
+    "cli.guarded.run": "one parameter an option, with its help",
 }
 
 

@@ -25,7 +25,7 @@ COMMANDS = {
     "profile": "cpuprobe.cli.profile",
     "report": "cpuprobe.cli.report",
     "verify": "cpuprobe.cli.verify",
-    "run": "cpuprobe.cli.run",
+    "run": "cpuprobe.cli.guarded",  # a module `run` would take the place of the function cli.run
 }
 
 

@@ -52,7 +52,7 @@ def bench(
     Ratios are times divided by the safe set's in the same round: over 1 is slower.
     """
     from cpuprobe.assessment import assess
-    from cpuprobe.cli.run import read_module
+    from cpuprobe.cli.guarded import read_module
     from cpuprobe.errors import CaptureError, UsageError
     from cpuprobe.wasm.bench import BUNDLED, Table, bundled_module, measure
     from cpuprobe.wasm.request import Request

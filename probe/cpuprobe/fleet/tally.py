@@ -191,7 +191,7 @@ class Tally:
             dated=_where(every, lambda each: each.verdict == "insufficient"),
             patterns=[
                 Pattern(safe, flags, model, level or None, *count)
-                for (safe, flags, level, model), count in patterns.items()
+                for (safe, flags, level, model), count in sorted(patterns.items())
             ],
             findings=findings[:MAXIMUM_FINDINGS],
             groups={column: _with_others(found, top) for column, found in groups.items()},
