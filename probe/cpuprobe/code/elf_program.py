@@ -14,8 +14,8 @@ from cpuprobe.code.eh_frame import read_unwind
 from cpuprobe.code.elf import ArtifactError, Elf, Source, notes, text
 from cpuprobe.code.program import NAMELESS, CodeBytes, ElfFile, Name, Range
 
-MOST_CODE = 400 << 20
-"""Bytes of executable sections; the largest known programs have about 300 MB."""
+MOST_CODE = 256 << 20
+"""Bytes of executable sections; a browser has about 200 MB."""
 MOST_FUNCTIONS = 3 << 19
 """A browser with all its symbols has about half as many."""
 _MOST_UNDEFINED = 1 << 16
