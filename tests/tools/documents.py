@@ -8,9 +8,10 @@ import msgspec
 
 from cpuprobe.check.profile_facts import level_of
 from cpuprobe.evidence.machines.registry import FALLBACKS, ROWS
-from cpuprobe.facts.features import load_features, load_table
+from cpuprobe.facts.features import load_features
 from cpuprobe.facts.profiles import KINDS, Profile, built_in_profiles
 from cpuprobe.facts.runtimes import Ceilings, Compiler, Items, load_runtimes
+from cpuprobe.facts.tables import load_table
 from cpuprobe.report.document import Report
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -33,7 +33,8 @@ from iced_x86 import (
 )
 
 from cpuprobe.code.decode import NEVER_FAULTS
-from cpuprobe.facts.features import load_features, load_levels, load_table
+from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.tables import load_table
 
 PATH = Path(__file__).parents[2] / "profiles" / "forms.json"
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cpuprobe.facts.features import tables_folder
+from cpuprobe.facts.tables import tables_folder
 from cpuprobe.fleet.reference import BUILT_IN
 
 _COMMON = (

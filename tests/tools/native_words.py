@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cpuprobe.evidence import observation
-from cpuprobe.facts.features import load_features, load_table
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.tables import load_table
 
 ROOT = Path(__file__).parents[2]
 HEADER = ROOT / "native" / "words.h"

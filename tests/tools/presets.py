@@ -35,8 +35,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Section, read_sections
-from cpuprobe.facts.features import load_table
 from cpuprobe.facts.presets import Rows, preset_rows
+from cpuprobe.facts.tables import load_table
 from tests.tools.measure_wasmtime import EXTRA_PACKAGES, ROOT, Unmeasurable, pip
 
 OUTPUT = os.path.join(ROOT, "profiles", "presets.toml")

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from cpuprobe.facts.features import Feature, TableError, parse_toml
+from cpuprobe.facts.features import Feature
 from cpuprobe.facts.runtimes import Ceilings, Compiler, Items, Runtime, Setting
+from cpuprobe.facts.tables import TableError, parse_toml
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 

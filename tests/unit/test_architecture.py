@@ -188,7 +188,7 @@ def test_only_features_reads_toml():
         if imports(path) & {"tomllib", "tomli"} or "tomllib" in path.read_text()
     }
 
-    assert users == {"features.py"}
+    assert users == {"tables.py"}
 
 
 def test_nothing_swallows_every_exception():

@@ -13,7 +13,7 @@ from tests.fakes import V3, gds_machine, group, observation
 from tests.tools.documents import DOCS, documents
 
 from cpuprobe.assessment import assess
-from cpuprobe.facts.features import load_table
+from cpuprobe.facts.tables import load_table
 from cpuprobe.report.document import make_report, to_json
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,8 @@ from cpuprobe.assessment.kernel import release_number
 from cpuprobe.assessment.machine import GDS_DISABLED, GDS_FILE, Cause, Machine
 from cpuprobe.assessment.model import SetAside
 from cpuprobe.assessment.witnesses import YMM_STATE
-from cpuprobe.facts.features import Feature, load_table
+from cpuprobe.facts.features import Feature
+from cpuprobe.facts.tables import load_table
 
 # The option by which the kernel leaves a CR4 bit clear (Documentation/admin-guide,
 # kernel-parameters.txt).

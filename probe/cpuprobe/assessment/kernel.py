@@ -15,7 +15,8 @@ from typing import NamedTuple
 from cpuprobe.assessment.model import SetAside
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import Cpuinfo, Observation
-from cpuprobe.facts.features import Feature, FeatureTable, load_table
+from cpuprobe.facts.features import Feature, FeatureTable
+from cpuprobe.facts.tables import load_table
 
 # gVisor's sentry answers uname with a fixed build date of its own (pkg/sentry/syscalls/linux).
 _GVISOR_VERSION = "#1 SMP Sun Jan 10 15:06:54 PST 2016"

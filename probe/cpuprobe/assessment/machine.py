@@ -15,7 +15,8 @@ from cpuprobe.assessment.told import Told
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import CpuGroup, Observation, ToldIdentity
-from cpuprobe.facts.features import FeatureTable, load_features, load_table
+from cpuprobe.facts.features import FeatureTable, load_features
+from cpuprobe.facts.tables import load_table
 from cpuprobe.words import names
 
 GDS_FILE = "gather_data_sampling"  # of /sys/devices/system/cpu/vulnerabilities

@@ -1,9 +1,4 @@
-"""The flags for wasmtime, and CP501 to CP504: what it would infer, what it knows, what it refuses.
-
-wasmtime infers its flags through Rust's std_detect, from CPUID and XCR0 alone; it checks each
-enabled flag with the same detector when an engine is made. `std_detect` below is a model of that
-detector, so that the question costs nothing; tests hold it against the real one.
-"""
+"""The flags for wasmtime, and its findings CP501 to CP504."""
 
 from __future__ import annotations
 
@@ -12,62 +7,12 @@ from collections.abc import Iterator
 from cpuprobe.assessment.causes import cause
 from cpuprobe.assessment.machine import Cause, Machine, finding
 from cpuprobe.assessment.model import Finding, WasmtimeTarget
-from cpuprobe.assessment.witnesses import GroupEvidence
+from cpuprobe.assessment.std_detect import std_detect
 from cpuprobe.facts.features import Feature
 from cpuprobe.facts.wasmtime import WasmtimeVersion
 from cpuprobe.words import names
 
-_YMM_STATE = 0x6
-_ZMM_STATE = 0xE0
-
 WINCH_SIMD = ("avx", "avx2")  # wasmtime winch/codegen/src/isa/x64/masm.rs, UnimplementedForNoAvx
-
-
-def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
-    """The features that Rust's std_detect would report on these CPUs, by canonical name.
-
-    Source: rust-lang/rust 06b69b5, library/std_detect/src/detect/os/x86.rs. Where its rules differ
-    from the manuals' stands in profiles/quirks.toml: `std_detect` and the `detector` rows.
-
-    A capture may have neither CPUID nor XCR0. The kernel's list then stands in for CPUID, and state
-    counts as enabled where nothing says that it is off.
-    """
-    measured = machine.observation.executed
-    claimed = {
-        name
-        for name, evidence in group.features.items()
-        if (evidence.cpuid if measured else evidence.claimed) is True
-    }
-    xcr0 = group.measured.xcr0 or 0
-    if measured:
-        saved = "xsave" in claimed and group.osxsave is True
-    else:
-        saved = group.features["xsave"].claimed is not False and group.osxsave is not False
-    ymm = saved and xcr0 & _YMM_STATE == _YMM_STATE
-    zmm = ymm and xcr0 & _ZMM_STATE == _ZMM_STATE
-    if group.measured.xcr0 is None and not measured:
-        ymm = saved and group.features["avx"].os is not False
-        zmm = ymm and group.features["avx512f"].os is not False
-    rules = machine.quirks["std_detect"]
-    zmm = zmm and claimed.issuperset(rules["evex_asks"])
-    detected = set()
-    for name in claimed:
-        encoding = machine.table[name].encoding
-        if (
-            encoding in ("legacy", "vex-gpr")
-            or name in rules["ungated"]
-            or (encoding == "vex" and ymm)
-            or (encoding == "evex" and zmm)
-        ):
-            detected.add(name)
-        elif encoding in ("amx", "apx") and saved:
-            mask = machine.table[name].xcr0
-            if xcr0 & mask == mask:
-                detected.add(name)
-    for row in machine.quirks["detector"]:
-        if machine.vendor in row["vendors"] and row["without"] not in detected:
-            detected.difference_update(row["hides"])
-    return frozenset(detected)
 
 
 class Flags:

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from cpuprobe.errors import CannotMeasureError
-from cpuprobe.facts.features import TableError, tables_folder
+from cpuprobe.facts.tables import TableError, tables_folder
 
 try:
     from iced_x86 import Code

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cpuprobe.code.elf import text
 from cpuprobe.code.needs import Confidence
-from cpuprobe.facts.features import load_table
+from cpuprobe.facts.tables import load_table
 
 
 @dataclass(frozen=True, slots=True)

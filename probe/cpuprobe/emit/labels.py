@@ -16,7 +16,8 @@ import msgspec
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.errors import UsageError
-from cpuprobe.facts.features import load_features, load_levels, load_table
+from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.tables import load_table
 
 # NFD's master takes any label below feature.node.kubernetes.io, whatever namespaces its settings
 # deny (node-feature-discovery pkg/nfd-master, filterFeatureLabel).

@@ -11,11 +11,12 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from cpuprobe.evidence.container import container
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.features import load_features
@@ -231,28 +232,3 @@ def _archspec_host() -> Microarchitecture | None:
     except ImportError:
         return None
     return _named(host(), _kernel_flags())
-
-
-def container(root: str = "/") -> str | None:
-    """The kind of container this process runs in, as far as its files tell; None if none shows.
-
-    /run/systemd/container holds the manager's name (systemd, CONTAINER_INTERFACE); Docker and
-    Podman leave a file each. Only a known name is repeated.
-    """
-    for path, name in ((".dockerenv", "Docker"), ("run/.containerenv", "Podman")):
-        if os.path.exists(os.path.join(root, path)):
-            return name
-    try:
-        with open(os.path.join(root, "run/systemd/container"), encoding="ascii") as file:
-            word = file.read(64).strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return word if word in _known_managers() else "yes, of a kind not known here"
-
-
-def _known_managers() -> Iterable[str]:
-    """Words that systemd documents for container managers (systemd-detect-virt(1))."""
-    return (
-        "openvz", "lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "wsl", "proot",
-        "pouch", "oci",
-    )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from cpuprobe.facts.features import read_table
+from cpuprobe.facts.tables import read_table
 
 # Why a feature is not safe on a machine, as far as cases tell it apart.
 CaseCause = Literal["gds", "masked", "not enumerated", "emulator", "permission"]

@@ -1,45 +1,23 @@
-"""The tables of facts, and the feature table among them.
+"""The feature table and the psABI levels, as typed rows.
 
-The facts stand in `profiles/*.toml`; nothing about a single feature stands here. Parsing TOML takes
-about as long as a whole run of the program may, so what runs is `profiles/tables.json`: the same
-content, checked and compiled by `make gen` (tests/tools/tables.py).
-
-Errors: a table that cannot be read is a `TableError` of one line.
+The facts stand in `profiles/features.toml` and `levels.toml`, none about a single feature here.
 """
 
 from __future__ import annotations
 
 import functools
-import os.path
-import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
-__all__ = [
-    "CpuidBit",
-    "Encoding",
-    "Feature",
-    "FeatureTable",
-    "KernelFlag",
-    "Level",
-    "TableError",
-    "load_features",
-    "load_levels",
-    "load_table",
-    "parse_toml",
-    "read_table",
-    "tables_folder",
-    "xcr0_mask",
-]
+from cpuprobe.facts.tables import read_table
 
 Encoding = Literal["legacy", "vex-gpr", "vex", "evex", "amx", "apx"]
 OsGate = Literal["osxsave", "ospke", "fsgsbase"]
 Register = Literal["eax", "ebx", "ecx", "edx"]
 
-_Kind = TypeVar("_Kind")
 
 # SDM vol. 1, section 13.1 numbers the state components: 1 SSE, 2 AVX, 5 opmask, 6 ZMM_Hi256,
 # 7 Hi16_ZMM, 17 TILECFG, 18 TILEDATA, 19 APX. Which of them an encoding needs: sections 14.3 (AVX)
@@ -52,10 +30,6 @@ _XCR0_MASK: dict[str, int] = {
     "amx": 1 << 17 | 1 << 18,
     "apx": 1 << 19,
 }
-
-
-class TableError(ValueError):
-    """A table that cannot be read or breaks a rule; one line, naming file and row."""
 
 
 class CpuidBit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,50 +165,6 @@ def xcr0_mask(encoding: Encoding) -> int:
 
 
 @functools.cache
-def tables_folder() -> str:
-    """The folder of the tables: `profiles/` of a checkout around this file, else the data package.
-
-    The checkout comes first so that an installed copy cannot stand in for the edited tables.
-    Raises TableError if there is neither.
-    """
-    package_folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    source_root = os.path.dirname(package_folder)
-    beside = os.path.join(os.path.dirname(source_root), "profiles")
-    if os.path.basename(source_root) == "probe" and os.path.isfile(
-        os.path.join(beside, "features.toml")
-    ):
-        return beside
-    import importlib
-
-    try:
-        package = importlib.import_module("cpuprobe_profiles")
-    except ModuleNotFoundError:
-        package = None
-    if package is None or package.__file__ is None:
-        raise TableError(
-            f"the tables are missing: no package cpuprobe_profiles, no {beside}; reinstall cpuprobe"
-        )
-    return os.path.dirname(package.__file__)
-
-
-@functools.cache
-def _tables() -> dict[str, msgspec.Raw]:
-    path = os.path.join(tables_folder(), "tables.json")
-    try:
-        with open(path, "rb") as file:
-            return msgspec.json.decode(file.read(), type=dict[str, msgspec.Raw])
-    except (OSError, msgspec.DecodeError) as error:
-        raise TableError(f"tables.json: {_one_line(error)}; reinstall cpuprobe") from None
-
-
-def read_table(name: str, kind: type[_Kind]) -> _Kind:
-    """The content of a table as `kind`. Raises TableError if there is no such table."""
-    if name not in _tables():
-        raise TableError(f"{name!r} is not the name of a table")
-    return msgspec.json.decode(_tables()[name], type=kind)
-
-
-@functools.cache
 def load_features() -> FeatureTable:
     """The feature table, read once and kept. Raises TableError if it cannot be read."""
     rows = read_table("features", dict[str, tuple[Feature, ...]])["feature"]
@@ -248,36 +178,3 @@ def load_levels() -> tuple[Level, ...]:
     Raises TableError if they cannot be read.
     """
     return read_table("levels", dict[str, tuple[Level, ...]])["level"]
-
-
-@functools.cache
-def load_table(name: str) -> dict[str, Any]:
-    """The content of another table as plain data: `load_table("quirks")` is `quirks.toml`.
-
-    The same object is returned each time: leave it unchanged. Raises TableError if there is no
-    such table.
-    """
-    return read_table(name, dict[str, Any])
-
-
-def parse_toml(content: bytes, file: str) -> dict[str, Any]:
-    """The content of TOML as plain data; TableError of one line, naming `file`, if it is not."""
-    import importlib
-
-    # By name, so that one type check covers the Pythons with tomllib and the one with tomli.
-    toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    try:
-        table: dict[str, Any] = toml.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise TableError(f"{file}: not UTF-8 at byte {error.start}") from None
-    except toml.TOMLDecodeError as error:
-        raise TableError(f"{file}: not TOML: {_one_line(error)}") from None
-    except RecursionError:
-        raise TableError(f"{file}: not TOML that can be read: nested too deeply") from None
-    except ValueError:  # a number with more digits than Python converts
-        raise TableError(f"{file}: not TOML that can be read: too large a number") from None
-    return table
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

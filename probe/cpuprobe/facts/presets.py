@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cpuprobe.facts.features import load_features, load_table
+from cpuprobe.facts.features import load_features
 from cpuprobe.facts.profiles import Profile
+from cpuprobe.facts.tables import load_table
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, lookup
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from cpuprobe.facts.features import FeatureTable, TableError, load_features
+from cpuprobe.facts.features import FeatureTable, load_features
+from cpuprobe.facts.tables import TableError
 
 Kind = Literal["level", "cpu", "gds-force", "distribution", "policy", "preset", "user"]
 

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from cpuprobe.errors import CaptureError, UsageError, did_you_mean
-from cpuprobe.facts.features import TableError, load_levels, load_table, parse_toml
+from cpuprobe.facts.features import load_levels
 from cpuprobe.facts.profile_rows import Profile, Row, add_rows, missing, needed, resolve_rows
+from cpuprobe.facts.tables import TableError, load_table, parse_toml
 from cpuprobe.files import read_bounded
 
 __all__ = [

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from cpuprobe.facts.features import load_features, read_table
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.tables import read_table
 
 Line = Annotated[str, msgspec.Meta(pattern=r"\A\S(.*\S)?\Z")]
 Word = Annotated[str, msgspec.Meta(pattern=r"\A-?[A-Za-z0-9][A-Za-z0-9_.-]*(=[0-9]+)?\Z")]

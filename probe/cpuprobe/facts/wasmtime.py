@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from cpuprobe.facts.features import read_table
+from cpuprobe.facts.tables import read_table
 
 
 class UnknownWasmtimeError(ValueError):

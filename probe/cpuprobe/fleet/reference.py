@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.observation import CpuGroup, Cpuinfo, Observation
-from cpuprobe.facts.features import load_features, load_table, tables_folder
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.tables import load_table, tables_folder
 from cpuprobe.files import read_bounded
 from cpuprobe.fleet.machine import CPU, facts_of
 from cpuprobe.fleet.model import Reference

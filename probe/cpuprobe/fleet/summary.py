@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import msgspec
 
-from cpuprobe.facts.features import load_features, load_levels, load_table
+from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.facts.profiles import Profile, needed
+from cpuprobe.facts.tables import load_table
 from cpuprobe.fleet.model import (
     BestSet,
     Coverage,

@@ -6,7 +6,7 @@ from typing import Any
 
 from cpuprobe.assessment.machine import NOT_NAMED
 from cpuprobe.assessment.model import Assessment
-from cpuprobe.facts.features import load_table
+from cpuprobe.facts.tables import load_table
 from cpuprobe.words import names
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cpuprobe.assessment.machine import Machine
-from cpuprobe.assessment.wasmtime import std_detect
+from cpuprobe.assessment.std_detect import std_detect
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 from cpuprobe.wasm.installed import Inference

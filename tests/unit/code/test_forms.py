@@ -11,7 +11,8 @@ from tests.tools import forms as maker
 from cpuprobe.code.decode import decode
 from cpuprobe.code.forms import forms, searches
 from cpuprobe.errors import CannotMeasureError
-from cpuprobe.facts.features import load_features, load_table
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.tables import load_table
 
 iced_x86 = pytest.importorskip("iced_x86")
 Code = iced_x86.Code

@@ -8,14 +8,9 @@ import pytest
 from tests.tools import tables
 
 from cpuprobe.facts import features
-from cpuprobe.facts.features import (
-    CpuidBit,
-    Feature,
-    FeatureTable,
-    KernelFlag,
-    TableError,
-    parse_toml,
-)
+from cpuprobe.facts import tables as facts_tables
+from cpuprobe.facts.features import CpuidBit, Feature, FeatureTable, KernelFlag
+from cpuprobe.facts.tables import TableError, parse_toml
 
 PROFILES = Path(__file__).parents[3] / "profiles"
 
@@ -143,7 +138,7 @@ def test_unreadable_toml_is_one_line() -> None:
 def test_a_table_that_is_not_there() -> None:
     """`load_table` takes the name of a table, not a path."""
     with pytest.raises(TableError, match="not the name of a table"):
-        features.load_table("../pyproject")
+        facts_tables.load_table("../pyproject")
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", None])
@@ -153,14 +148,14 @@ def test_damaged_tables_are_one_line(
     """A tables.json that is missing, no JSON or of another shape: what to do, in one line."""
     if content is not None:
         (tmp_path / "tables.json").write_bytes(content)
-    monkeypatch.setattr(features, "tables_folder", lambda: str(tmp_path))
-    features._tables.cache_clear()
+    monkeypatch.setattr(facts_tables, "tables_folder", lambda: str(tmp_path))
+    facts_tables._tables.cache_clear()
 
     try:
         with pytest.raises(TableError, match=r"tables\.json: [^\n]*; reinstall cpuprobe"):
-            features.read_table("quirks", dict)
+            facts_tables.read_table("quirks", dict)
     finally:
-        features._tables.cache_clear()
+        facts_tables._tables.cache_clear()
 
 
 @pytest.mark.parametrize("value", ["2023-08-08", "inf"])
@@ -183,7 +178,7 @@ def test_the_tables_are_those_of_the_toml_files() -> None:
 
     for name in plain:
         content = (PROFILES / f"{name}.toml").read_bytes()
-        assert features.load_table(name) == parse_toml(content, name)
+        assert facts_tables.load_table(name) == parse_toml(content, name)
     rows = parse_toml((PROFILES / "features.toml").read_bytes(), "features.toml")["feature"]
     assert [row[0] for row in rows] == list(features.load_features())
 

@@ -16,7 +16,7 @@ from cpuprobe.assessment import assess
 from cpuprobe.cli import run
 from cpuprobe.emit import FORMATS, FlagSet, choose, notes, runtimes
 from cpuprobe.emit.knobs import advice, allow_list, setting, switchable, unnamed
-from cpuprobe.facts.features import TableError, load_features, load_table
+from cpuprobe.facts.features import load_features
 from cpuprobe.facts.profiles import find_profile
 from cpuprobe.facts.runtimes import (
     Ceilings,
@@ -27,6 +27,7 @@ from cpuprobe.facts.runtimes import (
     load_runtimes,
     runtime_of_module,
 )
+from cpuprobe.facts.tables import TableError, load_table
 
 FEATURES = tuple(load_features())
 

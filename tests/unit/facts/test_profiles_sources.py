@@ -24,10 +24,11 @@ from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.machines.read import parse_capture, read_capture
 from cpuprobe.evidence.observation import CpuidLeaf
-from cpuprobe.facts.features import load_features, load_levels, load_table, parse_toml
+from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.facts.lint import problems
 from cpuprobe.facts.presets import presets
 from cpuprobe.facts.profiles import Profile, load_profiles
+from cpuprobe.facts.tables import load_table, parse_toml
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError
 
 TESTS = Path(__file__).parents[2]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tests.fleet.common import covered, cpuprobe, five, write_folder
 
-from cpuprobe.facts.features import load_features, load_levels, tables_folder
+from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.tables import tables_folder
 from cpuprobe.fleet.reference import BUILT_IN
 
 TABLE = Path(tables_folder()) / BUILT_IN

@@ -34,6 +34,7 @@ from cpuprobe.assessment import assess
 from cpuprobe.assessment.difference import Difference
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence import witnesses as identity_witnesses
+from cpuprobe.evidence.container import container
 from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.evidence.observation import CpuidLeaf, Observation
 from cpuprobe.evidence.witnesses import (
@@ -41,7 +42,6 @@ from cpuprobe.evidence.witnesses import (
     Microarchitecture,
     OtherIdentity,
     PyCpuinfo,
-    container,
     microarchitecture,
 )
 from cpuprobe.facts.features import load_features

@@ -25,7 +25,7 @@ from cpuprobe.assessment import assess
 from cpuprobe.cli import report as report_command
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.witnesses import ExternalWitnesses
-from cpuprobe.facts.features import load_table
+from cpuprobe.facts.tables import load_table
 from cpuprobe.facts.wasmtime import known_versions, lookup
 from cpuprobe.report.document import make_report, to_json
 from cpuprobe.report.html import render_html

@@ -21,7 +21,7 @@ from tests.tools.presets import (
 
 from cpuprobe.evidence.installed import installed_version, package_folder
 from cpuprobe.facts import presets as facts
-from cpuprobe.facts.features import parse_toml
+from cpuprobe.facts.tables import parse_toml
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions
 from cpuprobe.wasm.children import ChildError
 from cpuprobe.wasm.effect import effect

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from cpuprobe.facts.features import load_table
+from cpuprobe.facts.tables import load_table
 
 Incomplete = Literal["short", "cut", "foreign"] | None
 

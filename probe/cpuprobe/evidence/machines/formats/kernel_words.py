@@ -17,7 +17,8 @@ from functools import cache
 from cpuprobe.evidence.machines.isa import isa_named
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Kernel
-from cpuprobe.facts.features import load_features, load_table
+from cpuprobe.facts.features import load_features
+from cpuprobe.facts.tables import load_table
 
 # Files of /sys/devices/system/cpu/vulnerabilities, Linux 4.15 to 6.17
 # (Documentation/ABI/testing/sysfs-devices-system-cpu).

@@ -22,7 +22,7 @@ from cpuprobe.evidence.machines.isa import X86, isa_named
 from cpuprobe.evidence.machines.kernel_list import gather, is_arm_list, is_list
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
-from cpuprobe.facts.features import load_table
+from cpuprobe.facts.tables import load_table
 
 _LINE = re.compile(r"[ \t]*([^\s:|][^:|]{1,60}?)[ \t]*:(?:[ \t]+(.*)|[ \t]*)$")
 _MAXIMUM_VALUE = 16384
