@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fuzz.inputs import check, seeds
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.evidence.machines import read_capture
+from cpuprobe.evidence.machines import parse_capture, read_capture
 
 ROOT = Path(__file__).parents[3]
 SEEDS = seeds()
@@ -150,6 +150,7 @@ PROGRAM = """
 import sys, time
 from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.machines import parse_capture
 import cpuprobe.facts.features
 cpuprobe.facts.features.load_features()
 def peak():
@@ -258,3 +259,12 @@ def test_short_fuzzing(tmp_path):
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Done 3000 runs" in done.stderr
+
+
+def test_a_text_with_the_word_of_tar_in_its_place_is_a_text():
+    """Only with the NUL behind it, which no text has, do the bytes make an archive."""
+    text = (
+        b"Architecture: x86_64\nFlags: fpu sse sse2 lm syscall nx\n".ljust(257, b" ") + b"ustar\n"
+    )
+
+    assert parse_capture(text).source == "lscpu"

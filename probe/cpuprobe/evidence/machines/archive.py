@@ -20,7 +20,8 @@ _MAXIMUM_FILES = 10_000
 _MEMORY = 256 << 20  # what xz may ask for
 # Logs of hw-probe (HW_DIR/logs) and what people put into an archive by hand.
 _NAMES = frozenset({"lscpu", "cpuid", "cpuinfo", "dmesg", "hwinfo", "lshw", "inxi", "uname"})
-_TAR_MAGIC = slice(257, 262)
+_TAR_MAGIC = slice(257, 265)
+_TAR = (b"ustar\x0000", b"ustar  \x00")  # POSIX and GNU: with the NUL no text has
 
 
 def _gzip(data: bytes) -> bytes:
@@ -54,7 +55,7 @@ def texts_of_archive(data: bytes) -> bytes | None:
         content = unpack(data)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
         return None
-    if content[_TAR_MAGIC] != b"ustar":
+    if content[_TAR_MAGIC] not in _TAR:
         return None
     if len(content) > MAXIMUM_UNPACKED:
         raise CaptureError(f"an archive of more than {MAXIMUM_UNPACKED >> 20} MiB: give its lscpu")
