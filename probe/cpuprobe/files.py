@@ -31,6 +31,12 @@ _COMPRESSED = (
     (b"PK\x03\x04", "zip"),
 )
 
+HEAD = 512
+"""Bytes from the start of a file that tell what it is: one block of a tar archive."""
+
+_TAR_AT = 257
+_TAR = (b"ustar\0", b"ustar  \0")  # POSIX and GNU: with the NUL that no text has
+
 
 def open_regular(path: str | os.PathLike[str], *, or_handed: bool = False) -> int:
     """A descriptor for reading; the caller closes it.
@@ -168,6 +174,14 @@ def opened(path: str) -> Iterator[OpenedFile]:
 def compression(start: bytes) -> str | None:
     """How a file that starts like this is compressed; None if it is not."""
     return next((name for magic, name in _COMPRESSED if start.startswith(magic)), None)
+
+
+def is_tar(start: bytes) -> bool:
+    """Whether a file that starts like this is a tar archive (pax, "ustar Interchange Format").
+
+    Those from before POSIX have no mark and are not known by their start.
+    """
+    return start.startswith(_TAR, _TAR_AT)
 
 
 def refuse_compressed(start: bytes) -> None:

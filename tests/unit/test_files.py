@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from cpuprobe.code.kinds import OTHER, kind_of
 from cpuprobe.errors import CaptureError
-from cpuprobe.files import OpenedFile, compression, open_regular, read_bounded
+from cpuprobe.evidence.machines.archive import texts_of_archive
+from cpuprobe.files import OpenedFile, compression, is_tar, open_regular, read_bounded
+from cpuprobe.fleet.archives import pieces_of
+from cpuprobe.fleet.piece import Budget, Piece
 
 CPUPROBE = (sys.executable, "-m", "cpuprobe")
 
@@ -147,3 +153,24 @@ def test_only_one_module_opens_files_of_strangers():
     found = [path.name for path in source.rglob("*.py") if "O_NONBLOCK" in path.read_text()]
 
     assert found == ["files.py"]
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_tar_archive_is_known_by_its_start(form):
+    """Of POSIX and of GNU; not cut before the NUL of its mark."""
+    start = tarfile.TarInfo("report").tobuf(form)
+
+    assert is_tar(start)
+    assert not is_tar(start[:262])
+
+
+def test_every_reader_takes_a_text_with_the_word_of_tar_in_its_place_for_text(tmp_path):
+    """`inspect`, `fleet` and `check` alike: only the NUL behind the word makes an archive."""
+    text = b"Architecture: x86_64\nFlags: fpu sse sse2 lm nx\n".ljust(257) + b"ustar\n"
+    (tmp_path / "text").write_bytes(text)
+    piece = next(pieces_of(io.BufferedReader(io.BytesIO(text)), "text", Budget()))
+
+    assert not is_tar(text)
+    assert texts_of_archive(text) is None
+    assert isinstance(piece, Piece) and piece.content == text
+    assert kind_of(str(tmp_path / "text")) == OTHER

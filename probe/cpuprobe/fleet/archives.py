@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.files import compression
+from cpuprobe.files import HEAD, compression, is_tar
 from cpuprobe.fleet.lines import text_pieces
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.parquet import parquet_pieces
@@ -27,8 +27,6 @@ from cpuprobe.fleet.piece import Budget, Piece, label_of, why_of
 
 MAXIMUM_HEADER = 256 << 10
 """Bytes of headers before one member of an archive; a path is at most 4 KiB long."""
-HEAD = 512
-"""Bytes from the start of a file that tell what it is."""
 
 _PIECE = 1 << 20
 _BUFFER = 64 << 10
@@ -124,8 +122,8 @@ def _member(
 
 
 def _is_tar(head: bytes, name: str) -> bool:
-    """POSIX archives have a word at 257 (pax, "ustar Interchange Format"); older ones a name."""
-    return head[257:262] == b"ustar" or name.endswith((".tar", ".tgz", ".txz", ".tbz2"))
+    """By its start, or one from before POSIX by its name."""
+    return is_tar(head) or name.endswith((".tar", ".tgz", ".txz", ".tbz2"))
 
 
 def _unpacked(file: Any, packing: str) -> Any:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.files import open_regular, standard_input
+from cpuprobe.files import HEAD, open_regular, standard_input
 from cpuprobe.fleet.apart import Apart
-from cpuprobe.fleet.archives import HEAD, is_container, pieces_of
+from cpuprobe.fleet.archives import is_container, pieces_of
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.piece import Budget, Piece, label_of
 from cpuprobe.fleet.tables import is_ingested

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 
 from cpuprobe.errors import CaptureError
+from cpuprobe.files import is_tar
 
 MAXIMUM_UNPACKED = 64 << 20
 _MAXIMUM_FILE = 4 << 20
@@ -20,8 +21,6 @@ _MAXIMUM_FILES = 10_000
 _MEMORY = 256 << 20  # what xz may ask for
 # Logs of hw-probe (HW_DIR/logs) and what people put into an archive by hand.
 _NAMES = frozenset({"lscpu", "cpuid", "cpuinfo", "dmesg", "hwinfo", "lshw", "inxi", "uname"})
-_TAR_MAGIC = slice(257, 265)
-_TAR = (b"ustar\x0000", b"ustar  \x00")  # POSIX and GNU: with the NUL no text has
 
 
 def _gzip(data: bytes) -> bytes:
@@ -55,7 +54,7 @@ def texts_of_archive(data: bytes) -> bytes | None:
         content = unpack(data)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
         return None
-    if content[_TAR_MAGIC] not in _TAR:
+    if not is_tar(content):
         return None
     if len(content) > MAXIMUM_UNPACKED:
         raise CaptureError(f"an archive of more than {MAXIMUM_UNPACKED >> 20} MiB: give its lscpu")
