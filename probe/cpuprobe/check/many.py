@@ -76,6 +76,7 @@ def check(
     against: HostCapabilities,
     processes: int,
     progress: Callable[[int, int], None],
+    sought: Collection[str] = (),
 ) -> list[Fit]:
     """Reads files and holds each against a machine.
 
@@ -84,13 +85,14 @@ def check(
         against: the machine.
         processes: how many may work at once.
         progress: called with the number of files that are done and of all.
+        sought: features of which every function is listed, in `Needs.functions`.
 
     Returns:
         In the order of `files`. Files for other architectures that were only met in a folder are
         left out.
     """
     done: dict[str, Needs | str] = {}
-    for path, result in _results([path for path, _ in files], processes):
+    for path, result in _results([path for path, _ in files], processes, tuple(sought)):
         done[path] = result
         progress(len(done), len(files))
     fits = []
@@ -112,8 +114,8 @@ def _unread(path: str, error: str) -> Fit:
     return Fit(path=path, expectation="unread", error=f"{kind}: not read")
 
 
-_Task = tuple[str, int, int]
-"""A file, which part of it, and of how many."""
+_Task = tuple[str, int, int, tuple[str, ...]]
+"""A file, which part of it, of how many, and the features of which every function is listed."""
 
 
 class _Part(NamedTuple):
@@ -127,7 +129,7 @@ class _Part(NamedTuple):
 _cached = functools.lru_cache(maxsize=1)(opened)
 
 
-def read_part(path: str, number: int, of: int) -> _Part | str:
+def read_part(path: str, number: int, of: int, sought: tuple[str, ...] = ()) -> _Part | str:
     """One part of a file, or why it cannot be read."""
     try:
         if of == 1:
@@ -136,7 +138,7 @@ def read_part(path: str, number: int, of: int) -> _Part | str:
         else:
             reading = _cached(path)
         needs = None if number else reading.needs()
-        return _Part(reading.stamp, needs, reading.scan(number, of))
+        return _Part(reading.stamp, needs, reading.scan(number, of, sought))
     except ArtifactError as error:
         return str(error)
 
@@ -158,7 +160,9 @@ def whole(parts: list[_Part | str]) -> Needs | str:
         return str(error)
 
 
-def _results(paths: list[str], processes: int) -> Iterator[tuple[str, Needs | str]]:
+def _results(
+    paths: list[str], processes: int, sought: tuple[str, ...]
+) -> Iterator[tuple[str, Needs | str]]:
     sizes = {path: _size(path) for path in paths}
     counts = {path: _parts(size) for path, size in sizes.items()}
     processes = min(processes, sum(counts.values()))
@@ -166,16 +170,18 @@ def _results(paths: list[str], processes: int) -> Iterator[tuple[str, Needs | st
         for path in paths:
             _cached.cache_clear()
             # In the same parts as by several: their steps, and so the answer, are the same.
-            yield path, whole(_in_turn(path, counts[path]))
+            yield path, whole(_in_turn(path, counts[path], sought))
         return
     # Made once, before the others are forked from this process.
     forms()
     searches()
     left = sorted(paths, key=lambda path: -sizes[path])  # the largest first: all end together
-    tasks = [(path, number, counts[path]) for path in left for number in range(counts[path])]
+    tasks = [
+        (path, number, counts[path], sought) for path in left for number in range(counts[path])
+    ]
     found: dict[str, dict[int, _Part | str]] = {path: {} for path in paths}
     over: set[str] = set()
-    for (path, number, of), part in _done(tasks, over, processes):
+    for (path, number, of, _), part in _done(tasks, over, processes):
         if path in over:
             continue
         found[path][number] = part
@@ -188,10 +194,10 @@ def _results(paths: list[str], processes: int) -> Iterator[tuple[str, Needs | st
             yield path, whole([parts[number] for number in range(of)])
 
 
-def _in_turn(path: str, of: int) -> list[_Part | str]:
+def _in_turn(path: str, of: int, sought: tuple[str, ...]) -> list[_Part | str]:
     parts: list[_Part | str] = []
     while len(parts) < of and _refused(parts) is None:
-        parts.append(read_part(path, len(parts), of))
+        parts.append(read_part(path, len(parts), of, sought))
     return parts
 
 

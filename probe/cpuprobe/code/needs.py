@@ -20,6 +20,8 @@ LARGE = 64
 """Bytes of a function below which compilers find little use for vectors."""
 MOST_PLACES = 8
 """As many places are named for each feature of a file, those of lowest address."""
+MOST_LISTED = 1 << 17
+"""As many functions are listed where all are asked for: polars, compiled for AVX2, has 37,440."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -52,6 +54,26 @@ class Use(msgspec.Struct, frozen=True):
     functions: int
     by: dict[str, int]
     places: tuple[Place, ...]
+
+
+class Function(msgspec.Struct, frozen=True):
+    """One function that holds features which were asked for; all of it that a gate needs to know.
+
+    Attributes:
+        name: its symbol; empty where there is none, and for bytes that no function claims.
+        start: where it begins, or where such bytes begin.
+        address: of the first instruction with one of these features.
+        last: of the last one.
+        confidence: how it is known.
+        features: how many instructions need each of them.
+    """
+
+    name: str
+    start: int
+    address: int
+    last: int
+    confidence: Confidence
+    features: dict[str, int]
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -123,6 +145,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         entry: features on the way that every run or load takes, with the first address.
         reached: features that every run or load may reach without a choice before, likewise.
         spread: how many pages and functions hold which features.
+        functions: all that hold a feature that was asked for, by address; none was, as a rule.
+        unlisted: how many of these there are beyond MOST_LISTED.
         isa_needed: psABI levels that its GNU property says it needs.
         isa_used: likewise, what it says it uses.
         dispatch: what in it may choose code at run time.
@@ -139,6 +163,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     entry: dict[str, int] = {}
     reached: dict[str, int] = {}
     spread: tuple[Spread, ...] = ()
+    functions: tuple[Function, ...] = ()
+    unlisted: int = 0
     isa_needed: tuple[str, ...] = ()
     isa_used: tuple[str, ...] = ()
     dispatch: tuple[str, ...] = ()

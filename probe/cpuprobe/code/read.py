@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -106,9 +106,17 @@ class Reading:
             loader=kind == "library" or file.interpreter,
         )
 
-    def scan(self, number: int, of: int) -> Scan | None:
-        """One part of the scan; None for what is not scanned: compiled wasm, foreign code."""
-        return None if self._plan is None else scan(self._file, self._plan, forms(), number, of)
+    def scan(self, number: int, of: int, sought: Collection[str] = ()) -> Scan | None:
+        """One part of the scan; None for what is not scanned: compiled wasm, foreign code.
+
+        Args:
+            number: which part, from 0.
+            of: how many there are.
+            sought: features of which every function is listed.
+        """
+        if self._plan is None:
+            return None
+        return scan(self._file, self._plan, forms(), number, of, sought)
 
 
 def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
@@ -120,6 +128,8 @@ def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
         needs,
         features=found.features,
         spread=found.spread(),
+        functions=found.listed,
+        unlisted=found.unlisted,
         unknown=found.unknown,
         dispatch=(*found.signs, *needs.dispatch),
         coverage=found.coverage,

@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 
@@ -40,7 +40,7 @@ from cpuprobe.code.needs import Coverage
 from cpuprobe.code.program import CodeBytes, ElfFile, Range
 from cpuprobe.code.search import candidate_offsets
 from cpuprobe.code.sweep import PIECE, long_function, sweep
-from cpuprobe.code.tally import Scan, Tally, uses
+from cpuprobe.code.tally import Scan, Tally, listed, uses
 
 LITTLE = 1 << 18
 """Bytes of functions below which making the search costs more than it saves."""
@@ -57,7 +57,14 @@ Searches = tuple[re.Pattern[bytes], ...]
 """What to search for; empty: decode without a search."""
 
 
-def scan(file: ElfFile, work: Plan, forms: Forms, number: int = 0, of: int = 1) -> Scan:
+def scan(
+    file: ElfFile,
+    work: Plan,
+    forms: Forms,
+    number: int = 0,
+    of: int = 1,
+    sought: Collection[str] = (),
+) -> Scan:
     """Finds the features in a file's executable bytes, or in a part of them.
 
     Args:
@@ -66,11 +73,12 @@ def scan(file: ElfFile, work: Plan, forms: Forms, number: int = 0, of: int = 1) 
         forms: the meaning of codes.
         number: which part, from 0; what needs no look is counted in the first.
         of: how many parts there are.
+        sought: features of which every function is listed.
 
     Raises:
         ArtifactError: it is more than a file may take (cpuprobe.code.budget).
     """
-    tally = Tally(forms)
+    tally = Tally(forms, sought=sought)
     low, high = work.size * number // of, work.size * (number + 1) // of
     worth = work.size >= LITTLE or searches.cache_info().currsize > 0
     swept = unknown = 0
@@ -96,6 +104,8 @@ def scan(file: ElfFile, work: Plan, forms: Forms, number: int = 0, of: int = 1) 
         ),
         tally.pages,
         tally.functions,
+        listed(tally, file.name),
+        tally.unlisted,
         tally.budget.spent,
     )
 

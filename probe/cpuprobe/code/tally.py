@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,7 +12,17 @@ import msgspec
 
 from cpuprobe.code.budget import Budget
 from cpuprobe.code.forms import Forms
-from cpuprobe.code.needs import LARGE, MOST_PLACES, Confidence, Coverage, Place, Spread, Use
+from cpuprobe.code.needs import (
+    LARGE,
+    MOST_LISTED,
+    MOST_PLACES,
+    Confidence,
+    Coverage,
+    Function,
+    Place,
+    Spread,
+    Use,
+)
 from cpuprobe.code.program import Name, Range
 
 T = TypeVar("T")
@@ -35,6 +45,9 @@ class Tally:
         hit_bytes: bytes of functions that hold a hit.
         pages: 4 KiB pages, by number, with the features on each.
         functions: how many functions of LARGE bytes and more have a set of features.
+        sought: features of which every function is listed.
+        listed: these functions.
+        unlisted: how many more there are.
         budget: what the work is charged to.
     """
 
@@ -46,6 +59,9 @@ class Tally:
     hit_bytes: int = 0
     pages: dict[int, frozenset[str]] = field(default_factory=dict)
     functions: Counter[frozenset[str]] = field(default_factory=Counter)
+    sought: Collection[str] = ()
+    listed: list[tuple[Range, int, int, dict[str, int]]] = field(default_factory=list)
+    unlisted: int = 0
     budget: Budget = field(default_factory=Budget)
 
     def add(self, where: Range, codes: Sequence[int], addresses: Sequence[int]) -> None:
@@ -70,6 +86,21 @@ class Tally:
         for (is_known, name), (count, address) in sums.items():
             found = address, count, where.source or "sweep", where.name
             (self.features if is_known else self.unknown).setdefault(name, []).append(found)
+        counts = {name: count for (known, name), (count, _) in sums.items() if known}
+        if sought := {name: counts[name] for name in counts if name in self.sought}:
+            self._list(where, codes, addresses, sought)
+
+    def _list(
+        self, where: Range, codes: Sequence[int], addresses: Sequence[int], sought: dict[str, int]
+    ) -> None:
+        """Keeps a function with features that are sought."""
+        if len(self.listed) == MOST_LISTED:
+            self.unlisted += 1
+            return
+        mine = {code for code in set(codes) if sought.keys() & self.forms.meaning(code).needs}
+        first = next(at for at, code in enumerate(codes) if code in mine)
+        last = next(at for at in range(len(codes) - 1, -1, -1) if codes[at] in mine)
+        self.listed.append((where, addresses[first], addresses[last], sought))
 
     def _spread(self, where: Range, codes: Sequence[int], addresses: Sequence[int]) -> None:
         """Notes the pages that hold the hits of a function, and its features."""
@@ -92,7 +123,7 @@ class Tally:
 class Scan:
     """What a scan of a file, or of a part of it, found, and at how many steps of a Budget.
 
-    `pages` and `functions` are as in a Tally.
+    `pages`, `functions`, `listed` and `unlisted` are as in a Tally.
     """
 
     features: dict[str, Use]
@@ -101,6 +132,8 @@ class Scan:
     coverage: Coverage
     pages: dict[int, frozenset[str]]
     functions: Counter[frozenset[str]]
+    listed: tuple[Function, ...]
+    unlisted: int
     steps: int = field(compare=False)
 
     def spread(self) -> tuple[Spread, ...]:
@@ -111,6 +144,14 @@ class Scan:
             Spread(names, pages[features], self.functions[features])
             for features, names in sorted(together.items(), key=lambda row: row[1])
         )
+
+
+def listed(tally: Tally, text: Callable[[Name], str]) -> tuple[Function, ...]:
+    """The functions of a tally that are listed, with the text of their names."""
+    return tuple(
+        Function(text(where.name), where.start, first, last, where.source or "sweep", features)
+        for where, first, last, features in tally.listed
+    )
 
 
 def uses(found: Mapping[str, list[FoundIn[T]]], text: Callable[[T], str]) -> dict[str, Use]:
@@ -152,6 +193,8 @@ def joined(scans: Sequence[Scan]) -> Scan:
         functions.update(scan.functions)
         for page, features in scan.pages.items():
             pages[page] = pages.get(page, features) | features
+    every = sorted((each for scan in scans for each in scan.listed), key=lambda each: each.address)
+    more = len(every) - MOST_LISTED
     return Scan(
         _joined([scan.features for scan in scans]),
         _joined([scan.unknown for scan in scans]),
@@ -159,6 +202,8 @@ def joined(scans: Sequence[Scan]) -> Scan:
         Coverage(*map(sum, zip(*numbers, strict=True))),
         pages,
         functions,
+        tuple(every[:MOST_LISTED]),
+        sum(scan.unlisted for scan in scans) + max(0, more),
         budget.spent,
     )
 

@@ -21,7 +21,7 @@ iced_x86 = pytest.importorskip("iced_x86")
 from cpuprobe.check import many  # noqa: E402
 from cpuprobe.check.against import within  # noqa: E402
 from cpuprobe.check.judge import Fit  # noqa: E402
-from cpuprobe.code import scan  # noqa: E402
+from cpuprobe.code import scan, tally  # noqa: E402
 from cpuprobe.code.elf import Held  # noqa: E402
 from cpuprobe.code.elf_program import read_elf  # noqa: E402
 from cpuprobe.code.forms import forms, searches  # noqa: E402
@@ -204,6 +204,28 @@ def test_parts_make_the_whole(built, of):
         assert [place.name for place in whole.features["avx2"].places] == ["a1", "b1"]
         assert whole.features["avx"].by["sweep"] == 60
         assert "CPUID" in whole.dispatch
+
+
+@needs_gcc
+@pytest.mark.parametrize("of", [1, 3, 64])
+def test_every_function_with_what_is_sought_is_listed(built, of, monkeypatch):
+    """With its symbol and address, in address order, however the file is divided; to a bound."""
+
+    def listed() -> tuple[list[tuple[str, dict[str, int]]], int]:
+        reading = opened(str(built[1]))
+        parts = (reading.scan(number, of, {"avx2", "avx"}) for number in range(of))
+        needs = complete(reading.needs(), [part for part in parts if part is not None])
+        assert all(each.start <= each.address <= each.last for each in needs.functions)
+        addresses = [each.address for each in needs.functions]
+        assert addresses == sorted(addresses)
+        return [(each.name, each.features) for each in needs.functions], needs.unlisted
+
+    functions, unlisted = listed()
+    assert sorted(functions) == [("", {"avx": 60}), ("a1", {"avx2": 1}), ("b1", {"avx2": 1})]
+    assert unlisted == 0
+    monkeypatch.setattr(tally, "MOST_LISTED", 2)
+    assert listed() == (functions[:2], 1)
+    assert read_needs(str(built[1])).functions == ()
 
 
 @needs_gcc
