@@ -15,6 +15,7 @@ from cpuprobe.assessment.told import Told
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import CpuGroup, Observation, ToldIdentity
+from cpuprobe.facts.cases import like_finding
 from cpuprobe.facts.features import FeatureTable, load_features
 from cpuprobe.facts.tables import load_table
 from cpuprobe.words import names
@@ -245,4 +246,5 @@ def finding(
         cause=cause.text,
         cause_id=cause.id or None,
         remedy=cause.remedy or row["remedy"],
+        cases=like_finding(code, cause.id or None, listed),
     )

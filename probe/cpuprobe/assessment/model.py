@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from cpuprobe.evidence.observation import Outcome
+from cpuprobe.facts.cases import KnownCase
 
 State = Literal[
     "usable",
@@ -50,7 +51,8 @@ class Finding(msgspec.Struct, frozen=True):
     """One disagreement, with its evidence and what to do about it.
 
     `cause_id` is the row of findings.toml that `cause` is worded by; `unknown` where nothing that
-    can be read explains it, None where there is no such row.
+    can be read explains it, None where there is no such row. `cases` are public ones of the same
+    feature and cause, the closest first.
     """
 
     code: str
@@ -62,6 +64,7 @@ class Finding(msgspec.Struct, frozen=True):
     cause: str
     remedy: str
     cause_id: str | None = None
+    cases: tuple[KnownCase, ...] = ()
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 from cpuprobe.assessment.model import State
 from cpuprobe.code.decode import Decoded
 from cpuprobe.evidence.crashes.model import Crash, Note
-from cpuprobe.facts.cases import Case
+from cpuprobe.facts.cases import KnownCase
 
 # What the crash was:
 #   lacks        the instruction needs a feature that the machine does not safely have
@@ -196,7 +196,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[FeatureJudged, ...] = ()
     flags: dict[str, bool] = {}
     advice: tuple[Advice, ...] = ()
-    cases: tuple[Case, ...] = ()
+    cases: tuple[KnownCase, ...] = ()
     notes: tuple[Note, ...] = ()
     never_faults: tuple[tuple[str, str], ...] = ()
     cut: int = 0

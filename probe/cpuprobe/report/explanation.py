@@ -9,6 +9,7 @@ import msgspec
 
 from cpuprobe.assessment.model import State
 from cpuprobe.crash.model import Judged, Shown, Verdict
+from cpuprobe.facts.cases import KnownCase
 from cpuprobe.report.explanation_advice import lines as advice_lines
 from cpuprobe.report.explanation_sentences import ISAS
 from cpuprobe.report.explanation_words import cause, notes, summary
@@ -45,14 +46,6 @@ class FeatureAnswer(msgspec.Struct, frozen=True):
     ran: str | None
     cause: str
     remedy: str
-
-
-class CaseAnswer(msgspec.Struct, frozen=True):
-    """A public case: repository and number, what it was, what cured it."""
-
-    thread: str
-    what: str
-    cured: str
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +86,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[FeatureAnswer, ...] = ()
     flags: dict[str, bool] = {}
     advice: tuple[str, ...] = ()
-    cases: tuple[CaseAnswer, ...] = ()
+    cases: tuple[KnownCase, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -139,7 +132,7 @@ def worded(answer: Judged) -> Explanation:
         ),
         flags=answer.flags,
         advice=tuple(advice_lines(answer)),
-        cases=tuple(CaseAnswer(each.thread, each.what, each.cured) for each in answer.cases),
+        cases=answer.cases,
         notes=tuple(notes(answer)),
     )
 
@@ -213,7 +206,7 @@ def _lines(machine: str, answer: Explanation, advise: bool) -> Iterator[str]:
         yield ""
         yield "known cases that are like it"
         for case in answer.cases:
-            yield from _wrapped(f"{case.thread}: {case.what}; cured by: {case.cured}", "  ", "  ")
+            yield from _wrapped(case.sentence, "  ", "  ")
     if answer.notes:
         yield ""
         for line in answer.notes:

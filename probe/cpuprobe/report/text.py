@@ -120,6 +120,8 @@ def _finding(finding: Finding, cpus: int, width: int) -> Iterator[Line]:
     ]
     body += [("cause", finding.cause)] if finding.cause else []
     body += [("remedy", finding.remedy)] if finding.remedy else []
+    known = "known cases" if len(finding.cases) > 1 else "known case"
+    body += [(known if not at else "", each.sentence) for at, each in enumerate(finding.cases)]
     body += [("CPUs", cpu_list(finding.cpus))] if len(finding.cpus) < cpus else []
     room = max((len(key) for key, _ in body), default=0)
     for key, text in body:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from tests.fakes import V2, gds_machine, group, observation
+from tests.fakes import V2, V3, V4, XCR0_AVX512, gds_machine, group, observation
 from tests.unit.crash.test_corpus import LABELS, answers
 
 from cpuprobe.assessment import assess
@@ -17,8 +17,16 @@ from cpuprobe.crash.diagnose import diagnose
 from cpuprobe.crash.model import Verdict
 from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.evidence.crashes.told import of_text
-from cpuprobe.facts.cases import Case, load_cases
+from cpuprobe.evidence.observation import Observation
+from cpuprobe.evidence.witnesses import ExternalWitnesses
+from cpuprobe.facts.cases import Case, cause_of, like_finding, load_cases
 from cpuprobe.facts.features import load_features
+from cpuprobe.facts.tables import load_table
+from cpuprobe.report.html import render_html
+from cpuprobe.report.layout import text_of
+from cpuprobe.report.markdown import render_markdown
+from cpuprobe.report.subject import make_subject
+from cpuprobe.report.text import lines
 
 FOLDER = Path(__file__).parents[2] / "data" / "crashes"
 TELLING = ("modules", "programs", "functions", "runtimes", "emulators", "mnemonics")
@@ -39,7 +47,7 @@ def test_a_row_has_more_signs_than_the_signal(case: Case):
 def test_no_case_stands_twice():
     threads = [case.thread for case in load_cases()]
 
-    assert len(set(threads)) == len(threads) >= 20
+    assert len(set(threads)) == len(threads) >= 35
 
 
 @pytest.mark.parametrize("label", LABELS, ids=lambda label: label["file"])
@@ -89,3 +97,77 @@ def test_the_closest_case_comes_first():
         "rspamd/rspamd#5137",
         "element-hq/element-desktop#1385",
     ]
+
+
+# --- findings ---
+
+FINDINGS = [row["code"] for row in load_table("findings")["finding"]]
+CAUSES = [None, *(row["id"] for row in load_table("findings")["cause"])]
+
+
+@pytest.mark.parametrize("name", load_features())
+def test_a_finding_of_another_cause_or_feature_is_like_no_case(name: str):
+    """Whatever the code and its cause: what is named has that feature and that cause."""
+    table = {case.thread: case for case in load_cases()}
+    for code in FINDINGS:
+        for cause_id in CAUSES:
+            found = like_finding(code, cause_id, (name,))
+            assert len(found) <= 3
+            for each in found:
+                assert name in table[each.thread].features
+                assert cause_of(code, cause_id) in table[each.thread].causes
+    assert like_finding("CP201", "unknown", (name,)) == ()
+    assert like_finding("CP601", "gds-vulnerable", (name,)) == ()
+
+
+def test_every_cause_of_a_row_is_one_that_something_has():
+    of_findings = {cause_of(code, cause_id) for code in FINDINGS for cause_id in CAUSES}
+
+    assert {each for case in load_cases() for each in case.causes} <= {
+        *of_findings,
+        "not enumerated",  # of crashes alone: what is absent is no finding
+    }
+
+
+@pytest.mark.parametrize(
+    ("machine", "code", "first"),
+    [
+        (gds_machine(), "CP101", "element-hq/element-desktop#1385"),
+        (
+            observation(group(V4, xcr0=7, hypervisor="KVMKVMKVM"), listed=V3),
+            "CP101",
+            "halide/Halide#9017",
+        ),
+        (observation(group(V2), listed=V2), "CP502", "bytecodealliance/wasmtime#10052"),
+        (gds_machine(), "CP504", "rust-lang/stdarch#1249"),
+        (
+            observation(group({*V2, "rdrnd"}, outcomes={"rdrnd": "wrong"}), listed=V2),
+            "CP202",
+            "systemd/systemd#11810",
+        ),
+    ],
+)
+def test_a_finding_names_what_it_is_like(machine: Observation, code: str, first: str):
+    found = next(each for each in assess(machine).findings if each.code == code)
+
+    assert first in [case.thread for case in found.cases]
+    assert code != "CP101" or found.cases[0].thread == first
+
+
+def test_a_machine_without_disagreement_is_like_no_case():
+    healthy = assess(observation(group(V4, xcr0=XCR0_AVX512), listed=V4))
+
+    assert [each for each in healthy.findings if each.cases] == []
+
+
+def test_the_cases_of_a_finding_stand_on_every_page():
+    """Text, Markdown, HTML and JSON name the thread and what cured it."""
+    machine = gds_machine()
+    found = assess(machine)
+    subject = make_subject("this machine", machine, found, ExternalWitnesses())
+    text = "".join(text_of(line) for line in lines(found, 1000))
+    pages = (text, render_markdown([subject]), render_html([subject]), subject.document)
+    for page in pages:
+        plain = re.sub(r"<!-- -->|\\", "", page)
+        assert "element-hq/element-desktop#1385" in plain
+        assert "cpufeatures 0.2.x tests XGETBV" in plain
