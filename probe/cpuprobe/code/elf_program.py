@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from cpuprobe.code import elf as abi
 from cpuprobe.code.eh_frame import read_unwind
 from cpuprobe.code.elf import ArtifactError, Elf, Source, notes, text
-from cpuprobe.code.program import NAMELESS, CodeBytes, ElfFile, Name, Range
+from cpuprobe.code.needs import Kind
+from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Name, Range
 
 MOST_CODE = 256 << 20
 """Bytes of executable sections; a browser has about 200 MB."""
@@ -28,10 +29,23 @@ _DT_INIT, _DT_INIT_ARRAY, _DT_INIT_ARRAYSZ, _DT_FLAGS_1 = 12, 25, 27, 0x6FFFFFFB
 _DF_1_PIE = 0x08000000
 _MOST_INITIAL = 1024
 _R_X86_64_64, _R_X86_64_RELATIVE, _R_X86_64_IRELATIVE = 1, 8, 37
+_KINDS: dict[int, Kind] = {abi.ET_REL: "object", abi.ET_EXEC: "executable"}
+MACHINES = {
+    3: "i386",
+    8: "MIPS",
+    20: "PowerPC",
+    21: "PowerPC64",
+    22: "s390x",
+    40: "ARM",
+    183: "AArch64",
+    243: "RISC-V",
+    258: "LoongArch",
+}
+"""e_machine (System V ABI, registry of machines); the common ones."""
 _LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 
 
-def read_elf(source: Source) -> ElfFile:
+def read_elf(source: Source) -> Binary:
     """Reads an ELF file. Of other machines than x86-64 nothing but the header is read.
 
     Args:
@@ -44,9 +58,10 @@ def read_elf(source: Source) -> ElfFile:
     wasmtime = elf.abi == _OSABI_WASMTIME
     if elf.machine != abi.EM_X86_64 or not elf.wide or elf.order != "<":
         # The x32 ABI (x86-64 code in a 32-bit file) is not for us either.
-        machine = -1 if elf.machine == abi.EM_X86_64 else elf.machine
-        return ElfFile(machine, elf.kind, wasmtime)
-    file = ElfFile(elf.machine, elf.kind, wasmtime, elf.entry)
+        known = MACHINES.get(elf.machine, f"ELF machine {elf.machine}")
+        name = "x32" if elf.machine == abi.EM_X86_64 else known
+        return Binary(name, "other", wasmtime)
+    file = Binary("x86-64", _KINDS.get(elf.kind, "library"), wasmtime, elf.entry)
     if elf.kind not in (abi.ET_REL, abi.ET_EXEC, abi.ET_DYN):
         raise ArtifactError(f"ELF: neither program, library nor object file (type {elf.kind})")
     if not wasmtime:
@@ -59,7 +74,7 @@ def read_elf(source: Source) -> ElfFile:
     return file
 
 
-def _read_code(file: ElfFile, elf: Elf) -> None:
+def _read_code(file: Binary, elf: Elf) -> None:
     found = [
         (section.number, section.name, section.address, section.offset, section.size)
         for section in elf.sections
@@ -78,7 +93,7 @@ def _read_code(file: ElfFile, elf: Elf) -> None:
         file.code.append(CodeBytes(index, name, address, body))
 
 
-def _read_symbols(file: ElfFile, elf: Elf) -> None:
+def _read_symbols(file: Binary, elf: Elf) -> None:
     by_section = {code.index: number for number, code in enumerate(file.code)}
     undefined: set[str] = set()
     tables = [elf.section(abi.SHT_SYMTAB), elf.section(abi.SHT_DYNSYM)]
@@ -95,11 +110,11 @@ def _read_symbols(file: ElfFile, elf: Elf) -> None:
     file.undefined = frozenset(undefined)
 
 
-def _symbol(file: ElfFile, number: int, name: Name, info: int, value: int, size: int) -> None:
+def _symbol(file: Binary, number: int, name: Name, info: int, value: int, size: int) -> None:
     """Takes in one symbol of an executable section."""
     kind = info & 0xF
     code = file.code[number]
-    start = value + code.address if file.kind == abi.ET_REL else value
+    start = value + code.address if file.kind == "object" else value
     if not code.address <= start < code.address + len(code.data):
         return
     if kind == abi.STT_OBJECT and size:
@@ -121,7 +136,7 @@ def _bounded(functions: dict[int, Range]) -> None:
         raise ArtifactError(f"ELF: more than {MOST_FUNCTIONS} functions are not read")
 
 
-def _read_unwind(file: ElfFile, elf: Elf) -> None:
+def _read_unwind(file: Binary, elf: Elf) -> None:
     found = _eh_frame(elf)
     if found is None:
         return
@@ -164,7 +179,7 @@ def _eh_frame(elf: Elf) -> tuple[bytes, int] | None:
     return None if where is None else (elf.read(*where, ".eh_frame"), address)
 
 
-def _read_properties(file: ElfFile, elf: Elf) -> None:
+def _read_properties(file: Binary, elf: Elf) -> None:
     holder = elf.segment(abi.PT_GNU_PROPERTY) or next(
         (
             section
@@ -194,9 +209,9 @@ def _properties(body: bytes) -> Iterator[tuple[int, int]]:
         position += 8 + (size + 7 & ~7)
 
 
-def _read_dynamic(file: ElfFile, elf: Elf) -> None:
+def _read_dynamic(file: Binary, elf: Elf) -> None:
     """What is a program: many libraries have an entry point too, set by old linkers."""
-    file.interpreter = elf.segment(abi.PT_INTERP) is not None
+    interpreter = elf.segment(abi.PT_INTERP) is not None
     found: dict[int, int] = {}
     dynamic = elf.segment(abi.PT_DYNAMIC)
     if dynamic is not None:
@@ -204,7 +219,9 @@ def _read_dynamic(file: ElfFile, elf: Elf) -> None:
         for tag, value in struct.iter_unpack("<QQ", body):
             found.setdefault(tag, value)
     is_pie = bool(found.get(_DT_FLAGS_1, 0) & _DF_1_PIE)
-    file.program = file.kind == abi.ET_EXEC or file.interpreter or is_pie
+    if interpreter or is_pie:
+        file.kind = "executable"
+    file.loader = interpreter or file.kind == "library"
     start, size = found.get(_DT_INIT_ARRAY, 0), found.get(_DT_INIT_ARRAYSZ, 0)
     slots = dict.fromkeys(range(start, start + min(size, 8 * _MOST_INITIAL) & ~7, 8), 0)
     where = elf.loaded(start) if slots else None
@@ -218,7 +235,7 @@ def _read_dynamic(file: ElfFile, elf: Elf) -> None:
     file.initial = tuple(dict.fromkeys([*first, *filter(None, slots.values())]))
 
 
-def _read_relocations(file: ElfFile, elf: Elf, slots: dict[int, int]) -> None:
+def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
     """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
     for section in elf.sections:
         if section.type == abi.SHT_RELA and section.size % 24 == 0:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register
 
 from cpuprobe.code.forms import ASKING, Forms
-from cpuprobe.code.program import CodeBytes, ElfFile, Range
+from cpuprobe.code.program import Binary, CodeBytes, Range
 
 Hit = tuple[int, int]
 """A code of iced-x86 and the address of the instruction."""
@@ -119,14 +119,14 @@ def _unseen(start: int, data: bytes, forms: Forms) -> list[Hit]:
     return hits
 
 
-def begins(file: ElfFile) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def begins(file: Binary) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Where every run of a program, or every load of a library, begins; and where it may go on.
 
     The first are the entry point, what it hands to the C library as main (its address in RDI,
     glibc, sysdeps/x86_64/start.S), and what the dynamic loader calls (DT_INIT, DT_INIT_ARRAY). The
     second are functions that main hands to others, as Rust's does with the program's own main.
     """
-    if not file.program:
+    if file.kind != "executable":
         return file.initial, ()
     mains: list[int] = []
     for each in _follow(file, file.entry):
@@ -145,7 +145,7 @@ def begins(file: ElfFile) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (file.entry, *mains[-1:], *file.initial), callbacks
 
 
-def straight_line(file: ElfFile, forms: Forms, roots: Sequence[int]) -> dict[str, int]:
+def straight_line(file: Binary, forms: Forms, roots: Sequence[int]) -> dict[str, int]:
     """The features that every run or load meets, with the first address of each.
 
     Instructions are followed as far as there is only one way: into direct calls, not past a
@@ -166,7 +166,7 @@ def straight_line(file: ElfFile, forms: Forms, roots: Sequence[int]) -> dict[str
     return met
 
 
-def _follow(file: ElfFile, address: int) -> Iterator[Instruction]:
+def _follow(file: Binary, address: int) -> Iterator[Instruction]:
     """The instructions from an address on, as far as there is only one way."""
     returns: list[int] = []
     decoder: Decoder | None = None

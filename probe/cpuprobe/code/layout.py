@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from cpuprobe.code.needs import LARGE, Coverage
-from cpuprobe.code.program import NAMELESS, CodeBytes, ElfFile, Range
+from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Range
 
 # What assemblers and linkers put between functions: zeros, INT3, NOP in all lengths (SDM vol. 2B,
 # NOP, "Recommended Multi-Byte Sequence"). It cannot backtrack far.
@@ -40,7 +40,7 @@ class Plan:
     coverage: Coverage
 
 
-def plan(file: ElfFile) -> Plan:
+def plan(file: Binary) -> Plan:
     """Cuts a file's executable bytes into functions and what lies between.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cpuprobe.code.elf import text
-from cpuprobe.code.needs import Confidence
+from cpuprobe.code.needs import Confidence, Kind
 from cpuprobe.facts.tables import load_table
 
 
@@ -50,17 +50,16 @@ class Range(NamedTuple):
 
 
 @dataclass
-class ElfFile:
-    """What the scan needs of a file.
+class Binary:
+    """What the scan needs of a file: ELF, PE or Mach-O.
 
     Attributes:
-        machine: e_machine; -1 for x86-64 code in a file that is not of 64 bits.
-        kind: e_type.
-        wasmtime: whether the OS ABI is wasmtime's own.
-        entry: e_entry.
-        interpreter: it names a dynamic loader.
-        program: it is run, not loaded by another.
-        initial: where the code is that every load runs (DT_INIT, DT_INIT_ARRAY).
+        architecture: of its code, by ELF's names; nothing else is read of others than `x86-64`.
+        kind: what sort of file it is.
+        wasmtime: it is wasmtime's artifact.
+        entry: where every run begins; 0: nowhere.
+        loader: a dynamic loader looks at its property note.
+        initial: where the code is that every load runs (DT_INIT, DT_INIT_ARRAY; TLS callbacks).
         code: executable bytes, in address order.
         functions: by index of `code`, then start address.
         objects: ranges of data inside executable bytes, by index of `code`.
@@ -71,12 +70,11 @@ class ElfFile:
         strings: string tables.
     """
 
-    machine: int
-    kind: int
-    wasmtime: bool
+    architecture: str
+    kind: Kind
+    wasmtime: bool = False
     entry: int = 0
-    interpreter: bool = False
-    program: bool = False
+    loader: bool = False
     initial: tuple[int, ...] = ()
     code: list[CodeBytes] = field(default_factory=list)
     functions: dict[int, dict[int, Range]] = field(default_factory=dict)

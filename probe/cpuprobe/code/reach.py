@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register, RegisterInfo
 
 from cpuprobe.code.forms import ASKING, Forms
-from cpuprobe.code.program import ElfFile
+from cpuprobe.code.program import Binary
 
 MOST = 100_000
 """Instructions that are followed in all."""
@@ -83,7 +83,7 @@ def _whole(register: int) -> int:
     return int(RegisterInfo(register).full_register) if register else -1  # type: ignore[arg-type]
 
 
-def reached(file: ElfFile, forms: Forms, roots: Iterable[int]) -> dict[str, int]:
+def reached(file: Binary, forms: Forms, roots: Iterable[int]) -> dict[str, int]:
     """The features that are reached without a choice, with an address of each.
 
     Args:
@@ -95,7 +95,7 @@ def reached(file: ElfFile, forms: Forms, roots: Iterable[int]) -> dict[str, int]
 
 
 class _Walk:
-    def __init__(self, file: ElfFile, forms: Forms) -> None:
+    def __init__(self, file: Binary, forms: Forms) -> None:
         self._file = file
         self._forms = forms
         self._seen: set[int] = set()

@@ -7,32 +7,18 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from cpuprobe.code.cwasm import read_cwasm
-from cpuprobe.code.elf import ET_REL, ArtifactError, Elf, Source
+from cpuprobe.code.elf import ArtifactError, Elf, Source
 from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.flow import begins, straight_line
 from cpuprobe.code.forms import forms
 from cpuprobe.code.layout import Plan, plan
-from cpuprobe.code.needs import Kind, Needs
-from cpuprobe.code.program import ElfFile
+from cpuprobe.code.needs import Needs
+from cpuprobe.code.program import Binary
 from cpuprobe.code.reach import reached
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan, joined
 from cpuprobe.errors import CaptureError
 from cpuprobe.files import OpenedFile
-
-MACHINES = {
-    3: "i386",
-    8: "MIPS",
-    20: "PowerPC",
-    21: "PowerPC64",
-    22: "s390x",
-    40: "ARM",
-    62: "x86-64",
-    183: "AArch64",
-    243: "RISC-V",
-    258: "LoongArch",
-}
-"""e_machine (System V ABI, registry of machines); the common ones."""
 
 MOST_COMPILED = 256 << 20
 """Bytes of an artifact of wasmtime, which is held whole."""
@@ -75,12 +61,8 @@ class Reading:
             if source.size > MOST_COMPILED:
                 raise ArtifactError(f"compiled wasm larger than {MOST_COMPILED >> 20} MiB")
             self._content = Elf(source).read(0, source.size, "it")
-        elif self._architecture == "x86-64":
+        elif self._file.architecture == "x86-64":
             self._plan = plan(self._file)
-
-    @property
-    def _architecture(self) -> str:
-        return MACHINES.get(self._file.machine, f"ELF machine {self._file.machine}")
 
     def needs(self) -> Needs:
         """What the file needs, without what a scan finds.
@@ -92,18 +74,17 @@ class Reading:
         if file.wasmtime:
             return read_cwasm(self._content)
         if self._plan is None:
-            return Needs(kind="other", architecture=self._architecture)
-        kind = _kind(file)
+            return Needs(kind="other", architecture=file.architecture)
         roots, further = begins(file)
         return Needs(
-            kind=kind,
+            kind=file.kind,
             entry=straight_line(file, forms(), roots),
             reached=reached(file, forms(), (*roots, *further)),
             isa_needed=file.isa_needed,
             isa_used=file.isa_used,
             dispatch=_dispatch(file),
             ifuncs=file.ifuncs,
-            loader=kind == "library" or file.interpreter,
+            loader=file.loader,
         )
 
     def scan(self, number: int, of: int, sought: Collection[str] = ()) -> Scan | None:
@@ -136,12 +117,6 @@ def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
     )
 
 
-def _kind(file: ElfFile) -> Kind:
-    if file.kind == ET_REL:
-        return "object"
-    return "executable" if file.program else "library"
-
-
-def _dispatch(file: ElfFile) -> tuple[str, ...]:
+def _dispatch(file: Binary) -> tuple[str, ...]:
     chosen = [f"{file.ifuncs} functions chosen at load time (ifunc)"] if file.ifuncs else []
     return (*file.asks_others, *chosen)

@@ -37,7 +37,7 @@ from cpuprobe.code.flow import Noted, is_live, walk
 from cpuprobe.code.forms import INVALID, Forms, searches
 from cpuprobe.code.layout import LONGEST_PADDING, Plan
 from cpuprobe.code.needs import Coverage
-from cpuprobe.code.program import CodeBytes, ElfFile, Range
+from cpuprobe.code.program import Binary, CodeBytes, Range
 from cpuprobe.code.search import candidate_offsets
 from cpuprobe.code.sweep import PIECE, long_function, sweep
 from cpuprobe.code.tally import Scan, Tally, listed, uses
@@ -58,7 +58,7 @@ Searches = tuple[re.Pattern[bytes], ...]
 
 
 def scan(
-    file: ElfFile,
+    file: Binary,
     work: Plan,
     forms: Forms,
     number: int = 0,
