@@ -103,13 +103,14 @@ golden: $(BIN)/.installed ## recompute the expected outputs of all candidates an
 
 gen: $(BIN)/.installed ## remake what is generated and committed
 	$(BIN)/python -m tests.golden.regenerate
+	$(BIN)/python -m tests.tools.share
 	$(BIN)/python -m tests.tools.tables
 	$(BIN)/python -m tests.tools.native_words
 	$(BIN)/python -m tests.tools.forms
 	$(BIN)/python -m tests.tools.documents
 
 gen-check: gen ## fail if anything generated is not current
-	git diff --exit-code -- native profiles/tables.json profiles/forms.json docs
+	git diff --exit-code -- native profiles/tables.json profiles/share.toml profiles/forms.json docs
 
 clean: ## remove what make made
 	rm -rf build dist $(VENV) probe/cpuprobe/bin probe/cpuprobe/_native*.so *.egg-info probe/*.egg-info

@@ -134,6 +134,7 @@ def knobs_page() -> str:
 def captures_page() -> str:
     """docs/captures.md: the registry of formats, readable."""
     kinds = {
+        "all": "all",
         "cpuid": "CPUID words",
         "kernel": "the kernel's list",
         "names": "features by name",

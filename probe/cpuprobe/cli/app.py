@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cpuprobe.cli.common import SETTINGS, epilog, show
+from cpuprobe.cli.common import SETTINGS, epilog, share_option, show
 from cpuprobe.errors import UsageError, did_you_mean
 
 # Each command's module holds `app`, with that one command in it.
@@ -98,6 +98,7 @@ def probe(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Show every feature.")] = False,
+    share: Annotated[bool, share_option()] = False,
     cpus: Annotated[
         str | None,
         typer.Option(
@@ -142,4 +143,4 @@ def probe(
                 repeat=repeat,
                 progress=lambda done, of: bar("rounds", done, of),
             )
-    return show([("this machine", observation, assess(observation))], json, every)
+    return show([("this machine", observation, assess(observation))], json, every, share)

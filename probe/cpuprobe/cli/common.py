@@ -85,10 +85,18 @@ def name_of(capture: str) -> str:
     return "standard input" if capture == "-" else visible(os.path.basename(capture))
 
 
-def _screens(results: list[tuple[str, Observation, Assessment]], every: bool) -> Iterator[Line]:
+def share_option() -> Any:
+    """`--share`: the code on a terminal too."""
+    text = "End with the code that inspect reads; where the output is no terminal it always does."
+    return typer.Option("--share", help=text)
+
+
+def _screens(
+    results: list[tuple[str, Observation, Assessment]], every: bool, share: bool
+) -> Iterator[Line]:
     """Several assessments, each under the name of its capture."""
     from cpuprobe.report.layout import Styled
-    from cpuprobe.report.screen import screen
+    from cpuprobe.report.screen import code_lines, screen
     from cpuprobe.report.text import lines
 
     for number, (name, observation, assessed) in enumerate(results):
@@ -96,11 +104,17 @@ def _screens(results: list[tuple[str, Observation, Assessment]], every: bool) ->
             yield ""
         if len(results) > 1:
             yield (Styled(f"== {name}", "bold"),)
+        code = ""
+        if share:
+            from cpuprobe.evidence.share import pack
+
+            code = pack(observation)
         if every:
             yield from lines(assessed, width())
+            yield from code_lines(code, width())
         else:
             on = "" if name == HERE else _quoted(name)
-            yield from screen(assessed, len(observation.candidates), width(), on)
+            yield from screen(assessed, len(observation.candidates), width(), on, code)
 
 
 def _quoted(name: str) -> str:
@@ -110,15 +124,20 @@ def _quoted(name: str) -> str:
     return shlex.quote(visible(name)) if os.path.exists(name) else "FILE"
 
 
-def show(results: list[tuple[str, Observation, Assessment]], json: bool, every: bool) -> int:
-    """Prints assessments and returns the exit code."""
+def show(
+    results: list[tuple[str, Observation, Assessment]],
+    json: bool,
+    every: bool,
+    share: bool = False,
+) -> int:
+    """Prints assessments and returns the exit code; `share`: see `share_option`."""
     if json:
         from cpuprobe.report.document import make_report, to_json
 
         reports = [make_report(observation, assessed) for _, observation, assessed in results]
         print_result(to_json(reports[0] if len(reports) == 1 else reports), True, str)
     else:
-        from cpuprobe.cli.output import print_lines
+        from cpuprobe.cli.output import on_terminal, print_lines
 
-        print_lines(_screens(results, every))
+        print_lines(_screens(results, every, share or not (every or on_terminal())))
     return int(any(assessed.verdict == "mismatch" for _, _, assessed in results))

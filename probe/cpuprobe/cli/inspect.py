@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, epilog, show
+from cpuprobe.cli.common import command_app, epilog, share_option, show
 from cpuprobe.cli.output import note
 from cpuprobe.words import visible
 
@@ -20,7 +20,7 @@ app = command_app()
 @app.command(
     short_help="Assess another machine's data, whatever was pasted.",
     epilog=epilog(
-        "cpuprobe inspect report.json issue.md",
+        "cpuprobe inspect report.json issue.md screen.txt",
         "ssh host ./cpuprobe-native | cpuprobe inspect -",
         "lscpu -J | cpuprobe inspect - --json",
         "cpuprobe inspect --together cpuid.txt lscpu.txt dmesg.txt",
@@ -37,13 +37,14 @@ def inspect(
         bool, typer.Option("--json", help="Print JSON: an object, or an array.")
     ] = False,
     every: Annotated[bool, typer.Option("--all", help="Show every feature.")] = False,
+    share: Annotated[bool, share_option()] = False,
     together: Annotated[
         bool, typer.Option("--together", help="The files are of one machine: judge them as one.")
     ] = False,
 ) -> int:
     """Assess another machine's data, whatever was pasted.
 
-    Read by content: reports of cpuprobe and cpuprobe-native, lscpu, /proc/cpuinfo, `cpuid`, and
+    Read by content: what cpuprobe and cpuprobe-native print, lscpu, /proc/cpuinfo, `cpuid`, and
     some forty other formats (docs/captures.md). Text around the data does not disturb.
     """
     from cpuprobe.assessment import assess
@@ -51,7 +52,7 @@ def inspect(
 
     if together:
         machine = read_together(captures)
-        return show([(" + ".join(captures), machine, assess(machine))], json, every)
+        return show([(" + ".join(captures), machine, assess(machine))], json, every, share)
     results = [
         (f"{path}: {visible(heading)}" if heading else path, each, assess(each))
         for path in captures
@@ -62,7 +63,7 @@ def inspect(
             "these are of CPUs that look alike: if they are of one machine, "
             "`cpuprobe inspect --together` judges them as one"
         )
-    return show(results, json, every)
+    return show(results, json, every, share)
 
 
 def _of_one_machine(results: list[tuple[str, Observation, Assessment]]) -> bool:

@@ -26,9 +26,14 @@ class ReaderGone(Exception):
     """Nobody reads standard output any more (`| head`), or it was closed from the start."""
 
 
+def on_terminal() -> bool:
+    """Whether somebody looks at standard output, and no file or program takes it."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def width() -> int:
     """Columns to fill: the terminal's, at most 100; 100 where there is none."""
-    if sys.stdout is None or not sys.stdout.isatty():
+    if not on_terminal():
         return WIDTH
     import shutil
 

@@ -50,7 +50,9 @@ _STANDING = {
 }
 
 
-def screen(assessment: Assessment, tried: int, width: int, on: str = "") -> Iterator[Line]:
+def screen(
+    assessment: Assessment, tried: int, width: int, on: str = "", code: str = ""
+) -> Iterator[Line]:
     """The first screen.
 
     Args:
@@ -58,6 +60,7 @@ def screen(assessment: Assessment, tried: int, width: int, on: str = "") -> Iter
         tried: how many instructions were executed on each CPU.
         width: of the terminal, in columns.
         on: what names the machine on a command line, quoted; empty: it is this one.
+        code: ends the screen, so that `inspect` reads it; empty: it is said how to get it.
     """
     named = f" --on {on}" if on else ""
     whole = f"cpuprobe inspect {on} --all" if on else "cpuprobe --all"
@@ -81,7 +84,18 @@ def screen(assessment: Assessment, tried: int, width: int, on: str = "") -> Iter
     yield from _command("details", whole, width, codes)
     if assessment.verdict != "mismatch":
         yield from _command("wasmtime", f"cpuprobe flags{named}", width)
-    yield from _command("share", f"cpuprobe report{named} -o report.md", width)
+    shared = "or paste this text" if code else "" if on else "or: cpuprobe --share"
+    yield from _command("share", f"cpuprobe report{named} -o report.md", width, shared)
+    yield from code_lines(code, width)
+
+
+def code_lines(code: str, width: int) -> Iterator[Line]:
+    """The share code that ends a text, an empty line above it; nothing where there is none."""
+    room = max(width - 2, 8)
+    for at in range(0, len(code), room):
+        if at == 0:
+            yield ""
+        yield f"  {code[at : at + room]}"
 
 
 def _identity(assessment: Assessment) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.fakes import (
     V2,
@@ -22,7 +23,8 @@ from tests.fakes import (
 
 from cpuprobe.assessment import assess
 from cpuprobe.evidence.machines import parse_capture, read_capture
-from cpuprobe.evidence.observation import Observation
+from cpuprobe.evidence.observation import Candidate, Observation
+from cpuprobe.facts.tables import load_table
 from cpuprobe.report.layout import cells, pieces, text_of
 from cpuprobe.report.screen import screen
 
@@ -52,13 +54,26 @@ WORLDS: dict[str, Observation] = {
         b"flags : fpu vme de pse tsc sse sse2 ssse3 sse4_1 ...\n"
     ),
 }
+
+
+def _as_measured(machine: Observation) -> Observation:
+    """A fake machine with candidates by the names of real ones."""
+    rows = (row.rpartition(": ") for row in load_table("share")["candidates"])
+    real = {tuple(features.split()): name for name, _, features in rows}
+    candidates = tuple(
+        Candidate(real.get(each.features, each.name), each.features) for each in machine.candidates
+    )
+    return msgspec.structs.replace(machine, candidates=candidates)
+
+
+WORLDS = {name: _as_measured(machine) for name, machine in WORLDS.items()}
 CAPTURES = {name for name in WORLDS if name.endswith("-capture")}
 
 
-def shown(name: str, width: int) -> list[str]:
+def shown(name: str, width: int, code: str = "") -> list[str]:
     machine = WORLDS[name]
     on = "'my host.txt'" if name in CAPTURES else ""
-    told = screen(assess(machine), len(machine.candidates), width, on)
+    told = screen(assess(machine), len(machine.candidates), width, on, code)
     return [text_of(line).rstrip() for line in told]
 
 

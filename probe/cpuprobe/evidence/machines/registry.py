@@ -27,6 +27,8 @@ class Row(NamedTuple):
 
 
 ROWS = (
+    Row("data_block", ("BEGIN CPUPROBE REPORT",)),
+    Row("share_code", tuple(f"cpuprobe{layout}:" for layout in range(1, 10))),
     Row(
         "nothing",
         (

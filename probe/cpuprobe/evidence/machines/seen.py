@@ -77,6 +77,10 @@ def see(content: bytes) -> Seen:
     paste = Paste(text)
     del text
     seen += _seen_by(rows, paste)
+    own = [each for each in seen if each.report is not None]
+    if own:  # a report's block is more than a screen's code
+        whole = [each.report for each in own if each.source == own[0].source]
+        return Seen(_one([each for each in whole if each is not None]), [], Paste(""), nothing)
     if not any(each.tells_features or each.nothing for each in seen):
         seen += _seen_by(fallbacks, paste)
     return Seen(None, seen, paste, nothing)

@@ -7,10 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cpuprobe.evidence.observation import Claims, CpuGroup, Cpuinfo, Kernel, ToldIdentity
+from cpuprobe.evidence.observation import (
+    Claims,
+    CpuGroup,
+    Cpuinfo,
+    Kernel,
+    Observation,
+    ToldIdentity,
+)
 from cpuprobe.evidence.text.lines import MAXIMUM_PASTE, lines_of
 
-Evidence = Literal["cpuid", "kernel", "names", "level", "os", "identity", "none"]
+Evidence = Literal["all", "cpuid", "kernel", "names", "level", "os", "identity", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,7 @@ class Sighting:
         kernel: release and version.
         cmdline: the known words of the kernel's command line.
         xcr0: the value of XCR0, in formats that tell it beside no CPUID.
+        report: what cpuprobe itself measured or read there; nothing else counts beside it.
         nothing: what the text is, where it looks like a machine's and tells of none.
         weak: it only mentions a machine (a form's field, a log's header): what says more of
             another instruction set outweighs it.
@@ -49,6 +57,7 @@ class Sighting:
     xcr0: int | None = None
     weak: bool = False
     nothing: str | None = None
+    report: Observation | None = None
 
     @property
     def tells_features(self) -> bool:
