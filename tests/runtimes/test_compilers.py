@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from cpuprobe.assessment import assess
-from cpuprobe.emit import FlagSet, choose
+from cpuprobe.emit import FlagSet, choose, choose_alone
 from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.names import names_of
+from cpuprobe.facts.profiles import find_profile
 from cpuprobe.facts.runtimes import Compiler, dialects
+from cpuprobe.facts.wasmtime import lookup
 from tests.fakes import V2, V3, group, observation
 from tests.runtimes.programs import downfall, everything, here, output, program, words
 
@@ -165,6 +168,34 @@ def test_the_loop_has_no_forbidden_instruction(compiler: str, tmp_path: Path) ->
     assert re.search(r"\tvfn?m\w+|\tvmul", healthy) and "%ymm" in healthy
     assert "mulps" in mitigated and "%xmm" in mitigated
     assert not re.search(r"\tv[a-z]|%[yz]mm|%k[0-7]", mitigated)
+
+
+@pytest.mark.parametrize(
+    "name", ["haswell", "skylake-gds-force", "ivybridge", "icelake-server", "alderlake", "znver3",
+             "btver1", "bdver4", "cascadelake", "x86-64-v2"],
+)  # fmt: skip
+def test_the_named_cpu_has_nothing_that_is_not_safe(compiler: str, name: str) -> None:
+    """`march` for a profile: the compiler takes it, and defines no more than the profile has."""
+    flags = choose_alone([find_profile(name)], lookup("50"))
+    defined = macros(compiler, words("march", flags))
+
+    assert {
+        feature
+        for feature, row in load_features().items()
+        if row.for_programs and macro(feature) & defined
+    } <= flags.safe
+
+
+def test_recent_names_are_unknown_to_the_gcc_of_the_table() -> None:
+    """Each name that is told to be too new for GCC 12 is refused by it."""
+    gcc, march = program("gcc"), names_of("march")
+    if f"GCC {output([gcc, '-dumpversion']).split('.')[0]}".strip() != march.old:
+        pytest.skip(f"this is not {march.old}")
+    for name in march.recent:
+        result = subprocess.run(
+            [gcc, f"-march={name}", "-E", "-x", "c", "/dev/null"], capture_output=True, text=True
+        )
+        assert "bad value" in result.stderr, name
 
 
 def test_this_machine_without_avx2(compiler: str, tmp_path: Path) -> None:

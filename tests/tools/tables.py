@@ -6,8 +6,9 @@ with a table is a `TableError` of one line, naming file and row.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def compiled(folder: Path = PROFILES) -> bytes:
     tables["levels"] = {"level": check_levels(tables["levels"], names)}
     if "knobs" in tables:
         check_runtimes(tables["knobs"], names)
+    if "names" in tables:
+        check_names(tables["names"], names)
     return "".join(_written(tables)).encode()
 
 
@@ -58,6 +61,19 @@ def _written(tables: Mapping[str, Any]) -> Iterator[str]:
                 yield msgspec.json.encode(value).decode()
         yield "}"
     yield "}\n"
+
+
+def check_names(table: Mapping[str, Any], features: Collection[str]) -> None:
+    """The rows of names.toml: every key is a feature, every name can be typed."""
+    for dialect, row in table.items():
+        for feature, name in row.get("names", {}).items():
+            if feature not in features:
+                raise TableError(f"names.toml: {dialect}: {feature!r} is not a feature")
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*( [A-Za-z0-9_.-]+)*", name):
+                raise TableError(f"names.toml: {dialect}: {feature}: {name!r} is not a name")
+        unknown = set(row.get("recent", ())) - set(row["names"]) if "names" in row else set()
+        if unknown:
+            raise TableError(f"names.toml: {dialect}: recent {min(unknown)!r} has no name")
 
 
 # --- features ---

@@ -21,6 +21,7 @@ COMMANDS = {
     "flags": "cpuprobe.cli.flags",
     "fleet": "cpuprobe.cli.fleet",
     "inspect": "cpuprobe.cli.inspect",
+    "key": "cpuprobe.cli.key",
     "native": "cpuprobe.cli.native",
     "profile": "cpuprobe.cli.profile",
     "report": "cpuprobe.cli.report",

@@ -23,6 +23,8 @@ app = command_app()
         "cpuprobe flags --without avx512 --format cli",
         "cpuprobe flags --on a.json --on b.json --wasmtime 48 --format json",
         "cpuprobe flags --profile haswell --why",
+        "cpuprobe flags --on host1.json --on host2.json --format libvirt",
+        "cpuprobe flags --profile x86-64-v3 --alone --format guard > guard.c",
         zero="told",
     ),
 )
@@ -33,7 +35,8 @@ def flags(
             "--format",
             metavar="FORMAT",
             help="wasmtime: text, json, rust, c, python, cli, clif. Others: gcc, llvm, rustc, "
-            "glibc, openssl, numpy, onednn, godebug, dotnet, jvm, node. Labels: nfd, prometheus, "
+            "glibc, openssl, numpy, onednn, godebug, dotnet, jvm, node. Builds: march, gentoo, "
+            "pacman, nfd-image, guard. Guests: qemu, libvirt, proxmox. Labels: nfd, prometheus, "
             "ansible, systemd, oci.",
         ),
     ] = "text",
@@ -79,6 +82,9 @@ def flags(
     rest get what to switch off, on one line, or nothing if CPUID claims no more than is safe.
     docs/knobs.md says what each setting does not reach.
 
+    For builds: march is what -march=native should be, guard a C file that checks for all of it
+    before a program starts. For guests: a CPU model of what all hosts share.
+
     A profile is a ceiling: nothing beyond it stays on. `--alone` asks no machine at all: what to
     ship where every machine is known to meet the profiles.
     """
@@ -92,12 +98,12 @@ def flags(
     if alone and (captures or not profile):
         raise UsageError("--alone takes the flags from --profile, and no capture beside it")
     profiles = [find_profile(name) for name in profile or ()]
-    options = _Options(tuple(without or ()), only_off, wasmtime)
+    options = Options(tuple(without or ()), only_off, wasmtime)
     try:
         chosen = (
-            _of_profiles(profiles, options)
+            of_profiles(profiles, options)
             if alone
-            else _of_machines(captures or [], profiles, options)
+            else of_machines(captures or [], profiles, options)
         )
     except UnknownWasmtimeError as error:
         raise UsageError(f"--wasmtime: {error}") from None
@@ -112,7 +118,7 @@ def flags(
             tell(f"{flag} is off: {'; '.join(reasons)}")
 
 
-class _Options(NamedTuple):
+class Options(NamedTuple):
     """What applies to machines and profiles alike."""
 
     without: tuple[str, ...]
@@ -120,7 +126,7 @@ class _Options(NamedTuple):
     wasmtime: str | None
 
 
-def _of_machines(captures: list[str], profiles: list[Profile], options: _Options) -> FlagSet:
+def of_machines(captures: list[str], profiles: list[Profile], options: Options) -> FlagSet:
     """What is safe on every captured machine, or on this one, within the profiles."""
     from cpuprobe.assessment import assess
     from cpuprobe.emit import choose
@@ -142,7 +148,7 @@ def _of_machines(captures: list[str], profiles: list[Profile], options: _Options
     )
 
 
-def _of_profiles(profiles: list[Profile], options: _Options) -> FlagSet:
+def of_profiles(profiles: list[Profile], options: Options) -> FlagSet:
     """What the profiles permit, for the wanted, the installed or the newest wasmtime."""
     from cpuprobe.emit import choose_alone
     from cpuprobe.evidence.installed import installed_version

@@ -1,0 +1,60 @@
+"""A short text for cache keys: what compiled code may depend on here.
+
+The key names a psABI level and the safe features beyond it, `x86-64-v3+aes+pclmul`, so that it can
+be read, compared, and asked whether a cache made under it may be used on another machine: its
+features must all be safe there, more do no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from cpuprobe.emit.choose import FlagSet
+from cpuprobe.errors import CaptureError, UsageError
+from cpuprobe.facts.features import load_features, load_levels
+
+_WORD = re.compile(r"[a-z0-9][a-z0-9.-]{0,31}")
+LONGEST = 4096
+"""Characters of a key that are read: every feature of the table takes a quarter of it."""
+
+
+def cache_key(flags: FlagSet) -> str:
+    """The key of what may be used: the level, then features in the order of the table.
+
+    Hints and what only a kernel can use are left out: no program depends on them.
+
+    Raises UsageError where not even the lowest level is known to be safe.
+    """
+    if flags.level is None:
+        raise UsageError("no key: not all of x86-64-v1 is known to be safe there")
+    within = next(frozenset(each.features) for each in load_levels() if each.name == flags.level)
+    beyond = [
+        name
+        for name, row in load_features().items()
+        if row.for_programs and name in flags.safe and name not in within
+    ]
+    return "+".join((flags.level, *beyond))
+
+
+def digest(key: str) -> str:
+    """Sixteen hexadecimal digits in place of a key, for a name that has to be short."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def beyond(key: str, flags: FlagSet) -> tuple[str, ...]:
+    """What a key names that may not be used here, in its order: nothing, where its cache fits.
+
+    Args:
+        key: what `cache_key` made, of this or another release. A feature that this one does not
+            know is not known to be safe.
+        flags: what may be used here.
+
+    Raises CaptureError if it is no key; a digest is none, it cannot be asked.
+    """
+    words = key.strip().split("+")
+    levels = {each.name: each.features for each in load_levels()}
+    if len(key) > LONGEST or words[0] not in levels or not all(map(_WORD.fullmatch, words)):
+        raise CaptureError("that is no key: one looks like x86-64-v3+aes+pclmul")
+    needed = dict.fromkeys((*levels[words[0]], *words[1:]))
+    return tuple(name for name in needed if name not in flags.safe)
