@@ -74,6 +74,11 @@ def _row(version: str | None) -> WasmtimeVersion:
         return newest
 
 
+def lacking(machine: HostCapabilities) -> frozenset[str]:
+    """The features that may not be used there."""
+    return frozenset(load_features()) - machine.safe
+
+
 def feature_of(flag: str) -> str | None:
     """The canonical name of the feature behind a flag."""
     feature = load_features().by_cranelift.get(flag)

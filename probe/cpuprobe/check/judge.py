@@ -8,7 +8,7 @@ import msgspec
 
 from cpuprobe.check.against import HostCapabilities, feature_of
 from cpuprobe.check.guard import evidence
-from cpuprobe.code.needs import Engine, Needs
+from cpuprobe.code.needs import Engine, Function, Needs
 from cpuprobe.words import names
 
 # What is to be expected of a file:
@@ -25,6 +25,20 @@ Expectation = Literal[
 ]
 
 
+class Permission(msgspec.Struct, frozen=True):
+    """What a row of an allow-list allows of a file.
+
+    Attributes:
+        functions: how many.
+        reason: the row's.
+        refused: how many it would allow, were they not more than it says at most.
+    """
+
+    functions: int
+    reason: str
+    refused: int = 0
+
+
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """One file against one machine.
 
@@ -37,6 +51,10 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
         missing: features that it contains and the machine lacks.
         needs: what it holds; None where it could not be read.
         error: why it could not be read.
+        allowed: an allow-list allows all that the machine lacks.
+        permissions: what its rows allow.
+        excess: with an allow-list, the functions with what the machine lacks that it does not
+            allow.
     """
 
     path: str
@@ -47,6 +65,9 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
     needs: Needs | None = None
     error: str | None = None
+    allowed: bool = False
+    permissions: tuple[Permission, ...] = ()
+    excess: tuple[Function, ...] = ()
 
 
 # wasmtime, crates/wasmtime/src/engine/serialization.rs and engine.rs: the words with which an

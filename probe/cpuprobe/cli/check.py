@@ -3,17 +3,69 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cpuprobe.cli.common import command_app, epilog, machine
-from cpuprobe.cli.output import complain, print_result, progress
+from cpuprobe.cli.output import complain, note, print_result, progress, write_page
+from cpuprobe.words import counted
 
 if TYPE_CHECKING:
     from cpuprobe.check.against import HostCapabilities
+    from cpuprobe.check.allow import AllowList
+    from cpuprobe.check.gate import Gate
+    from cpuprobe.check.judge import Fit
+    from cpuprobe.check.many import Found
+
+
+class Format(str, Enum):
+    """How the answer is told."""
+
+    TEXT = "text"
+    JSON = "json"
+
 
 app = command_app()
+
+_Files = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE...", help=".cwasm, ELF files, and folders of them."),
+]
+_Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        "--on",
+        metavar="PROFILE|CAPTURE",
+        help="A profile (x86-64-v3, rhel-9, alderlake-n) or a capture; - is stdin.",
+    ),
+]
+_Allow = Annotated[
+    str | None,
+    typer.Option("--allow", metavar="FILE", help="What may stand beyond the target, and why."),
+]
+_WriteAllow = Annotated[
+    str | None,
+    typer.Option(
+        "--write-allow", metavar="FILE", help="Write what fails now as such a list; reasons empty."
+    ),
+]
+_FailOn = Annotated[
+    str,
+    typer.Option(
+        "--fail-on",
+        metavar="WORDS",
+        help="What makes the exit code 1: never, dies, unguarded or guarded, each of which takes "
+        "in the one before; and unread, stale. With commas.",
+    ),
+]
+_Form = Annotated[Format, typer.Option("--format", help="For people, programs or annotations.")]
+_Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+_Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Tell only what makes the exit code 1.")
+]
 
 
 @app.command(
@@ -22,26 +74,22 @@ app = command_app()
         "cpuprobe check app.cwasm",
         "cpuprobe check /usr/lib --against x86-64-v2",
         "cpuprobe check build/ --on fleet-host.json --json",
+        "cpuprobe check dist/ --against x86-64-v2 --allow allow.toml --format github -q",
+        "cpuprobe check dist/ --against x86-64-v2 --write-allow allow.toml",
         zero="all fit",
-        one="something does not",
+        one="something does not: what --fail-on names",
         four="something could not be read",
     ),
 )
 def check(
-    files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE...", help=".cwasm, ELF files, and folders of them."),
-    ],
-    against: Annotated[
-        str | None,
-        typer.Option(
-            "--against",
-            "--on",
-            metavar="PROFILE|CAPTURE",
-            help="A profile (x86-64-v3, rhel-9, alderlake-n) or a capture; - is stdin.",
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    files: _Files,
+    against: _Against = None,
+    allow: _Allow = None,
+    write_allow: _WriteAllow = None,
+    fail_on: _FailOn = "unguarded",
+    form: _Form = Format.TEXT,
+    json: _Json = False,
+    quiet: _Quiet = False,
 ) -> int:
     """Tell whether files will run on a machine: this one, or another with --against.
 
@@ -50,14 +98,43 @@ def check(
     """
     import gc
 
-    import msgspec
-
     judged = _machine(against)
     # Millions of small objects, none in a cycle: looking for cycles takes a sixth of the time.
     gc.disable()
+    from cpuprobe.check.allow import read_list
+    from cpuprobe.check.gate import exit_code, gate
+    from cpuprobe.report.fit import document, kinds
+
+    failing = gate(fail_on)
+    listed = None if allow is None else read_list(allow)
+    fresh = None if write_allow is None else _fresh(write_allow)
+    found, fits = _checked(files, judged, allow is not None or fresh is not None)
+    if listed is not None:
+        fits = [listed.apply(fit) for fit in fits]
+    stale = () if listed is None else listed.stale()
+    report = document(judged.name, fits, found.unread, failing, stale)
+    _print(report, Format.JSON if json else form, quiet)
+    for fit in fits:
+        if fit.error is not None:
+            complain(f"{fit.path}: {fit.error}")
+    if not fits:
+        complain(f"nothing was read: {kinds(found.unread) or 'no file'}")
+    if fresh is not None:
+        return _write(fresh, fits, failing, listed, judged.name)
+    return exit_code(failing, fits, found.unread, stale)
+
+
+def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple[Found, list[Fit]]:
+    """What is meant by the arguments, and how each file of it fits.
+
+    Args:
+        files: the arguments.
+        judged: the machine.
+        listing: every function with what the machine lacks is listed.
+    """
+    from cpuprobe.check.against import lacking
     from cpuprobe.check.many import check as check_files
     from cpuprobe.check.many import expand
-    from cpuprobe.report.fit import document, kinds, to_text
 
     found = expand(files)
     # os.cpu_count() would not respect a cpuset.
@@ -67,17 +144,36 @@ def check(
             judged,
             len(os.sched_getaffinity(0)),
             lambda done, of: bar("files", done, of),
+            lacking(judged) if listing else (),
         )
-    report = document(judged.name, [msgspec.to_builtins(fit) for fit in fits], found.unread)
-    print_result(report, json, lambda: to_text(report))
-    for fit in fits:
-        if fit.error is not None:
-            complain(f"{fit.path}: {fit.error}")
-    if not fits:
-        complain(f"nothing was read: {kinds(found.unread) or 'no file'}")
-    if not fits or any(fit.error is not None for fit in fits):
-        return 4
-    return int(not all(fit.fits for fit in fits))
+    return found, fits
+
+
+def _print(report: dict[str, Any], form: Format, quiet: bool) -> None:
+    from cpuprobe.report.fit import to_text
+
+    print_result(report, form is Format.JSON, lambda: to_text(report, quiet))
+
+
+def _fresh(path: str) -> str:
+    from cpuprobe.errors import UsageError
+
+    if os.path.lexists(path):
+        raise UsageError(f"--write-allow {path}: it exists; give another name, or remove it")
+    return path
+
+
+def _write(path: str, fits: list[Fit], failing: Gate, listed: AllowList | None, target: str) -> int:
+    """Writes an allow-list of what fails; the exit code."""
+    from cpuprobe.check.write_allow import allowable, rows_for, to_toml
+
+    chosen = [fit for fit in fits if failing.fails(fit)]
+    rows = rows_for(filter(allowable, chosen), listed)
+    write_page(to_toml(rows, target), path)
+    left = sum(not allowable(fit) for fit in chosen)
+    more = f"; {counted(left, 'file')} that no list can allow" if left else ""
+    note(f"{path}: {counted(len(rows), 'row')}, each wants a reason{more}")
+    return 4 if not fits or any(fit.error is not None for fit in fits) else int(left > 0)
 
 
 def _machine(against: str | None) -> HostCapabilities:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from cpuprobe.errors import CaptureError, UsageError, did_you_mean
 from cpuprobe.facts.features import load_levels
 from cpuprobe.facts.profile_rows import Profile, Row, add_rows, missing, needed, resolve_rows
-from cpuprobe.facts.tables import TableError, load_table, parse_toml
+from cpuprobe.facts.tables import TableError, load_table, parse_strangers_toml
 from cpuprobe.files import read_bounded
 
 __all__ = [
@@ -51,11 +50,6 @@ _LEVEL_SOURCE = 'x86-64 psABI, table "Micro-Architecture Levels"'
 
 _MAXIMUM_BYTES = 1 << 20
 _MAXIMUM_FILES = 1000
-# The TOML parser goes through all the parts of a table's name for every key below it, and through
-# all the parts of a key for each of them.
-_MAXIMUM_HEADER = 200
-_MAXIMUM_DOTS = 100
-_QUOTED = re.compile(rb"\"[^\"\n]*\"|'[^'\n]*'")
 
 
 @functools.cache
@@ -190,18 +184,10 @@ def _of_file(path: str, known: Mapping[str, Profile], lenient: bool) -> dict[str
     file = os.path.basename(name)
     rows: dict[str, tuple[Row, str]] = {}
     try:
-        if any(_is_costly(line) for line in content.splitlines()):
-            raise TableError(f"{file}: only [[profile]] rows may stand here")
-        add_rows(rows, parse_toml(content, file), file, known)
+        add_rows(rows, parse_strangers_toml(content, file, "[[profile]]"), file, known)
         return resolve_rows(rows, known, lenient=lenient)
     except TableError as error:
         raise CaptureError(f"profiles: {error}") from None
-
-
-def _is_costly(line: bytes) -> bool:
-    if len(line) > _MAXIMUM_HEADER and line.lstrip(b" \t").startswith(b"["):
-        return True
-    return line.count(b".") > _MAXIMUM_DOTS and _QUOTED.sub(b"", line).count(b".") > _MAXIMUM_DOTS
 
 
 def _without_folder(message: str, path: str) -> str:

@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import functools
 import os.path
+import re
 import sys
 from typing import Any, TypeVar
 
 import msgspec
 
 _Kind = TypeVar("_Kind")
+
+# The TOML parser goes through all the parts of a table's name for every key below it, and through
+# all the parts of a key for each of them.
+_MAXIMUM_HEADER = 200
+_MAXIMUM_DOTS = 100
+_QUOTED = re.compile(rb"\"[^\"\n]*\"|'[^'\n]*'")
 
 
 class TableError(ValueError):
@@ -93,6 +100,28 @@ def parse_toml(content: bytes, file: str) -> dict[str, Any]:
     except ValueError:  # a number with more digits than Python converts
         raise TableError(f"{file}: not TOML that can be read: too large a number") from None
     return table
+
+
+def parse_strangers_toml(content: bytes, file: str, rows: str) -> dict[str, Any]:
+    """The same of a file that may be made to cost time.
+
+    Args:
+        content: the file; how large it may be is up to its reader.
+        file: for errors.
+        rows: what may stand in it, for errors: `[[profile]]`.
+
+    Raises:
+        TableError: it is no TOML, or has names of more parts than any such file.
+    """
+    if any(_is_costly(line) for line in content.splitlines()):
+        raise TableError(f"{file}: only {rows} rows may stand here")
+    return parse_toml(content, file)
+
+
+def _is_costly(line: bytes) -> bool:
+    if len(line) > _MAXIMUM_HEADER and line.lstrip(b" \t").startswith(b"["):
+        return True
+    return line.count(b".") > _MAXIMUM_DOTS and _QUOTED.sub(b"", line).count(b".") > _MAXIMUM_DOTS
 
 
 def _one_line(error: Exception) -> str:

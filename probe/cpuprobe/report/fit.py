@@ -5,23 +5,20 @@ It works on the plain data of the JSON document, so that a saved document can be
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cpuprobe.words import counted, cut, plain, wrapped
+import msgspec
+
+from cpuprobe.check.allow import Stale
+from cpuprobe.check.gate import ORDER, Gate
+from cpuprobe.check.judge import Fit
+from cpuprobe.words import counted, cut, names, plain, wrapped
 
 SCHEMA = "cpuprobe.check/1"
 
-_WORDS = {
-    "runs": "RUNS",
-    "guarded": "GUARDED",
-    "unguarded": "UNGUARDED",
-    "dies": "DIES",
-    "refused": "REFUSED",
-    "foreign": "FOREIGN",
-    "unreadable": "UNREADABLE",
-    "unread": "UNREAD",
-}
+WORDS = {each: each.upper() for each in ORDER}
 _SOURCES = {
     "artifact": "wasm functions",
     "symbol": "functions by symbol",
@@ -30,45 +27,94 @@ _SOURCES = {
 }
 _CONFIDENCE = {"artifact": "sure", "symbol": "high", "unwind": "high", "sweep": "low"}
 _SHOWN_PLACES = 3
+_SHOWN_EXCESS = 8
+_LONG = 12
+"""Files from which on each has but one row."""
+_MOST_ROWS = 60
+_ROW = 80
+"""Columns of a row."""
 
 
 def document(
-    against: str, fits: Sequence[Mapping[str, Any]], unread: Mapping[str, int]
+    against: str,
+    fits: Sequence[Fit],
+    unread: Mapping[str, int],
+    gate: Gate,
+    stale: Sequence[Stale] = (),
 ) -> dict[str, Any]:
     """The JSON document.
 
     Args:
         against: the machine's name.
-        fits: one plain object a file.
+        fits: of the files, in their order.
         unread: how many files in folders are of what kind that is not read.
+        gate: what makes the check fail.
+        stale: what in an allow-list met nothing.
     """
-    return {"schema": SCHEMA, "against": against, "files": list(fits), "unread": dict(unread)}
+    files = []
+    for fit in fits:
+        file = msgspec.to_builtins(fit)
+        file["fails"] = gate.fails(fit)
+        if fit.needs is not None:  # `excess` has those that matter
+            del file["needs"]["functions"]
+        files.append(file)
+    return {
+        "schema": SCHEMA,
+        "against": against,
+        "files": files,
+        "unread": dict(unread),
+        "stale": msgspec.to_builtins(stale),
+    }
 
 
-def to_text(report: Mapping[str, Any]) -> str:
-    """The same for people: the files that need attention at length, the others in a line each."""
-    return "".join(f"{line}\n" for line in _lines(report))
+def worst_first(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Its files: those that fail first, then by verdict, then by how much is beyond the target."""
+
+    def rank(file: Mapping[str, Any]) -> tuple[bool, int, int]:
+        uses = (file.get("needs") or {}).get("features", {})
+        beyond = sum(uses[name]["instructions"] for name in file.get("missing", ()))
+        answer = "guarded" if file.get("allowed") else file["expectation"]
+        return not file.get("fails"), ORDER.index(answer), -beyond
+
+    return sorted(report["files"], key=rank)
+
+
+def to_text(report: Mapping[str, Any], quiet: bool = False) -> str:
+    """The same for people.
+
+    A few files at length; of many each has one row of 80 columns, and what runs is summed up.
+
+    Args:
+        report: the document.
+        quiet: only what makes the check fail.
+    """
+    return "".join(f"{line}\n" for line in _lines(report, quiet))
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
     return wrapped(plain(text), indent, indent)
 
 
-def _lines(report: Mapping[str, Any]) -> Iterator[str]:
-    files = report["files"]
-    for file in files:
-        yield from _file(file)
-    counts: dict[str, int] = {}
-    for file in files:
-        counts[file["expectation"]] = counts.get(file["expectation"], 0) + 1
+def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
+    files = worst_first(report)
+    shown = [file for file in files if file.get("fails")] if quiet else files
+    if len(shown) > _LONG:
+        yield from _rows(shown)
+    else:
+        for file in shown:
+            yield from _file(file)
+    if quiet:
+        return
     if len(files) != 1:
-        told = ", ".join(
-            f"{counts[each]} {word.lower()}" for each, word in _WORDS.items() if each in counts
-        )
+        counts = Counter(word_of(file) for file in files)
+        told = ", ".join(f"{count} {word.lower()}" for word, count in counts.items())
         against = plain(report["against"])
         yield f"{len(files)} files against {against}: {told or 'nothing to read'}"
     if report["unread"]:
         yield from _wrapped(f"not read: {kinds(report['unread'])}", "")
+    for stale in report.get("stale", ()):
+        what = f"{stale['what']} in {stale['file']}" if stale["what"] else stale["file"]
+        yield from _wrapped(f"stale in the allow-list, row {stale['row']}: {what}", "")
 
 
 def kinds(unread: Mapping[str, int]) -> str:
@@ -76,10 +122,47 @@ def kinds(unread: Mapping[str, int]) -> str:
     return ", ".join(counted(count, kind) for kind, count in sorted(unread.items()))
 
 
+def word_of(file: Mapping[str, Any]) -> str:
+    """What a file's answer is called."""
+    return "ALLOWED" if file.get("allowed") else WORDS[file["expectation"]]
+
+
+def _rows(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    told = [file for file in files if file["expectation"] != "runs"]
+    for file in told[:_MOST_ROWS]:
+        yield row(word_of(file), file["path"], _gist(file))
+    if len(told) > _MOST_ROWS:
+        rest = Counter(word_of(file) for file in told[_MOST_ROWS:])
+        counts = ", ".join(f"{count} {word.lower()}" for word, count in rest.items())
+        yield f"and {len(told) - _MOST_ROWS} more: {counts}; --format json has them all"
+    if told:
+        yield "check one of them alone to see why"
+
+
+def row(word: str, path: str, gist: str) -> str:
+    """One file in one row of 80 columns; of a long path the end is kept."""
+    name, told = plain(path), plain(gist)
+    room = _ROW - 11
+    if len(name) + 2 + len(told) > room:
+        told = told if len(told) <= room // 2 else f"{told[: room // 2 - 3]}..."
+        space = room - 2 - len(told)
+        name = name if len(name) <= space else f"...{name[3 - space :]}"
+    return f"{word:<11}{name}  {told}".rstrip()
+
+
+def _gist(file: Mapping[str, Any]) -> str:
+    if file["error"] is not None:
+        return str(file["error"])
+    return names(file["missing"], 3) or str(file["message"] or file["reason"])
+
+
 def _file(file: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{_WORDS[file['expectation']]:<11}{plain(file['path'])}"
+    yield f"{word_of(file):<11}{plain(file['path'])}"
     if file["error"] is not None:
         yield from _wrapped(file["error"])
+        return
+    if file.get("allowed"):
+        yield from _permissions(file)
         return
     needs = file["needs"]
     if file["expectation"] != "runs" or needs["engine"] is not None:
@@ -88,13 +171,38 @@ def _file(file: Mapping[str, Any]) -> Iterator[str]:
         yield from _wrapped(f"message: {file['message']}")
     if needs["engine"] is not None:
         yield from _engine(needs["engine"])
+    yield from _permissions(file)
     for name in file["missing"]:
         yield from _use(name, needs["features"][name])
     if file["missing"]:
         yield from _coverage(needs["coverage"])
     if file["expectation"] != "runs" and needs["unknown"]:
-        names = ", ".join(needs["unknown"])
-        yield from _wrapped(f"not judged, no row in the feature table (iced-x86's names): {names}")
+        unknown = ", ".join(needs["unknown"])
+        yield from _wrapped(
+            f"not judged, no row in the feature table (iced-x86's names): {unknown}"
+        )
+
+
+def _permissions(file: Mapping[str, Any]) -> Iterator[str]:
+    counts: Counter[str] = Counter()
+    for each in file.get("permissions", ()):
+        counts[each["reason"]] += each["functions"]
+    for reason, count in counts.items():
+        if count:
+            yield from _wrapped(f"allowed, {counted(count, 'function')}: {reason}")
+    for each in file.get("permissions", ()):
+        if each["refused"]:
+            more = counted(each["refused"], "function")
+            yield from _wrapped(f"more than its row allows at most, {more}: {each['reason']}")
+    excess = file.get("excess", ())
+    if excess:
+        yield f"  not allowed, {counted(len(excess), 'function')}:"
+    for function in excess[:_SHOWN_EXCESS]:
+        features = ", ".join(function["features"])
+        where = f"{function['address']:#x}"
+        yield cut(f"    {where:>12}  {plain(function['name']) or '(no symbol)'}: {features}")
+    if len(excess) > _SHOWN_EXCESS:
+        yield f"    {'':>12}  and {counted(len(excess) - _SHOWN_EXCESS, 'function')} more"
 
 
 def _engine(engine: Mapping[str, Any]) -> Iterator[str]:

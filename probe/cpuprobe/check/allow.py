@@ -1,0 +1,271 @@
+"""Allow-lists: which functions of which files may hold what the target lacks, and why.
+
+A list is TOML. Each `[[allow]]` row names files, functions in them by symbol or address (all of
+them where it names none), a ceiling of features, and a reason:
+
+    [[allow]]
+    file = "libring*.so"
+    symbols = ["ring_core_*_avx2"]
+    features = ["avx2", "bmi2"]
+    reason = "chosen by ring::cpu"
+
+A row that meets nothing is stale, and told. It never allows what is proved to be executed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from cpuprobe.check.judge import Fit, Permission
+from cpuprobe.check.patterns import glob, lasting_file, lasting_symbol
+from cpuprobe.code.needs import Function
+from cpuprobe.errors import CaptureError, did_you_mean
+from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.tables import TableError, parse_strangers_toml
+from cpuprobe.files import read_bounded
+
+MAXIMUM_BYTES = 4 << 20
+MOST_ROWS = 2000
+MOST_PATTERNS = 200
+"""Names with wildcards, and ranges of addresses: each is tried on each function."""
+
+_Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=16384)]
+_Line = Annotated[str, msgspec.Meta(max_length=2000)]
+_RANGE = re.compile(r"0x([0-9a-f]{1,16})(?:-0x([0-9a-f]{1,16}))?", re.IGNORECASE)
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One `[[allow]]` row.
+
+    Attributes:
+        file: the file's name, or as much of the end of its path as is needed; `*` stands for any
+            characters. Hashes of auditwheel do not count.
+        features: the ceiling: names of features, with what they imply, and of psABI levels.
+        reason: why this is right; not empty.
+        symbols: functions; `*` stands for any characters, and hashes of rustc do not count.
+        addresses: `0x1000-0x2fff`, both ends within.
+        most: how many functions of one file the row may allow.
+    """
+
+    file: _Pattern
+    features: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=500)]
+    reason: _Line
+    symbols: tuple[_Pattern, ...] = ()
+    addresses: tuple[_Pattern, ...] = ()
+    most: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class Stale(msgspec.Struct, frozen=True):
+    """What in a list met nothing.
+
+    Attributes:
+        row: which, from 1.
+        file: as the row has it.
+        what: the symbol or address; empty where the whole row met nothing.
+        reason: the row's.
+    """
+
+    row: int
+    file: str
+    what: str
+    reason: str
+
+
+_Test = Callable[[Function, str], bool]
+"""Asked of a function and its symbol without hashes."""
+
+
+class _Rule(NamedTuple):
+    """A row, ready to be asked; each test comes with what the list calls it."""
+
+    row: Row
+    file: Callable[[str], bool]
+    ceiling: frozenset[str]
+    exact: dict[str, str]
+    tests: list[tuple[str, _Test]]
+
+    def meets(self, function: Function, symbol: str) -> list[str]:
+        """What of the row a function meets."""
+        if not self.exact and not self.tests:
+            return [""]
+        met = [self.exact[symbol]] if symbol in self.exact else []
+        return met + [name for name, test in self.tests if test(function, symbol)]
+
+
+class AllowList:
+    """A list, and what of it was met by the files that it was applied to.
+
+    Attributes:
+        rows: as they stand in it.
+    """
+
+    def __init__(self, rows: Sequence[Row], name: str) -> None:
+        """Prepares rows.
+
+        Args:
+            rows: of a list.
+            name: the list's, for errors.
+
+        Raises:
+            CaptureError: a row names an unknown feature or no address, or there are too many.
+        """
+        self.rows = tuple(rows)
+        self._rules = [_rule(row, f"{name}: [[allow]] row {at}") for at, row in enumerate(rows, 1)]
+        self._met: dict[int, set[str]] = {}
+        patterns = sum(len(rule.tests) for rule in self._rules)
+        if len(rows) > MOST_ROWS or patterns > MOST_PATTERNS:
+            raise CaptureError(
+                f"{name}: {len(rows)} rows with {patterns} wildcards and addresses: "
+                f"no more than {MOST_ROWS} and {MOST_PATTERNS} are read"
+            )
+
+    def apply(self, fit: Fit) -> Fit:
+        """What a file needs, less what is allowed.
+
+        Args:
+            fit: with every function listed that holds what the machine lacks.
+
+        Returns:
+            The same with `allowed`, `permissions` and `excess`; it fits if all is allowed.
+        """
+        if fit.needs is None or not fit.missing:
+            return fit
+        lacking = set(fit.missing)
+        path = lasting_file(fit.path)
+        mine = [at for at, rule in enumerate(self._rules) if rule.file(path)]
+        meetings = [list(self._meetings(each, mine)) for each in fit.needs.functions]
+        counts = Counter(at for met in meetings for at in met)
+        over = {at for at in counts if counts[at] > (self._rules[at].row.most or counts[at])}
+        excess = []
+        used: Counter[int] = Counter()
+        for function, met in zip(fit.needs.functions, meetings, strict=True):
+            allowing = [at for at in met if at not in over]
+            ceiling = frozenset[str]().union(*(self._rules[at].ceiling for at in allowing))
+            if lacking.intersection(function.features) <= ceiling:
+                used.update(allowing)
+            else:
+                excess.append(function)
+        listed = {name for each in fit.needs.functions for name in each.features}
+        choice = fit.expectation in ("guarded", "unguarded")
+        every = choice and not excess and not fit.needs.unlisted and lacking <= listed
+        return msgspec.structs.replace(
+            fit,
+            allowed=every,
+            permissions=tuple(
+                Permission(used[at], self._rules[at].row.reason, counts[at] if at in over else 0)
+                for at in sorted({*used, *over})
+            ),
+            excess=tuple(excess),
+            fits=fit.fits or every,
+        )
+
+    def _meetings(self, function: Function, mine: Sequence[int]) -> Iterator[int]:
+        symbol = lasting_symbol(function.name)
+        for at in mine:
+            met = self._rules[at].meets(function, symbol)
+            if met:
+                self._met.setdefault(at, set()).update(met)
+                yield at
+
+    def lasting(self) -> Iterator[Row]:
+        """The rows without what no file met."""
+        for at, rule in enumerate(self._rules):
+            if met := self._met.get(at):
+                yield msgspec.structs.replace(
+                    rule.row,
+                    symbols=tuple(name for name in rule.row.symbols if name in met),
+                    addresses=tuple(name for name in rule.row.addresses if name in met),
+                )
+
+    def stale(self) -> tuple[Stale, ...]:
+        """What no file met, in the list's order."""
+        found = []
+        for at, rule in enumerate(self._rules):
+            names = [*rule.exact.values(), *(name for name, _ in rule.tests)] or [""]
+            left = [name for name in names if name not in self._met.get(at, ())]
+            if len(left) == len(names):
+                left = [""]
+            found += [Stale(at + 1, rule.row.file, name, rule.row.reason) for name in left]
+        return tuple(found)
+
+
+def read_list(path: str) -> AllowList:
+    """Reads a list.
+
+    Raises:
+        CaptureError: it cannot be read, or breaks a rule; one line.
+    """
+    name, content = read_bounded(path, MAXIMUM_BYTES, ", no allow-list is")
+    try:
+        table = parse_strangers_toml(content, name, "[[allow]]")
+        found = table.get("allow", [])
+        if set(table) - {"allow"} or not isinstance(found, list):
+            raise TableError(f"{name}: only [[allow]] rows may stand here")
+        rows = []
+        for number, raw in enumerate(found, 1):
+            try:
+                rows.append(msgspec.convert(raw, Row))
+            except msgspec.ValidationError as error:
+                raise TableError(f"{name}: [[allow]] row {number}: {error}") from None
+            if not rows[-1].reason.strip():
+                raise TableError(
+                    f"{name}: [[allow]] row {number} ({rows[-1].file}): has no reason yet"
+                )
+    except TableError as error:
+        raise CaptureError(str(error)) from None
+    return AllowList(rows, name)
+
+
+def _rule(row: Row, place: str) -> _Rule:
+    file = lasting_file(row.file)
+    whole, end = glob(file), glob(f"*/{file}")
+    exact: dict[str, str] = {}
+    tests: list[tuple[str, _Test]] = []
+    for name in row.symbols:
+        lasting = lasting_symbol(name)
+        if "*" in lasting:
+            tests.append((name, _by_symbol(lasting)))
+        else:
+            exact[lasting] = name
+    tests += [(name, _by_address(name, place)) for name in row.addresses]
+    return _Rule(
+        row,
+        lambda path: whole(path) or end(path),
+        _ceiling(row.features, place),
+        exact,
+        tests,
+    )
+
+
+def _by_symbol(pattern: str) -> _Test:
+    like = glob(pattern)
+    return lambda _, symbol: like(symbol)
+
+
+def _by_address(text: str, place: str) -> _Test:
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        raise CaptureError(f"{place}: not an address range: {text!r}; write 0x1000-0x2fff")
+    low = int(found[1], 16)
+    high = int(found[2] or found[1], 16)
+    return lambda function, _: low <= function.address and function.last <= high
+
+
+def _ceiling(names: Sequence[str], place: str) -> frozenset[str]:
+    table = load_features()
+    levels = {level.name: level.features for level in load_levels()}
+    ceiling: set[str] = set()
+    for name in names:
+        if name in levels:
+            ceiling |= {*levels[name]}
+        elif name in table:
+            ceiling |= {name, *table.closure(name)}
+        else:
+            hint = did_you_mean(name, (*levels, *table))
+            raise CaptureError(f"{place}: no feature and no level: {name!r}{hint}")
+    return frozenset(ceiling)

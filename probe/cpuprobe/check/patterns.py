@@ -1,0 +1,55 @@
+"""Names that last from one build to the next: without hashes, with wildcards. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+# rustc's legacy mangling ends a name in 17h, 16 hex digits and E; demangled it is ::h and these.
+# Its v0 mangling puts a hash of the crate between C and the crate's name (RFC 2603), and numbers
+# positions in the name (B), which move with the hash's length. ThinLTO adds .llvm. and a hash.
+_LEGACY = re.compile(r"17h[0-9a-f]{16}E")
+_DEMANGLED = re.compile(r"::h[0-9a-f]{16}\b")
+_CRATE = re.compile(r"Cs[0-9A-Za-z]*_(?=u?[0-9])")
+_BACK = re.compile(r"B[0-9A-Za-z]*_")
+_LLVM = re.compile(r"\.llvm\.[0-9]+")
+
+# auditwheel copies a library under its name, a dash and 8 hex digits of its content.
+_COPIED = re.compile(r"-[0-9a-f]{8}(?=\.)")
+
+
+def lasting_symbol(name: str) -> str:
+    """A symbol without what a compiler makes anew for each build."""
+    if name.startswith("_R"):
+        name = _BACK.sub("B_", _CRATE.sub("C", name))
+    return _LLVM.sub("", _DEMANGLED.sub("", _LEGACY.sub("E", name)))
+
+
+def lasting_file(name: str) -> str:
+    """A file's name without the hash that auditwheel puts into it."""
+    return _COPIED.sub("", name)
+
+
+def glob(pattern: str) -> Callable[[str], bool]:
+    """Whether a text is like a pattern, in which `*` stands for any characters, and nothing else.
+
+    It costs no more than a search for each piece, whatever pattern and text are.
+    """
+    first, *rest = pattern.split("*")
+    if not rest:
+        return first.__eq__
+    *middle, last = rest
+
+    def like(text: str) -> bool:
+        end = len(text) - len(last)
+        if len(first) > end or not (text.startswith(first) and text.endswith(last)):
+            return False
+        at = len(first)
+        for piece in middle:
+            at = text.find(piece, at, end)
+            if at < 0:
+                return False
+            at += len(piece)
+        return True
+
+    return like

@@ -1,0 +1,361 @@
+"""Allow-lists: what they allow, what they refuse to, what is stale, and how one is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cpuprobe.check.allow import AllowList, Row, read_list
+from cpuprobe.check.gate import gate
+from cpuprobe.check.judge import Expectation, Fit
+from cpuprobe.check.patterns import glob, lasting_file, lasting_symbol
+from cpuprobe.check.write_allow import rows_for, to_toml
+from cpuprobe.cli import run
+from cpuprobe.code.needs import Function, Needs, Use
+from cpuprobe.errors import CaptureError, UsageError
+
+LEGACY = "_ZN4ring3aes17h0123456789abcdefE"
+
+
+def function(name: str, *features: str, address: int = 0x1000) -> Function:
+    counts = dict.fromkeys(features, 2)
+    return Function(name, address, address, address + 16, "symbol", counts)
+
+
+def fit(
+    *functions: Function, path: str = "dist/liba.so", verdict: Expectation = "unguarded"
+) -> Fit:
+    features = sorted({name for each in functions for name in each.features})
+    uses = {name: Use(1, 1, {"symbol": 1}, ()) for name in features}
+    needs = Needs(kind="library", features=uses, functions=functions)
+    return Fit(path=path, expectation=verdict, missing=tuple(features), needs=needs)
+
+
+def row(
+    *symbols: str,
+    file: str = "liba.so",
+    features: tuple[str, ...] = ("avx2",),
+    addresses: tuple[str, ...] = (),
+    most: int | None = None,
+) -> Row:
+    return Row(
+        file=file, features=features, reason="r", symbols=symbols, addresses=addresses, most=most
+    )
+
+
+def allow(*rows: Row) -> AllowList:
+    return AllowList(rows, "list")
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (LEGACY, "_ZN4ring3aes17hfedcba9876543210E"),
+        (f"{LEGACY}.llvm.123456", LEGACY),
+        ("ring::aes::h0123456789abcdef", "ring::aes::hfedcba9876543210"),
+        ("_RNvCs4fqI2P2rA04_7mycrate3foo", "_RNvCs1Q_7mycrate3foo"),
+        # The crate's hash is shorter, so what refers back to a position in the name moves.
+        ("_RINvCs4fqI2P2rA04_1a1fNtB2_1bE", "_RINvCs4fqI2P2rA0_1a1fNtB1_1bE"),
+    ],
+)
+def test_a_symbol_lasts_from_build_to_build(one, other):
+    assert lasting_symbol(one) == lasting_symbol(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("_RNvCs4fqI2P2rA04_7mycrate3foo", "_RNvCs4fqI2P2rA04_7mycrate3bar"),
+        # Closures of one function are numbered: that is no hash.
+        ("_RNCNvCs1_1a1fs_0B3_", "_RNCNvCs1_1a1fs0_0B3_"),
+        ("_ZN4ring3aes17h0123456789abcdeE", "_ZN4ring3aes17h0123456789abcdfE"),
+        ("aes17h", "aes18h"),
+    ],
+)
+def test_other_symbols_stay_others(one, other):
+    assert lasting_symbol(one) != lasting_symbol(other)
+
+
+def test_the_hash_in_a_copied_librarys_name_does_not_count():
+    assert (
+        lasting_file("numpy.libs/libopenblas64_-ff651d7f.so.0") == "numpy.libs/libopenblas64_.so.0"
+    )
+    assert lasting_file("libfoo-12345.so") == "libfoo-12345.so"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "like"),
+    [
+        ("abc", "abc", True),
+        ("abc", "abcd", False),
+        ("a*c", "ac", True),
+        ("a*c", "abbc", True),
+        ("ab*ba", "aba", False),  # one b cannot be both
+        ("*b*d*", "abcde", True),
+        ("*b*d*", "adcbe", False),
+        ("*", "", True),
+        ("a[b]?", "a[b]?", True),  # nothing else is special
+        ("a?", "ab", False),
+        ("a*" * 500 + "b", "a" * 5000, False),
+    ],
+)
+def test_a_star_stands_for_anything(pattern, text, like):
+    assert glob(pattern)(text) is like
+
+
+# --- what is allowed -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row()],
+        [row("f", "g")],
+        [row("f"), row("g")],
+        [row("*", file="*.so")],
+        [row(file="dist/liba.so")],
+        [row(features=("x86-64-v3",))],
+        [row(addresses=("0x1000-0x1010", "0x2000-0x2fff"))],
+        [row(most=2)],
+        [row("f", features=("avx512f",)), row("g")],  # what a feature implies is within
+    ],
+)
+def test_all_is_allowed(rows):
+    functions = function("f", "avx2", "avx"), function("g", "avx2", address=0x2000)
+    answer = allow(*rows).apply(fit(*functions))
+
+    assert answer.allowed
+    assert answer.fits
+    assert answer.excess == ()
+    assert sum(each.functions for each in answer.permissions) == 2
+    assert not gate("guarded").fails(answer)
+
+
+@pytest.mark.parametrize(
+    ("rows", "left"),
+    [
+        ([row("f")], ["g"]),
+        ([row(features=("avx",))], ["f", "g"]),
+        ([row(file="b.so")], ["f", "g"]),
+        ([row(file="a.so")], ["f", "g"]),  # no part of a name
+        ([row(addresses=("0x1000-0x2000",))], ["g"]),  # it ends behind
+        ([row(most=1)], ["f", "g"]),
+        ([], ["f", "g"]),
+    ],
+)
+def test_what_is_left_over_is_named(rows, left):
+    functions = function("f", "avx2"), function("g", "avx2", address=0x2000)
+    answer = allow(*rows).apply(fit(*functions))
+
+    assert not answer.allowed
+    assert not answer.fits
+    assert [each.name for each in answer.excess] == left
+    assert gate("unguarded").fails(answer)
+
+
+def test_ceilings_of_several_rows_add_up():
+    both = fit(function("f", "avx2", "bmi2"))
+
+    assert not allow(row("f")).apply(both).allowed
+    assert allow(row("f"), row("f", features=("bmi2",))).apply(both).allowed
+
+
+@pytest.mark.parametrize("verdict", ["dies", "refused", "foreign"])
+def test_what_is_proved_is_not_allowed(verdict):
+    answer = allow(row()).apply(fit(function("f", "avx2"), verdict=verdict))
+
+    assert not answer.allowed
+    assert not answer.fits
+
+
+def test_what_was_not_listed_is_not_allowed():
+    """Functions beyond the bound, and features of which no function is known."""
+    whole = fit(function("f", "avx2"))
+    assert whole.needs is not None
+    import msgspec
+
+    more = msgspec.structs.replace(whole, needs=msgspec.structs.replace(whole.needs, unlisted=1))
+    unknown = msgspec.structs.replace(whole, missing=("avx2", "sha"))
+
+    assert allow(row()).apply(whole).allowed
+    assert not allow(row()).apply(more).allowed
+    assert not allow(row(features=("avx2", "sha"))).apply(unknown).allowed
+
+
+def test_stale_rows_are_told():
+    """A row that met nothing, and a symbol beside others that did."""
+    rules = allow(row("f", "gone"), row(file="b.so"), row("x*", "y"), row())
+    rules.apply(fit(function("f", "avx2")))
+    rules.apply(fit(function("x", "avx2"), path="b.so.1"))
+
+    assert [(each.row, each.what) for each in rules.stale()] == [(1, "gone"), (2, ""), (3, "")]
+    assert [each.symbols for each in rules.lasting()] == [("f",), ()]
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+GOOD = '[[allow]]\nfile = "a"\nfeatures = ["avx2"]\nreason = "r"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[allow]", "not TOML"),
+        ("x = 1", "only [[allow]] rows"),
+        ("allow = 1", "only [[allow]] rows"),
+        (GOOD.replace('"r"', '" "'), "row 1 (a): has no reason yet"),
+        (GOOD.replace("avx2", "avx3"), "no feature and no level: 'avx3'; did you mean"),
+        (GOOD.replace('["avx2"]', "[]"), "row 1"),
+        (GOOD + 'sybols = ["f"]', "sybols"),
+        (GOOD + "most = 0", "row 1"),
+        (GOOD + 'addresses = ["12"]', "not an address range: '12'"),
+        (GOOD * 2001, "no more than 2000"),
+        (GOOD + f"symbols = {json.dumps([f'{n}*' for n in range(201)])}", "201 wildcards"),
+        ("[" + "a." * 5000 + "b]", "only [[allow]] rows"),
+        ("a=" + "[" * 100_000, "nested too deeply"),
+        ("#" * (5 << 20), "larger than 4 MiB"),
+    ],
+)
+def test_a_bad_list_is_one_line(text, words, tmp_path):
+    path = tmp_path / "list.toml"
+    path.write_text(text)
+
+    with pytest.raises(CaptureError) as caught:
+        read_list(str(path))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "verdicts"),
+    [
+        ("never", set()),
+        ("dies", {"dies", "refused", "foreign"}),
+        ("unread,stale", {"dies", "refused", "foreign", "unguarded"}),
+        ("guarded, stale", {"dies", "refused", "foreign", "unguarded", "guarded"}),
+    ],
+)
+def test_what_fails_is_chosen(words, verdicts):
+    chosen = gate(words)
+
+    assert chosen.verdicts == verdicts
+    assert chosen.stale == ("stale" in words)
+    assert chosen.unread == ("unread" in words)
+
+
+@pytest.mark.parametrize("words", ["", "all", "dies,guarded", "unguarded,"])
+def test_what_cannot_be_chosen_is_usage(words):
+    with pytest.raises(UsageError):
+        gate(words)
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def test_a_written_list_allows_what_it_was_written_of(tmp_path):
+    """Strange names too: quotes, control characters, hashes, another file of the same name."""
+    strange = 'f"\\\x01é😀'
+    fits = [
+        fit(function(strange, "avx2"), function(LEGACY, "avx", "bmi2"), path='a/"é.so'),
+        fit(function("f", "avx2"), function("", "sha"), path="b/b.so"),
+        fit(function("f", "avx"), path="c/b.so"),
+    ]
+    path = tmp_path / "list.toml"
+    text = to_toml(rows_for(fits, None), "x86-64-v2")
+    path.write_text(text.replace('reason = ""', 'reason = "seen"'))
+    rules = read_list(str(path))
+
+    assert "\x01" not in text
+    assert [(each.file, each.most) for each in rules.rows[2:]] == [("b/b.so", 2), ("c/b.so", None)]
+    assert all(rules.apply(each).allowed for each in fits)
+    assert rules.stale() == ()
+    other = fit(function(LEGACY.replace("0123", "fedc"), "avx", "bmi2"), path='a/"é.so')
+    assert rules.apply(other).allowed
+
+
+def test_a_file_with_too_many_functions_is_counted():
+    """As many as there are now are allowed, and no more."""
+    functions = [function(f"f{n}", "avx2", "avx") for n in range(501)]
+    rows = rows_for([fit(*functions)], None)
+
+    assert [(each.symbols, each.most, each.features) for each in rows] == [((), 501, ("avx2",))]
+    rules = allow(*rows)
+    assert rules.apply(fit(*functions)).allowed
+    more = rules.apply(fit(*functions, function("new", "avx2")))
+    assert not more.allowed
+    assert more.permissions[0].refused == 502
+
+
+SOURCE = """
+#define HIT(name, text) __attribute__((noinline)) void name(void) { __asm__ volatile(text); }
+HIT(one, "vpaddd %ymm1, %ymm0, %ymm0") HIT(two, "vpaddd %ymm1, %ymm0, %ymm0")
+"""
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc here")
+    path = tmp_path / "lib.so"
+    command = ["gcc", "-O1", "-shared", "-fPIC", "-x", "c", "-", "-o", str(path)]
+    subprocess.run(command, input=SOURCE.encode(), check=True)
+    return path
+
+
+def test_a_release_is_gated(library: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """Written, given a reason, it passes; what it does not name, and what is stale, is told."""
+    path = tmp_path / "allow.toml"
+
+    def check(*more: str) -> tuple[int, str, str]:
+        code = run(["check", str(library), "--against", "x86-64-v2", *more])
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    assert check()[0] == 1
+    assert check("--fail-on", "never")[0] == 0
+    assert check("--fail-on", "dies", "-q") == (0, "", "")
+    assert check("-q", "--write-allow", str(path))[::2] == (
+        0,
+        f"cpuprobe: note: {path}: 1 row, each wants a reason\n",
+    )
+    assert check("--write-allow", str(path))[0] == 2
+    assert check("--allow", str(path))[0] == 4
+    written = path.read_text()
+    path.write_text(written.replace('reason = ""', 'reason = "one caller, which asks"'))
+    code, out, _ = check("--allow", str(path))
+    assert (code, out.split()[0]) == (0, "ALLOWED")
+    assert "one caller, which asks" in out
+    assert check("--allow", str(path), "-q", "--fail-on", "stale") == (0, "", "")
+
+    path.write_text(path.read_text().replace('"two"', '"three"'))
+    code, out, _ = check("--allow", str(path), "--fail-on", "never,stale")
+    assert code == 1
+    assert "not allowed, 1 function" in out
+    assert "stale in the allow-list, row 1: three in lib.so" in out
+    fresh = tmp_path / "new.toml"
+    assert check("--allow", str(path), "--write-allow", str(fresh))[0] == 0
+    assert fresh.read_text().count("[[allow]]") == 2
+    assert '"three"' not in fresh.read_text()
+    assert fresh.read_text().count("one caller, which asks") == 1
+
+
+def test_many_files_have_a_row_each(library: Path, tmp_path: Path, capfd):
+    """Of 80 columns; what does not fit comes first, and what runs is summed up."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(14):
+        shutil.copy(library, folder / f"{'long' * 20}{number}.so")
+    shutil.copy("/bin/true", folder / "a")
+    assert run(["check", str(folder), "--against", "x86-64-v2"]) == 1
+    lines = capfd.readouterr().out.splitlines()
+
+    assert all(line.startswith("UNGUARDED  ...") and len(line) <= 80 for line in lines[:14])
+    assert all(line.endswith("  avx2") for line in lines[:14])
+    assert lines[-1] == "15 files against x86-64-v2: 14 unguarded, 1 runs"
