@@ -1,6 +1,6 @@
 """Bytes -> instructions, their features, and what kind of instruction each is.
 
-iced-x86 decodes (all it knows of 64-bit mode); what it cannot, APX, is decoded here.
+iced-x86 decodes all it knows; what is newer stands in newer.py and apx.py.
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ _MARKED: tuple[Literal["trap", "breakpoint", "privileged", "hint"], ...] = (
     "privileged",
     "hint",
 )
-_LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 _CANONICAL = 1 << 47
 
 
@@ -142,8 +141,7 @@ def decode(
     decoded: list[Decoded] = []
     at = 0
     while at < len(code) and len(decoded) < MAXIMUM_INSTRUCTIONS:
-        one = _apx(code[at : at + 15]) if bits == 64 else None
-        one = one or _one(code[at : at + 15], registers or {}, bits)
+        one = _one(code[at : at + 15], registers or {}, bits)
         decoded.append(one)
         at += len(one.code)
         if not sequence or one.kind in ("undecodable", "incomplete"):
@@ -261,26 +259,3 @@ def named(instruction: iced_x86.Instruction, intel: str, registers: Mapping[str,
     alignment, operand, far = _operand(instruction, mnemonic, registers)
     kind, features, other = _kind(meaning), meaning.features, meaning.unknown
     return Decoded(b"", kind, mnemonic, intel, "", features, other, alignment, operand, far)
-
-
-def _apx(code: bytes) -> Decoded | None:
-    """APX: the REX2 prefix D5H, and EVEX map 4 (Intel document 355828, chapter 3).
-
-    iced-x86 1.21 has neither. After D5H the payload's bit 7 selects the 0FH map and its low bits
-    are REX's, so the instruction without the upper registers tells length and mnemonic.
-    """
-    at = 0
-    while at < len(code) and code[at] in _LEGACY_PREFIXES:
-        at += 1
-    rest = code[at:]
-    if len(rest) >= 3 and rest[0] == 0xD5:
-        payload = rest[1]
-        rex = bytes([0x40 | payload & 0xF, *([0x0F] if payload & 0x80 else [])])
-        plain = _one(code[:at] + rex + rest[2:], {})
-        if plain.kind in ("undecodable", "incomplete"):
-            return None
-        length = len(plain.code) + 2 - len(rex)
-        return Decoded(code[:length], "feature", plain.mnemonic, features=("apxf",))
-    if len(rest) >= 2 and rest[0] == 0x62 and rest[1] & 7 == 4:
-        return Decoded(code, "feature", features=("apxf",))
-    return None

@@ -26,6 +26,7 @@ class Fields(NamedTuple):
         opcode: the byte.
         modrm: the byte behind it, None where the code ends.
         at: where ModRM stands.
+        extended: EVEX names one of APX's sixteen more general registers (document 355828, 3.1.2).
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Fields(NamedTuple):
     opcode: int
     modrm: int | None
     at: int
+    extended: bool = False
 
     @property
     def of_memory(self) -> bool:
@@ -52,7 +54,7 @@ def fields(code: bytes) -> Fields | None:
         at += 1
     rex = code[at] if at < len(code) and code[at] & 0xF0 == 0x40 else 0
     at += bool(rex)
-    prefixes, rest = code[:at], code[at:]
+    prefixes, rest, extended = code[:at], code[at:], False
     if len(rest) >= 3 and rest[0] == 0xC5:
         second = rest[1]
         head = ("vex", 1, second & 3, second >> 2 & 1, 0, 2)
@@ -61,10 +63,13 @@ def fields(code: bytes) -> Fields | None:
         head = ("vex", rest[1] & 31, second & 3, second >> 2 & 1, second >> 7, 3)
     elif len(rest) >= 5 and rest[0] == 0x62:
         head = ("evex", rest[1] & 7, rest[2] & 3, rest[3] >> 5 & 3, rest[2] >> 7, 4)
+        of_memory = len(rest) > 5 and rest[5] < 0xC0
+        extended = bool(rest[1] & 8) or (of_memory and not rest[2] & 4)
     else:
         return _legacy(prefixes, rest, rex)
     kind, number, pp, length, w, opcode = head
-    return _placed(kind, prefixes, number, pp, length, w, rest, opcode)  # type: ignore[arg-type]
+    placed = _placed(kind, prefixes, number, pp, length, w, rest, opcode)  # type: ignore[arg-type]
+    return placed._replace(extended=extended)
 
 
 def _legacy(prefixes: bytes, rest: bytes, rex: int) -> Fields | None:

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from cpuprobe.code.apx import promoted
 from cpuprobe.code.decode import MAXIMUM_INSTRUCTIONS, Decoded, decode
 from cpuprobe.code.invalid import Invalid, invalid
-from cpuprobe.code.newer import as_legacy, newer
+from cpuprobe.code.newer import newer
 from cpuprobe.facts.features import load_features
 
 LONGEST = 15
-_OF_APX = ("apxf",)
 
 
 class Instruction(NamedTuple):
@@ -53,32 +53,25 @@ def instructions(
 
 def _one(code: bytes, registers: Mapping[str, int], bits: int) -> Instruction:
     decoded = decode(code, registers=registers, bits=bits)[0]
-    unnamed = decoded.features == _OF_APX and not decoded.mnemonic
-    if bits != 64 or not (unnamed or decoded.kind == "undecodable"):
+    if bits != 64 or decoded.kind not in ("undecodable", "incomplete"):
         return Instruction(decoded)
-    found = newer(code)
+    found = newer(code) or promoted(code)
     if found is not None:
-        mnemonic = found.mnemonic or _promoted(code)
         known = all(name in load_features() for name in found.features)
         return Instruction(
             Decoded(
                 code[: found.length],
                 "feature" if known else "unknown",
-                mnemonic=mnemonic.upper(),
-                intel=mnemonic,
-                att=mnemonic,
+                mnemonic=found.mnemonic.upper(),
+                intel=found.mnemonic,
+                att=found.mnemonic,
                 features=found.features,
                 other=tuple(name for name in found.features if name not in load_features()),
             )
         )
-    offence = None if unnamed else invalid(code)
+    offence = None if decoded.kind == "incomplete" else invalid(code)
     if offence is None:
         return Instruction(decoded)
     return Instruction(
         replace(offence.meant, kind="always-invalid", features=(), other=()), offence
     )
-
-
-def _promoted(code: bytes) -> str:
-    legacy = as_legacy(code)
-    return "" if legacy is None else decode(legacy)[0].mnemonic.lower()

@@ -1,6 +1,6 @@
 """Instructions that came after the decoder (iced-x86 1.21, January 2024), told by rows of our own.
 
-Sources: Intel 319433-057 (ISA Extensions Programming Reference), 361050 (AVX10.2), 355828 (APX).
+Sources: Intel 319433-057 (ISA Extensions Programming Reference), 361050 (AVX10.2). APX's: apx.py.
 A row reads as the manual's: encoding, vector length, mandatory prefix, map and W, the opcode, what
 ModRM must be, and the bytes behind it.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from cpuprobe.code.encoding import LEGACY_PREFIXES, Fields, end_of_operands, fields
+from cpuprobe.code.encoding import end_of_operands, fields
 
 _AVX10_2 = ("avx10.2",)
 # fmt: off
@@ -150,32 +150,10 @@ _ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("vmovw",          "EVEX.128.F3.MAP5.W0 7E",            _AVX10_2),
     ("vsm4key4",       "EVEX.F3.0F38.W0 DA",                ("sm4", "avx10.2")),
     ("vsm4rnds4",      "EVEX.F2.0F38.W0 DA",                ("sm4", "avx10.2")),
-    # APX: new instructions, and old ones of VEX and the 0F38 maps in EVEX
-    ("andn",           "EVEX.128.NP.0F38 F2",               ("apxf", "bmi")),
-    ("blsi",           "EVEX.128.NP.0F38 F3",               ("apxf", "bmi")),
-    ("bextr",          "EVEX.128.NP.0F38 F7",               ("apxf", "bmi")),
-    ("bzhi",           "EVEX.128.NP.0F38 F5",               ("apxf", "bmi2")),
-    ("pdep",           "EVEX.128.F2.0F38 F5",               ("apxf", "bmi2")),
-    ("pext",           "EVEX.128.F3.0F38 F5",               ("apxf", "bmi2")),
-    ("mulx",           "EVEX.128.F2.0F38 F6",               ("apxf", "bmi2")),
-    ("shlx",           "EVEX.128.66.0F38 F7",               ("apxf", "bmi2")),
-    ("sarx",           "EVEX.128.F3.0F38 F7",               ("apxf", "bmi2")),
-    ("shrx",           "EVEX.128.F2.0F38 F7",               ("apxf", "bmi2")),
-    ("rorx",           "EVEX.128.F2.0F3A F0 ib",            ("apxf", "bmi2")),
-    ("tilestored",     "EVEX.128.F3.0F38.W0 4B mem",        ("apxf", "amx-tile")),
-    ("tileloadd",      "EVEX.128.F2.0F38.W0 4B mem",        ("apxf", "amx-tile")),
-    ("tileloaddt1",    "EVEX.128.66.0F38.W0 4B mem",        ("apxf", "amx-tile")),
 )
-# EVEX map 4: the opcodes that are no legacy map's with the same number.
-_MAP4 = {
-    0x38: "ccmp", 0x39: "ccmp", 0x3A: "ccmp", 0x3B: "ccmp",
-    0x60: "movbe", 0x61: "movbe", 0x65: "wrussd", 0x66: "adcx", 0x88: "popcnt",
-    0xD4: "sha1rnds4", 0xD8: "sha1nexte", 0xF0: "crc32", 0xF1: "crc32",
-    0xF4: "tzcnt", 0xF5: "lzcnt", 0xF8: "movdir64b", 0xF9: "movdiri", 0xFC: "aadd",
-}
 # fmt: on
 _PP = {"NP": 0, "66": 1, "F3": 2, "F2": 3}
-_MAPS = {"0F": 1, "0F38": 2, "0F3A": 3, "MAP4": 4, "MAP5": 5, "MAP6": 6, "MAP7": 7}
+_MAPS = {"0F": 1, "0F38": 2, "0F3A": 3, "MAP5": 5, "MAP6": 6, "MAP7": 7}
 _LENGTHS = {"128": 0, "256": 1, "512": 2}
 _BEHIND = {"ib": 1, "id": 4}
 
@@ -188,9 +166,15 @@ class Newer(NamedTuple):
     features: tuple[str, ...]
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """One row: how the instruction is encoded, and what it needs; None where any will do."""
+
     mnemonic: str
     features: tuple[str, ...]
+    kind: str
+    map: int
+    pp: int
+    opcode: int
     length: int | None
     w: int | None
     of_memory: bool | None
@@ -198,26 +182,39 @@ class _Row(NamedTuple):
 
 
 @functools.cache
-def _rows() -> dict[tuple[str, int, int, int], list[_Row]]:
-    found: dict[tuple[str, int, int, int], list[_Row]] = {}
-    for mnemonic, text, features in _ROWS:
-        encoding, opcode, *more = text.split()
-        words = encoding.split(".")
-        kind = words[0].lower() if words[0] in ("VEX", "EVEX") else "legacy"
-        known = {word: table[word] for word in words for table in (_PP, _MAPS) if word in table}
-        pp = next(_PP[word] for word in words if word in _PP)
-        number = next(known[word] for word in words if word in _MAPS)
-        length = next((_LENGTHS[word] for word in words if word in _LENGTHS), None)
-        w = next((int(word[1]) for word in words if word in ("W0", "W1")), None)
-        of_memory = True if "mem" in more else False if "reg" in more else None
-        behind = sum(_BEHIND.get(word, 0) for word in more)
-        row = _Row(mnemonic, features, length, w, of_memory, behind)
-        found.setdefault((kind, number, pp, int(opcode, 16)), []).append(row)
+def rows() -> tuple[Row, ...]:
+    """All rows, in their order."""
+    return tuple(_row(mnemonic, text, features) for mnemonic, text, features in _ROWS)
+
+
+def _row(mnemonic: str, text: str, features: tuple[str, ...]) -> Row:
+    encoding, opcode, *more = text.split()
+    words = encoding.split(".")
+    kind = words[0].lower() if words[0] in ("VEX", "EVEX") else "legacy"
+    return Row(
+        mnemonic,
+        features,
+        kind,
+        next(_MAPS[word] for word in words if word in _MAPS),
+        next(_PP[word] for word in words if word in _PP),
+        int(opcode, 16),
+        next((_LENGTHS[word] for word in words if word in _LENGTHS), None),
+        next((int(word[1]) for word in words if word in ("W0", "W1")), None),
+        True if "mem" in more else False if "reg" in more else None,
+        sum(_BEHIND.get(word, 0) for word in more),
+    )
+
+
+@functools.cache
+def _by_opcode() -> dict[tuple[str, int, int, int], list[Row]]:
+    found: dict[tuple[str, int, int, int], list[Row]] = {}
+    for row in rows():
+        found.setdefault((row.kind, row.map, row.pp, row.opcode), []).append(row)
     return found
 
 
 def newer(code: bytes) -> Newer | None:
-    """The instruction at the start of 64-bit code, if it is one of the rows or APX's; else None.
+    """The instruction at the start of 64-bit code, if it is one of the rows; else None.
 
     Asked only of what the decoder does not know.
     """
@@ -226,59 +223,20 @@ def newer(code: bytes) -> Newer | None:
         return None
     if found.kind != "legacy" and (found.prefixes and set(found.prefixes) - {0x67, 0x64, 0x65}):
         return None
-    if found.kind == "evex" and found.map == 4:
-        return _promoted(code, found)
-    for row in _rows().get((found.kind, found.map, found.pp, found.opcode), ()):
+    for row in _by_opcode().get((found.kind, found.map, found.pp, found.opcode), ()):
         if row.length not in (None, found.length) or row.w not in (None, found.w):
             continue
         if row.of_memory in (None, found.of_memory):
             end = end_of_operands(code, found)
             if end is not None and end + row.behind <= len(code):
-                return Newer(end + row.behind, row.mnemonic, row.features)
+                more = ("apxf",) if found.extended else ()
+                return Newer(end + row.behind, row.mnemonic, (*more, *row.features))
     return None
-
-
-def _promoted(code: bytes, found: Fields) -> Newer | None:
-    """EVEX map 4: instructions of the legacy maps with three operands or without flags."""
-    end = end_of_operands(code, found)
-    if end is None:
-        return None
-    name = _MAP4.get(found.opcode, "")
-    size = 2 if found.pp == 1 else 4
-    immediate = {0x69: size, 0x81: size, 0xC7: size, 0x80: 1, 0x83: 1, 0x6B: 1, 0xC0: 1, 0xC1: 1}
-    behind = {**immediate, 0x24: 1, 0x2C: 1, 0xD4: 1}.get(found.opcode, 0)
-    if found.opcode in (0xF6, 0xF7) and found.modrm is not None and found.modrm >> 3 & 7 < 2:
-        behind = 1 if found.opcode == 0xF6 else size
-    return (
-        Newer(min(end + behind, len(code)), name, ("apxf",)) if end + behind <= len(code) else None
-    )
-
-
-def as_legacy(code: bytes) -> bytes | None:
-    """The legacy instruction that an EVEX map 4 encoding promotes, to learn its name from."""
-    found = fields(code)
-    if found is None or found.kind != "evex" or found.map != 4 or found.opcode in _MAP4:
-        return None
-    rex = b"\x48" if found.w else b""
-    prefix = b"\x66" if found.pp == 1 else b""
-    escape = (
-        b"\x0f" if found.opcode in (0x24, 0x2C, 0xA5, 0xAD, 0xAF) or found.opcode >> 4 == 4 else b""
-    )
-    opcode = {0x24: 0xA4, 0x2C: 0xAC}.get(found.opcode, found.opcode)
-    return prefix + rex + escape + bytes([opcode]) + code[found.at :]
-
-
-def has_prefix_of_apx(code: bytes) -> bool:
-    """Whether it begins with REX2, which the decoder takes for an invalid opcode."""
-    at = 0
-    while at < len(code) and code[at] in LEGACY_PREFIXES:
-        at += 1
-    return code[at : at + 1] == b"\xd5"
 
 
 @functools.cache
 def _by_mnemonic() -> dict[str, tuple[str, ...]]:
-    return {mnemonic: features for mnemonic, _, features in _ROWS if "apxf" not in features}
+    return {mnemonic: features for mnemonic, _, features in _ROWS}
 
 
 def features_of(mnemonic: str) -> tuple[str, ...]:

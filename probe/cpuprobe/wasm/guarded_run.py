@@ -223,10 +223,10 @@ def _instruction(fault: Fault | None) -> tuple[str, tuple[str, ...]]:
     """The instruction and what it needs beyond x86-64-v1; empty if it is not known."""
     if fault is None or not fault.code:
         return "", ()
-    from cpuprobe.code.decode import decode
+    from cpuprobe.code.instructions import instructions
 
     try:
-        decoded = decode(fault.code)[0]
+        decoded = instructions(fault.code)[0].decoded
     except CannotMeasureError:  # No decoder: bisection does without.
         return "", ()
     return decoded.intel, decoded.features if decoded.kind == "feature" else ()
