@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from tests.command import cpuprobe
 
 from cpuprobe.code.kinds import OTHER, kind_of
 from cpuprobe.errors import CaptureError
@@ -17,8 +18,6 @@ from cpuprobe.evidence.machines.archive import texts_of_archive
 from cpuprobe.files import OpenedFile, compression, is_tar, open_regular, read_bounded
 from cpuprobe.fleet.archives import pieces_of
 from cpuprobe.fleet.piece import Budget, Piece
-
-CPUPROBE = (sys.executable, "-m", "cpuprobe")
 
 # Every way to name a file on the command line.
 READERS = [
@@ -50,18 +49,11 @@ def test_no_command_waits_for_the_writer_of_a_pipe(arguments, tmp_path):
     """A pipe under the name of a file is refused by everything that reads, and named."""
     for name in ("pipe", "pipe.toml"):
         os.mkfifo(tmp_path / name)
-    result = subprocess.run(
-        [*CPUPROBE, *(each.replace("PATH", "pipe") for each in arguments)],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-    )
+    result = cpuprobe(*(each.replace("PATH", "pipe") for each in arguments), cwd=tmp_path)
 
     assert result.returncode == 4
     assert b"pipe" in result.stderr
     assert b"not a regular file" in result.stderr
-    assert b"Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests.command import cpuprobe
 from tests.fakes import V2, V3, V4, XCR0_AVX512, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.difference import Side, compare
 from cpuprobe.evidence.observation import Cpuinfo, Observation
 from cpuprobe.report.document import make_report, to_json
-
-CPUPROBE = (sys.executable, "-m", "cpuprobe")
 
 
 def v3_machine(**more: object) -> Observation:
@@ -35,9 +33,7 @@ def save(folder: Path, name: str, machine: Observation) -> str:
 
 
 def diff(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*CPUPROBE, "diff", *arguments], input=stdin, capture_output=True, timeout=60
-    )
+    return cpuprobe("diff", *arguments, stdin=stdin)
 
 
 def compared(a: Observation, b: Observation) -> dict[str, Any]:

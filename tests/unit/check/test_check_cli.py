@@ -6,10 +6,10 @@ import json
 import shutil
 import struct
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.command import cpuprobe
 from tests.fakes import gds_machine
 
 from cpuprobe.assessment import assess
@@ -23,8 +23,9 @@ SOURCE = 'void f(void) { __asm__ volatile("vpaddd %ymm1, %ymm0, %ymm0"); }'
 
 
 def check(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cpuprobe", "check", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = cpuprobe("check", *arguments)
+    out, err = done.stdout.decode(), done.stderr.decode()
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import msgspec
 import pytest
+from tests.command import cpuprobe
 from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
@@ -117,18 +118,6 @@ CONTRACT = {
         },
     },
 }
-
-
-def cpuprobe(
-    *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*CPUPROBE, *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=120,
-        env={**os.environ, **(env or {})},
-    )
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.command import cpuprobe
 from tests.fakes import V2, V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
@@ -336,13 +336,10 @@ def test_check_a_feature_that_no_finding_names(ask: Ask, tmp_path: Path):
 def test_check_from_standard_input(tmp_path: Path):
     """`cpuprobe-native | cpuprobe profile check ... --on -`."""
     host = saved(tmp_path, observation(group(V3), listed=V3))
-    done = subprocess.run(
-        [sys.executable, "-m", "cpuprobe", "profile", "check", "x86-64-v3", "--on", "-"],
-        input=host.read_bytes(),
-        capture_output=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)},
+    done = cpuprobe(
+        *("profile", "check", "x86-64-v3", "--on", "-"),
+        stdin=host.read_bytes(),
+        env={"XDG_CONFIG_HOME": str(tmp_path)},
     )
 
     assert (done.returncode, done.stderr) == (0, b"")

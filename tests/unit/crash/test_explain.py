@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.command import cpuprobe
 from tests.crash.answers import explained
 from tests.fakes import AMD, V1, V2, V3, ZEN4, gds_machine, group, observation
 from tests.golden.entries import FOLDER, assemble_entries, read_list
@@ -552,13 +553,7 @@ def test_long_input_takes_no_long_time():
 
 
 def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "cpuprobe", "explain", *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=120,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )
+    return cpuprobe("explain", *arguments, stdin=stdin)
 
 
 @pytest.fixture

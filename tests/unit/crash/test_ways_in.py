@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.command import cpuprobe
 
 from cpuprobe.errors import CannotMeasureError, CaptureError
 from cpuprobe.evidence.crashes.journal import crashes_of, read_journal
@@ -32,16 +32,8 @@ COREDUMP = {
 
 
 def run(*arguments: str, stdin: bytes = b"", path: str = "") -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    if path:
-        environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
-    return subprocess.run(
-        [sys.executable, "-m", "cpuprobe", "explain", *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=120,
-        env=environment,
-    )
+    environment = {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"} if path else {}
+    return cpuprobe("explain", *arguments, stdin=stdin, env=environment)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from tests.command import cpuprobe
 from tests.fakes import (
     AMD,
     V2,
@@ -61,7 +62,6 @@ from cpuprobe.report.text import verdict_line
 from cpuprobe.report.verdict import headline
 from cpuprobe.report.witnesses import disagreements
 
-CPUPROBE = (sys.executable, "-m", "cpuprobe")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 HOSTILE = (
@@ -104,13 +104,7 @@ def subject(machine: Observation, name: str = "a capture", **around: object) -> 
 def report(
     *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*CPUPROBE, "report", *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=120,
-        env={**os.environ, **(env or {})},
-    )
+    return cpuprobe("report", *arguments, stdin=stdin, env=env)
 
 
 @pytest.fixture
@@ -259,10 +253,8 @@ def test_round_trip_through_the_commands(gds_report, tmp_path):
     """report, then inspect of its file: the bytes of `inspect` of the original."""
     pasted = tmp_path / "issue.md"
     pasted.write_bytes(b"Hello,\r\n\r\n" + report("--from", str(gds_report)).stdout + b"\r\nthanks")
-    commands = [[*CPUPROBE, "inspect", "--json", str(path)] for path in (gds_report, pasted)]
     original, copied = (
-        json.loads(subprocess.run(command, capture_output=True, timeout=60).stdout)
-        for command in commands
+        json.loads(cpuprobe("inspect", "--json", path).stdout) for path in (gds_report, pasted)
     )
 
     assert copied["assessment"]["findings"][0]["code"] == "CP101"
@@ -675,7 +667,10 @@ def test_output_through_a_link_and_to_a_device(gds_report, tmp_path):
 
     assert link.is_symlink()
     assert target.read_text().startswith("**MISMATCH**")
-    assert report("--from", str(gds_report), "-o", "/dev/stdout").stdout.startswith(b"**MISMATCH**")
+    read, write = os.pipe()
+    with open(read, "rb") as reader, open(write, "wb"):
+        report("--from", str(gds_report), "-o", f"/dev/fd/{write}")
+        assert reader.read(12) == b"**MISMATCH**"
     report("--from", str(gds_report), "-o", "/dev/null")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
@@ -683,13 +678,11 @@ def test_output_through_a_link_and_to_a_device(gds_report, tmp_path):
 def test_a_new_file_has_usual_permissions(gds_report, tmp_path):
     """As the umask says, not as mkstemp does."""
     target = tmp_path / "new.html"
-    subprocess.run(
-        [
-            *("sh", "-c", 'umask 027; exec "$@"', "sh", *CPUPROBE, "report", "--format", "html"),
-            *("--from", str(gds_report), "-o", str(target)),
-        ],
-        timeout=60,
-    )
+    before = os.umask(0o027)
+    try:
+        report("--format", "html", "--from", str(gds_report), "-o", str(target))
+    finally:
+        os.umask(before)
 
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
 
