@@ -49,7 +49,7 @@ test: $(BIN)/.installed ## set up and run every test (ARGS="-k name")
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 quick: $(BIN)/.installed ## the tests that take under a minute in all
-	$(BIN)/python -m pytest $(SPREAD) -m "not lab and not slow" $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) -m "not lab and not slow" --hypothesis-profile=quick $(ARGS)
 
 lint: $(BIN)/.installed ## ruff, mypy --strict, and the C code under -Werror with gcc and clang
 	$(BIN)/ruff check .

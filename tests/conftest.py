@@ -5,6 +5,7 @@ from hypothesis import settings
 
 # A busy machine makes a slow example, not a wrong one; speed is measured by `make bench`.
 settings.register_profile("cpuprobe", deadline=None)
+settings.register_profile("quick", max_examples=30)  # `make quick` asks for it
 settings.load_profile("cpuprobe")
 
 # Files and variants that run wasmtime, py-cpuinfo, DuckDB or sanitized builds again and again:
@@ -23,6 +24,8 @@ _SLOW = (
     "tests/unit/report/test_report.py::test_py_cpuinfo",
     "tests/unit/report/test_report.py::test_this_machines_report",
     "tests/unit/report/test_report.py::test_a_broken_witness",
+    "tests/fleet/test_texts.py::test_levels",
+    "tests/unit/fleet/test_fleet_tally.py::test_the_backends_agree_with_a_count_of_captures[duckdb-",
     # Products of every text and every wrapper, every field and every command.
     "tests/unit/evidence/test_machines_labelled.py::test_wrapped",
     "tests/unit/evidence/test_machines_labelled.py::test_encoded",
@@ -34,7 +37,10 @@ _SLOW = (
     "tests/unit/fleet/test_fleet_reference.py::test_a_fleet_of_ones_own",
     "tests/unit/fleet/test_fleet_sources.py::test_a_million",
     "tests/unit/wasm/test_operators.py::test_the_whole_module",
+    "tests/unit/facts/test_profiles.py::test_many_keys",
+    "tests/native/test_caller.py::test_memory",
     "tests/native/test_disturbed.py",
+    "tests/native/test_other_machines.py",
     "tests/native/test_native.py::test_core[gcc-plain]",
     "tests/native/test_native.py::test_own_files",
     "tests/native/test_native.py::test_core[gcc-sanitized]",

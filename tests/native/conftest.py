@@ -74,31 +74,27 @@ def core_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str
     return build
 
 
-def make_native(tree: Path, compiler: str = "gcc", keep_symbols: bool = False) -> Path:
-    """cpuprobe-native by the Makefile's own rule, in a copy of the sources."""
+def make_native(tree: Path, compiler: str = "gcc") -> tuple[Path, Path]:
+    """cpuprobe-native by the Makefile's own rule, in a copy of the sources; and before `strip`."""
     required("make")
     shutil.copytree(NATIVE, tree / "native")
     shutil.copy2(ROOT / "Makefile", tree)
-    environment = dict(os.environ)
-    if keep_symbols:  # a strip that does nothing
-        (tree / "bin").mkdir()
-        (tree / "bin" / "strip").symlink_to("/bin/true")
-        environment["PATH"] = f"{tree / 'bin'}:{environment['PATH']}"
+    strip = tree / "bin" / "strip"
+    strip.parent.mkdir()
+    strip.write_text(f'#!/bin/sh\ncp "$1" symbols && exec {required("strip")} "$@"\n')
+    strip.chmod(0o755)
     done = subprocess.run(
         ["make", "native", f"CC={compiler}"],
         cwd=tree,
-        env=environment,
+        env={**os.environ, "PATH": f"{strip.parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return tree / "build" / "cpuprobe-native"
+    return tree / "build" / "cpuprobe-native", tree / "symbols"
 
 
 @pytest.fixture(scope="session")
 def native_builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """cpuprobe-native as `make native` leaves it, and the same with its symbols."""
-    return (
-        make_native(tmp_path_factory.mktemp("stripped")),
-        make_native(tmp_path_factory.mktemp("symbols"), keep_symbols=True),
-    )
+    return make_native(tmp_path_factory.mktemp("native"))

@@ -237,7 +237,7 @@ def test_hunted(disturb: Path, native_builds: tuple[Path, Path], undisturbed: Ob
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """cpuprobe-native with a tick of wall time that comes a hundred times as often."""
     tree = tmp_path_factory.mktemp("impatient")
-    return make_native(tree, "gcc -DWALL_TICK_MICROSECONDS=20000")
+    return make_native(tree, "gcc -DWALL_TICK_MICROSECONDS=20000")[0]
 
 
 def test_stopped(disturb: Path, impatient: Path, undisturbed: Observation) -> None:

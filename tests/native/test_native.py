@@ -125,7 +125,7 @@ def test_own_files(core_program: Build) -> None:
 
 def test_no_proc(core_program: Build, tmp_path: Path) -> None:
     """A root without proc is an error of its own, and nothing is printed."""
-    done = run([core_program("gcc", "plain"), "observe", tmp_path, "-"])
+    done = run([core_program("gcc", "sanitized"), "observe", tmp_path, "-"])
 
     assert done.returncode == error_root()
     assert done.stdout == ""
@@ -224,7 +224,7 @@ def test_endless_file(core_program: Build, root: Path, name: str) -> None:
     (root / name).parent.mkdir(exist_ok=True)
     (root / name).symlink_to("/dev/zero")
 
-    done = run([core_program("gcc", "plain"), "observe", root, "-"], timeout=60)
+    done = run([core_program("gcc", "sanitized"), "observe", root, "-"], timeout=60)
 
     assert done.returncode == 0
     json.loads(done.stdout)

@@ -98,7 +98,7 @@ def ends(path: Path, cpu: str) -> int | None:
     return subprocess.run([qemu, "-cpu", cpu, path], capture_output=True, timeout=120).returncode
 
 
-QUICK = ("pie", "static")
+QUICK = ("pie",)
 SAMPLES = [
     pytest.param(sample, linked, marks=[] if linked in QUICK else pytest.mark.slow)
     for sample in (*UNGUARDED, *GUARDED)
