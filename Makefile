@@ -45,6 +45,9 @@ $(BIN)/.installed: $(BIN)/.runs
 run: $(BIN)/.runs ## set up and probe this machine (ARGS="--json")
 	@$(BIN)/cpuprobe $(ARGS)
 
+# Python is started many hundred times: what it imports is compiled once, whatever the caller's way.
+test quick: export PYTHONDONTWRITEBYTECODE =
+
 test: $(BIN)/.installed ## set up and run every test (ARGS="-k name")
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 

@@ -25,9 +25,11 @@ def multiply_gf(a: int, b: int, polynomial: int = 0x11B) -> int:
 
 
 def _inverse(a: int, polynomial: int = 0x11B) -> int:
-    result = 1
-    for _ in range(254):
-        result = multiply_gf(result, a, polynomial)
+    """The 254th power: 2 + 4 + ... + 128."""
+    result, power = 1, a
+    for _ in range(7):
+        power = multiply_gf(power, power, polynomial)
+        result = multiply_gf(result, power, polynomial)
     return result
 
 

@@ -9,7 +9,10 @@ from tests.fuzz.fleets import check, mutate, seeds
 
 from cpuprobe.fleet.apart import Apart
 
-SEEDS = seeds()
+
+@pytest.fixture(scope="module")
+def valid() -> dict[str, bytes]:
+    return seeds()
 
 
 @pytest.fixture
@@ -20,30 +23,30 @@ def apart():
 
 
 @pytest.mark.parametrize(("name", "read"), [("tar", 23), ("parquet", 40)])
-def test_a_seed_is_read(name, read, apart):
+def test_a_seed_is_read(name, read, apart, valid):
     """What is mutated is a file of its kind."""
-    if name not in SEEDS:
+    if name not in valid:
         pytest.skip("Parquet is an extra")
 
-    assert check(SEEDS[name]) == check(SEEDS[name], apart)
-    assert check(SEEDS[name]).startswith(f"{read} read")
+    assert check(valid[name]) == check(valid[name], apart)
+    assert check(valid[name]).startswith(f"{read} read")
 
 
-def test_mutated_archives_end_in_an_answer():
+def test_mutated_archives_end_in_an_answer(valid):
     """Captures or one line, in time; some of both, or the mutator would test nothing."""
     chance = random.Random("tar")
-    answers = [check(mutate(SEEDS["tar"], chance)) for _ in range(600)]
+    answers = [check(mutate(valid["tar"], chance)) for _ in range(600)]
 
     assert any(answer.startswith("0 read") for answer in answers)
     assert len(set(answers)) > 15
 
 
-def test_mutated_tables_end_in_an_answer(apart):
+def test_mutated_tables_end_in_an_answer(apart, valid):
     """Likewise; what kills the process that reads is one line too."""
-    if "parquet" not in SEEDS:
+    if "parquet" not in valid:
         pytest.skip("Parquet is an extra")
     chance = random.Random("parquet")
-    answers = [check(mutate(SEEDS["parquet"], chance), apart) for _ in range(250)]
+    answers = [check(mutate(valid["parquet"], chance), apart) for _ in range(250)]
 
     assert any(answer.startswith("0 read") for answer in answers)
     assert len(set(answers)) > 2
