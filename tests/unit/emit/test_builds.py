@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import yaml  # type: ignore[import-untyped]
 from tests.fakes import V1, V2, V3, V4, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
@@ -17,6 +17,8 @@ from cpuprobe.facts.features import load_features
 from cpuprobe.facts.names import names_of
 from cpuprobe.facts.profiles import find_profile
 from cpuprobe.facts.wasmtime import lookup
+
+yaml: Any = pytest.importorskip("yaml")  # with or without its stubs beside it
 
 MODELS = ("qemu", "libvirt", "proxmox")
 BUILDS = ("march", "gentoo", "pacman", "nfd-image", "guard")
