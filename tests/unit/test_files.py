@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.command import cpuprobe
 
-from cpuprobe.code.kinds import OTHER, kind_of
+from cpuprobe.code.archives.table import TEXT, kind_of_file
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.archive import texts_of_archive
 from cpuprobe.files import OpenedFile, compression, is_tar, open_regular, read_bounded
@@ -165,4 +165,4 @@ def test_every_reader_takes_a_text_with_the_word_of_tar_in_its_place_for_text(tm
     assert not is_tar(text)
     assert texts_of_archive(text) is None
     assert isinstance(piece, Piece) and piece.content == text
-    assert kind_of(str(tmp_path / "text")) == OTHER
+    assert kind_of_file(str(tmp_path / "text")) == TEXT

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cpuprobe.check.allow import Stale
 from cpuprobe.check.judge import Expectation, Fit
-from cpuprobe.code.kinds import OTHER
 from cpuprobe.errors import UsageError, did_you_mean
 
 # From the worst on: what is proved comes before what is feared.
@@ -73,23 +72,25 @@ def gate(words: str) -> Gate:
     return Gate(_FAILING[(grades or [DEFAULT])[0]], "unread" in chosen, "stale" in chosen)
 
 
-def exit_code(
-    gate: Gate, fits: Sequence[Fit], unread: Mapping[str, int], stale: Sequence[Stale]
-) -> int:
+def nothing_read(fits: Sequence[Fit]) -> bool:
+    """Whether no file was read, and none was refused with an error either."""
+    return all(fit.needs is None and fit.error is None for fit in fits)
+
+
+def exit_code(gate: Gate, fits: Sequence[Fit], stale: Sequence[Stale]) -> int:
     """What a check ends with.
 
     Args:
         gate: what makes it fail.
         fits: of all files.
-        unread: how many files in folders are of what kind that is not read.
         stale: what in an allow-list met nothing.
 
     Returns:
         4 where something could not be read, or nothing was; 1 where something fails; else 0.
     """
-    if not fits or any(fit.error is not None for fit in fits):
+    if nothing_read(fits) or any(fit.error is not None for fit in fits):
         return 4
-    passed_over = any(count for kind, count in unread.items() if kind != OTHER)
+    passed_over = any(fit.expectation == "unread" for fit in fits)
     return int(
         any(map(gate.fails, fits)) or (gate.unread and passed_over) or (gate.stale and bool(stale))
     )

@@ -7,21 +7,19 @@ file for itself and scans its part: what passes between processes is small.
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 from cpuprobe.check.against import HostCapabilities
+from cpuprobe.check.contents import Contents, Met, contents
 from cpuprobe.check.judge import Fit, judge
+from cpuprobe.check.pool import Task, results
+from cpuprobe.code.archives.table import Kind, kind_of_file
 from cpuprobe.code.budget import Budget
 from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.forms import forms, searches
-from cpuprobe.code.kinds import ELF, OTHER, kind_of
 from cpuprobe.code.needs import Needs
 from cpuprobe.code.read import Stamp, complete, opened
 from cpuprobe.code.tally import Scan
@@ -38,7 +36,7 @@ class Found(NamedTuple):
     """What is meant by some paths.
 
     Attributes:
-        files: those that can be read, in order, each once; and whether it was named itself.
+        files: those that may hold code, in order, each once; and whether it was named itself.
         unread: how many files in folders are of what other kind.
     """
 
@@ -50,8 +48,8 @@ def expand(paths: Iterable[str]) -> Found:
     """The files that are meant.
 
     Args:
-        paths: files, and folders, of which all ELF files are taken. Links inside a folder are not
-            followed: what they point to is counted where it lies, or does not belong to it.
+        paths: files, and folders, of which all is taken that may hold code. Links inside a folder
+            are not followed: what they point to is counted where it lies, or does not belong to it.
     """
     found: dict[str, bool] = {}
     unread: Counter[str] = Counter()
@@ -63,11 +61,11 @@ def expand(paths: Iterable[str]) -> Found:
             folders.sort()
             for name in sorted(files):
                 inside = os.path.join(folder, name)
-                kind = None if os.path.islink(inside) else kind_of(inside)
-                if kind == ELF:
+                kind = None if os.path.islink(inside) else kind_of_file(inside)
+                if kind is not None and kind.named:
                     found.setdefault(inside, False)
                 elif kind is not None:
-                    unread[kind] += 1
+                    unread[kind.name] += 1
     return Found(list(found.items()), unread)
 
 
@@ -77,8 +75,9 @@ def check(
     processes: int,
     progress: Callable[[int, int], None],
     sought: Collection[str] = (),
+    unread: Counter[str] | None = None,
 ) -> list[Fit]:
-    """Reads files and holds each against a machine.
+    """Reads files, and all that they hold, and holds each against a machine.
 
     Args:
         files: as `expand` finds them.
@@ -86,36 +85,49 @@ def check(
         processes: how many may work at once.
         progress: called with the number of files that are done and of all.
         sought: features of which every function is listed, in `Needs.functions`.
+        unread: what is met and not read is counted here by kind.
 
     Returns:
-        In the order of `files`. Files for other architectures that were only met in a folder are
-        left out.
+        In the order of `files`, what one holds in its place. Files for other architectures that
+        were not named, but met in a folder or in a file, are counted in `unread` alone.
     """
-    done: dict[str, Needs | str] = {}
+    unread = Counter() if unread is None else unread
+    done: dict[str, _Answer] = {}
     for path, result in _results([path for path, _ in files], processes, tuple(sought)):
         done[path] = result
         progress(len(done), len(files))
     fits = []
     for path, named in files:
-        needs = done[path]
-        if isinstance(needs, str):
-            fits.append(_unread(path, needs))
-            continue
-        fit = judge(path, needs, against)
+        answer = done[path]
+        if isinstance(answer, Contents):
+            fits += [_fit(met, against, False, unread) for met in answer.met]
+            unread += answer.unread
+        elif isinstance(answer, Kind):
+            fits.append(_fit(Met(path, unread=answer.name), against, named, unread))
+        elif isinstance(answer, str):
+            fits.append(_fit(Met(path, error=answer), against, named, unread))
+        else:
+            fits.append(_fit(Met(path, answer), against, named, unread))
+    return [fit for fit in fits if fit is not None]
+
+
+def _fit(met: Met, against: HostCapabilities, named: bool, unread: Counter[str]) -> Fit | None:
+    """What is told of one file; None: no more than a count in `unread`."""
+    if met.needs is not None:
+        fit = judge(met.name, met.needs, against)
         if named or fit.expectation != "foreign":
-            fits.append(fit)
-    return fits
+            return fit
+        unread[f"{met.needs.architecture} file"] += 1
+        return None
+    if met.error:
+        return Fit(path=met.name, expectation="unreadable", error=met.error)
+    unread[met.unread] += 1
+    error = f"{met.unread}: not read" if named else None
+    return Fit(path=met.name, expectation="unread", reason=f"{met.unread}: not read", error=error)
 
 
-def _unread(path: str, error: str) -> Fit:
-    kind = kind_of(path)
-    if kind in (None, ELF, OTHER):
-        return Fit(path=path, expectation="unreadable", error=error)
-    return Fit(path=path, expectation="unread", error=f"{kind}: not read")
-
-
-_Task = tuple[str, int, int, tuple[str, ...]]
-"""A file, which part of it, of how many, and the features of which every function is listed."""
+_Answer = Needs | Contents | Kind | str
+"""What is needed of a file, what it holds, the kind that is not read, why it cannot be."""
 
 
 class _Part(NamedTuple):
@@ -129,9 +141,14 @@ class _Part(NamedTuple):
 _cached = functools.lru_cache(maxsize=1)(opened)
 
 
-def read_part(path: str, number: int, of: int, sought: tuple[str, ...] = ()) -> _Part | str:
-    """One part of a file, or why it cannot be read."""
+_Piece = _Part | Contents | str
+
+
+def read_part(path: str, number: int, of: int, sought: tuple[str, ...] = ()) -> _Piece:
+    """One part of a file, or why it cannot be read; of 0 parts all that it holds."""
     try:
+        if of == 0:
+            return contents(path, sought)
         if of == 1:
             _cached.cache_clear()
             reading = opened(path)
@@ -143,16 +160,18 @@ def read_part(path: str, number: int, of: int, sought: tuple[str, ...] = ()) -> 
         return str(error)
 
 
-def whole(parts: list[_Part | str]) -> Needs | str:
+def whole(parts: list[_Piece]) -> Needs | Contents | str:
     """The parts of a file, in their order, made one; or why it cannot be read."""
     scans: list[Scan] = []
+    stamps: set[Stamp] = set()
     needs: Needs | None = None
     for part in parts:
-        if isinstance(part, str):
+        if not isinstance(part, _Part):
             return part
+        stamps.add(part.stamp)
         needs = needs or part.needs
         scans += [] if part.scan is None else [part.scan]
-    if needs is None or len({part.stamp for part in parts if not isinstance(part, str)}) > 1:
+    if needs is None or len(stamps) > 1:
         return "it was changed while it was read"
     try:
         return complete(needs, scans)
@@ -162,12 +181,16 @@ def whole(parts: list[_Part | str]) -> Needs | str:
 
 def _results(
     paths: list[str], processes: int, sought: tuple[str, ...]
-) -> Iterator[tuple[str, Needs | str]]:
-    sizes = {path: _size(path) for path in paths}
-    counts = {path: _parts(size) for path, size in sizes.items()}
-    processes = min(processes, sum(counts.values()))
+) -> Iterator[tuple[str, _Answer]]:
+    kinds = {path: kind_of_file(path) for path in paths}
+    yield from ((path, kind) for path, kind in kinds.items() if kind and kind.unread)
+    left = [path for path, kind in kinds.items() if not (kind and kind.unread)]
+    sizes = {path: _size(path) for path in left}
+    left.sort(key=lambda path: -sizes[path])  # the largest first: all end together
+    counts = {path: _parts(kinds[path], sizes[path]) for path in left}
+    processes = min(processes, sum(max(1, count) for count in counts.values()))
     if processes < 2 or sum(sizes.values()) < SMALL:
-        for path in paths:
+        for path in left:
             _cached.cache_clear()
             # In the same parts as by several: their steps, and so the answer, are the same.
             yield path, whole(_in_turn(path, counts[path], sought))
@@ -175,13 +198,14 @@ def _results(
     # Made once, before the others are forked from this process.
     forms()
     searches()
-    left = sorted(paths, key=lambda path: -sizes[path])  # the largest first: all end together
-    tasks = [
-        (path, number, counts[path], sought) for path in left for number in range(counts[path])
+    tasks: list[Task] = [
+        (path, number, counts[path], sought)
+        for path in left
+        for number in range(max(1, counts[path]))
     ]
-    found: dict[str, dict[int, _Part | str]] = {path: {} for path in paths}
+    found: dict[str, dict[int, _Piece]] = {path: {} for path in left}
     over: set[str] = set()
-    for (path, number, of, _), part in _done(tasks, over, processes):
+    for (path, number, of, _), part in results(read_part, tasks, over, processes):
         if path in over:
             continue
         found[path][number] = part
@@ -189,89 +213,36 @@ def _results(
         if refused is not None:
             over.add(path)
             yield path, refused
-        elif len(found[path]) == of:
+        elif len(found[path]) == max(1, of):
             parts = found.pop(path)
-            yield path, whole([parts[number] for number in range(of)])
+            yield path, whole([parts[number] for number in sorted(parts)])
 
 
-def _in_turn(path: str, of: int, sought: tuple[str, ...]) -> list[_Part | str]:
-    parts: list[_Part | str] = []
-    while len(parts) < of and _refused(parts) is None:
+def _in_turn(path: str, of: int, sought: tuple[str, ...]) -> list[_Piece]:
+    parts: list[_Piece] = []
+    while len(parts) < max(1, of) and _refused(parts) is None:
         parts.append(read_part(path, len(parts), of, sought))
     return parts
 
 
-def _refused(parts: Collection[_Part | str]) -> str | None:
+def _refused(parts: Collection[_Piece]) -> str | None:
     """Why what is known of a file's parts is enough to refuse it; None: it is not."""
     budget = Budget()
     try:
         for part in parts:
             if isinstance(part, str):
                 return part
-            budget.spend(part.scan.steps if part.scan else 0)
+            if isinstance(part, _Part) and part.scan:
+                budget.spend(part.scan.steps)
     except ArtifactError as error:
         return str(error)
     return None
 
 
-def _done(
-    tasks: list[_Task], over: Collection[str], processes: int
-) -> Iterator[tuple[_Task, _Part | str]]:
-    """Does the tasks in several processes; yields what each found, as they end.
-
-    Args:
-        tasks: all of them.
-        over: files of which no further part is needed; it may grow meanwhile.
-        processes: how many.
-    """
-    context = multiprocessing.get_context("fork")
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_worker)
-    finished = False
-    try:
-        # Python swallows a Ctrl-C that comes while it forks: it waits until all workers are there.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            futures = {_submit(pool, task): task for task in tasks}
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for future in as_completed(futures):
-            task = futures.pop(future)
-            if future.cancelled():
-                continue
-            try:
-                yield task, future.result()
-            except BrokenProcessPool:
-                yield task, "the process that read it, or one beside it, was killed"
-            if task[0] in over:
-                for other, (path, *_) in futures.items():
-                    if path == task[0]:
-                        other.cancel()
-        finished = True
-    finally:
-        if not finished:  # Ctrl-C: nobody waits for what they do now
-            for child in set(multiprocessing.active_children()) - others:
-                child.terminate()
-        pool.shutdown(cancel_futures=True)
-
-
-def _submit(pool: ProcessPoolExecutor, task: _Task) -> Future[_Part | str]:
-    try:
-        return pool.submit(read_part, *task)
-    except BrokenProcessPool as error:  # killed before all tasks were handed out
-        future: Future[_Part | str] = Future()
-        future.set_exception(error)
-        return future
-
-
-def _worker() -> None:
-    """Ctrl-C reaches every process of a terminal. The workers die of it without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def _parts(size: int) -> int:
-    """In how many parts a file is scanned that has as many bytes."""
+def _parts(kind: Kind | None, size: int) -> int:
+    """In how many parts a file is scanned that has as many bytes; 0: it holds files."""
+    if kind is not None and kind.opens is not None:
+        return 0
     return max(1, min(MOST_PARTS, size // PART))
 
 

@@ -31,7 +31,7 @@ app = command_app()
 
 _Files = Annotated[
     list[str],
-    typer.Argument(metavar="FILE...", help=".cwasm, ELF files, and folders of them."),
+    typer.Argument(metavar="FILE...", help="Programs, libraries, .cwasm, archives, folders."),
 ]
 _Against = Annotated[
     str | None,
@@ -102,7 +102,7 @@ def check(
     # Millions of small objects, none in a cycle: looking for cycles takes a sixth of the time.
     gc.disable()
     from cpuprobe.check.allow import read_list
-    from cpuprobe.check.gate import exit_code, gate
+    from cpuprobe.check.gate import exit_code, gate, nothing_read
     from cpuprobe.report.fit import document, kinds
 
     failing = gate(fail_on)
@@ -117,11 +117,11 @@ def check(
     for fit in fits:
         if fit.error is not None:
             complain(f"{fit.path}: {fit.error}")
-    if not fits:
+    if nothing_read(fits):
         complain(f"nothing was read: {kinds(found.unread) or 'no file'}")
     if fresh is not None:
         return _write(fresh, fits, failing, listed, judged.name)
-    return exit_code(failing, fits, found.unread, stale)
+    return exit_code(failing, fits, stale)
 
 
 def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple[Found, list[Fit]]:
@@ -145,6 +145,7 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
             len(os.sched_getaffinity(0)),
             lambda done, of: bar("files", done, of),
             lacking(judged) if listing else (),
+            found.unread,
         )
     return found, fits
 
@@ -165,6 +166,7 @@ def _fresh(path: str) -> str:
 
 def _write(path: str, fits: list[Fit], failing: Gate, listed: AllowList | None, target: str) -> int:
     """Writes an allow-list of what fails; the exit code."""
+    from cpuprobe.check.gate import nothing_read
     from cpuprobe.check.write_allow import allowable, rows_for, to_toml
 
     chosen = [fit for fit in fits if failing.fails(fit)]
@@ -173,7 +175,7 @@ def _write(path: str, fits: list[Fit], failing: Gate, listed: AllowList | None, 
     left = sum(not allowable(fit) for fit in chosen)
     more = f"; {counted(left, 'file')} that no list can allow" if left else ""
     note(f"{path}: {counted(len(rows), 'row')}, each wants a reason{more}")
-    return 4 if not fits or any(fit.error is not None for fit in fits) else int(left > 0)
+    return 4 if nothing_read(fits) or any(fit.error is not None for fit in fits) else int(left > 0)
 
 
 def _machine(against: str | None) -> HostCapabilities:

@@ -165,6 +165,9 @@ def _file(file: Mapping[str, Any]) -> Iterator[str]:
         yield from _permissions(file)
         return
     needs = file["needs"]
+    if needs is None:
+        yield from _wrapped(file["reason"])
+        return
     if file["expectation"] != "runs" or needs["engine"] is not None:
         yield from _wrapped(file["reason"])
     if file["message"] is not None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import shutil
 import struct
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.archives import ar_of, library, tar_of, zip_of
 from tests.command import cpuprobe
 from tests.fakes import gds_machine
 
@@ -45,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_folder_is_read_whole(folder):
-    """ELF files at any depth, sorted; texts, links and foreign code are left out."""
+    """ELF files at any depth, sorted; texts and foreign code are counted, links left out."""
     result = check(folder, "--against", "x86-64-v2", "--json")
     document = json.loads(result.stdout)
 
@@ -54,7 +58,7 @@ def test_a_folder_is_read_whole(folder):
     assert document["against"] == "x86-64-v2"
     found = {Path(file["path"]).name: file["expectation"] for file in document["files"]}
     assert found == {"plain": "runs", "avx2.so": "unguarded"}
-    assert document["unread"] == {"other file": 1}
+    assert document["unread"] == {"text file": 1, "AArch64 file": 1}
 
 
 def test_the_text_names_functions(folder):
@@ -137,44 +141,79 @@ def test_several_processes_say_the_same(folder):
     assert seen == list(range(1, len(files.files) + 1))
 
 
-MAGIC = {
-    "app.exe": (b"MZ\x90\x00", "Windows program"),
-    "lib.dylib": (b"\xcf\xfa\xed\xfe", "macOS program"),
-    "lib.a": (b"!<arch>\nlib.o/", "static library"),
-    "pkg.deb": (b"!<arch>\ndebian-binary", "Debian package"),
-    "app.whl": (b"PK\x03\x04", "zip archive"),
-    "app.tar.gz": (b"\x1f\x8b\x08", "gzip file"),
-    "app.rpm": (b"\xed\xab\xee\xdb", "RPM package"),
-    "app.tar": (bytes(257) + b"ustar\x00", "tar archive"),
-    "app.wasm": (b"\x00asm\x01\x00\x00\x00", "WebAssembly module"),
-    "notes.txt": (b"nothing\n", "other file"),
-}
-
-
-def test_what_is_not_read_is_counted_by_kind(folder, tmp_path):
-    """One file of each kind beside one that is read: none is passed over in silence."""
-    for name, (content, _) in MAGIC.items():
+def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
+    """What is read by its verdict, what is not by its path and kind, texts by their number."""
+    core = library()
+    files = {
+        "core.so": core,
+        "app.whl": zip_of({"app/core.so": core, "app/__init__.py": b""}),
+        "app.tar": tar_of({"core.so": core}),
+        "app.tgz": gzip.compress(tar_of({"core.so": core})),
+        "app.tar.bz2": bz2.compress(tar_of({"core.so": core})),
+        "app.tar.xz": lzma.compress(tar_of({"core.so": core})),
+        "lib.a": ar_of({"core.o/": core}),
+        "app.deb": ar_of({"debian-binary": b"2.0\n", "data.tar": tar_of({"core.so": core})}),
+        "arm.so": core[:18] + b"\xb7" + core[19:],
+        "setup.msi": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "app.7z": b"7z\xbc\xaf\x27\x1c",
+        "app.rar": b"Rar!\x1a\x07\x01\x00",
+        "app.dmg": b"\x78\xda" + bytes(100),
+        "app.wasm": b"\x00asm\x01\x00\x00\x00",
+        "notes.txt": b"nothing\n",
+        "data.bin": b"\x80\x01\x00\xff",
+    }
+    for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    shutil.copy(folder / "plain", tmp_path / "plain")
-    result = check(tmp_path, "--against", "x86-64-v2")
-    document = json.loads(check(tmp_path, "--against", "x86-64-v2", "--json").stdout)
+    result = check(tmp_path, "--against", "x86-64-v2", "--json")
+    document = json.loads(result.stdout)
+    told = {
+        file["path"].removeprefix(f"{tmp_path}/"): file["expectation"] for file in document["files"]
+    }
 
-    assert result.returncode == 0
-    assert document["unread"] == dict.fromkeys((kind for _, kind in MAGIC.values()), 1)
-    for _, kind in MAGIC.values():
-        assert f"1 {kind}" in " ".join(result.stdout.split())
+    assert result.returncode == 1
+    read = {name for name, expectation in told.items() if expectation == "unguarded"}
+    assert read == {
+        "core.so",
+        "app.whl!app/core.so",
+        "app.tar!core.so",
+        "app.tgz!core.so",
+        "app.tar.bz2!core.so",
+        "app.tar.xz!core.so",
+        "lib.a!core.o",
+        "app.deb!data.tar!core.so",
+    }
+    unread = {"app.7z", "app.dmg", "app.rar", "app.wasm", "setup.msi"}
+    assert {name for name, expectation in told.items() if expectation == "unread"} == unread
+    assert told.keys() == read | unread
+    assert document["unread"] == {
+        "AArch64 file": 1,
+        "7-Zip archive": 1,
+        "RAR archive": 1,
+        "WebAssembly module": 1,
+        "Windows installer": 1,
+        "macOS disk image": 1,
+        "other file": 1,
+        "text file": 3,
+    }
+    text = check(tmp_path, "--against", "x86-64-v2").stdout
+    assert all(name in text for name in (*read, *unread, *document["unread"]))
 
 
 def test_nothing_read_is_no_success(tmp_path):
-    """A folder of wheels alone, one without a file, and a wheel that was named."""
+    """Installers alone, a folder without a file, a wheel without code, and one that is damaged."""
     (tmp_path / "empty").mkdir()
-    (tmp_path / "app.whl").write_bytes(b"PK\x03\x04")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "setup.msi").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+    (tmp_path / "pure.whl").write_bytes(zip_of({"pure/__init__.py": b"pass\n"}))
+    (tmp_path / "bad.whl").write_bytes(b"PK\x03\x04")
     for path, words in (
-        (tmp_path, "nothing was read: 1 zip archive"),
-        (tmp_path / "empty", "nothing was read: no file"),
-        (tmp_path / "app.whl", "zip archive: not read"),
+        ("folder", "nothing was read: 1 Windows installer"),
+        ("empty", "nothing was read: no file"),
+        ("pure.whl", "nothing was read: 1 text file"),
+        ("bad.whl", "zip archive: zip: cut short, or without a directory"),
+        ("folder/setup.msi", "Windows installer: not read"),
     ):
-        result = check(path, "--against", "x86-64-v2")
+        result = check(tmp_path / path, "--against", "x86-64-v2")
 
         assert result.returncode == 4
         assert words in result.stderr

@@ -1,0 +1,71 @@
+"""Work on files in several processes, whatever becomes of one of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+T = TypeVar("T")
+Task = tuple[str, int, int, tuple[str, ...]]
+"""A file, which part of it, of how many, and the features of which every function is listed."""
+
+
+def results(
+    work: Callable[..., T], tasks: list[Task], over: Collection[str], processes: int
+) -> Iterator[tuple[Task, T | str]]:
+    """Does the tasks in several processes; yields what each found, as they end.
+
+    Args:
+        work: what is to be done with each.
+        tasks: all of them.
+        over: files of which no further part is needed; it may grow meanwhile.
+        processes: how many.
+    """
+    context = multiprocessing.get_context("fork")
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_worker)
+    finished = False
+    try:
+        # Python swallows a Ctrl-C that comes while it forks: it waits until all workers are there.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            futures = {_submit(pool, work, task): task for task in tasks}
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for future in as_completed(futures):
+            task = futures.pop(future)
+            if future.cancelled():
+                continue
+            try:
+                yield task, future.result()
+            except BrokenProcessPool:
+                yield task, "the process that read it, or one beside it, was killed"
+            if task[0] in over:
+                for other, (path, *_) in futures.items():
+                    if path == task[0]:
+                        other.cancel()
+        finished = True
+    finally:
+        if not finished:  # Ctrl-C: nobody waits for what they do now
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, work: Callable[..., T], task: Task) -> Future[T]:
+    try:
+        return pool.submit(work, *task)
+    except BrokenProcessPool as error:  # killed before all tasks were handed out
+        future: Future[T] = Future()
+        future.set_exception(error)
+        return future
+
+
+def _worker() -> None:
+    """Ctrl-C reaches every process of a terminal. The workers die of it without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -1,0 +1,169 @@
+"""Compressed streams: gzip, bzip2, xz, lzma, zstd."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import functools
+import importlib
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from cpuprobe.code.archives.allowance import Allowance
+from cpuprobe.code.archives.streams import Entry, Stream
+from cpuprobe.code.elf import ArtifactError
+
+MEMORY = 256 << 20
+"""Bytes that the dictionary of xz may take; `xz -9` has 64 MiB."""
+_PACKED = 1 << 16
+_DAMAGED = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
+
+
+class Decoder(Protocol):
+    """As in bz2, lzma and compression.zstd."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end was met."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether it has given all that it was given."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What stands behind the end."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """At most `max_length` bytes of what was packed."""
+
+
+MakesDecoder = Callable[[], Decoder]
+
+
+class Inflate:
+    """zlib's decoder with the interface of the others."""
+
+    def __init__(self, bits: int) -> None:
+        """Takes zlib's wbits: 31 for gzip, -15 for what zip archives hold."""
+        self._decoder = zlib.decompressobj(bits)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end was met."""
+        return self._decoder.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        """What stands behind the end."""
+        return self._decoder.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """At most `max_length` bytes of what was packed."""
+        piece = self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
+        self.needs_input = len(piece) < max_length
+        return piece
+
+
+class Unpacked(Stream):
+    """What a compressed stream unpacks to; of several one after the other, all."""
+
+    def __init__(
+        self, packed: Stream, decoder: MakesDecoder, what: str, allowance: Allowance
+    ) -> None:
+        """Unpacks as it is read.
+
+        Args:
+            packed: the stream.
+            decoder: makes a decoder.
+            what: its name, for errors.
+            allowance: what it is charged to.
+        """
+        super().__init__()
+        self._packed = packed
+        self._make = decoder
+        self._decoder = decoder()
+        self._what = what
+        self._allowance = allowance
+
+    def _more(self, size: int) -> bytes:
+        try:
+            piece = self._piece(size)
+        except _DAMAGED as error:
+            raise ArtifactError(f"damaged ({self._what})") from error
+        self._allowance.unpack(len(piece))
+        return piece
+
+    def _piece(self, size: int) -> bytes:
+        data = b""
+        while True:
+            decoder = self._decoder
+            if decoder.eof:
+                # Another one may follow; zeros between them fill blocks of tapes.
+                data = (decoder.unused_data or self._packed.read(_PACKED)).lstrip(b"\0")
+                if not data:
+                    return b""
+                self._decoder = decoder = self._make()
+            elif decoder.needs_input and not data:
+                data = self._packed.read(_PACKED)
+                if not data:
+                    raise ArtifactError(f"cut short ({self._what})")
+            piece = decoder.decompress(data, size)
+            data = b""
+            if piece:
+                return piece
+
+
+def _only(decoder: MakesDecoder, what: str) -> Callable[[Stream, Allowance], Iterator[Entry]]:
+    def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
+        yield Entry("", Unpacked(stream, decoder, what, allowance))
+
+    return entries
+
+
+gzip = _only(lambda: Inflate(31), "gzip")
+bzip2 = _only(bz2.BZ2Decompressor, "bzip2")
+xz = _only(lambda: lzma.LZMADecompressor(memlimit=MEMORY), "xz")
+
+
+def zstd(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
+    """What a zstd stream holds."""
+    decoder = zstd_decoder()
+    if decoder is None:
+        yield Entry("", None, "zstd file without a library for it (pip install backports.zstd)")
+    else:
+        yield Entry("", Unpacked(stream, decoder, "zstd", allowance))
+
+
+def zstd_decoder() -> MakesDecoder | None:
+    """What makes a decoder of zstd: Python's own from 3.14 on, or its backport; None without."""
+    for name in ("compression.zstd", "backports.zstd"):
+        with contextlib.suppress(ImportError):
+            return functools.partial(_Zstd, importlib.import_module(name))
+    return None
+
+
+class _Zstd:
+    """Its decoder, with an error that is known without it."""
+
+    def __init__(self, module: Any) -> None:
+        """Takes compression.zstd, or a module that is like it."""
+        self._decoder = module.ZstdDecompressor()
+        self._error = module.ZstdError
+        self.eof = False
+        self.needs_input = True
+        self.unused_data = b""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """At most `max_length` bytes of what was packed."""
+        decoder = self._decoder
+        try:
+            piece: bytes = decoder.decompress(data, max_length)
+        except self._error:
+            raise ValueError("zstd") from None
+        self.eof, self.needs_input = decoder.eof, decoder.needs_input
+        self.unused_data = decoder.unused_data
+        return piece

@@ -1,0 +1,116 @@
+"""What a file is, by its first bytes or its name: code, what holds files, what is not read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from cpuprobe.code.archives import ar, packed, tars, zips
+from cpuprobe.code.archives.allowance import Allowance
+from cpuprobe.code.archives.streams import Entry, Stream
+from cpuprobe.files import HEAD, is_tar, open_regular
+
+Opener = Callable[[Stream, Allowance], Iterator[Entry]]
+
+
+class Kind(NamedTuple):
+    """One kind of file.
+
+    Attributes:
+        name: for people; an s makes it several.
+        start: its first bytes; empty: it is known by the end of its name.
+        end: of its name.
+        opens: yields the files in it, for what holds files.
+        code: it is judged itself.
+        named: it may hold code, so that each one that is not read is told of by its path.
+    """
+
+    name: str
+    start: bytes = b""
+    end: str = ""
+    opens: Opener | None = None
+    code: bool = False
+    named: bool = True
+
+    @property
+    def unread(self) -> bool:
+        """Whether it may hold code, but is not read."""
+        return self.named and not self.code and self.opens is None
+
+
+ELF = Kind("ELF file", b"\x7fELF", code=True)
+TAR = Kind("tar archive", opens=tars.entries)
+TEXT = Kind("text file", named=False)
+OTHER = Kind("other file", named=False)
+
+KINDS = (
+    ELF,
+    Kind("Windows program", b"MZ"),
+    Kind("macOS program", b"\xcf\xfa\xed\xfe"),
+    Kind("WebAssembly module", b"\x00asm"),
+    # What holds files.
+    Kind("Debian package", b"!<arch>\ndebian", opens=ar.entries),
+    Kind("static library", ar.MAGIC, opens=ar.entries),
+    Kind("static library", b"!<thin>\n", opens=ar.thin),
+    Kind("zip archive", b"PK\x03\x04", opens=zips.entries),
+    Kind("zip archive", b"PK\x05\x06", opens=zips.entries),  # an empty one
+    *(Kind("zip archive", b"#!", end, opens=zips.entries) for end in (".pyz", ".pex", ".jar")),
+    Kind("gzip file", b"\x1f\x8b", opens=packed.gzip),
+    Kind("bzip2 file", b"BZh", opens=packed.bzip2),
+    Kind("xz file", b"\xfd7zXZ\x00", opens=packed.xz),
+    Kind("lzma file", b"\x5d\x00\x00", end=".lzma", opens=packed.xz),
+    Kind("zstd file", b"\x28\xb5\x2f\xfd", opens=packed.zstd),
+    # What may hold code and is not read.
+    Kind("RPM package", b"\xed\xab\xee\xdb"),
+    Kind("squashfs image", b"hsqs"),
+    Kind("7-Zip archive", b"7z\xbc\xaf\x27\x1c"),
+    Kind("RAR archive", b"Rar!\x1a\x07"),
+    Kind("cabinet", b"MSCF"),
+    Kind("Windows installer", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", end=".msi"),
+    Kind("macOS package", b"xar!"),
+    Kind("macOS disk image", end=".dmg"),
+    Kind("disk image", end=".iso"),
+    Kind("lz4 file", b"\x04\x22\x4d\x18"),
+    Kind("lzip file", b"LZIP"),
+    Kind("LLVM bitcode file", b"BC\xc0\xde"),
+    Kind("Java class file", b"\xca\xfe\xba\xbe", named=False),
+    Kind("Android bytecode file", b"dex\n", named=False),
+)
+
+
+def kind_of(head: bytes, name: str) -> Kind:
+    """What a file is.
+
+    Args:
+        head: its first HEAD bytes, or all.
+        name: its path.
+    """
+    lower = name.lower()
+    for kind in KINDS:
+        if (kind.start or kind.end) and head.startswith(kind.start) and lower.endswith(kind.end):
+            return kind
+    if is_tar(head):
+        return TAR
+    return TEXT if _is_text(head) else OTHER
+
+
+def kind_of_file(path: str) -> Kind | None:
+    """What the file at a path is; None if it cannot be read or is no regular file."""
+    try:
+        with open(open_regular(path), "rb", buffering=0) as file:
+            return kind_of(file.read(HEAD) or b"", path)
+    except OSError:
+        return None
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    if b"\0" in head:
+        return False
+    try:
+        # A character may be cut at the end.
+        head[: HEAD - 3].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""tar archives, from start to end: POSIX (ustar, pax) and GNU.
+
+Layout: POSIX.1-2017, pax, "pax Interchange Format" and "ustar Interchange Format"; GNU tar manual,
+"Basic Tar Format".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cpuprobe.code.archives.allowance import Allowance
+from cpuprobe.code.archives.streams import Entry, Stream, name_of
+from cpuprobe.code.elf import ArtifactError
+
+BLOCK = 512
+MOST_SAID = 1 << 20
+"""Bytes that a long name, or the records of a pax header, may take."""
+_FILES = b"\x0007"  # of old archives, of newer ones, contiguous ones
+_NO_CONTENT = b"123456"  # links, devices, folders, pipes
+_SPARSE = "file with holes in a tar archive"
+
+
+def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
+    """The files of an archive, in their order.
+
+    Raises:
+        ArtifactError: it is damaged or cut short.
+    """
+    said: dict[bytes, bytes] = {}  # of the next file, by pax
+    for_all: dict[bytes, bytes] = {}
+    while (block := stream.read(BLOCK)).strip(b"\0"):
+        size = _size(block)
+        kind = block[156:157]
+        if kind in b"LKxg":
+            if size > MOST_SAID:
+                raise ArtifactError("tar: a header larger than any")
+            allowance.enter()
+            words = stream.exactly(size, "a tar archive")
+            stream.skip(-size % BLOCK)
+            if kind == b"L":
+                said[b"path"] = words.rstrip(b"\0")
+            elif kind != b"K":
+                (said if kind == b"x" else for_all).update(_records(words))
+            continue
+        told = {**for_all, **said}
+        said = {}
+        name = name_of(told.get(b"path") or _name(block))
+        size = _number(told[b"size"], 10) if b"size" in told else size
+        if kind in _NO_CONTENT:
+            yield Entry(name, None)
+            continue
+        sparse = kind == b"S" or any(key.startswith(b"GNU.sparse") for key in told)
+        more = kind == b"S" and block[482] != 0
+        while more:
+            allowance.enter()
+            more = stream.exactly(BLOCK, "a tar archive")[504] != 0
+        content = stream.part(size)
+        if sparse:
+            yield Entry(name, None, _SPARSE)
+        elif kind in _FILES:
+            yield Entry(name, content)
+        content.finish()
+        stream.skip(-size % BLOCK)
+
+
+def _size(block: bytes) -> int:
+    """The size that a header states.
+
+    Raises:
+        ArtifactError: it is no header.
+    """
+    if len(block) < BLOCK:
+        raise ArtifactError("a tar archive is cut short")
+    if sum(block) - sum(block[148:156]) + 8 * 0x20 != _number(block[148:156], 8):
+        raise ArtifactError("tar: a header whose checksum is wrong")
+    field = block[124:136]
+    if field[0] & 0x80:  # GNU: a number of many bits
+        size = int.from_bytes(field, "big") & (1 << 95) - 1
+        if size >> 63:
+            raise ArtifactError("tar: a file of an impossible size")
+        return size
+    return _number(field, 8)
+
+
+def _number(field: bytes, base: int) -> int:
+    digits = field.strip(b" \0")
+    if not digits:
+        return 0
+    if len(digits) > 20 or not digits.isdigit():
+        raise ArtifactError("tar: a number in a header is none")
+    try:
+        return int(digits, base)
+    except ValueError:
+        raise ArtifactError("tar: a number in a header is none") from None
+
+
+def _name(block: bytes) -> bytes:
+    name, _, _ = block[:100].partition(b"\0")
+    prefix = block[345:500].partition(b"\0")[0] if block[257:263] == b"ustar\0" else b""
+    return prefix + b"/" + name if prefix else name
+
+
+def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keywords and values of a pax header."""
+    at = 0
+    while at < len(content):
+        blank = content.find(b" ", at, at + 20)
+        length = _number(content[at:blank], 10) if blank > 0 else 0
+        if length < 5 or at + length > len(content):
+            raise ArtifactError("tar: a pax header is damaged")
+        key, _, value = content[blank + 1 : at + length - 1].partition(b"=")
+        yield key, value
+        at += length

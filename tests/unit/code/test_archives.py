@@ -1,0 +1,243 @@
+"""What files hold: every format, every way of naming, nested; and what is not read is said."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import random
+import shutil
+import struct
+import subprocess
+import tarfile
+import zipfile
+
+import pytest
+from tests.archives import ar_of, library, tar_of, zip_of
+
+from cpuprobe.code.archives import allowance, packed, walk
+from cpuprobe.code.archives.walk import members
+from cpuprobe.code.elf import Held
+
+LIBRARY = library()
+
+
+def held(content: bytes, name: str = "x") -> dict[str, tuple[str, bytes | str]]:
+    """By name, the kind of each member, and its bytes or why there are none."""
+    return {
+        member.name: (
+            member.kind.name,
+            member.source.some(0, member.source.size) if member.source else member.error,
+        )
+        for member in members(Held(content), name)
+    }
+
+
+FILES = {"lib/core.so": LIBRARY, "readme.txt": b"nothing\n", "data.bin": b"\x80\x01\x00\xff"}
+READ = {
+    "x!lib/core.so": ("ELF file", LIBRARY),
+    "x!readme.txt": ("text file", ""),
+    "x!data.bin": ("other file", ""),
+}
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2], ids=str
+)
+def test_zip(method):
+    assert held(zip_of(FILES, method)) == READ
+
+
+def test_a_zip_behind_a_script():
+    """Its offsets count from its own start, or are put right; Python and Java run both."""
+    content = b"#!/usr/bin/env python3\n" + zip_of(FILES)
+
+    found = held(content, "x.pyz")
+    assert {name.replace("x.pyz", "x"): told for name, told in found.items()} == READ
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("packing", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_tar(form, packing):
+    assert held(packing(tar_of(FILES, form))) == READ
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_long_name_in_a_tar(form):
+    name = "/".join(["folder"] * 40) + "/é.so"
+
+    assert held(tar_of({name: LIBRARY, "next": b"x"}, form)) == {
+        f"x!{name}": ("ELF file", LIBRARY),
+        "x!next": ("text file", ""),
+    }
+
+
+def test_a_tar_made_by_gnu_tar_with_links_and_a_hole(tmp_path):
+    """Links have no content, and what has holes is named."""
+    (tmp_path / "core.so").write_bytes(LIBRARY)
+    (tmp_path / "again.so").hardlink_to(tmp_path / "core.so")
+    (tmp_path / "link.so").symlink_to("core.so")
+    with open(tmp_path / "hole", "wb") as file:
+        file.truncate(1 << 20)
+        file.seek(1 << 19)
+        file.write(LIBRARY)
+    command = ["tar", "cSf", "-", "--sort=name", "core.so", "again.so", "link.so", "hole"]
+    archive = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
+
+    assert held(archive) == {
+        "x!core.so": ("ELF file", LIBRARY),
+        "x!hole": ("file with holes in a tar archive", ""),
+    }
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="no zstd here")
+def test_zstd(monkeypatch):
+    archive = subprocess.run(["zstd", "-c"], input=tar_of(FILES), capture_output=True, check=True)
+
+    if packed.zstd_decoder() is not None:
+        assert held(archive.stdout) == READ
+    monkeypatch.setattr(packed, "zstd_decoder", lambda: None)
+    assert held(archive.stdout) == {
+        "x": ("zstd file without a library for it (pip install backports.zstd)", "")
+    }
+
+
+@pytest.mark.skipif(shutil.which("ar") is None, reason="no binutils here")
+def test_a_static_library_of_binutils(tmp_path):
+    """Short names, long ones, the table of symbols; a thin one holds nothing."""
+    long = "a_name_of_more_than_fifteen_letters.o"
+    for name in ("short.o", long):
+        (tmp_path / name).write_bytes(LIBRARY)
+    for options in ("qcS", "qcST"):
+        command = ["ar", options, f"{options}.a", "short.o", long]
+        subprocess.run(command, cwd=tmp_path, check=True)
+
+    assert held((tmp_path / "qcS.a").read_bytes()) == {
+        "x!short.o": ("ELF file", LIBRARY),
+        f"x!{long}": ("ELF file", LIBRARY),
+    }
+    assert held((tmp_path / "qcST.a").read_bytes()) == {
+        "x": ("thin static library, whose objects lie elsewhere", "")
+    }
+
+
+def test_a_static_library_of_bsd():
+    """A long name stands before the content, in its size."""
+    name = b"a name with blanks.o\0\0\0\0"
+
+    assert held(ar_of({"__.SYMDEF SORTED": b"", f"#1/{len(name)}": name + LIBRARY})) == {
+        "x!a name with blanks.o": ("ELF file", LIBRARY)
+    }
+
+
+def test_a_debian_package():
+    """Its name is put together of all that it lies in."""
+    package = ar_of(
+        {
+            "debian-binary": b"2.0\n",
+            "control.tar.gz": gzip.compress(tar_of({"control": b"Package: x\n"})),
+            "data.tar.xz": lzma.compress(tar_of({"./usr/lib/core.so": LIBRARY})),
+        }
+    )
+
+    assert held(package, "x.deb") == {
+        "x.deb!debian-binary": ("text file", ""),
+        "x.deb!control.tar.gz!control": ("text file", ""),
+        "x.deb!data.tar.xz!usr/lib/core.so": ("ELF file", LIBRARY),
+    }
+
+
+def test_one_compressed_file_keeps_its_name():
+    assert held(gzip.compress(LIBRARY), "core.so.gz") == {"core.so.gz": ("ELF file", LIBRARY)}
+
+
+def test_streams_that_follow_each_other_are_read():
+    """As `cat a.gz b.gz`, with zeros between them."""
+    one, other = LIBRARY[:50], LIBRARY[50:]
+    for packing in (gzip.compress, bz2.compress, lzma.compress):
+        content = packing(one) + bytes(64) + packing(other) + bytes(8)
+
+        assert held(content) == {"x": ("ELF file", LIBRARY)}
+
+
+def test_an_encrypted_file_is_named():
+    content = bytearray(zip_of(FILES))
+    row = content.index(b"PK\x01\x02")
+    content[row + 8] |= 1
+
+    found = held(bytes(content))
+    assert found["x!lib/core.so"] == ("encrypted file", "")
+    assert found["x!readme.txt"] == READ["x!readme.txt"]
+
+
+def test_a_large_zip():
+    """Its numbers stand in the extra field, and its directory is found by another record."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", allowZip64=True) as archive:
+        with archive.open("lib/core.so", "w", force_zip64=True) as file:
+            file.write(LIBRARY)
+        archive.comment = b"with a comment"
+    content = target.getvalue()
+    row, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    size, name = len(LIBRARY), len("lib/core.so")
+    head = bytearray(content[row : row + 46])
+    struct.pack_into("<III", head, 20, 0xFFFFFFFF, 0xFFFFFFFF, name)
+    struct.pack_into("<HH", head, 28, name, 28)
+    struct.pack_into("<I", head, 42, 0xFFFFFFFF)
+    extra = struct.pack("<HHQQQ", 1, 24, size, size, 0)
+    directory = bytes(head) + b"lib/core.so" + extra
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, len(directory), row)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, row + len(directory), 1)
+    last = bytearray(content[end:])
+    struct.pack_into("<HHII", last, 8, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+
+    large = content[:row] + directory + record + locator + bytes(last)
+    with zipfile.ZipFile(io.BytesIO(large)) as archive:  # another reader takes it for one too
+        assert archive.read("lib/core.so") == LIBRARY
+    assert held(large) == {"x!lib/core.so": READ["x!lib/core.so"]}
+
+
+def test_too_deep():
+    content = LIBRARY
+    for number in range(allowance.MOST_NESTED):
+        content = zip_of({f"{number}": content})
+    assert [kind for kind, _ in held(content).values()] == ["ELF file"]
+
+    assert held(zip_of({"a": content, "b": LIBRARY})) == {
+        "x!a!7!6!5!4!3!2!1": ("archive nested too deep", ""),
+        "x!b": ("ELF file", LIBRARY),
+    }
+
+
+def test_what_memory_does_not_hold_is_named(monkeypatch):
+    """Stored as it is, it needs no memory; packed, it does."""
+    monkeypatch.setattr(allowance, "MOST_HELD", len(LIBRARY) - 1)
+
+    assert held(zip_of(FILES, zipfile.ZIP_STORED)) == READ
+    assert held(zip_of(FILES))["x!lib/core.so"] == (walk.TOO_LARGE.name, "")
+    assert held(gzip.compress(zip_of(FILES))) == {
+        "x": ("zip archive too large for memory where it lies", "")
+    }
+
+
+def test_damage_ends_what_it_is_in_and_no_more():
+    """What stands before it and beside it is read."""
+    whole = gzip.compress(tar_of({"a.so": LIBRARY, "b.so": LIBRARY * 300}))
+    found = held(zip_of({"cut.tgz": whole[: len(whole) // 2], "good.so": LIBRARY}))
+
+    assert found["x!cut.tgz!a.so"] == ("ELF file", LIBRARY)
+    assert found["x!cut.tgz"] == ("tar archive", "cut short (gzip)")
+    assert found["x!good.so"] == ("ELF file", LIBRARY)
+
+
+def test_every_prefix_and_every_flipped_byte_has_an_answer():
+    """A damaged archive is a member with a sentence, never an exception."""
+    chance = random.Random(1)
+    package = ar_of({"debian-binary": b"2.0\n", "data.tar.gz": gzip.compress(tar_of(FILES))})
+    for content in (zip_of(FILES), tar_of(FILES), package, lzma.compress(LIBRARY)):
+        for _ in range(60):
+            damaged = bytearray(content[: chance.randrange(1, len(content) + 1)])
+            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+            for member in members(Held(bytes(damaged)), "x"):
+                assert member.error.isprintable()
