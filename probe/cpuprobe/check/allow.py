@@ -43,8 +43,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """One `[[allow]]` row.
 
     Attributes:
-        file: the file's name, or as much of the end of its path as is needed; `*` stands for any
-            characters. Hashes of auditwheel do not count.
+        file: the file's name, or as much of the end of its path as is needed (`app.whl!a/b.so` in
+            an archive); `*` stands for any characters. Hashes of auditwheel do not count.
         features: the ceiling: names of features, with what they imply, and of psABI levels.
         reason: why this is right; not empty.
         symbols: functions; `*` stands for any characters, and hashes of rustc do not count.
@@ -223,7 +223,7 @@ def read_list(path: str) -> AllowList:
 
 def _rule(row: Row, place: str) -> _Rule:
     file = lasting_file(row.file)
-    whole, end = glob(file), glob(f"*/{file}")
+    like = [glob(f"{before}{file}") for before in ("", "*/", "*!")]
     exact: dict[str, str] = {}
     tests: list[tuple[str, _Test]] = []
     for name in row.symbols:
@@ -235,7 +235,7 @@ def _rule(row: Row, place: str) -> _Rule:
     tests += [(name, _by_address(name, place)) for name in row.addresses]
     return _Rule(
         row,
-        lambda path: whole(path) or end(path),
+        lambda path: any(each(path) for each in like),
         _ceiling(row.features, place),
         exact,
         tests,

@@ -47,6 +47,8 @@ class Gate(NamedTuple):
 
     def fails(self, fit: Fit) -> bool:
         """Whether one file makes the check fail."""
+        if fit.expectation == "unread":
+            return self.unread
         return fit.expectation in self.verdicts and not fit.allowed
 
 
@@ -90,7 +92,4 @@ def exit_code(gate: Gate, fits: Sequence[Fit], stale: Sequence[Stale]) -> int:
     """
     if nothing_read(fits) or any(fit.error is not None for fit in fits):
         return 4
-    passed_over = any(fit.expectation == "unread" for fit in fits)
-    return int(
-        any(map(gate.fails, fits)) or (gate.unread and passed_over) or (gate.stale and bool(stale))
-    )
+    return int(any(map(gate.fails, fits)) or (gate.stale and bool(stale)))

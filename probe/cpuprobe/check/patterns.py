@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # rustc's legacy mangling ends a name in 17h, 16 hex digits and E; demangled it is ::h and these.
 # Its v0 mangling puts a hash of the crate between C and the crate's name (RFC 2603), and numbers
@@ -16,6 +16,8 @@ _LLVM = re.compile(r"\.llvm\.[0-9]+")
 
 # auditwheel copies a library under its name, a dash and 8 hex digits of its content.
 _COPIED = re.compile(r"-[0-9a-f]{8}(?=\.)")
+_BETWEEN = re.compile("[/!]")
+_DEEPEST = 32
 
 
 def lasting_symbol(name: str) -> str:
@@ -28,6 +30,13 @@ def lasting_symbol(name: str) -> str:
 def lasting_file(name: str) -> str:
     """A file's name without the hash that auditwheel puts into it."""
     return _COPIED.sub("", name)
+
+
+def ends(path: str) -> Iterator[str]:
+    """The ends of a path, the shortest first; `!` stands before what lies in an archive."""
+    for found in reversed(list(_BETWEEN.finditer(path))[-_DEEPEST:]):
+        yield path[found.end() :]
+    yield path
 
 
 def glob(pattern: str) -> Callable[[str], bool]:

@@ -9,15 +9,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from cpuprobe.check.allow import AllowList, Row
 from cpuprobe.check.judge import Fit
-from cpuprobe.check.patterns import lasting_file, lasting_symbol
+from cpuprobe.check.patterns import ends, lasting_file, lasting_symbol
 from cpuprobe.code.needs import Function
 from cpuprobe.facts.features import load_features
 from cpuprobe.words import visible
 
 MOST_NAMED = 500
 """Functions of a file beyond which its row does not name them, but counts them."""
-
-_DEEPEST = 32
 
 # TOML 1.0, "String": what may not stand in a basic string as it is; and what this tool never
 # prints, which is escaped as well.
@@ -38,11 +36,12 @@ def rows_for(fits: Iterable[Fit], kept: AllowList | None) -> list[Row]:
     """
     rows = [] if kept is None else list(kept.lasting())
     every = list(fits)
-    ends = Counter(end for fit in every for end in _ends(fit.path))
+    counts = Counter(end for fit in every for end in ends(lasting_file(fit.path)))
     for fit in every:
         functions = fit.excess if kept is not None else (fit.needs.functions if fit.needs else ())
         # As much of the end of its path as no other file has.
-        file = next((end for end in _ends(fit.path) if ends[end] == 1), lasting_file(fit.path))
+        path = lasting_file(fit.path)
+        file = next((end for end in ends(path) if counts[end] == 1), path)
         rows += _rows(file, functions, frozenset(fit.missing))
     return rows
 
@@ -68,13 +67,6 @@ def _least(features: Collection[str]) -> tuple[str, ...]:
     table = load_features()
     implied = frozenset[str]().union(*(table.closure(name) for name in features))
     return tuple(name for name in table if name in features and name not in implied)
-
-
-def _ends(path: str) -> Iterator[str]:
-    """The ends of a path, the shortest first, without what changes from build to build."""
-    parts = lasting_file(path).split("/")
-    for count in range(1, min(len(parts), _DEEPEST) + 1):
-        yield "/".join(parts[-count:])
 
 
 def to_toml(rows: Iterable[Row], target: str) -> str:

@@ -25,6 +25,8 @@ class Format(str, Enum):
 
     TEXT = "text"
     JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
 
 
 app = command_app()
@@ -50,6 +52,12 @@ _WriteAllow = Annotated[
     str | None,
     typer.Option(
         "--write-allow", metavar="FILE", help="Write what fails now as such a list; reasons empty."
+    ),
+]
+_Diff = Annotated[
+    str | None,
+    typer.Option(
+        "--diff", metavar="OLD", help="Tell what came and went since this file or folder."
     ),
 ]
 _FailOn = Annotated[
@@ -86,6 +94,7 @@ def check(
     against: _Against = None,
     allow: _Allow = None,
     write_allow: _WriteAllow = None,
+    diff: _Diff = None,
     fail_on: _FailOn = "unguarded",
     form: _Form = Format.TEXT,
     json: _Json = False,
@@ -108,15 +117,17 @@ def check(
     failing = gate(fail_on)
     listed = None if allow is None else read_list(allow)
     fresh = None if write_allow is None else _fresh(write_allow)
-    found, fits = _checked(files, judged, allow is not None or fresh is not None)
+    listing = any(each is not None for each in (allow, fresh, diff))
+    found, fits = _checked(files, judged, listing)
     if listed is not None:
         fits = [listed.apply(fit) for fit in fits]
+    shown = Format.JSON if json else form
+    if diff is not None:
+        return _compared(files, fits, diff, judged, shown, quiet, fail_on != "never")
     stale = () if listed is None else listed.stale()
-    report = document(judged.name, fits, found.unread, failing, stale)
-    _print(report, Format.JSON if json else form, quiet)
-    for fit in fits:
-        if fit.error is not None:
-            complain(f"{fit.path}: {fit.error}")
+    report = document(judged.name, fits, found.unread, failing, stale, allow or "")
+    _print(report, shown, quiet)
+    _complain_of(fits)
     if nothing_read(fits):
         complain(f"nothing was read: {kinds(found.unread) or 'no file'}")
     if fresh is not None:
@@ -151,9 +162,55 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
 
 
 def _print(report: dict[str, Any], form: Format, quiet: bool) -> None:
-    from cpuprobe.report.fit import to_text
+    from cpuprobe.report import builds_text, fit
 
+    if form is Format.SARIF:
+        from cpuprobe.report.sarif import to_sarif
+
+        print_result(to_sarif(report, quiet), True, str)
+        return
+    if form is Format.GITHUB:
+        from cpuprobe.report.github import to_github as to_text
+    else:
+        compared = report["schema"] == builds_text.SCHEMA
+        to_text = builds_text.to_text if compared else fit.to_text
     print_result(report, form is Format.JSON, lambda: to_text(report, quiet))
+
+
+def _complain_of(fits: list[Fit]) -> None:
+    for fit in fits:
+        if fit.error is not None:
+            complain(f"{fit.path}: {fit.error}")
+
+
+def _compared(
+    files: list[str],
+    fits: list[Fit],
+    old: str,
+    judged: HostCapabilities,
+    form: Format,
+    quiet: bool,
+    failing: bool,
+) -> int:
+    """Prints what came and went since another build; the exit code."""
+    from cpuprobe.check.builds import compare
+    from cpuprobe.check.gate import nothing_read
+    from cpuprobe.report.builds_text import document
+
+    _, before = _checked([old], judged, True)
+    report = document(judged.name, compare(fits, before, files, [old]))
+    _print(report, form, quiet)
+    _complain_of(fits + before)
+    for what, read in ((", ".join(files), fits), (old, before)):
+        if nothing_read(read):
+            complain(f"{what}: nothing was read")
+    if (
+        nothing_read(fits)
+        or nothing_read(before)
+        or any(fit.error is not None for fit in fits + before)
+    ):
+        return 4
+    return int(failing and any(file["fails"] for file in report["files"]))
 
 
 def _fresh(path: str) -> str:

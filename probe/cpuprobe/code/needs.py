@@ -147,6 +147,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         spread: how many pages and functions hold which features.
         functions: all that hold a feature that was asked for, by address; none was, as a rule.
         unlisted: how many of these there are beyond MOST_LISTED.
+        sketch: by which two builds of it know each other (code.sketch); made with `functions`.
         isa_needed: psABI levels that its GNU property says it needs.
         isa_used: likewise, what it says it uses.
         dispatch: what in it may choose code at run time.
@@ -165,6 +166,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     spread: tuple[Spread, ...] = ()
     functions: tuple[Function, ...] = ()
     unlisted: int = 0
+    sketch: tuple[int, ...] = ()
     isa_needed: tuple[str, ...] = ()
     isa_used: tuple[str, ...] = ()
     dispatch: tuple[str, ...] = ()

@@ -111,6 +111,7 @@ def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
         spread=found.spread(),
         functions=found.listed,
         unlisted=found.unlisted,
+        sketch=found.sketch,
         unknown=found.unknown,
         dispatch=(*found.signs, *needs.dispatch),
         coverage=found.coverage,

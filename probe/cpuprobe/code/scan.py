@@ -39,6 +39,7 @@ from cpuprobe.code.layout import LONGEST_PADDING, Plan
 from cpuprobe.code.needs import Coverage
 from cpuprobe.code.program import Binary, CodeBytes, Range
 from cpuprobe.code.search import candidate_offsets
+from cpuprobe.code.sketch import sketch
 from cpuprobe.code.sweep import PIECE, long_function, sweep
 from cpuprobe.code.tally import Scan, Tally, listed, uses
 
@@ -106,6 +107,7 @@ def scan(
         tally.functions,
         listed(tally, file.name),
         tally.unlisted,
+        sketch(file.strings) if sought and number == 0 else (),
         tally.budget.spent,
     )
 

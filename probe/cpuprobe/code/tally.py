@@ -123,7 +123,8 @@ class Tally:
 class Scan:
     """What a scan of a file, or of a part of it, found, and at how many steps of a Budget.
 
-    `pages`, `functions`, `listed` and `unlisted` are as in a Tally.
+    `pages`, `functions`, `listed` and `unlisted` are as in a Tally. The first part of a file has
+    its `sketch` if functions are listed.
     """
 
     features: dict[str, Use]
@@ -134,6 +135,7 @@ class Scan:
     functions: Counter[frozenset[str]]
     listed: tuple[Function, ...]
     unlisted: int
+    sketch: tuple[int, ...]
     steps: int = field(compare=False)
 
     def spread(self) -> tuple[Spread, ...]:
@@ -204,6 +206,7 @@ def joined(scans: Sequence[Scan]) -> Scan:
         functions,
         tuple(every[:MOST_LISTED]),
         sum(scan.unlisted for scan in scans) + max(0, more),
+        scans[0].sketch,
         budget.spent,
     )
 

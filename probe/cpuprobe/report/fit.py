@@ -41,6 +41,7 @@ def document(
     unread: Mapping[str, int],
     gate: Gate,
     stale: Sequence[Stale] = (),
+    allow: str = "",
 ) -> dict[str, Any]:
     """The JSON document.
 
@@ -50,19 +51,22 @@ def document(
         unread: how many files in folders are of what kind that is not read.
         gate: what makes the check fail.
         stale: what in an allow-list met nothing.
+        allow: the path of that list.
     """
     files = []
     for fit in fits:
         file = msgspec.to_builtins(fit)
         file["fails"] = gate.fails(fit)
         if fit.needs is not None:  # `excess` has those that matter
-            del file["needs"]["functions"]
+            del file["needs"]["functions"], file["needs"]["sketch"]
         files.append(file)
     return {
         "schema": SCHEMA,
         "against": against,
         "files": files,
         "unread": dict(unread),
+        "allow": allow,
+        "stale_fails": gate.stale,
         "stale": msgspec.to_builtins(stale),
     }
 

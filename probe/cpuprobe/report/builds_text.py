@@ -1,0 +1,124 @@
+"""Two builds of the same files, as a JSON document and as text: pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from cpuprobe.check.builds import Difference
+from cpuprobe.report.fit import WORDS, row
+from cpuprobe.words import counted, cut, names, plain, wrapped
+
+SCHEMA = "cpuprobe.check-diff/1"
+_LONG = 12
+_SHOWN = 8
+_MOST_ROWS = 60
+_ORDER = ("CAME", "CHANGED", "NEW", "GONE", "SAME")
+
+
+def document(against: str, differences: Sequence[Difference]) -> dict[str, Any]:
+    """The JSON document.
+
+    Args:
+        against: the machine's name.
+        differences: of all files.
+    """
+    return {"schema": SCHEMA, "against": against, "files": msgspec.to_builtins(differences)}
+
+
+def word_of(file: Mapping[str, Any]) -> str:
+    """What has become of a file: CAME where something beyond the machine did."""
+    if file["fails"]:
+        return "CAME"
+    if file["path"] is None:
+        return "GONE"
+    if file["old"] is None:
+        return "NEW"
+    changed = file["features"] or file["came"] or file["went"] or file["was"] != file["expectation"]
+    return "CHANGED" if changed else "SAME"
+
+
+def to_text(report: Mapping[str, Any], quiet: bool = False) -> str:
+    """The document for people: what came first; of many files each has one row.
+
+    Args:
+        report: the document.
+        quiet: only where something beyond the machine came.
+    """
+    return "".join(f"{line}\n" for line in _lines(report, quiet))
+
+
+def worst_first(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Its files, those where most came first."""
+    return sorted(
+        report["files"], key=lambda file: (_ORDER.index(word_of(file)), -len(file["came"]))
+    )
+
+
+def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
+    files = worst_first(report)
+    shown = [file for file in files if word_of(file) != "SAME"]
+    if quiet:
+        shown = [file for file in files if file["fails"]]
+    if len(shown) > _LONG:
+        for file in shown[:_MOST_ROWS]:
+            yield row(word_of(file), _name(file), gist(file))
+        if len(shown) > _MOST_ROWS:
+            yield f"and {len(shown) - _MOST_ROWS} more; --format json has them all"
+    else:
+        for file in shown:
+            yield from _file(file, plain(report["against"]))
+    if not quiet:
+        counts = Counter(map(word_of, files))
+        told = ", ".join(f"{counts[word]} {word.lower()}" for word in _ORDER if counts[word])
+        against = plain(report["against"])
+        yield f"{counted(len(files), 'file')} against {against}: {told or 'nothing to compare'}"
+
+
+def _name(file: Mapping[str, Any]) -> str:
+    return str(file["path"] if file["path"] is not None else file["old"])
+
+
+def gist(file: Mapping[str, Any]) -> str:
+    """The most that can be said of a file in half a line."""
+    if file["came"]:
+        features = dict.fromkeys(name for each in file["came"] for name in each["features"])
+        return f"{counted(len(file['came']), 'function')}: {names(features, 3)}"
+    if file["was"] != file["expectation"] and None not in (file["was"], file["expectation"]):
+        return f"{WORDS[file['expectation']]}, was {WORDS[file['was']]}"
+    return names(file["beyond"] or file["features"], 3)
+
+
+def _file(file: Mapping[str, Any], against: str) -> Iterator[str]:
+    yield f"{word_of(file):<11}{plain(_name(file))}"
+    if file["match"] in ("name", "content"):
+        yield from wrapped(f"was {plain(file['old'])} (by {file['match']})", "  ", "  ")
+    if None not in (file["was"], file["expectation"]) and file["was"] != file["expectation"]:
+        yield f"  {WORDS[file['expectation']]}, was {WORDS[file['was']]}"
+    beyond = [name for name in file["features"] if name in file["beyond"]]
+    within = [name for name in file["features"] if name not in file["beyond"]]
+    for name in beyond:
+        yield from wrapped(_change(name, file["features"][name]), "  ", "    ")
+    if within and file["path"] is not None:
+        yield from wrapped(
+            f"counts of {names(within, 6)} have changed, no need there", "  ", "    "
+        )
+    for words, functions in (("came", file["came"]), ("went", file["went"])):
+        if functions:
+            yield f"  {words}, {counted(len(functions), 'function')} beyond {against}:"
+        for function in functions[:_SHOWN]:
+            where, features = f"{function['address']:#x}", ", ".join(function["features"])
+            yield cut(f"    {where:>12}  {plain(function['name']) or '(no symbol)'}: {features}")
+        if len(functions) > _SHOWN:
+            yield f"    {'':>12}  and {counted(len(functions) - _SHOWN, 'function')} more"
+
+
+def _change(name: str, change: Mapping[str, Any]) -> str:
+    (before, now), (functions_before, functions) = change["instructions"], change["functions"]
+    return (
+        f"{name}: {counted(now, 'instruction')} in {counted(functions, 'function')}, "
+        f"{before:,} in {functions_before:,} before"
+    )
