@@ -14,12 +14,12 @@ SOURCES := $(wildcard native/*.c native/isa/$(ISA)/*.c native/isa/$(ISA)/candida
 HEADERS := $(wildcard native/*.h native/isa/$(ISA)/*.h native/isa/$(ISA)/candidates/*.h)
 CORE := $(filter-out $(MAIN),$(SOURCES))
 # Laid out by hand or by its generator, not by clang-format.
-GENERATED := native/words.h $(wildcard native/isa/$(ISA)/candidates/*.h)
+GENERATED := native/words.h native/isa/$(ISA)/facts.h $(wildcard native/isa/$(ISA)/candidates/*.h)
 # -march comes last so that no CFLAGS can raise it: the core has to run on every x86-64 CPU.
 NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
-    -fno-pic -fno-lto -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
+    -fno-pic -fno-lto -fmerge-all-constants -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
     -march=x86-64 -mtune=generic
-NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--gc-sections
+NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,noseparate-code -Wl,--gc-sections
 
 .DEFAULT_GOAL := help
 .PHONY: help run test quick lint bench fleet-bench lab fuzz wheel native golden gen gen-check goldens format clean
@@ -109,6 +109,7 @@ gen: $(BIN)/.installed ## remake what is generated and committed
 	$(BIN)/python -m tests.tools.share
 	$(BIN)/python -m tests.tools.tables
 	$(BIN)/python -m tests.tools.native_words
+	$(BIN)/python -m tests.tools.native_facts
 	$(BIN)/python -m tests.tools.forms
 	$(BIN)/python -m tests.tools.documents
 

@@ -8,9 +8,10 @@
  * Files: measure.c is the parent, with cpus.c (which CPUs) and deaths.c (what a child's death
  * means); child.c is the child, with sweep.c (which candidates it runs), guard.c (no fault or hang
  * gets past it) and run.c (is the result right?); system.c and cpuinfo.c read the kernel's files
- * through files.c; json.c, text.c and errors.c write; observe.c puts the observation together;
- * main.c is the executable. What only one instruction set has lies in isa/: entry and exit of
- * candidates, the CPU's identity, the candidate table. words.h is generated.
+ * through files.c; verdict.c and flags.c say what it all means; json.c, text.c and errors.c write;
+ * observe.c puts the observation together; main.c is the executable. What only one instruction set
+ * has lies in isa/: entry and exit of candidates, the CPU's identity, the candidate table, the
+ * witnesses of the verdict. words.h and facts.h are generated.
  */
 #ifndef CPUPROBE_CORE_H
 #define CPUPROBE_CORE_H
@@ -50,24 +51,29 @@ struct __attribute__((packed)) result {
 #define FEATURE_WORDS 2
 #define MAXIMUM_SETS 255
 
-/* What a candidate needs. Bits are places in candidates/claims.h. */
+/* A set of features, a bit each: its place in candidates/claims.h. */
+struct feature_bits {
+    uint64_t word[FEATURE_WORDS];
+};
+
+/* What a candidate needs. */
 struct feature_set {
     const char *names; /* comma-separated */
-    uint64_t features[FEATURE_WORDS];
-    uint64_t needs[FEATURE_WORDS]; /* those, and all they build on */
+    struct feature_bits features;
+    struct feature_bits needs; /* those, and all they build on */
 };
 
 struct candidate {
     const char *name; /* mnemonic and operands */
     const uint8_t *code;
-    const uint8_t *expected; /* the bytes of all results, one after the other */
-    uint16_t length;         /* of code */
-    uint8_t set;             /* index into the feature sets */
-    uint8_t name_length;     /* the name is plain ASCII, without quotes or backslashes */
-    uint8_t state;           /* enum state_class */
-    uint8_t input;           /* index into the input states */
-    uint8_t check;           /* enum check */
-    struct result results[MAXIMUM_RESULTS];
+    const uint8_t *expected;      /* the bytes of all results, one after the other */
+    uint16_t length;              /* of code */
+    uint8_t set;                  /* index into the feature sets */
+    uint8_t name_length;          /* the name is plain ASCII, without quotes or backslashes */
+    uint8_t state;                /* enum state_class */
+    uint8_t input;                /* index into the input states */
+    uint8_t check;                /* enum check */
+    const struct result *results; /* MAXIMUM_RESULTS of them */
     uint32_t
         variants[INPUT_VARIANTS - 1]; /* checksums of the results for further inputs; 0: none */
 };
@@ -111,6 +117,8 @@ struct cpu_record {
     uint8_t borrowed; /* what died and CPUID denies was taken from a CPU with the same CPUID */
     uint32_t rounds;  /* done, of options->repeat */
     uint32_t wrong_count;
+    uint32_t group;  /* by the parent: the first record with the same results */
+    uint32_t blocks; /* by the parent: of /proc/cpuinfo that speak of this CPU (bits) */
     struct identity identity;
     uint8_t outcome[MAXIMUM_CANDIDATES];
     uint8_t outcome_before[MAXIMUM_CANDIDATES]; /* of those that need a permission, without it */
@@ -259,7 +267,9 @@ void release_writer(struct writer *writer);
 /* system.c, cpuinfo.c ------------------------------------------------------------------------ */
 
 bool has_proc(const char *root);
-void write_system(struct writer *writer, const char *root);
+struct kernel_told;
+
+void write_system(struct writer *writer, const char *root, struct kernel_told *told);
 
 /* observe.c ---------------------------------------------------------------------------------- */
 
@@ -283,6 +293,8 @@ void explain_error(enum error error, struct reason *reason);
 
 size_t text_length(const char *text);
 bool text_equal(const char *a, const char *b);
+bool text_is(const char *text, const char *bytes, size_t length);
+void keep_text(char *to, size_t capacity, const char *bytes, size_t length);
 bool bytes_equal(const void *a, const void *b, size_t length);
 void copy_bytes(void *to, const void *from, size_t length);
 void clear_bytes(void *to, size_t length);

@@ -2,12 +2,11 @@
  * /proc/cpuinfo: of each block the lines whose key is on the allow-list; equal blocks are one kind.
  */
 #include "files.h"
+#include "verdict.h"
 #include "syscalls.h"
 
 #include <linux/magic.h>
 #include <asm/statfs.h>
-
-#define MAXIMUM_KINDS 16 /* distinct blocks that are kept */
 
 static const char *const cpuinfo_keys[] = {
 #define KEY(key) key,
@@ -23,9 +22,13 @@ struct cpuinfo_kind {
 struct cpuinfo_reader {
     struct cpuinfo_kind kinds[MAXIMUM_KINDS];
     uint32_t count;
-    struct writer block; /* the block being read */
-    uint32_t seen;       /* keys that the block already has, by their place in cpuinfo_keys */
+    struct writer block;    /* the block being read */
+    struct listing told;    /* what a verdict needs of it */
+    char flags[LINE_BYTES]; /* its list */
+    size_t flags_length;
+    uint32_t seen; /* keys that the block already has, by their place in cpuinfo_keys */
     uint32_t processor;
+    struct kernel_told *kernel;
 };
 
 /* The place of a key in cpuinfo_keys, or -1. */
@@ -48,6 +51,62 @@ parse_number(const char *text)
     return value;
 }
 
+/* Is the byte one at which Python's str.split() divides a list? */
+static bool
+is_blank(uint8_t byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r') || (byte >= 0x1c && byte <= 0x1f) ||
+           byte == 0x85 || byte == 0xa0;
+}
+
+/* Adds the features that a list of /proc/cpuinfo names. */
+void
+take_flags(struct listing *listing, const char *line, size_t length)
+{
+    static const struct {
+        enum feature feature;
+        const char *flag;
+    } others[] = {
+#define ROW(feature, flag) {feature, flag},
+        EACH_OTHER_FLAG(ROW)
+#undef ROW
+    };
+
+    for (size_t at = 0, end; at < length; at = end + 1) {
+        for (end = at; end < length && !is_blank((uint8_t)line[end]);)
+            end++;
+        for (unsigned int i = 0; i < FEATURE_COUNT && end > at; i++) {
+            const char *flag = feature_rows[i].flag;
+
+            if (flag != NULL && text_is(flag, line + at, end - at)) {
+                add_feature(&listing->named, i);
+                add_feature(&listing->listed, i);
+            }
+        }
+        for (size_t i = 0; i < sizeof others / sizeof *others && end > at; i++)
+            if (text_is(others[i].flag, line + at, end - at))
+                add_feature(&listing->listed, others[i].feature);
+    }
+}
+
+/* A block of that kind speaks of that CPU. */
+static void
+note_cpu(struct measurement *measurement, uint32_t cpu, uint32_t kind)
+{
+    uint32_t low = 0, high = measurement->record_count;
+
+    while (low < high) { /* records are in CPU order */
+        uint32_t middle = low + (high - low) / 2;
+
+        if (measurement->records[middle].cpu < cpu)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < measurement->record_count && measurement->records[low].cpu == cpu)
+        measurement->records[low].blocks |= 1u << kind;
+}
+
 static void
 end_block(struct cpuinfo_reader *reader)
 {
@@ -62,12 +121,47 @@ end_block(struct cpuinfo_reader *reader)
     if (kind == NULL && reader->count < MAXIMUM_KINDS) {
         kind = &reader->kinds[reader->count++];
         write_text(&kind->fields, reader->block.text, reader->block.length);
+        take_flags(&reader->told, reader->flags, reader->flags_length);
+        reader->kernel->listings[reader->kernel->listing_count++] = reader->told;
     }
-    if (kind != NULL)
+    if (kind != NULL) {
         json_number(&kind->cpus, reader->processor);
+        note_cpu(reader->kernel->measurement, reader->processor, (uint32_t)(kind - reader->kinds));
+    }
     reader->block.length = 0;
     reader->block.comma = false;
     reader->seen = 0;
+    reader->told = (struct listing){.has_flags = false};
+    reader->flags_length = 0;
+}
+
+/* Keeps what a verdict needs of a line. */
+static void
+keep_value(struct cpuinfo_reader *reader, const char *key, const char *value, size_t length)
+{
+    static const char *const keys[] = {
+        [BLOCK_VENDOR] = "vendor_id",
+        [BLOCK_FAMILY] = "cpu family",
+        [BLOCK_MODEL] = "model",
+        [BLOCK_STEPPING] = "stepping",
+    };
+    struct kernel_told *kernel = reader->kernel;
+
+    for (uint32_t i = 0; i < BLOCK_VALUES; i++)
+        if (text_equal(key, keys[i])) {
+            reader->told.told[i] = true;
+            keep_text(reader->told.value[i], VALUE_BYTES, value, length);
+            if (length >= VALUE_BYTES)
+                reader->told.value[i][0] = '\x7f'; /* what is cut equals nothing */
+        }
+    if (text_equal(key, "flags")) {
+        reader->told.has_flags = true;
+        copy_bytes(reader->flags, value, length);
+        reader->flags_length = length;
+    } else if (text_equal(key, "microcode") && reader->count == 0)
+        keep_text(kernel->microcode, sizeof kernel->microcode, value, length);
+    else if (text_equal(key, "model name") && reader->count == 0)
+        keep_text(kernel->brand, sizeof kernel->brand, value, length);
 }
 
 static void
@@ -96,6 +190,7 @@ take_line(struct cpuinfo_reader *reader, const char *line, size_t length)
     reader->seen |= 1u << key;
     json_key(&reader->block, cpuinfo_keys[key]);
     json_bytes(&reader->block, line + value, length - value);
+    keep_value(reader, cpuinfo_keys[key], line + value, length - value);
 }
 
 /* Is a file the kernel's own, of a proc file system? */
@@ -110,9 +205,9 @@ is_procfs(const struct file *file)
 
 /* Returns whether the file is there and certainly the kernel's own. */
 bool
-write_cpuinfo(struct writer *writer, const char *root)
+write_cpuinfo(struct writer *writer, const char *root, struct kernel_told *kernel)
 {
-    struct cpuinfo_reader reader = {.count = 0};
+    struct cpuinfo_reader reader = {.kernel = kernel};
     struct file file;
     bool genuine;
     char line[LINE_BYTES];

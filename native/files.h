@@ -9,6 +9,8 @@
 #define LINE_BYTES 8192
 #define MAXIMUM_FILE (64u << 20) /* bytes read of one: /proc/cpuinfo of 8,192 CPUs needs 16 MiB */
 
+struct kernel_told;
+
 struct file {
     long descriptor;
     size_t length, at;
@@ -21,6 +23,6 @@ long read_line(struct file *file, char *line, size_t capacity, size_t *taken);
 size_t line_of(const char *root, const char *path, char *line, size_t capacity);
 
 /* cpuinfo.c: whether the file is there and certainly the kernel's own. */
-bool write_cpuinfo(struct writer *writer, const char *root);
+bool write_cpuinfo(struct writer *writer, const char *root, struct kernel_told *kernel);
 
 #endif

@@ -2,7 +2,7 @@
  * Puts the observation together: what measure.c found on the CPUs and what system.c read, as one
  * JSON document in the shape of docs/report-format.md. CPUs with identical results are one group.
  */
-#include "core.h"
+#include "verdict.h"
 
 static const char *
 permission_name(enum permission permission)
@@ -70,18 +70,6 @@ write_candidates(struct writer *writer, const struct candidate_table *table)
         json_close(writer, ']');
     }
     json_close(writer, ']');
-}
-
-/* Do two CPUs show the same? The bytes of wrong values are not compared: they may be random. */
-static bool
-same_results(const struct cpu_record *a, const struct cpu_record *b, uint32_t count)
-{
-    return same_identity(&a->identity, &b->identity) &&
-           bytes_equal(a->outcome, b->outcome, count) &&
-           bytes_equal(a->outcome_before, b->outcome_before, count) &&
-           bytes_equal(a->disturbance, b->disturbance, count) && a->pinned == b->pinned &&
-           a->rounds == b->rounds &&
-           bytes_equal(a->failures, b->failures, count * sizeof *a->failures);
 }
 
 /* Only what is out of the ordinary: a fault elsewhere than at the first byte, or not a plain #UD.
@@ -179,8 +167,7 @@ write_group(struct writer *writer, const struct measurement *measurement, uint32
     json_key(writer, "cpus");
     json_open(writer, '[');
     for (uint32_t i = first; i < measurement->record_count; i++)
-        if (measurement->records[i].measured &&
-            (i == first || same_results(record, &measurement->records[i], table->count))) {
+        if (measurement->records[i].measured && measurement->records[i].group == first) {
             json_number(writer, measurement->records[i].cpu);
             borrowed |= measurement->records[i].borrowed;
         }
@@ -227,15 +214,9 @@ write_groups(struct writer *writer, const struct measurement *measurement, bool 
 {
     json_key(writer, "groups");
     json_open(writer, '[');
-    for (uint32_t i = 0; i < measurement->record_count; i++) {
-        bool seen = !measurement->records[i].measured;
-
-        for (uint32_t j = 0; j < i && !seen; j++)
-            seen = measurement->records[j].measured &&
-                   same_results(&measurement->records[j], &measurement->records[i], table->count);
-        if (!seen)
+    for (uint32_t i = 0; i < measurement->record_count; i++)
+        if (measurement->records[i].measured && measurement->records[i].group == i)
             write_group(writer, measurement, i, execute, table);
-    }
     json_close(writer, ']');
     json_key(writer, "unmeasured_cpus");
     json_open(writer, '[');
@@ -270,6 +251,8 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
                  struct writer *writer, struct reason *reason)
 {
     struct measurement measurement;
+    struct kernel_told kernel = {.measurement = &measurement};
+    struct verdict verdict;
     enum error error;
 
     if (options->root[0] != '\0' && !has_proc(options->root))
@@ -280,6 +263,7 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
         explain_error(error, reason);
         return error;
     }
+    find_groups(&measurement, table->count);
     json_open(writer, '{');
     json_key(writer, "schema");
     json_string(writer, "cpuprobe.report/1");
@@ -292,7 +276,7 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
     json_key(writer, "executed");
     json_literal(writer, options->execute ? "true" : "false");
     write_denied(writer, measurement.denied);
-    write_system(writer, options->root);
+    write_system(writer, options->root, &kernel);
     if (options->hwcap2_known) {
         json_key(writer, "hwcap2");
         json_number(writer, options->hwcap2);
@@ -303,6 +287,8 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
         write_candidates(writer, table);
     write_groups(writer, &measurement, options->execute, table);
     json_close(writer, '}');
+    judge(options, table, &measurement, &kernel, &verdict);
+    write_verdict(writer, &verdict);
     json_close(writer, '}');
     write_text(writer, "\n", 1);
     release(&measurement);

@@ -25,7 +25,8 @@ has_all(const uint64_t *set, const uint64_t *part)
 static bool
 is_denied(const struct dead *dead, const struct feature_set *set)
 {
-    return ((set->features[0] & dead->denied[0]) | (set->features[1] & dead->denied[1])) != 0;
+    return ((set->features.word[0] & dead->denied[0]) |
+            (set->features.word[1] & dead->denied[1])) != 0;
 }
 
 static bool
@@ -38,7 +39,7 @@ is_dead(const struct dead *dead, const struct candidate_table *table, uint32_t i
 
     for (uint32_t i = 0; i < dead->count; i++)
         if (dead->sets[i] == number ||
-            (inherits && has_all(set->needs, table->sets[dead->sets[i]].features)))
+            (inherits && has_all(set->needs.word, table->sets[dead->sets[i]].features.word)))
             return true;
     return false;
 }

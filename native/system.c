@@ -4,10 +4,13 @@
  * no host name, no unknown word of the command line.
  */
 #include "files.h"
+#include "verdict.h"
 
 #define MAXIMUM_WORD 256
 #define MAXIMUM_DIGITS 6
 #define MAXIMUM_DATE 8
+#define LINE_KEPT 512
+#define AVX_DISABLED "AVX disabled" /* Linux arch/x86/kernel/cpu/bugs.c, gds_strings */
 
 /* A word of the command line, and what its value may be made of: see profiles/kernel.toml. */
 static const struct kernel_word {
@@ -81,7 +84,8 @@ is_version_word(const char *word, size_t length)
     return true;
 }
 
-static void
+/* Returns whether it is gVisor's fixed one. */
+static bool
 write_version(struct writer *writer, const char *root)
 {
     char line[256], kept[256];
@@ -98,21 +102,24 @@ write_version(struct writer *writer, const char *root)
         used += end - at;
     }
     if (used == 0)
-        return;
+        return false;
     json_key(writer, "version");
     json_bytes(writer, kept, used);
+    return text_is(GVISOR_VERSION, kept, used);
 }
 
-static void
-write_line_of(struct writer *writer, const char *key, const char *root, const char *path)
+/* The line is left in `line`; returns its length. */
+static size_t
+write_line_of(struct writer *writer, const char *key, const char *root, const char *path,
+              char line[LINE_KEPT])
 {
-    char line[512];
-    size_t length = line_of(root, path, line, sizeof line);
+    size_t length = line_of(root, path, line, LINE_KEPT);
 
     if (length == 0)
-        return;
+        return 0;
     json_key(writer, key);
     json_bytes(writer, line, length);
+    return length;
 }
 
 /* --- /proc/cmdline ------------------------------------------------------------------------ */
@@ -128,9 +135,32 @@ is_number(const char *text, size_t length)
     return true;
 }
 
+/* Is it a name that the kernel has for a feature? */
+static bool
+is_feature_flag(const char *text, size_t length)
+{
+    for (unsigned int i = 0; i < FEATURE_COUNT; i++)
+        if (feature_rows[i].flag != NULL && text_is(feature_rows[i].flag, text, length))
+            return true;
+    return false;
+}
+
+/* Keeps a word that may explain a missing feature. */
+static void
+keep_word(struct kernel_told *told, const char *word, size_t length)
+{
+    size_t used = text_length(told->words);
+
+    if (used + 1 + length >= sizeof told->words)
+        return;
+    if (used > 0)
+        told->words[used++] = ' ';
+    keep_text(told->words + used, sizeof told->words - used, word, length);
+}
+
 /* Writes a word of the command line if it is known, with what is known of its value. */
 static void
-write_word(struct writer *writer, const char *text, size_t length)
+write_word(struct writer *writer, const char *text, size_t length, struct kernel_told *told)
 {
     char kept[MAXIMUM_WORD];
     size_t name = 0, used;
@@ -152,21 +182,23 @@ write_word(struct writer *writer, const char *text, size_t length)
             if (used + 1 + end - at <= sizeof kept &&
                 (listed(word->values, text + at, end - at) ||
                  (word->numbers && is_number(text + at, end - at)) ||
-                 (word->features && listed(KERNEL_FEATURES, text + at, end - at)))) {
+                 (word->features && is_feature_flag(text + at, end - at)))) {
                 kept[used] = used == name ? '=' : ',';
                 copy_bytes(kept + used + 1, text + at, end - at);
                 used += 1 + end - at;
             }
             at = end;
         }
-        if (used > name || name == length)
+        if (used > name || name == length) {
             json_bytes(writer, kept, used);
+            keep_word(told, kept, used);
+        }
         return;
     }
 }
 
 static void
-write_command_line(struct writer *writer, const char *root)
+write_command_line(struct writer *writer, const char *root, struct kernel_told *told)
 {
     struct file file;
     char line[LINE_BYTES];
@@ -185,7 +217,7 @@ write_command_line(struct writer *writer, const char *root)
         while ((long)end < length && line[end] != ' ' && line[end] != '\t')
             end++;
         if (end > at)
-            write_word(writer, line + at, end - at);
+            write_word(writer, line + at, end - at, told);
         at = end + 1;
     }
     json_close(writer, ']');
@@ -193,9 +225,9 @@ write_command_line(struct writer *writer, const char *root)
 
 /* --- is /proc/cpuinfo the kernel's own? --------------------------------------------------- */
 
-/* Where something is mounted over /proc/cpuinfo (lxcfs does), names its filesystem type. Asked only
- * where it may be: in a container this file can be long. */
-static void
+/* Where something is mounted over /proc/cpuinfo (lxcfs does), names its filesystem type and returns
+ * true. Asked only where it may be: in a container this file can be long. */
+static bool
 write_cpuinfo_mount(struct writer *writer, const char *root)
 {
     static const char place[] = " /proc/cpuinfo ", mark[] = " - ";
@@ -203,10 +235,12 @@ write_cpuinfo_mount(struct writer *writer, const char *root)
     char line[LINE_BYTES];
     size_t taken = 0;
     long length;
+    bool covered = false;
 
     if (!open_file(&file, root, "/proc/self/mountinfo"))
-        return;
-    while (taken <= MAXIMUM_FILE && (length = read_line(&file, line, sizeof line, &taken)) >= 0) {
+        return false;
+    while (!covered && taken <= MAXIMUM_FILE &&
+           (length = read_line(&file, line, sizeof line, &taken)) >= 0) {
         bool found = false;
         size_t type = 0, end;
 
@@ -225,26 +259,87 @@ write_cpuinfo_mount(struct writer *writer, const char *root)
             end++;
         json_key(writer, "cpuinfo_mount");
         json_bytes(writer, line + type, end - type);
-        break;
+        covered = true;
     }
     close_file(&file);
+    return covered;
 }
 
-/* Writes the members that come from the kernel's files. A file that is not there has no member. */
-void
-write_system(struct writer *writer, const char *root)
+/* Up to nine digits; returns how many there are. */
+static size_t
+take_digits(const char *text, uint16_t *number)
 {
+    uint32_t value = 0;
+    size_t length = 0;
+
+    for (; length < 9 && is_digit(text[length]); length++)
+        value = value * 10 + (uint32_t)(text[length] - '0');
+    *number = value < UINT16_MAX ? (uint16_t)value : UINT16_MAX;
+    return length;
+}
+
+/* `6.1.0-49-amd64` as 6, 1, 0; false if it does not begin like a Linux release. */
+bool
+parse_release(const char *text, struct release *release)
+{
+    size_t at = take_digits(text, &release->number[0]), digits;
+
+    if (at == 0 || text[at] != '.')
+        return false;
+    digits = take_digits(text + ++at, &release->number[1]);
+    if (digits == 0)
+        return false;
+    at += digits;
+    release->number[2] = 0;
+    if (text[at] == '.')
+        take_digits(text + at + 1, &release->number[2]);
+    return true;
+}
+
+/* Below, equal to or above zero as strcmp() has it. */
+int
+compare_releases(const struct release *a, const struct release *b)
+{
+    for (size_t i = 0; i < 3; i++)
+        if (a->number[i] != b->number[i])
+            return a->number[i] < b->number[i] ? -1 : 1;
+    return 0;
+}
+
+static bool
+holds(const char *text, size_t length, const char *part)
+{
+    size_t wanted = text_length(part);
+
+    for (size_t at = 0; at + wanted <= length; at++)
+        if (bytes_equal(text + at, part, wanted))
+            return true;
+    return false;
+}
+
+/* Writes the members that come from the kernel's files, and keeps what a verdict needs of them. A
+ * file that is not there has no member. */
+void
+write_system(struct writer *writer, const char *root, struct kernel_told *told)
+{
+    char line[LINE_KEPT];
+    size_t length;
+
     json_key(writer, "kernel");
     json_open(writer, '{');
-    write_line_of(writer, "release", root, "/proc/sys/kernel/osrelease");
-    write_version(writer, root);
+    length = write_line_of(writer, "release", root, "/proc/sys/kernel/osrelease", line);
+    keep_text(told->release_text, sizeof told->release_text, line, length);
+    told->release_told = parse_release(told->release_text, &told->release);
+    told->gvisor = write_version(writer, root);
     json_close(writer, '}');
-    if (!write_cpuinfo(writer, root))
-        write_cpuinfo_mount(writer, root);
-    write_command_line(writer, root);
+    if (!write_cpuinfo(writer, root, told))
+        told->covered = write_cpuinfo_mount(writer, root);
+    write_command_line(writer, root, told);
     json_key(writer, "vulnerabilities");
     json_open(writer, '{');
-    write_line_of(writer, "gather_data_sampling", root,
-                  "/sys/devices/system/cpu/vulnerabilities/gather_data_sampling");
+    length = write_line_of(writer, "gather_data_sampling", root,
+                           "/sys/devices/system/cpu/vulnerabilities/gather_data_sampling", line);
+    told->gds_file = length > 0;
+    told->avx_disabled = holds(line, length, AVX_DISABLED);
     json_close(writer, '}');
 }

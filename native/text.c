@@ -32,6 +32,26 @@ text_equal(const char *a, const char *b)
     return length == text_length(b) && bytes_equal(a, b, length);
 }
 
+/* Is the text made of exactly these bytes? */
+bool
+text_is(const char *text, const char *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (text[i] == '\0' || text[i] != bytes[i])
+            return false;
+    return text[length] == '\0';
+}
+
+/* Copies bytes as a text, as many as fit. */
+void
+keep_text(char *to, size_t capacity, const char *bytes, size_t length)
+{
+    if (length >= capacity)
+        length = capacity - 1;
+    copy_bytes(to, bytes, length);
+    to[length] = '\0';
+}
+
 void
 copy_bytes(void *to, const void *from, size_t length)
 {

@@ -269,7 +269,7 @@ def feature_sets(entries: list[Entry]) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(entry.features for entry in entries))
 
 
-def _claims() -> list[tuple[str, CpuidBit]]:
+def claims() -> list[tuple[str, CpuidBit]]:
     """Each feature and where CPUID claims it, in the order in which the core reads leaves."""
     where = [(name, feature.cpuid) for name, feature in load_features().items()]
     return sorted(where, key=lambda row: (row[1].leaf, row[1].subleaf))
@@ -279,7 +279,7 @@ def claims_header() -> str:
     """The whole of claims.h."""
     out = [f"/* {_GENERATED} from profiles/features.toml: do not edit. */\n"]
     registers = ("eax", "ebx", "ecx", "edx")
-    for name, bit in _claims():
+    for name, bit in claims():
         place = f"{bit.leaf:#x}, {bit.subleaf}, {registers.index(bit.register)}, {bit.bit}"
         out.append(f'CLAIM("{name}", {place})\n')
     return "".join(out)
@@ -291,7 +291,7 @@ def sets_header(text: str) -> str:
     Raises:
         ListError: more sets or features than the core has room for.
     """
-    place = {name: at for at, (name, _) in enumerate(_claims())}
+    place = {name: at for at, (name, _) in enumerate(claims())}
     table = load_features()
     sets = feature_sets(read_list(text))
     if len(sets) > _MAXIMUM_SETS or len(place) > 64 * _FEATURE_WORDS:

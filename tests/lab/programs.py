@@ -15,6 +15,7 @@ import msgspec
 from cpuprobe.assessment import assess
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines import parse_capture
+from tests.agreement import disagreements
 from tests.lab import initramfs, wheel
 from tests.lab.common import CHECKOUT, LabError, LabMissing, freestanding, locked, run_tool, tool
 from tests.lab.root import Disk, disk
@@ -75,11 +76,17 @@ def assessed(output: bytes) -> dict[str, object]:
     """Return the assessment of what cpuprobe-native printed, made by the cpuprobe of this machine.
 
     Output that is no report gives nothing: the world's expectations then say what it was.
+
+    Raises:
+        LabError: cpuprobe-native came to another verdict by itself.
     """
     try:
         observation = parse_capture(output)
     except CaptureError:
         return {}
+    differs = disagreements(output)
+    if differs:
+        raise LabError("the verdicts differ: " + "; ".join(differs))
     return {"assessment": json.loads(msgspec.json.encode(assess(observation, ASSESSED_FOR)))}
 
 

@@ -17,6 +17,7 @@ import pytest
 from cpuprobe.assessment import Assessment, assess
 from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.facts.features import load_features
+from tests.agreement import disagreements
 from tests.lab.programs import native_executable
 from tests.lab.test_models import EXCEPTIONS, FIRST_CPU, HIDDEN, PROPERTIES
 from tests.lab.user import model_features, models, run_user
@@ -28,10 +29,11 @@ _LACKS = re.compile(r"TCG doesn't support requested feature: CPUID\.\S+?\.([\w.-
 
 @dataclass(frozen=True)
 class Forced:
-    """A forced model: what QEMU says its emulator lacks, and what was seen."""
+    """A forced model: what QEMU says its emulator lacks, what was seen, where verdicts differ."""
 
     lacks: frozenset[str]
     assessment: Assessment
+    disagreements: list[str]
 
 
 def force(model: str) -> Forced:
@@ -43,6 +45,7 @@ def force(model: str) -> Forced:
     return Forced(
         frozenset(PROPERTIES[name] for name in named if name in PROPERTIES),
         assess(parse_capture(run.stdout), "50"),
+        disagreements(run.stdout),
     )
 
 
@@ -67,6 +70,13 @@ def test_what_the_emulator_lacks_is_never_usable(forced: dict[str, Forced]) -> N
 
     assert wrong == []
     assert sum(len(each.lacks) for each in forced.values()) > 300
+
+
+def test_cpuprobe_native_comes_to_the_same_verdict(forced: dict[str, Forced]) -> None:
+    """The core blames by itself what the assessment blames, flag by flag."""
+    wrong = {model: each.disagreements for model, each in forced.items() if each.disagreements}
+
+    assert wrong == {}
 
 
 def test_nothing_else_is_blamed(forced: dict[str, Forced]) -> None:

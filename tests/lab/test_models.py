@@ -20,6 +20,7 @@ from cpuprobe.assessment import Assessment, assess
 from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.features import load_features
+from tests.agreement import disagreements
 from tests.lab.common import LabError
 from tests.lab.programs import native_executable
 from tests.lab.user import model_features, models, run_user
@@ -122,11 +123,12 @@ HIDDEN = {"rdseed"}
 
 @dataclass(frozen=True)
 class Seen:
-    """What cpuprobe-native saw on a model, and what it means."""
+    """What cpuprobe-native saw on a model, what it means, and where the two verdicts differ."""
 
     observation: Observation
     assessment: Assessment
     seconds: float
+    disagreements: list[str]
 
 
 def see(model: str) -> Seen:
@@ -134,8 +136,9 @@ def see(model: str) -> Seen:
     started = time.monotonic()
     run = run_user(model, [native_executable(), "--cpus", str(FIRST_CPU)], timeout=30)
     assert run.status == "exit 0", f"{model}: {run.status}: {run.stderr.decode()[-500:]}"
+    seconds = time.monotonic() - started
     observation = parse_capture(run.stdout)
-    return Seen(observation, assess(observation, "50"), time.monotonic() - started)
+    return Seen(observation, assess(observation, "50"), seconds, disagreements(run.stdout))
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +161,13 @@ def test_every_model_is_looked_at(seen: dict[str, Seen]) -> None:
     """A hundred models and more, and the emulator's `max` among them."""
     assert len(seen) >= 100
     assert {"max", "qemu64", "Nehalem", "EPYC-Milan", "Snowridge"} <= set(seen)
+
+
+def test_cpuprobe_native_comes_to_the_same_verdict(seen: dict[str, Seen]) -> None:
+    """Every state, level and flag that the core works out by itself is the assessment's."""
+    wrong = {model: each.disagreements for model, each in seen.items() if each.disagreements}
+
+    assert wrong == {}
 
 
 def test_nothing_is_usable_that_the_model_lacks(seen: dict[str, Seen]) -> None:

@@ -481,8 +481,8 @@ measure_dying(bool denied_ones)
         candidates[i].set = (uint8_t)i;
         sets[i] = (struct feature_set){.names = "fake"};
     }
-    sets[1].features[0] = sets[2].features[0] = 1ull << bit;
-    sets[1].needs[0] = sets[2].needs[0] = 1ull << bit;
+    sets[1].features.word[0] = sets[2].features.word[0] = 1ull << bit;
+    sets[1].needs.word[0] = sets[2].needs.word[0] = 1ull << bit;
     table.sets = sets;
     options.execute = true;
     use_board(0);

@@ -202,7 +202,7 @@ table_of(const struct fake *fakes, uint32_t count, struct candidate *candidates)
             .check = fakes[i].check,
         };
         sets[i].names = "fake";
-        memcpy(candidates[i].results, fakes[i].results, sizeof candidates[i].results);
+        candidates[i].results = fakes[i].results;
     }
     return (struct candidate_table){candidates, count, &input, sets};
 }

@@ -264,7 +264,7 @@ denied_features_are_found(void)
     for (uint32_t i = 0; i < table->count; i++) {
         const struct feature_set *set = &table->sets[table->candidates[i].set];
         bool is_denied =
-            ((set->features[0] & denied[0]) | (set->features[1] & denied[1])) != 0;
+            ((set->features.word[0] & denied[0]) | (set->features.word[1] & denied[1])) != 0;
 
         if (strcmp(set->names, "avx") == 0)
             avx += !is_denied;

@@ -19,11 +19,11 @@ from cpuprobe.facts.features import Feature, FeatureTable
 from cpuprobe.facts.tables import load_table
 
 # gVisor's sentry answers uname with a fixed build date of its own (pkg/sentry/syscalls/linux).
-_GVISOR_VERSION = "#1 SMP Sun Jan 10 15:06:54 PST 2016"
+GVISOR_VERSION = "#1 SMP Sun Jan 10 15:06:54 PST 2016"
 
 # Where a text does not tell its kernel's release: no older one is in use with a CPU whose features
 # would be judged by it. Later names count only where something proves a later kernel.
-_OLDEST_IN_USE = (3, 6, 0)
+OLDEST_IN_USE = (3, 6, 0)
 
 Release = tuple[int, ...]
 
@@ -78,7 +78,7 @@ class KernelWitness:
                 row.get("words", ())
             ) or not observation.vulnerabilities.keys().isdisjoint(row.get("vulnerabilities", ())):
                 proofs.append(row["linux"])
-        return max([_OLDEST_IN_USE, *(release_number(proof) or () for proof in proofs)])
+        return max([OLDEST_IN_USE, *(release_number(proof) or () for proof in proofs)])
 
     def listings(self, cpus: Sequence[int]) -> list[Listing]:
         """The blocks that speak of any of `cpus`."""
@@ -131,7 +131,7 @@ def _reason_to_set_aside(observation: Observation, cpuid: Cpuid) -> SetAside | N
         return "missing"
     if observation.cpuinfo_mount is not None:
         return "covered"
-    if observation.kernel.version == _GVISOR_VERSION:
+    if observation.kernel.version == GVISOR_VERSION:
         return "gvisor"
     if not all("flags" in block.fields for block in blocks):
         return "no-flags"

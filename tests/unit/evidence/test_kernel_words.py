@@ -1,7 +1,7 @@
 """What of a kernel command line may enter an observation, read from a paste or by the core."""
 
 import pytest
-from tests.tools import native_words
+from tests.tools import native_facts, native_words
 
 from cpuprobe.evidence.machines.formats.kernel_words import (
     known_options,
@@ -56,3 +56,8 @@ def test_version(version: str, kept: str | None) -> None:
 def test_header_is_current() -> None:
     """native/words.h is what `make gen` makes of the tables and types."""
     assert native_words.HEADER.read_text(encoding="ascii") == native_words.header()
+
+
+def test_facts_are_current() -> None:
+    """native/isa/x86_64/facts.h is what `make gen` makes of profiles/."""
+    assert native_facts.HEADER.read_text(encoding="ascii") == native_facts.header()

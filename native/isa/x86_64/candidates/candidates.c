@@ -55,6 +55,12 @@ static const struct input inputs[] = {
     {                                                                                              \
         __VA_ARGS__                                                                                \
     }
+/* Few differ: with -fmerge-all-constants the executable holds each once. */
+#define CANDIDATE(id, name, set, code, state, input, check, results, expected, variants)           \
+    static const __attribute__((aligned(16))) struct result results_##id[MAXIMUM_RESULTS] = results;
+#include "table.h"
+#undef CANDIDATE
+
 /* Code is written as "0xc5,0xf5": five characters a byte, the last comma being the final NUL. */
 #define CANDIDATE(id, name, set, code, state, input, check, results, expected, variants)           \
     {name,                                                                                         \
@@ -66,14 +72,14 @@ static const struct input inputs[] = {
      STATE_##state,                                                                                \
      INPUT_##input,                                                                                \
      CHECK_##check,                                                                                \
-     results,                                                                                      \
+     results_##id,                                                                                 \
      variants},
 static const struct candidate candidates[] = {
 #include "table.h"
 };
 
 #define SET(names, features0, features1, needs0, needs1)                                           \
-    {names, {features0, features1}, {needs0, needs1}},
+    {names, {{features0, features1}}, {{needs0, needs1}}},
 static const struct feature_set sets[] = {
 #include "sets.h"
 };

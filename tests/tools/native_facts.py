@@ -1,0 +1,212 @@
+"""`make gen`: native/isa/x86_64/facts.h, the tables of profiles/ that the core judges by.
+
+Features stand in the order of claims.h, so that a bit of a feature set means the same everywhere.
+`--check` compares and exits 1 on a difference.
+"""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cpuprobe.assessment.kernel import GVISOR_VERSION, OLDEST_IN_USE, release_number
+from cpuprobe.assessment.machine import GDS_FILE
+from cpuprobe.facts.features import Encoding, Feature, load_features, load_levels, xcr0_mask
+from cpuprobe.facts.tables import load_table
+from cpuprobe.facts.wasmtime import known_versions
+from tests.golden.regenerate import claims
+
+HEADER = Path(__file__).parents[2] / "native" / "isa" / "x86_64" / "facts.h"
+_WORDS = 2
+_STEPPINGS = 16
+
+
+class FactsError(ValueError):
+    """A table says what the core has no place for."""
+
+
+_ORDER = {name: place for place, (name, _) in enumerate(claims())}
+
+
+def _constant(name: str) -> str:
+    return "FEATURE_" + name.upper().replace(".", "_").replace("-", "_")
+
+
+def _bits(names: Iterable[str]) -> str:
+    value = sum(1 << _ORDER[name] for name in names)
+    words = [f"{value >> 64 * word & (1 << 64) - 1:#x}" for word in range(_WORDS)]
+    return f"BITS({', '.join(words)})"
+
+
+def _text(value: str | None) -> str:
+    return "NULL" if value is None else f'"{value}"'
+
+
+def _release(value: str | tuple[int, ...] | None) -> str:
+    numbers = release_number(value) if isinstance(value, str) else value
+    return f"RELEASE({', '.join(map(str, numbers or (0, 0, 0)))})"
+
+
+def _feature(feature: Feature, place: int) -> str:
+    encoding = feature.encoding.upper().replace("-", "_")
+    gate = "NONE" if feature.os is None else feature.os.upper()
+    kernel = feature.kernel
+    return ", ".join(
+        [
+            _constant(feature.name),
+            f'"{feature.name}"',
+            str(place),
+            f"ENCODING_{encoding}",
+            f"GATE_{gate}",
+            _bits(load_features().closure(feature.name)),
+            _text(kernel.flag),
+            _release(kernel.since),
+            str(feature.privileged).lower(),
+            str(feature.hint).lower(),
+        ]
+    )
+
+
+def _gds_rows(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        steppings = sum(1 << stepping for stepping in row.get("not_steppings", ()))
+        if steppings >> _STEPPINGS:
+            raise FactsError(f"{row['name']}: a stepping has four bits")
+        for model in row["models"]:
+            yield f'"{row["vendor"]}", {row["family"]:#x}, {model:#x}, {steppings:#x}'
+
+
+def _detector_rows(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        for vendor in row["vendors"]:
+            yield f'"{vendor}", {_constant(row["without"])}, {_bits(row["hides"])}'
+
+
+def _kernel_age(rows: Iterable[dict[str, Any]]) -> tuple[int, ...]:
+    """The release that the GDS file proves: the one such file that the core reads."""
+    proved: tuple[int, ...] = (0, 0, 0)
+    for row in rows:
+        if row.get("words"):
+            raise FactsError("kernel_age: the core looks for no words of the flags line")
+        if GDS_FILE in row.get("vulnerabilities", ()):
+            proved = max(proved, release_number(row["linux"]) or proved)
+    return proved
+
+
+def _flag_names() -> list[str]:
+    """Every flag of any version, in the order of the newest that has it."""
+    return list(dict.fromkeys(f for row in known_versions().values() for f in row.flags))
+
+
+def _versions() -> tuple[list[str], list[str]]:
+    """What versions know: the distinct sets of facts, and which of them each version has."""
+    names = _flag_names()
+    if len(names) > 32:
+        raise FactsError("more flags than a word has bits")
+    kinds: dict[str, int] = {}
+    versions = []
+    for row in known_versions().values():
+        listed = ", ".join(str(names.index(flag)) for flag in row.flags)
+        refuses = sum(1 << names.index(flag) for flag in row.refuses)
+        kind = f"{len(row.flags)}, FLAGS({listed}), {refuses:#x}, {_bits(row.simd_floor)}"
+        versions.append(f"{row.major}, {kinds.setdefault(kind, len(kinds))}")
+    return list(kinds), versions
+
+
+def _macro(name: str, comment: str, rows: Iterable[str]) -> str:
+    return (
+        f"\n/* {comment} */\n#define {name}(row)"
+        + "".join(f" \\\n    row({r})" for r in rows)
+        + "\n"
+    )
+
+
+def header() -> str:
+    """The whole of facts.h.
+
+    Raises:
+        FactsError: a table says what the core has no place for.
+    """
+    table, quirks = load_features(), load_table("quirks")
+    places = {name: place for place, name in enumerate(table)}
+    flags = [
+        f'"{name}", '
+        + (_constant(table.by_cranelift[name].name) if name in table.by_cranelift else "-1")
+        for name in _flag_names()
+    ]
+    levels = [f'"{level.name}", {_bits(level.features)}' for level in load_levels()]
+    rules = quirks["std_detect"]
+    kinds, versions = _versions()
+    return (
+        "/* GENERATED by `make gen` from profiles/features.toml, levels.toml, wasmtime.toml and\n"
+        " * quirks.toml: do not edit. */\n"
+        "#ifndef CPUPROBE_FACTS_H\n#define CPUPROBE_FACTS_H\n"
+        + _macro(
+            "EACH_FEATURE",
+            "constant, name, place in features.toml, encoding, gate, all it builds on, name in\n"
+            " * /proc/cpuinfo, first Linux that prints it, privileged, hint",
+            (_feature(table[name], places[name]) for name in _ORDER),
+        )
+        + _macro(
+            "EACH_OTHER_FLAG",
+            "a feature, another name in /proc/cpuinfo that says the same",
+            (
+                f"{_constant(name)}, {_text(table[name].kernel.also)}"
+                for name in _ORDER
+                if table[name].kernel.also is not None
+            ),
+        )
+        + _macro(
+            "EACH_ENCODING",
+            "constant, the XCR0 bits that it needs",
+            (
+                f"ENCODING_{name.upper().replace('-', '_')}, {xcr0_mask(name):#x}"
+                for name in typing.get_args(Encoding)
+            ),
+        )
+        + _macro("EACH_LEVEL", "psABI level, all its features; lowest first", levels)
+        + _macro("EACH_FLAG", "a flag of Cranelift's, its feature", flags)
+        + _macro(
+            "EACH_KIND_OF_WASMTIME",
+            "its flags (how many, and in its own order), those it accepts on no host (bits), what\n"
+            " * it needs for wasm SIMD",
+            kinds,
+        )
+        + _macro("EACH_WASMTIME", "major version, its kind; newest first", versions)
+        + _macro(
+            "EACH_GDS_AFFECTED",
+            "vendor, family, model, steppings without the flaw (bits)",
+            _gds_rows(quirks["gds_affected"]),
+        )
+        + _macro(
+            "EACH_DETECTOR",
+            "vendor, without this, Rust's std_detect hides these",
+            _detector_rows(quirks["detector"]),
+        )
+        + "\n/* Reported by std_detect without a look at XCR0; what it wants in CPUID before it\n"
+        " * reports any of AVX-512. */\n"
+        f"#define DETECTED_UNGATED {_bits(rules['ungated'])}\n"
+        f"#define DETECTOR_EVEX_ASKS {_bits(rules['evex_asks'])}\n"
+        "\n/* What is believed of a kernel that does not tell its release, and more where it has\n"
+        " * the file gather_data_sampling. */\n"
+        f"#define OLDEST_IN_USE {_release(OLDEST_IN_USE)}\n"
+        f"#define PROVED_BY_GDS_FILE {_release(_kernel_age(quirks['kernel_age']))}\n"
+        f'#define GVISOR_VERSION "{GVISOR_VERSION}"\n'
+        "\n#endif\n"
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Write the header, or compare it with `--check`; returns the exit code."""
+    text = header()
+    if arguments == ["--check"]:
+        return int(HEADER.read_text(encoding="ascii") != text)
+    HEADER.write_text(text, encoding="ascii")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
