@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 WIDTH = 100
+HERE = "this machine"
+"""What this machine is called where another has the name of its capture."""
 
 
 def wrapped(text: str, first: str, rest: str) -> list[str]:
@@ -90,6 +92,13 @@ def cpu_list(cpus: Iterable[int]) -> str:
         else:
             ranges.append([cpu, cpu])
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+
+
+def on_cpus(cpus: Sequence[int], of: int) -> str:
+    """Which CPUs of how many: `both CPUs`, `all 4 CPUs`, `CPU 0`, `CPUs 0-3,8`."""
+    if len(cpus) == of > 1:
+        return "both CPUs" if of == 2 else f"all {of:,} CPUs"
+    return f"CPU{'' if len(cpus) == 1 else 's'} {cpu_list(cpus)}"
 
 
 def base_name(path: str) -> str:

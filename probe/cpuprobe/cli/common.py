@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cpuprobe.cli.output import print_result, width
-from cpuprobe.words import visible
+from cpuprobe.words import HERE, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
     from cpuprobe.evidence.observation import Observation
     from cpuprobe.report.layout import Line
-
-HERE = "this machine"
-"""What this machine is called where another has the name of its capture."""
 
 SETTINGS: dict[str, Any] = {
     "add_completion": False,

@@ -116,7 +116,7 @@ def _here(root: str, form: str) -> ReportedMachine:
 
     if root != "/":
         name, observation = machine(None, root)
-        around = surroundings_of_capture(observation)
+        around = surroundings_of_capture(observation, root)
         return make_subject(name, observation, assess(observation), around)
     witness = None if form == "json" else PyCpuinfo()
     try:

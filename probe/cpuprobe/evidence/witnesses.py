@@ -18,6 +18,7 @@ import msgspec
 
 from cpuprobe.evidence.container import container
 from cpuprobe.evidence.cpuid import Cpuid
+from cpuprobe.evidence.distribution import distribution
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.features import load_features
 
@@ -69,6 +70,7 @@ class ExternalWitnesses(msgspec.Struct, frozen=True):
 
     Attributes:
         container: the kind of container this ran in.
+        distribution: what the system calls itself.
         microarchitecture: told from the features that CPUID claims.
         others: independent witnesses of this machine.
         host_microarchitecture: what archspec itself takes this machine for.
@@ -76,6 +78,7 @@ class ExternalWitnesses(msgspec.Struct, frozen=True):
     """
 
     container: str | None = None
+    distribution: str | None = None
     microarchitecture: Microarchitecture | None = None
     host_microarchitecture: Microarchitecture | None = None
     others: tuple[OtherIdentity, ...] = ()
@@ -164,6 +167,7 @@ def surroundings_here(observation: Observation, cpuinfo: PyCpuinfo) -> ExternalW
         notes.append(f"archspec was not asked: it is not installed ({_INSTALL})")
     return ExternalWitnesses(
         container=container(),
+        distribution=distribution(),
         microarchitecture=named,
         host_microarchitecture=host,
         others=() if said is None else (said,),
@@ -171,9 +175,12 @@ def surroundings_here(observation: Observation, cpuinfo: PyCpuinfo) -> ExternalW
     )
 
 
-def surroundings_of_capture(observation: Observation) -> ExternalWitnesses:
-    """What can be told about a machine that is elsewhere."""
-    return ExternalWitnesses(microarchitecture=microarchitecture(observation))
+def surroundings_of_capture(observation: Observation, root: str | None = None) -> ExternalWitnesses:
+    """What can be told about a machine that is elsewhere, or lies below `root`."""
+    return ExternalWitnesses(
+        distribution=None if root is None else distribution(root),
+        microarchitecture=microarchitecture(observation),
+    )
 
 
 def microarchitecture(observation: Observation) -> Microarchitecture | None:

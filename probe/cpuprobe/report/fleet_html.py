@@ -16,6 +16,7 @@ from cpuprobe.report.fleet_pictures import (
     flag_word,
     matrix_picture,
 )
+from cpuprobe.report.fleet_sets import grouped
 from cpuprobe.report.pages import render
 
 _MOST_ROWS = 50  # of a group or of findings
@@ -55,6 +56,7 @@ def to_html(fleet: Fleet) -> str:
         target=words.main_target(fleet),
         curve=words.curve_rows(fleet.curve),
         nothing=words.NOTHING,
+        grouped=grouped,
         losers=lambda step: ", ".join(map(words.short, step.losers)),
         capital=lambda text: text[:1].upper() + text[1:],
         curve_picture=curve_picture,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from cpuprobe.fleet.model import Coverage, FindingCount, Fleet, Group, Share
+from cpuprobe.report.fleet_sets import grouped
 from cpuprobe.report.fleet_words import (
     NOTHING,
     CurveRow,
@@ -15,7 +16,6 @@ from cpuprobe.report.fleet_words import (
     headline,
     levels_of,
     main_target,
-    part,
     percent_of,
     reference_lines,
     rest_line,
@@ -60,8 +60,8 @@ def _parts(fleet: Fleet, width: int, top: int) -> Iterator[Line]:
         yield unknown_line(fleet)
     if fleet.reference is not None:
         yield from reference_lines(fleet.reference)
-    alone = [(each,) for each in fleet.levels]
-    yield from _coverages("levels and profiles", [*alone, *_alike(fleet.profiles)], fleet, width)
+    sets = grouped((*fleet.levels, *fleet.profiles))
+    yield from _coverages("levels and profiles", sets, fleet, width)
     yield from _curve(fleet, width)
     yield from _targets(fleet, width)
     asked = [(each,) for each in fleet.flag_sets]
@@ -103,16 +103,6 @@ def _rest(rest: Sequence[_Row], share: Callable[[_Row], Share], fleet: Fleet) ->
         yield (Styled(rest_line([share(each) for each in rest], fleet), "dim"),)
 
 
-def _alike(sets: Iterable[Coverage]) -> list[tuple[Coverage, ...]]:
-    """Profiles of a kind that cover as much as each other, together; of a kind, most first."""
-    found: dict[tuple[str, Share], list[Coverage]] = {}
-    for each in sets:
-        found.setdefault((each.kind, each.covered), []).append(each)
-    kinds = list(dict.fromkeys(kind for kind, _ in found))
-    order = sorted(found, key=lambda key: (kinds.index(key[0]), -part(key[1].share)))
-    return [tuple(found[key]) for key in order]
-
-
 def _coverages(
     title: str, sets: Sequence[tuple[Coverage, ...]], fleet: Fleet, width: int
 ) -> Iterator[Line]:
@@ -120,9 +110,9 @@ def _coverages(
         return
     yield from _heading(title)
     rows: list[list[Cell]] = []
-    for alike in sets:
-        covered, kind = alike[0].covered, alike[0].kind
-        named = ", ".join(short(each.name) for each in alike)
+    for listed in sets:
+        covered, kind = listed[0].covered, listed[0].kind
+        named = ", ".join(short(each.name) for each in listed)
         rows.append(
             [
                 percent_of(covered, fleet.total),

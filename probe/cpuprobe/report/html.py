@@ -11,11 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from cpuprobe.assessment.difference import Side, compare
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, by_gravity
 from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.report.pages import render
-from cpuprobe.report.subject import ReportedMachine, facts, installed
-from cpuprobe.report.verdict import first_cause, headline
+from cpuprobe.report.subject import (
+    ReportedMachine,
+    facts,
+    installed,
+    key_facts,
+    until,
+    vulnerabilities,
+)
+from cpuprobe.report.verdict import gravest, headline
 from cpuprobe.report.witnesses import agreements, disagreements
 from cpuprobe.words import cpu_list, plain
 
@@ -52,12 +60,13 @@ _REST = {
 def render_html(machines: Sequence[ReportedMachine]) -> str:
     """The page for one machine or several."""
     several = len(machines) > 1
+    columns = _columns(machines)
     return render(
         "report.html",
         kind="report",
         title=f"{len(machines)} machines" if several else brand(machines[0]),
         machines=machines,
-        columns=_columns(machines),
+        columns=columns,
         families=list(_families()),
         meaning=_MEANING,
         beyond=_BEYOND,
@@ -66,7 +75,17 @@ def render_html(machines: Sequence[ReportedMachine]) -> str:
         brand=brand,
         by_gravity=by_gravity,
         facts=facts,
-        first_cause=first_cause,
+        answers=_answers(machines),
+        differing=[
+            name
+            for names in dict(_families()).values()
+            for name in names
+            if len(_states(name, columns)) > 1
+        ],
+        gravest=gravest,
+        key_facts=key_facts,
+        until=until,
+        vulnerabilities=vulnerabilities,
         headline=headline,
         installed=installed,
         legend=_legend,
@@ -76,6 +95,19 @@ def render_html(machines: Sequence[ReportedMachine]) -> str:
         tone_of=_tone_of,
         witnesses=_witnesses,
     )
+
+
+def _answers(machines: Sequence[ReportedMachine]) -> list[str]:
+    """Of two machines, whether what one compiles runs on the other."""
+    if len(machines) != 2:
+        return []
+    sides = [Side(each.name, each.observation, each.assessment) for each in machines]
+    difference = compare(*sides)
+    lines = []
+    for one, other, fit in ((1, 2, difference.a_on_b), (2, 1, difference.b_on_a)):
+        said = "yes" if fit.runs else f"no: {' '.join(fit.missing)} not safe there"
+        lines.append(f"Compiled by wasmtime on {one}, does it run on {other}? {said}")
+    return lines
 
 
 def brand(machine: ReportedMachine) -> str:

@@ -1,8 +1,9 @@
 """The bug report as Markdown for a GitHub issue. Pure.
 
-Everything that may come from a stranger's capture stands in a code span, where GitHub sees neither
-markup nor HTML nor @mentions, or is escaped. The whole report is folded at the end as one line of
-JSON: copied from the rendered page, `cpuprobe inspect` reads it back.
+What is wrong, why and what to do stand first, then the machine and the evidence in a few rows; the
+rest is folded. Everything that may come from a stranger's capture stands in a code span, where
+GitHub sees neither markup nor HTML nor @mentions, or is escaped. The data block is the whole
+report: copied from the page or quoted in a mail, `cpuprobe inspect` reads it back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from cpuprobe.assessment.model import Assessment, by_gravity
+from cpuprobe.assessment.model import Assessment, Finding, by_gravity
 from cpuprobe.report.pages import render
 from cpuprobe.report.subject import (
     ISSUE_LIMIT,
@@ -18,8 +19,11 @@ from cpuprobe.report.subject import (
     disagreeing,
     facts,
     installed,
+    key_facts,
+    until,
+    vulnerabilities,
 )
-from cpuprobe.report.verdict import first_cause, headline
+from cpuprobe.report.verdict import evidence_rows, gravest, headline
 from cpuprobe.report.witnesses import agreements, disagreements
 from cpuprobe.words import names, plain
 
@@ -29,7 +33,8 @@ _WORDS = {
     "insufficient": "UNKNOWN",
     "mismatch": "MISMATCH",
 }
-_MOST_ROWS = 40
+_MOST_ROWS = 4
+_MOST_FEATURES = 40
 _MOST_EVIDENCE = 8
 _SPAN_LENGTH = 400
 _LINKS = re.compile(r"(?i)[@#]|https?(?=:)|ftp(?=:)|mailto(?=:)|xmpp(?=:)|www(?=\.)|\bGH(?=-\d)")
@@ -66,21 +71,21 @@ def render_markdown(subjects: Sequence[ReportedMachine]) -> str:
     """The report.
 
     Returns:
-        Markdown. If the whole JSON would make it longer than GitHub takes, the JSON's assessment is
-        left out, which `inspect` makes again; if that is too long still, all of it, and the text
-        says so.
+        Markdown. If the whole report would make it longer than GitHub takes, the assessment is left
+        out of its data, which `inspect` makes again; if that is too long still, all of it, and the
+        text says so.
     """
     bodies = [_body(subject, len(subjects) > 1) for subject in subjects]
     short = "Without the assessment, which `inspect` makes again: GitHub's limit.\n\n"
     for folds in (
-        [_fold(subject.document) for subject in subjects],
-        [_fold(subject.document_short, short) for subject in subjects],
+        [_fold(subject.block) for subject in subjects],
+        [_fold(subject.short_block, short) for subject in subjects],
     ):
         text = _joined(bodies, folds)
         if len(text) < ISSUE_LIMIT:
             return text
     warning = (
-        f"\n> **The JSON is not here**: with it this text would pass GitHub's "
+        f"\n> **The data is not here**: with it this text would pass GitHub's "
         f"{ISSUE_LIMIT:,} characters. Please attach the file that "
         "`cpuprobe report --format json -o FILE.json` writes.\n"
     )
@@ -91,10 +96,10 @@ def _joined(bodies: Sequence[str], folds: Sequence[str]) -> str:
     return "\n".join(f"{body}{fold}" for body, fold in zip(bodies, folds, strict=True))
 
 
-def _fold(document: str, note: str = "") -> str:
+def _fold(block: str, note: str = "") -> str:
     return (
-        "\n<details><summary>Whole report (JSON, for <code>cpuprobe inspect</code>)</summary>\n\n"
-        f"{note}```json\n{document}\n```\n\n</details>\n"
+        "\n<details><summary>Whole report, for <code>cpuprobe inspect</code></summary>\n\n"
+        f"{note}```text\n{block}\n```\n\n</details>\n"
     )
 
 
@@ -114,9 +119,17 @@ def _body(subject: ReportedMachine, named: bool) -> str:
         named=named,
         word=_WORDS[assessment.verdict if executed else assessment.basis],
         most_rows=_MOST_ROWS,
+        most_features=_MOST_FEATURES,
         most_evidence=_MOST_EVIDENCE,
         code=literally(code),
         cell=literally(cell),
+        cells=lambda listed: Markup(", ".join(map(cell, listed))),
+        counts=_counts,
+        evidence_rows=evidence_rows,
+        gravest=gravest,
+        key_facts=key_facts,
+        until=until,
+        vulnerabilities=vulnerabilities,
         spans=literally(_spans),
         flags=lambda assessment, wanted: Markup(_flags(assessment, wanted)),
         agreements=agreements,
@@ -124,11 +137,20 @@ def _body(subject: ReportedMachine, named: bool) -> str:
         disagreeing=disagreeing,
         disagreements=disagreements,
         facts=facts,
-        first_cause=first_cause,
         headline=headline,
         installed=installed,
         names=names,
     )
+
+
+def _counts(findings: Sequence[Finding]) -> str:
+    """`CP101 CP104 (error), CP502 (warning)`, the gravest first."""
+    by: dict[str, list[str]] = {}
+    for finding in by_gravity(findings):
+        listed = by.setdefault(finding.severity, [])
+        if finding.code not in listed:
+            listed.append(finding.code)
+    return ", ".join(f"{' '.join(codes)} ({severity})" for severity, codes in by.items())
 
 
 def _flags(assessment: Assessment, wanted: bool) -> str:

@@ -11,7 +11,7 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from cpuprobe.version import VERSION
-from cpuprobe.words import answer, cpu_list, visible
+from cpuprobe.words import answer, on_cpus, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def environment(escape: Callable[[str], str] | None = None) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.globals.update(version=VERSION, answer=answer, cpu_list=cpu_list)
+    made.globals.update(version=VERSION, answer=answer, on_cpus=on_cpus)
     return made
 
 

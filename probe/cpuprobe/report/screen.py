@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.report.layout import Cell, Line, Styled, cells, fold, paragraph, table
-from cpuprobe.report.verdict import guest_words, hypervisor_row, mismatch, told
-from cpuprobe.words import answer, counted
+from cpuprobe.report.verdict import evidence_rows, gravest, identity_words, mismatch, told
+from cpuprobe.words import counted
 
 _LEAD = 14  # columns of the words at the left
 _MOST_ROWS = 6
@@ -64,7 +64,7 @@ def screen(
     """
     named = f" --on {on}" if on else ""
     whole = f"cpuprobe inspect {on} --all" if on else "cpuprobe --all"
-    yield from fold(", ".join(_identity(assessment)), width)
+    yield from fold(", ".join(identity_words(assessment)), width)
     yield ""
     yield from _verdict(assessment, tried, width)
     if assessment.verdict == "mismatch":
@@ -96,19 +96,6 @@ def code_lines(code: str, width: int) -> Iterator[Line]:
         if at == 0:
             yield ""
         yield f"  {code[at : at + room]}"
-
-
-def _identity(assessment: Assessment) -> Iterator[str]:
-    identity = assessment.identity
-    yield identity.brand or identity.vendor or "unknown CPU"
-    yield counted(identity.cpus, "CPU")
-    if identity.kernel:
-        yield f"Linux {identity.kernel}"
-    if identity.microcode:
-        yield f"microcode {identity.microcode}"
-    if identity.hypervisor:
-        name = hypervisor_row(identity.hypervisor).get("name", "")
-        yield guest_words(identity.hypervisor, name)
 
 
 def _verdict(assessment: Assessment, tried: int, width: int) -> Iterator[Line]:
@@ -145,24 +132,17 @@ def _command(lead: str, command: str, width: int, more: str = "") -> Iterator[Li
 
 
 def _reasons(assessment: Assessment, width: int) -> Iterator[Line]:
-    first = next(each for each in assessment.findings if each.severity == "error")
-    if first.cause:
+    first = gravest(assessment)
+    if first is not None and first.cause:
         yield from _row("why", f"{first.cause}.", width)
-    if first.remedy:
+    if first is not None and first.remedy:
         yield from _row("fix", first.remedy, width)
 
 
 def _evidence(assessment: Assessment, width: int) -> Iterator[Line]:
     """What the witnesses say of the features in question; one row for all that are alike."""
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for finding in assessment.findings:
-        for name in finding.features if finding.severity == "error" else ():
-            each = assessment.features[name]
-            said = tuple(answer(witness) for witness in (each.cpuid, each.os, each.kernel))
-            listed = alike.setdefault((*said, each.ran or "-"), [])
-            if name not in listed:
-                listed.append(name)
-    told = list(alike.items())[:_MOST_ROWS]
+    alike = evidence_rows(assessment)
+    told = alike[:_MOST_ROWS]
     likewise = [f"likewise {', '.join(names[1:])}" if names[1:] else "" for _, names in told]
     rows: list[list[Cell]] = [[f"  {names[0]}", *said] for said, names in told]
     if width >= _NARROW:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Iterator
 
 import msgspec
 
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.causes import set_aside
+from cpuprobe.assessment.machine import GDS_FILE
 from cpuprobe.assessment.model import Assessment, FeatureAssessment
+from cpuprobe.evidence.block import armoured
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.report.installed import inference_lines, introspection_lines
-from cpuprobe.report.verdict import hypervisor_row, told
+from cpuprobe.report.verdict import hypervisor_row, identity_words, told
+from cpuprobe.version import VERSION
 from cpuprobe.wasm.installed import Inference, Introspection
-from cpuprobe.words import cpu_list, json_escape
+from cpuprobe.words import HERE, counted, cpu_list, plain
 
 ISSUE_LIMIT = 65_536  # characters: GitHub refuses a longer body of an issue or comment
 
@@ -41,8 +44,8 @@ class ReportedMachine(msgspec.Struct, frozen=True):
         surroundings: what else was asked.
         introspection: what the installed wasmtime says of itself; None where it was not asked.
         inference: that beside what the model of it expects.
-        document: the report file as one line of JSON, without the newline.
-        document_short: the same with no more than the observation: `cpuprobe inspect` makes the
+        block: the report file as a data block, without a line end at its end.
+        short_block: the same with no more than the observation: `cpuprobe inspect` makes the
             assessment again.
         kinds: for a machine whose CPUs differ, each kind of them; else none.
     """
@@ -51,11 +54,48 @@ class ReportedMachine(msgspec.Struct, frozen=True):
     observation: Observation
     assessment: Assessment
     surroundings: ExternalWitnesses
-    document: str
-    document_short: str
+    block: str
+    short_block: str
     kinds: tuple[Kind, ...] = ()
     introspection: Introspection | None = None
     inference: Inference | None = None
+
+
+def key_facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
+    """What a reader needs first, as label and value."""
+    brand, *rest = identity_words(subject.assessment)
+    yield "CPU", f"{brand}, {rest[0]}"
+    system = [*rest[1:], *filter(None, [subject.surroundings.distribution])]
+    yield "system", ", ".join(system) or "not recorded"
+    yield "psABI level", level_words(subject.assessment)
+    yield "measured by", _measured_by(subject)
+
+
+def until(subject: ReportedMachine) -> str:
+    """The command that writes out what wasmtime has to be told until it is mended."""
+    on = "" if subject.name == HERE else f" --on {shlex.quote(plain(subject.name))}"
+    return f"cpuprobe flags{on} --only-off --format cli"
+
+
+def level_words(assessment: Assessment) -> str:
+    """The psABI level of what is safe, and of what CPUID alone claims."""
+    if assessment.verdict == "insufficient":
+        return told(assessment)
+    safe, advertised = assessment.level, assessment.advertised_level
+    return f"{safe or 'none'} safe, {advertised or 'none'} advertised by CPUID"
+
+
+def _measured_by(subject: ReportedMachine) -> str:
+    observation = subject.observation
+    executed = f"{counted(len(observation.candidates), 'instruction')} executed on each CPU"
+    if not observation.executed:
+        executed = "nothing was executed"
+    source = f"cpuprobe {VERSION}"
+    if observation.source != "probe":
+        source += f" from another program's text ({observation.source})"
+    elif subject.name != HERE:
+        source += f" from {subject.name}"
+    return f"{source}: {executed}"
 
 
 def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
@@ -74,6 +114,8 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
         yield "microarchitecture", f"{found.name}, by features ({found.library})"
     yield "microcode", identity.microcode or "not recorded"
     yield "kernel", f"Linux {identity.kernel}" if identity.kernel else "not recorded"
+    if subject.surroundings.distribution is not None:
+        yield "distribution", subject.surroundings.distribution
     if identity.hypervisor:
         known = hypervisor_row(identity.hypervisor).get("name")
         yield "hypervisor", f"{known} ({identity.hypervisor})" if known else identity.hypervisor
@@ -87,19 +129,18 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
         yield "emulator or translator", emulator
     cpus = [cpu for group in observation.groups for cpu in group.cpus]
     kinds = len(observation.groups)
-    yield "CPUs", f"{len(cpus)} ({cpu_list(cpus)})" + (f", {kinds} kinds" if kinds > 1 else "")
-    safe, advertised = subject.assessment.level, subject.assessment.advertised_level
-    if subject.assessment.verdict == "insufficient":
-        yield "psABI level", told(subject.assessment)
-    else:
-        yield "psABI level", f"{safe or 'none'} safe, {advertised or 'none'} advertised by CPUID"
+    alike = f", of {kinds} kinds" if kinds > 1 else ""
+    yield "CPUs", f"{counted(len(cpus), 'CPU')}, numbered {cpu_list(cpus)}{alike}"
+    yield "psABI level", level_words(subject.assessment)
     if observation.cmdline:
         yield "kernel command line", " ".join(observation.cmdline) + " (known words only)"
-    yield from observation.vulnerabilities.items()
-    executed = f"{len(observation.candidates)} instructions executed on each CPU"
-    if not observation.executed:
-        executed = "nothing was executed"
-    yield "measured by", f"{observation.source}: {executed}"
+    yield "measured by", _measured_by(subject)
+
+
+def vulnerabilities(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
+    """The kernel's words on the CPU's flaws, by file of sysfs; the one that matters here first."""
+    told = subject.observation.vulnerabilities
+    yield from sorted(told.items(), key=lambda each: each[0] != GDS_FILE)
 
 
 def _container(subject: ReportedMachine) -> str | None:
@@ -156,8 +197,8 @@ def make_subject(
         observation=observation,
         assessment=assessment,
         surroundings=surroundings,
-        document=portable(to_json(report)),
-        document_short=portable(msgspec.json.encode(short)),
+        block=armoured(to_json(report)),
+        short_block=armoured(msgspec.json.encode(short)),
         kinds=tuple(_kinds(observation)),
         introspection=introspection,
         inference=inference,
@@ -177,15 +218,3 @@ def installed(machine: ReportedMachine) -> list[str]:
         return []
     inferred = () if machine.inference is None else inference_lines(machine.inference)
     return [*introspection_lines(machine.introspection), *inferred]
-
-
-_NOT_PORTABLE = re.compile(r"[^ -%'-;=?-~]")
-
-
-def portable(document: bytes) -> str:
-    """JSON as one line that survives Markdown, HTML and the clipboard.
-
-    In JSON anything but ASCII, and also `<`, `>` and `&`, can only stand in a string, where an
-    escape means the same (RFC 8259, section 7).
-    """
-    return _NOT_PORTABLE.sub(json_escape, document.decode().strip())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from cpuprobe.assessment.machine import NOT_NAMED
-from cpuprobe.assessment.model import Assessment
+from cpuprobe.assessment.model import Assessment, Finding
 from cpuprobe.facts.tables import load_table
-from cpuprobe.words import names
+from cpuprobe.words import answer, counted, names
 
 
 def headline(assessment: Assessment) -> str:
@@ -56,12 +57,40 @@ def told(assessment: Assessment) -> str:
     return f"Too little to judge: {known.features} of {known.of} features are told{level}"
 
 
-def first_cause(assessment: Assessment) -> str:
-    """The cause of the gravest finding, empty where none is known."""
+def gravest(assessment: Assessment) -> Finding | None:
+    """The finding that the verdict is about: the first error."""
+    return next((each for each in assessment.findings if each.severity == "error"), None)
+
+
+def evidence_rows(assessment: Assessment) -> list[tuple[tuple[str, ...], list[str]]]:
+    """What the witnesses say of the features in question, and those of which they say the same.
+
+    Returns:
+        CPUID, OS, kernel and outcome as words, and the features; the gravest finding's first.
+    """
+    alike: dict[tuple[str, ...], list[str]] = {}
     for finding in assessment.findings:
-        if finding.severity == "error" and finding.cause:
-            return finding.cause
-    return ""
+        for name in finding.features if finding.severity == "error" else ():
+            each = assessment.features[name]
+            said = tuple(answer(witness) for witness in (each.cpuid, each.os, each.kernel))
+            listed = alike.setdefault((*said, each.ran or "-"), [])
+            if name not in listed:
+                listed.append(name)
+    return list(alike.items())
+
+
+def identity_words(assessment: Assessment) -> Iterator[str]:
+    """Who the machine says it is, in few words each."""
+    identity = assessment.identity
+    yield identity.brand or identity.vendor or "unknown CPU"
+    yield counted(identity.cpus, "CPU")
+    if identity.kernel:
+        yield f"Linux {identity.kernel}"
+    if identity.microcode:
+        yield f"microcode {identity.microcode}"
+    if identity.hypervisor:
+        name = hypervisor_row(identity.hypervisor).get("name", "")
+        yield guest_words(identity.hypervisor, name)
 
 
 def guest_words(hypervisor: str, name: str = "") -> str:

@@ -22,6 +22,7 @@ from cpuprobe.evidence.witnesses import ExternalWitnesses
 from cpuprobe.facts.cases import Case, cause_of, like_finding, load_cases
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.tables import load_table
+from cpuprobe.report.document import make_report, to_json
 from cpuprobe.report.html import render_html
 from cpuprobe.report.layout import text_of
 from cpuprobe.report.markdown import render_markdown
@@ -166,7 +167,12 @@ def test_the_cases_of_a_finding_stand_on_every_page():
     found = assess(machine)
     subject = make_subject("this machine", machine, found, ExternalWitnesses())
     text = "".join(text_of(line) for line in lines(found, 1000))
-    pages = (text, render_markdown([subject]), render_html([subject]), subject.document)
+    pages = (
+        text,
+        render_markdown([subject]),
+        render_html([subject]),
+        to_json(make_report(machine, found)).decode(),
+    )
     for page in pages:
         plain = re.sub(r"<!-- -->|\\", "", page)
         assert "element-hq/element-desktop#1385" in plain

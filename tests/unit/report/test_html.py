@@ -163,6 +163,41 @@ def test_several_captures_are_columns():
     assert rows["avx512f"] == ["absent", "absent", "uneven"]
 
 
+def test_what_is_wrong_stands_first():
+    """Verdict, why, fix and the command; findings; then all that is merely so."""
+    source, parsed = page([gds_machine()])
+    places = [
+        source.index(each)
+        for each in (
+            '<h1 class="verdict">',
+            "<dt>why</dt>",
+            "<dt>fix</dt>",
+            '<pre class="command">cpuprobe flags --on capture --only-off --format cli</pre>',
+            'id="findings"',
+            'id="features"',
+            'id="facts"',
+            'id="data"',
+        )
+    ]
+
+    assert places == sorted(places)
+    assert "Mismatch. avx, f16c, fma and avx2: not usable here" in parsed.text
+
+
+def test_of_two_machines_the_difference_stands_first():
+    """Whether what one compiles runs on the other, and only the features that are not alike."""
+    source, parsed = page([HEALTHY, gds_machine()])
+    differs = source.partition('id="differences"')[2].partition('id="features"')[0]
+    names = {row[0] for row in Page(differs).rows} - {"feature"}
+    states = [assess(each).features for each in (HEALTHY, gds_machine())]
+
+    assert names == {name for name in states[0] if states[0][name].state != states[1][name].state}
+    assert "avx2" in names
+    assert "Compiled by wasmtime on 1, does it run on 2? no: " in parsed.text
+    assert "Compiled by wasmtime on 2, does it run on 1? yes" in parsed.text
+    assert "No feature is in another state" in page([HEALTHY, HEALTHY])[1].text
+
+
 def test_kinds_of_cpu_are_columns():
     """One machine whose CPUs disagree: all, and each kind by its CPU numbers."""
     _, parsed = page([UNEVEN])
@@ -223,7 +258,7 @@ def test_colours_have_contrast(theme):
 
 @pytest.mark.parametrize("machine", [gds_machine(), UNEVEN], ids=["gds", "uneven"])
 def test_round_trip_through_the_page(machine):
-    """The JSON copied from the page, and the page's file itself, inspect to the same bytes."""
+    """The data copied from the page, and the page's file itself, inspect to the same bytes."""
     source, parsed = page([machine])
     expected = msgspec.json.encode(assess(machine))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import re
 import shutil
 import stat
@@ -35,6 +36,7 @@ from cpuprobe.assessment import assess
 from cpuprobe.assessment.difference import Difference
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence import witnesses as identity_witnesses
+from cpuprobe.evidence.block import BEGIN
 from cpuprobe.evidence.container import container
 from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.evidence.observation import CpuidLeaf, Observation
@@ -55,14 +57,23 @@ from cpuprobe.report.subject import (
     ReportedMachine,
     facts,
     make_subject,
-    portable,
+    vulnerabilities,
 )
 from cpuprobe.report.text import lines as text_lines
 from cpuprobe.report.text import verdict_line
 from cpuprobe.report.verdict import headline
 from cpuprobe.report.witnesses import disagreements
+from cpuprobe.version import VERSION
+from cpuprobe.words import on_cpus
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
+
+# Ours: fixed words, codes and numbers.
+SUMMARY = (
+    r"<details><summary>(?:Findings: [CP0-9a-z(), ]+|Features on which the witnesses disagree: \d+"
+    r"|The machine, and what other programs say of it|Safe flags for wasmtime \d+, none installed"
+    r"|Whole report, for <code>cpuprobe inspect</code>)</summary>"
+)
 
 HOSTILE = (
     "evil | pipe",
@@ -114,35 +125,53 @@ def gds_report(tmp_path: Path) -> Path:
     return path
 
 
-def fenced_json(text: str) -> list[str]:
-    """What GitHub would render as JSON blocks."""
-    return [
-        token.content
-        for token in MARKDOWN.parse(text)
-        if token.type == "fence" and token.info == "json"
-    ]
+def blocks(text: str) -> list[str]:
+    """The data blocks that GitHub would render, each in a fence of its own."""
+    fences = [token.content for token in MARKDOWN.parse(text) if token.type == "fence"]
+    return [content for content in fences if content.startswith(BEGIN)]
+
+
+def shown(text: str) -> str:
+    """What stands before the first fold."""
+    return text.partition("<details>")[0]
 
 
 # --- what it says --------------------------------------------------------------------------------
 
 
 def test_the_gds_report_says_what_a_maintainer_needs():
-    """Verdict with cause in the first line, identity, the table, findings with remedy, flags."""
+    """What is wrong, why, what to do; the machine; the evidence; and the rest is folded."""
     text = render_markdown([subject(gds_machine())])
-    first = text.splitlines()[0]
+    told = [line for line in shown(text).splitlines() if line]
 
-    assert first.startswith("**MISMATCH**: avx, f16c, fma and avx2")
-    assert " Cause: " in first
-    assert "Gather Data Sampling" in first
+    assert told[0].startswith("**MISMATCH**: avx, f16c, fma and avx2")
+    assert told[1].startswith("- why: the kernel's Gather Data Sampling (GDS, Downfall)")
+    assert told[2].startswith("- fix: Install current CPU microcode")
+    assert told[3:] == [
+        "- until then, for wasmtime: `cpuprobe flags --on 'a capture' --only-off --format cli`",
+        "| machine | |",
+        "|---|---|",
+        "| CPU | `GenuineIntel, 2 CPUs` |",
+        "| system | `Linux 6.1.0-49-amd64` |",
+        "| psABI level | `x86-64-v2 safe, x86-64-v3 advertised by CPUID` |",
+        f"| measured by | `cpuprobe {VERSION} from a capture: {len(gds_machine().candidates)} "
+        "instructions executed on each CPU` |",
+        "| feature | CPUID | OS | kernel | executed |",
+        "|---|---|---|---|---|",
+        "| `avx`, `fma`, `avx2` | yes | no | no | sigill |",
+        "| `f16c` | yes | no | yes | sigill |",
+    ]
     for line in (
         "- family/model/stepping: `6/94/3 (0x6/0x5e/0x3)`",
         "- kernel: `Linux 6.1.0-49-amd64`",
-        "- psABI level: `x86-64-v2 safe, x86-64-v3 advertised by CPUID`",
+        "- CPUs: `2 CPUs, numbered 0-1`",
+        "- gather data sampling: `Mitigation: AVX disabled, no microcode`",
+        "- where: both CPUs",
         "| `avx2` | yes | no | no | sigill | **withheld** |",
         "| `f16c` | yes | no | yes | sigill | **withheld** |",
     ):
         assert line in text.splitlines(), line
-    assert text.count("| `") == 4  # avx, avx2, fma, f16c and nothing that agrees
+    assert text.count("**withheld**") == 4  # avx, avx2, fma, f16c and nothing that agrees
     assert "**CP101** (error)" in text
     assert "- what to do: Install current CPU microcode" in text
     off = next(line for line in text.splitlines() if line.startswith("off "))
@@ -150,12 +179,13 @@ def test_the_gds_report_says_what_a_maintainer_needs():
 
 
 def test_a_healthy_machine_has_no_table():
-    """Nothing to see is said in one sentence."""
-    text = render_markdown([subject(observation(group(V3), listed=V3))])
+    """Nothing to see is said in one sentence, and who says so."""
+    text = render_markdown([subject(observation(group(V3), listed=V3), distribution="Debian 12")])
 
     assert text.startswith("**OK**: What this machine claims, it does; x86-64-v3 is safe.")
-    assert "\n|" not in text
-    assert "No feature on which CPUID, the OS, the kernel and execution disagree." in text
+    assert "| feature |" not in text
+    assert "| system | `Linux 6.12.48, Debian 12` |" in text
+    assert "until then" not in text
 
 
 def test_errors_stand_before_information():
@@ -175,7 +205,31 @@ def test_headline_of_a_capture_without_execution():
         "Nothing known speaks against what CPUID claims, but nothing was executed. "
         "By CPUID, x86-64-v3 is safe."
     )
-    assert ("measured by", "probe: nothing was executed") in list(facts(subject(machine)))
+    told = dict(facts(subject(machine)))
+    assert told["measured by"] == f"cpuprobe {VERSION} from a capture: nothing was executed"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "of", "words"),
+    [
+        ((0,), 1, "CPU 0"),
+        ((0, 1), 2, "both CPUs"),
+        ((0, 1, 2), 3, "all 3 CPUs"),
+        ((0, 1, 8), 16, "CPUs 0-1,8"),
+        ((3,), 8, "CPU 3"),
+    ],
+)
+def test_a_number_of_a_cpu_is_no_count(cpus, of, words):
+    """`CPUs: 0` would read as none."""
+    assert on_cpus(cpus, of) == words
+
+
+def test_the_flaw_that_matters_stands_first():
+    """Of the kernel's list of flaws one has to do with instructions."""
+    flaws = {"spectre_v1": "Mitigation", "gather_data_sampling": "Vulnerable", "mds": "Vulnerable"}
+    machine = msgspec.structs.replace(gds_machine(), vulnerabilities=flaws)
+
+    assert next(vulnerabilities(subject(machine)))[0] == "gather_data_sampling"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +264,7 @@ def test_surroundings_are_told(machine, label, value):
     assert (label, value) in list(facts(subject(machine)))
 
 
-# --- the JSON inside -----------------------------------------------------------------------------
+# --- the data inside -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -227,12 +281,12 @@ def test_surroundings_are_told(machine, label, value):
 def test_round_trip_through_markdown(machine):
     """Markdown -> rendered page -> copied text -> inspect: the assessment, byte for byte."""
     text = render_markdown([subject(machine)])
-    (document,) = fenced_json(text)
+    (block,) = blocks(text)
     expected = msgspec.json.encode(assess(machine))
 
-    assert document.count("\n") == 1
-    assert document.isascii()
-    assert msgspec.json.encode(assess(parse_capture(document.encode()))) == expected
+    assert block.isascii()
+    assert max(map(len, block.splitlines())) < 72
+    assert msgspec.json.encode(assess(parse_capture(block.encode()))) == expected
     # And the whole text at once, as somebody pastes it.
     assert msgspec.json.encode(assess(parse_capture(text.encode()))) == expected
 
@@ -240,9 +294,9 @@ def test_round_trip_through_markdown(machine):
 def test_a_hostile_report_is_refused_when_it_is_read():
     """No free text stands in a report: what has not its field's shape is no report, nor a text."""
     text = render_markdown([subject(hostile_machine())])
-    (document,) = fenced_json(text)
+    (block,) = blocks(text)
 
-    for content in (document, text):
+    for content in (block, text):
         with pytest.raises(
             CaptureError, match="not a cpuprobe report: a text that no such place may hold - at"
         ):
@@ -261,58 +315,61 @@ def test_round_trip_through_the_commands(gds_report, tmp_path):
     assert json.dumps(copied["assessment"]) == json.dumps(original["assessment"])
 
 
-@given(st.text())
-def test_portable_json_means_the_same(text):
-    """Escaping for the clipboard changes no value, and leaves neither markup nor line breaks."""
-    line = portable(msgspec.json.encode({"key": text}) + b"\n")
+@pytest.mark.parametrize("machine", [gds_machine(), observation(group(V2), listed=V2)])
+def test_reports_of_old_are_read(machine):
+    """cpuprobe 0.1.0 folded the report as one line of JSON, with `<`, `>` and `&` escaped."""
+    document = to_json(make_report(machine, assess(machine))).decode().strip()
+    old = document.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    text = (
+        "**MISMATCH**: something\n\n<details><summary>Whole report (JSON, for "
+        f"<code>cpuprobe inspect</code>)</summary>\n\n```json\n{old}\n```\n\n</details>\n"
+    )
 
-    assert json.loads(line) == {"key": text}
-    assert line.isascii()
-    assert line.isprintable()
-    assert not set(line) & set("<>&\n\r")
+    assert parse_capture(text.encode()) == machine
 
 
 def test_this_machines_report_fits_an_issue():
-    """The Markdown of a real probe, whole JSON included, stays below GitHub's limit."""
+    """The Markdown of a real probe, whole report included, is a fifth of GitHub's limit."""
     result = report()
     text = result.stdout.decode()
 
     assert result.returncode in (0, 1), result.stderr
-    assert len(text) < ISSUE_LIMIT
-    (document,) = fenced_json(text)
-    assert parse_capture(document.encode()).executed
+    assert len(text) < ISSUE_LIMIT / 4
+    (block,) = blocks(text)
+    assert parse_capture(block.encode()).executed
 
 
 def big_machine(kinds: int) -> Observation:
-    """A machine with `kinds` kinds of CPU, which makes the JSON long."""
+    """A machine with `kinds` kinds of CPU that no compression makes alike."""
+    words = random.Random(kinds)
     groups = [group(V3, cpus=(0,))]
     for number in range(1, kinds):
-        extra = CpuidLeaf(0x4, number, 1, 2, 3, 4)
+        noise = [words.getrandbits(32) for _ in range(400)]
+        extra = [CpuidLeaf(0x4, at, *noise[4 * at : 4 * at + 4]) for at in range(100)]
         other = group(V3, cpus=(number,))
-        groups.append(msgspec.structs.replace(other, cpuid=(*other.cpuid, extra)))
+        groups.append(msgspec.structs.replace(other, cpuid=(*other.cpuid, *extra)))
     return observation(tuple(groups), listed=V3)
 
 
-def test_a_long_report_drops_the_assessment_then_the_json():
+def test_a_long_report_drops_the_assessment_then_the_data():
     """Below the limit everything; beyond it what inspect can make again; then a warning."""
-    sizes = {}
-    for kinds in (1, 60):
-        made = subject(big_machine(kinds))
-        sizes[kinds] = len(made.document), len(made.document_short)
-    step = (sizes[60][1] - sizes[1][1]) / 59
-    # As many kinds as make the whole too long and the observation alone not.
-    middle = int((ISSUE_LIMIT - 6000 - sizes[1][1]) / step)
-    for kinds, whole in ((1, True), (middle, False)):
+    sizes = {kinds: len(subject(big_machine(kinds)).block) for kinds in (2, 12)}
+    step = (sizes[12] - sizes[2]) / 10
+    most = 2 + int((ISSUE_LIMIT - sizes[2]) / step)  # of which the data alone is as long
+    seen = []
+    for kinds in (1, 8, *range(most - 3, most + 1), 2 * most):
         machine = big_machine(kinds)
         text = render_markdown([subject(machine)])
-        (document,) = fenced_json(text)
         assert len(text) < ISSUE_LIMIT
-        assert ("assessment" in json.loads(document)) is whole
-        assert assess(parse_capture(document.encode())) == assess(machine)
-    text = render_markdown([subject(big_machine(3 * middle))])
-    assert fenced_json(text) == []
-    assert len(text) < ISSUE_LIMIT
-    assert "cpuprobe report --format json -o FILE.json" in text
+        for block in blocks(text):
+            assert assess(parse_capture(block.encode())) == assess(machine)
+        short = "Without the assessment" in text
+        seen.append("whole" if blocks(text) and not short else "short" if short else "none")
+        if seen[-1] == "none":
+            assert "cpuprobe report --format json -o FILE.json" in text
+
+    assert seen == sorted(seen, key=("whole", "short", "none").index)
+    assert {seen[0], seen[-1]} == {"whole", "none"}
 
 
 # --- hostile captures ----------------------------------------------------------------------------
@@ -328,15 +385,14 @@ def test_hostile_text_is_only_text():
     assert html <= {
         "<!-- -->",
         "</details>",
-        "<details><summary>Whole report (JSON, for <code>cpuprobe inspect</code>)</summary>",
-    }
+    } | {summary for summary in html if re.fullmatch(SUMMARY, summary)}
     kinds = {token.type for token in tokens}
     assert not kinds & {"link_open", "image", "hr"}
-    # Only the two names are headings; only ours are tables, with six cells a row.
+    # Only the two names are headings; only ours are tables, with two, five or six cells a row.
     assert sum(token.type == "heading_open" for token in tokens) == 2
-    rows = sum(token.type == "tr_open" for token in tokens)
-    cells = sum(token.type in ("td_open", "th_open") for token in tokens)
-    assert cells == 6 * rows > 0
+    rows = [token.type for token in tokens if token.type in ("tr_open", "td_open", "th_open")]
+    widths = [len(row.split()) for row in " ".join(rows).split("tr_open")[1:]]
+    assert set(widths) == {2, 5, 6}
     for token in tokens:
         if token.type == "text":
             assert "@octocat" not in token.content
