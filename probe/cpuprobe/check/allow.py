@@ -138,19 +138,20 @@ class AllowList:
         lacking = set(fit.missing)
         path = lasting_file(fit.path)
         mine = [at for at, rule in enumerate(self._rules) if rule.file(path)]
-        meetings = [list(self._meetings(each, mine)) for each in fit.needs.functions]
+        functions = [each for each in fit.needs.functions if lacking.intersection(each.features)]
+        meetings = [list(self._meetings(each, mine)) for each in functions]
         counts = Counter(at for met in meetings for at in met)
         over = {at for at in counts if counts[at] > (self._rules[at].row.most or counts[at])}
         excess = []
         used: Counter[int] = Counter()
-        for function, met in zip(fit.needs.functions, meetings, strict=True):
+        for function, met in zip(functions, meetings, strict=True):
             allowing = [at for at in met if at not in over]
             ceiling = frozenset[str]().union(*(self._rules[at].ceiling for at in allowing))
             if lacking.intersection(function.features) <= ceiling:
                 used.update(allowing)
             else:
                 excess.append(function)
-        listed = {name for each in fit.needs.functions for name in each.features}
+        listed = {name for each in functions for name in each.features}
         choice = fit.expectation in ("guarded", "unguarded")
         every = choice and not excess and not fit.needs.unlisted and lacking <= listed
         return msgspec.structs.replace(

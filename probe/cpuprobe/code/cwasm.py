@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from cpuprobe.code.budget import FUNCTION, Budget
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.code.forms import forms
-from cpuprobe.code.needs import Confidence, Coverage, Engine, Needs
+from cpuprobe.code.needs import MOST_LISTED, Confidence, Coverage, Engine, Function, Needs
 from cpuprobe.code.tally import FoundIn, uses
 from cpuprobe.code.walk import artifact_functions, reachable_instructions
 from cpuprobe.facts.features import load_features
@@ -35,9 +37,27 @@ def read_cwasm(content: bytes) -> Needs:
     if architecture != "x86_64":
         engine = Engine(section.version, section.target, on, ())
         return Needs(kind="cwasm", architecture=architecture, engine=engine)
+    code = _read_code(content)
+    table = load_features()
+    allowed = {table.by_cranelift[flag].name for flag in on if flag in table.by_cranelift}
+    allowed = allowed.union(*(table.closure(name) for name in allowed))
+    return msgspec.structs.replace(
+        code,
+        engine=Engine(
+            section.version,
+            section.target,
+            on,
+            tuple(name for name in code.features if name not in allowed),
+        ),
+    )
+
+
+def _read_code(content: bytes) -> Needs:
+    """What its functions need."""
     sort = forms()
     known: dict[str, list[FoundIn[str]]] = {}
     unknown: dict[str, list[FoundIn[str]]] = {}
+    functions: list[Function] = []
     total = discarded = 0
     budget = Budget()
     for function in artifact_functions(content):
@@ -47,26 +67,25 @@ def read_cwasm(content: bytes) -> Needs:
         for each in reachable_instructions(function, budget):
             meaning = sort.meaning(each.code)
             discarded += each.is_invalid
-            for name in meaning.needs:
+            for name in meaning.relied_on:
                 addresses.setdefault((True, name), []).append(each.ip)
             for name in meaning.unknown:
                 addresses.setdefault((False, name), []).append(each.ip)
         for (is_known, name), where in addresses.items():
             place = where[0], len(where), CONFIDENCE, function.name
             (known if is_known else unknown).setdefault(name, []).append(place)
-    table = load_features()
-    allowed = {table.by_cranelift[flag].name for flag in on if flag in table.by_cranelift}
-    allowed = allowed.union(*(table.closure(name) for name in allowed))
-    features = uses(known, str)
+        needed = {name: where for (is_known, name), where in addresses.items() if is_known}
+        if needed:
+            first, last = min(map(min, needed.values())), max(map(max, needed.values()))
+            counts = {name: len(where) for name, where in needed.items()}
+            functions.append(
+                Function(function.name, function.address, first, last, CONFIDENCE, counts)
+            )
     return Needs(
         kind="cwasm",
-        features=features,
+        features=uses(known, str),
+        functions=tuple(functions[:MOST_LISTED]),
+        unlisted=max(0, len(functions) - MOST_LISTED),
         unknown=uses(unknown, str),
         coverage=Coverage(total=total, symbol=total, discarded=discarded),
-        engine=Engine(
-            section.version,
-            section.target,
-            on,
-            tuple(name for name in features if name not in allowed),
-        ),
     )

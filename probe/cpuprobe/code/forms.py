@@ -80,6 +80,11 @@ class Meaning(msgspec.Struct, frozen=True):
         return () if self.marks & _NEEDLESS else self.features
 
     @property
+    def relied_on(self) -> tuple[str, ...]:
+        """What compiled wasm needs: Cranelift relies on what TZCNT makes of zero."""
+        return () if self.marks & (_NEEDLESS - {"harmless"}) else self.features
+
+    @property
     def odd(self) -> bool:
         """Whether it is invalid or rare."""
         return not self.marks.isdisjoint(("invalid", "rare"))

@@ -145,7 +145,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         entry: features on the way that every run or load takes, with the first address.
         reached: features that every run or load may reach without a choice before, likewise.
         spread: how many pages and functions hold which features.
-        functions: all that hold a feature that was asked for, by address; none was, as a rule.
+        functions: all that hold a feature that was asked for, by address; none was, as a rule. Of
+            compiled wasm all that hold any feature.
         unlisted: how many of these there are beyond MOST_LISTED.
         sketch: by which two builds of it know each other (code.sketch); made with `functions`.
         isa_needed: psABI levels that its GNU property says it needs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -139,6 +140,24 @@ def test_what_the_code_uses_is_told():
     assert "wasm[0]::function[0]" in with_it.features["popcnt"].places[0].name
     assert with_it.engine is not None and with_it.engine.beyond == ()
     assert without.features == {}
+
+
+@pytest.mark.parametrize(
+    ("operator", "flag", "feature"), [("ctz", "has_bmi1", "bmi"), ("clz", "has_lzcnt", "lzcnt")]
+)
+def test_what_runs_as_something_else_is_a_need_of_compiled_wasm(operator, flag, feature):
+    """TZCNT of zero is 64, BSF leaves what was there: Cranelift relies on the former."""
+    text = f"(module (func $f (param i64) (result i64) local.get 0 i64.{operator}))"
+    needs = parse_needs(compiled(text, json.dumps({flag: True})))
+
+    assert [each.name for each in needs.features[feature].places] == ["wasm[0]::function[0]::f"]
+    assert [each.features for each in needs.functions if each.name.endswith("::f")] == [
+        {feature: 1}
+    ]
+    assert feature not in parse_needs(compiled(text, json.dumps({flag: False}))).features
+    lies = with_flag(compiled(text, json.dumps({flag: False})), flag.encode())
+    assert on(lies, "x86-64-v3").expectation == "runs"
+    assert on(lies, "x86-64-v2").expectation == "refused"
 
 
 def test_against_levels():
