@@ -117,7 +117,38 @@ class _Header(NamedTuple):
     names: int
 
 
-class Elf:
+class Bounded:
+    """A file whose tables are read, and the same bytes not many times over."""
+
+    def __init__(self, source: Source, format: str) -> None:
+        """Nothing is read yet; `format` begins every error."""
+        self._source = source
+        self._format = format
+        self._left = 2 * source.size + _PIECE
+
+    def read(self, offset: int, size: int, what: str) -> bytes:
+        """Bytes of the file.
+
+        Raises:
+            ArtifactError: there are not so many, naming `what`, or more have been read in all than
+                a file has whose tables do not overlap.
+        """
+        if size > self._source.size or offset > self._source.size - size:
+            raise ArtifactError(f"{self._format}: {what} reaches past the end of the file")
+        self._left -= size
+        if self._left < 0:
+            raise ArtifactError(f"{self._format}: its tables claim the same bytes many times over")
+        pieces = [
+            self._source.some(at, min(_PIECE, offset + size - at))
+            for at in range(offset, offset + size, _PIECE)
+        ]
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if len(content) != size:
+            raise ArtifactError("it became shorter while it was read")
+        return content
+
+
+class Elf(Bounded):
     """One file.
 
     Attributes:
@@ -134,8 +165,7 @@ class Elf:
         Raises:
             ArtifactError: not an ELF file, or cut short.
         """
-        self._source = source
-        self._left = 2 * source.size + _PIECE
+        super().__init__(source, "ELF")
         start = source.some(0, 64)
         if start[:4] != b"\x7fELF":
             raise ArtifactError("not an ELF file")
@@ -162,27 +192,6 @@ class Elf:
             raise ArtifactError("an ELF file cut short")
         row = struct.unpack_from(self.order + "QQQIHHHHHH", self._start, 24)
         return _Header(*row[:3], *row[5:])
-
-    def read(self, offset: int, size: int, what: str) -> bytes:
-        """Bytes of the file.
-
-        Raises:
-            ArtifactError: there are not so many, naming `what`, or more have been read in all than
-                a file has whose tables do not overlap.
-        """
-        if size > self._source.size or offset > self._source.size - size:
-            raise ArtifactError(f"ELF: {what} reaches past the end of the file")
-        self._left -= size
-        if self._left < 0:
-            raise ArtifactError("ELF: its tables claim the same bytes many times over")
-        pieces = [
-            self._source.some(at, min(_PIECE, offset + size - at))
-            for at in range(offset, offset + size, _PIECE)
-        ]
-        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if len(content) != size:
-            raise ArtifactError("it became shorter while it was read")
-        return content
 
     @functools.cached_property
     def _first_section(self) -> tuple[int, ...]:

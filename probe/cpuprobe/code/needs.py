@@ -9,7 +9,7 @@ import msgspec
 # How the bytes around an instruction are known to be code, best first:
 #   artifact  a wasm function of a .cwasm, by control flow from its start
 #   symbol    inside the range of a function symbol
-#   unwind    inside the range of an entry of .eh_frame
+#   unwind    inside the range of an entry of .eh_frame or .pdata, or of LC_FUNCTION_STARTS
 #   sweep     neither; decoded straight on, and long enough without anything odd to pass for code
 Confidence = Literal["artifact", "symbol", "unwind", "sweep"]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
+from cpuprobe.code import macho
 from cpuprobe.code.cwasm import read_cwasm
 from cpuprobe.code.elf import ArtifactError, Elf, Source
 from cpuprobe.code.elf_program import read_elf
@@ -13,6 +14,7 @@ from cpuprobe.code.flow import begins, straight_line
 from cpuprobe.code.forms import forms
 from cpuprobe.code.layout import Plan, plan
 from cpuprobe.code.needs import Needs
+from cpuprobe.code.pe import read_pe
 from cpuprobe.code.program import Binary
 from cpuprobe.code.reach import reached
 from cpuprobe.code.scan import scan
@@ -54,7 +56,7 @@ class Reading:
             ArtifactError: it is no ELF file, or is damaged.
         """
         self.stamp = stamp
-        self._file = read_elf(source)
+        self._file = _read(source)
         self._content = b""
         self._plan: Plan | None = None
         if self._file.wasmtime:
@@ -98,6 +100,20 @@ class Reading:
         if self._plan is None:
             return None
         return scan(self._file, self._plan, forms(), number, of, sought)
+
+
+# By what a file begins with; what begins otherwise is no ELF file.
+_READERS: dict[bytes, Callable[[Source], Binary]] = {
+    b"MZ": read_pe,
+    **dict.fromkeys((macho.MAGIC, *macho.FURTHER_MAGIC), macho.read_macho),
+}
+
+
+def _read(source: Source) -> Binary:
+    start = source.some(0, 4)
+    return next((read for magic, read in _READERS.items() if start.startswith(magic)), read_elf)(
+        source
+    )
 
 
 def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:

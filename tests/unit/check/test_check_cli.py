@@ -23,6 +23,7 @@ from cpuprobe.report.fit import to_text
 pytest.importorskip("iced_x86")
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
 
+BINARIES = Path(__file__).parents[2] / "data" / "binaries"
 SOURCE = 'void f(void) { __asm__ volatile("vpaddd %ymm1, %ymm0, %ymm0"); }'
 
 
@@ -153,6 +154,8 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
         "app.tar.xz": lzma.compress(tar_of({"core.so": core})),
         "lib.a": ar_of({"core.o/": core}),
         "app.deb": ar_of({"debian-binary": b"2.0\n", "data.tar": tar_of({"core.so": core})}),
+        "app.exe": (BINARIES / "entry.exe").read_bytes(),
+        "lib.dylib": (BINARIES / "load.dylib").read_bytes(),
         "arm.so": core[:18] + b"\xb7" + core[19:],
         "setup.msi": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
         "app.7z": b"7z\xbc\xaf\x27\x1c",
@@ -171,8 +174,10 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
     }
 
     assert result.returncode == 1
-    read = {name for name, expectation in told.items() if expectation == "unguarded"}
+    read = {name for name, expectation in told.items() if expectation in ("unguarded", "dies")}
     assert read == {
+        "app.exe",
+        "lib.dylib",
         "core.so",
         "app.whl!app/core.so",
         "app.tar!core.so",

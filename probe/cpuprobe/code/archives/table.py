@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from cpuprobe.code.archives import ar, packed, tars, zips
+from cpuprobe.code import macho
+from cpuprobe.code.archives import ar, fat, packed, tars, zips
 from cpuprobe.code.archives.allowance import Allowance
 from cpuprobe.code.archives.streams import Entry, Stream
 from cpuprobe.files import HEAD, is_tar, open_regular
@@ -45,10 +46,15 @@ OTHER = Kind("other file", named=False)
 
 KINDS = (
     ELF,
-    Kind("Windows program", b"MZ"),
-    Kind("macOS program", b"\xcf\xfa\xed\xfe"),
+    Kind("Windows program", b"MZ", code=True),
+    *(Kind("macOS program", magic, code=True) for magic in (macho.MAGIC, *macho.FURTHER_MAGIC)),
     Kind("WebAssembly module", b"\x00asm"),
     # What holds files.
+    *(
+        Kind("universal macOS program", magic + bytes([0, 0, 0, count]), opens=fat.entries)
+        for magic in (fat.MAGIC, fat.MAGIC_64)
+        for count in range(1, fat.MOST_SLICES + 1)
+    ),
     Kind("Debian package", b"!<arch>\ndebian", opens=ar.entries),
     Kind("static library", ar.MAGIC, opens=ar.entries),
     Kind("static library", b"!<thin>\n", opens=ar.thin),

@@ -1,0 +1,230 @@
+"""Mach-O files (macOS): executable bytes, functions, what every load runs.
+
+Written for hostile input, as the reader of ELF files. Layout: Apple, <mach-o/loader.h>,
+<mach-o/nlist.h>, <mach-o/fixup-chains.h>.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
+from cpuprobe.code.elf_program import MOST_CODE, MOST_FUNCTIONS
+from cpuprobe.code.needs import Confidence, Kind
+from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Name, Range
+
+MAGIC = b"\xcf\xfa\xed\xfe"
+FURTHER_MAGIC = (b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xfe\xed\xfa\xce")
+"""Of 32 bits, and of big-endian processors."""
+MACHINES = {7: "i386", 12: "ARM", 18: "PowerPC", 0x0100000C: "AArch64", 0x01000012: "PowerPC64"}
+"""cputype; those of which binaries are found."""
+X86_64 = 0x01000007
+MOST_COMMANDS = 4 << 20
+"""Bytes of load commands; a large browser has some 10,000."""
+_MOST_SECTIONS = 1 << 12
+_MOST_INITIAL = 1024
+_MOST_UNDEFINED = 1 << 16
+
+_SEGMENT_64, _SYMTAB, _UNIXTHREAD = 0x19, 0x2, 0x5
+_FUNCTION_STARTS, _DATA_IN_CODE, _ENCRYPTION_64, _MAIN = 0x26, 0x29, 0x2C, 0x80000028
+_INSTRUCTIONS = 0x80000400  # S_ATTR_PURE_INSTRUCTIONS, S_ATTR_SOME_INSTRUCTIONS
+_STUBS, _INIT_POINTERS, _INIT_OFFSETS, _ZEROFILL = 8, 9, 0x16, 1
+_TARGET = (1 << 36) - 1  # what a pointer in a chain of fixups points to
+_KINDS: dict[int, Kind] = {1: "object", 2: "executable", 6: "library", 8: "library", 11: "library"}
+
+
+class _Section(NamedTuple):
+    name: str
+    address: int
+    size: int
+    offset: int
+    flags: int
+
+
+def read_macho(source: Source) -> Binary:
+    """Reads a Mach-O file. Of other machines than x86-64 nothing but the header is read.
+
+    Args:
+        source: the file; of a fat one a slice.
+
+    Raises:
+        ArtifactError: not a Mach-O file, cut off, or an offset points outside of it.
+    """
+    start = source.some(0, 32)
+    order = ">" if start[:2] == b"\xfe\xed" else "<"
+    if len(start) < 28:
+        raise ArtifactError("a Mach-O file cut short")
+    machine, _, kind = struct.unpack_from(f"{order}III", start, 4)
+    if machine != X86_64 or start[:4] != MAGIC:
+        return Binary(MACHINES.get(machine, f"Mach-O machine {machine:#x}"), "other")
+    if kind not in _KINDS:
+        raise ArtifactError(f"Mach-O: neither program, library nor object file (type {kind})")
+    return _Macho(source, _KINDS[kind]).file
+
+
+class _Macho(Bounded):
+    def __init__(self, source: Source, kind: Kind) -> None:
+        super().__init__(source, "Mach-O")
+        self.file = Binary("x86-64", kind)
+        self._sections: list[_Section] = []
+        self._base = 0  # where __TEXT is: offsets count from there
+        self._segments: list[tuple[int, int, int]] = []
+        commands = list(self._commands())
+        for command, body in commands:
+            if command == _SEGMENT_64:
+                self._segment(body)
+        self._read_code()
+        found: dict[int, bytes] = {}
+        for command, body in commands:
+            found.setdefault(command, body)
+        if any(found.get(_ENCRYPTION_64, b"")[8:12]):
+            raise ArtifactError("Mach-O: its code is encrypted")
+        self.file.entry = self._entry(found)
+        self.file.initial = tuple(dict.fromkeys(self._initial()))
+        self._data_in_code(found.get(_DATA_IN_CODE, b""))
+        starts = self._function_starts(found.get(_FUNCTION_STARTS, b""))
+        for address in starts:
+            self._function(address, NAMELESS, "unwind")
+        self._symbols(found.get(_SYMTAB, b""), starts)
+
+    def _commands(self) -> Iterator[tuple[int, bytes]]:
+        """The load commands: number, and what stands behind number and size."""
+        count, size = struct.unpack("<II", self.read(16, 8, "the header"))
+        if size > MOST_COMMANDS:
+            raise ArtifactError("Mach-O: more load commands than any file has")
+        table = self.read(32, size, "the load commands")
+        at = 0
+        for _ in range(min(count, size // 8)):
+            if at + 8 > size:
+                return
+            command, length = struct.unpack_from("<II", table, at)
+            if length < 8 or at + length > size:
+                raise ArtifactError("Mach-O: a load command of an impossible size")
+            yield command, table[at + 8 : at + length]
+            at += length
+
+    def _segment(self, body: bytes) -> None:
+        if len(body) < 64:
+            raise ArtifactError("Mach-O: a segment is cut short")
+        raw, address, _, offset, size, _, _, count, _ = struct.unpack_from("<16s4QiiII", body)
+        self._segments.append((address, offset, size))
+        if raw.rstrip(b"\0") == b"__TEXT":
+            self._base = address
+        for at in range(64, min(len(body) - 79, 64 + 80 * count), 80):
+            row = struct.unpack_from("<16s16sQQI12xI", body, at)
+            name, _, section, length, place, flags = row
+            self._sections.append(_Section(text(name, 0)[:16], section, length, place, flags))
+        if len(self._sections) > _MOST_SECTIONS:
+            raise ArtifactError(f"Mach-O: more than {_MOST_SECTIONS} sections: no file has so many")
+
+    def _read_code(self) -> None:
+        found = [
+            each
+            for each in self._sections
+            if each.flags & _INSTRUCTIONS and each.size and each.flags & 0xFF != _ZEROFILL
+        ]
+        if sum(each.size for each in found) > MOST_CODE:
+            raise ArtifactError(f"Mach-O: more than {MOST_CODE >> 20} MiB of code are not read")
+        end = 0
+        for number, each in enumerate(sorted(found, key=lambda each: each.address)):
+            if each.address < end or each.address + each.size >= 1 << 64:
+                raise ArtifactError("Mach-O: executable sections overlap")
+            end = each.address + each.size
+            body = self.read(each.offset, each.size, "an executable section")
+            # Jumps to other files: what is followed ends there, as in an ELF file's table.
+            name = ".plt" if each.flags & 0xFF == _STUBS else each.name
+            self.file.code.append(CodeBytes(number, name, each.address, body))
+
+    def _entry(self, found: dict[int, bytes]) -> int:
+        if len(body := found.get(_MAIN, b"")) >= 8:
+            (offset,) = struct.unpack_from("<Q", body)
+            return self._base + int(offset)
+        if len(body := found.get(_UNIXTHREAD, b"")) >= 8 + 21 * 8:
+            return int(struct.unpack_from("<Q", body, 8 + 16 * 8)[0])  # x86_thread_state64_t.rip
+        return 0
+
+    def _initial(self) -> Iterator[int]:
+        """What dyld calls when it has loaded the file: constructors."""
+        for each in self._sections:
+            kind = each.flags & 0xFF
+            width = {_INIT_POINTERS: 8, _INIT_OFFSETS: 4}.get(kind)
+            if width is None or self.file.kind == "object":
+                continue
+            count = min(each.size // width, _MOST_INITIAL)
+            table = self.read(each.offset, width * count, "the constructors")
+            for (word,) in struct.iter_unpack("<Q" if width == 8 else "<I", table):
+                if kind == _INIT_OFFSETS:
+                    yield self._base + word
+                else:
+                    target = word & _TARGET
+                    known = self.file.code_at(target) is not None
+                    yield target if known else self._base + target
+
+    def _data_in_code(self, body: bytes) -> None:
+        """Jump tables, as offsets into the file."""
+        table = self._linked(body, "the table of data in code")
+        for offset, size, _ in struct.iter_unpack("<IHH", table[: len(table) & ~7]):
+            for address, start, length in self._segments:
+                if start <= offset < start + length:
+                    place = address + offset - start
+                    code = self.file.code_at(place)
+                    if code is not None and size:
+                        ranges = self.file.objects.setdefault(code.index, [])
+                        ranges.append((place, place + size))
+                    break
+
+    def _linked(self, body: bytes, what: str) -> bytes:
+        """What a linkedit_data_command points to."""
+        offset, size = struct.unpack_from("<II", body) if len(body) >= 8 else (0, 0)
+        return self.read(offset, size, what)
+
+    def _function_starts(self, body: bytes) -> dict[int, None]:
+        """The addresses, each as a number of seven bits a byte from the one before."""
+        starts: dict[int, None] = {}
+        address, value, shift = self._base, 0, 0
+        for byte in self._linked(body, "the table of function starts"):
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte & 0x80:
+                if shift > 63:
+                    raise ArtifactError("Mach-O: a function starts past the end of memory")
+                continue
+            if not value:  # the end; zeros fill the rest
+                break
+            address += value
+            starts[address] = None
+            if len(starts) > MOST_FUNCTIONS:
+                raise ArtifactError(f"Mach-O: more than {MOST_FUNCTIONS} functions are not read")
+            value = shift = 0
+        return starts
+
+    def _symbols(self, body: bytes, starts: dict[int, None]) -> None:
+        if len(body) < 16:
+            return
+        place, count, strings_at, strings_size = struct.unpack_from("<IIII", body)
+        table = self.read(place, 16 * count, "the symbol table")
+        strings = self.read(strings_at, strings_size, "the string table")
+        self.file.strings.append(strings)
+        undefined: set[str] = set()
+        for name, kind, section, _, value in struct.iter_unpack("<IBBHQ", table):
+            if kind & 0xE0:  # for debuggers
+                continue
+            if kind & 0xE == 0 and len(undefined) < _MOST_UNDEFINED:
+                undefined.add(text(strings, name).removeprefix("_"))
+            # Where the linker lists functions, other symbols in code are labels.
+            elif kind & 0xE == 0xE and section and (not starts or value in starts):
+                # C's names begin with an underscore here.
+                skip = strings[name : name + 1] == b"_"
+                self._function(value, (len(self.file.strings) - 1, name + skip), "symbol")
+        self.file.undefined = frozenset(undefined)
+
+    def _function(self, address: int, name: Name, source: Confidence) -> None:
+        code = self.file.code_at(address)
+        if code is None:
+            return
+        functions = self.file.functions.setdefault(code.index, {})
+        if len(functions) >= MOST_FUNCTIONS:
+            raise ArtifactError(f"Mach-O: more than {MOST_FUNCTIONS} functions are not read")
+        functions[address] = Range(address, 0, name, source, False)

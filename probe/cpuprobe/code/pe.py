@@ -1,0 +1,279 @@
+"""PE files (Windows programs and libraries): executable bytes, functions, what every load runs.
+
+Written for hostile input, as the reader of ELF files. Layout: Microsoft, "PE Format"; for .pdata
+"x64 exception handling", RUNTIME_FUNCTION and UNWIND_INFO.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
+from cpuprobe.code.elf_program import MOST_CODE, MOST_FUNCTIONS
+from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Name, Range
+
+MACHINES = {
+    0x14C: "i386",
+    0x1C0: "ARM",
+    0x1C2: "ARM",
+    0x1C4: "ARM",
+    0x200: "Itanium",
+    0x5064: "RISC-V",
+    0x6264: "LoongArch",
+    0xA641: "AArch64",
+    0xA64E: "AArch64",
+    0xAA64: "AArch64",
+}
+"""IMAGE_FILE_MACHINE_*; those of which binaries are found."""
+MOST_SECTIONS = 96
+"""What the loader of Windows takes."""
+
+_AMD64 = 0x8664
+_DLL = 0x2000
+_EXECUTE = 0x20000000
+_EXPORT, _IMPORT, _EXCEPTION, _TLS, _CLR = 0, 1, 3, 9, 14
+_HANDLERS, _CHAINED = 3, 4  # UNW_FLAG_EHANDLER and UHANDLER, UNW_FLAG_CHAININFO
+_MOST_INITIAL = 1024
+_MOST_IMPORTS = 1 << 16
+_MOST_LIBRARIES = 1 << 12
+_FUNCTION = 0x20  # of a COFF symbol's type
+
+
+class _Section(NamedTuple):
+    name: str
+    address: int
+    size: int
+    offset: int
+    flags: int
+
+
+def read_pe(source: Source) -> Binary:
+    """Reads a PE file. Of other machines than x86-64 nothing but the header is read.
+
+    Args:
+        source: the file.
+
+    Raises:
+        ArtifactError: not a PE file, cut off, or an offset points outside of it.
+    """
+    return _Pe(source).binary()
+
+
+class _Pe(Bounded):
+    def __init__(self, source: Source) -> None:
+        super().__init__(source, "PE")
+        start = self.read(0, 64, "the DOS header")
+        (self._header,) = struct.unpack_from("<I", start, 60)
+        head = source.some(self._header, 24)
+        if start[:2] != b"MZ" or head[:4] != b"PE\0\0" or len(head) < 24:
+            raise ArtifactError("not a PE file: a program for DOS or 16-bit Windows")
+        row = struct.unpack_from("<HHxxxxIIHH", head, 4)
+        self._bodies: dict[_Section, bytes] = {}
+        self._machine, self._sections_count, self._symbols, self._symbol_count = row[:4]
+        self._optional_size, self._characteristics = row[4:]
+
+    def binary(self) -> Binary:
+        """Everything that a scan needs."""
+        optional = self.read(self._header + 24, self._optional_size, "the optional header")
+        if self._machine != _AMD64 or len(optional) < 112 or optional[:2] != b"\x0b\x02":
+            managed = optional[:2] == b"\x0b\x01" and _directory(optional[96:], _CLR)[0]
+            known = MACHINES.get(self._machine, f"PE machine {self._machine:#x}")
+            return Binary("CIL" if managed else known, "other")
+        entry, self._base = struct.unpack_from("<I4xQ", optional, 16)
+        self._directories = optional[112:]
+        self._sections = self._read_sections()
+        library = bool(self._characteristics & _DLL)
+        begin = self._base + entry if entry else 0
+        file = Binary("x86-64", "library" if library else "executable", entry=begin)
+        self._read_code(file)
+        first = [begin] if library and begin else []
+        file.initial = tuple(dict.fromkeys([*first, *self._callbacks()]))
+        self._read_exports(file)
+        self._read_symbols(file)
+        self._read_unwind(file)
+        file.undefined = frozenset(self._imports())
+        return file
+
+    def _read_sections(self) -> list[_Section]:
+        if self._sections_count > MOST_SECTIONS:
+            raise ArtifactError(f"PE: {self._sections_count} sections: no file has so many")
+        place = self._header + 24 + self._optional_size
+        table = self.read(place, 40 * self._sections_count, "the section table")
+        sections = []
+        for row in struct.iter_unpack("<8sIIII12xI", table):
+            name, memory, address, size, offset, flags = row
+            # What is behind the memory's size is padding, what is behind the file's are zeros.
+            sections.append(
+                _Section(text(name, 0), address, min(size, memory or size), offset, flags)
+            )
+        return sections
+
+    def _read_code(self, file: Binary) -> None:
+        found = [each for each in self._sections if each.flags & _EXECUTE and each.size]
+        if sum(each.size for each in found) > MOST_CODE:
+            raise ArtifactError(f"PE: more than {MOST_CODE >> 20} MiB of code are not read")
+        found.sort(key=lambda each: each.address)
+        end = 0
+        for number, each in enumerate(found):
+            if each.address < end:
+                raise ArtifactError("PE: executable sections overlap")
+            end = each.address + each.size
+            file.code.append(
+                CodeBytes(number, each.name, self._base + each.address, self._body(each))
+            )
+
+    def _section(self, rva: int) -> _Section | None:
+        return next((s for s in self._sections if 0 <= rva - s.address < s.size), None)
+
+    def _body(self, section: _Section) -> bytes:
+        """The bytes of a section, which are read once."""
+        if section not in self._bodies:
+            if section.size > MOST_CODE:
+                raise ArtifactError(f"PE: a section of more than {MOST_CODE >> 20} MiB")
+            self._bodies[section] = self.read(section.offset, section.size, "a section")
+        return self._bodies[section]
+
+    def _at(self, rva: int, size: int) -> bytes:
+        """Up to `size` bytes at an address that counts from the image's start; none: nowhere."""
+        section = self._section(rva)
+        if section is None:
+            return b""
+        inside = rva - section.address
+        return self._body(section)[inside : inside + size]
+
+    def _read_directory(self, number: int) -> bytes:
+        rva, size = _directory(self._directories, number)
+        return self._at(rva, size) if rva else b""
+
+    def _callbacks(self) -> Iterator[int]:
+        """The functions that the loader calls for each thread, the first included."""
+        directory = self._read_directory(_TLS)
+        if len(directory) < 32:
+            return
+        (callbacks,) = struct.unpack_from("<Q", directory, 24)
+        table = self._at(callbacks - self._base, 8 * _MOST_INITIAL)
+        for (address,) in struct.iter_unpack("<Q", table[: len(table) & ~7]):
+            if not address:
+                return
+            yield address
+
+    def _read_exports(self, file: Binary) -> None:
+        rva, size = _directory(self._directories, _EXPORT)
+        directory = self._at(rva, 40) if rva else b""
+        section = self._section(rva)
+        if len(directory) < 40 or section is None:
+            return
+        count, named, *tables = struct.unpack_from("<IIIII", directory, 20)
+        if max(count, named) > MOST_FUNCTIONS:
+            raise ArtifactError(f"PE: more than {MOST_FUNCTIONS} exports are not read")
+        addresses, names, ordinals = (
+            self._at(each, width * rows)
+            for each, width, rows in zip(tables, (4, 4, 2), (count, named, named), strict=True)
+        )
+        file.strings.append(self._body(section))
+        name_of: dict[int, Name] = {}
+        for name, ordinal in zip(_words(names, "I"), _words(ordinals, "H"), strict=False):
+            if 0 <= name - section.address < section.size:
+                name_of[ordinal] = (len(file.strings) - 1, name - section.address)
+        for ordinal, address in enumerate(_words(addresses, "I")):
+            if not rva <= address < rva + size:  # else it is a name: another library has it
+                self._function(file, address, name_of.get(ordinal, NAMELESS))
+
+    def _read_symbols(self, file: Binary) -> None:
+        """The COFF symbols that MinGW leaves in."""
+        if not self._symbols or not self._symbol_count:
+            return
+        table = self.read(self._symbols, 18 * self._symbol_count, "the symbol table")
+        place = self._symbols + len(table)
+        (size,) = struct.unpack("<I", self.read(place, 4, "the string table"))
+        strings = self.read(place, size, "the string table")
+        file.strings.append(strings)
+        long, short = len(file.strings) - 1, len(file.strings)
+        names = bytearray()
+        skip = 0
+        for row in struct.iter_unpack("<8sIhHBB", table):
+            raw, value, section, kind, _, auxiliary = row
+            if skip:
+                skip -= 1
+                continue
+            skip = auxiliary
+            if kind == _FUNCTION and 0 < section <= len(self._sections):
+                name = long, int.from_bytes(raw[4:], "little")
+                if any(raw[:4]):  # up to eight letters stand in the row
+                    name = short, len(names)
+                    names += raw + b"\0"
+                self._function(file, self._sections[section - 1].address + value, name)
+        file.strings.append(bytes(names))
+
+    def _function(self, file: Binary, rva: int, name: Name) -> None:
+        address = self._base + rva
+        code = file.code_at(address)
+        if code is not None:
+            functions = file.functions.setdefault(code.index, {})
+            known = functions.get(address)
+            if known is None or known.name == NAMELESS:
+                functions[address] = Range(address, 0, name, "symbol", False)
+
+    def _read_unwind(self, file: Binary) -> None:
+        table = self._read_directory(_EXCEPTION)
+        if len(table) > 12 * MOST_FUNCTIONS:
+            raise ArtifactError(f"PE: more than {MOST_FUNCTIONS} functions are not read")
+        low = high = start = 0
+        content = b""
+        code: CodeBytes | None = None
+        last = (0, 0)
+        for begin, end, unwind in sorted(
+            struct.iter_unpack("<III", table[: len(table) // 12 * 12])
+        ):
+            if not low <= unwind < high:
+                section = self._section(unwind)
+                if section is None:
+                    continue
+                low, high = section.address, section.address + section.size
+                content = self._body(section)
+            flags = content[unwind - low] >> 3
+            start = self._base + begin
+            if code is None or not 0 <= start - code.address < len(code.data):
+                code = file.code_at(start)
+                if code is None:
+                    continue
+            functions = file.functions.setdefault(code.index, {})
+            known = functions.get(start)
+            if flags & _CHAINED and known is None and last[1] == begin:
+                # It goes on where the one before it ends.
+                before = functions[last[0]]
+                functions[last[0]] = before._replace(end=self._base + end)
+                last = last[0], end
+                continue
+            name, source = (NAMELESS, "unwind") if known is None else (known.name, known.source)
+            lsda = bool(flags & _HANDLERS)
+            functions[start] = Range(start, self._base + end, name, source, lsda)
+            last = start, end
+
+    def _imports(self) -> Iterator[str]:
+        """The names of functions of other libraries."""
+        directory = self._read_directory(_IMPORT)
+        left = _MOST_IMPORTS
+        for row in range(0, min(len(directory), 20 * _MOST_LIBRARIES) // 20 * 20, 20):
+            names, _, _, _, bound = struct.unpack_from("<5I", directory, row)
+            thunks = self._at(names or bound, 8 * left) if names or bound else b""
+            for thunk in _words(thunks, "Q"):
+                if not thunk or not left:
+                    break
+                left -= 1
+                if not thunk >> 63:  # else it is a number
+                    yield text(self._at(thunk + 2 & 0x7FFFFFFF, 64), 0)
+
+
+def _directory(directories: bytes, number: int) -> tuple[int, int]:
+    """The address and size of one of the data directories; zeros where there is none."""
+    row = directories[8 * number : 8 * number + 8]
+    return struct.unpack("<II", row) if len(row) == 8 else (0, 0)
+
+
+def _words(table: bytes, form: str) -> Iterator[int]:
+    size = struct.calcsize(form)
+    for (word,) in struct.iter_unpack(f"<{form}", table[: len(table) // size * size]):
+        yield word

@@ -1,0 +1,198 @@
+"""PE and Mach-O files: what every load runs, functions by whatever tells of them, other machines.
+
+tests/data/binaries/README.md says how the files were made.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import pytest
+from tests.needs import parse_needs
+
+from cpuprobe.code.archives.walk import members
+from cpuprobe.code.elf import ArtifactError, Held
+from cpuprobe.code.macho import read_macho
+from cpuprobe.code.pe import read_pe
+from cpuprobe.code.program import Binary
+
+FILES = Path(__file__).parents[2] / "data" / "binaries"
+
+
+def content(name: str) -> bytearray:
+    return bytearray((FILES / name).read_bytes())
+
+
+def functions(file: Binary) -> dict[int, tuple[str, str | None]]:
+    """By address, name and source."""
+    return {
+        start: (file.name(each.name), each.source)
+        for found in file.functions.values()
+        for start, each in found.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "address"),
+    [
+        ("entry.exe", "executable", 0x140001007),
+        ("symbols.exe", "executable", 0x140001007),
+        ("tls.dll", "library", 0x2F6621007),
+        ("entry.macho", "executable", 0x1000003C4),
+        ("load.dylib", "library", 0x3D4),
+    ],
+)
+def test_what_every_run_or_load_executes(name, kind, address):
+    """Through the entry point, a TLS callback, LC_MAIN or a constructor; addresses as objdump's."""
+    needs = parse_needs(bytes(content(name)))
+
+    assert needs.kind == kind
+    assert needs.entry["avx"] == address
+    assert needs.features.keys() == {"avx", "avx2"}
+    assert needs.features["avx2"].places[0].address == address + 4
+
+
+def test_an_exported_function_is_no_entry():
+    """DllMain alone is executed by every load; the export names the function."""
+    needs = parse_needs(bytes(content("export.dll")))
+
+    assert needs.kind == "library"
+    assert needs.entry == needs.reached == {}
+    assert [place.name for place in needs.features["avx2"].places] == ["sum"]
+
+
+def test_functions_of_pe():
+    """By export, COFF symbol or .pdata; llvm-readobj --unwind lists the same ranges."""
+    stripped = read_pe(Held(bytes(content("entry.exe"))))
+    symbols = read_pe(Held(bytes(content("symbols.exe"))))
+
+    assert functions(stripped) == {
+        0x140001000: ("sum", "symbol"),
+        0x140001041: ("plain", "symbol"),
+        0x140001045: ("", "unwind"),
+    }
+    assert functions(symbols) == {
+        **functions(stripped),
+        0x140001045: ("start", "symbol"),
+    }
+    assert sorted(each.end for each in symbols.functions[0].values()) == [
+        0x140001041,
+        0x140001045,
+        0x14000105A,
+    ]
+
+
+def test_functions_of_macho():
+    """By symbol, and in a stripped file by the linker's list; llvm-objdump lists the same."""
+    assert functions(read_macho(Held(bytes(content("entry.macho"))))) == {
+        0x1000003C0: ("sum", "symbol"),
+        0x1000003F0: ("plain", "symbol"),
+        0x100000400: ("main", "symbol"),
+    }
+    assert functions(read_macho(Held(bytes(content("load.dylib"))))) == dict.fromkeys(
+        (976, 1024, 1040, 1072), ("", "unwind")
+    )
+
+
+def test_constructors_as_offsets():
+    """What newer linkers write: 32 bits that count from the header."""
+    changed = content("load.dylib")
+    row = changed.index(b"__mod_init_func")
+    struct.pack_into("<QIII", changed, row + 40, 4, 8192, 2, 0)
+    struct.pack_into("<I", changed, row + 64, 0x16)
+
+    assert read_macho(Held(bytes(changed))).initial == (0x410,)
+
+
+@pytest.mark.parametrize(
+    ("name", "offset", "value", "architecture"),
+    [
+        ("export.dll", 132, b"\x64\xaa", "AArch64"),
+        ("export.dll", 132, b"\x4c\x01", "i386"),
+        ("export.dll", 132, b"\x34\x12", "PE machine 0x1234"),
+        ("load.dylib", 4, b"\x0c\0\0\1", "AArch64"),
+        ("load.dylib", 0, b"\xce\xfa\xed\xfe\x07\0\0\0", "i386"),
+        ("load.dylib", 0, b"\xfe\xed\xfa\xce\0\0\0\x12", "PowerPC"),
+    ],
+)
+def test_other_machines_are_named(name, offset, value, architecture):
+    changed = content(name)
+    changed[offset : offset + len(value)] = value
+    needs = parse_needs(bytes(changed))
+
+    assert (needs.kind, needs.architecture) == ("other", architecture)
+
+
+def test_managed_code_is_none():
+    """A .NET assembly for any processor: a 32-bit file with a CLR header."""
+    changed = content("export.dll")
+    struct.pack_into("<H", changed, 132, 0x14C)
+    struct.pack_into("<H", changed, 152, 0x10B)
+    struct.pack_into("<II", changed, 152 + 96 + 8 * 14, 0x2000, 72)
+
+    assert parse_needs(bytes(changed)).architecture == "CIL"
+
+
+@pytest.mark.parametrize(("flags", "lsda"), [(0, False), (1, True), (2, True)])
+def test_handlers_of_pe(flags, lsda):
+    """UNW_FLAG_EHANDLER and UHANDLER: control may come to places that no branch names."""
+    changed, unwind = unwind_of("symbols.exe", 0x1045)
+    changed[unwind] = changed[unwind] & 7 | flags << 3
+
+    assert read_pe(Held(bytes(changed))).functions[0][0x140001045].lsda is lsda
+
+
+def test_a_chained_entry_goes_on_with_its_function():
+    """UNW_FLAG_CHAININFO: a piece that follows without a gap is no function of its own."""
+    changed, unwind = unwind_of("entry.exe", 0x1045)
+    changed[unwind] = changed[unwind] & 7 | 4 << 3
+
+    found = read_pe(Held(bytes(changed))).functions[0]
+    assert {start: each.end for start, each in found.items()} == {
+        0x140001000: 0x140001041,
+        0x140001041: 0x14000105A,
+    }
+
+
+def unwind_of(name: str, function: int) -> tuple[bytearray, int]:
+    """A file, and where the UNWIND_INFO of a function stands in it."""
+    changed = content(name)
+    row = changed.index(struct.pack("<II", function, 0x105A))
+    (rva,) = struct.unpack_from("<I", changed, row + 8)
+    address, _, offset = struct.unpack_from("<III", changed, changed.index(b".xdata") + 12)
+    return changed, offset + rva - address
+
+
+def test_a_universal_file():
+    """The slice for x86-64 is judged, the other is named."""
+    one, other = bytes(content("load.dylib")), content("load.dylib")
+    other[4:8] = b"\x0c\0\0\1"
+    heads = struct.pack(">4sI", b"\xca\xfe\xba\xbe", 2)
+    heads += struct.pack(">IIIII", 0x01000007, 3, 4096, len(one), 12)
+    heads += struct.pack(">IIIII", 0x0100000C, 0, 4096 + len(one), len(other), 12)
+    universal = heads + bytes(4096 - len(heads)) + one + bytes(other)
+
+    found = {each.name: each.source for each in members(Held(universal), "x.dylib")}
+    assert found.keys() == {"x.dylib!x86_64", "x.dylib!arm64"}
+    java = [each.kind.name for each in members(Held(b"\xca\xfe\xba\xbe\0\0\0\x41" + one), "x")]
+    assert java == ["Java class file"]
+    twice = bytearray(universal)
+    struct.pack_into(">II", twice, 8 + 8, 0, len(universal))
+    assert [each.error for each in members(Held(bytes(twice)), "x") if each.error]
+
+
+@pytest.mark.parametrize("name", ["symbols.exe", "tls.dll", "entry.macho", "load.dylib"])
+def test_damage_is_refused_or_read(name):
+    """Cut short or with bytes of its headers changed: an answer or one line, never an exception."""
+    chance = random.Random(2)
+    whole = content(name)
+    for number in range(150):
+        changed = whole[: chance.randrange(1, len(whole))] if number % 3 == 0 else whole[:]
+        for _ in range(3):
+            changed[chance.randrange(min(len(changed), 1600))] = chance.choice((0, 0xFF, 0x80, 7))
+        try:
+            parse_needs(bytes(changed))
+        except ArtifactError as error:
+            assert str(error).isprintable() and len(str(error)) < 200
