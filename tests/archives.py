@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -45,3 +47,33 @@ def ar_of(files: Mapping[str, bytes]) -> bytes:
         content += b"%-16s%-12d%-6d%-6d%-8s%-10d`\n" % (name.encode(), 0, 0, 0, b"644", len(body))
         content += body + b"\n" * (len(body) & 1)
     return content
+
+
+def cpio_of(files: Mapping[str, bytes]) -> bytes:
+    """A cpio archive of the newer format."""
+    content = b""
+    for number, (name, body) in enumerate([*files.items(), ("TRAILER!!!", b"")]):
+        raw = name.encode() + b"\0"
+        numbers = (number, 0o100644, 0, 0, 1, 0, len(body), 0, 0, 0, 0, len(raw), 0)
+        content += b"070701" + b"".join(b"%08X" % each for each in numbers) + raw
+        content += bytes(-len(content) % 4) + body
+        content += bytes(-len(content) % 4)
+    return content
+
+
+def digest(content: bytes) -> str:
+    """As an OCI descriptor has it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def oci(*layers: bytes) -> dict[str, bytes]:
+    """The files of an OCI layout with one image."""
+    descriptors = [{"digest": digest(layer), "size": len(layer)} for layer in layers]
+    manifest = json.dumps({"schemaVersion": 2, "layers": descriptors}).encode()
+    index = {"manifests": [{"digest": digest(manifest), "size": len(manifest)}]}
+    blobs = {f"blobs/{digest(blob).replace(':', '/')}": blob for blob in (*layers, manifest)}
+    return {
+        **blobs,
+        "index.json": json.dumps(index).encode(),
+        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
+    }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from cpuprobe.code.archives.walk import Member, members
+from cpuprobe.code.archives.images import LAYER, MOST_NAMES, Image, images, visible
+from cpuprobe.code.archives.walk import BETWEEN, LINK, Member, members, members_of_folder
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.elf import ArtifactError, Source
 from cpuprobe.code.needs import Needs
@@ -17,6 +20,8 @@ from cpuprobe.files import OpenedFile
 STEPS = 20
 """Steps more than for one file that all the code in it may make, for each of its bytes: duckdb's
 library, which is packed to a quarter, makes four."""
+FILE = 4000
+"""Steps for each file in it, whatever code it has."""
 _LITTER = 64 << 20
 
 
@@ -59,36 +64,97 @@ def contents(path: str, sought: tuple[str, ...] = ()) -> Contents:
         ArtifactError: it cannot be opened.
     """
     try:
+        if os.path.isdir(path):
+            return _Reader(members_of_folder(path), _size(path), path, sought).contents()
         with OpenedFile(path) as file:
-            return _Reader(file, path, sought).contents
+            return _Reader(members(file, path), file.size, path, sought).contents()
     except CaptureError as error:
         raise ArtifactError(str(error).removeprefix(f"{path}: ")) from None
+
+
+def _size(folder: str) -> int:
+    return sum(
+        os.lstat(os.path.join(place, name)).st_size
+        for place, _, names in os.walk(folder)
+        for name in names
+    )
 
 
 class _Reader:
     """Reads one file, and keeps count of what that costs."""
 
-    def __init__(self, source: Source, path: str, sought: tuple[str, ...]) -> None:
-        """Reads it."""
-        self.contents = Contents([], Counter())
+    def __init__(self, found: Iterator[Member], size: int, path: str, sought: tuple[str, ...]):
+        """Reads it.
+
+        Args:
+            found: what is in it.
+            size: its own, in bytes.
+            path: its own.
+            sought: features of which every function is listed.
+        """
+        self._path = path
         self._sought = sought
-        self._steps = BUDGET + STEPS * source.size
+        self._steps = BUDGET + STEPS * size
         self._litter = 0
-        met, unread = self.contents
+        self._met: list[Met] = []
+        self._unread: Counter[str] = Counter()
+        self._said: dict[str, bytes] = {}
+        self._layers: dict[str, list[str]] = {}
+        self._names = 0
         try:
-            for member in members(source, path):
-                if member.source is not None:
-                    met.append(self._judged(member, member.source))
-                elif member.error:
-                    met.append(Met(member.name, error=f"{member.kind.name}: {member.error}"))
-                elif member.kind.named:
-                    met.append(Met(member.name, unread=member.kind.name))
-                else:
-                    unread[member.kind.name] += 1
+            for member in found:
+                self._member(member)
         except ArtifactError as error:
-            met.append(Met(path, error=str(error)))
+            self._met.append(Met(path, error=str(error)))
+
+    def contents(self) -> Contents:
+        """What was found; of images what a run sees."""
+        met = self._met
+        try:
+            known = images(self._said)
+            if known:
+                met = [each for each in met if self._layer(each.name)[0] not in self._layers]
+                for image in known:
+                    met += self._seen(image)
+        except ArtifactError as error:
+            met = [*self._met, Met(self._path, error=str(error))]
+        return Contents(met, self._unread)
+
+    def _layer(self, name: str) -> tuple[str, str]:
+        """In which layer a member lies, and where there; empty: in none."""
+        path = name[len(self._path) + len(BETWEEN) :]
+        layer, _, inside = path.partition(BETWEEN)
+        return (layer, inside) if inside and LAYER.fullmatch(layer) else ("", "")
+
+    def _seen(self, image: Image) -> Iterator[Met]:
+        layers = [self._layers.get(layer, []) for layer in image.layers]
+        seen = dict(zip(image.layers, visible(layers), strict=True))
+        for each in self._met:
+            layer, inside = self._layer(each.name)
+            if inside.partition(BETWEEN)[0] in seen.get(layer, ()):
+                parts = (self._path, image.name, inside)
+                yield each._replace(name=BETWEEN.join(filter(None, parts)))
+
+    def _member(self, member: Member) -> None:
+        layer, inside = self._layer(member.name)
+        if layer:
+            self._names += len(inside)
+            if self._names > MOST_NAMES:
+                raise ArtifactError("an image with more paths than any")
+            self._layers.setdefault(layer, []).append(inside.partition(BETWEEN)[0])
+        if member.said:
+            self._said[member.name[len(self._path) + len(BETWEEN) :]] = member.said
+        if member.source is not None:
+            self._met.append(self._judged(member, member.source))
+        elif member.error:
+            self._met.append(Met(member.name, error=f"{member.kind.name}: {member.error}"))
+        elif member.kind.named:
+            self._met.append(Met(member.name, unread=member.kind.name))
+        elif member.kind is not LINK:
+            self._unread[member.kind.name] += 1
 
     def _judged(self, member: Member, source: Source) -> Met:
+        self._steps -= FILE
         if self._steps < 0:
             raise ArtifactError("the code in it is too much work")
         self._litter += source.size

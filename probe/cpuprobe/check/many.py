@@ -59,6 +59,10 @@ def expand(paths: Iterable[str]) -> Found:
             continue
         for folder, folders, files in os.walk(path):
             folders.sort()
+            if kind_of_file(folder) is not None:  # an image: one thing, whatever lies in it
+                found.setdefault(folder, folder == path)
+                folders.clear()
+                continue
             for name in sorted(files):
                 inside = os.path.join(folder, name)
                 kind = None if os.path.islink(inside) else kind_of_file(inside)

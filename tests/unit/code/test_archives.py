@@ -12,14 +12,16 @@ import struct
 import subprocess
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
-from tests.archives import ar_of, library, tar_of, zip_of
+from tests.archives import ar_of, cpio_of, library, tar_of, zip_of
 
 from cpuprobe.code.archives import allowance, packed, walk
 from cpuprobe.code.archives.walk import members
 from cpuprobe.code.elf import Held
 
+DATA = Path(__file__).parents[2] / "data" / "archives"
 LIBRARY = library()
 
 
@@ -87,6 +89,8 @@ def test_a_tar_made_by_gnu_tar_with_links_and_a_hole(tmp_path):
 
     assert held(archive) == {
         "x!core.so": ("ELF file", LIBRARY),
+        "x!again.so": ("link or folder", ""),
+        "x!link.so": ("link or folder", ""),
         "x!hole": ("file with holes in a tar archive", ""),
     }
 
@@ -145,6 +149,27 @@ def test_a_debian_package():
         "x.deb!debian-binary": ("text file", ""),
         "x.deb!control.tar.gz!control": ("text file", ""),
         "x.deb!data.tar.xz!usr/lib/core.so": ("ELF file", LIBRARY),
+    }
+
+
+def test_an_rpm_package():
+    """Made by rpmbuild (tests/data/archives); a hard link has its content but once."""
+    assert held((DATA / "tiny.rpm").read_bytes()) == {
+        "x!usr/lib64/again.so": ("link or folder", ""),
+        "x!usr/lib64/core.so": ("ELF file", LIBRARY),
+        "x!usr/lib64/l.so": ("link or folder", ""),
+        "x!usr/lib64/readme": ("text file", ""),
+    }
+
+
+def test_an_initramfs():
+    """An archive of microcode, zeros, and a compressed archive."""
+    first = cpio_of({"kernel/x86/microcode/GenuineIntel.bin": b"\1\0\0\0"})
+    both = first + bytes(-len(first) % 512) + gzip.compress(cpio_of({"init": LIBRARY}))
+
+    assert held(both) == {
+        "x!kernel/x86/microcode/GenuineIntel.bin": ("other file", ""),
+        "x!init": ("ELF file", LIBRARY),
     }
 
 

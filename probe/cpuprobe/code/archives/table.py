@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from cpuprobe.code import macho
-from cpuprobe.code.archives import ar, fat, packed, tars, zips
+from cpuprobe.code.archives import ar, cpio, fat, packed, rpm, tars, zips
 from cpuprobe.code.archives.allowance import Allowance
 from cpuprobe.code.archives.streams import Entry, Stream
 from cpuprobe.files import HEAD, is_tar, open_regular
@@ -41,6 +42,8 @@ class Kind(NamedTuple):
 
 ELF = Kind("ELF file", b"\x7fELF", code=True)
 TAR = Kind("tar archive", opens=tars.entries)
+IMAGE = Kind("image as a folder", opens=tars.entries)
+"""An OCI layout, which is read as a tar archive of it would be."""
 TEXT = Kind("text file", named=False)
 OTHER = Kind("other file", named=False)
 
@@ -66,8 +69,10 @@ KINDS = (
     Kind("xz file", b"\xfd7zXZ\x00", opens=packed.xz),
     Kind("lzma file", b"\x5d\x00\x00", end=".lzma", opens=packed.xz),
     Kind("zstd file", b"\x28\xb5\x2f\xfd", opens=packed.zstd),
+    Kind("RPM package", rpm.MAGIC, opens=rpm.entries),
+    *(Kind("cpio archive", magic, opens=cpio.entries) for magic in cpio.MAGICS),
+    Kind("cpio archive", cpio.STRIPPED, opens=cpio.stripped),
     # What may hold code and is not read.
-    Kind("RPM package", b"\xed\xab\xee\xdb"),
     Kind("squashfs image", b"hsqs"),
     Kind("7-Zip archive", b"7z\xbc\xaf\x27\x1c"),
     Kind("RAR archive", b"Rar!\x1a\x07"),
@@ -102,6 +107,8 @@ def kind_of(head: bytes, name: str) -> Kind:
 
 def kind_of_file(path: str) -> Kind | None:
     """What the file at a path is; None if it cannot be read or is no regular file."""
+    if os.path.isdir(path):
+        return IMAGE if os.path.isfile(os.path.join(path, "oci-layout")) else None
     try:
         with open(open_regular(path), "rb", buffering=0) as file:
             return kind_of(file.read(HEAD) or b"", path)

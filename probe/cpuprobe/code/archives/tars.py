@@ -16,7 +16,8 @@ BLOCK = 512
 MOST_SAID = 1 << 20
 """Bytes that a long name, or the records of a pax header, may take."""
 _FILES = b"\x0007"  # of old archives, of newer ones, contiguous ones
-_NO_CONTENT = b"123456"  # links, devices, folders, pipes
+_NO_CONTENT = b"12346"  # links, devices, pipes
+_FOLDER = b"5"
 _SPARSE = "file with holes in a tar archive"
 
 
@@ -48,6 +49,9 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
         size = _number(told[b"size"], 10) if b"size" in told else size
         if kind in _NO_CONTENT:
             yield Entry(name, None)
+            continue
+        if kind == _FOLDER:
+            allowance.enter()
             continue
         sparse = kind == b"S" or any(key.startswith(b"GNU.sparse") for key in told)
         more = kind == b"S" and block[482] != 0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.archives.allowance import MOST_NESTED, Allowance, SpentError
+from cpuprobe.code.archives.images import DESCRIBES, LAYER, MOST_SAID
 from cpuprobe.code.archives.streams import Cursor, Entry, Stream
-from cpuprobe.code.archives.table import Kind, kind_of
+from cpuprobe.code.archives.table import TEXT, Kind, kind_of
 from cpuprobe.code.elf import ArtifactError, Source
-from cpuprobe.files import HEAD
+from cpuprobe.files import HEAD, OpenedFile
 
 BETWEEN = "!"
 """Stands between the name of what holds files and the name in it: `app.whl!app/core.so`."""
 TOO_DEEP = Kind("archive nested too deep")
+LINK = Kind("link or folder", named=False)
 TOO_LARGE = Kind("program too large for memory where it lies")
 
 
@@ -25,12 +28,14 @@ class Member(NamedTuple):
         kind: what it is.
         source: its bytes, valid until the next member is asked for; None: it is not to be judged.
         error: why it, or the rest of what it holds, cannot be read.
+        said: the content of what may describe an image.
     """
 
     name: str
     kind: Kind
     source: Source | None = None
     error: str = ""
+    said: bytes = b""
 
 
 def members(source: Source, name: str) -> Iterator[Member]:
@@ -42,13 +47,30 @@ def members(source: Source, name: str) -> Iterator[Member]:
     yield from _members(Cursor(source), name, 0, Allowance(source.size))
 
 
+def members_of_folder(folder: str) -> Iterator[Member]:
+    """Likewise, what an image as a folder holds.
+
+    Raises:
+        CaptureError: a file cannot be read.
+    """
+    paths = [
+        os.path.relpath(os.path.join(place, name), folder)
+        for place, _, names in os.walk(folder)
+        for name in names
+    ]
+    for path in sorted(paths):
+        with OpenedFile(os.path.join(folder, path)) as file:
+            name = f"{folder}{BETWEEN}{path}"
+            yield from _members(Cursor(file), name, 0, Allowance(file.size))
+
+
 def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Iterator[Member]:
     allowance.enter()
     kind = kind_of(stream.peek(HEAD), name)
     if kind.code:
         yield from _code(stream, name, kind, allowance)
     elif kind.opens is None:
-        yield Member(name, kind)
+        yield Member(name, kind, said=_said(stream, name) if kind is TEXT else b"")
     elif depth == MOST_NESTED:
         yield Member(name, TOO_DEEP)
     else:
@@ -68,7 +90,16 @@ def _entry(entry: Entry, holder: str, depth: int, allowance: Allowance) -> Itera
     elif entry.unread:
         yield Member(name, Kind(entry.unread))
     else:
-        allowance.enter()  # a folder, a link
+        allowance.enter()
+        yield Member(name, LINK)
+
+
+def _said(stream: Stream, name: str) -> bytes:
+    """The content of what may describe an image."""
+    path = name.partition(BETWEEN)[2]
+    if path in DESCRIBES or LAYER.fullmatch(path):
+        return stream.read(MOST_SAID)
+    return b""
 
 
 def _code(stream: Stream, name: str, kind: Kind, allowance: Allowance) -> Iterator[Member]:

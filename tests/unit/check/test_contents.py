@@ -1,0 +1,153 @@
+"""What a file holds, read whole: images of containers by what a run sees of them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from tests.archives import CODE, library, oci, tar_of, zip_of
+
+pytest.importorskip("iced_x86")
+
+from cpuprobe.check import contents as room
+from cpuprobe.check.contents import Contents, contents
+from cpuprobe.check.many import expand
+from cpuprobe.code.budget import BUDGET
+
+OTHER = library(CODE[:32] + b"\xc3")
+
+
+def read(path: Path, content: bytes) -> Contents:
+    path.write_bytes(content)
+    return contents(str(path))
+
+
+def names(found: Contents, path: Path) -> set[str]:
+    return {each.name.removeprefix(str(path)) for each in found.met}
+
+
+LOWER = tar_of(
+    {
+        "usr/lib/kept.so": library(),
+        "usr/lib/replaced.so": library(),
+        "usr/lib/gone.so": library(),
+        "opt/old/a.so": library(),
+        "opt/new/b.so": library(),
+        "srv/app.whl": zip_of({"app/core.so": library()}),
+        "srv/dropped.whl": zip_of({"app/core.so": library()}),
+        "etc/tool": library(),
+    }
+)
+UPPER = tar_of(
+    {
+        "usr/lib/replaced.so": OTHER,
+        "usr/lib/.wh.gone.so": b"",
+        ".wh.etc": b"",
+        "opt/new/c.so": library(),
+        "opt/new/.wh..wh..opq": b"",
+        "opt/.wh.old": b"",
+        "srv/dropped.whl": b"no longer a wheel\n",
+    }
+)
+SEEN = {
+    "!usr/lib/kept.so",
+    "!usr/lib/replaced.so",
+    "!opt/new/c.so",
+    "!srv/app.whl!app/core.so",
+}
+
+
+@pytest.mark.parametrize("packing", [bytes, gzip.compress])
+def test_an_oci_layout(packing, tmp_path):
+    """The upper layer's file is the one that counts, and whiteouts hide files and folders."""
+    path = tmp_path / "image.tar"
+    found = read(path, packing(tar_of(oci(LOWER, gzip.compress(UPPER)))))
+
+    assert names(found, path) == SEEN
+    replaced = next(each for each in found.met if each.name.endswith("replaced.so"))
+    assert replaced.needs is not None
+    assert replaced.needs.coverage.total == len(CODE[:32]) + 1
+
+
+def test_an_oci_layout_as_a_folder(tmp_path):
+    for name, content in oci(LOWER, UPPER).items():
+        (tmp_path / "image" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "image" / name).write_bytes(content)
+    (files, unread) = expand([str(tmp_path)])
+
+    assert files == [(str(tmp_path / "image"), False)]
+    assert not unread
+    assert names(contents(files[0][0]), tmp_path / "image") == SEEN
+
+
+def test_what_docker_save_writes(tmp_path):
+    """Two images that share a layer, by their tags; the files that describe them come last."""
+    layers = {f"{hashlib.sha256(each).hexdigest()}/layer.tar": each for each in (LOWER, UPPER)}
+    lower, upper = layers
+    manifest = [
+        {"Config": "x.json", "RepoTags": ["app:1"], "Layers": [lower, upper]},
+        {"Config": "y.json", "RepoTags": ["base:1"], "Layers": [lower]},
+    ]
+    path = tmp_path / "saved.tar"
+    found = read(path, tar_of({**layers, "manifest.json": json.dumps(manifest).encode()}))
+
+    told = names(found, path)
+    assert {name for name in told if name.startswith("!app:1")} == {
+        f"!app:1{name}" for name in SEEN
+    }
+    assert {"!base:1!etc/tool", "!base:1!usr/lib/gone.so"} <= told
+    assert len(told) == len(SEEN) + 8
+
+
+def test_platforms_of_an_index(tmp_path):
+    """An index in the index, as `buildx` writes it; each image by its platform."""
+    one, other = oci(LOWER), oci(UPPER)
+    inner = (
+        json.loads(one["index.json"])["manifests"] + json.loads(other["index.json"])["manifests"]
+    )
+    inner[0]["platform"] = {"os": "linux", "architecture": "amd64"}
+    inner[1]["platform"] = {"os": "linux", "architecture": "arm64", "variant": "v8"}
+    index = json.dumps({"manifests": inner}).encode()
+    digest = hashlib.sha256(index).hexdigest()
+    outer = json.dumps({"manifests": [{"digest": f"sha256:{digest}"}]}).encode()
+    path = tmp_path / "image.tar"
+    files = {**one, **other, f"blobs/sha256/{digest}": index, "index.json": outer}
+
+    told = names(read(path, tar_of(files)), path)
+    assert "!linux/amd64!etc/tool" in told
+    assert {name for name in told if "arm64" in name} == {
+        "!linux/arm64/v8!usr/lib/replaced.so",
+        "!linux/arm64/v8!opt/new/c.so",
+    }
+
+
+def test_a_damaged_layer_is_told(tmp_path):
+    path = tmp_path / "image.tar"
+    found = read(path, tar_of(oci(LOWER[:-6000], UPPER)))
+
+    assert [each.error for each in found.met if each.error]
+
+
+@pytest.mark.parametrize(
+    "described",
+    [b"{", b"[]", b"[{}]", b'[{"Layers": 1}]', b'[{"Layers": ["x", {}]}]', b"[" * 100_000],
+)
+def test_a_manifest_that_is_none(described, tmp_path):
+    """What it would hide is told as it lies."""
+    path = tmp_path / "x.tar"
+    found = read(path, tar_of({"manifest.json": described, "lib.so": library()}))
+
+    assert names(found, path) == {"!lib.so"}
+
+
+def test_the_work_on_a_file_is_bounded(monkeypatch, tmp_path):
+    """What was read before is told."""
+    monkeypatch.setattr(room, "FILE", BUDGET // 2)
+    monkeypatch.setattr(room, "STEPS", 0)
+    found = read(tmp_path / "x.zip", zip_of({f"{at}.so": library() for at in range(5)}))
+
+    assert len(found.met) == 2
+    assert found.met[-1].error == "the code in it is too much work"
