@@ -22,7 +22,7 @@ NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,noseparate-code -Wl,--gc-sections
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint bench fleet-bench lab fuzz wheel native golden gen gen-check goldens format clean
+.PHONY: help run test quick lint bench fleet-bench lab fuzz wheel native golden gen gen-check goldens format docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -115,6 +115,11 @@ gen: $(BIN)/.installed ## remake what is generated and committed
 
 gen-check: gen ## fail if anything generated is not current
 	git diff --exit-code -- native profiles/tables.json profiles/share.toml profiles/forms.json docs
+
+docs: $(BIN)/.installed ## build the documentation as a site, build/site/index.html
+	$(PIP) 'mkdocs-material>=9.5'
+	$(BIN)/python -m tests.tools.site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 clean: ## remove what make made
 	rm -rf build dist $(VENV) probe/cpuprobe/bin probe/cpuprobe/_native*.so *.egg-info probe/*.egg-info
