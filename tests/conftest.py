@@ -12,6 +12,7 @@ settings.load_profile("cpuprobe")
 # `make quick` has a minute, and the rest of the suite needs it.
 _SLOW = (
     "tests/unit/wasm/test_run.py",
+    "tests/unit/wasm/test_component.py",
     "tests/unit/wasm/test_bench.py",
     "tests/unit/wasm/test_verify.py",
     "tests/unit/evidence/test_privacy.py",

@@ -11,6 +11,8 @@ from cpuprobe.cli.common import command_app, epilog, machine, on_option
 from cpuprobe.cli.output import tell, write_page
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cpuprobe.assessment import Assessment
     from cpuprobe.wasm.guarded_run import Ending
     from cpuprobe.wasm.setup import Record, Setup
@@ -27,6 +29,7 @@ _MAXIMUM_SIZE = 256 << 20
     epilog=epilog(
         "cpuprobe run prog.wasm",
         "cpuprobe run sums.wat --invoke add 2 -3",
+        "cpuprobe run component.wasm --invoke my:pkg/sums#add 2 3",
         "cpuprobe run --dir data::/data --env LANG=C --record prog.json prog.wasm -- --verbose",
         zero="and any other: the program's own (134 for a wasm trap)",
         one="also where the program's own is 0, but the run fell back",
@@ -34,7 +37,9 @@ _MAXIMUM_SIZE = 256 << 20
     ),
 )
 def run(
-    module: Annotated[str, typer.Argument(metavar="MODULE", help="A .wasm or .wat file.")],
+    module: Annotated[
+        str, typer.Argument(metavar="MODULE", help="A module or component, .wasm or .wat.")
+    ],
     args: Annotated[
         list[str] | None,
         typer.Argument(metavar="[ARGS]", help="For the program; for F with --invoke."),
@@ -50,6 +55,10 @@ def run(
         list[str] | None,
         typer.Option("--dir", metavar="HOST::GUEST", help="A folder for the program. Repeatable."),
     ] = None,
+    stub_imports: Annotated[
+        bool,
+        typer.Option("--stub-imports", help="Let functions that trap stand for unknown imports."),
+    ] = False,
     retry: Annotated[
         bool, typer.Option("--retry", help="Run it again even if it has had side effects.")
     ] = False,
@@ -72,9 +81,10 @@ def run(
 ) -> int:
     """Run a module under guard; where compiled code dies, find the flag or fall back to Pulley."""
     from cpuprobe.assessment import assess
-    from cpuprobe.errors import UsageError
+    from cpuprobe.errors import CaptureError, UsageError
     from cpuprobe.wasm.guard import attempts
     from cpuprobe.wasm.guarded_run import run_guarded
+    from cpuprobe.wasm.imports import sentence, unmet
     from cpuprobe.wasm.request import Request
     from cpuprobe.wasm.setup import start_from, to_record
 
@@ -97,7 +107,11 @@ def run(
         env=tuple(_pair(each, "=", "--env") for each in env or ()),
         dirs=tuple(_folder(each) for each in folder or ()),
         wasm_features=_features(wasm_features),
+        stub_imports=stub_imports,
     )
+    missing = unmet(request.module)
+    if missing is not None and not (stub_imports and missing.stubs):
+        raise CaptureError(f"{module}: {sentence(missing)}")
     here = assess(machine(None)[1])
     earlier = _earlier(record)
     setup = _setup(here, flags_from, inferred)
@@ -114,7 +128,7 @@ def run(
         retry=retry,
         unsafe=frozenset(name for name, each in here.features.items() if not each.safe),
     )
-    code = _finish(result.ending, module, result.exit_code)
+    code = _finish(result.ending, module, result.exit_code, say)
     if record is not None and result.ending.kind in ("done", "exit", "trap"):
         kept = to_record(result.setup, result.changes, here.wasmtime.version, earlier)
         write_page(kept.decode(), record)
@@ -123,7 +137,7 @@ def run(
     return code
 
 
-def _finish(ending: Ending, module: str, code: int) -> int:
+def _finish(ending: Ending, module: str, code: int, say: Callable[[str], None]) -> int:
     from cpuprobe.errors import CannotMeasureError, CaptureError, UsageError
     from cpuprobe.wasm.children import word_of
 
@@ -137,6 +151,8 @@ def _finish(ending: Ending, module: str, code: int) -> int:
         name = os.path.basename(module)
         tell(f"Error: failed to run main module `{name}`", "", "Caused by:")
         tell(*(f"    {line}" for line in ending.message.split("\n")))
+    elif ending.kind == "done" and ending.message:
+        say(f"note: {ending.message}; give one of them by --invoke")
     elif ending.kind == "signal" and not ending.crashed:
         tell(f"cpuprobe: the program was ended by {word_of(ending.signal)}")
     return code

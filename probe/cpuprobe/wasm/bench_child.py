@@ -16,9 +16,8 @@ import msgspec
 from cpuprobe.code.elf import read_sections
 from cpuprobe.wasm.children import word_of
 from cpuprobe.wasm.fork import fork
-from cpuprobe.wasm.guest import compile_module, find_function, instantiate, make_engine
+from cpuprobe.wasm.guest import compiled, make_engine, ready
 from cpuprobe.wasm.request import Request, Stop, one_line
-from cpuprobe.wasm.values import parse_arguments
 
 _ANSWER = 120.0
 """Seconds after which a child is taken for hung."""
@@ -88,25 +87,23 @@ class Child:
 def _answers(request: Request, lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
     try:
         engine = make_engine(request)
-        module = compile_module(engine, request)
+        program = compiled(engine, request)
     except Stop as stop:
         yield {"kind": stop.kind, "failed": str(stop)}
         return
     import wasmtime
 
-    sections = read_sections(bytes(module.serialize()))
+    sections = read_sections(bytes(program.serialize()))
     code = b"".join(bytes(each.data) for each in sections if each.name == ".text")
     yield {"code": hashlib.sha256(code).hexdigest()}
     for line in lines:
         try:
             # Each batch on an instance of its own: nothing is left from the one before.
-            store, instance = instantiate(engine, module, wasmtime.WasiConfig())
-            function = find_function(instance.exports(store), request.invoke)
-            arguments = parse_arguments(function.type(store).params, request)
-            started = time.perf_counter_ns()
+            store, function, arguments = ready(engine, program, request, wasmtime.WasiConfig())
+            started = time.thread_time_ns()
             for _ in range(int(line)):
                 function(store, *arguments)
-            yield {"seconds": (time.perf_counter_ns() - started) / 1e9}
+            yield {"seconds": (time.thread_time_ns() - started) / 1e9}
         except Stop as stop:
             yield {"kind": stop.kind, "failed": str(stop)}
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:

@@ -10,10 +10,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from cpuprobe.wasm import component
 from cpuprobe.wasm.configure import MissingOptionError, set_flags
 from cpuprobe.wasm.guarded_run import EFFECTFUL
+from cpuprobe.wasm.imports import is_component
 from cpuprobe.wasm.request import Request, Stop, clean, one_line
 from cpuprobe.wasm.values import parse_arguments, spell
+
+_SHOWN = 20
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -47,6 +51,8 @@ def make_engine(request: Request) -> Any:
         if not isinstance(getattr(wasmtime.Config, f"wasm_{name}", None), property):
             raise Stop("usage", f"--wasm-features {name}: this wasmtime has no such setting")
         setattr(config, f"wasm_{name}", value)
+    if isinstance(getattr(wasmtime.Config, "shared_memory", None), property):
+        config.shared_memory = True  # wasmtime 50 compiles no module with one unless it is asked to
     try:
         set_flags(config, request.target, request.flags)
         engine = wasmtime.Engine(config)
@@ -58,34 +64,76 @@ def make_engine(request: Request) -> Any:
     return engine
 
 
-def compile_module(engine: Any, request: Request) -> Any:
-    """The compiled module.
+def source_of(request: Request) -> bytes | str:
+    """The module or component as wasmtime takes it: binary, or text as a string.
 
     Raises:
-        Stop: it is not a valid module.
+        Stop: it is neither.
+    """
+    if not request.module:
+        raise Stop("module", "not a valid module: it is empty")
+    if request.module[:4] == b"\0asm":
+        return request.module
+    try:
+        text = request.module.decode()
+    except UnicodeDecodeError:
+        raise Stop("module", "neither a wasm module nor WAT text") from None
+    if "\0" in text:
+        raise Stop("module", "neither a wasm module nor WAT text")
+    return text
+
+
+def compiled(engine: Any, request: Request) -> Any:
+    """The compiled core module or component.
+
+    Raises:
+        Stop: it is not valid.
     """
     import wasmtime
 
-    content: bytes | str = request.module
-    if request.module[:8] == b"\0asm\x0d\0\1\0":
-        raise Stop("module", "a component; only core modules are run")
-    if not content:
-        raise Stop("module", "not a valid module: it is empty")
-    if request.module[:4] != b"\0asm":
-        try:
-            content = request.module.decode()
-        except UnicodeDecodeError:
-            raise Stop("module", "neither a wasm module nor WAT text") from None
-        if "\0" in content:
-            raise Stop("module", "neither a wasm module nor WAT text")
+    content = source_of(request)
+    if is_component(request.module):
+        return component.compile_component(engine, content)
     try:
         return wasmtime.Module(engine, content)
     except wasmtime.WasmtimeError as error:
         raise Stop("module", f"not a valid module: {one_line(str(error))}") from None
 
 
-def instantiate(engine: Any, module: Any, wasi: Any) -> tuple[Any, Any]:
-    """A store and an instance with WASI.
+def ready(engine: Any, program: Any, request: Request, wasi: Any) -> tuple[Any, Any, list[Any]]:
+    """A store, the function that was asked for by name, and its arguments.
+
+    Raises:
+        Stop: it cannot be linked, has no such function, or the arguments do not fit.
+        wasmtime.WasmtimeError, Trap, ExitTrap: it ended while it was instantiated.
+    """
+    import wasmtime
+
+    if not isinstance(program, wasmtime.Module):
+        return component.ready(engine, program, request, wasi)
+    store, instance = instantiate(engine, program, wasi, request.stub_imports)
+    exports = instance.exports(store)
+    # A reactor's initializer comes before any call (WASI application ABI).
+    initialize = exports.get("_initialize")
+    if request.invoke is not None and isinstance(initialize, wasmtime.Func):
+        initialize(store)
+    function = find_function(exports, request.invoke)
+    if function is None:
+        raise Stop("no program", f"no program: no _start; {functions_of(exports)}")
+    arguments: list[Any] = []
+    if request.invoke is not None:
+        arguments = parse_arguments(function.type(store).params, request)
+    return store, function, arguments
+
+
+def instantiate(engine: Any, module: Any, wasi: Any, stubs: bool = False) -> tuple[Any, Any]:
+    """A store and an instance with WASI, and with the memories that it imports.
+
+    Args:
+        engine: what it was compiled by.
+        module: a compiled core module.
+        wasi: the configuration that it is given.
+        stubs: let functions that trap stand for what else it imports.
 
     Raises:
         Stop: it imports something else.
@@ -98,11 +146,34 @@ def instantiate(engine: Any, module: Any, wasi: Any) -> tuple[Any, Any]:
     linker = wasmtime.Linker(engine)
     linker.define_wasi()
     try:
+        for each in module.imports:
+            if isinstance(each.type, wasmtime.MemoryType):
+                made = _memory(engine, store, each.type)
+                linker.define(store, each.module, each.name, made)
+        if stubs:
+            linker.define_unknown_imports_as_traps(module)
         return store, linker.instantiate(store, module)
     except (wasmtime.Trap, wasmtime.ExitTrap):
         raise
     except wasmtime.WasmtimeError as error:
         raise Stop("module", f"cannot be linked: {one_line(str(error))}") from None
+
+
+def _memory(engine: Any, store: Any, kind: Any) -> Any:
+    """A memory of the type that a module imports."""
+    import wasmtime
+
+    if not kind.is_shared:
+        return wasmtime.Memory(store, kind)
+    from wasmtime import _ffi
+
+    class Shared(wasmtime.SharedMemory):
+        # wasmtime-py 50 passes a pointer to a pointer here, which ctypes refuses.
+        def _as_extern(self) -> Any:
+            of = _ffi.wasmtime_extern_union(sharedmemory=self.ptr())
+            return _ffi.wasmtime_extern_t(_ffi.WASMTIME_EXTERN_SHAREDMEMORY, of)
+
+    return Shared(engine, kind)
 
 
 def run(request: Request, report: Report) -> None:
@@ -114,16 +185,20 @@ def run(request: Request, report: Report) -> None:
     """
     try:
         engine = make_engine(request)
-        module = compile_module(engine, request)
-        imports = EFFECTFUL & {each.name for each in module.imports}
-        report({"stage": "compiled", "imports": sorted(imports)})
-        ended = _call(engine, module, request, report)
+        program = compiled(engine, request)
+        if is_component(request.module):
+            imports = component.effects(engine, program)
+        else:
+            imports = {each.name for each in program.imports}
+        report({"stage": "compiled", "imports": sorted(EFFECTFUL & imports)})
+        ended = _ended(engine, program, request, report)
     except Stop as stop:
         ended = {"kind": stop.kind, "message": str(stop)}
     report({"stage": "ended", **ended})
 
 
-def _call(engine: Any, module: Any, request: Request, report: Report) -> dict[str, Any]:
+def _ended(engine: Any, program: Any, request: Request, report: Report) -> dict[str, Any]:
+    """Runs what was compiled, and tells of traps and exits."""
     import wasmtime
 
     wasi = _wasi(request)
@@ -131,31 +206,34 @@ def _call(engine: Any, module: Any, request: Request, report: Report) -> dict[st
     # this line itself writes.
     report({"stage": "started", "io": io_counters()})
     try:
-        store, instance = instantiate(engine, module, wasi)
-        exports = instance.exports(store)
-        # A reactor's initializer comes before any call (WASI application ABI).
-        initialize = exports.get("_initialize")
-        if request.invoke is not None and isinstance(initialize, wasmtime.Func):
-            initialize(store)
-        function = find_function(exports, request.invoke)
-        if function is None:
-            return {"kind": "done"}
-        arguments: list[Any] = []
-        if request.invoke is not None:
-            arguments = parse_arguments(function.type(store).params, request)
-        results = function(store, *arguments)
-        if results is not None and request.invoke is not None:
-            kinds = [str(kind) for kind in function.type(store).results]
-            values = results if len(kinds) > 1 else [results]
-            lines = [spell(value, kind) for value, kind in zip(values, kinds, strict=True)]
-            _write_all(1, "".join(f"{line}\n" for line in lines).encode())
+        if not isinstance(program, wasmtime.Module):
+            return component.call(engine, program, request, wasi, _say)
+        return _call(engine, program, request, wasi)
+    except Stop as stop:
+        if stop.kind != "no program":
+            raise
+        return {"kind": "done", "message": str(stop)}
     except wasmtime.ExitTrap as stop:
         return {"kind": "exit", "code": stop.code}
     except wasmtime.Trap as trap:
         return {"kind": "trap", "message": clean(trap.message)}
     except wasmtime.WasmtimeError as error:
         return {"kind": "trap", "message": clean(str(error))}
+
+
+def _call(engine: Any, module: Any, request: Request, wasi: Any) -> dict[str, Any]:
+    store, function, arguments = ready(engine, module, request, wasi)
+    results = function(store, *arguments)
+    if results is not None and request.invoke is not None:
+        kinds = [str(kind) for kind in function.type(store).results]
+        values = results if len(kinds) > 1 else [results]
+        for value, kind in zip(values, kinds, strict=True):
+            _say(spell(value, kind))
     return {"kind": "done"}
+
+
+def _say(line: str) -> None:
+    _write_all(1, f"{line}\n".encode())
 
 
 def _wasi(request: Request) -> Any:
@@ -188,9 +266,16 @@ def find_function(exports: Any, name: str | None) -> Any:
         return function
     if name is None:
         return None
+    raise Stop("usage", f"--invoke {clean(name)}: no such function; {functions_of(exports)}")
+
+
+def functions_of(exports: Any) -> str:
+    """The functions that could be asked for, in words."""
+    import wasmtime
+
     known = [each for each, value in exports.items() if isinstance(value, wasmtime.Func)]
-    there = f"there are {', '.join(known[:20])}" if known else "it exports none"
-    raise Stop("usage", f"--invoke {clean(name)}: no such function; {clean(there)}")
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return clean(f"there are {', '.join(known[:_SHOWN])}{more}" if known else "it exports none")
 
 
 def io_counters() -> str | None:

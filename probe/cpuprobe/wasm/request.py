@@ -22,6 +22,7 @@ class Request(msgspec.Struct, frozen=True):
         env: pairs of environment variables.
         dirs: pairs of a folder here and its name for the program.
         wasm_features: names as in Config's `wasm_NAME`, to whether they are on.
+        stub_imports: functions that trap stand for what it imports and does not get.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Request(msgspec.Struct, frozen=True):
     env: tuple[tuple[str, str], ...] = ()
     dirs: tuple[tuple[str, str], ...] = ()
     wasm_features: dict[str, bool] = {}
+    stub_imports: bool = False
 
 
 class Stop(Exception):

@@ -32,14 +32,27 @@ def parse_arguments(kinds: Sequence[Any], request: Request) -> list[Any]:
 
 def _parse(kind: str, text: str) -> Any:
     if kind in ("i32", "i64"):
-        bits = int(kind[1:])
-        value = int(text, 0)
-        if not -(1 << bits - 1) <= value < 1 << bits:
-            raise ValueError
-        return value - (1 << bits) if value >= 1 << bits - 1 else value
+        return in_range(text, int(kind[1:]))
     if kind in ("f32", "f64"):
         return float(text)
     raise ValueError
+
+
+def in_range(text: str, bits: int, signed: bool | None = None) -> int:
+    """A whole number of so many bits, in decimal or with 0x, 0o, 0b.
+
+    Args:
+        text: what was typed.
+        bits: its size.
+        signed: which numbers fit; None: those of either kind, told as signed.
+
+    Raises:
+        ValueError: it is none, or does not fit.
+    """
+    value, half = int(text, 0), 1 << bits - 1
+    if not (0 if signed is False else -half) <= value < (half if signed else half * 2):
+        raise ValueError
+    return value - half * 2 if signed is None and value >= half else value
 
 
 def spell(value: Any, kind: str) -> str:

@@ -542,7 +542,7 @@ def test_record_is_kept_and_begun_with(small, tmp_path):
         (b"", "not a valid module"),
         (b"\x00\xff\xfe\x80" * 50, "neither a wasm module nor WAT text"),
         (b"\0asm\1\0\0\0\xff\xff\xff\xff", "not a valid module"),
-        (b"\0asm\x0d\0\1\0", "a component"),
+        (b"\0asm\x0d\0\1\0\xff", "not a valid component"),
         (b"(module (func $\x1b[31m", "not a valid module"),
         (b'(module (import "env" "f" (func)))', "cannot be linked"),
         (b"\0asm\1\0\0\0" + b"\1\x85\x80\x80\x80\x80\x01" * 3, "not a valid module"),
@@ -659,14 +659,14 @@ import re, sys
 from msgspec.structs import replace
 from cpuprobe.wasm import guard, guest, spool
 flag, code, limit = sys.argv.pop(1), bytes.fromhex(sys.argv.pop(1)), sys.argv.pop(1)
-make, build, infer = guest.make_engine, guest.compile_module, guard.inferred_flags
+make, build, infer = guest.make_engine, guest.compiled, guard.inferred_flags
 
 def make_engine(request):
     if flag in request.flags:
         request = replace(request, flags={**request.flags, flag: False})
     return make(request)
 
-def compile_module(engine, request):
+def compiled(engine, request):
     module = build(engine, request)
     if not request.flags.get(flag):
         return module
@@ -678,7 +678,7 @@ def compile_module(engine, request):
 def inferred_flags():
     return {**infer(), flag: True}
 
-guest.make_engine, guest.compile_module = make_engine, compile_module
+guest.make_engine, guest.compiled = make_engine, compiled
 guard.inferred_flags = inferred_flags
 from cpuprobe.cli import main
 if limit:
