@@ -13,6 +13,7 @@ settings.load_profile("cpuprobe")
 _SLOW = (
     "tests/unit/wasm/test_run.py",
     "tests/unit/wasm/test_component.py",
+    "tests/unit/test_project_files.py::test_the_action",
     "tests/unit/wasm/test_bench.py",
     "tests/unit/wasm/test_verify.py",
     "tests/unit/evidence/test_privacy.py",
