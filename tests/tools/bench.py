@@ -37,7 +37,7 @@ FEW_ROUNDS = {"py-cpuinfo": 5, "inspect 200": 9, "inspect 200 --json": 9}
 
 # What is compared with what, and the goal where there is one (docs/how-it-works.md, "Speed").
 RATIOS = (
-    ("cpuprobe --json", "python -c 'import typer'", 1.5),
+    ("cpuprobe --json", "python -c 'import typer'", 1.25),
     ("cpuprobe", "cpuprobe --json", 1.1),
     ("inspect 200", "inspect 200 --json", 1.2),
     ("cpuprobe --json", "py-cpuinfo", 0.1),

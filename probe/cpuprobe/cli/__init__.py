@@ -16,16 +16,12 @@ from typing import Any
 # would take a tenth of that while modules are imported.
 gc.disable()
 
-import typer  # noqa: E402
-
-from cpuprobe.cli.app import app  # noqa: E402
 from cpuprobe.cli.output import ReaderGone, complain  # noqa: E402
 from cpuprobe.errors import CpuprobeError  # noqa: E402
 
-# typer.BadParameter's root: click's own class, or the copy that newer typer versions carry.
-_ClickException: type[Exception] = next(
-    each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
-)
+# The main job in its two plain forms, and whether it is to print JSON: Typer, which takes longer to
+# import than all that is measured and judged, has nothing to parse there.
+_PLAIN = {(): False, ("--json",): True}
 
 
 def main() -> None:
@@ -42,6 +38,34 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs a command line and returns its exit code; every error is one line on standard error."""
+    try:
+        json = _PLAIN.get(tuple(arguments))
+        if json is None:
+            return _parsed(arguments)
+        from cpuprobe.cli.probing import probe
+
+        return probe(json)
+    except (ReaderGone, BrokenPipeError):
+        return 0
+    except CpuprobeError as error:
+        return _failed(str(error), error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else "standard output: "
+        return _failed(f"{where}{error.strerror}", 3)
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130)
+
+
+def _parsed(arguments: list[str]) -> int:
+    """Runs a command line by Typer's parser."""
+    import typer
+
+    from cpuprobe.cli.app import app
+
+    # typer.BadParameter's root: click's own class, or the copy that newer typer versions carry.
+    wrong: type[Exception] = next(
+        each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
+    )
     command = typer.main.get_command(app)
     try:
         # Not by `main()`, which makes exit code 1 of a reader that has gone.
@@ -49,19 +73,12 @@ def run(arguments: list[str]) -> int:
             result = command.invoke(context)
             if sys.stdout is not None:
                 sys.stdout.flush()
-    except (ReaderGone, BrokenPipeError):
-        return 0
-    except CpuprobeError as error:
-        return _failed(str(error), error.exit_code)
     except typer.Exit as error:
         return error.exit_code
-    except _ClickException as error:
-        return _failed(_usage(error), 2)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else "standard output: "
-        return _failed(f"{where}{error.strerror}", 3)
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return _failed("interrupted", 130)
+    except wrong as error:
+        return _failed(_usage(error), 2)
     return result if isinstance(result, int) else 0
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cpuprobe.cli.common import SETTINGS, epilog, share_option, show
+from cpuprobe.cli.common import SETTINGS, epilog, share_option
 from cpuprobe.errors import UsageError, did_you_mean
 
 # Each command's module holds `app`, with that one command in it.
@@ -95,7 +95,7 @@ def _version(wanted: bool) -> None:
         one="a finding of severity error",
     ),
 )
-def probe(
+def _probe(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Show every feature.")] = False,
@@ -128,20 +128,6 @@ def probe(
     """Probe this machine: execute each instruction-set extension, compare with what is claimed."""
     if context.invoked_subcommand is not None:
         return 0
-    from cpuprobe.assessment import assess
-    from cpuprobe.evidence.measure import observe
+    from cpuprobe.cli.probing import probe
 
-    if repeat == 1:
-        observation = observe(cpus=cpus, execute=not no_exec, root=root)
-    else:
-        from cpuprobe.cli.output import progress
-
-        with progress() as bar:
-            observation = observe(
-                cpus=cpus,
-                execute=not no_exec,
-                root=root,
-                repeat=repeat,
-                progress=lambda done, of: bar("rounds", done, of),
-            )
-    return show([("this machine", observation, assess(observation))], json, every, share)
+    return probe(json, every, share, cpus, not no_exec, root, repeat)

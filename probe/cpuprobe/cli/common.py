@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from cpuprobe.cli.output import print_result, width
 from cpuprobe.words import HERE, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import typer
 
     from cpuprobe.assessment import Assessment
     from cpuprobe.evidence.observation import Observation
@@ -27,6 +27,8 @@ SETTINGS: dict[str, Any] = {
 
 def command_app() -> typer.Typer:
     """An app for one command, in a module of its own so that only what is asked for is loaded."""
+    import typer
+
     return typer.Typer(**SETTINGS)
 
 
@@ -52,6 +54,8 @@ def on_option(*others: str, more: str = "") -> Any:
         others: names that the command also had for it.
         more: ends the help.
     """
+    import typer
+
     text = f"This capture, not this machine; - is standard input.{more}"
     return typer.Option("--on", *others, metavar="CAPTURE", help=text)
 
@@ -84,6 +88,8 @@ def name_of(capture: str) -> str:
 
 def share_option() -> Any:
     """`--share`: the code on a terminal too."""
+    import typer
+
     text = "End with the code that inspect reads; where the output is no terminal it always does."
     return typer.Option("--share", help=text)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -15,6 +17,7 @@ from tests.command import cpuprobe
 from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
+from cpuprobe.cli import run
 from cpuprobe.cli.app import COMMANDS
 from cpuprobe.facts.features import load_features
 from cpuprobe.report.document import SCHEMA, make_report, to_json
@@ -159,6 +162,23 @@ def test_json_keeps_the_contract():
     assert result.stderr == b""
     errors = [f for f in document["assessment"]["findings"] if f["severity"] == "error"]
     assert result.returncode == bool(errors)
+
+
+def test_the_forms_that_take_no_parser_mean_what_the_parser_would_make_of_them(monkeypatch):
+    """`cpuprobe` and `cpuprobe --json` are the defaults of all options."""
+    asked: list[dict[str, object]] = []
+
+    def probe(*given, **named):
+        call = inspect.signature(probing).bind(*given, **named)
+        call.apply_defaults()
+        asked.append(call.arguments)
+        return 0
+
+    probing = importlib.import_module("cpuprobe.cli.probing").probe
+    monkeypatch.setattr("cpuprobe.cli.probing.probe", probe)
+    for plain, parsed in (([], ["--root", "/"]), (["--json"], ["--json", "--repeat", "1"])):
+        assert (run(plain), run(parsed)) == (0, 0)
+        assert asked[-2] == asked[-1]
 
 
 def test_usable_implies_executed():
