@@ -33,7 +33,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 $(BIN)/.runs: $(PARTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	CPUPROBE_REQUIRE_NATIVE=1 $(PIP) --editable .
 	@# pip compiles what it installs; an editable package is left to the first import, which may not write
 	@$(BIN)/python -m compileall -q probe/cpuprobe profiles
 	touch $@
@@ -80,8 +80,10 @@ build/cpuprobe-native: $(SOURCES) $(HEADERS)
 	@strip $@.new 2>/dev/null || true
 	mv $@.new $@
 
-wheel: $(BIN)/.installed ## an abi3 wheel in dist/
-	$(BIN)/python -m build --wheel --outdir dist .
+wheel: $(BIN)/.installed ## wheels for glibc and musl and the source in dist/, checked by auditwheel
+	rm -rf dist
+	CPUPROBE_REQUIRE_NATIVE=1 $(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m tests.tools.wheels dist
 
 bench: $(BIN)/.installed native ## speed, as ratios measured side by side
 	@$(BIN)/python -m compileall -q probe/cpuprobe profiles

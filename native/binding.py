@@ -30,6 +30,7 @@ CORE_FLAGS = (
     "-fno-builtin",
     "-fno-stack-protector",
     "-fno-lto",
+    "-U_FORTIFY_SOURCE",  # its checked functions are one C library's own
     "-fvisibility=hidden",
     "-Wall",
     "-Wextra",
@@ -102,4 +103,7 @@ builder.set_source(
     depends=HEADERS,
     include_dirs=["native"],
     extra_compile_args=list(CORE_FLAGS),
+    # Linked with no C library: the two symbols that it takes of one are those of the running
+    # Python, be that glibc's or musl's, and one wheel serves both.
+    extra_link_args=["-nostdlib"],
 )

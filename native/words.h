@@ -2,7 +2,7 @@
 #ifndef CPUPROBE_WORDS_H
 #define CPUPROBE_WORDS_H
 
-#define CPUPROBE_VERSION "0.1.0"
+#define CPUPROBE_VERSION "0.2.0"
 
 /* constant, name in reports */
 #define EACH_OUTCOME(row) \

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cpuprobe.evidence.measure import observe as observe
     from cpuprobe.evidence.observation import Observation as Observation
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Assessment": "assessment",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.tools.wheels import EXTENSION, PLATFORMS, audited, foreign, tagged
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +41,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=300,
     )
     (made,) = output.glob("*.whl")
-    return made
+    glibc, _ = tagged(made)
+    return glibc
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +85,7 @@ def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
     """One wheel for every Python from 3.10 on: extension, executable, types and profiles."""
-    assert "-cp310-abi3-linux_x86_64.whl" in wheel.name
+    assert "-cp310-abi3-manylinux" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
     assert "cpuprobe/_native.abi3.so" in names
     assert "cpuprobe/bin/cpuprobe-native" in names
@@ -89,6 +93,69 @@ def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
     assert "cpuprobe_profiles/features.toml" in names
     assert "cpuprobe_profiles/tables.json" in names
     assert not [name for name in names if name.startswith(("tests", "native", "build"))]
+
+
+def test_one_extension_serves_glibc_and_musl(wheel: Path) -> None:
+    """It takes nothing from a C library that not both have, and auditwheel accepts both names."""
+    musl = wheel.with_name(re.sub("-manylinux.*", f"-{PLATFORMS[1]}.whl", wheel.name))
+    extensions = [zipfile.ZipFile(each).read(EXTENSION) for each in (wheel, musl)]
+
+    assert extensions[0] == extensions[1]
+    assert list(foreign(extensions[0])) == []
+    assert audited(wheel).startswith("manylinux_2_")
+    assert audited(musl).startswith("musllinux_1_")
+
+
+def test_an_extension_that_needs_a_c_library_is_told(tmp_path: Path) -> None:
+    """The check is one: an ordinary shared object fails it."""
+    source, made = tmp_path / "it.c", tmp_path / "it.so"
+    source.write_text('#include <stdio.h>\nint it(void) { return puts("x"); }\n')
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", made, source], check=True)
+    found = list(foreign(made.read_bytes()))
+
+    assert "the symbol puts" in found
+    assert any(each.startswith("the library libc.so") for each in found)
+
+
+def test_without_a_compiler_the_source_installs_and_reads(tmp_path: Path) -> None:
+    """One line says what is missing; captures are read, and measuring is exit code 3."""
+    source, out = tmp_path / "source", tmp_path / "out"
+    listed = ["git", "ls-files", "-z", "probe", "profiles", "native"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    others = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "Makefile")
+    for name in [*filter(None, names.split("\0")), *others]:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    environment = {"PATH": "/nonexistent", **_pip_settings()}
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "-v", "--target", out, source]
+    made = subprocess.run(pip, capture_output=True, text=True, timeout=300, env=environment)
+    ours = [
+        line for line in (made.stdout + made.stderr).splitlines() if "cpuprobe: without" in line
+    ]
+    libraries = [str(out), *(each for each in sys.path if each.endswith("site-packages"))]
+    capture = ROOT / "tests" / "data" / "captures" / "gds-skylake-lscpu.txt"
+    answers = [
+        subprocess.run(
+            # Without `site`, which would add this checkout's own extension.
+            [sys.executable, "-S", "-m", "cpuprobe", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=out,
+            env={"PYTHONPATH": os.pathsep.join(libraries)},
+        )
+        for arguments in (["inspect", str(capture)], [])
+    ]
+
+    assert made.returncode == 0
+    assert len(set(ours)) == 1
+    assert "a C compiler (install gcc, or set CC)" in ours[0]
+    assert not list((out / "cpuprobe").glob("*.so"))
+    assert answers[0].returncode == 1
+    assert "MISMATCH" in answers[0].stdout
+    assert answers[1].returncode == 3
+    assert answers[1].stderr.count("\n") == 1
+    assert "no native parts" in answers[1].stderr
 
 
 def test_the_installed_command_answers(installed: Path) -> None:

@@ -83,8 +83,9 @@ def _measure(
         from cpuprobe._native import ffi, lib
     except ImportError:
         raise CannotMeasureError(
-            "the native probe is missing (it is built on Linux on x86-64 only); "
-            "`cpuprobe inspect` still reads reports from other machines"
+            "this installation has no native parts (they need Linux on x86-64, and to build them "
+            "a C compiler and Python.h; a wheel has them); `cpuprobe inspect` still reads reports "
+            "from other machines"
         ) from None
     prefix = "" if root == "/" else root.rstrip("/")
     text, length, capacity = ffi.new("char **"), ffi.new("size_t *"), ffi.new("size_t *")
