@@ -127,8 +127,10 @@ def test_without_a_compiler_the_source_installs_and_reads(tmp_path: Path) -> Non
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes((ROOT / name).read_bytes())
     environment = {"PATH": "/nonexistent", **_pip_settings()}
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "-v", "--target", out, source]
-    made = subprocess.run(pip, capture_output=True, text=True, timeout=300, env=environment)
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "-v", "--target"]
+    made = subprocess.run(
+        [*pip, str(out), str(source)], capture_output=True, text=True, timeout=300, env=environment
+    )
     ours = [
         line for line in (made.stdout + made.stderr).splitlines() if "cpuprobe: without" in line
     ]
