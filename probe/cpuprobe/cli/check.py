@@ -112,6 +112,7 @@ def check(
     gc.disable()
     from cpuprobe.check.allow import read_list
     from cpuprobe.check.gate import exit_code, gate, nothing_read
+    from cpuprobe.check.variants import settle
     from cpuprobe.report.fit import document, kinds
 
     failing = gate(fail_on)
@@ -119,13 +120,14 @@ def check(
     fresh = None if write_allow is None else _fresh(write_allow)
     listing = any(each is not None for each in (allow, fresh, diff))
     found, fits = _checked(files, judged, listing)
+    fits, variants = settle(fits, judged)
     if listed is not None:
         fits = [listed.apply(fit) for fit in fits]
     shown = Format.JSON if json else form
     if diff is not None:
         return _compared(files, fits, diff, judged, shown, quiet, fail_on != "never")
     stale = () if listed is None else listed.stale()
-    report = document(judged.name, fits, found.unread, failing, stale, allow or "")
+    report = document(judged.name, fits, found.unread, failing, stale, allow or "", variants)
     _print(report, shown, quiet)
     _complain_of(fits)
     if nothing_read(fits):

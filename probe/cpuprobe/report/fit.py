@@ -14,6 +14,7 @@ import msgspec
 from cpuprobe.check.allow import Stale
 from cpuprobe.check.gate import ORDER, Gate
 from cpuprobe.check.judge import Fit
+from cpuprobe.check.variants import Variants
 from cpuprobe.words import counted, cut, names, plain, wrapped
 
 SCHEMA = "cpuprobe.check/1"
@@ -28,6 +29,7 @@ _SOURCES = {
 _CONFIDENCE = {"artifact": "sure", "symbol": "high", "unwind": "high", "sweep": "low"}
 _SHOWN_PLACES = 3
 _SHOWN_EXCESS = 8
+_SHOWN_VARIANTS = 12
 _LONG = 12
 """Files from which on each has but one row."""
 _MOST_ROWS = 60
@@ -42,6 +44,7 @@ def document(
     gate: Gate,
     stale: Sequence[Stale] = (),
     allow: str = "",
+    variants: Sequence[Variants] = (),
 ) -> dict[str, Any]:
     """The JSON document.
 
@@ -52,6 +55,7 @@ def document(
         gate: what makes the check fail.
         stale: what in an allow-list met nothing.
         allow: the path of that list.
+        variants: files of which a machine takes one.
     """
     files = []
     for fit in fits:
@@ -68,6 +72,7 @@ def document(
         "allow": allow,
         "stale_fails": gate.stale,
         "stale": msgspec.to_builtins(stale),
+        "variants": msgspec.to_builtins(variants),
     }
 
 
@@ -114,11 +119,34 @@ def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
         told = ", ".join(f"{count} {word.lower()}" for word, count in counts.items())
         against = plain(report["against"])
         yield f"{len(files)} files against {against}: {told or 'nothing to read'}"
+    yield from _variants(report.get("variants", ()))
     if report["unread"]:
         yield from _wrapped(f"not read: {kinds(report['unread'])}", "")
     for stale in report.get("stale", ()):
         what = f"{stale['what']} in {stale['file']}" if stale["what"] else stale["file"]
         yield from _wrapped(f"stale in the allow-list, row {stale['row']}: {what}", "")
+
+
+def _together(paths: Sequence[str]) -> str:
+    """What all of some paths begin with."""
+    first, last = min(paths), max(paths)
+    return first[: next((at for at, each in enumerate(first) if last[at : at + 1] != each), None)]
+
+
+def _variants(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Which machines take which of some files."""
+    for group in groups[:_SHOWN_VARIANTS]:
+        by = "by name" if group["by"] == "name" else f"chosen by {group['by']}"
+        together = _together([each["path"] for each in group["choices"]])
+        start = max(together.rfind("/"), together.rfind("!")) + 1
+        told = "; ".join(
+            f"{each['loads'] or 'any other machine'} takes {each['path'][start:]}"
+            for each in group["choices"]
+        )
+        taken = f"; the judged machine {group['taken'][start:]}" if group["taken"] else ""
+        yield from _wrapped(f"variants of {group['name']}, {by}: {told}{taken}", "")
+    if len(groups) > _SHOWN_VARIANTS:
+        yield f"and variants of {counted(len(groups) - _SHOWN_VARIANTS, 'file')} more"
 
 
 def kinds(unread: Mapping[str, int]) -> str:

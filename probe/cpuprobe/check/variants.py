@@ -1,0 +1,191 @@
+"""Files of which a machine takes one: which takes which, and what that means for their fit. Pure.
+
+ld.so and dyld choose by folder (`glibc-hwcaps/x86-64-v3`); programs choose by names (`_avx2`). What
+a machine does not take is not executed there; what is taken on more machines than it runs on is
+wrong wherever it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from cpuprobe.check.against import HostCapabilities, within
+from cpuprobe.check.judge import Fit, judge
+from cpuprobe.facts.profiles import find_profile
+from cpuprobe.facts.tables import load_table
+from cpuprobe.words import names
+
+_SEPARATORS = "/!"
+_SLICE = re.compile(r"!(?:x86_64|i386|arm64|machine 0x[0-9a-f]+)$")
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One of the files.
+
+    Attributes:
+        path: its own.
+        loads: the profile that a machine must have to take it; None: any machine may.
+        fits: as of the file.
+    """
+
+    path: str
+    loads: str | None
+    fits: bool
+
+
+class Variants(msgspec.Struct, frozen=True):
+    """Files of which a machine takes one.
+
+    Attributes:
+        name: what they have in common.
+        by: what chooses: `ld.so`, `dyld`, or `name` where names alone say that they are variants.
+        choices: the files, the one for the newest machines first.
+        taken: the path of the one that the judged machine takes; None where it is not known.
+    """
+
+    name: str
+    by: str
+    choices: tuple[Choice, ...]
+    taken: str | None
+
+
+class _Row(NamedTuple):
+    """A row of profiles/variants.toml: what takes a file, from which profile on, and its bound."""
+
+    by: str
+    loads: str
+    may: str | None
+    rank: int
+
+
+class _Kind(NamedTuple):
+    """Of what file one is a variant, and the row that says so; None: it is for any machine."""
+
+    common: str
+    row: _Row | None
+
+
+@functools.cache
+def _host(profile: str) -> HostCapabilities:
+    return within(find_profile(profile))
+
+
+@functools.cache
+def _folders() -> tuple[tuple[str, _Row], ...]:
+    rows = load_table("variants")["folder"]
+    return tuple(
+        (row["path"], _Row(row["by"], row["loads"], row.get("may", row["loads"]), rank))
+        for rank, row in enumerate(rows)
+    )
+
+
+@functools.cache
+def _words() -> tuple[tuple[re.Pattern[str], _Row], ...]:
+    found = []
+    for rank, row in enumerate(load_table("variants")["word"]):
+        more = row.get("more", False)
+        bound = None if more else row.get("may", row["loads"])
+        # AVX-512 has words of its own for its parts: avx512f, avx512_skx.
+        tail = "[a-z0-9_]*" if more else ""
+        found += [
+            (
+                re.compile(f"[-_.]?(?<![a-z0-9]){re.escape(word)}{tail}(?=[^a-z0-9]|$)"),
+                _Row("name", row["loads"], bound, rank),
+            )
+            for word in row["words"]
+        ]
+    return tuple(found)
+
+
+def _kind(path: str) -> _Kind:
+    for folder, row in _folders():
+        for separator in _SEPARATORS:
+            before, found, name = path.rpartition(f"{separator}{folder}/")
+            if found:
+                return _Kind(f"{before}{separator}{name}", row)
+        if path.endswith(f"!{folder}"):
+            return _Kind(path.removesuffix(f"!{folder}"), row)
+    at = max(path.rfind(each) for each in _SEPARATORS) + 1
+    for pattern, row in _words():
+        match = pattern.search(path.lower(), at)
+        if match is not None:
+            return _Kind(path[: match.start()] + path[match.end() :], row)
+    return _Kind(_SLICE.sub("", path), None)
+
+
+def settle(
+    fits: Sequence[Fit], against: HostCapabilities
+) -> tuple[list[Fit], tuple[Variants, ...]]:
+    """Judges variants by what takes them.
+
+    Args:
+        fits: of files as they are, variants or not.
+        against: the machine.
+
+    Returns:
+        The same files, and the groups of variants among them.
+    """
+    kinds = [_kind(fit.path) for fit in fits]
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, kind in enumerate(kinds):
+        groups[kind.common].append(number)
+    settled = list(fits)
+    told = []
+    for common, numbers in groups.items():
+        by = next((row.by for number in numbers if (row := kinds[number].row)), "")
+        # By names alone: something must be left that such a machine could take.
+        if not by or (by == "name" and not (numbers[1:] and any(fits[at].fits for at in numbers))):
+            continue
+        numbers.sort(key=lambda number: _rank(kinds[number]))
+        choices = []
+        for number in numbers:
+            row = kinds[number].row
+            fit = settled[number] = _settled(fits[number], row, against)
+            choices.append(Choice(fit.path, row.loads if row else None, fit.fits))
+        told.append(Variants(common, by, tuple(choices), _taken(by, choices, against)))
+    return settled, tuple(told)
+
+
+def _rank(kind: _Kind) -> int:
+    return kind.row.rank if kind.row else 1 << 10
+
+
+def _settled(fit: Fit, row: _Row | None, against: HostCapabilities) -> Fit:
+    if fit.fits or fit.needs is None or row is None:
+        return fit
+    chooser = row.by if row.by != "name" else "what loads it, going by the names beside it,"
+    there = None if row.may is None else judge(fit.path, fit.needs, _host(row.may))
+    if there is not None and not there.fits:
+        return msgspec.structs.replace(
+            fit,
+            expectation="unguarded",
+            reason=f"{chooser} takes it on every machine with {row.loads}, and it needs more: "
+            f"{names(there.missing, 6)}",
+        )
+    lacking = [name for name in _host(row.loads).safe if name not in against.safe]
+    if not lacking:
+        return fit
+    return msgspec.structs.replace(
+        fit,
+        expectation="guarded",
+        fits=True,
+        reason=f"not taken there: {chooser} takes it on machines with {row.loads}, and this one "
+        f"lacks {names(sorted(lacking), 4)}",
+    )
+
+
+def _taken(by: str, choices: Sequence[Choice], against: HostCapabilities) -> str | None:
+    if by == "name":
+        return None
+    fitting = (
+        each.path
+        for each in choices
+        if each.loads is None or _host(each.loads).safe <= against.safe
+    )
+    return next(fitting, None)
