@@ -13,7 +13,6 @@ from cpuprobe.cli.output import note, print_result, progress
 
 if TYPE_CHECKING:
     from cpuprobe.assessment import Assessment
-    from cpuprobe.wasm.bench import Row, Table
     from cpuprobe.wasm.setup import Setup
 
 app = command_app()
@@ -43,32 +42,29 @@ def bench(
         bool, typer.Option("--bundled", help="Measure the modules that come with cpuprobe.")
     ] = False,
     rounds: Annotated[
-        int, typer.Option(metavar="N", min=1, max=10000, help="Measurements of each setup.")
-    ] = 9,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=10000,
+            help="Measurements of each. Default: 7 to 41, as noise asks.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure what each flag is worth: a function under many flag sets, and on Pulley.
 
-    Ratios are times divided by the safe set's in the same round: over 1 is slower.
+    Ratios are times divided by the safe set's in the same round: over 1 is slower. Rounds go on
+    until of each row it can be said that it differs by more than 3 %, or that it does not. The last
+    lines say what each psABI level and AVX-512 are worth to this function.
     """
     from cpuprobe.assessment import assess
-    from cpuprobe.cli.guarded import read_module
-    from cpuprobe.errors import CaptureError, UsageError
-    from cpuprobe.wasm.bench import BUNDLED, Table, bundled_module, measure
+    from cpuprobe.errors import CaptureError
+    from cpuprobe.report.bench import to_text
+    from cpuprobe.wasm.bench import Table, measure
     from cpuprobe.wasm.request import Request
 
-    if bundled == (module is not None):
-        raise UsageError("give a MODULE and --invoke F, or --bundled")
-    if module is None:
-        if invoke is not None:
-            raise UsageError("--invoke: the bundled modules have one function each")
-        jobs: list[tuple[str, bytes, str, tuple[str, ...]]] = [
-            (name, bundled_module(name), "run", given) for name, given in BUNDLED.items()
-        ]
-    elif invoke is None:
-        raise UsageError("--invoke F: say which function to measure")
-    else:
-        jobs = [(os.path.basename(module), read_module(module), invoke, tuple(args or ()))]
+    jobs = _jobs(module, invoke, tuple(args or ()), bundled)
     here = assess(machine(None)[1])
     setups = _setups(here)
     tables: list[Table] = []
@@ -76,18 +72,37 @@ def bench(
         request = Request(name, content, "", {}, function, given)
         try:
             with progress() as bar:
-                rows = measure(request, setups, rounds, functools.partial(bar, name))
+                seen = measure(request, setups, rounds, functools.partial(bar, name))
         except CaptureError as error:
             raise CaptureError(f"{module}: {error}") from None
-        tables.append(Table(name, function, given, rows))
+        tables.append(Table(name, function, given, seen.rows, seen.rounds, seen.worth))
     document = {
         "schema": "cpuprobe.bench/1",
         "wasmtime": here.wasmtime.version,
-        "rounds": rounds,
+        "rounds": max(each.rounds for each in tables),
         "modules": tables,
     }
     version = here.wasmtime.version
-    print_result(document, json, lambda: "".join(_text(each, version, rounds) for each in tables))
+    print_result(document, json, lambda: "\n\n".join(to_text(each, version) for each in tables))
+
+
+def _jobs(
+    module: str | None, invoke: str | None, args: tuple[str, ...], bundled: bool
+) -> list[tuple[str, bytes, str, tuple[str, ...]]]:
+    """What to measure: name, bytes, function and arguments of each."""
+    from cpuprobe.cli.guarded import read_module
+    from cpuprobe.errors import UsageError
+    from cpuprobe.wasm.bench import BUNDLED, bundled_module
+
+    if bundled == (module is not None):
+        raise UsageError("give a MODULE and --invoke F, or --bundled")
+    if module is None:
+        if invoke is not None:
+            raise UsageError("--invoke: the bundled modules have one function each")
+        return [(name, bundled_module(name), "run", given) for name, given in BUNDLED.items()]
+    if invoke is None:
+        raise UsageError("--invoke F: say which function to measure")
+    return [(os.path.basename(module), read_module(module), invoke, args)]
 
 
 def _setups(here: Assessment) -> list[tuple[str, Setup]]:
@@ -111,29 +126,3 @@ def _setups(here: Assessment) -> list[tuple[str, Setup]]:
         within = choose([here], profiles=[find_profile(level)]).values
         setups.append((level, Setup(TARGET, within)))
     return [*setups, *single_flags(safe), ("Pulley", Setup(PULLEY))]
-
-
-def _text(table: Table, version: str, rounds: int) -> str:
-    call = f"{table.invoke}({', '.join(table.args)})"
-    lines = [
-        f"{table.module}: {call}, wasmtime {version}, {rounds} rounds",
-        f"  {'setup':<30} {'time a call':>12} {'ratio':>7}  quartiles",
-    ]
-    lines += [f"  {row.name:<30} {_numbers(row)}" for row in table.rows]
-    return "\n".join(lines) + "\n\n"
-
-
-def _numbers(row: Row) -> str:
-    if row.failed is not None:
-        return f"did not run: {row.failed}"[:68]
-    if row.same_code_as is not None:
-        return f"same code as {row.same_code_as}"
-    assert row.seconds is not None
-    return f"{_time(row.seconds):>12} {row.ratio:>7.3f}  {row.low:.3f} .. {row.high:.3f}"
-
-
-def _time(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3f} {unit}"
-    return f"{seconds * 1e9:.1f} ns"

@@ -2,8 +2,9 @@
 
 Each setup has a child process of its own, which compiles once and then waits. A round measures all
 setups one after the other, in an order that rotates, so that a change of clock or load meets all of
-them; a ratio compares two times of the same round. Setups that compile to the same machine code are
-measured once: what differs between them would be noise.
+them; a ratio compares two times of the same round (bench_rows). Setups that compile to the same
+machine code are measured once: what differs between them would be noise. Times are those of the
+child's thread, so that what else runs on the machine is not counted.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 from cpuprobe.errors import CannotMeasureError, CaptureError, CpuprobeError, UsageError
 from cpuprobe.wasm.bench_child import Child
+from cpuprobe.wasm.bench_rows import Worth, differs, quartiles, steps
 from cpuprobe.wasm.blame import dependents
 from cpuprobe.wasm.request import Request
 from cpuprobe.wasm.setup import PULLEY, Setup
@@ -27,6 +29,7 @@ BUNDLED = {"simd": ("64",), "integer": ("200000",), "float": ("48",)}
 
 _BATCH = 0.02
 """Seconds that one measurement should take: far above the timer's and the call's own cost."""
+_LEAST, _MOST = 7, 41
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -41,6 +44,7 @@ class Row(msgspec.Struct, frozen=True):
         low: lower quartile of that.
         high: upper quartile.
         failed: why it did not run.
+        differs: whether its time differs from the safe set's; None: too noisy to say.
     """
 
     name: str
@@ -51,6 +55,21 @@ class Row(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     failed: str | None = None
+    differs: bool | None = None
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What a series of rounds gave.
+
+    Attributes:
+        rows: one a setup; the first is the safe set.
+        rounds: how many it took.
+        worth: what each step up from the baseline is worth.
+    """
+
+    rows: tuple[Row, ...]
+    rounds: int
+    worth: tuple[Worth, ...]
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -60,6 +79,8 @@ class Table(msgspec.Struct, frozen=True):
     invoke: str
     args: tuple[str, ...]
     rows: tuple[Row, ...]
+    rounds: int
+    worth: tuple[Worth, ...]
 
 
 def bundled_module(name: str) -> bytes:
@@ -76,14 +97,6 @@ def single_flags(safe: Setup) -> list[tuple[str, Setup]]:
     ]
 
 
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile; of one value, that value."""
-    if len(values) < 2:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, middle, high
-
-
 @dataclass(slots=True)
 class _Runner:
     child: Child
@@ -94,15 +107,16 @@ class _Runner:
 def measure(
     request: Request,
     setups: Sequence[tuple[str, Setup]],
-    rounds: int,
+    rounds: int | None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Row, ...]:
+) -> Measured:
     """Measures one function under setups.
 
     Args:
         request: the module, the function and its arguments.
         setups: with their names; the first is what the others are compared with.
-        rounds: how often each is measured.
+        rounds: how often each is measured; None: until every row differs or does not, at least
+            `_LEAST` times and at most `_MOST`.
         progress: told how many measurements of how many are done.
 
     Raises:
@@ -140,10 +154,13 @@ def measure(
     finally:
         for runner in runners.values():
             runner.child.close()
-    base = times.get(setups[0][0], [])
-    if len(base) < rounds:
-        raise CannotMeasureError(f"{setups[0][0]}: {failed[setups[0][0]]}")
-    return tuple(_row(name, setup, same, failed, times, base) for name, setup in setups)
+    first = setups[0][0]
+    if first in failed:
+        raise CannotMeasureError(f"{first}: {failed[first]}")
+    base = times[first]
+    rows = tuple(_row(name, setup, same, failed, times, base) for name, setup in setups)
+    whole = {name: values for name, values in times.items() if name not in failed}
+    return Measured(rows, len(base), steps(whole, same))
 
 
 def _reject(said: dict[str, Any], first: bool) -> None:
@@ -174,23 +191,34 @@ def _rounds(
     runners: dict[str, _Runner],
     live: list[str],
     failed: dict[str, str],
-    rounds: int,
+    rounds: int | None,
     progress: Callable[[int, int], None],
 ) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in live}
-    done, total = 0, rounds * len(live)
-    for number in range(rounds):
+    most = rounds or _MOST
+    for number in range(most):
         shift = number % max(len(live), 1)
-        for name in live[shift:] + live[:shift]:
+        for place, name in enumerate(live[shift:] + live[:shift]):
             if name not in failed:
                 said = runners[name].child.ask(runners[name].calls)
                 if "failed" in said:
                     failed[name] = said["failed"]
                 else:
                     times[name].append(said["seconds"] / runners[name].calls)
-            done += 1
-            progress(done, total)
+            progress(number * len(live) + place + 1, most * len(live))
+        if rounds is None and number + 1 >= _LEAST and _decided(times, failed):
+            break
     return times
+
+
+def _decided(times: dict[str, list[float]], failed: dict[str, str]) -> bool:
+    """Whether of every row it can be said that it differs from the first, or that it does not."""
+    base = next(iter(times.values()))
+    return all(
+        differs([mine / theirs for mine, theirs in zip(values, base, strict=True)]) is not None
+        for name, values in times.items()
+        if name not in failed
+    )
 
 
 def _row(
@@ -208,4 +236,5 @@ def _row(
         return Row(name, flags, twin, failed=failed[source])
     ratios = [mine / theirs for mine, theirs in zip(times[source], base, strict=True)]
     low, middle, high = quartiles(ratios)
-    return Row(name, flags, twin, statistics.median(times[source]), middle, low, high)
+    seconds = statistics.median(times[source])
+    return Row(name, flags, twin, seconds, middle, low, high, differs=differs(ratios))

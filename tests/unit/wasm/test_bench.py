@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cpuprobe.wasm.bench import BUNDLED, bundled_module, quartiles, single_flags
+from cpuprobe.wasm.bench import BUNDLED, bundled_module, single_flags
 from cpuprobe.wasm.setup import PULLEY, Setup
 
 X86 = "x86_64-unknown-linux-gnu"
@@ -93,11 +93,6 @@ def test_every_single_flag_takes_what_builds_on_it():
     }
 
 
-def test_quartiles():
-    assert quartiles([3.0]) == (3, 3, 3)
-    assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2, 3, 4)
-
-
 # In a process of its own: one that has threads of wasmtime's must not fork to use it.
 SCRIPT = """
 import json, sys, msgspec
@@ -107,12 +102,12 @@ from cpuprobe.wasm.setup import Setup
 from cpuprobe.wasm.request import Request
 wat, args, setups, rounds = json.loads(sys.argv[1])
 try:
-    rows = measure(
+    seen = measure(
         Request("m", wat.encode(), "", {}, "f", tuple(args)),
         [(name, Setup(target, flags)) for name, target, flags in setups], rounds)
 except CpuprobeError as error:
     sys.exit(str(error))
-print(msgspec.json.encode(rows).decode())
+print(msgspec.json.encode(seen.rows).decode())
 """
 
 
