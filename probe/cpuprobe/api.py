@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cpuprobe.assessment import assess
-from cpuprobe.emit.wasmtime import TARGET
 from cpuprobe.errors import CannotMeasureError
 from cpuprobe.evidence.measure import observe
+from cpuprobe.facts.wasmtime import TARGET
 
 if TYPE_CHECKING:
     import wasmtime

@@ -107,9 +107,9 @@ def _jobs(
 
 def _setups(here: Assessment) -> list[tuple[str, Setup]]:
     from cpuprobe.emit import choose
-    from cpuprobe.emit.wasmtime import TARGET
     from cpuprobe.errors import CannotMeasureError
     from cpuprobe.facts.profiles import find_profile
+    from cpuprobe.facts.wasmtime import TARGET
     from cpuprobe.wasm.bench import single_flags
     from cpuprobe.wasm.guard import inferred_flags
     from cpuprobe.wasm.setup import PULLEY, Setup

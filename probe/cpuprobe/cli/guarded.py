@@ -159,7 +159,7 @@ def _finish(ending: Ending, module: str, code: int, say: Callable[[str], None]) 
 
 
 def _setup(here: Assessment, flags_from: str | None, inferred: bool) -> Setup:
-    from cpuprobe.emit.wasmtime import TARGET
+    from cpuprobe.facts.wasmtime import TARGET
     from cpuprobe.wasm.setup import Setup
 
     if inferred:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from xml.sax.saxutils import quoteattr
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.errors import UsageError
@@ -59,9 +58,9 @@ def _libvirt(flags: FlagSet) -> str:
     on, off = _model(flags, "libvirt")
     named: Mapping[str, str] = {**qemu.names, **own}
     lines = [
-        *(f"  <feature policy='disable' name={quoteattr(name)}/>" for name in qemu.off),
-        *(f"  <feature policy='disable' name={quoteattr(named[name])}/>" for name in off),
-        *(f"  <feature policy='require' name={quoteattr(named[name])}/>" for name in on),
+        *(f"  <feature policy='disable' name='{name}'/>" for name in qemu.off),
+        *(f"  <feature policy='disable' name='{named[name]}'/>" for name in off),
+        *(f"  <feature policy='require' name='{named[name]}'/>" for name in on),
     ]
     return "\n".join(
         [

@@ -14,9 +14,8 @@ import msgspec
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.errors import UsageError
+from cpuprobe.facts.wasmtime import TARGET
 from cpuprobe.words import plain
-
-TARGET = "x86_64-unknown-linux-gnu"
 
 # wasmtime 14 moved Cranelift's settings to -C (crates/cli-flags at tags v13.0.0 and v14.0.0).
 _FIRST_WITH_CODEGEN_OPTIONS = 14

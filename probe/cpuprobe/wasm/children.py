@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from signal import Signals
 from typing import IO
 
-from cpuprobe.evidence.crashes.status import signal_name
 from cpuprobe.evidence.installed import package_folder
 from cpuprobe.words import visible
 
@@ -46,7 +46,10 @@ class ChildError(RuntimeError):
 
 def word_of(signal: int) -> str:
     """A signal for a message: SIGILL, or `signal 77` where it has no name."""
-    return signal_name(signal) or f"signal {signal}"
+    try:
+        return Signals(signal).name
+    except ValueError:
+        return f"signal {signal}"
 
 
 def own_path() -> list[str]:

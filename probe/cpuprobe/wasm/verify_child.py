@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from cpuprobe.facts.wasmtime import TARGET
 from cpuprobe.wasm.cases import lane_kinds
 from cpuprobe.wasm.comparison import helper_functions, variants_of
 from cpuprobe.wasm.configure import MissingOptionError, message_of, set_flags
@@ -23,7 +24,6 @@ from cpuprobe.wasm.sides import Side, SideBySide
 if TYPE_CHECKING:
     from wasmtime import Config
 
-TARGET = "x86_64-unknown-linux-gnu"
 PULLEY = "pulley64"
 CANNOT = 3
 """Exit code: this wasmtime cannot do what was asked; standard error says why."""
