@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -41,10 +42,15 @@ def required(tool: str) -> str:
     """The path of a tool; skips the test where it is missing, unless CPUPROBE_LAB=require."""
     path = shutil.which(tool)
     if path is None:
-        if os.environ.get("CPUPROBE_LAB") == "require":
-            pytest.fail(f"{tool} is not installed, and CPUPROBE_LAB=require")
-        pytest.skip(f"{tool} is not installed")
+        unable(f"{tool} is not installed")
     return path
+
+
+def unable(reason: str) -> NoReturn:
+    """Skips the test; fails it if CPUPROBE_LAB=require."""
+    if os.environ.get("CPUPROBE_LAB") == "require":
+        pytest.fail(f"{reason}, and CPUPROBE_LAB=require")
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

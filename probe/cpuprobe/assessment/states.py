@@ -8,12 +8,24 @@ from cpuprobe.assessment.model import Assessment, FeatureAssessment, State
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence, worst_outcome
 from cpuprobe.facts.features import FeatureTable
 
+# What running shows, and what is said of the same claim where nothing ran.
+_SHOWN: dict[State, set[State]] = {"hidden": {"absent"}, "broken": {"unverified", "gated"}}
 
-def merge(states: Sequence[State]) -> State:
-    """One state for several groups of CPUs."""
+
+def merge(states: Sequence[State], ran: Sequence[bool]) -> State:
+    """One state for several groups of CPUs.
+
+    Args:
+        states: of each group.
+        ran: of each, whether anything of the feature ran there: a CPU where nothing did, as the
+            child was killed there, does not dispute what another has shown.
+    """
     different = set(states)
     if len(different) == 1:
         return states[0]
+    shown = {state for state, has_run in zip(states, ran, strict=True) if has_run}
+    for each in shown & _SHOWN.keys():
+        different -= _SHOWN[each] - shown
     # A transaction that aborted on one CPU leaves that CPU without evidence; that is no dispute.
     if different == {"usable", "unverified"}:
         return "unverified"
@@ -44,7 +56,13 @@ def assess_features(
     """
     states = groups[0].states
     if len(groups) > 1:
-        states = {name: merge([group.states[name] for group in groups]) for name in table}
+        states = {
+            name: merge(
+                [group.states[name] for group in groups],
+                [group.features[name].runs is not None for group in groups],
+            )
+            for name in table
+        }
     good = {"usable"} if executed else {"usable", "unverified"}
     unknown = {name for name, state in states.items() if state == "unknown"}
     bad = {name for name, state in states.items() if state not in good} - unknown

@@ -363,9 +363,30 @@ def test_a_block_that_breaks_off_is_no_uneven_machine():
 
 def test_states_of_several_cpus():
     """Unknown on one CPU grants nothing and disputes nothing."""
-    assert merge(["usable", "unknown"]) == merge(["unverified", "unknown"]) == "unknown"
-    assert merge(["absent", "unknown"]) == "absent"
-    assert merge(["usable", "absent", "unknown"]) == "uneven"
+    ran = [True, True, True]
+    assert merge(["usable", "unknown"], ran[:2]) == "unknown"
+    assert merge(["unverified", "unknown"], ran[:2]) == "unknown"
+    assert merge(["absent", "unknown"], ran[:2]) == "absent"
+    assert merge(["usable", "absent", "unknown"], ran) == "uneven"
+
+
+@pytest.mark.parametrize(
+    ("states", "ran", "merged"),
+    [
+        (["absent", "hidden"], [False, True], "hidden"),
+        (["absent", "hidden"], [True, True], "uneven"),
+        (["unverified", "broken"], [False, True], "broken"),
+        (["gated", "broken"], [False, True], "broken"),
+        (["usable", "broken", "unverified"], [True, True, False], "uneven"),
+        (["absent", "broken"], [False, True], "uneven"),  # CPUID itself differs
+        (["absent", "unverified"], [False, False], "uneven"),
+        (["absent", "hidden", "absent"], [False, True, True], "uneven"),
+        (["usable", "unverified"], [True, False], "unverified"),
+    ],
+)
+def test_a_cpu_where_nothing_ran_disputes_nothing(states, ran, merged):
+    """A child killed on one CPU is no disagreement about what running shows on another."""
+    assert merge(states, ran) == merged
 
 
 def test_a_32_bit_kernel():
