@@ -16,6 +16,7 @@ _SLOW = (
     "tests/unit/test_project_files.py::test_the_action",
     "tests/unit/wasm/test_bench.py",
     "tests/unit/wasm/test_verify.py",
+    "tests/unit/wasm/test_check_modules.py",
     "tests/unit/evidence/test_privacy.py",
     "tests/unit/fleet/test_fleet.py",
     "tests/unit/native/test_candidates.py::test_every_form_that_wasmtime_emits",

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from cpuprobe.check.against import HostCapabilities, feature_of
+from cpuprobe.check.compiled import Compiled
 from cpuprobe.check.guard import evidence
 from cpuprobe.code.needs import Engine, Function, Needs
 from cpuprobe.words import names
@@ -51,6 +52,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
         missing: features that it contains and the machine lacks.
         needs: what it holds; None where it could not be read.
         error: why it could not be read.
+        compiled: of a WebAssembly module, in which ways it was compiled.
         allowed: an allow-list allows all that the machine lacks.
         permissions: what its rows allow.
         excess: with an allow-list, the functions with what the machine lacks that it does not
@@ -65,6 +67,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
     needs: Needs | None = None
     error: str | None = None
+    compiled: tuple[Compiled, ...] = ()
     allowed: bool = False
     permissions: tuple[Permission, ...] = ()
     excess: tuple[Function, ...] = ()

@@ -10,9 +10,11 @@ import typer
 
 from cpuprobe.cli.common import command_app, epilog, machine
 from cpuprobe.cli.output import complain, note, print_result, progress, write_page
-from cpuprobe.words import counted
+from cpuprobe.words import HERE, counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cpuprobe.check.against import HostCapabilities
     from cpuprobe.check.allow import AllowList
     from cpuprobe.check.gate import Gate
@@ -148,19 +150,37 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
     from cpuprobe.check.against import lacking
     from cpuprobe.check.many import check as check_files
     from cpuprobe.check.many import expand
+    from cpuprobe.wasm.compiled import check_module, is_module
 
     found = expand(files)
+    modules = [path for path, named in found.files if is_module(path, named)]
     # os.cpu_count() would not respect a cpuset.
     with progress() as bar:
         fits = check_files(
-            found.files,
+            [each for each in found.files if each[0] not in set(modules)],
             judged,
             len(os.sched_getaffinity(0)),
             lambda done, of: bar("files", done, of),
             lacking(judged) if listing else (),
             found.unread,
         )
+        safe = _safe_flags() if modules and judged.name != HERE else None
+        for done, path in enumerate(modules):
+            bar("modules", done, len(modules))
+            fits.append(check_module(path, judged, safe))
     return found, fits
+
+
+def _safe_flags() -> Mapping[str, bool] | None:
+    """This machine's, for the installed wasmtime; None where it cannot be measured."""
+    from cpuprobe.assessment import assess
+    from cpuprobe.errors import CannotMeasureError
+    from cpuprobe.facts.wasmtime import UnknownWasmtimeError
+
+    try:
+        return assess(machine(None)[1]).cranelift
+    except (CannotMeasureError, UnknownWasmtimeError):
+        return None
 
 
 def _print(report: dict[str, Any], form: Format, quiet: bool) -> None:
@@ -197,9 +217,11 @@ def _compared(
     """Prints what came and went since another build; the exit code."""
     from cpuprobe.check.builds import compare
     from cpuprobe.check.gate import nothing_read
+    from cpuprobe.check.variants import settle
     from cpuprobe.report.builds_text import document
 
-    _, before = _checked([old], judged, True)
+    _, unsettled = _checked([old], judged, True)
+    before, _ = settle(unsettled, judged)
     report = document(judged.name, compare(fits, before, files, [old]))
     _print(report, form, quiet)
     _complain_of(fits + before)

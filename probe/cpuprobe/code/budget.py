@@ -24,9 +24,10 @@ class Budget:
         spent: steps so far.
     """
 
-    def __init__(self) -> None:
-        """Nothing is spent yet."""
+    def __init__(self, most: int = BUDGET) -> None:
+        """Nothing is spent yet of `most` steps."""
         self.spent = 0
+        self._most = most
 
     def spend(self, steps: int) -> None:
         """Charges work, before it is done where its amount is known.
@@ -35,7 +36,7 @@ class Budget:
             ArtifactError: the file has used up what it may.
         """
         self.spent += steps
-        if self.spent > BUDGET:
+        if self.spent > self._most:
             raise ArtifactError(
-                f"its code is too much work: more than {BUDGET // 1_000_000} million steps"
+                f"its code is too much work: more than {self._most // 1_000_000} million steps"
             )

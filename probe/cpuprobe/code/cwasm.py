@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from cpuprobe.code.budget import FUNCTION, Budget
+from cpuprobe.code.budget import BUDGET, FUNCTION, Budget
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.code.forms import forms
 from cpuprobe.code.needs import MOST_LISTED, Confidence, Coverage, Engine, Function, Needs
@@ -15,11 +15,12 @@ from cpuprobe.facts.features import load_features
 CONFIDENCE: Confidence = "artifact"
 
 
-def read_cwasm(content: bytes) -> Needs:
+def read_cwasm(content: bytes, most: int = BUDGET) -> Needs:
     """Reads an artifact.
 
     Args:
         content: the whole file.
+        most: steps of work that it may be.
 
     Returns:
         Its needs; no code is looked at unless it is x86-64 code.
@@ -37,7 +38,7 @@ def read_cwasm(content: bytes) -> Needs:
     if architecture != "x86_64":
         engine = Engine(section.version, section.target, on, ())
         return Needs(kind="cwasm", architecture=architecture, engine=engine)
-    code = _read_code(content)
+    code = _read_code(content, Budget(most))
     table = load_features()
     allowed = {table.by_cranelift[flag].name for flag in on if flag in table.by_cranelift}
     allowed = allowed.union(*(table.closure(name) for name in allowed))
@@ -52,14 +53,13 @@ def read_cwasm(content: bytes) -> Needs:
     )
 
 
-def _read_code(content: bytes) -> Needs:
+def _read_code(content: bytes, budget: Budget) -> Needs:
     """What its functions need."""
     sort = forms()
     known: dict[str, list[FoundIn[str]]] = {}
     unknown: dict[str, list[FoundIn[str]]] = {}
     functions: list[Function] = []
     total = discarded = 0
-    budget = Budget()
     for function in artifact_functions(content):
         budget.spend(FUNCTION)
         total += len(function.data)

@@ -15,6 +15,7 @@ from cpuprobe.check.allow import Stale
 from cpuprobe.check.gate import ORDER, Gate
 from cpuprobe.check.judge import Fit
 from cpuprobe.check.variants import Variants
+from cpuprobe.report import compiled_text
 from cpuprobe.words import counted, cut, names, plain, wrapped
 
 SCHEMA = "cpuprobe.check/1"
@@ -207,7 +208,9 @@ def _file(file: Mapping[str, Any]) -> Iterator[str]:
     if needs["engine"] is not None:
         yield from _engine(needs["engine"])
     yield from _permissions(file)
-    for name in file["missing"]:
+    if file.get("compiled"):
+        yield from compiled_text.lines(file["compiled"])
+    for name in needs["features"] if file.get("compiled") else file["missing"]:
         yield from _use(name, needs["features"][name])
     if file["missing"]:
         yield from _coverage(needs["coverage"])

@@ -144,6 +144,7 @@ def test_several_processes_say_the_same(folder):
 
 def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
     """What is read by its verdict, what is not by its path and kind, texts by their number."""
+    pytest.importorskip("wasmtime")
     core = library()
     files = {
         "core.so": core,
@@ -187,14 +188,14 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
         "lib.a!core.o",
         "app.deb!data.tar!core.so",
     }
-    unread = {"app.7z", "app.dmg", "app.rar", "app.wasm", "setup.msi"}
+    assert told.pop("app.wasm") == "runs"
+    unread = {"app.7z", "app.dmg", "app.rar", "setup.msi"}
     assert {name for name, expectation in told.items() if expectation == "unread"} == unread
     assert told.keys() == read | unread
     assert document["unread"] == {
         "AArch64 file": 1,
         "7-Zip archive": 1,
         "RAR archive": 1,
-        "WebAssembly module": 1,
         "Windows installer": 1,
         "macOS disk image": 1,
         "other file": 1,
