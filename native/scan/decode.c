@@ -1,0 +1,329 @@
+/* What is not decoded in line: prefixes, escapes, VEX, XOP, EVEX, REX2. */
+#include "decode.h"
+
+/* Legacy prefixes so far, and REX if it was the last; the lowest four bits select a row. */
+enum {
+    SEEN_W = 1,
+    SEEN_66 = 2,
+    SEEN_F3 = 4,
+    SEEN_F2 = 8,
+    SEEN_ROW = 15,
+    SEEN_REX = 16,
+    SEEN_LOCK = 32,
+    SEEN_67 = 64,
+    SEEN_R = 128,
+};
+/* What VEX may not have before it. */
+#define NOT_BEFORE_VEX (SEEN_66 | SEEN_F3 | SEEN_F2 | SEEN_REX | SEEN_LOCK)
+
+/* What each prefix leaves of what was seen, and what it adds: REX counts only if it is the last, of
+ * F2 and F3 the last counts. */
+struct prefix {
+    uint8_t is_one, keeps, adds;
+};
+#define ALL_BUT(bits) (255 & ~(SEEN_W | SEEN_REX | SEEN_R | (bits)))
+#define REX(wr)                                                                                    \
+    {                                                                                              \
+        1, ALL_BUT(0), SEEN_REX | (wr)                                                             \
+    }
+#define FOUR(of) of, of, of, of
+#define EIGHT(of) FOUR(of), FOUR(of)
+
+static const struct prefix prefixes[256] = {
+    [0x26] = {1, ALL_BUT(0), 0},
+    [0x2e] = {1, ALL_BUT(0), 0},
+    [0x36] = {1, ALL_BUT(0), 0},
+    [0x3e] = {1, ALL_BUT(0), 0},
+    [0x40] = FOUR(REX(0)),
+    FOUR(REX(SEEN_R)),
+    FOUR(REX(SEEN_W)),
+    FOUR(REX(SEEN_W | SEEN_R)),
+    [0x64] = {1, ALL_BUT(0), 0},
+    [0x65] = {1, ALL_BUT(0), 0},
+    [0x66] = {1, ALL_BUT(0), SEEN_66},
+    [0x67] = {1, ALL_BUT(0), SEEN_67},
+    [0xf0] = {1, ALL_BUT(0), SEEN_LOCK},
+    [0xf2] = {1, ALL_BUT(SEEN_F3), SEEN_F2},
+    [0xf3] = {1, ALL_BUT(SEEN_F2), SEEN_F3},
+};
+
+#define MODRMS(reg, len0, len4, len5)                                                              \
+    {reg, len0}, {reg, len0}, {reg, len0}, {reg, len0}, {reg, len4}, {reg, len5}, {reg, len0},     \
+    {                                                                                              \
+        reg, len0                                                                                  \
+    }
+#define EACH_REG(len0, len4, len5)                                                                 \
+    MODRMS(0, len0, len4, len5), MODRMS(1, len0, len4, len5), MODRMS(2, len0, len4, len5),         \
+        MODRMS(3, len0, len4, len5), MODRMS(4, len0, len4, len5), MODRMS(5, len0, len4, len5),     \
+        MODRMS(6, len0, len4, len5), MODRMS(7, len0, len4, len5)
+#define REGISTERS(from)                                                                            \
+    {from, 1}, {from + 1, 1}, {from + 2, 1}, {from + 3, 1}, {from + 4, 1}, {from + 5, 1},          \
+        {from + 6, 1},                                                                             \
+    {                                                                                              \
+        from + 7, 1                                                                                \
+    }
+
+/* SDM vol. 2A, table 2-2. */
+const struct modrm scan_modrm[256] = {
+    EACH_REG(1, 0x80 | 2, 5),
+    EACH_REG(2, 3, 2),
+    EACH_REG(5, 6, 5),
+    REGISTERS(8),
+    REGISTERS(16),
+    REGISTERS(24),
+    REGISTERS(32),
+    REGISTERS(40),
+    REGISTERS(48),
+    REGISTERS(56),
+    REGISTERS(64),
+};
+
+const struct mandatory scan_mandatory[256] = {
+    [0x66] = {8, SEEN_66},
+    [0xf3] = {8, SEEN_F3},
+    [0xf2] = {8, SEEN_F2},
+};
+
+/* The fields of VEX, XOP and EVEX; registers as numbers. */
+struct fields {
+    unsigned reg, vvvv, rm, index, modrm;
+    unsigned ll, b, aaa, z;
+    unsigned wide_vvvv; /* with EVEX.V' */
+};
+
+static const uint32_t invalid = 0; /* a leaf of class 0: no instruction */
+
+/* Whether the fields are as a leaf wants them. */
+static int
+permitted(uint32_t leaf, const struct fields *f)
+{
+    unsigned check = LEAF_CHECK(leaf);
+
+    if (check & VVVV_UNUSED && f->vvvv != 0)
+        return 0;
+    if (check & V_UNUSED && f->wide_vvvv != f->vvvv)
+        return 0;
+    if (check & LOW_REG && f->reg > 7)
+        return 0;
+    if (check & NARROW_REG && f->reg > 15)
+        return 0;
+    if (check & LOW_RM && f->rm > 7)
+        return 0;
+    if (check & LOW_VVVV && f->vvvv > 7)
+        return 0;
+    if (check & VSIB && (f->modrm & 7) != 4)
+        return 0;
+    if (check & UNIQUE && check & VSIB) {
+        /* Only with VEX vvvv names a register, the mask. */
+        if (f->reg == f->index ||
+            (!(check & VVVV_UNUSED) && (f->reg == f->vvvv || f->index == f->vvvv)))
+            return 0;
+    } else if (check & UNIQUE) {
+        if (f->reg == f->vvvv || f->reg == f->rm || f->rm == f->vvvv)
+            return 0;
+    }
+    if (check & UNLIKE && (f->reg == f->wide_vvvv || (f->modrm >= 0xc0 && f->reg == f->rm)))
+        return 0;
+    if ((check & NO_MASK && f->aaa) || (check & MASK && !f->aaa))
+        return 0;
+    return !f->z || (f->aaa && !(check & NO_ZEROING));
+}
+
+/* The leaf of an entry, at a place if it is split. */
+static uint32_t
+leaf_of(uint32_t entry, unsigned place)
+{
+    return entry & ELSEWHERE ? invalid
+                             : scan_leaves[ENTRY_LEAVES(entry) + (ENTRY_SPLIT(entry) & place)];
+}
+
+/* Ends an instruction whose opcode is the byte before `rest`, `head` bytes from its start. */
+static uint32_t
+finished(uint32_t leaf, const uint8_t *rest, unsigned head, unsigned *length)
+{
+    unsigned whole = head + (leaf & LEAF_TAIL);
+
+    if (leaf & LEAF_MODRM)
+        whole += operand_length(scan_modrm[rest[0]].length, rest[1]);
+    *length = whole < LONGEST ? whole : LONGEST;
+    return whole <= LONGEST ? leaf : invalid;
+}
+
+static uint32_t
+legacy(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
+{
+    unsigned map = 0, opcode = *at++, row, kind;
+    uint32_t leaf;
+
+    if (opcode == 0x0f) {
+        map = 1;
+        opcode = *at++;
+        if (opcode == 0x38 || opcode == 0x3a) {
+            map = opcode == 0x38 ? 2 : 3;
+            opcode = *at++;
+        }
+    }
+    row = map * 16 + (seen & SEEN_ROW);
+    kind = opcode;
+    if (map == 1 && opcode == 0x0f) { /* 3DNow!: the opcode stands behind the operands */
+        row = scan_now_rows[0];
+        kind = at[operand_length(scan_modrm[at[0]].length, at[1])];
+    }
+    leaf = leaf_of(scan_entries[row * 256 + kind], scan_modrm[*at].place);
+    if (map == 0 && (opcode & 0xfc) == 0xa0 && seen & SEEN_67)
+        leaf -= 4; /* the address has 32 bits */
+    if (seen & SEEN_LOCK && !(LEAF_CHECK(leaf) & LOCKABLE && (!(leaf & LEAF_MODRM) || *at < 0xc0)))
+        leaf &= LEAF_TAIL | LEAF_MODRM;
+    if (seen & SEEN_R && LEAF_CHECK(leaf) & NO_REX_R)
+        leaf &= LEAF_TAIL | LEAF_MODRM;
+    return finished(leaf, at, (unsigned)(at - code), length);
+}
+
+static uint32_t
+vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
+{
+    unsigned lead = at[0], second = at[1], third, map = 1, row, opcode;
+    struct fields f = {0};
+    uint32_t leaf;
+
+    if (lead == 0xc5) {
+        third = (second & 0x7f);
+        at += 2;
+    } else {
+        map = second & 31;
+        third = at[2];
+        at += 3;
+    }
+    opcode = *at++;
+    row = (third & 3) << 2 | (lead == 0xc5 ? 0 : third >> 7 << 1) | (third >> 2 & 1);
+    if (lead == 0x8f) {
+        if (map > 10) {
+            *length = (unsigned)(at - code);
+            return invalid;
+        }
+        row = scan_xop_rows[(map - 8) * 16 + row];
+    } else {
+        static const uint8_t numbers[8] = {255, 0, 1, 2, 255, 3, 255, 4};
+
+        if (map > 7 || numbers[map] == 255) {
+            *length = (unsigned)(at - code) + (map == 0);
+            return invalid;
+        }
+        row = scan_vex_rows[numbers[map] * 16 + row];
+    }
+    f.modrm = *at;
+    leaf = leaf_of(scan_entries[row * 256 + opcode], scan_modrm[f.modrm].place);
+    if (LEAF_CHECK(leaf)) {
+        unsigned inverted = lead == 0xc5 ? ~second & 0x80 : ~second;
+
+        f.reg = (f.modrm >> 3 & 7) | (inverted >> 7 & 1) << 3;
+        f.rm = (f.modrm & 7) | (inverted >> 5 & 1) << 3;
+        f.index = (at[1] >> 3 & 7) | (inverted >> 6 & 1) << 3;
+        f.vvvv = f.wide_vvvv = ~third >> 3 & 15;
+        if (!permitted(leaf, &f))
+            leaf &= LEAF_TAIL | LEAF_MODRM;
+    }
+    if (seen & NOT_BEFORE_VEX)
+        leaf &= LEAF_TAIL | LEAF_MODRM;
+    return finished(leaf, at, (unsigned)(at - code), length);
+}
+
+static uint32_t
+evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
+{
+    unsigned p0 = at[1], p1 = at[2], p2 = at[3], opcode = at[4], modrm = at[5], sib = at[6];
+    unsigned map = p0 & 7, apx = map == 4, row, key;
+    struct fields f = {.modrm = modrm};
+    uint32_t leaf;
+
+    at += 5;
+    /* APX makes B4 and X4 of two bits, and of L'L and z nothing. */
+    if (map == 0 || map == 7 || (apx ? p2 >> 5 != 0 : p0 & 8 || !(p1 & 4))) {
+        *length = (unsigned)(at - code) + 1;
+        return invalid;
+    }
+    row = scan_evex_rows[(map - 1) * 8 + (p1 & 3) * 2 + (p1 >> 7)];
+    key = (p2 >> 4 & 7) << 4 | (modrm >= 0xc0) << 3 | (modrm >> 3 & 7);
+    leaf = leaf_of(scan_entries[row * 256 + opcode], key);
+    f.aaa = p2 & 7;
+    f.z = p2 >> 7;
+    if (LEAF_CHECK(leaf) || f.z) {
+        f.reg = (modrm >> 3 & 7) | (~p0 >> 7 & 1) << 3 | (~p0 >> 4 & 1) << 4;
+        f.rm = (modrm & 7) | (~p0 >> 5 & 1) << 3 | (~p0 >> 6 & 1) << 4;
+        f.vvvv = ~p1 >> 3 & 15;
+        f.wide_vvvv = f.vvvv | (~p2 >> 3 & 1) << 4;
+        f.index = (sib >> 3 & 7) | (~p0 >> 6 & 1) << 3 | (~p2 >> 3 & 1) << 4;
+        if (!permitted(leaf, &f))
+            leaf &= LEAF_TAIL | LEAF_MODRM;
+    }
+    if (seen & NOT_BEFORE_VEX)
+        leaf &= LEAF_TAIL | LEAF_MODRM;
+    return finished(leaf, at, (unsigned)(at - code), length);
+}
+
+/* REX2: D5, a byte with the map and REX's low bits, the opcode. */
+static uint32_t
+rex2(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
+{
+    unsigned payload = at[1], opcode = at[2], map = payload >> 7, upper = opcode >> 4;
+    uint32_t leaf;
+
+    *length = (unsigned)(at + 2 - code);
+    if (seen & SEEN_REX ||
+        (map ? upper == 3 || upper == 8 : upper == 4 || upper == 7 || upper == 0xa || upper == 0xe))
+        return invalid;
+    seen = (seen & (SEEN_ROW & ~SEEN_W)) | (payload >> 3 & SEEN_W);
+    leaf = scan_entries[(map * 16 + (seen & SEEN_ROW)) * 256 + opcode];
+    leaf = leaf_of(leaf, scan_modrm[at[3]].place);
+    if (!LEAF_CLASS(leaf))
+        return invalid;
+    leaf = (leaf & (LEAF_TAIL | LEAF_MODRM)) |
+           LEAF_OF_CLASS(scan_apx_classes[scan_classes[LEAF_CLASS(leaf)].flow]);
+    return finished(leaf, at + 3, (unsigned)(at + 3 - code), length);
+}
+
+uint32_t
+scan_decode_rest(const uint8_t *code, unsigned *length)
+{
+    const uint8_t *at = code;
+    unsigned seen = 0;
+
+    for (; prefixes[*at].is_one; at++) {
+        if (at - code == LONGEST - 1) {
+            *length = LONGEST;
+            return invalid;
+        }
+        seen = (seen & prefixes[*at].keeps) | prefixes[*at].adds;
+    }
+    switch (*at) {
+    case 0x62:
+        return evex(code, at, seen, length);
+    case 0x8f:
+        if ((at[1] & 31) < 8)
+            break;
+        /* fall through */
+    case 0xc4:
+    case 0xc5:
+        return vex(code, at, seen, length);
+    case 0xd5:
+        return rex2(code, at, seen, length);
+    }
+    return legacy(code, at, seen, length);
+}
+
+uint32_t
+scan_decode_last(const uint8_t *code, size_t available, unsigned *length)
+{
+    uint8_t copy[READ_AHEAD] = {0};
+    uint32_t leaf;
+
+    if (available >= READ_AHEAD)
+        return decode(code, length);
+    for (size_t at = 0; at < available; at++)
+        copy[at] = code[at];
+    leaf = decode(copy, length);
+    if (*length <= available)
+        return leaf;
+    *length = (unsigned)available;
+    return invalid;
+}
