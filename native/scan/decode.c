@@ -91,7 +91,14 @@ struct fields {
     unsigned wide_vvvv; /* with EVEX.V' */
 };
 
-static const uint32_t invalid = 0; /* a leaf of class 0: no instruction */
+static const uint32_t invalid = LEAF_LOUD; /* a leaf of class 0: no instruction */
+
+/* What is left of a leaf that is no instruction here: its length. */
+static uint32_t
+refused(uint32_t leaf)
+{
+    return invalid | (leaf & (LEAF_TAIL | LEAF_MODRM));
+}
 
 /* Whether the fields are as a leaf wants them. */
 static int
@@ -127,6 +134,13 @@ permitted(uint32_t leaf, const struct fields *f)
     if ((check & NO_MASK && f->aaa) || (check & MASK && !f->aaa))
         return 0;
     return !f->z || (f->aaa && !(check & NO_ZEROING));
+}
+
+/* A leaf as APX's prefixes make it. */
+static uint32_t
+of_apx(uint32_t leaf, unsigned flow)
+{
+    return LEAF_LOUD | (leaf & (LEAF_TAIL | LEAF_MODRM)) | LEAF_OF_CLASS(scan_apx_classes[flow]);
 }
 
 /* The leaf of an entry, at a place if it is split. */
@@ -173,9 +187,9 @@ legacy(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     if (map == 0 && (opcode & 0xfc) == 0xa0 && seen & SEEN_67)
         leaf -= 4; /* the address has 32 bits */
     if (seen & SEEN_LOCK && !(LEAF_CHECK(leaf) & LOCKABLE && (!(leaf & LEAF_MODRM) || *at < 0xc0)))
-        leaf &= LEAF_TAIL | LEAF_MODRM;
+        leaf = refused(leaf);
     if (seen & SEEN_R && LEAF_CHECK(leaf) & NO_REX_R)
-        leaf &= LEAF_TAIL | LEAF_MODRM;
+        leaf = refused(leaf);
     return finished(leaf, at, (unsigned)(at - code), length);
 }
 
@@ -221,10 +235,10 @@ vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
         f.index = (at[1] >> 3 & 7) | (inverted >> 6 & 1) << 3;
         f.vvvv = f.wide_vvvv = ~third >> 3 & 15;
         if (!permitted(leaf, &f))
-            leaf &= LEAF_TAIL | LEAF_MODRM;
+            leaf = refused(leaf);
     }
     if (seen & NOT_BEFORE_VEX)
-        leaf &= LEAF_TAIL | LEAF_MODRM;
+        leaf = refused(leaf);
     return finished(leaf, at, (unsigned)(at - code), length);
 }
 
@@ -232,13 +246,14 @@ static uint32_t
 evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
 {
     unsigned p0 = at[1], p1 = at[2], p2 = at[3], opcode = at[4], modrm = at[5], sib = at[6];
-    unsigned map = p0 & 7, apx = map == 4, row, key;
+    unsigned map = p0 & 7, extended, row, key;
     struct fields f = {.modrm = modrm};
     uint32_t leaf;
 
     at += 5;
-    /* APX makes B4 and X4 of two bits, and of L'L and z nothing. */
-    if (map == 0 || map == 7 || (apx ? p2 >> 5 != 0 : p0 & 8 || !(p1 & 4))) {
+    /* APX has two bits for sixteen more general registers, and in map 4 nothing of L'L and z. */
+    extended = p0 & 8 || (!(p1 & 4) && modrm < 0xc0);
+    if (map == 0 || (map == 4 ? p2 >> 5 != 0 : !extended && !(p1 & 4))) {
         *length = (unsigned)(at - code) + 1;
         return invalid;
     }
@@ -254,10 +269,12 @@ evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
         f.wide_vvvv = f.vvvv | (~p2 >> 3 & 1) << 4;
         f.index = (sib >> 3 & 7) | (~p0 >> 6 & 1) << 3 | (~p2 >> 3 & 1) << 4;
         if (!permitted(leaf, &f))
-            leaf &= LEAF_TAIL | LEAF_MODRM;
+            leaf = refused(leaf);
     }
     if (seen & NOT_BEFORE_VEX)
-        leaf &= LEAF_TAIL | LEAF_MODRM;
+        leaf = refused(leaf);
+    if (extended && LEAF_CLASS(leaf))
+        leaf = of_apx(leaf, FLOW_NEXT);
     return finished(leaf, at, (unsigned)(at - code), length);
 }
 
@@ -277,8 +294,7 @@ rex2(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     leaf = leaf_of(leaf, scan_modrm[at[3]].place);
     if (!LEAF_CLASS(leaf))
         return invalid;
-    leaf = (leaf & (LEAF_TAIL | LEAF_MODRM)) |
-           LEAF_OF_CLASS(scan_apx_classes[scan_classes[LEAF_CLASS(leaf)].flow]);
+    leaf = of_apx(leaf, scan_classes[LEAF_CLASS(leaf)].flow);
     return finished(leaf, at + 3, (unsigned)(at + 3 - code), length);
 }
 

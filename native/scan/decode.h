@@ -42,6 +42,7 @@ struct instruction_class {
     uint8_t group;       /* the number of its set of needed features */
     uint8_t counted;     /* how many features it has */
     uint8_t features[3]; /* indices into scan_feature_names: those it needs, then unknown ones */
+    uint64_t known[2];   /* those it needs, as bits */
 };
 
 /* An entry of a row, by opcode: where its leaves begin, and SPLIT if there is one for each place of
@@ -52,7 +53,7 @@ struct instruction_class {
 
 /* A leaf has the bytes behind the operands, whether there are operands in ModRM, what else must
  * hold, and the class. */
-enum { LEAF_TAIL = 15, LEAF_MODRM = 16 };
+enum { LEAF_TAIL = 15, LEAF_MODRM = 16, LEAF_LOUD = 1 << 19 /* not CLASS_QUIET */ };
 #define LEAF_CHECK(leaf) ((leaf) >> 5 & 0xfff)
 #define LEAF_CLASS(leaf) ((leaf) >> 20 & 0xff)
 #define LEAF_OF_CLASS(kind) ((uint32_t)(kind) << 20)

@@ -31,9 +31,9 @@ from iced_x86 import (
 )
 from tests.tools.forms import Row, instruction_of, names_in, row_of
 
+from cpuprobe.code.apx import promoted
 from cpuprobe.code.encoding import fields
-from cpuprobe.code.newer import newer
-from cpuprobe.code.newer import _rows as rows_by_place
+from cpuprobe.code.newer import newer, rows
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.tables import load_table
 
@@ -85,17 +85,19 @@ class Leaf(NamedTuple):
         tail: bytes behind.
         kind: number of the class.
         check: what else must hold.
+        loud: it is not quiet.
     """
 
     modrm: bool = False
     tail: int = 0
     kind: int = 0
     check: int = 0
+    loud: bool = True
 
     def number(self) -> int:
         """As C reads it."""
-        in_rest = 1 << 31 if self.check & NO_REX_R and not self.modrm else 0
-        return in_rest | self.kind << 20 | self.check << 5 | self.modrm << 4 | self.tail
+        rest = 1 << 31 if self.check & NO_REX_R and not self.modrm else 0
+        return rest | self.kind << 20 | self.loud << 19 | self.check << 5 | self.modrm << 4 | self.tail
 
 
 class Class(NamedTuple):
@@ -184,7 +186,8 @@ class Tables:
 
     def entry(self, leaves: Sequence[Leaf]) -> int:
         """A row's entry, for leaves in the order of _PLACES or of _KEYS."""
-        numbers = tuple(leaf.number() for leaf in leaves)
+        loud = [each.flags[:1] != ("QUIET",) for each in self.classes]
+        numbers = tuple(leaf._replace(loud=loud[leaf.kind]).number() for leaf in leaves)
         split = len(set(numbers)) > 1
         numbers = numbers if split else numbers[:1]
         if numbers not in self._entries:
@@ -279,14 +282,30 @@ def _two_byte_opcodes() -> frozenset[tuple[int, int]]:
     return frozenset(found)
 
 
+@functools.cache
+def _opcodes_of_newer() -> frozenset[tuple[str, int, int, int]]:
+    return frozenset((row.kind, row.map, row.pp, row.opcode) for row in rows())
+
+
 def _has_newer(code: bytes) -> bool:
-    """Whether the rows may know what some code begins with: they have its opcode."""
+    """Whether something newer may have the opcode that some code begins with."""
     found = fields(code)
     assert found is not None
-    promoted = found.kind == "evex" and found.map == 4 and found.opcode in _MAP4
-    promoted &= found.pp < 2 or found.opcode in _MAP4_REPEATED
-    return promoted or (found.kind, found.map, found.pp, found.opcode) in rows_by_place()
+    if found.kind == "evex" and found.map == 4:
+        return found.opcode in _MAP4 and (found.pp < 2 or found.opcode in _MAP4_REPEATED)
+    place = found.map, found.pp, found.opcode
+    of_vex = found.kind == "evex" and (place in _opcodes_of_vex() or ("vex", *place) in _opcodes_of_newer())
+    return of_vex or (found.kind, *place) in _opcodes_of_newer()
 
+
+@functools.cache
+def _opcodes_of_vex() -> frozenset[tuple[int, int, int]]:
+    """Where VEX has instructions of general, mask or tile registers: APX gives them EVEX."""
+    return frozenset(
+        (number, pp, opcode)
+        for (number, pp, _, opcode), forms in _forms(EncodingKind.VEX).items()
+        if not any("MM_" in each and "T" not in each for form in forms for each in form.operands)
+    )
 
 
 def _now(tables: Tables) -> int:
@@ -438,7 +457,7 @@ def _vex_leaves(tables: Tables, head: bytes, forms: Sequence[_Form]) -> list[Lea
 
 # EVEX: L'L, b, whether ModRM is a register, ModRM.reg.
 _KEYS = [(ll, b, of, reg) for ll in range(4) for b in (0, 1) for of in (0, 1) for reg in range(8)]
-_EVEX_MAPS = range(1, 7)
+_EVEX_MAPS = range(1, 8)
 _VEX_MAPS = (1, 2, 3, 5, 7)
 _XOP_MAPS = (8, 9, 10)
 # Of map 4, the opcodes that APX promotes or has made (Intel 355828, table 3.1 and chapter 4).
@@ -487,7 +506,10 @@ def _evex_leaf(
         if form.stands_at(modrm) and fits and (with_b or not b):
             return form.leaf(tables, modrm)
     start = head + bytes((ll << 5 | 8 | b << 4, opcode))
-    known = newer(start + bytes((modrm, *bytes(15)))) if _has_newer(start + bytes(1)) else None
+    known = None
+    if _has_newer(start + bytes(1)):
+        code = start + bytes((modrm, *bytes(15)))
+        known = newer(code) or promoted(code)
     if known is None:
         return _none(start, [modrm])[0]
     return Leaf(True, known.length - 6, tables.newer(known.features))
@@ -499,11 +521,13 @@ def _evex_leaf(
 def _class_lines(tables: Tables, names: Sequence[str]) -> Iterator[str]:
     groups: dict[tuple[str, ...], int] = {}
     for each in tables.classes:
-        counted = [str(names.index(name)) for name in (*each.needs, *each.unknown)]
+        counted = [names.index(name) for name in (*each.needs, *each.unknown)]
+        mask = sum(1 << names.index(name) for name in each.needs)
         group = groups.setdefault(each.needs, len(groups))
         flags = " | ".join(f"CLASS_{flag}" for flag in each.flags) or "0"
         yield (
-            f"{{{flags}, FLOW_{each.flow}, {group}, {len(counted)}, {{{', '.join(counted)}}}}}, "
+            f"{{{flags}, FLOW_{each.flow}, {group}, {len(counted)}, "
+            f"{{{', '.join(map(str, counted))}}}, {{{mask & 2**64 - 1:#x}, {mask >> 64:#x}}}}}, "
             f"/* {' '.join((*each.needs, *each.unknown)) or '-'} */"
         )
 
