@@ -1,4 +1,4 @@
-"""The cffi definition of `cpuprobe._native`: three functions around the freestanding core.
+"""The cffi definition of `cpuprobe._native`: the freestanding core, and the scanner.
 
 Run by setup.py through cffi's setuptools hook (`cffi_modules`).
 """
@@ -16,7 +16,10 @@ CORE = sorted(
         f"{ISA}/start.c",
     }
 )
-HEADERS = sorted([*glob("native/*.h"), *glob(f"{ISA}/**/*.h", recursive=True)])
+SCANNER = sorted(glob("native/scan/*.c"))
+HEADERS = sorted(
+    [*glob("native/*.h"), *glob(f"{ISA}/**/*.h", recursive=True), *glob("native/scan/*.h")]
+)
 
 # x86-64 and nothing more, whatever CFLAGS this Python was built with: the core runs where the CPU
 # lies about everything else. No stack protector: it needs thread-local storage that a raw child
@@ -44,6 +47,44 @@ void cpuprobe_native_free(char *text, size_t capacity);
 enum error {
     ERROR_NONE, ERROR_INTERRUPTED, ERROR_CPU_LIST, ERROR_CPU_ABSENT, ERROR_ROOT, ...
 };
+
+enum { MOST_FEATURES = 160, MOST_PLACES = 8, SOURCES = 4, CLASS_CPUID = 16, CLASS_XGETBV = 32 };
+enum { CLASS_QUIET = 1, CLASS_INVALID = 2, CLASS_RARE = 4, CLASS_DATA = 8, CLASS_END = 64,
+       CLASS_NEAR = 128 };
+enum flow {
+    FLOW_NEXT, FLOW_JCC, FLOW_JMP, FLOW_CALL, FLOW_INDIRECT_JMP, FLOW_INDIRECT_CALL, FLOW_RET,
+    FLOW_INTERRUPT, FLOW_TRAP, FLOW_INVALID
+};
+struct scan_range { uint64_t start, end; uint32_t source, lsda; };
+struct scan_place { uint64_t address; uint32_t count, range; };
+struct scan_use {
+    uint64_t instructions[SOURCES]; uint64_t functions; uint32_t places;
+    struct scan_place place[MOST_PLACES];
+};
+struct scan_listed { uint64_t first, last; uint32_t range, feature, count; };
+struct scan_tally {
+    uint32_t base;
+    struct scan_use uses[MOST_FEATURES];
+    uint64_t discarded, swept, unknown, steps;
+    uint32_t signs, listed, functions;
+};
+typedef uint64_t scan_mask[2];
+struct scan_output {
+    scan_mask *pages, *functions; struct scan_listed *listed; scan_mask sought;
+};
+struct scan_space { ...; };
+void cpuprobe_scan(const uint8_t *code, uint64_t size, uint64_t address,
+                   const struct scan_range *ranges, uint32_t count, struct scan_tally *tally,
+                   const struct scan_output *output, struct scan_space *space);
+size_t scan_decode_all(const uint8_t *code, size_t size, uint8_t *lengths, uint8_t *kinds);
+struct instruction_class {
+    uint8_t flags, flow, group, counted, features[3];
+    uint64_t known[2];
+};
+extern const struct instruction_class scan_classes[];
+extern const unsigned scan_features, scan_known_features, scan_classes_number;
+extern const char *const scan_feature_names[];
+
 extern "Python" int cpuprobe_native_interrupted(void);
 extern "Python" void cpuprobe_native_progress(uint64_t done, uint64_t of);
 """
@@ -54,6 +95,7 @@ static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include <errno.h>
 #include <sys/auxv.h>
 #include "core.h"
+#include "scan/scan.h"
 
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
@@ -99,7 +141,7 @@ builder.cdef(CDEF)
 builder.set_source(
     "cpuprobe._native",
     SOURCE,
-    sources=CORE,
+    sources=[*CORE, *SCANNER],
     depends=HEADERS,
     include_dirs=["native"],
     extra_compile_args=list(CORE_FLAGS),

@@ -8,8 +8,7 @@ from cpuprobe.code.read import Reading, complete, opened
 
 
 def _whole(reading: Reading) -> Needs:
-    found = reading.scan(0, 1)
-    return complete(reading.needs(), [] if found is None else [found])
+    return complete(reading.needs(), reading.scan())
 
 
 def read_needs(path: str) -> Needs:

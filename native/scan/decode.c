@@ -273,7 +273,11 @@ evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     }
     if (seen & NOT_BEFORE_VEX)
         leaf = refused(leaf);
-    if (extended && LEAF_CLASS(leaf))
+    if (extended && !LEAF_CLASS(leaf)) {
+        *length = (unsigned)(at - code) + 1;
+        return invalid;
+    }
+    if (extended)
         leaf = of_apx(leaf, FLOW_NEXT);
     return finished(leaf, at, (unsigned)(at - code), length);
 }
@@ -285,6 +289,9 @@ rex2(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     unsigned payload = at[1], opcode = at[2], map = payload >> 7, upper = opcode >> 4;
     uint32_t leaf;
 
+    if (payload == 0 && opcode == 0xa1) /* JMPABS */
+        return finished(LEAF_LOUD | LEAF_OF_CLASS(scan_apx_classes[FLOW_JMP]) | 8, at + 3,
+                        (unsigned)(at + 3 - code), length);
     *length = (unsigned)(at + 2 - code);
     if (seen & SEEN_REX ||
         (map ? upper == 3 || upper == 8 : upper == 4 || upper == 7 || upper == 0xa || upper == 0xe))
@@ -342,4 +349,20 @@ scan_decode_last(const uint8_t *code, size_t available, unsigned *length)
         return leaf;
     *length = (unsigned)available;
     return invalid;
+}
+
+size_t
+scan_decode_all(const uint8_t *code, size_t size, uint8_t *lengths, uint8_t *kinds)
+{
+    size_t number = 0, at = 0;
+
+    while (at < size) {
+        unsigned length;
+        uint32_t leaf = scan_decode_last(code + at, size - at, &length);
+
+        lengths[number] = (uint8_t)length;
+        kinds[number++] = (uint8_t)LEAF_CLASS(leaf);
+        at += length;
+    }
+    return number;
 }

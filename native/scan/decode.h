@@ -151,4 +151,8 @@ decode(const uint8_t *code, unsigned *length)
 /* The same near the end of what can be read: an instruction that is cut off is none. */
 uint32_t scan_decode_last(const uint8_t *code, size_t available, unsigned *length);
 
+/* The length and the class of each instruction, decoding straight on; returns how many there are.
+ */
+size_t scan_decode_all(const uint8_t *code, size_t size, uint8_t *lengths, uint8_t *kinds);
+
 #endif

@@ -30,14 +30,11 @@ struct work {
 static void
 end_page(struct work *w)
 {
-    for (unsigned half = 0; half < 2; half++) {
-        uint64_t *known = &w->output->pages[w->page - (w->address >> 12)][half];
+    uint64_t *known = w->output->pages[w->page - (w->address >> 12)];
 
-        /* Another thread may be at work on the functions next to these. */
-        if (w->on_page[half] & ~__atomic_load_n(known, __ATOMIC_RELAXED))
-            __atomic_fetch_or(known, w->on_page[half], __ATOMIC_RELAXED);
-        w->on_page[half] = 0;
-    }
+    known[0] |= w->on_page[0];
+    known[1] |= w->on_page[1];
+    w->on_page[0] = w->on_page[1] = 0;
 }
 
 /* Counts a believed hit, in the order of addresses. */
@@ -94,7 +91,7 @@ list_function(struct work *w, uint32_t range, const uint8_t *features, unsigned 
 
         if (feature < scan_known_features && (*sought)[feature / 64] >> feature % 64 & 1)
             w->output->listed[w->tally->listed++] =
-                (struct scan_listed){first, last, range, feature, counts[feature]};
+                (struct scan_listed){first, last, w->tally->base + range, feature, counts[feature]};
     }
 }
 
@@ -143,7 +140,7 @@ end_function(struct work *w, uint32_t number)
 
         use->instructions[range->source] += counts[features[at]];
         use->functions++;
-        keep_place(use, first[features[at]], counts[features[at]], number);
+        keep_place(use, first[features[at]], counts[features[at]], w->tally->base + number);
     }
     if (w->output->listed)
         list_function(w, number, features, found, counts);

@@ -58,6 +58,7 @@ struct scan_listed {
 typedef uint64_t scan_mask[2]; /* of known features */
 
 struct scan_tally {
+    uint32_t base; /* added to the numbers of ranges: how many were scanned before */
     struct scan_use uses[MOST_FEATURES];
     uint64_t discarded;         /* instructions that were not believed */
     uint64_t swept, unknown;    /* bytes of no known function: taken for code, and not */

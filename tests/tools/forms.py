@@ -1,19 +1,15 @@
-"""Writes profiles/forms.json: what each of iced-x86's codes means, and how to search for them.
+"""Writes profiles/forms.json: what each of iced-x86's codes means.
 
 `python -m tests.tools.forms` writes. Made from the feature table, profiles/baseline.toml and the
 decoder's own tables; at run time none of them is asked any more.
-
-A search is a regular expression for the bytes that certain forms have of their own (SDM vol. 2A,
-chapter 2: opcode maps, VEX and EVEX prefixes; APM vol. 3, section 1.2: XOP and 3DNow!).
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -21,15 +17,9 @@ from typing import Any, NamedTuple
 from iced_x86 import (
     Code,
     CpuidFeature,
-    DecoderOptions,
-    EncodingKind,
     FlowControl,
     Instruction,
-    MandatoryPrefix,
     Mnemonic,
-    OpCodeInfo,
-    OpCodeOperandKind,
-    OpCodeTableKind,
 )
 
 from cpuprobe.code.decode import NEVER_FAULTS
@@ -146,160 +136,11 @@ def make() -> str:
     codes: dict[Row, list[int]] = {}
     for code in sorted(names_in(Code)):
         codes.setdefault(row_of(code, words), []).append(code)
-    quiet = {"harmless", "hint", "unsought", "invalid"}
-    sought = [
-        code
-        for row, those in codes.items()
-        if not quiet & {*row.marks}
-        and (row.features or row.unknown or {"rare", "cpuid"} & {*row.marks})
-        for code in those
-    ]
     rows = ",\n".join(
         json.dumps({**row._asdict(), "codes": _ranges(those)}) for row, those in codes.items()
     )
-    searches = ",\n".join(json.dumps(each.decode("latin-1")) for each in searches_for(sought))
     head = "by `make gen` (tests/tools/forms.py), from iced-x86 and these tables"
-    return (
-        f'{{"made": "{head}",\n'
-        f'"decoder": {len(vars(Code))},\n"meanings": [\n{rows}\n],\n'
-        f'"searches": [\n{searches}\n]}}\n'
-    )
-
-
-# --- searches ------------------------------------------------------------------------------------
-
-# SDM vol. 2A, sections 2.1.1 and 2.2.1.
-_PREFIX = rb"[\x26\x2e\x36\x3e\x40-\x4f\x64-\x67\xf0\xf2\xf3]"
-_MAPS = {
-    OpCodeTableKind.T0F: 1,
-    OpCodeTableKind.T0F38: 2,
-    OpCodeTableKind.T0F3A: 3,
-    OpCodeTableKind.MAP5: 5,
-    OpCodeTableKind.MAP6: 6,
-    OpCodeTableKind.MAP8: 8,
-    OpCodeTableKind.MAP9: 9,
-    OpCodeTableKind.MAP10: 10,
-}
-# The field pp of VEX, EVEX and XOP (SDM vol. 2A, table 2-9).
-_PP = {
-    MandatoryPrefix.NONE: 0,
-    MandatoryPrefix.PNP: 0,
-    MandatoryPrefix.P66: 1,
-    MandatoryPrefix.PF3: 2,
-    MandatoryPrefix.PF2: 3,
-}
-
-_Bytes = frozenset[int]
-_ANY = _Bytes(range(256))
-
-
-class _Shape(NamedTuple):
-    """Bytes that many forms have in common.
-
-    Attributes:
-        first: what is searched for: an escape, a VEX, EVEX or XOP prefix, or the opcode.
-        prefixed: whether a prefix must stand before it.
-        before: those between first and opcode, each with the values that it can have.
-        after: those behind the opcode.
-    """
-
-    first: int
-    prefixed: bool
-    before: tuple[_Bytes, ...]
-    after: tuple[_Bytes, ...]
-
-
-def searches_for(codes: Iterable[int]) -> tuple[bytes, ...]:
-    """What to search for, one pattern for each byte that can be the first.
-
-    Args:
-        codes: of iced-x86. What its decoder knows only with an option set is left out.
-    """
-    shapes: dict[_Shape, set[int]] = {}
-    for code in codes:
-        form = OpCodeInfo(code)  # type: ignore[arg-type]  # its constants are typed as a class
-        if not form.mode64 or form.decoder_option != DecoderOptions.NONE:
-            continue
-        for shape, opcodes in _shapes(form):
-            shapes.setdefault(shape, set()).update(opcodes)
-    choices: dict[int, list[bytes]] = {}
-    seconds: dict[int, set[int]] = {}
-    for shape, differing in shapes.items():
-        sequence = (*shape.before, _Bytes(differing), *shape.after)
-        choice = b"".join(map(_class, sequence))
-        if shape.prefixed:
-            choice += rb"(?<=%b\x%02x%b)" % (_PREFIX, shape.first, b"." * len(sequence))
-        choices.setdefault(shape.first, []).append(choice)
-        seconds.setdefault(shape.first, set()).update(sequence[0])
-    # Nothing but the first byte itself is taken: the next one may be among what follows it.
-    found = tuple(
-        rb"\x%02x(?=%b)(?=%b)" % (first, _class(_Bytes(seconds[first])), b"|".join(each))
-        for first, each in choices.items()
-    )
-    for pattern in found:
-        re.compile(pattern)
-    return found
-
-
-def _shapes(form: OpCodeInfo) -> Iterator[tuple[_Shape, _Bytes]]:
-    """The shapes of a form, each with the opcodes that it has there."""
-    table, encoding = form.table, form.encoding
-    pp = _PP[form.mandatory_prefix]
-    if encoding == EncodingKind.D3NOW:  # its opcode stands behind the operands
-        yield _Shape(0x0F, False, (), ()), _Bytes(b"\x0f")
-        return
-    if encoding == EncodingKind.LEGACY:
-        yield _legacy(form, pp != 0)
-        return
-    opcodes = _Bytes({form.op_code >> 8 if form.op_code_len == 2 else form.op_code})
-    if encoding == EncodingKind.EVEX:
-        before = _low_bits(_MAPS[table], 4), _low_bits(4 | pp, 3), _ANY
-        yield _Shape(0x62, False, before, ()), opcodes
-        return
-    first = 0x8F if encoding == EncodingKind.XOP else 0xC4
-    yield _Shape(first, False, (_low_bits(_MAPS[table], 5), _low_bits(pp, 2)), ()), opcodes
-    if table == OpCodeTableKind.T0F:
-        yield _Shape(0xC5, False, (_low_bits(pp, 2),), ()), opcodes
-
-
-def _legacy(form: OpCodeInfo, prefixed: bool) -> tuple[_Shape, _Bytes]:
-    opcode, second = form.op_code, _modrm(form)
-    if form.op_code_len == 2:
-        opcode, low = opcode >> 8, opcode & 0xFF
-        # PadLock's decode with any register where the manual has the second byte's low bits.
-        loose = form.table == OpCodeTableKind.T0F
-        second = _Bytes(range(low & 0xF8, (low | 7) + 1) if loose else {low})
-    if form.table == OpCodeTableKind.NORMAL:
-        return _Shape(opcode, False, (), ()), second
-    if form.table == OpCodeTableKind.T0F:
-        after = () if second == _ANY else (second,)
-        return _Shape(0x0F, prefixed, (), after), _Bytes({opcode})
-    escape = b"\x38" if form.table == OpCodeTableKind.T0F38 else b"\x3a"
-    return _Shape(0x0F, False, (_Bytes(escape),), ()), _Bytes({opcode})
-
-
-@functools.cache
-def _low_bits(value: int, bits: int) -> _Bytes:
-    """The bytes whose low bits have a value."""
-    return _Bytes(range(value, 256, 1 << bits))
-
-
-def _modrm(form: OpCodeInfo) -> _Bytes:
-    """The ModR/M bytes that a form can have (SDM vol. 2A, section 2.1.3)."""
-    if form.group_index < 0 and form.rm_group_index < 0:
-        return _ANY
-    end = 0xC0 if OpCodeOperandKind.MEM in form.op_kinds() else 0x100
-    return _Bytes(
-        byte
-        for byte in range(end)
-        if form.group_index in (-1, byte >> 3 & 7) and form.rm_group_index in (-1, byte & 7)
-    )
-
-
-@functools.cache
-def _class(allowed: _Bytes) -> bytes:
-    """A regular expression for one of some bytes."""
-    return b"." if allowed == _ANY else b"[%b]" % b"".join(map(rb"\x%02x".__mod__, sorted(allowed)))
+    return f'{{"made": "{head}",\n"decoder": {len(vars(Code))},\n"meanings": [\n{rows}\n]}}\n'
 
 
 if __name__ == "__main__":

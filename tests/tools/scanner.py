@@ -12,10 +12,11 @@ Maps and fields: SDM vol. 2A, chapter 2; XOP: APM vol. 3, section 1.2.5; EVEX ma
 from __future__ import annotations
 
 import functools
+import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from iced_x86 import (
     Code,
@@ -29,15 +30,16 @@ from iced_x86 import (
     OpCodeOperandKind,
     OpCodeTableKind,
 )
-from tests.tools.forms import Row, instruction_of, names_in, row_of
 
 from cpuprobe.code.apx import promoted
 from cpuprobe.code.encoding import fields
 from cpuprobe.code.newer import newer, rows
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.tables import load_table
+from tests.tools.forms import Row, instruction_of, names_in, row_of
 
 PATH = Path(__file__).parents[2] / "native" / "scan" / "tables.c"
+HEADER = PATH.with_name("decode.h")
 
 _FLOWS = {
     FlowControl.NEXT: "NEXT",
@@ -53,24 +55,15 @@ _FLOWS = {
 }
 _IDLE = {"hint", "harmless", "unsought"}
 _TOLD = ("invalid", "rare", "data", "cpuid", "xgetbv", "end")
+FLAGS = ("QUIET", *(mark.upper() for mark in _TOLD), "NEAR")
 _STRIDE = 32
 
-# What else must hold; bits of a leaf's `check`. The first is of legacy forms, the rest of VEX's.
-LOCKABLE = 1  # LOCK may stand before it
-NO_REX_R = 2  # there are only eight such registers
-VVVV_UNUSED = 1  # vvvv is 1111
-V_UNUSED = 2  # EVEX.V' is 1
-LOW_REG = 4  # ModRM.reg names one of eight: R, and R', are 1
-LOW_VVVV = 8  # so does vvvv
-VSIB = 16  # there is a SIB byte
-UNIQUE = 32  # reg, vvvv and the index are different registers; of AMX, reg, vvvv and rm
-UNLIKE = 64  # reg is neither vvvv nor rm
-LOW_RM = 1024  # ModRM.rm names one of eight
-NARROW_REG = 2048  # ModRM.reg names one of sixteen: EVEX.R' is 1
-NO_MASK = 128  # EVEX.aaa is 000
-MASK = 256  # EVEX.aaa is not 000
-NO_ZEROING = 512  # EVEX.z is 0
-
+# What else must hold, by the names that decode.h has for it: bits of a leaf's `check`.
+_CHECKS = {
+    name: int(value)
+    for name, value in re.findall(r"^    ([A-Z_]+) = (\d+), +/\*", HEADER.read_text(), re.M)
+}
+LOCKABLE, NO_REX_R = _CHECKS["LOCKABLE"], _CHECKS["NO_REX_R"]
 
 # An entry of a row: where its leaves begin, and whether there is one for each place; or
 ELSEWHERE = 1 << 31  # a prefix, or what begins another map or encoding
@@ -96,8 +89,9 @@ class Leaf(NamedTuple):
 
     def number(self) -> int:
         """As C reads it."""
-        rest = 1 << 31 if self.check & NO_REX_R and not self.modrm else 0
-        return rest | self.kind << 20 | self.loud << 19 | self.check << 5 | self.modrm << 4 | self.tail
+        shape = self.check << 5 | self.modrm << 4 | self.tail
+        rest = self.check == NO_REX_R and not self.modrm  # never decoded in line
+        return rest << 31 | self.kind << 20 | self.loud << 19 | shape
 
 
 class Class(NamedTuple):
@@ -150,8 +144,21 @@ _PLACES = (*(reg << 3 for reg in range(8)), *range(0xC0, 0x100))
 _REACHED_LAST = ("JMP", "INDIRECT_JMP", "RET", "TRAP", "INVALID")
 
 
+def class_of_code(code: int, words: Mapping[str, Mapping[str, Any]]) -> Class:
+    """The class of a code of iced-x86.
+
+    Args:
+        code: the code.
+        words: profiles/baseline.toml.
+    """
+    form = OpCodeInfo(code)  # type: ignore[arg-type]  # its constants are typed as a class
+    flow = _FLOWS[instruction_of(code).flow_control] if code else "INVALID"
+    near = form.op_count > 0 and _KINDS[form.op0_kind].startswith(_NEAR)
+    return class_of(row_of(code, words), flow, near)
+
+
 class Tables:
-    """Collects classes, rows of opcodes, and splits: and the leaves that ModRM or EVEX's fields decide between."""
+    """Collects classes, rows of opcodes, and the leaves that their entries lead to."""
 
     def __init__(self) -> None:
         """Knows nothing yet but what is no instruction."""
@@ -162,15 +169,12 @@ class Tables:
         self.leaves: list[int] = []
         self.rows: dict[tuple[int, ...], int] = {}
         self.kind(Code.INVALID)
-        self.apx = {flow: self.newer(("apxf",), flow) for flow in _REX2_FLOWS}
+        self.apx = {flow: self.newer(("apxf",), flow) for flow in dict.fromkeys(_FLOWS.values())}
 
     def kind(self, code: int) -> int:
         """The class of a code of iced-x86."""
         if code not in self._kinds:
-            form = OpCodeInfo(code)  # type: ignore[arg-type]  # its constants are typed as a class
-            flow = _FLOWS[instruction_of(code).flow_control] if code else "INVALID"
-            near = form.op_count > 0 and _KINDS[form.op0_kind].startswith(_NEAR)
-            self._kinds[code] = self._class(class_of(row_of(code, self._words), flow, near))
+            self._kinds[code] = self._class(class_of_code(code, self._words))
         return self._kinds[code]
 
     def newer(self, features: Iterable[str], flow: str = "NEXT") -> int:
@@ -212,8 +216,6 @@ _NO_OPCODES = (
     set[int](),
     set[int](),
 )
-# The opcodes behind REX2 that are none: of map 0 and of map 1, by their upper halves.
-_REX2_FLOWS = ("NEXT", "INDIRECT_CALL", "INDIRECT_JMP", "RET", "JMP", "INTERRUPT", "TRAP")
 
 
 def _legacy(tables: Tables) -> list[int]:
@@ -246,7 +248,12 @@ def _legacy_leaves(tables: Tables, head: bytes, escape: bytes, opcode: int) -> l
     near = asked if exact else asked[:8] + [each for each in asked[8:] for _ in range(8)]
     far = ask([start + bytes((0x80 | reg << 3,)) for reg in range(8)])
     locked = ask([b"\xf0" + start + bytes((modrm,)) for modrm in _PLACES[:8]])
-    behind_r = ask([head.removesuffix(b"\x48") + b"\x44" + start[len(head) :] + bytes((m,)) for m in _PLACES[:8]])
+    behind_r = ask(
+        [
+            head.removesuffix(b"\x48") + b"\x44" + start[len(head) :] + bytes((m,))
+            for m in _PLACES[:8]
+        ]
+    )
     reads = [one[1] + 4 == other[1] for one, other in zip(near, far, strict=False)]
     has_newer = escape in _ESCAPES[2:] and _has_newer(start + bytes(1))
     leaves = []
@@ -294,7 +301,9 @@ def _has_newer(code: bytes) -> bool:
     if found.kind == "evex" and found.map == 4:
         return found.opcode in _MAP4 and (found.pp < 2 or found.opcode in _MAP4_REPEATED)
     place = found.map, found.pp, found.opcode
-    of_vex = found.kind == "evex" and (place in _opcodes_of_vex() or ("vex", *place) in _opcodes_of_newer())
+    of_vex = found.kind == "evex" and (
+        place in _opcodes_of_vex() or ("vex", *place) in _opcodes_of_newer()
+    )
     return of_vex or (found.kind, *place) in _opcodes_of_newer()
 
 
@@ -372,21 +381,23 @@ class _Form(NamedTuple):
         operands, info = self.operands, self.info
         has_vvvv = any(each.endswith("VVVV") for each in operands)
         vsib = any("VSIB" in each for each in operands)
-        check = 0 if has_vvvv else VVVV_UNUSED
-        check |= LOW_REG * any(each in ("K_REG", "KP1_REG", "TMM_REG") for each in operands)
-        check |= LOW_VVVV * any(each in ("K_VVVV", "TMM_VVVV") for each in operands)
-        check |= LOW_RM * ("TMM_RM" in operands)
-        check |= VSIB * (vsib or "SIBMEM" in operands)
-        check |= UNIQUE * info.requires_unique_reg_nums
-        check |= UNLIKE * info.requires_unique_dest_reg_num
-        if info.encoding == EncodingKind.EVEX:
-            check |= NARROW_REG * any(each in ("R32_REG", "R64_REG") for each in operands)
-            check |= V_UNUSED * (not has_vvvv and not vsib)
-            check |= NO_MASK * (not info.can_use_op_mask_register)
-            check |= MASK * info.require_op_mask_register
-            to_memory = modrm < 0xC0 and "MEM" in operands[0]
-            check |= NO_ZEROING * (not info.can_use_zeroing_masking or to_memory)
-        return check
+        of_evex = info.encoding == EncodingKind.EVEX
+        to_memory = modrm < 0xC0 and bool(operands) and "MEM" in operands[0]
+        facts = {
+            "VVVV_UNUSED": not has_vvvv,
+            "V_UNUSED": of_evex and not has_vvvv and not vsib,
+            "LOW_REG": not {"K_REG", "KP1_REG", "TMM_REG"}.isdisjoint(operands),
+            "NARROW_REG": of_evex and not {"R32_REG", "R64_REG"}.isdisjoint(operands),
+            "LOW_VVVV": not {"K_VVVV", "TMM_VVVV"}.isdisjoint(operands),
+            "LOW_RM": "TMM_RM" in operands,
+            "VSIB": vsib or "SIBMEM" in operands,
+            "UNIQUE": info.requires_unique_reg_nums,
+            "UNLIKE": info.requires_unique_dest_reg_num,
+            "NO_MASK": of_evex and not info.can_use_op_mask_register,
+            "MASK": of_evex and info.require_op_mask_register,
+            "NO_ZEROING": of_evex and (not info.can_use_zeroing_masking or to_memory),
+        }
+        return sum(_CHECKS[name] for name, is_so in facts.items() if is_so)
 
 
 def _forms(encoding: int) -> dict[Slot, list[_Form]]:
@@ -433,7 +444,10 @@ def _none(start: bytes, modrms: Sequence[int]) -> list[Leaf]:
     ]
     operands = any(far == near + 4 for near, far in zip(*lengths, strict=True))
     return [
-        Leaf(far == near + 4 or (m >= 0xC0 and operands), near - (far == near + 4 or (m >= 0xC0 and operands)))
+        Leaf(
+            far == near + 4 or (m >= 0xC0 and operands),
+            near - (far == near + 4 or (m >= 0xC0 and operands)),
+        )
         for m, near, far in zip(modrms, *lengths, strict=True)
     ]
 
@@ -465,7 +479,7 @@ _MAP4 = {
     *(base + low for base in range(0, 0x40, 8) for low in range(4)),
     *(0x24, 0x2C),
     *range(0x40, 0x50),
-    *(0x60, 0x61, 0x65, 0x66, 0x69, 0x6B, 0x80, 0x81, 0x83, 0x84, 0x85, 0x88, 0x8F),
+    *(0x60, 0x61, 0x65, 0x66, 0x69, 0x6B, 0x80, 0x81, 0x83, 0x84, 0x85, 0x88, 0x8A, 0x8B, 0x8F),
     *(0xA5, 0xAD, 0xAF, 0xC0, 0xC1, 0xD0, 0xD1, 0xD2, 0xD3, 0xD4, *range(0xD8, 0xE0)),
     *(0xF0, 0xF1, 0xF2, *range(0xF4, 0xFA), 0xFC, 0xFE, 0xFF),
 }
@@ -506,13 +520,14 @@ def _evex_leaf(
         if form.stands_at(modrm) and fits and (with_b or not b):
             return form.leaf(tables, modrm)
     start = head + bytes((ll << 5 | 8 | b << 4, opcode))
-    known = None
     if _has_newer(start + bytes(1)):
-        code = start + bytes((modrm, *bytes(15)))
-        known = newer(code) or promoted(code)
-    if known is None:
-        return _none(start, [modrm])[0]
-    return Leaf(True, known.length - 6, tables.newer(known.features))
+        # Tiles want a SIB byte.
+        for sib in (0, 0 if of_register else 1):
+            code = start + bytes((modrm | 4 * sib, *bytes(15)))
+            known = newer(code) or promoted(code)
+            if known is not None:
+                return Leaf(True, known.length - 6 - sib, tables.newer(known.features))
+    return _none(start, [modrm])[0]
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -535,8 +550,7 @@ def _class_lines(tables: Tables, names: Sequence[str]) -> Iterator[str]:
 def _array(head: str, values: Iterable[object], per_line: int = 16) -> str:
     texts = [str(value) for value in values]
     lines = [
-        "    " + ", ".join(texts[at : at + per_line]) + ","
-        for at in range(0, len(texts), per_line)
+        "    " + ", ".join(texts[at : at + per_line]) + "," for at in range(0, len(texts), per_line)
     ]
     return f"\nconst {head}[] = {{\n" + "\n".join(lines) + "\n};\n"
 
@@ -560,7 +574,7 @@ def make() -> str:
     apx = ", ".join(f"[FLOW_{flow}] = {kind}" for flow, kind in tables.apx.items())
     named = ",\n".join(f'    "{name}"' for name in names)
     kinds = "\n".join(f"    {line}" for line in _class_lines(tables, names))
-    largest = f"_Static_assert({len(names)} <= MOST_FEATURES && {len(known)} <= MOST_KNOWN, \"\");"
+    largest = f'_Static_assert({len(names)} <= MOST_FEATURES && {len(known)} <= MOST_KNOWN, "");'
     return (
         "/* GENERATED by `make gen` (tests/tools/scanner.py) from iced-x86, profiles/ and\n"
         " * cpuprobe.code.newer: do not edit. decode.h says what is what. */\n"

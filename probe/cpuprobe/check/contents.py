@@ -163,8 +163,8 @@ class _Reader:
             gc.collect()
         try:
             reading = Reading(source)
-            scan = reading.scan(0, 1, self._sought)
+            scan = reading.scan(self._sought)
             self._steps -= scan.steps if scan else 0
-            return Met(member.name, complete(reading.needs(), [] if scan is None else [scan]))
+            return Met(member.name, complete(reading.needs(), scan))
         except ArtifactError as error:
             return Met(member.name, error=str(error))

@@ -1,12 +1,11 @@
 """Many files at once: folders are walked, files are read in several processes.
 
-Large files are read in parts, so that a single one keeps all processes busy. Each process reads the
-file for itself and scans its part: what passes between processes is small.
+What passes between processes is small. A single large file is scanned in several threads instead
+(cpuprobe.code.scan).
 """
 
 from __future__ import annotations
 
-import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -15,21 +14,15 @@ from typing import NamedTuple
 from cpuprobe.check.against import HostCapabilities
 from cpuprobe.check.contents import Contents, Met, contents
 from cpuprobe.check.judge import Fit, judge
-from cpuprobe.check.pool import Task, results
+from cpuprobe.check.pool import results
 from cpuprobe.code.archives.table import Kind, kind_of_file
-from cpuprobe.code.budget import Budget
 from cpuprobe.code.elf import ArtifactError
-from cpuprobe.code.forms import forms, searches
+from cpuprobe.code.forms import forms
 from cpuprobe.code.needs import Needs
-from cpuprobe.code.read import Stamp, complete, opened
-from cpuprobe.code.tally import Scan
+from cpuprobe.code.read import complete, opened
 
 SMALL = 1 << 20
 """Below as many bytes in all a second process costs more than it saves."""
-PART = 4 << 20
-"""Bytes of a file that one process scans at once."""
-MOST_PARTS = 64
-"""A very large file is scanned in fewer and larger parts: every process may have to read it."""
 
 
 class Found(NamedTuple):
@@ -134,51 +127,14 @@ _Answer = Needs | Contents | Kind | str
 """What is needed of a file, what it holds, the kind that is not read, why it cannot be."""
 
 
-class _Part(NamedTuple):
-    """What a process found in one part of a file; the first part has what is not scanned."""
-
-    stamp: Stamp
-    needs: Needs | None
-    scan: Scan | None
-
-
-_cached = functools.lru_cache(maxsize=1)(opened)
-
-
-_Piece = _Part | Contents | str
-
-
-def read_part(path: str, number: int, of: int, sought: tuple[str, ...] = ()) -> _Piece:
-    """One part of a file, or why it cannot be read; of 0 parts all that it holds."""
+def read(path: str, sought: tuple[str, ...] = ()) -> Needs | Contents | str:
+    """What a file needs or holds, or why it cannot be read."""
+    kind = kind_of_file(path)
     try:
-        if of == 0:
+        if kind is not None and kind.opens is not None:
             return contents(path, sought)
-        if of == 1:
-            _cached.cache_clear()
-            reading = opened(path)
-        else:
-            reading = _cached(path)
-        needs = None if number else reading.needs()
-        return _Part(reading.stamp, needs, reading.scan(number, of, sought))
-    except ArtifactError as error:
-        return str(error)
-
-
-def whole(parts: list[_Piece]) -> Needs | Contents | str:
-    """The parts of a file, in their order, made one; or why it cannot be read."""
-    scans: list[Scan] = []
-    stamps: set[Stamp] = set()
-    needs: Needs | None = None
-    for part in parts:
-        if not isinstance(part, _Part):
-            return part
-        stamps.add(part.stamp)
-        needs = needs or part.needs
-        scans += [] if part.scan is None else [part.scan]
-    if needs is None or len(stamps) > 1:
-        return "it was changed while it was read"
-    try:
-        return complete(needs, scans)
+        reading = opened(path)
+        return complete(reading.needs(), reading.scan(sought))
     except ArtifactError as error:
         return str(error)
 
@@ -191,63 +147,12 @@ def _results(
     left = [path for path, kind in kinds.items() if not (kind and kind.unread)]
     sizes = {path: _size(path) for path in left}
     left.sort(key=lambda path: -sizes[path])  # the largest first: all end together
-    counts = {path: _parts(kinds[path], sizes[path]) for path in left}
-    processes = min(processes, sum(max(1, count) for count in counts.values()))
+    processes = min(processes, len(left))
     if processes < 2 or sum(sizes.values()) < SMALL:
-        for path in left:
-            _cached.cache_clear()
-            # In the same parts as by several: their steps, and so the answer, are the same.
-            yield path, whole(_in_turn(path, counts[path], sought))
+        yield from ((path, read(path, sought)) for path in left)
         return
-    # Made once, before the others are forked from this process.
-    forms()
-    searches()
-    tasks: list[Task] = [
-        (path, number, counts[path], sought)
-        for path in left
-        for number in range(max(1, counts[path]))
-    ]
-    found: dict[str, dict[int, _Piece]] = {path: {} for path in left}
-    over: set[str] = set()
-    for (path, number, of, _), part in results(read_part, tasks, over, processes):
-        if path in over:
-            continue
-        found[path][number] = part
-        refused = _refused(found[path].values())
-        if refused is not None:
-            over.add(path)
-            yield path, refused
-        elif len(found[path]) == max(1, of):
-            parts = found.pop(path)
-            yield path, whole([parts[number] for number in sorted(parts)])
-
-
-def _in_turn(path: str, of: int, sought: tuple[str, ...]) -> list[_Piece]:
-    parts: list[_Piece] = []
-    while len(parts) < max(1, of) and _refused(parts) is None:
-        parts.append(read_part(path, len(parts), of, sought))
-    return parts
-
-
-def _refused(parts: Collection[_Piece]) -> str | None:
-    """Why what is known of a file's parts is enough to refuse it; None: it is not."""
-    budget = Budget()
-    try:
-        for part in parts:
-            if isinstance(part, str):
-                return part
-            if isinstance(part, _Part) and part.scan:
-                budget.spend(part.scan.steps)
-    except ArtifactError as error:
-        return str(error)
-    return None
-
-
-def _parts(kind: Kind | None, size: int) -> int:
-    """In how many parts a file is scanned that has as many bytes; 0: it holds files."""
-    if kind is not None and kind.opens is not None:
-        return 0
-    return max(1, min(MOST_PARTS, size // PART))
+    forms()  # made once, before the others are forked from this process
+    yield from results(read, [(path, sought) for path in left], processes)
 
 
 def _size(path: str) -> int:

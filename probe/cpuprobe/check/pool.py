@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 T = TypeVar("T")
-Task = tuple[str, int, int, tuple[str, ...]]
-"""A file, which part of it, of how many, and the features of which every function is listed."""
+Task = tuple[str, tuple[str, ...]]
+"""A file, and the features of which every function is listed."""
 
 
 def results(
-    work: Callable[..., T], tasks: list[Task], over: Collection[str], processes: int
-) -> Iterator[tuple[Task, T | str]]:
-    """Does the tasks in several processes; yields what each found, as they end.
+    work: Callable[..., T], tasks: list[Task], processes: int
+) -> Iterator[tuple[str, T | str]]:
+    """Does the tasks in several processes; yields each file with what was found, as they end.
 
     Args:
         work: what is to be done with each.
         tasks: all of them.
-        over: files of which no further part is needed; it may grow meanwhile.
         processes: how many.
     """
     context = multiprocessing.get_context("fork")
@@ -37,17 +36,11 @@ def results(
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for future in as_completed(futures):
-            task = futures.pop(future)
-            if future.cancelled():
-                continue
+            path, _ = futures.pop(future)
             try:
-                yield task, future.result()
+                yield path, future.result()
             except BrokenProcessPool:
-                yield task, "the process that read it, or one beside it, was killed"
-            if task[0] in over:
-                for other, (path, *_) in futures.items():
-                    if path == task[0]:
-                        other.cancel()
+                yield path, "the process that read it, or one beside it, was killed"
         finished = True
     finally:
         if not finished:  # Ctrl-C: nobody waits for what they do now

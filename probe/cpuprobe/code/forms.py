@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os.path
-import re
 from array import array
 from typing import Literal, NamedTuple
 
@@ -99,7 +98,6 @@ class _Table(msgspec.Struct, frozen=True):
     made: str
     decoder: int
     meanings: tuple[Meaning, ...]
-    searches: tuple[str, ...]
 
 
 class Forms(NamedTuple):
@@ -177,9 +175,3 @@ def forms() -> Forms:
     )
     straight, dull, unsure = quiet - branches - ends, quiet - data, rare | data | {INVALID}
     return Forms(meanings, kinds, quiet, straight, rare, data, dull, unsure, branches, ends)
-
-
-@functools.cache
-def searches() -> tuple[re.Pattern[bytes], ...]:
-    """What to search for where an instruction might begin that is not quiet, nor invalid."""
-    return tuple(re.compile(pattern.encode("latin-1"), re.DOTALL) for pattern in _table().searches)

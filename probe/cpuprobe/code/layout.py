@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -68,6 +68,21 @@ def plan(file: Binary) -> Plan:
         **amounts,
     )
     return Plan(work, before, size, coverage)
+
+
+def part_of(work: Plan, number: int, of: int) -> list[tuple[CodeBytes, list[Range]]]:
+    """A part of the work; all of them together are the whole.
+
+    Args:
+        work: the work.
+        number: which part, from 0.
+        of: how many there are, of about as many bytes each.
+    """
+    low, high = work.size * number // of, work.size * (number + 1) // of
+    return [
+        (code, ranges[bisect_left(before, low) : bisect_left(before, high)])
+        for (code, _, ranges), before in zip(work.work, work.before, strict=True)
+    ]
 
 
 def _functions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -18,13 +18,12 @@ from cpuprobe.code.pe import read_pe
 from cpuprobe.code.program import Binary
 from cpuprobe.code.reach import reached
 from cpuprobe.code.scan import scan
-from cpuprobe.code.tally import Scan, joined
+from cpuprobe.code.tally import Scan
 from cpuprobe.errors import CaptureError
 from cpuprobe.files import OpenedFile
 
 MOST_COMPILED = 256 << 20
 """Bytes of an artifact of wasmtime, which is held whole."""
-Stamp = tuple[int, int, int, int]
 
 
 def opened(path: str) -> Reading:
@@ -37,25 +36,20 @@ def opened(path: str) -> Reading:
         with OpenedFile(path) as file:
             if file.size == 0:
                 raise ArtifactError("empty")
-            return Reading(file, file.stamp)
+            return Reading(file)
     except CaptureError as error:
         raise ArtifactError(str(error).removeprefix(f"{path}: ")) from None
 
 
 class Reading:
-    """What is needed of one file in memory, which can be scanned in parts.
+    """What is needed of one file in memory."""
 
-    Attributes:
-        stamp: device, inode, size and time of change: readings with the same one read the same.
-    """
-
-    def __init__(self, source: Source, stamp: Stamp = (0, 0, 0, 0)) -> None:
+    def __init__(self, source: Source) -> None:
         """Reads all that is needed of a file.
 
         Raises:
             ArtifactError: it is no ELF file, or is damaged.
         """
-        self.stamp = stamp
         self._file = _read(source)
         self._content = b""
         self._plan: Plan | None = None
@@ -89,17 +83,15 @@ class Reading:
             loader=file.loader,
         )
 
-    def scan(self, number: int, of: int, sought: Collection[str] = ()) -> Scan | None:
-        """One part of the scan; None for what is not scanned: compiled wasm, foreign code.
+    def scan(self, sought: Collection[str] = ()) -> Scan | None:
+        """The scan; None for what is not scanned: compiled wasm, foreign code.
 
         Args:
-            number: which part, from 0.
-            of: how many there are.
             sought: features of which every function is listed.
         """
         if self._plan is None:
             return None
-        return scan(self._file, self._plan, forms(), number, of, sought)
+        return scan(self._file, self._plan, sought)
 
 
 # By what a file begins with; what begins otherwise is no ELF file.
@@ -116,11 +108,10 @@ def _read(source: Source) -> Binary:
     )
 
 
-def complete(needs: Needs, scans: Sequence[Scan]) -> Needs:
-    """What a file needs, with what the parts of its scan found; none: it was not scanned."""
-    if not scans:
+def complete(needs: Needs, found: Scan | None) -> Needs:
+    """What a file needs, with what its scan found; None: it was not scanned."""
+    if found is None:
         return needs
-    found = joined(scans)
     return msgspec.structs.replace(
         needs,
         features=found.features,

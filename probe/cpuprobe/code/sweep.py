@@ -63,7 +63,6 @@ def long_function(where: Range, code: CodeBytes, tally: Tally) -> None:
     data = code.between(where.start, where.end)
     table = instruction_table(data, where.start, forms.quiet, tally.budget)
     if table.codes:
-        tally.hit_bytes += where.end - where.start
         tally.discarded += sum(form in forms.rare for form in table.codes)
         odd = forms.rare | {INVALID}
         codes = array("H", [form for form in table.codes if form not in odd])

@@ -42,7 +42,6 @@ class Tally:
         unknown: likewise, by iced-x86's name.
         signs: what asks about the CPU.
         discarded: instructions that were not believed.
-        hit_bytes: bytes of functions that hold a hit.
         pages: 4 KiB pages, by number, with the features on each.
         functions: how many functions of LARGE bytes and more have a set of features.
         sought: features of which every function is listed.
@@ -56,7 +55,6 @@ class Tally:
     unknown: dict[str, list[FoundIn[Name]]] = field(default_factory=dict)
     signs: set[str] = field(default_factory=set)
     discarded: int = 0
-    hit_bytes: int = 0
     pages: dict[int, frozenset[str]] = field(default_factory=dict)
     functions: Counter[frozenset[str]] = field(default_factory=Counter)
     sought: Collection[str] = ()
@@ -149,10 +147,10 @@ class Scan:
 
 
 def listed(tally: Tally, text: Callable[[Name], str]) -> tuple[Function, ...]:
-    """The functions of a tally that are listed, with the text of their names."""
+    """The functions of a tally that are listed, by address, with the text of their names."""
     return tuple(
         Function(text(where.name), where.start, first, last, where.source or "sweep", features)
-        for where, first, last, features in tally.listed
+        for where, first, last, features in sorted(tally.listed, key=lambda row: row[1])
     )
 
 

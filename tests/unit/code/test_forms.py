@@ -9,7 +9,7 @@ import pytest
 from tests.tools import forms as maker
 
 from cpuprobe.code.decode import decode
-from cpuprobe.code.forms import forms, searches
+from cpuprobe.code.forms import forms
 from cpuprobe.errors import CannotMeasureError
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.tables import load_table
@@ -111,6 +111,6 @@ def test_another_decoder_is_refused(monkeypatch, tmp_path):
     module._table.cache_clear()
     try:
         with pytest.raises(CannotMeasureError, match=re.escape("iced-x86")):
-            searches.__wrapped__()
+            forms.__wrapped__()
     finally:
         module._table.cache_clear()
