@@ -13,8 +13,11 @@ MAIN := native/main.c native/isa/$(ISA)/start.c
 SOURCES := $(wildcard native/*.c native/isa/$(ISA)/*.c native/isa/$(ISA)/candidates/*.c)
 HEADERS := $(wildcard native/*.h native/isa/$(ISA)/*.h native/isa/$(ISA)/candidates/*.h)
 CORE := $(filter-out $(MAIN),$(SOURCES))
+# What only the extension has.
+SCANNER := $(wildcard native/scan/*.c)
+SCANNER_HEADERS := $(wildcard native/scan/*.h)
 # Laid out by hand or by its generator, not by clang-format.
-GENERATED := native/words.h native/isa/$(ISA)/facts.h $(wildcard native/isa/$(ISA)/candidates/*.h)
+GENERATED := native/scan/tables.c native/words.h native/isa/$(ISA)/facts.h $(wildcard native/isa/$(ISA)/candidates/*.h)
 # -march comes last so that no CFLAGS can raise it: the core has to run on every x86-64 CPU.
 NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
     -fno-pic -fno-lto -fmerge-all-constants -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
@@ -28,7 +31,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 # Two stamps: to run it takes the plain dependencies, seconds and under 100 MB; the tests take hundreds.
-PARTS := pyproject.toml setup.py native/binding.py $(CORE) $(HEADERS)
+PARTS := pyproject.toml setup.py native/binding.py $(CORE) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 $(BIN)/.runs: $(PARTS)
@@ -60,17 +63,17 @@ lint: $(BIN)/.installed ## ruff, mypy --strict, and the C code under -Werror wit
 	$(BIN)/mypy
 	for compiler in gcc clang; do \
 	    if command -v $$compiler >/dev/null; then \
-	        for source in $(SOURCES); do \
+	        for source in $(SOURCES) $(SCANNER); do \
 	            $$compiler $(NATIVE_FLAGS) -c -o /dev/null $$source || exit 1; done; \
 	    else echo "lint: no $$compiler here"; fi; done
 	if command -v clang-format >/dev/null; then \
-	    clang-format --dry-run --Werror $(SOURCES) $(filter-out $(GENERATED),$(HEADERS)); \
+	    clang-format --dry-run --Werror $(filter-out $(GENERATED),$(SOURCES) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS)); \
 	else echo "lint: no clang-format here"; fi
 
 format: $(BIN)/.installed ## lay out the Python and C code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	clang-format -i $(SOURCES) $(filter-out $(GENERATED),$(HEADERS))
+	clang-format -i $(filter-out $(GENERATED),$(SOURCES) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS))
 
 native: build/cpuprobe-native ## leave the static executable at build/cpuprobe-native
 
@@ -113,6 +116,7 @@ gen: $(BIN)/.installed ## remake what is generated and committed
 	$(BIN)/python -m tests.tools.native_words
 	$(BIN)/python -m tests.tools.native_facts
 	$(BIN)/python -m tests.tools.forms
+	$(BIN)/python -m tests.tools.scanner
 	$(BIN)/python -m tests.tools.documents
 
 gen-check: gen ## fail if anything generated is not current

@@ -181,11 +181,11 @@ def test_pure_folders_reach_nothing(folder):
         assert not calls & {"open", "print", "input", "exec", "eval"}, path
 
 
-def test_only_measure_runs_the_core():
-    """One module alone imports the native extension."""
-    users = [path.name for path in MODULES if "cpuprobe._native" in imports(path)]
+def test_one_module_runs_the_core_and_one_the_scanner():
+    """No other imports the native extension."""
+    users = {path.name for path in MODULES if "cpuprobe._native" in imports(path)}
 
-    assert users == ["measure.py"]
+    assert users == {"measure.py", "scan.py"}
 
 
 def test_only_features_reads_toml():
