@@ -9,15 +9,16 @@ SPREAD := -n 2 --dist loadfile
 
 ISA := x86_64
 # What only the executable has: its entry and its command line.
-MAIN := native/main.c native/isa/$(ISA)/start.c
-SOURCES := $(wildcard native/*.c native/isa/$(ISA)/*.c native/isa/$(ISA)/candidates/*.c)
-HEADERS := $(wildcard native/*.h native/isa/$(ISA)/*.h native/isa/$(ISA)/candidates/*.h)
+MAIN := native/main.c native/isa/$(ISA)/start.c $(wildcard native/command/*.c)
+SOURCES := $(wildcard native/*.c native/command/*.c native/isa/$(ISA)/*.c native/isa/$(ISA)/candidates/*.c)
+HEADERS := $(wildcard native/*.h native/command/*.h native/isa/$(ISA)/*.h native/isa/$(ISA)/candidates/*.h)
 CORE := $(filter-out $(MAIN),$(SOURCES))
 # What only the extension has.
 SCANNER := $(wildcard native/scan/*.c)
 SCANNER_HEADERS := $(wildcard native/scan/*.h)
 # Laid out by hand or by its generator, not by clang-format.
-GENERATED := native/scan/tables.c native/words.h native/isa/$(ISA)/facts.h $(wildcard native/isa/$(ISA)/candidates/*.h)
+GENERATED := native/scan/tables.c native/words.h native/command/sentences.h native/isa/$(ISA)/facts.h \
+    $(wildcard native/isa/$(ISA)/candidates/*.h)
 # -march comes last so that no CFLAGS can raise it: the core has to run on every x86-64 CPU.
 NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
     -fno-pic -fno-lto -fmerge-all-constants -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \

@@ -60,13 +60,12 @@ struct feature_bits {
 struct feature_set {
     const char *names; /* comma-separated */
     struct feature_bits features;
-    struct feature_bits needs; /* those, and all they build on */
 };
 
-struct candidate {
-    const char *name; /* mnemonic and operands */
+/* Packed, for there are hundreds. */
+struct __attribute__((packed, aligned(4))) candidate {
+    const char *name; /* mnemonic and operands; behind its NUL the bytes of all results */
     const uint8_t *code;
-    const uint8_t *expected;      /* the bytes of all results, one after the other */
     uint16_t length;              /* of code */
     uint8_t set;                  /* index into the feature sets */
     uint8_t name_length;          /* the name is plain ASCII, without quotes or backslashes */
@@ -79,6 +78,12 @@ struct candidate {
 };
 
 #define MEMORY_BYTES 256
+
+static inline const uint8_t *
+expected_results(const struct candidate *candidate)
+{
+    return (const uint8_t *)candidate->name + candidate->name_length + 1;
+}
 
 struct candidate_table {
     const struct candidate *candidates;
@@ -227,7 +232,7 @@ void write_identity(struct writer *writer, const struct identity *identity);
 bool still_identity(struct guard *guard, const struct identity *identity);
 void take_identity(struct identity *to, const struct identity *from);
 void settle_identity(struct identity *identity, enum outcome outcome);
-void find_denied(const struct identity *identity, uint64_t denied[FEATURE_WORDS]);
+void find_denied(const struct identity *identity, struct feature_bits *denied);
 bool needs_permission(const struct feature_set *set);
 bool wants_permission(const struct identity *identity);
 long ask_permission(void);
@@ -262,9 +267,12 @@ void json_hex(struct writer *writer, const uint8_t *bytes, size_t length);
 void json_number(struct writer *writer, uint64_t value);
 void json_literal(struct writer *writer, const char *word);
 void write_text(struct writer *writer, const char *text, size_t length);
+void write_words(struct writer *writer, const char *text);
+void write_number(struct writer *writer, uint64_t value);
 void release_writer(struct writer *writer);
 
-/* system.c, cpuinfo.c ------------------------------------------------------------------------ */
+/* system.c, cpuinfo.c, cmdline.c
+ * ------------------------------------------------------------------------ */
 
 bool has_proc(const char *root);
 struct kernel_told;
@@ -293,6 +301,9 @@ void explain_error(enum error error, struct reason *reason);
 
 size_t text_length(const char *text);
 bool text_equal(const char *a, const char *b);
+bool text_begins(const char *text, const char *start);
+bool listed(const char *list, const char *text, size_t length);
+bool is_digit(char c);
 bool text_is(const char *text, const char *bytes, size_t length);
 void keep_text(char *to, size_t capacity, const char *bytes, size_t length);
 bool bytes_equal(const void *a, const void *b, size_t length);

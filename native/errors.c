@@ -25,7 +25,7 @@ struct line {
 };
 
 static void
-write_words(struct line *line, const char *text)
+add_words(struct line *line, const char *text)
 {
     for (; *text != '\0' && line->length + 1 < line->capacity; text++)
         line->text[line->length++] = *text;
@@ -33,7 +33,7 @@ write_words(struct line *line, const char *text)
 }
 
 static void
-write_number(struct line *line, unsigned int value)
+add_number(struct line *line, unsigned int value)
 {
     char digits[12];
     size_t at = sizeof digits - 1;
@@ -42,16 +42,16 @@ write_number(struct line *line, unsigned int value)
     do
         digits[--at] = (char)('0' + value % 10);
     while ((value /= 10) != 0);
-    write_words(line, digits + at);
+    add_words(line, digits + at);
 }
 
 static void
 write_signal(struct line *line, int signal)
 {
-    write_words(line, "signal ");
-    write_number(line, (unsigned int)signal);
+    add_words(line, "signal ");
+    add_number(line, (unsigned int)signal);
     if (signal == SIGSYS)
-        write_words(line, " (a sandbox?)");
+        add_words(line, " (a sandbox?)");
 }
 
 static void
@@ -60,20 +60,20 @@ write_errno(struct line *line, int number)
     switch (number) {
     case ERRNO_EPERM:
     case ERRNO_EACCES:
-        write_words(line, "not permitted (a sandbox?)");
+        add_words(line, "not permitted (a sandbox?)");
         return;
     case ERRNO_ENOSYS:
-        write_words(line, "not there (a sandbox or an old kernel?)");
+        add_words(line, "not there (a sandbox or an old kernel?)");
         return;
     case ERRNO_ENOMEM:
-        write_words(line, "out of memory");
+        add_words(line, "out of memory");
         return;
     case ERRNO_EAGAIN:
-        write_words(line, "a limit on processes or memory is reached");
+        add_words(line, "a limit on processes or memory is reached");
         return;
     default:
-        write_words(line, "errno ");
-        write_number(line, (unsigned int)number);
+        add_words(line, "errno ");
+        add_number(line, (unsigned int)number);
     }
 }
 
@@ -81,18 +81,18 @@ write_errno(struct line *line, int number)
 static void
 write_guard_error(struct line *line, const struct reason *reason)
 {
-    write_words(line, "cannot measure here: an undefined instruction ");
+    add_words(line, "cannot measure here: an undefined instruction ");
     if (reason->signal != 0) {
-        write_words(line, "ends the process with ");
+        add_words(line, "ends the process with ");
         write_signal(line, reason->signal);
     } else if (reason->self_test == OUTCOME_NOT_RUN)
-        write_words(line, "cannot be recovered from (a sandbox that denies rt_sigreturn?)");
+        add_words(line, "cannot be recovered from (a sandbox that denies rt_sigreturn?)");
     else if (reason->self_test == OUTCOME_WRONG)
-        write_words(line, "does not fault where it stands");
+        add_words(line, "does not fault where it stands");
     else {
-        write_words(line, "came back as ");
-        write_words(line, outcome_name(known_outcome(reason->self_test)));
-        write_words(line, ", not as sigill");
+        add_words(line, "came back as ");
+        add_words(line, outcome_name(known_outcome(reason->self_test)));
+        add_words(line, ", not as sigill");
     }
 }
 
@@ -103,16 +103,16 @@ write_reason(struct line *line, enum error error, const struct reason *reason)
     case ERROR_NONE:
         break;
     case ERROR_MEMORY:
-        write_words(line, "out of memory");
+        add_words(line, "out of memory");
         break;
     case ERROR_CALL:
-        write_words(line, "cannot measure here: ");
-        write_words(line, call_name((enum call)reason->trouble.call));
-        write_words(line, ": ");
+        add_words(line, "cannot measure here: ");
+        add_words(line, call_name((enum call)reason->trouble.call));
+        add_words(line, ": ");
         if (reason->signal == 0)
             write_errno(line, reason->trouble.error);
         else {
-            write_words(line, "the process is ended by ");
+            add_words(line, "the process is ended by ");
             write_signal(line, reason->signal);
         }
         break;
@@ -120,26 +120,26 @@ write_reason(struct line *line, enum error error, const struct reason *reason)
         write_guard_error(line, reason);
         break;
     case ERROR_KILLED:
-        write_words(line, "cannot measure here: the measuring process is killed again and again");
+        add_words(line, "cannot measure here: the measuring process is killed again and again");
         if (reason->signal != 0) {
-            write_words(line, ", by ");
+            add_words(line, ", by ");
             write_signal(line, reason->signal);
         }
         break;
     case ERROR_NO_CPU:
-        write_words(line, "cannot measure here: no CPU could be reached");
+        add_words(line, "cannot measure here: no CPU could be reached");
         break;
     case ERROR_INTERRUPTED:
-        write_words(line, "interrupted");
+        add_words(line, "interrupted");
         break;
     case ERROR_CPU_LIST:
-        write_words(line, "not a CPU list (expected numbers and ranges such as 0-3,8)");
+        add_words(line, "not a CPU list (expected numbers and ranges such as 0-3,8)");
         break;
     case ERROR_CPU_ABSENT:
-        write_words(line, "names a CPU that this process may not run on");
+        add_words(line, "names a CPU that this process may not run on");
         break;
     case ERROR_ROOT:
-        write_words(line, "holds no proc directory");
+        add_words(line, "holds no proc directory");
         break;
     }
 }

@@ -25,4 +25,7 @@ size_t line_of(const char *root, const char *path, char *line, size_t capacity);
 /* cpuinfo.c: whether the file is there and certainly the kernel's own. */
 bool write_cpuinfo(struct writer *writer, const char *root, struct kernel_told *kernel);
 
+/* cmdline.c */
+void write_command_line(struct writer *writer, const char *root, struct kernel_told *told);
+
 #endif

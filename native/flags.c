@@ -4,7 +4,7 @@
  * A flag is true only if its feature is safe and that wasmtime accepts it on this machine: it
  * refuses to start with a flag that its own detector denies.
  */
-#include "verdict.h"
+#include "flags.h"
 
 /* The target is pinned: nothing is then inferred from CPUID. */
 #define TARGET "x86_64-unknown-linux-gnu"
@@ -87,12 +87,6 @@ flag_feature(unsigned int flag)
 }
 
 static void
-write_words(struct writer *writer, const char *text)
-{
-    write_text(writer, text, text_length(text));
-}
-
-static void
 write_json(struct writer *writer, const struct verdict *verdict, const struct wasmtime *wasmtime)
 {
     json_open(writer, '{');
@@ -159,12 +153,19 @@ write_name_or_null(struct writer *writer, const char *key, const char *name)
 void
 write_verdict(struct writer *writer, const struct verdict *verdict)
 {
+    static const char *const judgements[] = {
+        [JUDGED_CONSISTENT] = "consistent",
+        [JUDGED_MISMATCH] = "mismatch",
+        [JUDGED_INSUFFICIENT] = "insufficient",
+    };
     struct target newest = find_wasmtime(0);
 
     json_key(writer, "native");
     json_open(writer, '{');
     json_key(writer, "basis");
     json_string(writer, verdict->executed ? "executed" : "cpuid");
+    json_key(writer, "verdict");
+    json_string(writer, judgements[verdict->judgement]);
     write_name_or_null(writer, "level", verdict->level);
     write_name_or_null(writer, "level_at_least", verdict->level_at_least);
     write_name_or_null(writer, "level_at_most", verdict->level_at_most);

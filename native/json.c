@@ -170,8 +170,9 @@ json_hex(struct writer *writer, const uint8_t *bytes, size_t length)
     write_character(writer, '"');
 }
 
+/* A number in decimal digits. */
 void
-json_number(struct writer *writer, uint64_t value)
+write_number(struct writer *writer, uint64_t value)
 {
     char text[20];
     size_t at = sizeof text;
@@ -179,13 +180,25 @@ json_number(struct writer *writer, uint64_t value)
     do
         text[--at] = (char)('0' + value % 10);
     while ((value /= 10) != 0);
-    separate(writer);
     write_text(writer, text + at, sizeof text - at);
+}
+
+void
+write_words(struct writer *writer, const char *text)
+{
+    write_text(writer, text, text_length(text));
+}
+
+void
+json_number(struct writer *writer, uint64_t value)
+{
+    separate(writer);
+    write_number(writer, value);
 }
 
 void
 json_literal(struct writer *writer, const char *word)
 {
     separate(writer);
-    write_text(writer, word, text_length(word));
+    write_words(writer, word);
 }

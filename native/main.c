@@ -2,8 +2,9 @@
  * cpuprobe-native: the probe as a static executable, without libc.
  *
  * It still answers where an ordinary program cannot start, and `cpuprobe inspect` reads its output
- * on another machine.
+ * on another machine. On a terminal it says in words what it found.
  */
+#include "command/command.h"
 #include "session.h"
 #include "syscalls.h"
 
@@ -14,26 +15,40 @@
 #define AT_HWCAP2_ENTRY 26
 #define AT_MINSIGSTKSZ_ENTRY 51
 
-enum { EXIT_USAGE = 2, EXIT_CANNOT_MEASURE = 3 };
-
 static const char help[] =
-    "usage: cpuprobe-native [--cpus LIST] [--no-exec] [--root DIR] [--repeat N]\n"
+    "usage: cpuprobe-native [OPTIONS] [--json]\n"
+    "       cpuprobe-native [OPTIONS] flags [--wasmtime V] [--format FORMAT]\n"
+    "       cpuprobe-native [OPTIONS] check-flags [--wasmtime V] FILE\n"
+    "       cpuprobe-native [OPTIONS] level\n"
     "       cpuprobe-native --list | --version | --help\n"
     "\n"
-    "Executes every candidate instruction on every allowed CPU and prints the\n"
-    "observation as JSON, for `cpuprobe inspect` to assess on any machine.\n"
+    "Executes every candidate instruction on every allowed CPU. On a terminal it says\n"
+    "what works here; else it prints the observation as JSON, for `cpuprobe inspect`\n"
+    "to assess on any machine.\n"
     "\n"
-    "  --cpus LIST  only these CPUs, e.g. 0-3,8\n"
-    "  --no-exec    read CPUID and XCR0 only\n"
-    "  --root DIR   take /proc and /sys from below DIR\n"
-    "  --repeat N   run every candidate N times on every CPU, with several inputs\n"
-    "  --list       print the candidates: name, features, code in hex\n"
+    "  flags        the flags that are safe for wasmtime here\n"
+    "  check-flags  does a set of flags hold here? FILE is JSON or name=value lines,\n"
+    "               - is standard input\n"
+    "  level        the psABI level of what is safe here\n"
     "\n"
-    "example: cpuprobe-native > machine.json && cpuprobe inspect machine.json\n";
+    "  --json         print JSON on a terminal too\n"
+    "  --wasmtime V   the version that the flags are for; the newest known if not given\n"
+    "  --format F     text, json, cli (wasmtime's options) or clif\n"
+    "  --cpus LIST    only these CPUs, e.g. 0-3,8\n"
+    "  --no-exec      read CPUID and XCR0 only\n"
+    "  --root DIR     take /proc and /sys from below DIR\n"
+    "  --repeat N     run every candidate N times on every CPU, with several inputs\n"
+    "  --list         print the candidates: name, features, code in hex\n"
+    "\n"
+    "Exit codes: 0 done; 1 a flag does not hold; 2 usage; 3 cannot measure here;\n"
+    "4 unreadable input.\n"
+    "\n"
+    "Examples:\n"
+    "  cpuprobe-native > machine.json && cpuprobe inspect machine.json\n"
+    "  wasmtime run $(cpuprobe-native flags --format cli) module.wasm\n"
+    "  cpuprobe-native check-flags flags.json\n";
 
-static void complain(const char *subject, const char *what);
-
-static void
+void
 print(int descriptor, const char *text, size_t length)
 {
     while (length > 0) {
@@ -51,7 +66,7 @@ print(int descriptor, const char *text, size_t length)
     }
 }
 
-static void
+void
 complain(const char *subject, const char *what)
 {
     print(2, "cpuprobe-native: ", 17);
@@ -59,6 +74,19 @@ complain(const char *subject, const char *what)
     print(2, what[0] == '\0' ? "" : ": ", what[0] == '\0' ? 0 : 2);
     print(2, what, text_length(what));
     print(2, "\n", 1);
+}
+
+/* Prints what was written, and gives its memory back. */
+int
+print_written(struct writer *writer)
+{
+    if (writer->failed) {
+        complain("out of memory", "");
+        return EXIT_CANNOT_MEASURE;
+    }
+    print(1, writer->text, writer->length);
+    release_writer(writer);
+    return EXIT_GOOD;
 }
 
 static int
@@ -82,10 +110,7 @@ list_candidates(const struct candidate_table *table)
         }
         write_text(&writer, "\n", 1);
     }
-    if (writer.failed)
-        return EXIT_CANNOT_MEASURE;
-    print(1, writer.text, writer.length);
-    return 0;
+    return print_written(&writer);
 }
 
 /* 1 to 1,000,000,000; 0 where the text is no such number. */
@@ -97,6 +122,18 @@ take_count(const char *text)
     for (; *text >= '0' && *text <= '9' && value <= 100000000; text++)
         value = value * 10 + (uint32_t)(*text - '0');
     return *text == '\0' && value <= 1000000000 ? value : 0;
+}
+
+/* The major version of `50`, `50.0.1` or `v50`; one that is unknown where the text is none. */
+static uint32_t
+take_major(const char *text)
+{
+    uint32_t value = 0;
+    size_t at = text[0] == 'v', first = at;
+
+    for (; is_digit(text[at]) && value < 100000; at++)
+        value = value * 10 + (uint32_t)(text[at] - '0');
+    return at == first || value == 0 || (text[at] != '\0' && text[at] != '.') ? UINT32_MAX : value;
 }
 
 /* One line on the terminal, written over again and again. */
@@ -120,70 +157,168 @@ is_terminal(int descriptor)
     return syscall3(__NR_ioctl, descriptor, TCGETS, &settings) == 0;
 }
 
+/* Says why it could not be measured. */
 static int
-run(int count, const char *const *arguments, const uint64_t *auxiliary)
+complain_of(const struct options *options, enum error error, const struct reason *reason)
 {
-    struct options options = {.root = "", .execute = true};
+    switch (error) {
+    case ERROR_CPU_LIST:
+    case ERROR_CPU_ABSENT:
+        complain("--cpus", reason->text);
+        return EXIT_USAGE;
+    case ERROR_ROOT:
+        complain(options->root, reason->text);
+        return EXIT_CANNOT_MEASURE;
+    default:
+        complain(reason->text, "");
+        return EXIT_CANNOT_MEASURE;
+    }
+}
+
+/* Measures and judges this machine; the caller releases the measurement after EXIT_GOOD. */
+int
+survey_or_complain(const struct request *request, struct survey *survey)
+{
+    struct reason reason;
+    enum error error = survey_machine(&request->options, cpuprobe_candidates(), survey, &reason);
+
+    return error == ERROR_NONE ? EXIT_GOOD : complain_of(&request->options, error, &reason);
+}
+
+static int
+command_observe(const struct request *request)
+{
+    struct options options = request->options;
     struct writer writer = {0};
     struct reason reason;
     enum error error;
 
-    for (; auxiliary[0] != AT_NULL; auxiliary += 2) {
-        if (auxiliary[0] == AT_HWCAP2_ENTRY) {
-            options.hwcap2 = auxiliary[1];
-            options.hwcap2_known = true;
-        } else if (auxiliary[0] == AT_MINSIGSTKSZ_ENTRY)
-            options.minsigstksz = auxiliary[1];
-    }
-    for (int i = 1; i < count; i++) {
-        if (text_equal(arguments[i], "--help") || text_equal(arguments[i], "-h")) {
-            print(1, help, sizeof help - 1);
-            return 0;
-        }
-        if (text_equal(arguments[i], "--version")) {
-            print(1, "cpuprobe-native " CPUPROBE_VERSION "\n",
-                  sizeof "cpuprobe-native " CPUPROBE_VERSION "\n" - 1);
-            return 0;
-        }
-        if (text_equal(arguments[i], "--list"))
-            return list_candidates(cpuprobe_candidates());
-        if (text_equal(arguments[i], "--no-exec"))
-            options.execute = false;
-        else if (text_equal(arguments[i], "--cpus") && i + 1 < count)
-            options.cpus = arguments[++i];
-        else if (text_equal(arguments[i], "--repeat") && i + 1 < count) {
-            options.repeat = take_count(arguments[++i]);
-            if (options.repeat == 0) {
-                complain("--repeat", "not a number from 1 to 1000000000");
-                return EXIT_USAGE;
-            }
-        } else if (text_equal(arguments[i], "--root") && i + 1 < count)
-            options.root = arguments[++i];
-        else {
-            complain(arguments[i], "unknown option, or its value is missing; see --help");
-            return EXIT_USAGE;
-        }
-    }
     if (options.repeat > 1 && is_terminal(2))
         options.progress = show_progress;
     error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer, &reason);
     if (options.progress != NULL)
         print(2, "\r\x1b[K", 4);
-    switch (error) {
-    case ERROR_NONE:
-        print(1, writer.text, writer.length);
-        return 0;
-    case ERROR_CPU_LIST:
-    case ERROR_CPU_ABSENT:
-        complain("--cpus", reason.text);
-        return EXIT_USAGE;
-    case ERROR_ROOT:
-        complain(options.root, reason.text);
-        return EXIT_CANNOT_MEASURE;
-    default:
-        complain(reason.text, "");
-        return EXIT_CANNOT_MEASURE;
+    return error == ERROR_NONE ? print_written(&writer) : complain_of(&options, error, &reason);
+}
+
+/* What can be asked for by a word, and whether it takes a file. */
+static const struct command {
+    const char *name;
+    int (*run)(const struct request *request);
+    bool takes_file;
+} commands[] = {
+    {"flags", command_flags, false},
+    {"check-flags", command_check, true},
+    {"level", command_level, false},
+};
+
+/* The options with a value: false where the word is none of them. */
+static bool
+take_value(struct request *request, const char *name, const char *value, const char **wrong)
+{
+    static const char *const formats[] = {
+        [FORMAT_TEXT] = "text",
+        [FORMAT_JSON] = "json",
+        [FORMAT_CLI] = "cli",
+        [FORMAT_CLIF] = "clif",
+    };
+
+    if (text_equal(name, "--cpus"))
+        request->options.cpus = value;
+    else if (text_equal(name, "--root"))
+        request->options.root = value;
+    else if (text_equal(name, "--repeat")) {
+        request->options.repeat = take_count(value);
+        if (request->options.repeat == 0)
+            *wrong = "not a number from 1 to 1000000000";
+    } else if (text_equal(name, "--wasmtime")) {
+        request->target = find_wasmtime(take_major(value));
+        if (request->target.wasmtime == NULL)
+            *wrong = "this version was never measured; 3 to 50 are known, but 26";
+    } else if (text_equal(name, "--format")) {
+        unsigned int at = 0;
+
+        while (at < sizeof formats / sizeof *formats && !text_equal(value, formats[at]))
+            at++;
+        if (at == sizeof formats / sizeof *formats)
+            *wrong = "not one of text, json, cli, clif";
+        request->format = (enum flag_format)at;
+    } else
+        return false;
+    return true;
+}
+
+static int
+usage(const char *subject, const char *what)
+{
+    complain(subject, what);
+    return EXIT_USAGE;
+}
+
+/* Reads the command line and does what it says. */
+static int
+obey(int count, const char *const *arguments, struct request *request)
+{
+    const struct command *command = NULL;
+    bool json = false;
+
+    for (int i = 1; i < count; i++) {
+        const char *word = arguments[i], *wrong = NULL;
+        bool dashed = word[0] == '-' && word[1] != '\0';
+
+        if (text_equal(word, "--help") || text_equal(word, "-h")) {
+            print(1, help, sizeof help - 1);
+            return EXIT_GOOD;
+        }
+        if (text_equal(word, "--version")) {
+            static const char version[] = "cpuprobe-native " CPUPROBE_VERSION "\n";
+
+            print(1, version, sizeof version - 1);
+            return EXIT_GOOD;
+        }
+        if (text_equal(word, "--list"))
+            return list_candidates(cpuprobe_candidates());
+        if (text_equal(word, "--json"))
+            json = true;
+        else if (text_equal(word, "--no-exec"))
+            request->options.execute = false;
+        else if (dashed && i + 1 < count && take_value(request, word, arguments[i + 1], &wrong)) {
+            if (wrong != NULL)
+                return usage(word, wrong);
+            i++;
+        } else if (!dashed && command == NULL) {
+            for (size_t at = 0; at < sizeof commands / sizeof *commands; at++)
+                if (text_equal(word, commands[at].name))
+                    command = &commands[at];
+            if (command == NULL)
+                return usage(word, "no such command; see --help");
+        } else if (!dashed && command->takes_file && request->file == NULL)
+            request->file = word;
+        else
+            return usage(word, "unknown option, or its value is missing; see --help");
     }
+    if (command == NULL)
+        return json || !is_terminal(1) ? command_observe(request) : command_screen(request);
+    if (command->takes_file && request->file == NULL)
+        return usage(command->name, "which FILE? see --help");
+    if (json)
+        request->format = FORMAT_JSON;
+    return command->run(request);
+}
+
+static int
+run(int count, const char *const *arguments, const uint64_t *auxiliary)
+{
+    struct request request = {.options = {.root = "", .execute = true}, .target = find_wasmtime(0)};
+
+    for (; auxiliary[0] != AT_NULL; auxiliary += 2) {
+        if (auxiliary[0] == AT_HWCAP2_ENTRY) {
+            request.options.hwcap2 = auxiliary[1];
+            request.options.hwcap2_known = true;
+        } else if (auxiliary[0] == AT_MINSIGSTKSZ_ENTRY)
+            request.options.minsigstksz = auxiliary[1];
+    }
+    return obey(count, arguments, &request);
 }
 
 /* The initial stack: argc, argv, NULL, envp, NULL, auxiliary vector (psABI, "Process

@@ -2,7 +2,7 @@
  * Puts the observation together: what measure.c found on the CPUs and what system.c read, as one
  * JSON document in the shape of docs/report-format.md. CPUs with identical results are one group.
  */
-#include "verdict.h"
+#include "flags.h"
 
 static const char *
 permission_name(enum permission permission)
@@ -255,15 +255,9 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
     struct verdict verdict;
     enum error error;
 
-    if (options->root[0] != '\0' && !has_proc(options->root))
-        error = ERROR_ROOT;
-    else
-        error = measure(options, table, &measurement, reason);
-    if (error != ERROR_NONE) {
-        explain_error(error, reason);
+    error = measure_groups(options, table, &measurement, reason);
+    if (error != ERROR_NONE)
         return error;
-    }
-    find_groups(&measurement, table->count);
     json_open(writer, '{');
     json_key(writer, "schema");
     json_string(writer, "cpuprobe.report/1");

@@ -24,7 +24,7 @@ enum outcome
 compare_results(const struct guard *guard, const struct candidate *candidate, uint32_t index,
                 struct cpu_record *record)
 {
-    const uint8_t *expected = candidate->expected;
+    const uint8_t *expected = expected_results(candidate);
 
     for (size_t i = 0; i < MAXIMUM_RESULTS; i++) {
         uint8_t got[64];
@@ -41,13 +41,13 @@ compare_results(const struct guard *guard, const struct candidate *candidate, ui
     return OUTCOME_OK;
 }
 
-static unsigned int highest_class = ~0u; /* whose registers can be loaded, as far as is known */
+static unsigned int lost_class; /* the first whose registers cannot be loaded; 0: none known */
 
 /* Forgets what is known of this CPU's registers: we are about to run on another. */
 void
 guard_new_cpu(void)
 {
-    highest_class = ~0u;
+    lost_class = 0;
 }
 
 /*
@@ -59,8 +59,10 @@ guard_new_cpu(void)
 enum outcome
 run_loaded(struct guard *guard, const struct candidate *candidate, const struct input *input)
 {
-    unsigned int class = candidate->state < highest_class ? candidate->state : highest_class;
+    unsigned int class = candidate->state;
 
+    if (lost_class != 0 && class >= lost_class)
+        class = lost_class - 1;
     for (;; class --) {
         enum outcome outcome;
 
@@ -70,7 +72,7 @@ run_loaded(struct guard *guard, const struct candidate *candidate, const struct 
             return class == candidate->state ? OUTCOME_OK : OUTCOME_SKIPPED;
         if (!guard->fault.loading || class == 0)
             return outcome;
-        highest_class = class - 1;
+        lost_class = class;
     }
 }
 

@@ -3,6 +3,7 @@
  * rounds of --repeat.
  */
 #include "session.h"
+#include "verdict.h"
 
 /*
  * What has died of #UD on this CPU. The other candidates of that feature set
@@ -11,22 +12,21 @@
  * same.
  */
 struct dead {
-    uint64_t denied[FEATURE_WORDS];
+    struct feature_bits denied;
     uint8_t sets[MAXIMUM_SETS];
     uint32_t count;
 };
 
-static bool
-has_all(const uint64_t *set, const uint64_t *part)
+/* The features, and all that they build on. */
+static struct feature_bits
+needs_of(const struct feature_bits *features)
 {
-    return ((part[0] & ~set[0]) | (part[1] & ~set[1])) == 0;
-}
+    struct feature_bits needs = *features;
 
-static bool
-is_denied(const struct dead *dead, const struct feature_set *set)
-{
-    return ((set->features.word[0] & dead->denied[0]) |
-            (set->features.word[1] & dead->denied[1])) != 0;
+    for (unsigned int i = 0; i < FEATURE_WORDS; i++)
+        for (uint64_t left = features->word[i]; left != 0; left &= left - 1)
+            unite_features(&needs, &feature_rows[i * 64 + __builtin_ctzll(left)].closure);
+    return needs;
 }
 
 static bool
@@ -35,11 +35,13 @@ is_dead(const struct dead *dead, const struct candidate_table *table, uint32_t i
 {
     uint8_t number = table->candidates[index].set;
     const struct feature_set *set = &table->sets[number];
-    bool inherits = is_denied(dead, set) || (needs_permission(set) && !permitted);
+    bool inherits =
+        shares_feature(&set->features, &dead->denied) || (needs_permission(set) && !permitted);
+    struct feature_bits needs = inherits ? needs_of(&set->features) : (struct feature_bits){{0}};
 
     for (uint32_t i = 0; i < dead->count; i++)
         if (dead->sets[i] == number ||
-            (inherits && has_all(set->needs.word, table->sets[dead->sets[i]].features.word)))
+            (inherits && has_features(&needs, &table->sets[dead->sets[i]].features)))
             return true;
     return false;
 }
@@ -93,7 +95,7 @@ run_candidates(const struct session *session, struct guard *guard, struct cpu_re
     const struct candidate_table *table = session->table;
     struct dead dead = {.count = 0};
 
-    find_denied(&record->identity, dead.denied);
+    find_denied(&record->identity, &dead.denied);
     for (uint32_t i = 0; i < table->count; i++) {
         const struct feature_set *set = &table->sets[table->candidates[i].set];
         bool gated = needs_permission(set);
@@ -109,7 +111,7 @@ run_candidates(const struct session *session, struct guard *guard, struct cpu_re
             record->outcome[i] = OUTCOME_SKIPPED;
             continue;
         }
-        if (!is_denied(&dead, set) || !borrow(record, like, i)) {
+        if (!shares_feature(&set->features, &dead.denied) || !borrow(record, like, i)) {
             shared->position.item = i + 1;
             shared->running = true;
             record->outcome[i] = (uint8_t)guard_run(guard, table, i, record);

@@ -42,6 +42,16 @@ text_is(const char *text, const char *bytes, size_t length)
     return text[length] == '\0';
 }
 
+/* Does the text begin with that one? */
+bool
+text_begins(const char *text, const char *start)
+{
+    for (; *start != '\0'; start++, text++)
+        if (*text != *start)
+            return false;
+    return true;
+}
+
 /* Copies bytes as a text, as many as fit. */
 void
 keep_text(char *to, size_t capacity, const char *bytes, size_t length)
@@ -50,6 +60,28 @@ keep_text(char *to, size_t capacity, const char *bytes, size_t length)
         length = capacity - 1;
     copy_bytes(to, bytes, length);
     to[length] = '\0';
+}
+
+/* Is the text one of a list with commas between? */
+bool
+listed(const char *list, const char *text, size_t length)
+{
+    while (*list != '\0') {
+        size_t end = 0;
+
+        while (list[end] != '\0' && list[end] != ',')
+            end++;
+        if (end == length && bytes_equal(list, text, length))
+            return true;
+        list += end + (list[end] == ',');
+    }
+    return false;
+}
+
+bool
+is_digit(char c)
+{
+    return c >= '0' && c <= '9';
 }
 
 void

@@ -3,8 +3,6 @@
  */
 #include "verdict.h"
 
-#define MAXIMUM_PARTS 64 /* of one group: /proc/cpuinfo has at most MAXIMUM_KINDS blocks */
-
 static const struct {
     const char *name;
     struct feature_bits features;
@@ -25,100 +23,6 @@ state_name(enum state state)
 
     return names[state];
 }
-
-/* Do two CPUs show the same? The bytes of wrong values are not compared: they may be random. */
-static bool
-same_results(const struct cpu_record *a, const struct cpu_record *b, uint32_t count)
-{
-    return same_identity(&a->identity, &b->identity) &&
-           bytes_equal(a->outcome, b->outcome, count) &&
-           bytes_equal(a->outcome_before, b->outcome_before, count) &&
-           bytes_equal(a->disturbance, b->disturbance, count) && a->pinned == b->pinned &&
-           a->rounds == b->rounds &&
-           bytes_equal(a->failures, b->failures, count * sizeof *a->failures);
-}
-
-/* Gives every measured CPU the number of the first record with the same results. */
-void
-find_groups(struct measurement *measurement, uint32_t candidates)
-{
-    struct cpu_record *records = measurement->records;
-
-    for (uint32_t i = 0; i < measurement->record_count; i++) {
-        records[i].group = i;
-        for (uint32_t j = 0; j < i && records[i].measured; j++)
-            if (records[j].measured && records[j].group == j &&
-                same_results(&records[j], &records[i], candidates)) {
-                records[i].group = j;
-                break;
-            }
-    }
-}
-
-/* --- the parts of a group ----------------------------------------------------------------- */
-
-struct parts {
-    uint32_t classes[MAXIMUM_PARTS], blocks[MAXIMUM_PARTS];
-    uint32_t count;
-};
-
-/* The first block that names the same features. */
-static uint32_t
-class_of(const struct kernel_told *kernel, uint32_t block)
-{
-    for (uint32_t i = 0; i < block; i++)
-        if (bytes_equal(&kernel->listings[i].named, &kernel->listings[block].named,
-                        sizeof kernel->listings[i].named))
-            return i;
-    return block;
-}
-
-static uint32_t
-classes_of(const struct kernel_told *kernel, uint32_t blocks)
-{
-    uint32_t classes = 0;
-
-    for (uint32_t i = 0; i < kernel->listing_count; i++)
-        if (blocks >> i & 1)
-            classes |= 1u << class_of(kernel, i);
-    return classes;
-}
-
-/* A group apart by what the kernel lists for its CPUs; those without a block stay with the first.
- */
-static void
-find_parts(const struct judged_machine *machine, const struct measurement *measurement,
-           uint32_t group, struct parts *parts)
-{
-    uint32_t without_block = 0;
-
-    parts->count = 0;
-    for (uint32_t i = group; i < measurement->record_count; i++) {
-        const struct cpu_record *record = &measurement->records[i];
-        uint32_t blocks = machine->set_aside ? 0 : record->blocks, classes, at = 0;
-
-        if (!record->measured || record->group != group)
-            continue;
-        if (blocks == 0) {
-            without_block++;
-            continue;
-        }
-        classes = classes_of(machine->kernel, blocks);
-        while (at < parts->count && parts->classes[at] != classes)
-            at++;
-        if (at == MAXIMUM_PARTS)
-            at--;
-        else if (at == parts->count) {
-            parts->classes[parts->count] = classes;
-            parts->blocks[parts->count++] = 0;
-        }
-        parts->blocks[at] |= blocks;
-    }
-    if (parts->count == 0 && without_block > 0)
-        parts->blocks[parts->count++] = 0;
-}
-
-/* --- all parts together ------------------------------------------------------------------- */
 
 /* One state for several parts, each of which is in one of the states (bits). */
 static enum state
@@ -219,6 +123,33 @@ find_levels(const struct judged_machine *machine, struct verdict *verdict)
         verdict->level = verdict->level_at_least;
 }
 
+/* Did a candidate hang or kill the process that ran it, whatever CPUID says of it? */
+static bool
+is_deadly(const struct cpu_record *record, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (record->outcome[i] == OUTCOME_TIMEOUT || record->outcome[i] == OUTCOME_KILLED)
+            return true;
+    return false;
+}
+
+static enum judgement
+judgement_of(const struct judged_machine *machine, const struct verdict *verdict, bool deadly,
+             bool avx_off, bool mute)
+{
+    static const struct feature_bits none = {{0}};
+
+    for (unsigned int i = 0; i < FEATURE_COUNT; i++)
+        if (verdict->state[i] == STATE_OF_UNEVEN)
+            return JUDGED_MISMATCH;
+    /* Where no CPUID contradicts it, the kernel's own word counts: it has switched AVX off. */
+    if (!has_features(&none, &verdict->wanting) || deadly ||
+        (machine->avx_disabled && mute && avx_off))
+        return JUDGED_MISMATCH;
+    return verdict->level == NULL && verdict->level_at_most != NULL ? JUDGED_INSUFFICIENT
+                                                                    : JUDGED_CONSISTENT;
+}
+
 /* Everything that is told of the machine as a whole; false where nothing was measured. */
 static bool
 begin(struct judged_machine *machine, const struct measurement *measurement,
@@ -234,6 +165,7 @@ begin(struct judged_machine *machine, const struct measurement *measurement,
     machine->set_aside = verdict->set_aside = is_set_aside(machine);
     machine->release = release_of(machine->kernel, machine->set_aside);
     verdict->gds_affected = gds_affected(machine, &signature_known);
+    verdict->another_cpu = machine->kernel->listing_count > 0 && is_another_cpu(machine);
     verdict->virtual = cpuid_hypervisor(machine->first);
     /* Not believed of a CPU that is known not to have the flaw: then it is somebody's mistake. */
     machine->avx_disabled = verdict->avx_disabled =
@@ -254,7 +186,7 @@ judge(const struct options *options, const struct candidate_table *table,
     struct judged_machine machine = {.options = options, .table = table, .kernel = kernel};
     struct feature_bits detected, claimed, wrong = {{0}};
     uint32_t states[FEATURE_COUNT] = {0};
-    bool xcr0_known = true, mute;
+    bool xcr0_known = true, mute = true, deadly = false, avx_off = false, first_is_mute;
 
     *verdict = (struct verdict){.executed = options->execute};
     if (!begin(&machine, measurement, verdict))
@@ -267,6 +199,9 @@ judge(const struct options *options, const struct candidate_table *table,
         if (!measurement->records[group].measured || measurement->records[group].group != group)
             continue;
         find_parts(&machine, measurement, group, &parts);
+        mute = mute && measurement->records[group].identity.leaf_count == 0;
+        deadly =
+            deadly || (options->execute && is_deadly(&measurement->records[group], table->count));
         for (uint32_t i = 0; i < parts.count; i++) {
             struct part part = {&measurement->records[group], parts.blocks[i]};
             struct opinion opinion;
@@ -277,6 +212,9 @@ judge(const struct options *options, const struct candidate_table *table,
             keep_features(&detected, &opinion.detected);
             keep_features(&claimed, &opinion.claimed);
             unite_features(&wrong, &opinion.wrong);
+            unite_features(&verdict->wanting, &opinion.wanting);
+            unite_features(&verdict->gated_off, &opinion.gated_off);
+            avx_off = avx_off || opinion.avx_off;
             xcr0_known = xcr0_known && opinion.xcr0_known;
         }
     }
@@ -286,8 +224,9 @@ judge(const struct options *options, const struct candidate_table *table,
         verdict->state[i] = (uint8_t)merge(states[i]);
     find_safe(verdict);
     find_levels(&machine, verdict);
-    mute = options->execute && machine.first->leaf_count == 0;
+    first_is_mute = options->execute && machine.first->leaf_count == 0;
     for (unsigned int i = 0; i < FEATURE_COUNT; i++)
-        if (!has_feature(&detected, i) && !mute && (xcr0_known || feature_xcr0(i) == 0))
+        if (!has_feature(&detected, i) && !first_is_mute && (xcr0_known || feature_xcr0(i) == 0))
             add_feature(&verdict->refused, i);
+    verdict->judgement = (uint8_t)judgement_of(&machine, verdict, deadly, avx_off, mute);
 }

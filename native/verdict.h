@@ -123,6 +123,7 @@ struct feature_row {
 };
 
 extern const struct feature_row feature_rows[FEATURE_COUNT];
+extern const struct claim claims[FEATURE_COUNT];
 
 /* The XCR0 bits that have to be set before a feature may be used. */
 uint32_t feature_xcr0(unsigned int feature);
@@ -173,6 +174,14 @@ struct part {
     uint32_t blocks;                 /* of /proc/cpuinfo that speak of any of them (bits) */
 };
 
+#define MAXIMUM_PARTS 64 /* of one group: /proc/cpuinfo has at most MAXIMUM_KINDS blocks */
+
+/* How a group comes apart. */
+struct parts {
+    uint32_t classes[MAXIMUM_PARTS], blocks[MAXIMUM_PARTS];
+    uint32_t count;
+};
+
 /* What is the same for all CPUs of a machine. */
 struct judged_machine {
     const struct options *options;
@@ -193,27 +202,39 @@ struct seen_state {
 
 /* What is found of a part. */
 struct opinion {
-    uint8_t state[FEATURE_COUNT]; /* enum state */
-    struct feature_bits detected; /* by Rust's std_detect */
-    struct feature_bits wrong;    /* broken by results, not by faults */
-    struct feature_bits claimed;  /* by CPUID */
+    uint8_t state[FEATURE_COUNT];  /* enum state */
+    struct feature_bits detected;  /* by Rust's std_detect */
+    struct feature_bits wrong;     /* broken by results, not by faults */
+    struct feature_bits claimed;   /* by CPUID */
+    struct feature_bits wanting;   /* claimed, and taken away or broken: an error */
+    struct feature_bits gated_off; /* of those: the operating system's leave is missing */
     bool xcr0_known;
+    bool avx_off; /* AVX's register state is known to be off */
+};
+
+enum judgement {
+    JUDGED_CONSISTENT,
+    JUDGED_MISMATCH,     /* some finding is an error */
+    JUDGED_INSUFFICIENT, /* too little is known to tell the psABI level */
 };
 
 struct verdict {
     bool executed;
-    uint8_t state[FEATURE_COUNT]; /* enum state */
-    struct feature_bits safe;     /* usable, and so is all that it builds on */
-    struct feature_bits possible; /* the same, or not known */
-    struct feature_bits refused;  /* by the detector that wasmtime checks its flags with */
-    struct feature_bits wrong;    /* broken, and by its results alone */
-    struct feature_bits claimed;  /* by CPUID, on all CPUs */
-    const char *level;            /* psABI; NULL: below the first, or not decided */
+    uint8_t judgement;             /* enum judgement */
+    uint8_t state[FEATURE_COUNT];  /* enum state */
+    struct feature_bits safe;      /* usable, and so is all that it builds on */
+    struct feature_bits possible;  /* the same, or not known */
+    struct feature_bits refused;   /* by the detector that wasmtime checks its flags with */
+    struct feature_bits wrong;     /* broken, and by its results alone */
+    struct feature_bits claimed;   /* by CPUID, on all CPUs */
+    struct feature_bits wanting;   /* claimed, and taken away or broken somewhere */
+    struct feature_bits gated_off; /* of those: for want of the operating system's leave */
+    const char *level;             /* psABI; NULL: below the first, or not decided */
     const char *level_at_least, *level_at_most;
-    bool set_aside, avx_disabled, virtual, gds_affected;
+    bool set_aside, another_cpu, avx_disabled, virtual, gds_affected;
 };
 
-/* isa/: evidence.c, detector.c, machine.c */
+/* isa/: states.c, detector.c, machine.c */
 void judge_part(const struct judged_machine *machine, const struct part *part,
                 struct opinion *opinion);
 void detect(const struct judged_machine *machine, const struct feature_bits *claimed,
@@ -227,51 +248,31 @@ bool machine_vendor(const struct judged_machine *machine, char vendor[VALUE_BYTE
 bool gds_affected(const struct judged_machine *machine, bool *signature_known);
 bool is_another_cpu(const struct judged_machine *machine);
 
-/* verdict.c */
+int kernel_feature_number(unsigned int feature);
+bool cpuid_brand(const struct identity *identity, char brand[49]);
+bool cpuid_hypervisor_name(const struct identity *identity, char name[13]);
+
+/* groups.c */
 void find_groups(struct measurement *measurement, uint32_t candidates);
+void find_parts(const struct judged_machine *machine, const struct measurement *measurement,
+                uint32_t group, struct parts *parts);
+
+/* verdict.c */
 void judge(const struct options *options, const struct candidate_table *table,
            const struct measurement *measurement, const struct kernel_told *kernel,
            struct verdict *verdict);
 const char *state_name(enum state state);
 
-/* --- flags -------------------------------------------------------------------------------- */
-
-#define MAXIMUM_FLAGS 32
-
-enum flag_format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CLI, FORMAT_CLIF };
-
-/* Why a flag is not true. */
-enum flag_reason {
-    FLAG_HOLDS,
-    FLAG_UNKNOWN,          /* it is not known what it asks for */
-    FLAG_NO_HOST,          /* this wasmtime accepts it on no host */
-    FLAG_UNSAFE,           /* its feature is not usable */
-    FLAG_BUILDS_ON_UNSAFE, /* something that its feature builds on is not */
-    FLAG_REFUSED,          /* wasmtime's own detector refuses it here */
+/* Everything that is found out of this machine. */
+struct survey {
+    struct measurement measurement;
+    struct kernel_told kernel;
+    struct verdict verdict;
 };
 
-/* What versions of wasmtime know that know the same. */
-struct wasmtime {
-    uint8_t count;
-    uint8_t flags[MAXIMUM_FLAGS]; /* places in the list of all, in the version's own order */
-    uint32_t refuses;             /* on every host */
-    struct feature_bits simd_floor;
-};
-
-/* A version of wasmtime and what it knows; NULL where it was never measured. */
-struct target {
-    uint32_t major;
-    const struct wasmtime *wasmtime;
-};
-
-struct target find_wasmtime(uint32_t major); /* 0: the newest */
-const char *flag_name(unsigned int flag);
-int flag_feature(unsigned int flag);
-int find_flag(const struct wasmtime *wasmtime, const char *name, size_t length);
-enum flag_reason judge_flag(const struct verdict *verdict, const struct wasmtime *wasmtime,
-                            unsigned int flag);
-void write_flags(struct writer *writer, const struct verdict *verdict, const struct target *target,
-                 enum flag_format format);
-void write_verdict(struct writer *writer, const struct verdict *verdict);
+enum error measure_groups(const struct options *options, const struct candidate_table *table,
+                          struct measurement *measurement, struct reason *reason);
+enum error survey_machine(const struct options *options, const struct candidate_table *table,
+                          struct survey *survey, struct reason *reason);
 
 #endif

@@ -24,7 +24,7 @@ def disagreements(document: bytes) -> list[str]:
     judged = assess(observation, str(native["wasmtime"]))
     pairs: dict[str, tuple[object, object]] = {
         key: (native[key], getattr(judged, key))
-        for key in ("basis", "level", "level_at_least", "level_at_most")
+        for key in ("basis", "verdict", "level", "level_at_least", "level_at_most")
     }
     states = {name: feature.state for name, feature in judged.features.items()}
     for name in states | native["states"]:

@@ -292,19 +292,13 @@ def sets_header(text: str) -> str:
         ListError: more sets or features than the core has room for.
     """
     place = {name: at for at, (name, _) in enumerate(claims())}
-    table = load_features()
     sets = feature_sets(read_list(text))
     if len(sets) > _MAXIMUM_SETS or len(place) > 64 * _FEATURE_WORDS:
         raise ListError("too many sets of features")
     out = [f"/* {_GENERATED} from candidates.list and profiles/features.toml: do not edit. */\n"]
     for names in sets:
         features = sum(1 << place[name] for name in names)
-        needs = set(names).union(*(table.closure(name) for name in names))
-        words = [
-            f"{value >> 64 * word & mask_of(64):#x}"
-            for value in (features, sum(1 << place[name] for name in needs))
-            for word in range(_FEATURE_WORDS)
-        ]
+        words = [f"{features >> 64 * word & mask_of(64):#x}" for word in range(_FEATURE_WORDS)]
         out.append(f'SET("{",".join(names)}", {", ".join(words)})\n')
     return "".join(out)
 

@@ -468,21 +468,20 @@ measure_dying(bool denied_ones)
     struct candidate_table table = table_of(rows, 3, candidates);
     struct measurement measurement;
     struct reason reason;
-    uint64_t denied[FEATURE_WORDS];
+    struct feature_bits denied;
     int bit = 0;
 
     if (measure(&options, &table, &measurement, &reason) != ERROR_NONE)
         return measurement;
-    find_denied(&measurement.records[0].identity, denied);
+    find_denied(&measurement.records[0].identity, &denied);
     release(&measurement);
-    while ((denied[0] >> bit & 1) != denied_ones)
+    while ((denied.word[0] >> bit & 1) != denied_ones)
         bit++;
     for (int i = 0; i < 3; i++) {
         candidates[i].set = (uint8_t)i;
         sets[i] = (struct feature_set){.names = "fake"};
     }
     sets[1].features.word[0] = sets[2].features.word[0] = 1ull << bit;
-    sets[1].needs.word[0] = sets[2].needs.word[0] = 1ull << bit;
     table.sets = sets;
     options.execute = true;
     use_board(0);

@@ -1,7 +1,7 @@
 /*
  * Hands machines that were built in Python to the core's verdict: tests/native/bridge.py.
  */
-#include "../../native/verdict.h"
+#include "../../native/flags.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +92,9 @@ bridge_judge(const struct bridge_machine *machine)
                 if (records[record].cpu == block->cpus[cpu])
                     records[record].blocks |= 1u << i;
     }
+    if (machine->release != NULL)
+        keep_text(kernel->release_text, sizeof kernel->release_text, machine->release,
+                  strlen(machine->release));
     kernel->release_told =
         machine->release != NULL && parse_release(machine->release, &kernel->release);
     kernel->covered = machine->covered;
@@ -114,6 +117,12 @@ bridge_level(const struct bridge_verdict *judged, int which)
     const char *const levels[] = {verdict->level, verdict->level_at_least, verdict->level_at_most};
 
     return levels[which];
+}
+
+__attribute__((visibility("default"))) int
+bridge_judgement(const struct bridge_verdict *judged)
+{
+    return judged->verdict.judgement;
 }
 
 /* The state of a feature by its place in claims.h; NULL past the last. */

@@ -46,6 +46,7 @@ struct bridge_machine {
 struct bridge_verdict;
 struct bridge_verdict *bridge_judge(const struct bridge_machine *machine);
 const char *bridge_level(const struct bridge_verdict *judged, int which);
+int bridge_judgement(const struct bridge_verdict *judged);
 const char *bridge_state(const struct bridge_verdict *judged, unsigned int feature,
                          const char **name, int *safe);
 char *bridge_flags(const struct bridge_verdict *judged, uint32_t major, int format);
@@ -61,12 +62,14 @@ class NativeVerdict(NamedTuple):
     """What the core says of a machine.
 
     Attributes:
+        judgement: the verdict as a word.
         states: the state of every feature.
         safe: those that may be used.
         levels: the level, the lowest and the highest that it can have.
         flags: dialect and major version of wasmtime to the text.
     """
 
+    judgement: str
     states: dict[str, str]
     safe: frozenset[str]
     levels: tuple[str | None, str | None, str | None]
@@ -122,7 +125,8 @@ class Bridge:
             flags[dialect, major] = ffi.string(text).decode() if text else None
             core.bridge_free(text)
         level, least, most = (ffi.string(each).decode() if each else None for each in levels)
-        return NativeVerdict(states, frozenset(safe), (level, least, most), flags)
+        judgement = ("consistent", "mismatch", "insufficient")[core.bridge_judgement(judged)]
+        return NativeVerdict(judgement, states, frozenset(safe), (level, least, most), flags)
 
     def _machine(self, observation: Observation, keep: list[Any]) -> Any:
         def array(kind: str, values: Any) -> Any:

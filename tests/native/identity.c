@@ -257,14 +257,14 @@ denied_features_are_found(void)
                                                  {7, 0, 0, 1u << 5, 0, 0},
                                                  NO_OTHER_RANGES};
     const struct candidate_table *table = cpuprobe_candidates();
-    uint64_t denied[FEATURE_WORDS];
+    struct feature_bits denied;
     int avx = 0, avx2 = 0, others = 0;
 
-    find_denied(READ(with_avx), denied);
+    find_denied(READ(with_avx), &denied);
     for (uint32_t i = 0; i < table->count; i++) {
         const struct feature_set *set = &table->sets[table->candidates[i].set];
         bool is_denied =
-            ((set->features.word[0] & denied[0]) | (set->features.word[1] & denied[1])) != 0;
+            ((set->features.word[0] & denied.word[0]) | (set->features.word[1] & denied.word[1])) != 0;
 
         if (strcmp(set->names, "avx") == 0)
             avx += !is_denied;

@@ -96,12 +96,14 @@ class NativeSpeed(NamedTuple):
         ratio_without: the same on a CPU that has neither AVX-512 nor AMX.
         further: for each further CPU, None on a machine of one.
         many: for MANY_CPUS.
+        flags: of `cpuprobe-native flags` to `cpuid -r`, None where that is not installed.
     """
 
     ratio: float | None
     ratio_without: float | None
     further: float | None
     many: float
+    flags: float | None
 
 
 def native_speed(rounds: int = 4 * ROUNDS) -> NativeSpeed:
@@ -112,6 +114,7 @@ def native_speed(rounds: int = 4 * ROUNDS) -> NativeSpeed:
         found = {
             "all": [native],
             "one": [native, "--cpus", str(cpus[0])],
+            "flags": [native, "flags"],
             "without": [str(native_builds.without_avx512(Path(folder) / "without"))],
             "many": [str(native_builds.with_cpus(Path(folder) / "many", MANY_CPUS))],
         }
@@ -131,6 +134,7 @@ def native_speed(rounds: int = 4 * ROUNDS) -> NativeSpeed:
         other and medians["without"] / other,
         (medians["all"] - medians["one"]) / (len(cpus) - 1) if len(cpus) > 1 else None,
         medians["many"],
+        other and medians["flags"] / other,
     )
 
 
@@ -145,6 +149,7 @@ def _cpu_time(command: list[str]) -> float:
 def _native_lines(speed: NativeSpeed) -> Iterator[str]:
     rows = (
         ("/ cpuid -r", speed.ratio, 0.8, ""),
+        ("flags / cpuid -r", speed.flags, 0.8, ""),
         ("/ cpuid -r, without AVX-512", speed.ratio_without, 0.8, ""),
         ("a further CPU", speed.further, 0.7, " ms"),
         (f"{MANY_CPUS} CPUs", speed.many, 40, " ms"),

@@ -3,13 +3,10 @@
  * follows: cpuid, os, kernel, ran. cpuprobe/assessment/witnesses.py holds the essay; this is the
  * same argument over what was measured here.
  */
-#include "../../verdict.h"
+#include "evidence.h"
 
-#define OSXSAVE 27 /* CPUID.01H:ECX */
-#define OSPKE 4    /* CPUID.07H:ECX */
-#define YMM_STATE (1u << 2)
-#define AVX_STATE 0x6u
-#define ZMM_STATE 0xe0u
+#define OSXSAVE 27         /* CPUID.01H:ECX */
+#define OSPKE 4            /* CPUID.07H:ECX */
 #define HWCAP2_FSGSBASE 2u /* Linux arch/x86/include/uapi/asm/hwcap2.h, bit 1 */
 #define LONGEST_RANGE 0xffffu
 enum { EAX, EBX, ECX, EDX };
@@ -33,46 +30,11 @@ feature_xcr0(unsigned int feature)
     return masks[feature_rows[feature].encoding];
 }
 
-static const struct claim {
-    uint32_t leaf;
-    uint8_t subleaf, reg, bit;
-} claims[FEATURE_COUNT] = {
+const struct claim claims[FEATURE_COUNT] = {
 #define CLAIM(name, leaf, subleaf, reg, bit) {leaf, subleaf, reg, bit},
 #include "candidates/claims.h"
 #undef CLAIM
 };
-
-/* Yes, no, or neither. */
-enum answer { SILENT, YES, NO };
-
-/* What was said of all features. */
-struct answers {
-    struct feature_bits yes, no;
-};
-
-/* What the candidates showed. */
-struct tally {
-    struct feature_bits ran;     /* some candidate did, with the right result */
-    struct feature_bits failed;  /* some candidate speaks against it */
-    struct feature_bits faulted; /* and not by its result alone */
-    struct feature_bits tried;   /* anything is known of it */
-};
-
-struct evidence {
-    struct answers cpuid, os, kernel;
-    struct tally now, before; /* with every permission that is to be had, and without */
-    enum answer osxsave;
-    bool xcr0_known, avx_off;
-    uint64_t xcr0;
-};
-
-static enum answer
-answer_of(const struct answers *answers, unsigned int feature)
-{
-    if (has_feature(&answers->yes, feature))
-        return YES;
-    return has_feature(&answers->no, feature) ? NO : SILENT;
-}
 
 static void
 note(struct answers *answers, unsigned int feature, enum answer answer)
@@ -81,6 +43,21 @@ note(struct answers *answers, unsigned int feature, enum answer answer)
         add_feature(&answers->yes, feature);
     else if (answer == NO)
         add_feature(&answers->no, feature);
+}
+
+/* The kernel's own number of a feature, 32 * word + bit, or -1: words 0, 4, 9 and 16 are 1:EDX,
+ * 1:ECX, 7:EBX and 7:ECX (Linux arch/x86/include/asm/cpufeatures.h). */
+int
+kernel_feature_number(unsigned int feature)
+{
+    const struct claim *claim = &claims[feature];
+    int word = -1;
+
+    if (claim->subleaf == 0 && claim->leaf == 0x1)
+        word = claim->reg == EDX ? 0 : claim->reg == ECX ? 4 : -1;
+    else if (claim->subleaf == 0 && claim->leaf == 0x7)
+        word = claim->reg == EBX ? 9 : claim->reg == ECX ? 16 : -1;
+    return word < 0 ? -1 : 32 * word + claim->bit;
 }
 
 /* --- cpuid -------------------------------------------------------------------------------- */
@@ -301,101 +278,31 @@ ask_candidates(const struct judged_machine *machine, const struct cpu_record *re
     weigh(machine->table, record->outcome_before, &eligible, &evidence->before);
 }
 
-/* --- the state ---------------------------------------------------------------------------- */
-
-static enum answer
-runs(const struct tally *tally, unsigned int feature)
-{
-    if (has_feature(&tally->failed, feature))
-        return NO;
-    return has_feature(&tally->ran, feature) ? YES : SILENT;
-}
-
-/* The order of the questions is the argument. */
-static enum state
-state_of(const struct evidence *evidence, unsigned int feature)
-{
-    enum answer ran = runs(&evidence->now, feature), cpuid = answer_of(&evidence->cpuid, feature),
-                os = answer_of(&evidence->os, feature),
-                kernel = answer_of(&evidence->kernel, feature),
-                claimed = cpuid == SILENT ? kernel : cpuid;
-
-    if (cpuid == NO)
-        return ran == YES ? STATE_OF_HIDDEN : STATE_OF_ABSENT;
-    if (claimed != YES) { /* CPUID is mute, and the kernel denies it or is mute too */
-        if (ran == NO)
-            return STATE_OF_ABSENT;
-        if (ran == SILENT && evidence->avx_off && feature == FEATURE_AVX)
-            return STATE_OF_WITHHELD;
-        if (ran == SILENT)
-            return claimed == NO || os == NO ? STATE_OF_ABSENT : STATE_OF_UNKNOWN;
-    }
-    if (os == NO)
-        return STATE_OF_WITHHELD;
-    if (feature_rows[feature].encoding == ENCODING_AMX && runs(&evidence->before, feature) != YES)
-        return has_feature(&evidence->before.tried, feature) && ran == NO ? STATE_OF_BROKEN
-                                                                          : STATE_OF_GATED;
-    if (ran == NO)
-        return STATE_OF_BROKEN;
-    if (kernel == NO)
-        return STATE_OF_WITHHELD;
-    return ran == YES ? STATE_OF_USABLE : STATE_OF_UNVERIFIED;
-}
-
-/* What the detector sees of a part; where nothing was executed, doubts count for the feature. */
-static void
-ask_detector(const struct judged_machine *machine, const struct evidence *evidence,
-             struct feature_bits *detected)
-{
-    bool measured = machine->options->execute;
-    struct feature_bits claimed = evidence->cpuid.yes;
-    struct seen_state seen = {.xcr0 = evidence->xcr0_known ? evidence->xcr0 : 0};
-
-    if (measured)
-        seen.saved = has_feature(&claimed, FEATURE_XSAVE) && evidence->osxsave == YES;
-    else {
-        for (unsigned int i = 0; i < FEATURE_COUNT; i++)
-            if (answer_of(&evidence->cpuid, i) == SILENT && answer_of(&evidence->kernel, i) == YES)
-                add_feature(&claimed, i);
-        seen.saved = answer_of(&evidence->cpuid, FEATURE_XSAVE) != NO &&
-                     (answer_of(&evidence->cpuid, FEATURE_XSAVE) == YES ||
-                      answer_of(&evidence->kernel, FEATURE_XSAVE) != NO) &&
-                     evidence->osxsave != NO;
-    }
-    seen.ymm = seen.saved && (seen.xcr0 & AVX_STATE) == AVX_STATE;
-    seen.zmm = seen.ymm && (seen.xcr0 & ZMM_STATE) == ZMM_STATE;
-    if (!measured && !evidence->xcr0_known) {
-        seen.ymm = seen.saved && answer_of(&evidence->os, FEATURE_AVX) != NO;
-        seen.zmm = seen.ymm && answer_of(&evidence->os, FEATURE_AVX512F) != NO;
-    }
-    detect(machine, &claimed, &seen, detected);
-}
-
 /* Asks all witnesses on every feature. */
 void
-judge_part(const struct judged_machine *machine, const struct part *part, struct opinion *opinion)
+gather_evidence(const struct judged_machine *machine, const struct part *part,
+                struct evidence *evidence)
 {
     static const struct claim osxsave = {0x1, 0, ECX, OSXSAVE};
     const struct identity *identity = &part->record->identity;
-    struct evidence evidence = {.xcr0_known = identity->xgetbv_outcome == OUTCOME_OK,
-                                .xcr0 = identity->xcr0};
 
-    evidence.avx_off = machine->avx_disabled && !(evidence.xcr0_known && evidence.xcr0 & YMM_STATE);
-    evidence.osxsave = read_bit(identity, &osxsave);
+    *evidence = (struct evidence){.xcr0_known = identity->xgetbv_outcome == OUTCOME_OK,
+                                  .xcr0 = identity->xcr0};
+    evidence->avx_off =
+        machine->avx_disabled && !(evidence->xcr0_known && evidence->xcr0 & YMM_STATE);
+    evidence->osxsave = read_bit(identity, &osxsave);
     for (unsigned int i = 0; i < FEATURE_COUNT; i++) {
-        note(&evidence.cpuid, i, read_bit(identity, &claims[i]));
-        note(&evidence.kernel, i, kernel_lists(machine, part->blocks, i));
+        note(&evidence->cpuid, i, read_bit(identity, &claims[i]));
+        note(&evidence->kernel, i, kernel_lists(machine, part->blocks, i));
     }
-    if (evidence.osxsave == SILENT && answer_of(&evidence.kernel, FEATURE_XSAVE) == NO)
-        evidence.osxsave = NO;
+    evidence->listed_without_xsave =
+        evidence->osxsave == SILENT && answer_of(&evidence->kernel, FEATURE_XSAVE) == NO;
+    evidence->told_elsewhere =
+        evidence->listed_without_xsave || (evidence->avx_off && identity->leaf_count == 0);
+    if (evidence->listed_without_xsave)
+        evidence->osxsave = NO;
     for (unsigned int i = 0; i < FEATURE_COUNT; i++)
-        note(&evidence.os, i, os_enabled(&evidence, machine, identity, i));
+        note(&evidence->os, i, os_enabled(evidence, machine, identity, i));
     if (machine->options->execute)
-        ask_candidates(machine, part->record, &evidence);
-    for (unsigned int i = 0; i < FEATURE_COUNT; i++)
-        opinion->state[i] = (uint8_t)state_of(&evidence, i);
-    ask_detector(machine, &evidence, &opinion->detected);
-    opinion->wrong = without(&evidence.now.failed, &evidence.now.faulted);
-    opinion->claimed = evidence.cpuid.yes;
-    opinion->xcr0_known = evidence.xcr0_known;
+        ask_candidates(machine, part->record, evidence);
 }

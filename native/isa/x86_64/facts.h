@@ -222,6 +222,14 @@
     row("GenuineIntel", FEATURE_AVX, BITS(0xc000000, 0x0)) \
     row("GenuineIotel", FEATURE_AVX, BITS(0xc000000, 0x0))
 
+/* an encoding or -1, a gate or -1, the first Linux that enables it, the same as text */
+#define EACH_ENABLED_SINCE(row) \
+    row(ENCODING_EVEX, -1, RELEASE(3, 15, 0), "3.15") \
+    row(ENCODING_AMX, -1, RELEASE(5, 16, 0), "5.16") \
+    row(ENCODING_APX, -1, RELEASE(6, 16, 0), "6.16") \
+    row(-1, GATE_FSGSBASE, RELEASE(5, 9, 0), "5.9") \
+    row(-1, GATE_OSPKE, RELEASE(4, 6, 0), "4.6")
+
 /* Reported by std_detect without a look at XCR0; what it wants in CPUID before it
  * reports any of AVX-512. */
 #define DETECTED_UNGATED BITS(0x3008000, 0x0)

@@ -2,31 +2,24 @@
  * What a CPU says of itself, once it is read (cpuid.c): compared, judged, copied and written out.
  */
 #include "../../guard.h"
+#include "../../verdict.h"
 
 /* Sets the bits of the features that CPUID denies: the bit is clear, or its leaf is not there. */
 void
-find_denied(const struct identity *identity, uint64_t denied[FEATURE_WORDS])
+find_denied(const struct identity *identity, struct feature_bits *denied)
 {
-    static const struct {
-        uint32_t leaf;
-        uint8_t subleaf, reg, bit;
-    } claims[] = {
-#define CLAIM(name, leaf, subleaf, reg, bit) {leaf, subleaf, reg, bit},
-#include "candidates/claims.h"
-#undef CLAIM
-    };
     const struct cpuid_leaf *leaf = identity->leaves, *end = leaf + identity->leaf_count;
 
-    clear_bytes(denied, FEATURE_WORDS * sizeof *denied);
+    *denied = (struct feature_bits){{0}};
     if (identity->cpuid_outcome != OUTCOME_OK || identity->leaves_cut)
         return;
-    for (uint32_t i = 0; i < sizeof claims / sizeof *claims; i++) {
+    for (uint32_t i = 0; i < FEATURE_COUNT; i++) {
         while (leaf < end && (leaf->leaf < claims[i].leaf ||
                               (leaf->leaf == claims[i].leaf && leaf->subleaf < claims[i].subleaf)))
             leaf++; /* both are in order */
         if (leaf == end || leaf->leaf != claims[i].leaf || leaf->subleaf != claims[i].subleaf ||
             !(register_of(leaf, claims[i].reg) >> claims[i].bit & 1))
-            denied[i / 64] |= 1ull << i % 64;
+            add_feature(denied, i);
     }
 }
 

@@ -71,6 +71,12 @@ register_of(const struct cpuid_leaf *leaf, uint32_t number)
     return registers[number];
 }
 
+/* Where CPUID enumerates a feature. */
+struct claim {
+    uint32_t leaf;
+    uint8_t subleaf, reg, bit;
+};
+
 #define MAXIMUM_LEAVES 256
 
 /* What one CPU says of itself. */

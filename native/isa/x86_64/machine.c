@@ -16,26 +16,62 @@ find_leaf(const struct identity *identity, uint32_t leaf, uint32_t subleaf)
     return NULL;
 }
 
-/* The vendor string of leaf 0, cut at a NUL; bytes that are not printable ASCII become '?'. */
-bool
-cpuid_vendor(const struct identity *identity, char vendor[13])
+/* Registers as the ASCII text they hold, up to a NUL; what is not printable becomes '?'. */
+static void
+take_registers(char *text, const uint32_t *words, uint32_t count)
 {
-    const struct cpuid_leaf *leaf = find_leaf(identity, 0, 0);
     uint32_t length = 0;
 
-    vendor[0] = '\0';
-    if (leaf == NULL)
-        return false;
-    for (; length < 12; length++) {
-        const uint32_t words[] = {leaf->ebx, leaf->edx, leaf->ecx};
+    for (; length < 4 * count; length++) {
         uint8_t byte = (uint8_t)(words[length / 4] >> 8 * (length % 4));
 
         if (byte == 0)
             break;
-        vendor[length] = byte >= 0x20 && byte < 0x7f ? (char)byte : '?';
+        text[length] = byte >= 0x20 && byte < 0x7f ? (char)byte : '?';
     }
-    vendor[length] = '\0';
-    return true;
+    text[length] = '\0';
+}
+
+/* The vendor string of leaf 0. */
+bool
+cpuid_vendor(const struct identity *identity, char vendor[13])
+{
+    const struct cpuid_leaf *leaf = find_leaf(identity, 0, 0);
+
+    vendor[0] = '\0';
+    if (leaf != NULL)
+        take_registers(vendor, (const uint32_t[]){leaf->ebx, leaf->edx, leaf->ecx}, 3);
+    return leaf != NULL;
+}
+
+/* The brand string of leaves 80000002H to 80000004H. */
+bool
+cpuid_brand(const struct identity *identity, char brand[49])
+{
+    uint32_t words[12];
+
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct cpuid_leaf *leaf = find_leaf(identity, 0x80000002 + i, 0);
+
+        if (leaf == NULL)
+            return false;
+        for (uint32_t reg = 0; reg < 4; reg++)
+            words[4 * i + reg] = register_of(leaf, reg);
+    }
+    take_registers(brand, words, 12);
+    return brand[0] != '\0';
+}
+
+/* The hypervisor's signature of leaf 40000000H. */
+bool
+cpuid_hypervisor_name(const struct identity *identity, char name[13])
+{
+    const struct cpuid_leaf *leaf = find_leaf(identity, 0x40000000, 0);
+
+    if (leaf == NULL)
+        return false;
+    take_registers(name, (const uint32_t[]){leaf->ebx, leaf->ecx, leaf->edx}, 3);
+    return name[0] != '\0';
 }
 
 /* Display family, display model, stepping (SDM vol. 2A, CPUID.01H:EAX). */

@@ -63,23 +63,13 @@ static const struct input inputs[] = {
 
 /* Code is written as "0xc5,0xf5": five characters a byte, the last comma being the final NUL. */
 #define CANDIDATE(id, name, set, code, state, input, check, results, expected, variants)           \
-    {name,                                                                                         \
-     cpuprobe_candidate_##id,                                                                      \
-     (const uint8_t *)expected,                                                                    \
-     sizeof code / 5,                                                                              \
-     set,                                                                                          \
-     sizeof name - 1,                                                                              \
-     STATE_##state,                                                                                \
-     INPUT_##input,                                                                                \
-     CHECK_##check,                                                                                \
-     results_##id,                                                                                 \
-     variants},
+    {name "\0" expected, cpuprobe_candidate_##id, sizeof code / 5, set,          sizeof name - 1,  \
+     STATE_##state,      INPUT_##input,           CHECK_##check,   results_##id, variants},
 static const struct candidate candidates[] = {
 #include "table.h"
 };
 
-#define SET(names, features0, features1, needs0, needs1)                                           \
-    {names, {{features0, features1}}, {{needs0, needs1}}},
+#define SET(names, features0, features1) {names, {{features0, features1}}},
 static const struct feature_set sets[] = {
 #include "sets.h"
 };
