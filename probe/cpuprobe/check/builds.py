@@ -45,7 +45,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         was: of the old one.
         worse: it does not fit now, and its verdict was a better one.
         features: those whose counts have changed.
-        beyond: those of them that the machine lacks, and that are there now.
+        beyond: those of them that the machine lacks.
         came: functions with what the machine lacks that no function of that name had.
         went: those of the old one that have no such counterpart any more.
         fails: something beyond the machine came, and no allow-list allows it.
@@ -110,6 +110,7 @@ def _difference(new: Fit, old: Fit | None, how: Match | None) -> Difference:
     was = () if old is None or old.needs is None else old.needs.functions
     functions = () if new.needs is None else new.needs.functions
     lacking = frozenset(new.missing)
+    gone = () if old is None else old.missing
     came = _beyond(functions, was, lacking)
     excess = {(each.name, each.start) for each in new.excess}
     fails = [each for each in came if not new.permissions or (each.name, each.start) in excess]
@@ -128,9 +129,9 @@ def _difference(new: Fit, old: Fit | None, how: Match | None) -> Difference:
         was=None if old is None else old.expectation,
         worse=worse,
         features=features,
-        beyond=tuple(name for name in new.missing if name in features),
+        beyond=tuple(dict.fromkeys(name for name in (*new.missing, *gone) if name in features)),
         came=tuple(came),
-        went=tuple(_beyond(was, functions, lacking | {*(() if old is None else old.missing)})),
+        went=tuple(_beyond(was, functions, lacking | {*gone})),
         fails=bool(fails or worse or (unseen and not new.allowed)),
     )
 

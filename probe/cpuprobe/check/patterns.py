@@ -14,8 +14,9 @@ _CRATE = re.compile(r"Cs[0-9A-Za-z]*_(?=u?[0-9])")
 _BACK = re.compile(r"B[0-9A-Za-z]*_")
 _LLVM = re.compile(r"\.llvm\.[0-9]+")
 
-# auditwheel copies a library under its name, a dash and 8 hex digits of its content.
-_COPIED = re.compile(r"-[0-9a-f]{8}(?=\.)")
+# auditwheel copies a library under its name, a dash and 8 hex digits of its content; and a copy of
+# a copy has two of these.
+_COPIED = re.compile(r"(?:-[0-9a-f]{8})+(?=\.)")
 _BETWEEN = re.compile("[/!]")
 _DEEPEST = 32
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from cpuprobe.check.builds import Difference
-from cpuprobe.report.fit import WORDS, row
-from cpuprobe.words import counted, cut, names, plain, wrapped
+from cpuprobe.report.fit import WORDS, place, row
+from cpuprobe.words import counted, names, plain, wrapped
 
 SCHEMA = "cpuprobe.check-diff/1"
 _LONG = 12
@@ -110,8 +110,7 @@ def _file(file: Mapping[str, Any], against: str) -> Iterator[str]:
         if functions:
             yield f"  {words}, {counted(len(functions), 'function')} beyond {against}:"
         for function in functions[:_SHOWN]:
-            where, features = f"{function['address']:#x}", ", ".join(function["features"])
-            yield cut(f"    {where:>12}  {plain(function['name']) or '(no symbol)'}: {features}")
+            yield place(function)
         if len(functions) > _SHOWN:
             yield f"    {'':>12}  and {counted(len(functions) - _SHOWN, 'function')} more"
 

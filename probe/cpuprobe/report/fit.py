@@ -34,6 +34,8 @@ _SHOWN_VARIANTS = 12
 _LONG = 12
 """Files from which on each has but one row."""
 _MOST_ROWS = 60
+_MOST_SHOWN = 3
+"""As many that fail are told at length all the same."""
 _ROW = 80
 """Columns of a row."""
 
@@ -161,6 +163,11 @@ def word_of(file: Mapping[str, Any]) -> str:
 
 
 def _rows(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    failing = [file for file in files if file.get("fails")]
+    if len(failing) <= _MOST_SHOWN:  # they come first
+        for file in failing:
+            yield from _file(file)
+        files = files[len(failing) :]
     told = [file for file in files if file["expectation"] != "runs"]
     for file in told[:_MOST_ROWS]:
         yield row(word_of(file), file["path"], _gist(file))
@@ -168,8 +175,8 @@ def _rows(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         rest = Counter(word_of(file) for file in told[_MOST_ROWS:])
         counts = ", ".join(f"{count} {word.lower()}" for word, count in rest.items())
         yield f"and {len(told) - _MOST_ROWS} more: {counts}; --format json has them all"
-    if told:
-        yield "check one of them alone to see why"
+    if len(failing) > _MOST_SHOWN:
+        yield "check one of them alone to see why, or see --format json"
 
 
 def row(word: str, path: str, gist: str) -> str:
@@ -236,11 +243,15 @@ def _permissions(file: Mapping[str, Any]) -> Iterator[str]:
     if excess:
         yield f"  not allowed, {counted(len(excess), 'function')}:"
     for function in excess[:_SHOWN_EXCESS]:
-        features = ", ".join(function["features"])
-        where = f"{function['address']:#x}"
-        yield cut(f"    {where:>12}  {plain(function['name']) or '(no symbol)'}: {features}")
+        yield place(function)
     if len(excess) > _SHOWN_EXCESS:
         yield f"    {'':>12}  and {counted(len(excess) - _SHOWN_EXCESS, 'function')} more"
+
+
+def place(function: Mapping[str, Any]) -> str:
+    """One function with what it needs; of a long name the beginning is kept."""
+    where, features = f"{function['address']:#x}", ", ".join(function["features"])
+    return cut(f"    {where:>12}  {features}  {plain(function['name']) or '(no symbol)'}")
 
 
 def _engine(engine: Mapping[str, Any]) -> Iterator[str]:

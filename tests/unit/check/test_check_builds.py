@@ -226,8 +226,8 @@ def test_two_builds_are_compared(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert code == 1
     assert text.startswith(f"CAME       {tmp_path / 'new' / 'lib.so'}\n")
     assert "avx2: 2 instructions in 2 functions, 1 in 1 before" in text
-    assert "three: avx2, bmi2" in text
-    assert "one:" not in text
+    assert "  avx2, bmi2  three\n" in text
+    assert "  one\n" not in text
     assert check("new", "old", "--fail-on", "never")[0] == 0
     code, text = check("old", "new")
     assert code == 0
