@@ -58,6 +58,18 @@ def to_text(report: Mapping[str, Any]) -> str:
     return "".join(f"{line}\n" for line in _lines(report))
 
 
+def module_text(proof: Mapping[str, Any]) -> str:
+    """The proof over one module, for people."""
+    on = sorted(flag for flag, value in proof["flags"].items() if value)
+    lines = [
+        f"{_VERDICTS[proof['verdict']]}  {plain(proof['module'])} compiled by wasmtime"
+        f" {proof['wasmtime']} with the flags of {plain(proof['target'])}",
+        *_wrapped(f"on: {' '.join(on) or 'none'}"),
+        *_code(proof["code"]),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
     return wrapped(plain(text), indent, "  " + indent)
 

@@ -94,7 +94,7 @@ class _Module:
             artifact = self._compile(flags)
             needs = read_cwasm(artifact, self._steps)
         except (ChildError, ArtifactError) as error:
-            return Fit(path=self._path, expectation="unreadable", error=_words(error))
+            return Fit(path=self._path, expectation="unreadable", error=words_of(error))
         first = self._judged("target", needs)
         further = [first]
         if len(artifact) <= SMALL:
@@ -127,13 +127,13 @@ class _Module:
             made = self._judged("least", read_cwasm(least, self._steps))
             yield msgspec.structs.replace(made, same=_text(least) == _text(artifact))
         except (ChildError, ArtifactError) as error:
-            yield Compiled(setup="least", error=_words(error))
+            yield Compiled(setup="least", error=words_of(error))
 
     def _attempt(self, setup: Setup, flags: Mapping[str, bool] | None) -> Compiled:
         try:
             return self._judged(setup, read_cwasm(self._compile(flags), self._steps))
         except (ChildError, ArtifactError) as error:
-            return Compiled(setup=setup, error=_words(error))
+            return Compiled(setup=setup, error=words_of(error))
 
     def _judged(self, setup: Setup, needs: Needs) -> Compiled:
         fit = judge(self._path, needs, self._against)
@@ -149,19 +149,38 @@ class _Module:
         """The artifact. Raises ChildError or ArtifactError."""
         if self._left < 1:
             raise ArtifactError(f"no time is left of the {self._most:.0f} s that it may take")
-        with tempfile.TemporaryDirectory(prefix="cpuprobe-") as folder:
-            path = os.path.join(folder, "module.cwasm")
-            asked = {
-                "path": os.path.abspath(self._path),
-                "artifact": path,
-                "flags": None if flags is None else dict(flags),
-                "seconds": math.ceil(self._left),
-                "memory": MEMORY,
-            }
-            said = b"".join(run_script(_SCRIPT, [json.dumps(asked)], patience=10 * self._most))
-            self._left -= json.loads(said)["seconds"]
-            with open(path, "rb") as file:
-                return file.read(LARGEST_ARTIFACT)
+        artifact, taken = compile_file(self._path, flags, self._left)
+        self._left -= taken
+        return artifact
+
+
+def compile_file(
+    path: str, flags: Mapping[str, bool] | None, seconds: float
+) -> tuple[bytes, float]:
+    """What the installed wasmtime makes of a file, in a child with MEMORY bytes of address space.
+
+    Args:
+        path: a module or component, or the text of one.
+        flags: every `has_*` flag; None: as wasmtime infers them on this machine.
+        seconds: of CPU time that it may take.
+
+    Returns the artifact, and how many of the seconds it took.
+
+    Raises:
+        ChildError: it cannot be compiled, or took too much; `words_of` says which.
+    """
+    with tempfile.TemporaryDirectory(prefix="cpuprobe-") as folder:
+        artifact = os.path.join(folder, "module.cwasm")
+        asked = {
+            "path": os.path.abspath(path),
+            "artifact": artifact,
+            "flags": None if flags is None else dict(flags),
+            "seconds": math.ceil(seconds),
+            "memory": MEMORY,
+        }
+        said = b"".join(run_script(_SCRIPT, [json.dumps(asked)], patience=10 * seconds))
+        with open(artifact, "rb") as file:
+            return file.read(LARGEST_ARTIFACT), json.loads(said)["seconds"]
 
 
 def _on(flags: Mapping[str, bool]) -> frozenset[str]:
@@ -218,7 +237,7 @@ def _size(path: str) -> int:
         return 0
 
 
-def _words(error: ChildError | ArtifactError) -> str:
+def words_of(error: ChildError | ArtifactError) -> str:
     """Why a module was not compiled, as one line."""
     code = error.code if isinstance(error, ChildError) else None
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
