@@ -42,18 +42,23 @@ def needs_spark() -> None:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """10,000 made-up reports."""
+    """4,000 made-up reports."""
     path = tmp_path_factory.mktemp("fleet") / "fleet.jsonl"
     with open(path, "wb") as file:
-        file.writelines(synthetic.lines(10_000, seed=5))
+        file.writelines(synthetic.lines(4_000, seed=5))
     return path
 
 
 def test_duckdb_and_spark_agree(
-    capfdbinary: pytest.CaptureFixture[bytes], fleet: Path, tmp_path: Path
+    capfdbinary: pytest.CaptureFixture[bytes],
+    fleet: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Byte for byte, but for the name of the backend; weights that binary fractions cannot hold."""
     needs_spark()
+    # What runs for seconds is not worth Java's second compiler, nor collecting on every core.
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     # Ten lines of weights: 0.1 a machine, which no two orders of adding make the same.
     models = {model.brand for model in synthetic.MODELS[:5]}
     weights = tmp_path / "weights.csv"
@@ -67,7 +72,7 @@ def test_duckdb_and_spark_agree(
     duckdb = cpuprobe(capfdbinary, "fleet", tmp_path / "t", *options)
     spark = cpuprobe(capfdbinary, "fleet", tmp_path / "t", *options, "--backend", "pyspark")
 
-    assert duckdb.json["total"]["machines"] > 9000
+    assert duckdb.json["total"]["machines"] > 3600
     assert len(duckdb.json["curve"]) > 10
     assert len(duckdb.json["findings"]) > 5
     assert (spark.code, spark.err) == (1, "")
