@@ -116,10 +116,10 @@ def test_inspect_together(capsys):
 
 
 def test_a_report_whose_data_was_cut_out(capsys, tmp_path):
-    """The Markdown of `cpuprobe report` without its JSON says what is missing."""
+    """The Markdown of `cpuprobe report` without its data says what is missing."""
     run(["report", "--on", str(SAMPLES / "gds-skylake-lscpu.txt"), "--format", "markdown"])
     text = capsys.readouterr().out
-    cut = text[: text.index("```json")]
+    cut = text[: text.index("-----BEGIN CPUPROBE REPORT")]
 
     with pytest.raises(CaptureError, match="whose data was cut out"):
         parse_capture(cut.encode())

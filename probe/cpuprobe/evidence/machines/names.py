@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Literal
 
@@ -121,6 +121,33 @@ def answers_of_words(words: Words) -> dict[str, bool]:
         if value is not None:
             answers[name] = bool(value >> bit.bit & 1)
     return answers
+
+
+def words_in(
+    lines: Sequence[str],
+    part: str,
+    pattern: re.Pattern[str],
+    places: Mapping[str, tuple[int, int, str]],
+) -> tuple[Words, int | None]:
+    """CPUID's registers as a text prints them, each by a name and in hexadecimal.
+
+    Args:
+        lines: the text.
+        part: stands in every line that has one.
+        pattern: finds name and value.
+        places: leaf, subleaf and register by name; others are passed over.
+
+    Returns:
+        The first value of each register, and the number of the first line that has one.
+    """
+    words: dict[tuple[int, int, str], int] = {}
+    first: int | None = None
+    for number, line in enumerate(lines):
+        for match in pattern.finditer(line) if part in line else ():
+            if match[1] in places:
+                words.setdefault(places[match[1]], int(match[2], 16))
+                first = number if first is None else first
+    return words, first
 
 
 def claims_of_words(source: str, words: Words, *, with_os: bool = False) -> Claims:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.names import claims_of_words
+from cpuprobe.evidence.machines.names import claims_of_words, words_in
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import ToldIdentity
 
@@ -33,10 +33,8 @@ _ARM = re.compile(r"CPU +\d+: (ARM .{3,60}?) r\dp\d|Instruction Set Attributes 0
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
-    words: dict[tuple[int, int, str], int] = {}
     brand: str | None = None
     who: re.Match[str] | None = None
-    first: int | None = None
     for number, line in enumerate(paste.lines):
         if (arm := _ARM.search(line)) is not None:
             yield Sighting(
@@ -46,13 +44,10 @@ def _read(paste: Paste) -> Iterator[Sighting]:
                 identity=ToldIdentity(brand=arm[1]) if arm[1] else None,
             )
             return
-        for match in _WORD.finditer(line) if "Features" in line else ():
-            words.setdefault(_WORDS.get(match[1], (0, 0, "")), int(match[2], 16))
-            first = number if first is None else first
         brand = brand or (found[1] if (found := _CPU.search(line)) else None)
         who = who or (_ID.search(line) if "Origin" in line else None)
-    words.pop((0, 0, ""), None)
-    if not words or first is None:
+    words, first = words_in(paste.lines, "Features", _WORD, _WORDS)
+    if first is None:
         return
     identity = ToldIdentity(
         vendor=who[1] if who else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.names import claims_of_words
+from cpuprobe.evidence.machines.names import claims_of_words, words_in
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import ToldIdentity
 
@@ -28,21 +28,16 @@ _ID = re.compile(r"cpu0: .*family 0x([0-9a-f]+) model 0x([0-9a-f]+) stepping 0x(
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
-    words: dict[tuple[int, int, str], int] = {}
+    words, first = words_in(paste.lines, "cpu0: ", _WORD, _WORDS)
+    if first is None:
+        return
     brand: str | None = None
     who: re.Match[str] | None = None
-    first: int | None = None
-    for number, line in enumerate(paste.lines):
+    for line in paste.lines:
         if "cpu0: " not in line:
             continue
-        for match in _WORD.finditer(line):
-            first = number if first is None else first
-            if match[1] in _WORDS:
-                words.setdefault(_WORDS[match[1]], int(match[2], 16))
         brand = brand or (" ".join(found[1].split()) if (found := _WHO.search(line)) else None)
         who = who or _ID.search(line)
-    if not words or first is None:
-        return
     family, model, stepping = (int(part[:4], 16) for part in who.groups()) if who else (None,) * 3
     identity = ToldIdentity(brand=brand, family=family, model=model, stepping=stepping)
     claims = claims_of_words("netbsd", words)

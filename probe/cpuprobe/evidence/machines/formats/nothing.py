@@ -23,7 +23,7 @@ _KINDS = (
     (
         r"Whole report \(JSON, for cpuprobe inspect\)|The JSON is not here"
         r"|^feature +CPUID +OS +kernel +executed +state|^psABI level: .* safe, .* advertised by",
-        "is a cpuprobe report whose data was cut out: it is the JSON block at its end that is read,"
+        "is a cpuprobe report whose data was cut out: it is the block at its end that is read,"
         " so paste all of it",
     ),
 )
