@@ -12,6 +12,9 @@ from cpuprobe.facts.features import Feature
 from cpuprobe.facts.wasmtime import WasmtimeVersion
 from cpuprobe.words import names
 
+REFUSED = "this wasmtime accepts it on no host"
+"""Why a flag is off that a wasmtime knows and cannot test for."""
+
 WINCH_SIMD = ("avx", "avx2")  # wasmtime winch/codegen/src/isa/x64/masm.rs, UnimplementedForNoAvx
 
 
@@ -56,7 +59,7 @@ class Flags:
             return "cpuprobe does not know this flag"
         assessed = self.machine.features[feature.name]
         if flag in self.version.refuses:
-            return "this wasmtime accepts it on no host"
+            return REFUSED
         if not assessed.safe:
             if assessed.state in ("usable", "unverified") and assessed.cpuid is not False:
                 missing = [

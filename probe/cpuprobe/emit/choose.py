@@ -8,12 +8,11 @@ import msgspec
 
 from cpuprobe.assessment.levels import highest_level
 from cpuprobe.assessment.model import Assessment
+from cpuprobe.assessment.wasmtime import REFUSED
 from cpuprobe.errors import UsageError
 from cpuprobe.facts.features import Feature, FeatureTable, load_features, load_levels
 from cpuprobe.facts.profiles import Profile
 from cpuprobe.facts.wasmtime import WasmtimeVersion
-
-_REFUSED = "this wasmtime accepts it on no host"
 
 
 class FlagSet(msgspec.Struct, frozen=True):
@@ -151,7 +150,7 @@ def choose_alone(
     table = load_features()
     given_up, named = _given_up(table, without)
     against = _beyond(table, profiles)
-    flags = {flag: [_REFUSED] if flag in version.refuses else [] for flag in version.flags}
+    flags = {flag: [REFUSED] if flag in version.refuses else [] for flag in version.flags}
     usable = {feature: feature not in against and feature not in given_up for feature in table}
     return FlagSet(
         *_decide(table, flags, against, given_up),
