@@ -36,6 +36,7 @@ _SLOW = (
     "tests/unit/cli/test_door.py",
     # Files made to cost time or memory, mutated ones, and the probe disturbed at random.
     "tests/unit/code/test_hostile.py",
+    "tests/unit/code/test_hostile_archives.py",
     "tests/unit/crash/test_nothing_false.py::test_hostile_text",
     "tests/unit/fleet/test_fleet_reference.py::test_a_fleet_of_ones_own",
     "tests/unit/fleet/test_fleet_sources.py::test_a_million",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.elf_files import HEADER, elf, note, symbol
+from tests.limits import assert_answered, run
 
 pytest.importorskip("iced_x86")
 
@@ -20,37 +18,10 @@ from cpuprobe.check.against import within
 from cpuprobe.code import budget, scan
 from cpuprobe.facts.profiles import find_profile
 
-SECONDS = 20
-MEMORY = 1 << 30
 EXECUTABLE, SYMTAB, STRTAB, RELA, NOTE, FUNCTION = 4, 2, 3, 4, 7, 0x12
 LOAD, DYNAMIC, PT_NOTE, EH_FRAME = 1, 2, 4, 0x6474E550
 WASMTIME = 200
 ENGINE = b"\x00\x0250\x18x86_64-unknown-linux-gnu\x00\x00\xff"
-
-
-def limited() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """The command under the limits; CPU time counts, so that a busy machine changes nothing."""
-    command = [sys.executable, "-m", "cpuprobe", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, preexec_fn=limited, timeout=600, stdin=subprocess.DEVNULL
-    )
-
-
-def assert_answered(*arguments: str | Path, refused: bool | None = None) -> None:
-    """An answer, or one line of refusal."""
-    ended = run(*arguments)
-    errors = ended.stderr.decode()
-
-    assert ended.returncode in (0, 1, 4), (ended.returncode, errors[-300:])
-    assert errors.count("\n") == (ended.returncode == 4)
-    assert "Traceback" not in errors
-    if refused is not None:
-        assert (ended.returncode == 4) == refused, errors
 
 
 # --- ELF -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ MOST_UNPACKED = 512 << 20
 """Bytes that any file may unpack to; zeros in bzip2 take 8 s."""
 RATIO = 60
 """Bytes more that each byte of it may; debug information packed by xz has been seen at 20."""
-MOST_ENTRIES = 1 << 20
+MOST_ENTRIES = 1 << 19
 """Files in it; the largest images have some 300,000."""
 MOST_HELD = 320 << 20
 """Bytes of unpacked files that are in memory at once, those that are being looked into included."""

@@ -88,6 +88,10 @@ KINDS = (
     Kind("Android bytecode file", b"dex\n", named=False),
 )
 
+_BY_FIRST: dict[bytes, list[Kind]] = {b"": []}
+for _kind in KINDS:
+    _BY_FIRST.setdefault(_kind.start[:1], []).append(_kind)
+
 
 def kind_of(head: bytes, name: str) -> Kind:
     """What a file is.
@@ -97,8 +101,9 @@ def kind_of(head: bytes, name: str) -> Kind:
         name: its path.
     """
     lower = name.lower()
-    for kind in KINDS:
-        if (kind.start or kind.end) and head.startswith(kind.start) and lower.endswith(kind.end):
+    kind: Kind
+    for kind in (*_BY_FIRST.get(head[:1], ()), *_BY_FIRST[b""]):
+        if head.startswith(kind.start) and lower.endswith(kind.end):
             return kind
     if is_tar(head):
         return TAR
@@ -119,8 +124,8 @@ def kind_of_file(path: str) -> Kind | None:
 def _is_text(head: bytes) -> bool:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
-    if b"\0" in head:
-        return False
+    if not head or b"\0" in head:
+        return not head
     try:
         # A character may be cut at the end.
         head[: HEAD - 3].decode("utf-8")

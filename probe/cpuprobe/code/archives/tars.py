@@ -75,7 +75,7 @@ def _size(block: bytes) -> int:
     """
     if len(block) < BLOCK:
         raise ArtifactError("a tar archive is cut short")
-    if sum(block) - sum(block[148:156]) + 8 * 0x20 != _number(block[148:156], 8):
+    if sum(block[:148]) + sum(block[156:]) + 8 * 0x20 != _number(block[148:156], 8):
         raise ArtifactError("tar: a header whose checksum is wrong")
     field = block[124:136]
     if field[0] & 0x80:  # GNU: a number of many bits
