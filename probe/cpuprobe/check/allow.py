@@ -89,12 +89,10 @@ class _Rule(NamedTuple):
     exact: dict[str, str]
     tests: list[tuple[str, _Test]]
 
-    def meets(self, function: Function, symbol: str) -> list[str]:
-        """What of the row a function meets."""
-        if not self.exact and not self.tests:
-            return [""]
-        met = [self.exact[symbol]] if symbol in self.exact else []
-        return met + [name for name, test in self.tests if test(function, symbol)]
+    @property
+    def whole(self) -> bool:
+        """Whether it is about all functions of its files."""
+        return not self.exact and not self.tests
 
 
 class AllowList:
@@ -137,20 +135,26 @@ class AllowList:
             return fit
         lacking = set(fit.missing)
         path = lasting_file(fit.path)
-        mine = [at for at, rule in enumerate(self._rules) if rule.file(path)]
         functions = [each for each in fit.needs.functions if lacking.intersection(each.features)]
-        meetings = [list(self._meetings(each, mine)) for each in functions]
+        mine = [at for at, rule in enumerate(self._rules) if rule.file(path)]
+        whole = [at for at in mine if self._rules[at].whole and functions]
+        for at in whole:
+            self._met.setdefault(at, set()).add("")
+        meetings = list(self._meetings(functions, mine))
         counts = Counter(at for met in meetings for at in met)
+        counts.update(dict.fromkeys(whole, len(functions)))
         over = {at for at in counts if counts[at] > (self._rules[at].row.most or counts[at])}
+        under = frozenset[str]().union(*(self._rules[at].ceiling for at in {*whole} - over))
         excess = []
         used: Counter[int] = Counter()
         for function, met in zip(functions, meetings, strict=True):
-            allowing = [at for at in met if at not in over]
-            ceiling = frozenset[str]().union(*(self._rules[at].ceiling for at in allowing))
+            allowing = met - over
+            ceiling = under.union(*(self._rules[at].ceiling for at in allowing))
             if lacking.intersection(function.features) <= ceiling:
                 used.update(allowing)
             else:
                 excess.append(function)
+        used.update(dict.fromkeys({*whole} - over, len(functions) - len(excess)))
         listed = {name for each in functions for name in each.features}
         choice = fit.expectation in ("guarded", "unguarded")
         every = choice and not excess and not fit.needs.unlisted and lacking <= listed
@@ -165,13 +169,23 @@ class AllowList:
             fits=fit.fits or every,
         )
 
-    def _meetings(self, function: Function, mine: Sequence[int]) -> Iterator[int]:
-        symbol = lasting_symbol(function.name)
+    def _meetings(
+        self, functions: Sequence[Function], mine: Sequence[int]
+    ) -> Iterator[frozenset[int]]:
+        """For each function the rows that name it, by symbol or address."""
+        exact: dict[str, list[tuple[int, str]]] = {}
         for at in mine:
-            met = self._rules[at].meets(function, symbol)
-            if met:
-                self._met.setdefault(at, set()).update(met)
-                yield at
+            for symbol, name in self._rules[at].exact.items():
+                exact.setdefault(symbol, []).append((at, name))
+        tests = [(at, name, test) for at in mine for name, test in self._rules[at].tests]
+        for function in functions:
+            symbol = lasting_symbol(function.name)
+            met = exact.get(symbol, []) + [
+                (at, name) for at, name, test in tests if test(function, symbol)
+            ]
+            for at, name in met:
+                self._met.setdefault(at, set()).add(name)
+            yield frozenset(at for at, _ in met)
 
     def lasting(self) -> Iterator[Row]:
         """The rows without what no file met."""
