@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 CC ?= cc
+OBJCOPY ?= objcopy
 BIN := $(VENV)/bin
 
 # Two processes share the test files: guests and measured children have to keep a CPU for themselves.
@@ -16,6 +17,9 @@ CORE := $(filter-out $(MAIN),$(SOURCES))
 # What only the extension has.
 SCANNER := $(wildcard native/scan/*.c)
 SCANNER_HEADERS := $(wildcard native/scan/*.h)
+# What only libcpuprobe has.
+EMBEDDED := $(wildcard native/library/*.c)
+EMBEDDED_HEADERS := $(wildcard native/library/*.h)
 # Laid out by hand or by its generator, not by clang-format.
 GENERATED := native/scan/tables.c native/words.h native/command/sentences.h native/isa/$(ISA)/facts.h \
     $(wildcard native/isa/$(ISA)/candidates/*.h)
@@ -26,7 +30,7 @@ NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,noseparate-code -Wl,--gc-sections
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint bench fleet-bench lab fuzz wheel native golden gen gen-check goldens format docs clean
+.PHONY: help run test quick lint bench fleet-bench lab fuzz wheel native lib golden gen gen-check goldens format docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -64,17 +68,17 @@ lint: $(BIN)/.installed ## ruff, mypy --strict, and the C code under -Werror wit
 	$(BIN)/mypy
 	for compiler in gcc clang; do \
 	    if command -v $$compiler >/dev/null; then \
-	        for source in $(SOURCES) $(SCANNER); do \
+	        for source in $(SOURCES) $(SCANNER) $(EMBEDDED); do \
 	            $$compiler $(NATIVE_FLAGS) -c -o /dev/null $$source || exit 1; done; \
 	    else echo "lint: no $$compiler here"; fi; done
 	if command -v clang-format >/dev/null; then \
-	    clang-format --dry-run --Werror $(filter-out $(GENERATED),$(SOURCES) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS)); \
+	    clang-format --dry-run --Werror $(filter-out $(GENERATED),$(SOURCES) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS) $(EMBEDDED) $(EMBEDDED_HEADERS)); \
 	else echo "lint: no clang-format here"; fi
 
 format: $(BIN)/.installed ## lay out the Python and C code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	clang-format -i $(filter-out $(GENERATED),$(SOURCES) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS))
+	clang-format -i $(filter-out $(GENERATED),$(SOURCES) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS) $(EMBEDDED) $(EMBEDDED_HEADERS))
 
 native: build/cpuprobe-native ## leave the static executable at build/cpuprobe-native
 
@@ -83,6 +87,41 @@ build/cpuprobe-native: $(SOURCES) $(HEADERS)
 	$(CC) $(NATIVE_FLAGS) $(NATIVE_LINK) -o $@.new $(SOURCES)
 	@strip $@.new 2>/dev/null || true
 	mv $@.new $@
+
+# For programs that embed a runtime: one object whose only names are those of cpuprobe.h.
+LIBRARY := $(CORE) $(EMBEDDED)
+LIBRARY_OBJECTS := $(patsubst native/%.c,build/objects/%.o,$(LIBRARY))
+LIBRARY_FLAGS := $(filter-out -fno-pic,$(NATIVE_FLAGS)) -fPIC -fvisibility=hidden
+LIBRARY_FILES := build/lib/libcpuprobe.a build/include/cpuprobe.h build/lib/pkgconfig/cpuprobe.pc \
+    build/lib/cmake/cpuprobe/cpuprobe-config.cmake build/lib/cmake/cpuprobe/cpuprobe-config-version.cmake
+
+lib: $(LIBRARY_FILES) ## leave libcpuprobe.a, cpuprobe.h, pkg-config's and CMake's files in build/
+
+build/objects/%.o: native/%.c $(HEADERS) $(EMBEDDED_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(LIBRARY_FLAGS) -c -o $@ $<
+
+build/lib/libcpuprobe.a: $(LIBRARY_OBJECTS)
+	@mkdir -p $(@D)
+	$(LD) -r -o build/objects/libcpuprobe.o $(LIBRARY_OBJECTS)
+	$(OBJCOPY) --localize-hidden --strip-unneeded build/objects/libcpuprobe.o
+	rm -f $@
+	$(AR) rcsD $@ build/objects/libcpuprobe.o
+
+build/include/cpuprobe.h: native/library/cpuprobe.h
+	@mkdir -p $(@D)
+	cp $< $@
+
+# The version is words.h's, which `make gen` takes from pyproject.toml.
+VERSION = $(shell sed -n 's/^.define CPUPROBE_VERSION "\(.*\)"/\1/p' native/words.h)
+
+build/lib/pkgconfig/%: native/library/%.in native/words.h
+	@mkdir -p $(@D)
+	sed 's/@VERSION@/$(VERSION)/' $< > $@
+
+build/lib/cmake/cpuprobe/%: native/library/%.in native/words.h
+	@mkdir -p $(@D)
+	sed 's/@VERSION@/$(VERSION)/' $< > $@
 
 wheel: $(BIN)/.installed ## wheels for glibc and musl and the source in dist/, checked by auditwheel
 	rm -rf dist

@@ -1,5 +1,6 @@
 """Builds the core's test program and the static executable, each variant once a session."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -28,6 +29,15 @@ FLAGS = (
     "-D_GNU_SOURCE",
     "-DCPUPROBE_HOSTED",
     "-DWALL_TICK_MICROSECONDS=100000",  # what waits in the kernel is noticed sooner
+)
+PUBLIC = (
+    "cpuprobe_error_text",
+    "cpuprobe_judge",
+    "cpuprobe_level",
+    "cpuprobe_observe_json",
+    "cpuprobe_safe_flags",
+    "cpuprobe_safe_flags_cached",
+    "cpuprobe_version",
 )
 VARIANTS = {
     "plain": ("-O2",),
@@ -105,3 +115,33 @@ def make_native(tree: Path, compiler: str = "gcc") -> tuple[Path, Path]:
 def native_builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """cpuprobe-native as `make native` leaves it, and the same with its symbols."""
     return make_native(tmp_path_factory.mktemp("native"))
+
+
+@pytest.fixture(scope="session")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make lib` leaves: lib/ and include/."""
+    required("make")
+    tree = tmp_path_factory.mktemp("library")
+    shutil.copytree(NATIVE, tree / "native")
+    shutil.copy2(ROOT / "Makefile", tree)
+    command = ["make", "-s", "-j2", "lib", "CC=gcc"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return tree / "build"
+
+
+@pytest.fixture(scope="session")
+def library(prefix: Path) -> ctypes.CDLL:
+    """libcpuprobe in this very process, made a shared library."""
+    path = prefix / "libcpuprobe.so"
+    archive = str(prefix / "lib" / "libcpuprobe.a")
+    whole = ["-Wl,--whole-archive", archive, "-Wl,--no-whole-archive"]
+    command = [required("gcc"), "-shared", "-o", str(path), *whole]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = ctypes.CDLL(str(path))
+    for name in PUBLIC:
+        loaded[name].restype = ctypes.c_long
+    loaded.cpuprobe_error_text.restype = loaded.cpuprobe_version.restype = ctypes.c_char_p
+    loaded.cpuprobe_error_text.argtypes = [ctypes.c_long]
+    return loaded
