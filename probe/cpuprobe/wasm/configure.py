@@ -7,7 +7,6 @@ and 13). Before 45 an assignment to `config.target` is taken by Python and reach
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,8 @@ def set_option(config: Config, option: str, *words: str) -> None:
         wasmtime.WasmtimeError: wasmtime refuses the value. An unknown flag does not raise: it
             aborts the process.
     """
+    import ctypes  # a Python that was built without libffi has none, and no wasmtime
+
     from wasmtime import WasmtimeError, _bindings
 
     function: Any = getattr(_bindings, f"wasmtime_config_{option}_set", None)

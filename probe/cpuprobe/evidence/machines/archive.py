@@ -5,9 +5,7 @@ Unpacked in memory, never further than a bound, and only files by whose name a f
 
 from __future__ import annotations
 
-import bz2
 import io
-import lzma
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -27,12 +25,20 @@ def _gzip(data: bytes) -> bytes:
     return zlib.decompressobj(31).decompress(data, MAXIMUM_UNPACKED + 1)
 
 
+# A Python that was built without their libraries has neither bz2 nor lzma.
 def _bzip2(data: bytes) -> bytes:
+    import bz2
+
     return bz2.BZ2Decompressor().decompress(data, MAXIMUM_UNPACKED + 1)
 
 
 def _xz(data: bytes) -> bytes:
-    return lzma.LZMADecompressor(memlimit=_MEMORY).decompress(data, MAXIMUM_UNPACKED + 1)
+    import lzma
+
+    try:
+        return lzma.LZMADecompressor(memlimit=_MEMORY).decompress(data, MAXIMUM_UNPACKED + 1)
+    except lzma.LZMAError as error:
+        raise ValueError(str(error)) from None
 
 
 _PACKERS: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
@@ -52,7 +58,9 @@ def texts_of_archive(data: bytes) -> bytes | None:
     unpack = next(unpack for magic, unpack in _PACKERS if data.startswith(magic))
     try:
         content = unpack(data)
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
+    except ImportError as error:
+        raise CaptureError(f"compressed, and this Python has no {error.name}: unpack it") from None
+    except (OSError, EOFError, ValueError, zlib.error):
         return None
     if not is_tar(content):
         return None
