@@ -49,6 +49,8 @@ def run(arguments: list[str]) -> int:
         return 0
     except CpuprobeError as error:
         return _failed(str(error), error.exit_code)
+    except ModuleNotFoundError as error:  # a Python that was built without bz2, or a lost library
+        return _failed(f"this Python has no module {error.name}, which that needs", 3)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else "standard output: "
         return _failed(f"{where}{error.strerror}", 3)

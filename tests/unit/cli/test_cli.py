@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import importlib
 import inspect
 import json
@@ -613,3 +614,26 @@ def test_native_prints_a_program_that_answers():
     jsonschema.validate(document, CONTRACT)
     assert document["schema"] == SCHEMA
     assert document["assessment"]["basis"] == "executed"
+
+
+def test_a_python_without_a_module_is_told(tmp_path):
+    """Some are built without bz2 or lzma: one line, and whatever needs them not goes on."""
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['_bz2', '_lzma', '_ctypes']))\n"
+        "from cpuprobe.cli import run\n"
+        "sys.exit(run(sys.argv[1:]))"
+    )
+    lscpu = Path(__file__).parents[3] / "tests" / "data" / "captures" / "gds-skylake-lscpu.txt"
+    packed = tmp_path / "logs.tar.bz2"
+    packed.write_bytes(bz2.compress(b"x" * 99))
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60
+        )
+        for arguments in (["inspect", str(lscpu)], ["inspect", str(packed)])
+    ]
+
+    assert "MISMATCH" in answers[0].stdout
+    assert (answers[1].returncode, answers[1].stdout) == (4, "")
+    assert answers[1].stderr.count("\n") == 1
+    assert "has no" in answers[1].stderr
