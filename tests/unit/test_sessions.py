@@ -25,6 +25,7 @@ ELSEWHERE = {
     "run esbuild.wasm": "a module of 10 MB: tests/unit/wasm/test_run.py",
     "profile lint fleet.toml": "the page shows the file: tests/unit/cli/test_profile_cli.py",
     "profile lint --prove": "starts wasmtime a hundred times: tests/unit/wasm/test_presets.py",
+    "verify --module sql-wasm.wasm --profile x86-64-v2": "a module of 700 KB: tests/unit/wasm",
     "verify": "takes seconds and the installed wasmtime: tests/unit/wasm/test_verify.py",
 }
 # The answer is this machine's: of what is shown only the words at the left hold everywhere.
