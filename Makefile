@@ -138,11 +138,14 @@ fleet-bench: $(BIN)/.installed ## 100,000 reports and 20,000 texts: rates and me
 lab: $(BIN)/.installed ## real kernels and emulated CPUs: world, expected, seen, time
 	$(BIN)/python -m tests.lab $(ARGS)
 
-fuzz: $(BIN)/.installed ## fuzz the readers of captures and binary files, ten minutes each (SECONDS=600)
+fuzz: $(BIN)/.installed ## fuzz the readers of captures and files, and the scanner, ten minutes each (SECONDS=600)
 	@mkdir -p build
 	$(BIN)/python -m tests.fuzz.fuzz_captures -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
 	$(BIN)/python -m tests.fuzz.fuzz_containers -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
 	$(BIN)/python -m tests.fuzz.fuzz_fleets -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
+	clang -std=gnu11 -g -O1 -DWITH_LIBFUZZER -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    -D_GNU_SOURCE -Inative/scan -o build/fuzz_scan tests/native/fuzz_scan.c $(SCANNER)
+	build/fuzz_scan -max_total_time=$(or $(SECONDS),600) -max_len=4096 -artifact_prefix=build/
 
 golden: $(BIN)/.installed ## recompute the expected outputs of all candidates and cross-check them
 	$(BIN)/python -m tests.golden.regenerate

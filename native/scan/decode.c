@@ -136,6 +136,14 @@ permitted(uint32_t leaf, const struct fields *f)
     return !f->z || (f->aaa && !(check & NO_ZEROING));
 }
 
+/* No instruction, of so many bytes. */
+static uint32_t
+none(unsigned whole, unsigned *length)
+{
+    *length = whole < LONGEST ? whole : LONGEST;
+    return invalid;
+}
+
 /* A leaf as APX's prefixes make it. */
 static uint32_t
 of_apx(uint32_t leaf, unsigned flow)
@@ -212,16 +220,14 @@ vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     row = (third & 3) << 2 | (lead == 0xc5 ? 0 : third >> 7 << 1) | (third >> 2 & 1);
     if (lead == 0x8f) {
         if (map > 10) {
-            *length = (unsigned)(at - code);
-            return invalid;
+            return none((unsigned)(at - code), length);
         }
         row = scan_xop_rows[(map - 8) * 16 + row];
     } else {
         static const uint8_t numbers[8] = {255, 0, 1, 2, 255, 3, 255, 4};
 
         if (map > 7 || numbers[map] == 255) {
-            *length = (unsigned)(at - code) + (map == 0);
-            return invalid;
+            return none((unsigned)(at - code) + (map == 0), length);
         }
         row = scan_vex_rows[numbers[map] * 16 + row];
     }
@@ -254,8 +260,7 @@ evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     /* APX has two bits for sixteen more general registers, and in map 4 nothing of L'L and z. */
     extended = p0 & 8 || (!(p1 & 4) && modrm < 0xc0);
     if (map == 0 || (map == 4 ? p2 >> 5 != 0 : !extended && !(p1 & 4))) {
-        *length = (unsigned)(at - code) + 1;
-        return invalid;
+        return none((unsigned)(at - code) + 1, length);
     }
     row = scan_evex_rows[(map - 1) * 8 + (p1 & 3) * 2 + (p1 >> 7)];
     key = (p2 >> 4 & 7) << 4 | (modrm >= 0xc0) << 3 | (modrm >> 3 & 7);
@@ -274,8 +279,7 @@ evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     if (seen & NOT_BEFORE_VEX)
         leaf = refused(leaf);
     if (extended && !LEAF_CLASS(leaf)) {
-        *length = (unsigned)(at - code) + 1;
-        return invalid;
+        return none((unsigned)(at - code) + 1, length);
     }
     if (extended)
         leaf = of_apx(leaf, FLOW_NEXT);
@@ -292,15 +296,14 @@ rex2(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     if (payload == 0 && opcode == 0xa1) /* JMPABS */
         return finished(LEAF_LOUD | LEAF_OF_CLASS(scan_apx_classes[FLOW_JMP]) | 8, at + 3,
                         (unsigned)(at + 3 - code), length);
-    *length = (unsigned)(at + 2 - code);
     if (seen & SEEN_REX ||
         (map ? upper == 3 || upper == 8 : upper == 4 || upper == 7 || upper == 0xa || upper == 0xe))
-        return invalid;
+        return none((unsigned)(at + 2 - code), length);
     seen = (seen & (SEEN_ROW & ~SEEN_W)) | (payload >> 3 & SEEN_W);
     leaf = scan_entries[(map * 16 + (seen & SEEN_ROW)) * 256 + opcode];
     leaf = leaf_of(leaf, scan_modrm[at[3]].place);
     if (!LEAF_CLASS(leaf))
-        return invalid;
+        return none((unsigned)(at + 2 - code), length);
     leaf = of_apx(leaf, scan_classes[LEAF_CLASS(leaf)].flow);
     return finished(leaf, at + 3, (unsigned)(at + 3 - code), length);
 }

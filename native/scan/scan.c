@@ -543,7 +543,7 @@ turn_to_next(struct work *w, struct stream *s)
             sweep(w, number);
         } else if (range->end - range->start > WALK_LIMIT) {
             count_long(w, number);
-        } else if (range->end - w->address > w->size - READ_AHEAD) {
+        } else if (range->end - w->address + READ_AHEAD > w->size) {
             count_last(w, number);
         } else {
             s->start = s->at = w->code + (range->start - w->address);

@@ -1,0 +1,184 @@
+/* The scanner on any bytes at all: it reads none before or behind them, every length is possible,
+ * and what it finds does not depend on how the work is cut.
+ *
+ * With libFuzzer (clang -fsanitize=fuzzer, -DWITH_LIBFUZZER) or alone: fuzz_scan ROUNDS SEED. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "scan.h"
+
+enum { MOST_BYTES = 1 << 14, MOST_RANGES = 64 };
+
+#define HOLDS(what)                                                                                \
+    do {                                                                                           \
+        if (!(what)) {                                                                             \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                             \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/* The bytes between two pages that cannot be read, as near to one of them as can be. */
+static const uint8_t *
+guarded(const uint8_t *data, size_t size, int at_end)
+{
+    static uint8_t *area;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    if (area == NULL) {
+        area = mmap(NULL, MOST_BYTES + 2 * page, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        HOLDS(area != MAP_FAILED);
+        HOLDS(mprotect(area, page, PROT_NONE) == 0);
+        HOLDS(mprotect(area + page + MOST_BYTES, page, PROT_NONE) == 0);
+    }
+    return memcpy(area + page + (at_end ? MOST_BYTES - size : 0), data, size);
+}
+
+static void
+decode_everywhere(const uint8_t *code, size_t size)
+{
+    static uint8_t lengths[MOST_BYTES], kinds[MOST_BYTES];
+    size_t number, sum = 0;
+    unsigned length;
+
+    for (size_t at = 0; at < size; at++) {
+        uint32_t leaf = scan_decode_last(code + at, size - at, &length);
+
+        HOLDS(length >= 1 && length <= LONGEST && length <= size - at);
+        HOLDS(LEAF_CLASS(leaf) < scan_classes_number);
+        HOLDS(!(leaf & LEAF_LOUD) == !!(scan_classes[LEAF_CLASS(leaf)].flags & CLASS_QUIET));
+    }
+    number = scan_decode_all(code, size, lengths, kinds);
+    for (size_t at = 0; at < number; at++)
+        sum += lengths[at];
+    HOLDS(sum == size);
+}
+
+struct answer {
+    struct scan_tally tally;
+    scan_mask pages[MOST_BYTES / 4096 + 2], functions[MOST_RANGES];
+    struct scan_listed listed[MOST_RANGES * MOST_FEATURES];
+};
+
+static void
+scan_part(const uint8_t *code, size_t size, uint64_t address, const struct scan_range *ranges,
+          uint32_t count, struct answer *answer)
+{
+    static struct scan_space space;
+    struct scan_output output = {answer->pages,
+                                 answer->functions + answer->tally.functions,
+                                 answer->listed + answer->tally.listed,
+                                 {~0ull, ~0ull}};
+    uint32_t functions = answer->tally.functions, listed = answer->tally.listed;
+
+    answer->tally.functions = answer->tally.listed = 0;
+    cpuprobe_scan(code, size, address, ranges, count, &answer->tally, &output, &space);
+    HOLDS(answer->tally.functions <= count);
+    HOLDS(answer->tally.listed <= count * scan_features);
+    answer->tally.functions += functions;
+    answer->tally.listed += listed;
+    answer->tally.base += count;
+}
+
+static void
+compare(const struct answer *one, const struct answer *other)
+{
+    const struct scan_tally *a = &one->tally, *b = &other->tally;
+
+    HOLDS(a->discarded == b->discarded && a->swept == b->swept && a->unknown == b->unknown);
+    HOLDS(a->signs == b->signs && a->functions == b->functions && a->listed == b->listed);
+    HOLDS(memcmp(one->pages, other->pages, sizeof one->pages) == 0);
+    for (unsigned feature = 0; feature < MOST_FEATURES; feature++) {
+        const struct scan_use *use = &a->uses[feature], *same = &b->uses[feature];
+
+        HOLDS(memcmp(use->instructions, same->instructions, sizeof use->instructions) == 0);
+        HOLDS(use->functions == same->functions && use->places == same->places);
+        HOLDS(use->places == (use->functions < MOST_PLACES ? use->functions : MOST_PLACES));
+        for (unsigned at = 0; at < use->places; at++) {
+            HOLDS(use->place[at].address == same->place[at].address);
+            HOLDS(at == 0 || use->place[at].address > use->place[at - 1].address);
+        }
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct answer whole, halves;
+    struct scan_range ranges[MOST_RANGES];
+    const uint8_t *code;
+    uint64_t address, swept = 0;
+    uint32_t count = 0, half;
+
+    if (size < 2 || size > MOST_BYTES)
+        return 0;
+    address = (uint64_t)data[0] << 4 | (uint64_t)data[1] << 40;
+    code = guarded(data, size, data[0] & 1);
+    decode_everywhere(code, size);
+    /* Functions, gaps and what is neither, as the bytes have it. */
+    for (size_t at = 0; at < size && count < MOST_RANGES; count++) {
+        unsigned step = data[at] + 1u + (data[at] & 7 ? 0 : 2048);
+
+        ranges[count] =
+            (struct scan_range){address + at, address + at + step, data[at] & 3, data[at] >> 7};
+        if (ranges[count].end > address + size && data[at] & 16)
+            ranges[count].end = address + size;
+        if (ranges[count].source == NO_FUNCTION && ranges[count].end <= address + size)
+            swept += ranges[count].end - ranges[count].start;
+        at += step;
+    }
+    memset(&whole, 0, sizeof whole);
+    memset(&halves, 0, sizeof halves);
+    scan_part(code, size, address, ranges, count, &whole);
+    HOLDS(whole.tally.swept + whole.tally.unknown == swept);
+    half = count / 2;
+    scan_part(code, size, address, ranges, half, &halves);
+    scan_part(code, size, address, ranges + half, count - half, &halves);
+    compare(&whole, &halves);
+    return 0;
+}
+
+#ifndef WITH_LIBFUZZER
+static uint64_t state;
+
+static uint32_t
+random_number(void)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 16);
+}
+
+/* Bytes that are more often an instruction beyond x86-64-v1, or a branch, than by chance. */
+static size_t
+fill(uint8_t *data)
+{
+    static const uint8_t starts[] = {0xc4, 0xc5, 0x62, 0x0f, 0x66, 0xf2, 0xf3, 0x48, 0x8f, 0xd5,
+                                     0x74, 0xeb, 0xe9, 0xff, 0xc3, 0x90, 0x90, 0x06, 0xf0, 0x67};
+    size_t size = 2 + random_number() % (random_number() & 3 ? 256 : MOST_BYTES - 2);
+
+    for (size_t at = 0; at < size; at++)
+        data[at] = random_number() & 3 ? (uint8_t)random_number()
+                                       : starts[random_number() % sizeof starts];
+    return size;
+}
+
+int
+main(int count, char **arguments)
+{
+    static uint8_t data[MOST_BYTES];
+    long rounds = count > 1 ? atol(arguments[1]) : 1000;
+
+    state = 88172645463325252ull + (count > 2 ? (uint64_t)atol(arguments[2]) : 0);
+    for (long round = 0; round < rounds; round++)
+        LLVMFuzzerTestOneInput(data, fill(data));
+    printf("%ld rounds\n", rounds);
+    return 0;
+}
+#endif
