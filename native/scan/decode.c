@@ -91,7 +91,7 @@ struct fields {
     unsigned wide_vvvv; /* with EVEX.V' */
 };
 
-static const uint32_t invalid = LEAF_LOUD; /* a leaf of class 0: no instruction */
+static const uint32_t invalid = LEAF_LOUD | LEAF_TURNS; /* a leaf of class 0: no instruction */
 
 /* What is left of a leaf that is no instruction here: its length. */
 static uint32_t
@@ -233,7 +233,10 @@ vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     }
     f.modrm = *at;
     leaf = leaf_of(scan_entries[row * 256 + opcode], scan_modrm[f.modrm].place);
-    if (LEAF_CHECK(leaf)) {
+    if (LEAF_CHECK(leaf) == VVVV_UNUSED) { /* as a rule */
+        if ((~third & 0x78) != 0)
+            leaf = refused(leaf);
+    } else if (LEAF_CHECK(leaf)) {
         unsigned inverted = lead == 0xc5 ? ~second & 0x80 : ~second;
 
         f.reg = (f.modrm >> 3 & 7) | (inverted >> 7 & 1) << 3;
@@ -314,6 +317,10 @@ scan_decode_rest(const uint8_t *code, unsigned *length)
     const uint8_t *at = code;
     unsigned seen = 0;
 
+    if (*at == 0xc5 || *at == 0xc4)
+        return vex(code, at, seen, length);
+    if (*at == 0x62)
+        return evex(code, at, seen, length);
     for (; prefixes[*at].is_one; at++) {
         if (at - code == LONGEST - 1) {
             *length = LONGEST;

@@ -53,7 +53,12 @@ struct instruction_class {
 
 /* A leaf has the bytes behind the operands, whether there are operands in ModRM, what else must
  * hold, and the class. */
-enum { LEAF_TAIL = 15, LEAF_MODRM = 16, LEAF_LOUD = 1 << 19 /* not CLASS_QUIET */ };
+enum {
+    LEAF_TAIL = 15,
+    LEAF_MODRM = 16,
+    LEAF_TURNS = 1 << 18, /* it may not go on at the next instruction: CLASS_END, CLASS_NEAR */
+    LEAF_LOUD = 1 << 19,  /* not CLASS_QUIET */
+};
 #define LEAF_CHECK(leaf) ((leaf) >> 5 & 0xfff)
 #define LEAF_CLASS(leaf) ((leaf) >> 20 & 0xff)
 #define LEAF_OF_CLASS(kind) ((uint32_t)(kind) << 20)

@@ -178,21 +178,21 @@ leaf_at(const struct body *body, uint32_t offset, unsigned *length)
     leaf = decode(body->code + offset, length);
     if (__builtin_expect(*length > left, 0)) {
         *length = left;
-        return LEAF_LOUD;
+        return LEAF_LOUD | LEAF_TURNS;
     }
     return leaf;
 }
 
 /* Where a near branch at an offset goes, seen from the start of its function. */
 static int64_t
-target_of(const struct body *body, uint32_t leaf, uint32_t next)
+target_of(const struct body *body, unsigned tail, uint32_t next)
 {
     const uint8_t *behind = body->code + next;
     int8_t near;
     int16_t far;
     int32_t farther;
 
-    switch (leaf & LEAF_TAIL) { /* its last bytes are the distance */
+    switch (tail) { /* its last bytes are the distance */
     case 1:
         __builtin_memcpy(&near, behind - 1, 1);
         return (int64_t)next + near;
@@ -205,44 +205,46 @@ target_of(const struct body *body, uint32_t leaf, uint32_t next)
     }
 }
 
+/* A place where a function may turn, as a number: where the next instruction is, how many bytes of
+ * a distance stand before it, its class. */
+#define TURN(next, leaf) ((uint32_t)(next) | ((leaf)&LEAF_TAIL & 7) << 21 | LEAF_CLASS(leaf) << 24)
+#define TURN_NEXT(turn) ((turn)&0x1fffff)
+#define TURN_TAIL(turn) ((turn) >> 21 & 7)
+#define TURN_CLASS(turn) ((turn) >> 24)
+
 /* Whether each hit follows the start or a branch's target, with nothing between that ends. */
 static int
-live(struct work *w, const struct body *body, const uint32_t *hits, uint32_t count)
+live(struct work *w, const struct body *body, const uint32_t *hits, uint32_t count,
+     const uint32_t *turns, uint32_t number)
 {
     uint64_t *targets = w->space->targets;
-    uint32_t *ends = w->space->pending, number = 0, at = 0, offset, next;
-    unsigned length;
+    uint32_t low = 0, high = body->size, turn = 0, hit = 0;
 
-    w->tally->steps += body->size / 4;
     __builtin_memset(targets, 0, (body->size / 64 + 1) * sizeof *targets);
-    for (offset = 0; offset < body->size; offset = next) {
-        uint32_t leaf = leaf_at(body, offset, &length);
-        unsigned flags = scan_classes[LEAF_CLASS(leaf)].flags;
-
-        next = offset + length;
-        if (flags & CLASS_NEAR) {
-            int64_t target = target_of(body, leaf, next);
+    for (uint32_t at = 0; at < number; at++)
+        if (scan_classes[TURN_CLASS(turns[at])].flags & CLASS_NEAR) {
+            int64_t target = target_of(body, TURN_TAIL(turns[at]), TURN_NEXT(turns[at]));
 
             if (target >= 0 && target < body->size)
                 targets[target / 64] |= 1ull << target % 64;
         }
-        if (flags & CLASS_END)
-            ends[number++] = next;
-    }
-    ends[number] = body->size;
-    /* As far as ends[at] what follows a live hit is live. */
-    for (uint32_t hit = 0; hit < count; hit++) {
-        uint32_t where = HIT_OFFSET(hits[hit]);
+    /* Between two ends what follows a live hit is live. */
+    for (; hit < count; low = high) {
+        uint32_t where = HIT_OFFSET(hits[hit]), from = low;
 
-        if (where < ends[at])
-            continue;
-        while (ends[at] <= where)
-            at++;
-        for (offset = ends[at - 1]; offset <= where; offset++)
-            if (targets[offset / 64] >> offset % 64 & 1)
+        for (high = body->size; turn < number; turn++)
+            if (scan_classes[TURN_CLASS(turns[turn])].flags & CLASS_END) {
+                high = TURN_NEXT(turns[turn++]);
                 break;
-        if (offset > where)
+            }
+        if (where >= high)
+            continue;
+        while (low && from <= where && !(targets[from / 64] >> from % 64 & 1))
+            from++;
+        if (from > where)
             return 0;
+        while (hit < count && HIT_OFFSET(hits[hit]) < high)
+            hit++;
     }
     return 1;
 }
@@ -280,7 +282,7 @@ follow(struct work *w, const struct body *body, uint32_t offset, struct reached 
         }
         offset += length;
         if (flags & CLASS_NEAR) {
-            int64_t target = target_of(body, leaf, offset);
+            int64_t target = target_of(body, leaf & LEAF_TAIL, offset);
 
             if (target >= 0 && target < body->size && !r->lengths[target])
                 w->space->pending[(*pending)++] = (uint32_t)target;
@@ -346,10 +348,14 @@ walk(struct work *w, const struct body *body, int unseen)
 /* --- functions ---------------------------------------------------------------------------------
  */
 
-/* Whether a function's hits are believed as they are: nothing is odd, and there are many of each
- * set of features, or all of them are live. */
-static int
-believed(struct work *w, const struct body *body, const uint32_t *hits, uint32_t count)
+enum doubt {
+    SURE,   /* nothing is odd, and there are many hits of each set of features */
+    UNSURE, /* there are few of one: are they live? */
+    ODD,
+};
+
+static enum doubt
+doubt_of(const uint32_t *hits, uint32_t count)
 {
     uint32_t groups[256] = {0};
     uint8_t met[256];
@@ -359,24 +365,32 @@ believed(struct work *w, const struct body *body, const uint32_t *hits, uint32_t
         const struct instruction_class *class = &scan_classes[HIT_CLASS(hits[at])];
 
         if (class->flags & (CLASS_RARE | CLASS_INVALID))
-            return 0;
+            return ODD;
         if (!groups[class->group]++)
             met[number++] = class->group;
     }
     for (unsigned at = 0; at < number; at++)
         few |= groups[met[at]] <= FEW;
-    return !few || live(w, body, hits, count);
+    return few ? UNSURE : SURE;
+}
+
+static struct body
+body_of(const struct work *w, uint32_t number)
+{
+    const struct scan_range *range = &w->ranges[number];
+    uint64_t offset = range->start - w->address;
+
+    return (struct body){w->code + offset, (uint32_t)(range->end - range->start), w->size - offset};
 }
 
 /* Counts the hits of a function, or what a walk leaves of them. */
 static void
-count_function(struct work *w, uint32_t number, const uint32_t *hits, uint32_t count)
+count_function(struct work *w, uint32_t number, const uint32_t *hits, uint32_t count, int is_sure)
 {
     const struct scan_range *range = &w->ranges[number];
-    uint64_t offset = range->start - w->address;
-    struct body body = {w->code + offset, (uint32_t)(range->end - range->start), w->size - offset};
 
-    if (!believed(w, &body, hits, count)) {
+    if (!is_sure) {
+        struct body body = body_of(w, number);
         uint32_t sound = 0, left;
 
         for (uint32_t at = 0; at < count; at++)
@@ -461,7 +475,7 @@ sweep(struct work *w, uint32_t number)
 
         if (length > left) {
             length = (unsigned)left;
-            leaf = LEAF_LOUD;
+            leaf = LEAF_LOUD | LEAF_TURNS;
         }
         kind = LEAF_CLASS(leaf);
         flags = scan_classes[kind].flags;
@@ -494,10 +508,12 @@ sweep(struct work *w, uint32_t number)
         end_function(w, number);
 }
 
-/* One of the functions that are decoded at the same time. */
+/* One of the functions that are decoded at the same time: first for its hits, then, where they are
+ * in doubt, for its turns. */
 struct stream {
     const uint8_t *at, *start, *limit;
-    uint32_t *hits, count, number;
+    uint32_t *hits, *turns, count, turned, ended, number;
+    uint32_t wanted; /* what is noted of leaves: LEAF_LOUD, or LEAF_TURNS */
 };
 
 /* Whether a range lies inside of the code. */
@@ -512,20 +528,26 @@ holds(const struct work *w, const struct scan_range *range)
 static void
 count_last(struct work *w, uint32_t number)
 {
-    const struct scan_range *range = &w->ranges[number];
-    uint64_t offset = range->start - w->address;
-    struct body body = {w->code + offset, (uint32_t)(range->end - range->start), w->size - offset};
-    uint32_t *hits = w->space->order, count = 0; /* a walk has read them before it writes there */
+    struct body body = body_of(w, number);
+    /* A walk has read them before it writes there. */
+    uint32_t *hits = w->space->order, *turns = w->space->pending, count = 0, turned = 0;
+    enum doubt doubt;
     unsigned length;
 
     for (uint32_t at = 0; at < body.size; at += length) {
         uint32_t leaf = leaf_at(&body, at, &length);
 
-        if (!(scan_classes[LEAF_CLASS(leaf)].flags & CLASS_QUIET))
+        if (leaf & LEAF_LOUD)
             hits[count++] = HIT(at, LEAF_CLASS(leaf));
+        if (leaf & LEAF_TURNS)
+            turns[turned++] = TURN(at + length, leaf);
     }
-    if (count)
-        count_function(w, number, hits, count);
+    if (!count)
+        return;
+    doubt = doubt_of(hits, count);
+    count_function(w, number, hits, count,
+                   doubt == SURE ||
+                       (doubt == UNSURE && live(w, &body, hits, count, turns, turned)));
 }
 
 /* Gives a stream the next function; what is none is done on the way. Returns whether there is one.
@@ -548,8 +570,9 @@ turn_to_next(struct work *w, struct stream *s)
         } else {
             s->start = s->at = w->code + (range->start - w->address);
             s->limit = w->code + (range->end - w->address);
-            s->count = 0;
+            s->count = s->turned = s->ended = 0;
             s->number = number;
+            s->wanted = LEAF_LOUD;
             w->tally->steps += (range->end - range->start) / 4;
             return 1;
         }
@@ -557,33 +580,89 @@ turn_to_next(struct work *w, struct stream *s)
     return 0;
 }
 
-/* Ends the function of a stream, whose last instruction has a length; returns whether it has
- * another. */
+/* Ends a way through the function of a stream, whose last instruction has a length; returns whether
+ * it has another, through this function or the next one. */
 static int
 turn(struct work *w, struct stream *s, unsigned length)
 {
-    if (s->at > s->limit) { /* what the end cuts off is no instruction */
-        uint32_t offset = (uint32_t)(s->at - s->start) - length;
+    int is_sure;
 
-        s->count -= s->count && HIT_OFFSET(s->hits[s->count - 1]) == offset;
-        s->hits[s->count++] = HIT(offset, NO_INSTRUCTION);
+    if (s->wanted == LEAF_TURNS) {
+        struct body body = body_of(w, s->number);
+
+        is_sure = live(w, &body, s->hits, s->count, s->turns, s->turned);
+    } else {
+        enum doubt doubt;
+
+        if (s->at > s->limit) { /* what the end cuts off is no instruction */
+            uint32_t offset = (uint32_t)(s->at - s->start) - length;
+
+            s->count -= s->count && HIT_OFFSET(s->hits[s->count - 1]) == offset;
+            s->hits[s->count++] = HIT(offset, NO_INSTRUCTION);
+        }
+        if (!s->count)
+            return turn_to_next(w, s);
+        doubt = doubt_of(s->hits, s->count);
+        if (doubt == UNSURE) {
+            w->tally->steps += (uint64_t)(s->limit - s->start) / 4;
+            s->wanted = LEAF_TURNS;
+            s->at = s->start;
+            return 1;
+        }
+        is_sure = doubt == SURE;
     }
-    if (s->count)
-        count_function(w, s->number, s->hits, s->count);
+    count_function(w, s->number, s->hits, s->count, is_sure);
     return turn_to_next(w, s);
 }
 
+/* Notes a hit or a turn of a stream, whose instruction has a length. Where no hit stands behind the
+ * first end all are live, wherever branches go: the rest is left out, by a length that reaches the
+ * limit. */
+static unsigned
+note(struct stream *s, const uint8_t *at, uint32_t leaf, unsigned length)
+{
+    uint32_t offset = (uint32_t)(at - s->start);
+
+    if (s->wanted == LEAF_LOUD) {
+        s->hits[s->count++] = HIT(offset, LEAF_CLASS(leaf));
+        return length;
+    }
+    s->turns[s->turned++] = TURN(offset + length, leaf);
+    if (scan_classes[LEAF_CLASS(leaf)].flags & CLASS_END && !s->ended++ &&
+        HIT_OFFSET(s->hits[s->count - 1]) < offset)
+        return (unsigned)(s->limit - at);
+    return length;
+}
+
+/* What of a stream each step needs, to be kept in registers. */
+struct view {
+    const uint8_t *at, *limit;
+    uint32_t wanted;
+};
+
+static inline struct view
+view_of(const struct stream *s)
+{
+    return (struct view){s->at, s->limit, s->wanted};
+}
+
 /* Decodes one instruction of a stream; returns whether the stream goes on. */
-static inline int
-step(struct work *w, struct stream *s)
+static inline __attribute__((always_inline)) int
+step(struct work *w, struct stream *s, struct view *v)
 {
     unsigned length;
-    uint32_t leaf = decode(s->at, &length);
+    uint32_t leaf = decode(v->at, &length);
+    int goes_on = 1;
 
-    if (__builtin_expect(leaf & LEAF_LOUD, 0))
-        s->hits[s->count++] = HIT(s->at - s->start, LEAF_CLASS(leaf));
-    s->at += length;
-    return __builtin_expect(s->at < s->limit, 1) || turn(w, s, length);
+    if (__builtin_expect(leaf & v->wanted, 0))
+        length = note(s, v->at, leaf, length);
+    v->at += length;
+    if (__builtin_expect(v->at >= v->limit, 0)) {
+        s->at = v->at;
+        goes_on = turn(w, s, length);
+        *v = view_of(s);
+    }
+    return goes_on;
 }
 
 void
@@ -592,8 +671,10 @@ cpuprobe_scan(const uint8_t *code, uint64_t size, uint64_t address, const struct
               struct scan_space *space)
 {
     struct work w = {.code = code, .size = size, .address = address};
-    struct stream a = {.hits = space->hits[0]}, b = {.hits = space->hits[1]};
-    struct stream c = {.hits = space->hits[2]};
+    struct stream a = {.hits = space->hits[0], .turns = space->turns[0]};
+    struct stream b = {.hits = space->hits[1], .turns = space->turns[1]};
+    struct stream c = {.hits = space->hits[2], .turns = space->turns[2]};
+    struct view at_a, at_b, at_c;
     int first, second, third;
 
     w.ranges = ranges;
@@ -605,15 +686,18 @@ cpuprobe_scan(const uint8_t *code, uint64_t size, uint64_t address, const struct
     first = turn_to_next(&w, &a);
     second = turn_to_next(&w, &b);
     third = turn_to_next(&w, &c);
+    at_a = view_of(&a);
+    at_b = view_of(&b);
+    at_c = view_of(&c);
     while (first && second && third) {
-        first = step(&w, &a);
-        second = step(&w, &b);
-        third = step(&w, &c);
+        first = step(&w, &a, &at_a);
+        second = step(&w, &b, &at_b);
+        third = step(&w, &c, &at_c);
     }
     while (first)
-        first = step(&w, &a);
+        first = step(&w, &a, &at_a);
     while (second)
-        second = step(&w, &b);
+        second = step(&w, &b, &at_b);
     while (third)
-        third = step(&w, &c);
+        third = step(&w, &c, &at_c);
 }

@@ -77,7 +77,7 @@ struct scan_output {
 
 /* Working memory; it need not be cleared. */
 struct scan_space {
-    uint32_t hits[3][WALK_LIMIT + 1];
+    uint32_t hits[3][WALK_LIMIT + 1], turns[3][WALK_LIMIT + 1];
     uint32_t believed[WALK_LIMIT + 1];
     uint32_t order[WALK_LIMIT + 1];
     uint32_t pending[WALK_LIMIT + 1];

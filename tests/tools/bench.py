@@ -8,7 +8,6 @@ prints the numbers for a program.
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import json
 import os
@@ -18,19 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.tools import native_builds
+from tests.tools import native_builds, scan_bench
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
 ROUNDS = 25
 MANY_CPUS = 64
 WARM_UP = 2
-CHECK_ROUNDS = 9  # each takes seconds
-# `check` shall do 30 MB of text per second and core where the decoder alone does 33.
-CHECK_RATIO = 0.9
 
 # Commands that take long, and in how many rounds they take part: py-cpuinfo sleeps by design.
 FEW_ROUNDS = {"py-cpuinfo": 5, "inspect 200": 9, "inspect 200 --json": 9}
@@ -160,73 +156,6 @@ def _native_lines(speed: NativeSpeed) -> Iterator[str]:
             yield f"  {what:30} {value:7.3f}{unit}  goal {goal:g}{unit}: {told}"
 
 
-class CheckSpeed(NamedTuple):
-    """Medians of `cpuprobe check` on wasmtime's library: megabytes of text per second.
-
-    Attributes:
-        text: megabytes of executable bytes in it.
-        iced: the decoder alone, collecting each instruction's code in a set.
-        one: `check` in one process.
-        every: `check` in as many processes as there are CPUs.
-        ratio: of `one` to `iced`, the median of the rounds.
-    """
-
-    text: float
-    iced: float
-    one: float
-    every: float
-    ratio: float
-
-
-def check_speed(rounds: int = ROUNDS) -> CheckSpeed | None:
-    """Takes turns at one large library; None where wasmtime or iced-x86 is not installed."""
-    try:
-        import wasmtime
-        from iced_x86 import Decoder
-    except ImportError:
-        return None
-    from cpuprobe.check import many
-    from cpuprobe.check.against import within
-    from cpuprobe.code.elf import Held
-    from cpuprobe.code.elf_program import read_elf
-    from cpuprobe.facts.profiles import find_profile
-
-    (library,) = Path(wasmtime.__file__).parent.rglob("_libwasmtime.so")
-    code = [each.data for each in read_elf(Held(library.read_bytes())).code]
-    text = sum(map(len, code)) / 1e6
-    against = within(find_profile("x86-64-v2"))
-
-    def iced() -> None:
-        for data in code:
-            {each.code for each in Decoder(64, data)}
-
-    def check(processes: int) -> None:
-        many.check([(str(library), True)], against, processes, lambda done, of: None)
-
-    turns: tuple[Callable[[], None], ...] = (
-        iced,
-        lambda: check(1),
-        lambda: check(len(os.sched_getaffinity(0))),
-    )
-    times: tuple[list[float], ...] = ([], [], [])
-    gc.disable()  # as the command does
-    for number in range(1 + rounds):
-        for turn, found in zip(turns, times, strict=True):
-            start = time.perf_counter()
-            turn()
-            if number:
-                found.append(time.perf_counter() - start)
-    gc.enable()
-    alone, one, every = times
-    return CheckSpeed(
-        text,
-        text / statistics.median(alone),
-        text / statistics.median(one),
-        text / statistics.median(every),
-        statistics.median(a / b for a, b in zip(alone, one, strict=True)),
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -241,14 +170,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name in medians and other in medians
     ]
     native = native_speed(4 * options.rounds)
-    speed = check_speed(min(options.rounds, CHECK_ROUNDS))
+    scanned = scan_bench.speeds()
     if options.json:
         found: dict[str, object] = {
             "median_seconds": medians,
             "ratios": ratios,
             "native": native._asdict(),
         }
-        found["check"] = None if speed is None else speed._asdict()
+        found["check"] = [speed._asdict() for speed in scanned]
         json.dump(found, sys.stdout)
         return
     print(f"medians of {options.rounds} rounds, in turns, {len(os.sched_getaffinity(0))} CPUs")
@@ -265,13 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("cpuprobe-native, CPU time")
     for line in _native_lines(native):
         print(line)
-    if speed is not None:
-        told = "met" if speed.ratio >= CHECK_RATIO else "MISSED"
-        print(f"check, {speed.text:.1f} MB of text, MB/s")
-        print(
-            f"  iced-x86 alone {speed.iced:.1f}, one process {speed.one:.1f}, all {speed.every:.1f}"
-        )
-        print(f"  one process / iced-x86 alone {speed.ratio:.3f}  goal {CHECK_RATIO:g}: {told}")
+    print("check, MB of text a second and core")
+    for line in scan_bench.lines(scanned):
+        print(line)
     missing = {"cpuid -r", "lscpu", "cpuprobe-native"} - set(medians)
     if missing:
         print(f"not here: {', '.join(sorted(missing))}")

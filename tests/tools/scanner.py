@@ -79,6 +79,7 @@ class Leaf(NamedTuple):
         kind: number of the class.
         check: what else must hold.
         loud: it is not quiet.
+        turns: it may not go on at the next instruction.
     """
 
     modrm: bool = False
@@ -86,12 +87,13 @@ class Leaf(NamedTuple):
     kind: int = 0
     check: int = 0
     loud: bool = True
+    turns: bool = True
 
     def number(self) -> int:
         """As C reads it."""
         shape = self.check << 5 | self.modrm << 4 | self.tail
         rest = self.check == NO_REX_R and not self.modrm  # never decoded in line
-        return rest << 31 | self.kind << 20 | self.loud << 19 | shape
+        return rest << 31 | self.kind << 20 | self.loud << 19 | self.turns << 18 | shape
 
 
 class Class(NamedTuple):
@@ -190,8 +192,14 @@ class Tables:
 
     def entry(self, leaves: Sequence[Leaf]) -> int:
         """A row's entry, for leaves in the order of _PLACES or of _KEYS."""
-        loud = [each.flags[:1] != ("QUIET",) for each in self.classes]
-        numbers = tuple(leaf._replace(loud=loud[leaf.kind]).number() for leaf in leaves)
+        flags = [each.flags for each in self.classes]
+        numbers = tuple(
+            leaf._replace(
+                loud="QUIET" not in flags[leaf.kind],
+                turns=not {"END", "NEAR"}.isdisjoint(flags[leaf.kind]),
+            ).number()
+            for leaf in leaves
+        )
         split = len(set(numbers)) > 1
         numbers = numbers if split else numbers[:1]
         if numbers not in self._entries:

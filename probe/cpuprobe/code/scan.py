@@ -31,6 +31,8 @@ try:
 except ImportError:
     ffi = lib = None
 
+NATIVE = lib is not None
+"""Whether the scanner in C is here."""
 ALONE = 4 << 20
 """Bytes of code below which a second thread costs more than it saves."""
 STEPS = 8
@@ -56,7 +58,7 @@ def scan(file: Binary, work: Plan, sought: Collection[str] = ()) -> Scan:
     Raises:
         ArtifactError: it is more than a file may take (cpuprobe.code.budget).
     """
-    if lib is None:
+    if not NATIVE:
         return simple.scan(file, work, forms(), sought)
     parts = len(os.sched_getaffinity(0)) if work.size >= ALONE else 1
     if parts == 1:
@@ -113,10 +115,10 @@ class _Part:
 
     def _scan(self, code: CodeBytes, ranges: Sequence[Range], space: Any, budget: Budget) -> None:
         """Scans ranges of one section."""
-        numbers = (
-            (each.start, each.end, _NUMBERS[each.source] | each.lsda << 32) for each in ranges
-        )
-        content = array("Q", chain.from_iterable(numbers))
+        rows = [
+            (start, end, _NUMBERS[source] | lsda << 32) for start, end, _, source, lsda in ranges
+        ]
+        content = array("Q", chain.from_iterable(rows))
         given = ffi.from_buffer("struct scan_range[]", content)
         pages = ffi.new("scan_mask[]", (len(code.data) >> 12) + 2)
         functions = ffi.new("scan_mask[]", len(ranges))
@@ -124,7 +126,7 @@ class _Part:
         at_once = len(ranges)
         if self._sought:
             at_once = min(BATCH, at_once)
-            output.listed = rows = ffi.new("struct scan_listed[]", at_once * lib.MOST_FEATURES)
+            output.listed = listed = ffi.new("struct scan_listed[]", at_once * lib.MOST_FEATURES)
             for number in range(lib.scan_known_features):
                 if _name(number) in self._sought:
                     output.sought[number // 64] |= 1 << number % 64
@@ -138,24 +140,24 @@ class _Part:
             budget.spend((self._tally.steps - before) // STEPS)
             self._tally.base += count
             if self._sought:
-                for row in rows[0 : self._tally.listed]:
+                for row in listed[0 : self._tally.listed]:
                     self._rows.append((row.range, row.feature, row.first, row.last, row.count))
                 self._tally.listed = 0
-            self._functions.update(self._sets_of(functions, self._tally.functions))
+            for key, number in Counter(_keys(functions, self._tally.functions)).items():
+                self._functions[self._set(key)] += number
             self._tally.functions = 0
-        first = code.address >> 12
-        for page, features in enumerate(self._sets_of(pages, len(pages)), first):
-            if features:
+        for page, key in enumerate(_keys(pages, len(pages)), code.address >> 12):
+            if key != (0, 0):
+                features = self._set(key)
                 self._pages[page] = self._pages.get(page, features) | features
 
-    def _sets_of(self, masks: Any, count: int) -> Iterator[frozenset[str]]:
-        words = memoryview(ffi.buffer(masks, 16 * count)).cast("Q").tolist()
-        for key in zip(words[::2], words[1::2], strict=True):
-            if key not in self._sets:
-                bits = key[0] | key[1] << 64
-                numbers = range(lib.scan_known_features)
-                self._sets[key] = frozenset(_name(each) for each in numbers if bits >> each & 1)
-            yield self._sets[key]
+    def _set(self, key: tuple[int, int]) -> frozenset[str]:
+        """The features of a mask."""
+        if key not in self._sets:
+            bits = key[0] | key[1] << 64
+            numbers = range(lib.scan_known_features)
+            self._sets[key] = frozenset(_name(each) for each in numbers if bits >> each & 1)
+        return self._sets[key]
 
     def _uses(self, numbers: Sequence[int]) -> dict[str, Use]:
         """What was found of some features, in alphabetical order."""
@@ -189,6 +191,11 @@ class _Part:
         return tuple(sorted(functions, key=lambda each: each.address))
 
 
+def _keys(masks: Any, count: int) -> Iterator[tuple[int, int]]:
+    words = memoryview(ffi.buffer(masks, 16 * count)).cast("Q").tolist()
+    return zip(words[::2], words[1::2], strict=True)
+
+
 def _names() -> Mapping[int, str]:
     return {
         number: ffi.string(lib.scan_feature_names[number]).decode()
@@ -196,7 +203,7 @@ def _names() -> Mapping[int, str]:
     }
 
 
-_NAMES = _names() if lib is not None else {}
+_NAMES = _names() if NATIVE else {}
 
 
 def _name(number: int) -> str:

@@ -234,7 +234,7 @@ def test_what_is_too_much_work_is_refused_as_a_whole(plain, tmp_path, monkeypatc
     path.write_bytes(filled(ADD, 12 << 20, 4096))
     monkeypatch.setattr(budget, "BUDGET", 8_000_000 if plain else 300_000)
     if plain:
-        monkeypatch.setattr(scan, "lib", None)
+        monkeypatch.setattr(scan, "NATIVE", False)
     against = within(find_profile("x86-64-v1"))
     fits = []
     for cpus in (1, 2, 3):

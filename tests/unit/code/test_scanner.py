@@ -206,6 +206,6 @@ def test_without_the_extension_check_still_answers(monkeypatch):
     if not Path(path).exists():
         pytest.skip("no libc.so.6 here")
     with_it = read_needs(path)
-    monkeypatch.setattr(scan, "lib", None)
+    monkeypatch.setattr(scan, "NATIVE", False)
 
     assert read_needs(path) == with_it
