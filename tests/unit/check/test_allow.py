@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,22 @@ def test_a_bad_list_is_one_line(text, words, tmp_path):
         read_list(str(path))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_manuals_example_is_a_list(tmp_path):
+    """The rows that docs/check.md shows are read, and meet what they are said to."""
+    page = (Path(__file__).parents[3] / "docs" / "check.md").read_text()
+    block = page[page.index("    [[allow]]") :].partition("\n\n-")[0]
+    path = tmp_path / "allow.toml"
+    path.write_text(textwrap.dedent(block))
+    rules = read_list(str(path))
+    teddy = "_ZN12aho_corasick6packed5teddy7builder6x86_648SlimAVX217h0123456789abcdefE"
+
+    assert [row.file for row in rules.rows] == [
+        "polars.abi3.so",
+        "_simd.cpython-*-x86_64-linux-gnu.so",
+    ]
+    assert rules.apply(fit(function(teddy, "avx2", "bmi2"), path="a.whl!p/polars.abi3.so")).allowed
 
 
 @pytest.mark.parametrize(
