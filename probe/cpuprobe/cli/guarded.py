@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ from cpuprobe.cli.common import command_app, epilog, machine, on_option
 from cpuprobe.cli.output import tell, write_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cpuprobe.assessment import Assessment
     from cpuprobe.wasm.guarded_run import Ending
@@ -59,6 +60,10 @@ def run(
         bool,
         typer.Option("--stub-imports", help="Let functions that trap stand for unknown imports."),
     ] = False,
+    cache_folder: Annotated[
+        str | None,
+        typer.Option("--cache", metavar="DIR", help="Keep compiled code here for the next run."),
+    ] = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Run it again even if it has had side effects.")
     ] = False,
@@ -82,6 +87,7 @@ def run(
     """Run a module under guard; where compiled code dies, find the flag or fall back to Pulley."""
     from cpuprobe.assessment import assess
     from cpuprobe.errors import CaptureError, UsageError
+    from cpuprobe.wasm.cache import prepare
     from cpuprobe.wasm.guard import attempts
     from cpuprobe.wasm.guarded_run import run_guarded
     from cpuprobe.wasm.imports import sentence, unmet
@@ -108,6 +114,7 @@ def run(
         dirs=tuple(_folder(each) for each in folder or ()),
         wasm_features=_features(wasm_features),
         stub_imports=stub_imports,
+        cache=None if cache_folder is None else prepare(cache_folder),
     )
     missing = unmet(request.module)
     if missing is not None and not (stub_imports and missing.stubs):
@@ -121,13 +128,14 @@ def run(
                 say(f"note: {finding.title}; these flags stay off (CP501)")
     if earlier is not None:
         setup = start_from(setup, earlier)
-    result = run_guarded(
-        attempts(request, spool=retry),
-        setup,
-        tell=say,
-        retry=retry,
-        unsafe=frozenset(name for name, each in here.features.items() if not each.safe),
-    )
+    with _folder_of_this_run() as between:
+        result = run_guarded(
+            attempts(request, spool=retry, between=between),
+            setup,
+            tell=say,
+            retry=retry,
+            unsafe=frozenset(name for name, each in here.features.items() if not each.safe),
+        )
     code = _finish(result.ending, module, result.exit_code, say)
     if record is not None and result.ending.kind in ("done", "exit", "trap"):
         kept = to_record(result.setup, result.changes, here.wasmtime.version, earlier)
@@ -135,6 +143,20 @@ def run(
     if result.fell_back and code == 1 and not result.ending.exit_code:
         say("exit code 1: the program's own is 0, but the run fell back")
     return code
+
+
+@contextmanager
+def _folder_of_this_run() -> Iterator[str | None]:
+    """A private folder, gone at the end; None where none can be made."""
+    import tempfile
+
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="cpuprobe-", ignore_cleanup_errors=True)
+    except OSError:
+        yield None
+        return
+    with folder as path:
+        yield path
 
 
 def _finish(ending: Ending, module: str, code: int, say: Callable[[str], None]) -> int:

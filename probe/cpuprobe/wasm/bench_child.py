@@ -15,8 +15,9 @@ import msgspec
 
 from cpuprobe.code.elf import read_sections
 from cpuprobe.wasm.children import word_of
+from cpuprobe.wasm.engine import compiled, make_engine
 from cpuprobe.wasm.fork import fork
-from cpuprobe.wasm.guest import compiled, make_engine, ready
+from cpuprobe.wasm.guest import ready
 from cpuprobe.wasm.request import Request, Stop, one_line
 
 _ANSWER = 120.0

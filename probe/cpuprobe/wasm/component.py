@@ -22,7 +22,7 @@ _EFFECTS = (
 _RUN = re.compile(r"wasi:cli/run@0\.2\.[0-9]+")
 
 
-def _bindings() -> Any:
+def bindings() -> Any:
     """The module wasmtime.component.
 
     Raises:
@@ -44,7 +44,7 @@ def compile_component(engine: Any, content: bytes | str) -> Any:
     import wasmtime
 
     try:
-        return _bindings().Component(engine, content)
+        return bindings().Component(engine, content)
     except wasmtime.WasmtimeError as error:
         raise Stop("module", f"not a valid component: {one_line(str(error))}") from None
 
@@ -93,7 +93,7 @@ def ready(engine: Any, component: Any, request: Request, wasi: Any) -> tuple[Any
 
     store = wasmtime.Store(engine)
     store.set_wasi(wasi)
-    linker = _bindings().Linker(engine)
+    linker = bindings().Linker(engine)
     linker.add_wasip2()
     if request.stub_imports:
         linker.allow_shadowing = True

@@ -22,30 +22,38 @@ from cpuprobe.code.elf import ArtifactError
 from cpuprobe.errors import CannotMeasureError
 from cpuprobe.wasm import questions
 from cpuprobe.wasm.children import word_of
+from cpuprobe.wasm.engine import load_wasmtime
 from cpuprobe.wasm.fork import PASSED_ON, fork
 from cpuprobe.wasm.guarded_run import Attempt, Ending, Fault, side_effects
-from cpuprobe.wasm.guest import io_counters, load_wasmtime, run
+from cpuprobe.wasm.guest import io_counters, run
 from cpuprobe.wasm.request import Request, Stop, one_line
 from cpuprobe.wasm.setup import Setup
 from cpuprobe.wasm.spool import keep_input
 from cpuprobe.wasm.watch import read_text, trace_me, watch
 
 
-def attempts(request: Request, *, spool: bool) -> Attempt:
+def attempts(request: Request, *, spool: bool, between: str | None = None) -> Attempt:
     """What runs the program once under a setup.
 
     Args:
         request: the program; its target and flags are replaced by the setup's.
         spool: keep a piped standard input in a temporary file, so that a second run finds it
             again. The first run then begins only when the pipe has ended.
+        between: a folder of this run's own for compiled code, used from the second attempt on.
 
     Raises:
         UsageError, CannotMeasureError: as `keep_input`.
     """
     kept = keep_input(spool)
+    cache = request.cache
 
     def attempt(setup: Setup, muted: bool) -> Ending:
-        asked = msgspec.structs.replace(request, target=setup.target, flags=dict(setup.flags))
+        nonlocal cache
+        asked = msgspec.structs.replace(
+            request, target=setup.target, flags=dict(setup.flags), cache=cache
+        )
+        # Nearly every program runs once. One that dies runs again, under what was tried before.
+        cache = cache or between
         if kept:
             os.lseek(0, start, os.SEEK_SET)
         return run_once(lambda report: run(asked, report), bool(request.dirs), kept, muted)

@@ -23,6 +23,7 @@ class Request(msgspec.Struct, frozen=True):
         dirs: pairs of a folder here and its name for the program.
         wasm_features: names as in Config's `wasm_NAME`, to whether they are on.
         stub_imports: functions that trap stand for what it imports and does not get.
+        cache: the folder in which compiled code is kept; None: nowhere.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     dirs: tuple[tuple[str, str], ...] = ()
     wasm_features: dict[str, bool] = {}
     stub_imports: bool = False
+    cache: str | None = None
 
 
 class Stop(Exception):
