@@ -24,6 +24,9 @@ from cpuprobe.code.read import complete, opened
 SMALL = 1 << 20
 """Below as many bytes in all a second process costs more than it saves."""
 
+APPENDED = 64 << 10
+"""Bytes behind a program from which on they are told of: an installer's, say."""
+
 
 class Found(NamedTuple):
     """What is meant by some paths.
@@ -111,6 +114,8 @@ def check(
 def _fit(met: Met, against: HostCapabilities, named: bool, unread: Counter[str]) -> Fit | None:
     """What is told of one file; None: no more than a count in `unread`."""
     if met.needs is not None:
+        if met.needs.appended >= APPENDED:
+            unread["appended archive"] += 1
         fit = judge(met.name, met.needs, against)
         if named or fit.expectation != "foreign":
             return fit

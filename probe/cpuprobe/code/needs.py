@@ -156,6 +156,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         coverage: how much was looked at.
         engine: for a .cwasm.
         loader: whether the dynamic loader checks isa_needed for it.
+        appended: bytes behind the program, which are not read.
     """
 
     kind: Kind
@@ -175,3 +176,4 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage = Coverage()
     engine: Engine | None = None
     loader: bool = False
+    appended: int = 0

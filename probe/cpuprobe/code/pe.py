@@ -33,7 +33,7 @@ MOST_SECTIONS = 96
 _AMD64 = 0x8664
 _DLL = 0x2000
 _EXECUTE = 0x20000000
-_EXPORT, _IMPORT, _EXCEPTION, _TLS, _CLR = 0, 1, 3, 9, 14
+_EXPORT, _IMPORT, _EXCEPTION, _SECURITY, _TLS, _CLR = 0, 1, 3, 4, 9, 14
 _HANDLERS, _CHAINED = 3, 4  # UNW_FLAG_EHANDLER and UHANDLER, UNW_FLAG_CHAININFO
 _MOST_INITIAL = 1024
 _MOST_IMPORTS = 1 << 16
@@ -94,6 +94,9 @@ class _Pe(Bounded):
         self._read_symbols(file)
         self._read_unwind(file)
         file.undefined = frozenset(self._imports())
+        # The certificates' place counts from the start of the file, unlike all others.
+        signed = sum(_directory(self._directories, _SECURITY))
+        file.appended = max(0, self._source.size - max(self._end, signed))
         return file
 
     def _read_sections(self) -> list[_Section]:
@@ -102,8 +105,10 @@ class _Pe(Bounded):
         place = self._header + 24 + self._optional_size
         table = self.read(place, 40 * self._sections_count, "the section table")
         sections = []
+        self._end = 0
         for row in struct.iter_unpack("<8sIIII12xI", table):
             name, memory, address, size, offset, flags = row
+            self._end = max(self._end, offset + size)
             # What is behind the memory's size is padding, what is behind the file's are zeros.
             sections.append(
                 _Section(text(name, 0), address, min(size, memory or size), offset, flags)
@@ -189,6 +194,7 @@ class _Pe(Bounded):
         place = self._symbols + len(table)
         (size,) = struct.unpack("<I", self.read(place, 4, "the string table"))
         strings = self.read(place, size, "the string table")
+        self._end = max(self._end, place + size)
         file.strings.append(strings)
         long, short = len(file.strings) - 1, len(file.strings)
         names = bytearray()

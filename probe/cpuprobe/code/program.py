@@ -68,6 +68,7 @@ class Binary:
         ifuncs: how many functions are chosen at load time.
         undefined: names of undefined symbols.
         strings: string tables.
+        appended: bytes behind all that its tables tell of, as installers have them.
     """
 
     architecture: str
@@ -84,6 +85,7 @@ class Binary:
     ifuncs: int = 0
     undefined: frozenset[str] = frozenset()
     strings: list[bytes] = field(default_factory=list)
+    appended: int = 0
 
     def _number(self, address: int) -> int:
         return bisect_right(self.code, address, key=lambda code: code.address) - 1

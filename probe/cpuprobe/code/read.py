@@ -81,6 +81,7 @@ class Reading:
             dispatch=_dispatch(file),
             ifuncs=file.ifuncs,
             loader=file.loader,
+            appended=file.appended,
         )
 
     def scan(self, sought: Collection[str] = ()) -> Scan | None:

@@ -14,6 +14,7 @@ import msgspec
 from cpuprobe.check.allow import Stale
 from cpuprobe.check.gate import ORDER, Gate
 from cpuprobe.check.judge import Fit
+from cpuprobe.check.many import APPENDED
 from cpuprobe.check.variants import Variants
 from cpuprobe.report import compiled_text
 from cpuprobe.words import counted, cut, names, plain, wrapped
@@ -210,6 +211,8 @@ def _file(file: Mapping[str, Any]) -> Iterator[str]:
         return
     if file["expectation"] != "runs" or needs["engine"] is not None:
         yield from _wrapped(file["reason"])
+    if needs.get("appended", 0) >= APPENDED:
+        yield from _wrapped(f"{needs['appended']:,} bytes behind the program are not read")
     if file["message"] is not None:
         yield from _wrapped(f"message: {file['message']}")
     if needs["engine"] is not None:

@@ -12,17 +12,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.archives import ar_of, library, tar_of, zip_of
+from tests.archives import ar_of, library, oci, tar_of, zip_of
 from tests.command import cpuprobe
 from tests.fakes import gds_machine
 
 from cpuprobe.assessment import assess
+from cpuprobe.check.many import APPENDED
 from cpuprobe.report.document import make_report, to_json
 from cpuprobe.report.fit import to_text
 
 pytest.importorskip("iced_x86")
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
 
+ARCHIVES = Path(__file__).parents[2] / "data" / "archives"
 BINARIES = Path(__file__).parents[2] / "data" / "binaries"
 SOURCE = 'void f(void) { __asm__ volatile("vpaddd %ymm1, %ymm0, %ymm0"); }'
 
@@ -157,6 +159,12 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
         "app.deb": ar_of({"debian-binary": b"2.0\n", "data.tar": tar_of({"core.so": core})}),
         "app.exe": (BINARIES / "entry.exe").read_bytes(),
         "lib.dylib": (BINARIES / "load.dylib").read_bytes(),
+        "app.rpm": (ARCHIVES / "tiny.rpm").read_bytes(),
+        "app.snap": (ARCHIVES / "tiny.xz.squashfs").read_bytes(),
+        "image.tar": tar_of(
+            oci(tar_of({"old.so": core}), tar_of({"new.so": core, ".wh.old.so": b""}))
+        ),
+        "setup.exe": (BINARIES / "entry.exe").read_bytes() + bytes(APPENDED),
         "arm.so": core[:18] + b"\xb7" + core[19:],
         "setup.msi": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
         "app.7z": b"7z\xbc\xaf\x27\x1c",
@@ -187,6 +195,11 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
         "app.tar.xz!core.so",
         "lib.a!core.o",
         "app.deb!data.tar!core.so",
+        "app.rpm!usr/lib64/core.so",
+        "app.snap!usr/lib/core.so",
+        "app.snap!usr/lib/two.so",
+        "image.tar!new.so",
+        "setup.exe",
     }
     assert told.pop("app.wasm") == "runs"
     unread = {"app.7z", "app.dmg", "app.rar", "setup.msi"}
@@ -194,12 +207,13 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
     assert told.keys() == read | unread
     assert document["unread"] == {
         "AArch64 file": 1,
+        "appended archive": 1,
         "7-Zip archive": 1,
         "RAR archive": 1,
         "Windows installer": 1,
         "macOS disk image": 1,
-        "other file": 1,
-        "text file": 3,
+        "other file": 2,
+        "text file": 9,
     }
     text = check(tmp_path, "--against", "x86-64-v2").stdout
     assert all(name in text for name in (*read, *unread, *document["unread"]))

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,63 @@ def test_an_initramfs():
     }
 
 
+IMAGE = {
+    "x!link": ("link or folder", ""),
+    "x!readme": ("text file", ""),
+    "x!usr/lib/core.so": ("ELF file", LIBRARY),
+    "x!usr/lib/two.so": ("ELF file", LIBRARY + b"0123456789" * 900),
+    "x!usr/zeros": ("other file", ""),
+}
+
+
+@pytest.mark.parametrize("packing", ["gzip", "xz", "zstd"])
+def test_a_squashfs_image(packing):
+    """Made by mksquashfs: files of blocks and fragments."""
+    content = (DATA / f"tiny.{packing}.squashfs").read_bytes()
+    if packing == "zstd" and packed.zstd_decoder() is None:
+        assert held(content) == {"x": ("squashfs image packed by zstd without a library", "")}
+    else:
+        assert held(content) == IMAGE
+        assert held(gzip.compress(content)) == IMAGE
+
+
+def test_a_squashfs_image_of_another_packing_is_named():
+    content = bytearray((DATA / "tiny.gzip.squashfs").read_bytes())
+    struct.pack_into("<H", content, 20, 5)
+
+    assert held(bytes(content)) == {"x": ("squashfs image packed by lz4", "")}
+
+
+def test_an_appimage():
+    """The program that mounts it is judged as well."""
+    runtime = bytearray(LIBRARY)
+    runtime[8:11] = b"AI\2"
+    content = bytes(runtime) + (DATA / "tiny.gzip.squashfs").read_bytes()
+
+    assert held(content) == {"x!runtime": ("ELF file", LIBRARY), **IMAGE}
+
+
+def test_folders_in_a_loop():
+    """A folder that holds itself is refused, not followed."""
+    content = bytearray((DATA / "tiny.gzip.squashfs").read_bytes())
+    found = list(members(Held(bytes(content)), "x"))
+    (inodes, folders) = struct.unpack_from("<QQ", content, 64)
+    (size,) = struct.unpack_from("<H", content, folders)
+    names = bytearray(zlib.decompress(content[folders + 2 : folders + 2 + (size & 0x7FFF)]))
+    (root,) = struct.unpack_from("<Q", content, 32)
+    at = names.index(b"usr", names.index(b"readme")) - 8
+    struct.pack_into("<H", names, at, root & 0xFFFF)
+    table = struct.pack("<H", 0x8000 | len(names)) + names
+    moved = bytes(content) + table
+    changed = bytearray(moved)
+    struct.pack_into("<Q", changed, 72, len(content))
+
+    assert len(found) == len(IMAGE)
+    assert inodes < folders
+    errors = [each.error for each in members(Held(bytes(changed)), "x") if each.error]
+    assert errors == ["squashfs: its folders form a loop"]
+
+
 def test_one_compressed_file_keeps_its_name():
     assert held(gzip.compress(LIBRARY), "core.so.gz") == {"core.so.gz": ("ELF file", LIBRARY)}
 
@@ -260,7 +318,9 @@ def test_every_prefix_and_every_flipped_byte_has_an_answer():
     """A damaged archive is a member with a sentence, never an exception."""
     chance = random.Random(1)
     package = ar_of({"debian-binary": b"2.0\n", "data.tar.gz": gzip.compress(tar_of(FILES))})
-    for content in (zip_of(FILES), tar_of(FILES), package, lzma.compress(LIBRARY)):
+    image = (DATA / "tiny.gzip.squashfs").read_bytes()
+    rpm = (DATA / "tiny.rpm").read_bytes()
+    for content in (zip_of(FILES), tar_of(FILES), package, lzma.compress(LIBRARY), image, rpm):
         for _ in range(60):
             damaged = bytearray(content[: chance.randrange(1, len(content) + 1)])
             damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)

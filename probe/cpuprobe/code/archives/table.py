@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from cpuprobe.code import macho
-from cpuprobe.code.archives import ar, cpio, fat, packed, rpm, tars, zips
+from cpuprobe.code.archives import ar, cpio, fat, packed, rpm, squashfs, tars, zips
 from cpuprobe.code.archives.allowance import Allowance
 from cpuprobe.code.archives.streams import Entry, Stream
 from cpuprobe.files import HEAD, is_tar, open_regular
@@ -44,6 +44,7 @@ ELF = Kind("ELF file", b"\x7fELF", code=True)
 TAR = Kind("tar archive", opens=tars.entries)
 IMAGE = Kind("image as a folder", opens=tars.entries)
 """An OCI layout, which is read as a tar archive of it would be."""
+APPIMAGE = Kind("AppImage", opens=squashfs.appimage)
 TEXT = Kind("text file", named=False)
 OTHER = Kind("other file", named=False)
 
@@ -72,8 +73,8 @@ KINDS = (
     Kind("RPM package", rpm.MAGIC, opens=rpm.entries),
     *(Kind("cpio archive", magic, opens=cpio.entries) for magic in cpio.MAGICS),
     Kind("cpio archive", cpio.STRIPPED, opens=cpio.stripped),
+    Kind("squashfs image", squashfs.MAGIC, opens=squashfs.entries),
     # What may hold code and is not read.
-    Kind("squashfs image", b"hsqs"),
     Kind("7-Zip archive", b"7z\xbc\xaf\x27\x1c"),
     Kind("RAR archive", b"Rar!\x1a\x07"),
     Kind("cabinet", b"MSCF"),
@@ -88,6 +89,7 @@ KINDS = (
     Kind("Android bytecode file", b"dex\n", named=False),
 )
 
+_APPIMAGE = b"\x7fELF\2\1", b"AI\2"
 _BY_FIRST: dict[bytes, list[Kind]] = {b"": []}
 for _kind in KINDS:
     _BY_FIRST.setdefault(_kind.start[:1], []).append(_kind)
@@ -100,6 +102,8 @@ def kind_of(head: bytes, name: str) -> Kind:
         head: its first HEAD bytes, or all.
         name: its path.
     """
+    if head.startswith(_APPIMAGE[0]) and head.startswith(_APPIMAGE[1], 8):
+        return APPIMAGE
     lower = name.lower()
     kind: Kind
     for kind in (*_BY_FIRST.get(head[:1], ()), *_BY_FIRST[b""]):
