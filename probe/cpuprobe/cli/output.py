@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _CELLS = 24
+# Opened by name it would be written from its beginning, over what the shell has appended to.
+_STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1")
 
 
 class ReaderGone(Exception):
@@ -197,7 +200,7 @@ def write_page(page: str, output: str | None) -> None:
         OSError: it cannot be written; names the file as the user did.
     """
     cleaned = _cleaned(page)
-    if output is None or output == "-":
+    if output is None or output in _STANDARD_OUTPUT:
         return _write(sys.stdout, cleaned)
     try:
         _store(output, cleaned.encode())
@@ -206,10 +209,43 @@ def write_page(page: str, output: str | None) -> None:
 
 
 def _store(path: str, content: bytes) -> None:
-    """Into the file itself, so that links to it, its owner and its permissions stay.
+    """Beside the file and then into its place, so that it is never there in part.
 
-    Room is made before anything is overwritten: on a full disk the old content is still there.
+    What others may hold on to is written in place: what a link leads to, what has a second name,
+    what is another user's, and whatever lies in a folder that takes no new file.
     """
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        there = None
+    if there is not None and not (
+        stat.S_ISREG(there.st_mode)
+        and there.st_nlink == 1
+        and there.st_uid == os.geteuid()
+        and os.access(path, os.W_OK)
+    ):
+        return _store_in_place(path, content)
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, f".{name}.{os.getpid()}.new")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return _store_in_place(path, content)
+    try:
+        with open(descriptor, "wb") as file:
+            if there is not None:
+                os.fchmod(descriptor, stat.S_IMODE(there.st_mode))
+            file.write(content)
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+    return None
+
+
+def _store_in_place(path: str, content: bytes) -> None:
+    """Room is made before anything is overwritten: on a full disk the old content stays."""
     new = not os.path.lexists(path)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     with open(descriptor, "wb") as file:

@@ -360,6 +360,34 @@ def test_a_written_file_keeps_its_links_and_owner(capture, tmp_path):
     assert b"old\n" not in target.read_bytes()
 
 
+def test_a_death_on_the_way_leaves_the_old_file(capture, tmp_path):
+    """Killed when all is written but not yet in its place: what was there is there, whole."""
+    target = tmp_path / "a.md"
+    target.write_text("precious")
+    program = (
+        "import os, sys; from cpuprobe.cli import run, output\n"
+        "output.os.replace = lambda *names: os.kill(os.getpid(), 9)\n"
+        "run(sys.argv[1:])"
+    )
+    arguments = ["report", "--on", capture, "-o", str(target)]
+    died = subprocess.run([sys.executable, "-c", program, *arguments], timeout=60)
+
+    assert died.returncode == -9
+    assert target.read_text() == "precious"
+    assert run(arguments) == 0
+    assert target.read_text().startswith("**")
+
+
+def test_what_a_shell_has_opened_is_written_to(capture, tmp_path):
+    """`-o /dev/stdout > file` writes into the file that the shell holds."""
+    target = tmp_path / "a.md"
+    command = f"{sys.executable} -m cpuprobe report --on {capture} -o /dev/stdout >> {target}"
+    target.write_text("before\n")
+    subprocess.run(["sh", "-c", command], check=True, timeout=60)
+
+    assert target.read_text().startswith("before\n**MISMATCH**")
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_file_that_cannot_hold_it_is_as_it_was(there, capture, tmp_path):
     """No room: what was there stays, what was not there is not left behind in part."""
