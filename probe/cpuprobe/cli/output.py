@@ -237,10 +237,9 @@ def _store(path: str, content: bytes) -> None:
                 os.fchmod(descriptor, stat.S_IMODE(there.st_mode))
             file.write(content)
         os.replace(beside, path)
-    except BaseException:
+    finally:
         with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
+            os.unlink(beside)  # if it has not come into its place
     return None
 
 
