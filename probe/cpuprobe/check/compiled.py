@@ -6,6 +6,11 @@ from typing import Literal
 
 import msgspec
 
+from cpuprobe.code.archives.table import kind_of_file
+from cpuprobe.evidence.installed import installed_version
+
+_MAGIC = b"\0asm"
+
 # With which flags:
 #   target    all that the machine has which files are held against
 #   inferred  those that wasmtime turns on by itself on this machine
@@ -34,3 +39,15 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
     same: bool | None = None
     error: str | None = None
+
+
+def is_module(path: str, named: bool = True) -> bool:
+    """Whether a file is to be compiled: a module or component, or by its name the text of one.
+
+    Args:
+        path: the file.
+        named: by the user; a module that was only met is passed over if there is no wasmtime.
+    """
+    kind = kind_of_file(path)
+    found = kind is not None and (kind.start == _MAGIC or (named and path.endswith(".wat")))
+    return found and (named or installed_version() is not None)

@@ -10,6 +10,7 @@ import typer
 
 from cpuprobe.cli.common import command_app, epilog, machine
 from cpuprobe.cli.output import complain, note, print_result, progress, write_page
+from cpuprobe.errors import UsageError
 from cpuprobe.words import HERE, counted
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def check(
     from cpuprobe.check.variants import settle
     from cpuprobe.report.fit import document, kinds
 
+    if diff is not None and (write_allow is not None or fail_on not in ("unguarded", "never")):
+        raise UsageError("--diff fails on what came: of --fail-on it takes never, no --write-allow")
     failing = gate(fail_on)
     listed = None if allow is None else read_list(allow)
     fresh = None if write_allow is None else _fresh(write_allow)
@@ -125,10 +128,12 @@ def check(
     fits, variants = settle(fits, judged)
     if listed is not None:
         fits = [listed.apply(fit) for fit in fits]
+    stale = () if listed is None else listed.stale()
     shown = Format.JSON if json else form
     if diff is not None:
+        for each in stale:
+            note(f"{allow}: row {each.row} is stale: {each.what or each.file}")
         return _compared(files, fits, diff, judged, shown, quiet, fail_on != "never")
-    stale = () if listed is None else listed.stale()
     report = document(judged.name, fits, found.unread, failing, stale, allow or "", variants)
     _print(report, shown, quiet)
     _complain_of(fits)
@@ -148,16 +153,16 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
         listing: every function with what the machine lacks is listed.
     """
     from cpuprobe.check.against import lacking
+    from cpuprobe.check.compiled import is_module
     from cpuprobe.check.many import check as check_files
     from cpuprobe.check.many import expand
-    from cpuprobe.wasm.compiled import check_module, is_module
 
     found = expand(files)
-    modules = [path for path, named in found.files if is_module(path, named)]
+    modules = {path: None for path, named in found.files if is_module(path, named)}
     # os.cpu_count() would not respect a cpuset.
     with progress() as bar:
         fits = check_files(
-            [each for each in found.files if each[0] not in set(modules)],
+            [each for each in found.files if each[0] not in modules],
             judged,
             len(os.sched_getaffinity(0)),
             lambda done, of: bar("files", done, of),
@@ -166,6 +171,8 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
         )
         safe = _safe_flags() if modules and judged.name != HERE else None
         for done, path in enumerate(modules):
+            from cpuprobe.wasm.compiled import check_module
+
             bar("modules", done, len(modules))
             fits.append(check_module(path, judged, safe))
     return found, fits
@@ -238,8 +245,6 @@ def _compared(
 
 
 def _fresh(path: str) -> str:
-    from cpuprobe.errors import UsageError
-
     if os.path.lexists(path):
         raise UsageError(f"--write-allow {path}: it exists; give another name, or remove it")
     return path
@@ -263,7 +268,6 @@ def _machine(against: str | None) -> HostCapabilities:
     from cpuprobe.assessment import assess
     from cpuprobe.check.against import machine as capabilities
     from cpuprobe.check.against import within
-    from cpuprobe.errors import UsageError
 
     if against is None:
         name, observation = machine(None)

@@ -242,7 +242,7 @@ def _permissions(file: Mapping[str, Any]) -> Iterator[str]:
         if each["refused"]:
             more = counted(each["refused"], "function")
             yield from _wrapped(f"more than its row allows at most, {more}: {each['reason']}")
-    excess = file.get("excess", ())
+    excess = file.get("excess", ()) if file.get("fails") or not file["fits"] else ()
     if excess:
         yield f"  not allowed, {counted(len(excess), 'function')}:"
     for function in excess[:_SHOWN_EXCESS]:

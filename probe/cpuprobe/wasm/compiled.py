@@ -18,7 +18,6 @@ import msgspec
 from cpuprobe.check.against import HostCapabilities, feature_of
 from cpuprobe.check.compiled import Compiled, Setup
 from cpuprobe.check.judge import Fit, judge
-from cpuprobe.code.archives.table import kind_of_file
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.cwasm import read_cwasm
 from cpuprobe.code.elf import ArtifactError, read_sections
@@ -45,20 +44,7 @@ SMALL = 8 << 20
 # isa/x86.rs: use_popcnt); checked by compiling without it.
 _BESIDE = {"popcnt": "sse4.2"}
 
-_MAGIC = b"\0asm"
 _SCRIPT = "from cpuprobe.wasm.compile_child import main; main(sys.argv[1])"
-
-
-def is_module(path: str, named: bool = True) -> bool:
-    """Whether a file is to be compiled: a module or component, or by its name the text of one.
-
-    Args:
-        path: the file.
-        named: by the user; a module that was only met is passed over if there is no wasmtime.
-    """
-    kind = kind_of_file(path)
-    found = kind is not None and (kind.start == _MAGIC or (named and path.endswith(".wat")))
-    return found and (named or installed_version() is not None)
 
 
 def check_module(

@@ -241,6 +241,29 @@ def test_two_builds_are_compared(tmp_path: Path, capfd: pytest.CaptureFixture[st
     code, text = check("new", "old", "--format", "github")
     assert "title=Code beyond the target that the build before had not::" in text
     assert check("new", "none")[0] == 4
+    for refused in (["--fail-on", "stale"], ["--write-allow", str(tmp_path / "x")]):
+        assert check("new", "old", *refused)[0] == 2
+    allow = tmp_path / "allow.toml"
+    row = '[[allow]]\nfile = "lib.so"\nfeatures = ["x86-64-v3"]\nreason = "r"\nsymbols = ["%s"]\n'
+    allow.write_text(row % "three")
+    assert check("new", "old", "--allow", str(allow))[0] == 0
+    allow.write_text(row % "four")
+    assert (
+        run(
+            [
+                "check",
+                str(tmp_path / "new"),
+                "--diff",
+                str(tmp_path / "old"),
+                "--against",
+                "x86-64-v2",
+                "--allow",
+                str(allow),
+            ]
+        )
+        == 1
+    )
+    assert "allow.toml: row 1 is stale: lib.so" in capfd.readouterr().err
 
 
 def test_many_changed_files_have_a_row_each():

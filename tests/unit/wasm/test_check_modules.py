@@ -11,13 +11,15 @@ import pytest
 pytest.importorskip("iced_x86")
 pytest.importorskip("wasmtime")
 
+from cpuprobe.check import compiled as check_compiled
 from cpuprobe.check.against import within
+from cpuprobe.check.compiled import is_module
 from cpuprobe.check.judge import Fit
 from cpuprobe.cli import run
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.facts.profiles import find_profile
 from cpuprobe.wasm import compiled
-from cpuprobe.wasm.compiled import check_module, is_module, target_flags
+from cpuprobe.wasm.compiled import check_module, target_flags
 
 CORE = """(module
   (func $zeros (export "z") (param i32) (result i32) (i32.ctz (local.get 0)))
@@ -171,7 +173,8 @@ def test_what_is_no_module_is_one_line(content, tmp_path, capfd):
 
 
 def test_without_wasmtime_it_is_said_what_to_install(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(compiled, "installed_version", lambda: None)
+    for each in (compiled, check_compiled):
+        monkeypatch.setattr(each, "installed_version", lambda: None)
     path = tmp_path / "a.wat"
     path.write_text(CORE)
 
