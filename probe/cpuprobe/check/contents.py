@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cpuprobe.check import meter
 from cpuprobe.code.archives.images import LAYER, MOST_NAMES, Image, images, visible
 from cpuprobe.code.archives.walk import BETWEEN, LINK, Member, members, members_of_folder
 from cpuprobe.code.budget import BUDGET
@@ -165,6 +166,7 @@ class _Reader:
             reading = Reading(source)
             scan = reading.scan(self._sought)
             self._steps -= scan.steps if scan else 0
+            meter.count(source.size)
             return Met(member.name, complete(reading.needs(), scan))
         except ArtifactError as error:
             return Met(member.name, error=str(error))

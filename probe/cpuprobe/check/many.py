@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from cpuprobe.check import meter
 from cpuprobe.check.against import HostCapabilities
 from cpuprobe.check.contents import Contents, Met, contents
 from cpuprobe.check.judge import Fit, judge
@@ -73,7 +74,7 @@ def check(
     files: list[tuple[str, bool]],
     against: HostCapabilities,
     processes: int,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int, int], None],
     sought: Collection[str] = (),
     unread: Counter[str] | None = None,
 ) -> list[Fit]:
@@ -83,7 +84,7 @@ def check(
         files: as `expand` finds them.
         against: the machine.
         processes: how many may work at once.
-        progress: called with the number of files that are done and of all.
+        progress: called with the number of files that are done, of all, and of bytes judged.
         sought: features of which every function is listed, in `Needs.functions`.
         unread: what is met and not read is counted here by kind.
 
@@ -93,9 +94,10 @@ def check(
     """
     unread = Counter() if unread is None else unread
     done: dict[str, _Answer] = {}
-    for path, result in _results([path for path, _ in files], processes, tuple(sought)):
-        done[path] = result
-        progress(len(done), len(files))
+    with meter.watched(lambda read: progress(len(done), len(files), read)):
+        for path, result in _results([path for path, _ in files], processes, tuple(sought)):
+            done[path] = result
+            meter.tell()
     fits = []
     for path, named in files:
         answer = done[path]
@@ -139,7 +141,9 @@ def read(path: str, sought: tuple[str, ...] = ()) -> Needs | Contents | str:
         if kind is not None and kind.opens is not None:
             return contents(path, sought)
         reading = opened(path)
-        return complete(reading.needs(), reading.scan(sought))
+        needs = complete(reading.needs(), reading.scan(sought))
+        meter.count(_size(path))
+        return needs
     except ArtifactError as error:
         return str(error)
 

@@ -165,7 +165,7 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
             [each for each in found.files if each[0] not in modules],
             judged,
             len(os.sched_getaffinity(0)),
-            lambda done, of: bar("files", done, of),
+            lambda done, of, read: bar("files", done, of, f"{read >> 20} MB"),
             lacking(judged) if listing else (),
             found.unread,
         )

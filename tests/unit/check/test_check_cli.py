@@ -137,11 +137,32 @@ def test_several_processes_say_the_same(folder):
     against = within(find_profile("x86-64-v1"))
     assert against is not None
     files = many.expand(["/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/bin/env", str(folder)])
-    seen: list[int] = []
+    seen: list[tuple[int, int, int]] = []
 
-    alone = many.check(files.files, against, 1, lambda done, of: seen.append(done))
-    assert many.check(files.files, against, 2, lambda done, of: None) == alone
-    assert seen == list(range(1, len(files.files) + 1))
+    alone = many.check(files.files, against, 1, lambda *told: seen.append(told))
+    assert many.check(files.files, against, 2, lambda *_: None) == alone
+    sizes = [Path(path).stat().st_size for path, _ in files.files]
+    assert {done for done, _, _ in seen} == set(range(len(sizes) + 1))
+    assert {of for _, of, _ in seen} == {len(sizes)}
+    assert max(read for _, _, read in seen) == sum(sizes)
+    assert seen == sorted(seen)
+
+
+def test_progress_goes_on_within_one_archive(tmp_path):
+    """Each file in it moves the bar."""
+    from cpuprobe.check import many
+    from cpuprobe.check.against import within
+    from cpuprobe.facts.profiles import find_profile
+
+    path = tmp_path / "x.zip"
+    path.write_bytes(zip_of({f"{at}.so": library() for at in range(3)}))
+    seen: list[tuple[int, int, int]] = []
+    many.check(
+        [(str(path), True)], within(find_profile("x86-64-v1")), 1, lambda *told: seen.append(told)
+    )
+
+    size = len(library())
+    assert seen == [(0, 1, size), (0, 1, 2 * size), (0, 1, 3 * size), (1, 1, 3 * size)]
 
 
 def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):

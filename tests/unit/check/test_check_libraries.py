@@ -136,7 +136,7 @@ def checked(*paths: str | Path) -> list[Fit]:
     against = within(find_profile("x86-64-v1"))
     assert against is not None
     files = many.expand([str(path) for path in paths])
-    return many.check(files.files, against, 2, lambda done, of: None)
+    return many.check(files.files, against, 2, lambda *_: None)
 
 
 def assert_confirmed(fits: list[Fit]) -> int:

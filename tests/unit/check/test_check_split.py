@@ -122,7 +122,7 @@ def check_all(paths: list[Path], processes: int) -> list[Fit]:
     against = within(find_profile("x86-64-v1"))
     assert against is not None
     files = [(str(path), True) for path in paths]
-    return many.check(files, against, processes, lambda done, of: None)
+    return many.check(files, against, processes, lambda *_: None)
 
 
 @needs_gcc
