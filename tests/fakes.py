@@ -46,15 +46,15 @@ def leaves(
     """CPUID leaves that enumerate exactly `features`."""
     table = load_features()
     registers: dict[tuple[int, int], dict[str, int]] = {}
-    for leaf in ((0x1, 0), (0x7, 0), (0x7, 1), (0xD, 0), (0xD, 1), (0x14, 0), (0x24, 0)):
+    basic = ((0x1, 0), (0x7, 0), (0x7, 1), (0xD, 0), (0xD, 1), (0x14, 0), (0x19, 0), (0x1E, 0))
+    for leaf in (*basic, (0x1E, 1), (0x24, 0), (0x80000001, 0), (0x80000008, 0)):
         registers[leaf] = dict.fromkeys(("eax", "ebx", "ecx", "edx"), 0)
-    registers[0x80000001, 0] = dict.fromkeys(("eax", "ebx", "ecx", "edx"), 0)
 
     def put(bit: CpuidBit) -> None:
         registers.setdefault(
             (bit.leaf, bit.subleaf), dict.fromkeys(("eax", "ebx", "ecx", "edx"), 0)
         )
-        registers[bit.leaf, bit.subleaf][bit.register] |= 1 << bit.bit
+        registers[bit.leaf, bit.subleaf][bit.register] |= bit.least << bit.bit
 
     for name in features:
         put(table[name].cpuid)
@@ -69,11 +69,11 @@ def leaves(
     registers[0x1, 0]["eax"] = (
         extended << 20 | (model >> 4) << 16 | base_family << 8 | (model & 0xF) << 4 | stepping
     )
-    registers[0x7, 0]["eax"] = 1
+    registers[0x7, 0]["eax"] = registers[0x1E, 0]["eax"] = 1
     name_words = _words(vendor)
     top = max(leaf for leaf, _ in registers if leaf < 0x40000000)
     registers[0x0, 0] = dict(eax=top, ebx=name_words[0], edx=name_words[1], ecx=name_words[2])
-    registers[0x80000000, 0] = dict(eax=0x80000001, ebx=0, ecx=0, edx=0)
+    registers[0x80000000, 0] = dict(eax=0x80000008, ebx=0, ecx=0, edx=0)
     return tuple(
         CpuidLeaf(leaf, subleaf, **values) for (leaf, subleaf), values in sorted(registers.items())
     )

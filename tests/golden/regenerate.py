@@ -230,13 +230,13 @@ def row(number: int, entry: Entry, code: dict[str, bytes], sets: list[tuple[str,
         ListError: the model cannot say what the candidate does.
     """
     own = code[entry.text]
+    modelled = code[entry.like] if entry.like else own
     if entry.input not in INPUTS:
         raise ListError(f"candidates.list:{entry.line}: no input set {entry.input!r}")
     results: list[Result] = []
     expected = b""
     variants = [0] * (VARIANTS - 1)
     if entry.check == "VALUE":
-        modelled = code[entry.like] if entry.like else own
         results = results_of(entry, modelled)
         state = INPUTS[entry.input].state()
         try:
@@ -259,7 +259,7 @@ def row(number: int, entry: Entry, code: dict[str, bytes], sets: list[tuple[str,
     hexadecimal = ",".join(f"0x{b:02x}" for b in own)
     return (
         f'CANDIDATE({number}, "{entry.name}", {sets.index(entry.features)}, "{hexadecimal}",\n'
-        f"          {state_class(own)}, {entry.input}, {entry.check}, RESULTS({listed}),\n"
+        f"          {state_class(modelled)}, {entry.input}, {entry.check}, RESULTS({listed}),\n"
         f"          {_bytes(expected)}, VARIANTS({', '.join(f'{v:#x}' for v in variants)}))\n"
     )
 
@@ -280,7 +280,8 @@ def claims_header() -> str:
     out = [f"/* {_GENERATED} from profiles/features.toml: do not edit. */\n"]
     registers = ("eax", "ebx", "ecx", "edx")
     for name, bit in claims():
-        place = f"{bit.leaf:#x}, {bit.subleaf}, {registers.index(bit.register)}, {bit.bit}"
+        place = f"{bit.leaf:#x}, {bit.subleaf}, {registers.index(bit.register)}, {bit.bit}, "
+        place += f"{bit.width}, {bit.least}"
         out.append(f'CLAIM("{name}", {place})\n')
     return "".join(out)
 

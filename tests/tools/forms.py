@@ -95,7 +95,7 @@ def row_of(code: int, words: Mapping[str, Mapping[str, Any]]) -> Row:
     assert hint or not any(table[name].hint for name in needed), mnemonic
     flow = instruction.flow_control
     idle = {
-        "hint": hint or bool(set(names) & set(iced["hints"])),
+        "hint": hint or mnemonic in forms["hints"] or bool(set(names) & set(iced["hints"])),
         "harmless": mnemonic in forms["harmless"],
         "unsought": mnemonic in forms["unsought"],
     }

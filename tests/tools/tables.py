@@ -105,13 +105,14 @@ def _feature(row: list[Any]) -> Feature:
     unknown = sorted(further.keys() - _FURTHER)
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}")
-    leaf, subleaf, register, bit = where.replace(".", " ", 1).split()
+    leaf, subleaf, register, bits = where.replace(".", " ", 1).split()
+    bit, width, least = _bits(bits)
     number = int(leaf, 16)
     texts = {"name": name, "title": title, **{k: v for k, v in further.items() if k != "iced"}}
     for key, text in texts.items():
         if isinstance(text, str) and (text != text.strip() or (not text and key not in _COMPILERS)):
             raise ValueError(f"{key} is empty or padded with blanks")
-    if not (0 <= int(bit) <= 31 and number <= 0xFFFF_FFFF):
+    if not (0 <= bit < bit + width <= 32 and 0 < least < 1 << width and number <= 0xFFFF_FFFF):
         raise ValueError(f"{where!r} is no bit of 32 in a leaf of 32 bits")
     kernel = {} if linux == "never" else dict(zip(("flag", "since"), linux.split(), strict=True))
     if kernel and not _is_version(kernel["since"]):
@@ -119,7 +120,7 @@ def _feature(row: list[Any]) -> Feature:
     also = {"also": further["also"]} if "also" in further else {}
     capitals = name.upper().replace(".", "_").replace("-", "_")
     values = {
-        "source": _source(number, int(subleaf, 16), register, bit),
+        "source": _source(number, int(subleaf, 16), register, bits),
         **dict.fromkeys(_COMPILERS, name),
         **{key: value for key, value in further.items() if key not in ("also", "iced")},
         "name": name,
@@ -128,7 +129,8 @@ def _feature(row: list[Any]) -> Feature:
             "leaf": number,
             "subleaf": int(subleaf, 16),
             "register": register,
-            "bit": int(bit),
+            "bit": bit,
+            **({} if width == 1 else {"width": width, "least": least}),
         },
         "encoding": encoding,
         "implies": implies.split(),
@@ -138,6 +140,15 @@ def _feature(row: list[Any]) -> Feature:
     return msgspec.convert(
         {key: value for key, value in values.items() if key not in _COMPILERS or value}, Feature
     )
+
+
+def _bits(text: str) -> tuple[int, int, int]:
+    """The lowest bit, how many there are and the least value: of `5`, or of `7:0>=2`."""
+    if ">=" not in text:
+        return int(text), 1, 1
+    place, least = text.split(">=")
+    high, low = (int(each) for each in place.split(":"))
+    return low, high - low + 1, int(least)
 
 
 def _source(leaf: int, subleaf: int, register: str, bit: str) -> str:

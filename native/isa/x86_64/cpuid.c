@@ -135,6 +135,7 @@ keep_subleaves(struct reader *reader, const struct cpuid_leaf *first)
     case 0x17:
     case 0x18:
     case 0x1d:
+    case 0x1e:
     case 0x20:
     case 0x24:
         keep_through(reader, first->leaf, first->eax);

@@ -31,7 +31,7 @@ feature_xcr0(unsigned int feature)
 }
 
 const struct claim claims[FEATURE_COUNT] = {
-#define CLAIM(name, leaf, subleaf, reg, bit) {leaf, subleaf, reg, bit},
+#define CLAIM(name, leaf, subleaf, reg, bit, width, least) {leaf, subleaf, reg, bit, width, least},
 #include "candidates/claims.h"
 #undef CLAIM
 };
@@ -67,7 +67,7 @@ static bool
 tells_last_subleaf(uint32_t leaf)
 {
     return leaf == 0x7 || leaf == 0x14 || leaf == 0x17 || leaf == 0x18 || leaf == 0x1d ||
-           leaf == 0x20 || leaf == 0x24;
+           leaf == 0x1e || leaf == 0x20 || leaf == 0x24;
 }
 
 /* Does the CPU have this leaf and subleaf? SILENT where the record cannot tell. */
@@ -102,7 +102,7 @@ read_bit(const struct identity *identity, const struct claim *claim)
     leaf = find_leaf(identity, claim->leaf, claim->subleaf);
     if (leaf == NULL)
         return SILENT;
-    return register_of(leaf, claim->reg) >> claim->bit & 1 ? YES : NO;
+    return leaf_says(leaf, claim) ? YES : NO;
 }
 
 /* --- os ----------------------------------------------------------------------------------- */
@@ -139,7 +139,7 @@ static enum answer
 os_enabled(const struct evidence *evidence, const struct judged_machine *machine,
            const struct identity *identity, unsigned int feature)
 {
-    static const struct claim ospke = {0x7, 0, ECX, OSPKE};
+    static const struct claim ospke = {0x7, 0, ECX, OSPKE, 1, 1};
 
     switch (feature_rows[feature].gate) {
     case GATE_OSXSAVE:
@@ -283,7 +283,7 @@ void
 gather_evidence(const struct judged_machine *machine, const struct part *part,
                 struct evidence *evidence)
 {
-    static const struct claim osxsave = {0x1, 0, ECX, OSXSAVE};
+    static const struct claim osxsave = {0x1, 0, ECX, OSXSAVE, 1, 1};
     const struct identity *identity = &part->record->identity;
 
     *evidence = (struct evidence){.xcr0_known = identity->xgetbv_outcome == OUTCOME_OK,

@@ -43,31 +43,37 @@
     row(FEATURE_ENQCMD, "enqcmd", 50, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "enqcmd", RELEASE(5, 10, 0), true, false) \
     row(FEATURE_SERIALIZE, "serialize", 51, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "serialize", RELEASE(5, 9, 0), false, false) \
     row(FEATURE_WAITPKG, "waitpkg", 52, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "waitpkg", RELEASE(5, 3, 0), false, false) \
-    row(FEATURE_PKU, "pku", 53, ENCODING_LEGACY, GATE_OSPKE, BITS(0x0, 0x0), "pku", RELEASE(4, 6, 0), false, false) \
-    row(FEATURE_RTM, "rtm", 54, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "rtm", RELEASE(3, 6, 0), false, false) \
-    row(FEATURE_CLFLUSHOPT, "clflushopt", 56, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "clflushopt", RELEASE(3, 15, 0), false, false) \
-    row(FEATURE_CLWB, "clwb", 57, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "clwb", RELEASE(4, 1, 0), false, false) \
-    row(FEATURE_CLDEMOTE, "cldemote", 58, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "cldemote", RELEASE(4, 18, 0), false, true) \
-    row(FEATURE_AVX512F, "avx512f", 59, ENCODING_EVEX, GATE_NONE, BITS(0x21c7e0, 0x0), "avx512f", RELEASE(3, 15, 0), false, false) \
-    row(FEATURE_AVX512DQ, "avx512dq", 60, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512dq", RELEASE(4, 6, 0), false, false) \
-    row(FEATURE_AVX512IFMA, "avx512ifma", 61, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512ifma", RELEASE(4, 10, 0), false, false) \
-    row(FEATURE_AVX512PF, "avx512pf", 62, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512pf", RELEASE(3, 15, 0), false, false) \
-    row(FEATURE_AVX512ER, "avx512er", 63, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512er", RELEASE(3, 15, 0), false, false) \
-    row(FEATURE_AVX512CD, "avx512cd", 64, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512cd", RELEASE(3, 15, 0), false, false) \
-    row(FEATURE_AVX512BW, "avx512bw", 65, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512bw", RELEASE(4, 6, 0), false, false) \
-    row(FEATURE_AVX512VL, "avx512vl", 66, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512vl", RELEASE(4, 6, 0), false, false) \
-    row(FEATURE_AVX512VBMI, "avx512vbmi", 67, ENCODING_EVEX, GATE_NONE, BITS(0x104000021c7e0, 0x0), "avx512vbmi", RELEASE(4, 10, 0), false, false) \
-    row(FEATURE_AVX512VBMI2, "avx512vbmi2", 68, ENCODING_EVEX, GATE_NONE, BITS(0x104000021c7e0, 0x0), "avx512_vbmi2", RELEASE(4, 15, 0), false, false) \
-    row(FEATURE_AVX512VNNI, "avx512vnni", 69, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512_vnni", RELEASE(4, 15, 0), false, false) \
-    row(FEATURE_AVX512BITALG, "avx512bitalg", 70, ENCODING_EVEX, GATE_NONE, BITS(0x104000021c7e0, 0x0), "avx512_bitalg", RELEASE(4, 15, 0), false, false) \
-    row(FEATURE_AVX512VPOPCNTDQ, "avx512vpopcntdq", 71, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512_vpopcntdq", RELEASE(4, 11, 0), false, false) \
-    row(FEATURE_AVX5124VNNIW, "avx5124vnniw", 72, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512_4vnniw", RELEASE(4, 9, 0), false, false) \
-    row(FEATURE_AVX5124FMAPS, "avx5124fmaps", 73, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512_4fmaps", RELEASE(4, 9, 0), false, false) \
-    row(FEATURE_AVX512VP2INTERSECT, "avx512vp2intersect", 74, ENCODING_EVEX, GATE_NONE, BITS(0x4000021c7e0, 0x0), "avx512_vp2intersect", RELEASE(5, 5, 0), false, false) \
-    row(FEATURE_AVX512FP16, "avx512fp16", 76, ENCODING_EVEX, GATE_NONE, BITS(0x104000021c7e0, 0x0), "avx512_fp16", RELEASE(5, 11, 0), false, false) \
-    row(FEATURE_AMX_TILE, "amx-tile", 78, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x0), "amx_tile", RELEASE(5, 16, 0), false, false) \
-    row(FEATURE_AMX_INT8, "amx-int8", 79, ENCODING_AMX, GATE_NONE, BITS(0x800000000000000, 0x0), "amx_int8", RELEASE(5, 16, 0), false, false) \
-    row(FEATURE_AMX_BF16, "amx-bf16", 80, ENCODING_AMX, GATE_NONE, BITS(0x800000000000000, 0x0), "amx_bf16", RELEASE(5, 16, 0), false, false) \
+    row(FEATURE_UINTR, "uintr", 55, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), true, false) \
+    row(FEATURE_KL, "kl", 59, ENCODING_LEGACY, GATE_NONE, BITS(0x60, 0x0), NULL, RELEASE(0, 0, 0), true, false) \
+    row(FEATURE_SHSTK, "shstk", 61, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), true, false) \
+    row(FEATURE_IBT, "ibt", 62, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "ibt", RELEASE(6, 1, 0), true, true) \
+    row(FEATURE_PKU, "pku", 63, ENCODING_LEGACY, GATE_OSPKE, BITS(0x0, 0x0), "pku", RELEASE(4, 6, 0), false, false) \
+    row(FEATURE_RTM, "rtm", 64, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "rtm", RELEASE(3, 6, 0), false, false) \
+    row(FEATURE_HLE, "hle", 65, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "hle", RELEASE(3, 6, 0), false, true) \
+    row(FEATURE_TSXLDTRK, "tsxldtrk", 66, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "tsxldtrk", RELEASE(5, 10, 0), false, false) \
+    row(FEATURE_CLFLUSHOPT, "clflushopt", 68, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "clflushopt", RELEASE(3, 15, 0), false, false) \
+    row(FEATURE_CLWB, "clwb", 69, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "clwb", RELEASE(4, 1, 0), false, false) \
+    row(FEATURE_CLDEMOTE, "cldemote", 70, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "cldemote", RELEASE(4, 18, 0), false, true) \
+    row(FEATURE_AVX512F, "avx512f", 71, ENCODING_EVEX, GATE_NONE, BITS(0x21c7e0, 0x0), "avx512f", RELEASE(3, 15, 0), false, false) \
+    row(FEATURE_AVX512DQ, "avx512dq", 72, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512dq", RELEASE(4, 6, 0), false, false) \
+    row(FEATURE_AVX512IFMA, "avx512ifma", 73, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512ifma", RELEASE(4, 10, 0), false, false) \
+    row(FEATURE_AVX512PF, "avx512pf", 74, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512pf", RELEASE(3, 15, 0), false, false) \
+    row(FEATURE_AVX512ER, "avx512er", 75, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512er", RELEASE(3, 15, 0), false, false) \
+    row(FEATURE_AVX512CD, "avx512cd", 76, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512cd", RELEASE(3, 15, 0), false, false) \
+    row(FEATURE_AVX512BW, "avx512bw", 77, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512bw", RELEASE(4, 6, 0), false, false) \
+    row(FEATURE_AVX512VL, "avx512vl", 78, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512vl", RELEASE(4, 6, 0), false, false) \
+    row(FEATURE_AVX512VBMI, "avx512vbmi", 79, ENCODING_EVEX, GATE_NONE, BITS(0x4100000021c7e0, 0x0), "avx512vbmi", RELEASE(4, 10, 0), false, false) \
+    row(FEATURE_AVX512VBMI2, "avx512vbmi2", 80, ENCODING_EVEX, GATE_NONE, BITS(0x4100000021c7e0, 0x0), "avx512_vbmi2", RELEASE(4, 15, 0), false, false) \
+    row(FEATURE_AVX512VNNI, "avx512vnni", 81, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512_vnni", RELEASE(4, 15, 0), false, false) \
+    row(FEATURE_AVX512BITALG, "avx512bitalg", 82, ENCODING_EVEX, GATE_NONE, BITS(0x4100000021c7e0, 0x0), "avx512_bitalg", RELEASE(4, 15, 0), false, false) \
+    row(FEATURE_AVX512VPOPCNTDQ, "avx512vpopcntdq", 83, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512_vpopcntdq", RELEASE(4, 11, 0), false, false) \
+    row(FEATURE_AVX5124VNNIW, "avx5124vnniw", 84, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512_4vnniw", RELEASE(4, 9, 0), false, false) \
+    row(FEATURE_AVX5124FMAPS, "avx5124fmaps", 85, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512_4fmaps", RELEASE(4, 9, 0), false, false) \
+    row(FEATURE_AVX512VP2INTERSECT, "avx512vp2intersect", 86, ENCODING_EVEX, GATE_NONE, BITS(0x100000021c7e0, 0x0), "avx512_vp2intersect", RELEASE(5, 5, 0), false, false) \
+    row(FEATURE_AVX512FP16, "avx512fp16", 88, ENCODING_EVEX, GATE_NONE, BITS(0x4100000021c7e0, 0x0), "avx512_fp16", RELEASE(5, 11, 0), false, false) \
+    row(FEATURE_AMX_TILE, "amx-tile", 91, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x0), "amx_tile", RELEASE(5, 16, 0), false, false) \
+    row(FEATURE_AMX_INT8, "amx-int8", 92, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x2), "amx_int8", RELEASE(5, 16, 0), false, false) \
+    row(FEATURE_AMX_BF16, "amx-bf16", 93, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x2), "amx_bf16", RELEASE(5, 16, 0), false, false) \
     row(FEATURE_AVXVNNI, "avxvnni", 23, ENCODING_VEX, GATE_NONE, BITS(0x2047e0, 0x0), "avx_vnni", RELEASE(5, 12, 0), false, false) \
     row(FEATURE_AVXIFMA, "avxifma", 24, ENCODING_VEX, GATE_NONE, BITS(0x2047e0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
     row(FEATURE_AVXVNNIINT8, "avxvnniint8", 25, ENCODING_VEX, GATE_NONE, BITS(0x2047e0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
@@ -77,24 +83,38 @@
     row(FEATURE_SM3, "sm3", 35, ENCODING_VEX, GATE_NONE, BITS(0x47e0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
     row(FEATURE_SM4, "sm4", 36, ENCODING_VEX, GATE_NONE, BITS(0x2047e0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
     row(FEATURE_CMPCCXADD, "cmpccxadd", 47, ENCODING_VEX_GPR, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
-    row(FEATURE_AVX512BF16, "avx512bf16", 75, ENCODING_EVEX, GATE_NONE, BITS(0x104000021c7e0, 0x0), "avx512_bf16", RELEASE(5, 3, 0), false, false) \
-    row(FEATURE_AVX10_1, "avx10.1", 77, ENCODING_EVEX, GATE_NONE, BITS(0x47f9c000021c7e0, 0x80), NULL, RELEASE(0, 0, 0), false, false) \
-    row(FEATURE_AMX_FP16, "amx-fp16", 81, ENCODING_AMX, GATE_NONE, BITS(0x800000000000000, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
-    row(FEATURE_AMX_COMPLEX, "amx-complex", 82, ENCODING_AMX, GATE_NONE, BITS(0x800000000000000, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
-    row(FEATURE_APXF, "apxf", 83, ENCODING_APX, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_USERMSR, "usermsr", 54, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), true, false) \
+    row(FEATURE_MOVRS, "movrs", 56, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_RAOINT, "raoint", 57, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_HRESET, "hreset", 58, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), true, false) \
+    row(FEATURE_AVX512BF16, "avx512bf16", 87, ENCODING_EVEX, GATE_NONE, BITS(0x4100000021c7e0, 0x0), "avx512_bf16", RELEASE(5, 3, 0), false, false) \
+    row(FEATURE_AVX10_1, "avx10.1", 89, ENCODING_EVEX, GATE_NONE, BITS(0x1fe700000021c7e0, 0x20001), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_AMX_FP16, "amx-fp16", 94, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x2), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_AMX_COMPLEX, "amx-complex", 95, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x2), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_APXF, "apxf", 100, ENCODING_APX, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
     row(FEATURE_XSAVEOPT, "xsaveopt", 16, ENCODING_LEGACY, GATE_OSXSAVE, BITS(0x2000, 0x0), "xsaveopt", RELEASE(2, 6, 36), false, false) \
     row(FEATURE_XSAVEC, "xsavec", 17, ENCODING_LEGACY, GATE_OSXSAVE, BITS(0x2000, 0x0), "xsavec", RELEASE(3, 17, 0), false, false) \
     row(FEATURE_XSAVES, "xsaves", 18, ENCODING_LEGACY, GATE_OSXSAVE, BITS(0x2000, 0x0), "xsaves", RELEASE(3, 17, 0), true, false) \
+    row(FEATURE_PTWRITE, "ptwrite", 53, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_WIDEKL, "widekl", 60, ENCODING_LEGACY, GATE_NONE, BITS(0x4000000060, 0x0), NULL, RELEASE(0, 0, 0), true, false) \
+    row(FEATURE_AMX_FP8, "amx-fp8", 96, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x2), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_AMX_TF32, "amx-tf32", 97, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x2), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_AMX_AVX512, "amx-avx512", 98, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x2), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_AMX_MOVRS, "amx-movrs", 99, ENCODING_AMX, GATE_NONE, BITS(0x0, 0x2), NULL, RELEASE(0, 0, 0), false, false) \
+    row(FEATURE_AVX10_2, "avx10.2", 90, ENCODING_EVEX, GATE_NONE, BITS(0x1fe700000021c7e0, 0x60001), NULL, RELEASE(0, 0, 0), false, false) \
     row(FEATURE_SYSCALL, "syscall", 2, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "syscall", RELEASE(2, 6, 12), false, false) \
     row(FEATURE_SAHF, "sahf", 14, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "lahf_lm", RELEASE(2, 6, 12), false, false) \
     row(FEATURE_LZCNT, "lzcnt", 37, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "abm", RELEASE(2, 6, 21), false, false) \
     row(FEATURE_RDTSCP, "rdtscp", 45, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "rdtscp", RELEASE(2, 6, 18), false, false) \
-    row(FEATURE_PRFCHW, "prfchw", 55, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "3dnowprefetch", RELEASE(2, 6, 21), false, true) \
-    row(FEATURE_3DNOW, "3dnow", 84, ENCODING_LEGACY, GATE_NONE, BITS(0x8, 0x0), "3dnow", RELEASE(2, 6, 12), false, false) \
-    row(FEATURE_SSE4A, "sse4a", 85, ENCODING_LEGACY, GATE_NONE, BITS(0xe0, 0x0), "sse4a", RELEASE(2, 6, 21), false, false) \
-    row(FEATURE_FMA4, "fma4", 86, ENCODING_VEX, GATE_NONE, BITS(0x47e0, 0x200000), "fma4", RELEASE(2, 6, 37), false, false) \
-    row(FEATURE_XOP, "xop", 87, ENCODING_VEX, GATE_NONE, BITS(0x47e0, 0x600000), "xop", RELEASE(2, 6, 37), false, false) \
-    row(FEATURE_TBM, "tbm", 88, ENCODING_VEX_GPR, GATE_NONE, BITS(0x0, 0x0), "tbm", RELEASE(2, 6, 37), false, false)
+    row(FEATURE_PRFCHW, "prfchw", 67, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "3dnowprefetch", RELEASE(2, 6, 21), false, true) \
+    row(FEATURE_3DNOW, "3dnow", 101, ENCODING_LEGACY, GATE_NONE, BITS(0x8, 0x0), "3dnow", RELEASE(2, 6, 12), false, false) \
+    row(FEATURE_SSE4A, "sse4a", 102, ENCODING_LEGACY, GATE_NONE, BITS(0xe0, 0x0), "sse4a", RELEASE(2, 6, 21), false, false) \
+    row(FEATURE_FMA4, "fma4", 103, ENCODING_VEX, GATE_NONE, BITS(0x47e0, 0x4000000000), "fma4", RELEASE(2, 6, 37), false, false) \
+    row(FEATURE_XOP, "xop", 104, ENCODING_VEX, GATE_NONE, BITS(0x47e0, 0xc000000000), "xop", RELEASE(2, 6, 37), false, false) \
+    row(FEATURE_TBM, "tbm", 105, ENCODING_VEX_GPR, GATE_NONE, BITS(0x0, 0x0), "tbm", RELEASE(2, 6, 37), false, false) \
+    row(FEATURE_MWAITX, "mwaitx", 106, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "mwaitx", RELEASE(4, 18, 0), false, false) \
+    row(FEATURE_CLZERO, "clzero", 107, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "clzero", RELEASE(4, 18, 0), false, false) \
+    row(FEATURE_RDPRU, "rdpru", 108, ENCODING_LEGACY, GATE_NONE, BITS(0x0, 0x0), "rdpru", RELEASE(5, 10, 0), false, false)
 
 /* a feature, another name in /proc/cpuinfo that says the same */
 #define EACH_OTHER_FLAG(row) \
@@ -111,10 +131,10 @@
 
 /* psABI level, all its features; lowest first */
 #define EACH_LEVEL(row) \
-    row("x86-64-v1", BITS(0x7f, 0x8000)) \
-    row("x86-64-v2", BITS(0x1fff, 0x18000)) \
-    row("x86-64-v3", BITS(0xc29ffff, 0x38000)) \
-    row("x86-64-v4", BITS(0x38c000c29ffff, 0x38000))
+    row("x86-64-v1", BITS(0x7f, 0x100000000)) \
+    row("x86-64-v2", BITS(0x1fff, 0x300000000)) \
+    row("x86-64-v3", BITS(0xc29ffff, 0x700000000)) \
+    row("x86-64-v4", BITS(0xe300000c29ffff, 0x700000000))
 
 /* a flag of Cranelift's, its feature */
 #define EACH_FLAG(row) \

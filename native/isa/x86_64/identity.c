@@ -18,7 +18,7 @@ find_denied(const struct identity *identity, struct feature_bits *denied)
                               (leaf->leaf == claims[i].leaf && leaf->subleaf < claims[i].subleaf)))
             leaf++; /* both are in order */
         if (leaf == end || leaf->leaf != claims[i].leaf || leaf->subleaf != claims[i].subleaf ||
-            !(register_of(leaf, claims[i].reg) >> claims[i].bit & 1))
+            !leaf_says(leaf, &claims[i]))
             add_feature(denied, i);
     }
 }

@@ -71,11 +71,21 @@ register_of(const struct cpuid_leaf *leaf, uint32_t number)
     return registers[number];
 }
 
-/* Where CPUID enumerates a feature. */
+/* Where CPUID enumerates a feature: by `width` bits from `bit` on, `least` or more. */
 struct claim {
     uint32_t leaf;
     uint8_t subleaf, reg, bit;
+    uint8_t width : 4, least : 4;
 };
+
+/* Does the leaf of a claim say that the feature is there? */
+static inline bool
+leaf_says(const struct cpuid_leaf *leaf, const struct claim *claim)
+{
+    uint32_t value = register_of(leaf, claim->reg) >> claim->bit;
+
+    return (value & ((1u << claim->width) - 1)) >= claim->least;
+}
 
 #define MAXIMUM_LEAVES 256
 

@@ -32,6 +32,21 @@ _ATT_NAMES = (
     (r"(\w+)[bwlqxyz]", r"\1"),
     (r"mov([sz])[bw][wlq]", r"mov\1x"),
 )
+# Their operands are given, and some assemblers print them.
+_FIXED = frozenset(
+    [
+        "clzero",
+        "invlpga",
+        "monitor",
+        "monitorx",
+        "mwait",
+        "mwaitx",
+        "skinit",
+        "vmload",
+        "vmrun",
+        "vmsave",
+    ]
+)
 
 
 def read_line(text: str, registers: Mapping[str, int] | None = None) -> tuple[Decoded, ...]:
@@ -132,7 +147,11 @@ def _takes(code: int, line: Line) -> bool:
     high = [re.fullmatch(r"[xyz]mm(1[6-9]|[23]\d)", str(each)) for each in line.operands]
     encoding = "evex" if line.decorations or any(high) else line.encoding
     wanted = {"vex": iced.EncodingKind.VEX, "evex": iced.EncodingKind.EVEX}.get(encoding)
-    if opcode.op_count != len(line.operands) or wanted not in (None, opcode.encoding):
+    if wanted not in (None, opcode.encoding):
+        return False
+    if opcode.op_count == 0 and line.mnemonic in _FIXED:
+        return all(isinstance(each, str) for each in line.operands)
+    if opcode.op_count != len(line.operands):
         return False
     broadcast = any(word.startswith("1to") for word in line.decorations)
     size = 0 if broadcast else iced.MemorySizeInfo(opcode.memory_size).size

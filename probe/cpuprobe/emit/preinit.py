@@ -18,7 +18,7 @@ from cpuprobe.facts.features import Feature, load_features, load_levels
 _REGISTERS = {"eax": 0, "ebx": 1, "ecx": 2, "edx": 3}
 
 # Where CR4's bits can be read back: CPUID.1:ECX[27] OSXSAVE, CPUID.7.0:ECX[4] OSPKE (SDM vol. 2A).
-_READ_BACK = {"ospke": "{0x7, 0, 2, 4, 0, NAME}"}
+_READ_BACK = {"ospke": "{0x7, 0, 2, 4, 1, 1, 0, NAME}"}
 
 _CODE = r"""
 #if !defined(__x86_64__)
@@ -32,7 +32,7 @@ _CODE = r"""
 #include <unistd.h>
 
 struct need {
-    unsigned leaf, subleaf, reg, bit, xcr0;
+    unsigned leaf, subleaf, reg, bit, mask, least, xcr0;
     const char *name;
 };
 
@@ -73,7 +73,7 @@ static void check(void)
 
         if (has) {
             __cpuid_count(needs[i].leaf, needs[i].subleaf, r[0], r[1], r[2], r[3]);
-            has = (int)(r[needs[i].reg] >> needs[i].bit & 1);
+            has = (r[needs[i].reg] >> needs[i].bit & needs[i].mask) >= needs[i].least;
         }
         if (has && (enabled & needs[i].xcr0) == needs[i].xcr0)
             continue;
@@ -135,7 +135,8 @@ def _rows(row: Feature) -> list[str]:
     bit = row.cpuid
     xcr0 = row.xcr0 or (0x3 if row.os == "osxsave" else 0)
     number = _REGISTERS[bit.register]
-    lines = [f'{{{bit.leaf:#x}, {bit.subleaf}, {number}, {bit.bit}, {xcr0:#x}, "{row.name}"}}']
+    value = f"{bit.bit}, {(1 << bit.width) - 1}, {bit.least}"
+    lines = [f'{{{bit.leaf:#x}, {bit.subleaf}, {number}, {value}, {xcr0:#x}, "{row.name}"}}']
     if row.os in _READ_BACK:
         lines.append(_READ_BACK[row.os].replace("NAME", f'"{row.name}"'))
     return lines

@@ -18,7 +18,7 @@ from cpuprobe.evidence.observation import CpuidLeaf
 from cpuprobe.facts.features import CpuidBit
 
 # Leaves whose subleaf 0 gives the highest valid subleaf in EAX.
-_EAX_IS_MAXIMUM_SUBLEAF = frozenset({0x7, 0x14, 0x17, 0x18, 0x1D, 0x20, 0x24})
+_EAX_IS_MAXIMUM_SUBLEAF = frozenset({0x7, 0x14, 0x17, 0x18, 0x1D, 0x1E, 0x20, 0x24})
 _RANGE_BASES = (0xC0000000, 0x80860000, 0x80000000, 0x40000000, 0x0)
 # Linux takes a range for absent where EAX of its first leaf leaves the upper half of the base
 # (arch/x86/kernel/cpu/common.c, get_cpu_cap): Intel CPUs without it answer with their highest leaf.
@@ -122,7 +122,7 @@ class Cpuid:
         if where == _SYSCALL and not self._read_in_64_bit_mode:
             # Every CPU with long mode has SYSCALL in it (APM vol. 3, SYSCALL; SDM vol. 2B).
             return bool((value >> _SYSCALL.bit | value >> _LONG_MODE.bit) & 1)
-        return bool(value >> where.bit & 1)
+        return where.holds(value)
 
     @property
     def vendor(self) -> str | None:

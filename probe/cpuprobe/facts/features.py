@@ -33,17 +33,29 @@ _XCR0_MASK: dict[str, int] = {
 
 
 class CpuidBit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where CPUID enumerates a feature: leaf (EAX), subleaf (ECX), register, bit number."""
+    """Where CPUID enumerates a feature: leaf (EAX), subleaf (ECX), register, bit number.
+
+    Where a number tells it, `bit` is its lowest of `width` bits, and `least` the first value that
+    does.
+    """
 
     leaf: int
     subleaf: int
     register: Register
     bit: int
+    width: int = 1
+    least: int = 1
 
     def __str__(self) -> str:
         """The bit in the SDM's notation, say `CPUID.(EAX=07H,ECX=0):EBX[bit 5]`."""
-        register = self.register.upper()
-        return f"CPUID.(EAX={self.leaf:02X}H,ECX={self.subleaf}):{register}[bit {self.bit}]"
+        place = f"CPUID.(EAX={self.leaf:02X}H,ECX={self.subleaf}):{self.register.upper()}"
+        if self.width == 1:
+            return f"{place}[bit {self.bit}]"
+        return f"{place}[{self.bit + self.width - 1}:{self.bit}] >= {self.least}"
+
+    def holds(self, value: int) -> bool:
+        """Whether a value of the register says that the feature is there."""
+        return value >> self.bit & (1 << self.width) - 1 >= self.least
 
 
 class KernelFlag(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -55,6 +55,7 @@ MNEMONICS = {
     "clwb": r"clwb",
     "cmpccxadd": r"cmp\w+xadd",
     "cx16": r"cmpxchg16b",
+    "clzero": r"clzero",
     "enqcmd": r"enqcmds?",
     "f16c": r"vcvtp[hs]2p[hs]",
     "fma": r"vf[n]?m(add|sub)\w+",
@@ -87,19 +88,38 @@ MNEMONICS = {
     "sse4.2": r"pcmp[ei]str[im]|pcmpgtq|crc32\w*",
     "sse4a": r"extrq|insertq|movnts[sd]",
     "ssse3": r"pabs[bdw]|palignr|ph(add|sub)\w+|pmaddubsw|pmulhrsw|pshufb|psign[bdw]",
+    "amx-avx512": r"tilemovrow|tcvtrow\w+",
+    "amx-fp8": r"tdp[bh]\w*f8ps",
+    "amx-movrs": r"tileloaddrs(t1)?",
+    "amx-tf32": r"tmmultf32ps",
+    "hle": r"x(acquire|release)",
+    "hreset": r"hreset",
+    "ibt": r"endbr(32|64)",
+    "kl": r"aes(enc|dec)(128|256)kl|encodekey(128|256)|loadiwkey",
+    "movrs": r"v?movrs[bdqw]?",
+    "mwaitx": r"m(onitor|wait)x",
+    "ptwrite": r"ptwrite",
+    "raoint": r"a(add|and|or|xor)",
+    "rdpru": r"rdpru",
+    "shstk": r"incssp[dq]|rdssp[dq]|saveprevssp|rstorssp|wru?ss[dq]|(set|clr)ssbsy",
     "tbm": r"bextr|bl(c(fill|i|ic|msk|s)|s(fill|ic))|t1mskc|tzmsk",
+    "tsxldtrk": r"x(sus|res)ldtrk",
+    "uintr": r"uiret|testui|[cs](l|t)ui|senduipi",
+    "usermsr": r"u(rd|wr)msr",
     "vaes": r"vaes\w+",
     "vpclmulqdq": r"vpclmul\w+",
     "waitpkg": r"tpause|u(monitor|mwait)",
+    "widekl": r"aes(enc|dec)wide\w+",
     "xop": r"v(pcmov|pcom|pmacs|pmadcs|pha|phs|pperm|prot|psha|pshl|frcz|permil2)\w*",
     "xsave": r"xsave(64)?|xrstor(64)?|x[gs]etbv",
     "xsavec": r"xsavec(64)?",
     "xsaveopt": r"xsaveopt\w*",
     "xsaves": r"x(save|rstor)s\w*",
 }
-TOO_NEW = {"amx-complex", "apxf", "avxvnniint16", "sha512", "sm3", "sm4"}
+TOO_NEW = {"amx-complex", "apxf", "avxvnniint16", "sha512", "sm3", "sm4", "movrs", "usermsr"}
+TOO_NEW |= {"amx-avx512", "amx-fp8", "amx-movrs", "amx-tf32", "avx10.2"}
 """Binutils know them from 2.41 on; before, objdump writes `(bad)`."""
-NONE = {"avx10.1", "apxf"}
+NONE = {"avx10.1", "apxf", "avx10.2"}
 """A promise about others' instructions; and instructions of all kinds in a new encoding."""
 EVEX = r"v\w+|k(and|or|mov|not|xn?or|test|add|unpck|shift)\w+"
 

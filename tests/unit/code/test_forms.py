@@ -82,7 +82,9 @@ def test_no_form_is_judged_in_two_ways():
         if meaning.marks & {"harmless", "unsought", "xgetbv", "invalid"}:
             assert meaning.needs == ()
         elif "hint" in meaning.marks:
-            assert all(load_features()[name].hint for name in meaning.features)
+            told = {name for name in meaning.features if not load_features()[name].hint}
+            assert told <= {"shstk"}  # RDSSP, the only form of it that is in the space of NOPs
+            assert meaning.needs == ()
             assert not meaning.unknown
         else:
             assert meaning.needs == meaning.features

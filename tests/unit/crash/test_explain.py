@@ -62,13 +62,18 @@ def machine_code() -> dict[str, bytes]:
 # --- the table ---
 
 
+# Prefixes and NOPs that never fault: no crash is of them.
+NAMED_BY_NO_FORM = {"ibt", "hle"}
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_every_candidate_is_explained_by_its_features(entry):
     """Fed with the bytes of a candidate, explain names the features of the table."""
     answer = explain(Crash("bytes", code=machine_code()[entry.text], sequence=True))
     named = {feature.name for feature in answer.features}
 
-    assert minimal(named) == minimal(set(entry.features))
+    wanted = set(entry.features) - NAMED_BY_NO_FORM
+    assert minimal(named) == minimal(wanted)
     if "apxf" not in entry.features:
         assert all(each.intel and each.att for each in answer.instructions)
         assert {each.kind for each in answer.instructions} <= {"feature", "baseline", "hint"}

@@ -249,6 +249,25 @@ BITS = {
     "xsaveopt": (0xD, 1, "eax", 0),
     "xsavec": (0xD, 1, "eax", 1),
     "xsaves": (0xD, 1, "eax", 3),
+    "hle": (7, 0, "ebx", 4),
+    "shstk": (7, 0, "ecx", 7),
+    "kl": (7, 0, "ecx", 23),
+    "uintr": (7, 0, "edx", 5),
+    "tsxldtrk": (7, 0, "edx", 16),
+    "ibt": (7, 0, "edx", 20),
+    "raoint": (7, 1, "eax", 3),
+    "hreset": (7, 1, "eax", 22),
+    "movrs": (7, 1, "eax", 31),
+    "usermsr": (7, 1, "edx", 15),
+    "ptwrite": (0x14, 0, "ebx", 4),
+    "widekl": (0x19, 0, "ebx", 2),
+    "amx-fp8": (0x1E, 1, "eax", 4),
+    "amx-tf32": (0x1E, 1, "eax", 6),
+    "amx-avx512": (0x1E, 1, "eax", 7),
+    "amx-movrs": (0x1E, 1, "eax", 8),
+    "mwaitx": (0x80000001, 0, "ecx", 29),
+    "clzero": (0x80000008, 0, "ebx", 0),
+    "rdpru": (0x80000008, 0, "ebx", 4),
     "sahf": (0x80000001, 0, "ecx", 0),
     "lzcnt": (0x80000001, 0, "ecx", 5),
     "xop": (0x80000001, 0, "ecx", 11),
@@ -360,7 +379,7 @@ def test_groups(table: FeatureTable) -> None:
 
     assert {name for name in table if name.startswith("avx512")} == avx512
     assert set(table.group("amx")) == {name for name in table if name.startswith("amx-")}
-    assert table.group("avx10") == ("avx10.1",)
+    assert table.group("avx10") == ("avx10.1", "avx10.2")
     with pytest.raises(KeyError):
         table.group("avx1024")
 

@@ -31,6 +31,14 @@ GCC_SINCE = {
     "avxvnniint16": 14,
     "apxf": 14,
     "avx10.1": 14,
+    "raoint": 13,
+    "usermsr": 14,
+    "movrs": 15,
+    "amx-fp8": 15,
+    "amx-tf32": 15,
+    "amx-avx512": 15,
+    "amx-movrs": 15,
+    "avx10.2": 15,
 }
 CLANG_SINCE = {
     "avxifma": 16,
@@ -44,6 +52,15 @@ CLANG_SINCE = {
     "avxvnniint16": 17,
     "amx-complex": 17,
     "avx10.1": 20,
+    "raoint": 16,
+    "rdpru": 16,
+    "usermsr": 18,
+    "movrs": 20,
+    "amx-fp8": 20,
+    "amx-tf32": 20,
+    "amx-avx512": 20,
+    "amx-movrs": 20,
+    "avx10.2": 20,
 }
 # Last major release that knows a name: the Xeon Phi options went with GCC 15 and LLVM 19, 3DNow!
 # with LLVM 19 (their release notes).
@@ -213,6 +230,9 @@ LINUX_7_3 = {
         "29:sha_ni 30:avx512bw 31:avx512vl "
     ),
     (0xD, 1, "eax"): ("0:xsaveopt 1:xsavec 2:xgetbv1 3:xsaves "),
+    (0x80000008, 0, "ebx"): (
+        "0:clzero 1:irperf 2:xsaveerptr 4:rdpru 9:wbnoinvd 23:amd_ppin 25:virt_ssbd 27:cppc 31:brs "
+    ),
     (0x7, 1, "eax"): ("4:avx_vnni 5:avx512_bf16 6:lass 17:fred 26:lam "),
     (0x7, 0, "ecx"): (
         "1:avx512vbmi 2:umip 3:pku 4:ospke 5:waitpkg 6:avx512_vbmi2 8:gfni 9:vaes "
@@ -226,7 +246,7 @@ LINUX_7_3 = {
     ),
 }
 # Which of them Linux 5.10 did not print yet; 6.1 did (the same file of Debian's 5.10.223, 6.1.170).
-NEW_BETWEEN_5_10_AND_6_1 = {"avx_vnni", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"}
+NEW_BETWEEN_5_10_AND_6_1 = {"avx_vnni", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "ibt"}
 
 
 def test_linux_prints_the_same_names() -> None:
@@ -263,7 +283,11 @@ def test_linux_releases_agree_with_since() -> None:
 # sees these bits.
 CPUINFO_WRONG_REGISTER = {"syscall", "rdtscp", "3dnow"}
 # Bits that py-cpuinfo 9 leaves in comments or does not read at all.
-CPUINFO_NOT_DECODED = {"fsgsbase", "waitpkg", "cldemote", "movdiri", "movdir64b", "enqcmd"}
+CPUINFO_NOT_DECODED = {"fsgsbase", "waitpkg", "cldemote", "movdiri", "movdir64b", "enqcmd"} | {
+    "kl",
+    "shstk",
+    "mwaitx",
+}
 CPUINFO_REGISTERS = (
     *((1, "ecx"), (1, "edx"), (7, "ebx"), (7, "ecx")),
     *((0x80000001, "ecx"), (0x80000001, "edx")),

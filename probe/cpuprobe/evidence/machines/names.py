@@ -119,7 +119,7 @@ def answers_of_words(words: Words) -> dict[str, bool]:
         bit = feature.cpuid
         value = words.get((bit.leaf, bit.subleaf, bit.register))
         if value is not None:
-            answers[name] = bool(value >> bit.bit & 1)
+            answers[name] = bit.holds(value)
     return answers
 
 
