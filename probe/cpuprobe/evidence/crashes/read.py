@@ -10,6 +10,7 @@ from cpuprobe.code.assembly import is_mnemonic, read_line
 from cpuprobe.code.image import code_at
 from cpuprobe.code.newer import features_of
 from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.crashes.folds import unfolded
 from cpuprobe.evidence.crashes.formats.listing import instruction
 from cpuprobe.evidence.crashes.formats.registry import OF_LINES, OF_TEXT, RULES
 from cpuprobe.evidence.crashes.join import join
@@ -67,6 +68,7 @@ def _best(text: str) -> tuple[list[Crash], list[str]]:
     best: tuple[list[Crash], list[str]] | None = None
     for reading in readings(text):
         kept = [line.strip() for line in lines_of(clean(reading)) if line.strip()]
+        kept = unfolded(kept)
         found = join([*_clues(kept), *(clue for read in OF_TEXT for clue in read(text))])
         if best is None or _told(found) > _told(best[0]):
             best = found, kept

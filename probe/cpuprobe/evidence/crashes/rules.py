@@ -33,6 +33,7 @@ ISA_NAMES: Mapping[str, Isa] = MappingProxyType(
         "x86": "i386",
         "aarch64": "aarch64",
         "aarch64_be": "aarch64",
+        "aarch32": "arm",
         "arm64": "aarch64",
         "arm64e": "aarch64",
         "arm-64": "aarch64",

@@ -12,7 +12,7 @@ from typing import Any
 
 from cpuprobe.code.image import WINDOW
 from cpuprobe.evidence.crashes.model import Clue, Crash
-from cpuprobe.evidence.crashes.rules import ISA_NAMES, rule
+from cpuprobe.evidence.crashes.rules import ISA_NAMES, clue, rule
 from cpuprobe.evidence.crashes.status import signal_of
 from cpuprobe.words import base_name
 
@@ -42,6 +42,9 @@ RULES = (
         r"\bTermination Signal:\s{1,8}(?P<signal>[A-Z][A-Za-z /]{3,40}): \d",
         system="macos",
     ),
+)
+# Frame 0 of a thread.
+_FRAME = (
     rule(
         " + ",
         r"^\W{0,4}0\s{1,8}(?P<module>\S[^\t\n]{0,99}?)\s{1,40}(?P<ip>0x[0-9a-f]{8,16}) "
@@ -58,6 +61,7 @@ RULES = (
         system="macos",
     ),
 )
+_THREAD = re.compile(r"^\W{0,4}Thread \d{1,4}( Crashed)?:")
 _EXCEPTION = re.compile(r"\bException Type:\s{1,8}(EXC_[A-Z_]{3,20})(?: \((SIG[A-Z]{2,7})\))?")
 _TRANSLATED = re.compile(
     r"\bCode Type:\s{1,16}X86-64 \(Translated\)|\bTranslated: +Yes", re.IGNORECASE
@@ -67,8 +71,20 @@ _ROW = re.compile(r"^[ ]{0,4}((?:[ \-\[]?[0-9a-f]{2}\]?){16})(?=\s|$)", re.IGNOR
 
 
 def read(lines: Sequence[str]) -> Iterator[Clue]:
-    """The exception and the instruction stream, whose byte in brackets is the one at RIP."""
+    """The exception, frame 0, and the instruction stream, whose byte in brackets is at RIP.
+
+    Below the heading of a thread that did not crash, frame 0 is where that one waited.
+    """
+    elsewhere = False
     for at, line in enumerate(lines):
+        thread = _THREAD.match(line)
+        if thread is not None:
+            elsewhere = thread[1] is None
+        for frame in () if elsewhere or " + " not in line else _FRAME:
+            match = frame.pattern.search(line)
+            if match is not None:
+                yield clue(frame, match, SOURCE, at)
+                break
         exception = _EXCEPTION.search(line)
         if exception is not None:
             name = exception[2] or exception[1]

@@ -82,6 +82,21 @@ RULES = {
             emulator="kvm",
         ),
     ),
+    "DynamoRIO": (
+        rule(
+            "application exception at pc",
+            r"\bApplication exception at PC (?P<ip>0x[0-9a-f]{1,16})",
+            begins=True,
+        ),
+        rule("delivered to application", r"\bSignal (?P<signal>\d{1,2}) delivered to application"),
+        rule(
+            "+0x",
+            r"^\W{0,4}(?P<ip>0x[0-9a-f]{1,16})\s{1,8}<(?P<module>[^<>\n+]{1,300})"
+            r"\+(?P<offset>0x[0-9a-f]{1,16})>$",
+            aside=True,
+            origin="image",
+        ),
+    ),
     "box64": (
         rule(
             "unimplemented opcode",

@@ -49,7 +49,8 @@ _LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
         # wasmtime before 11
         (r"SIMD support requires (?P<list>[A-Za-z0-9_., ]{2,100}?) on x86_64", False),
         # wasmer
-        (r"missing (?:required )?CPU features?:? \[?(?P<list>[A-Za-z0-9_.,| -]{2,300})\]?", True),
+        (r"missing (?:require[ds] )?CPU features?:? [\"'\[]?(?:EnumSet *[({] ?)?"
+                r"(?P<list>[A-Za-z0-9_.,| -]{2,300})", True),
         # plain sentences of programs
         (r"\b(?:this|your|the|current) (?:CPU|processor|machine|system|computer)\b"
                 r"[^\n.]{0,30}?\b(?:does not|doesn't|do not) (?:have|support|appear to "
@@ -124,7 +125,8 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
             continue
         found = _list(lines, at)
         if found is not None:
-            runtimes = _WASMTIME if "SIMD support requires" in line else frozenset[str]()
+            signs = {"SIMD support requires": "wasmtime", "EnumSet": "wasmer"}
+            runtimes = frozenset(name for sign, name in signs.items() if sign in line)
             yield _clue(at, "features", *found, runtimes)
 
 

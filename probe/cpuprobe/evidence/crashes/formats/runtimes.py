@@ -82,7 +82,8 @@ RULES = {
         ),
         rule(
             "java vm: ",
-            r"\bJava VM: [^\n]{0,300}\b(?:windows|linux|bsd|macos|aix|solaris)-(?P<isa>\w{2,12})\)",
+            r"\bJava VM: [^\n]{0,300}\b(?:windows|linux|bsd|macos|aix|solaris)-"
+            r"(?P<isa>\w{2,12})\s?\)",
             aside=True,
             runtimes=_JVM,
         ),

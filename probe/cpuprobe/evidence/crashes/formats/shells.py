@@ -81,7 +81,22 @@ RULES = {
         ),
     ),
     SENTENCE: (
-        rule("sigill", r"\b(?P<signal>SIGILL)\b"),
+        # A sentence that says where it died: `fault in ggml-cpu.dll+0x98e9`.
+        rule(
+            "+0x",
+            r"\b(?:fault|crash|died|dies|exception|illegal instruction|SIGILL)\w{0,6}\b[^\n]{0,60}?"
+            r"\b(?:in|at|on) `?(?P<module>[\w.-]{1,100}\.(?:dll|exe|pyd|node|dylib|so[\d.]{0,12}))"
+            r"\+(?P<offset>0x[0-9a-f]{1,16})\b",
+            aside=True,
+            origin="image",
+        ),
+        rule(
+            "bytes",
+            r"\b(?:illegal|instruction|opcode|faulting) bytes?:? `?"
+            r"(?P<code>0x[0-9a-f]{1,2}(?:,? 0x[0-9a-f]{1,2}){1,14})\b",
+            aside=True,
+        ),
+        rule("sigill", r"\b(?P<signal>SIGILL)(?:s|ed|'d|ing)?\b"),
         rule("illegal", r"\b" + _NAMED + r"s?\b"),
         rule("instruction", r"(?:^|[^\w])" + _NAMED + r"\b"),
         rule("exc_bad_instruction", r"\b(?P<signal>EXC_BAD_INSTRUCTION)\b", system="macos"),
