@@ -146,6 +146,15 @@ WINDOWS = (
         begins=True,
         system="windows",
     ),
+    # and in other languages
+    rule(
+        "0xc00000",
+        r"^(?=[^\n]{0,200}(?:处|處|で|Ausnahme|Exception (?:non|lev)|исключени|xcepci|xce..?o"
+        r"|ccezione))[^\n]{0,100}?\b(?P<ip>0x[0-9a-f]{8,16})(?: ?\((?P<module>[^()\n]{1,100})\))?"
+        r"[^\n:\uff1a]{0,100}\s?[:\uff1a] ?(?P<status>0xc00000[0-9a-f]{2})\b",
+        begins=True,
+        system="windows",
+    ),
     # winedbg
     rule(
         "unhandled exception: ",

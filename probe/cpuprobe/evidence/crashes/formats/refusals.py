@@ -30,7 +30,7 @@ _LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
                 r"image: \[(?P<list>[^\]\n]{2,600})\]", False),
         # TensorFlow
         (r"was compiled to use (?P<list>[A-Za-z0-9_., -]{2,200}?) instructions, but "
-                r"these aren't available", True),
+                r"these aren['\u2019]t available", True),
         # Google's programs
         (r"compiled with (?P<list>[A-Za-z0-9_., -]{2,100}?) enabled, but this feature "
                 r"is not available on this processor", True),

@@ -38,6 +38,7 @@ RULES = {
             r"(?:(?P<program>[\w@.\\-]{1,100})\.service: )?.{0,60}\bcode="
             r"(?:dumped|killed), status=(?P<signal>\d{1,2})/\w{2,8}",
         ),
+        rule("signal=", r"\(code=(?:dumped|killed), signal=(?P<signal>[A-Z]{2,7}\d?)\)"),
     ),
     STATUS: (
         rule("line ", r"\bline \d{1,6}:\s{1,4}(?P<pid>\d{1,8}) " + _NAMED + r"\b"),

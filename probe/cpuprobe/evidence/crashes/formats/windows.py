@@ -1,6 +1,6 @@
 """Windows Error Reporting, the event log as text and XML, crash reporters of games.
 
-Field names stand in the language of the system: English, German, French and Spanish are known.
+Field names stand in the language of the system.
 """
 
 from __future__ import annotations
@@ -10,96 +10,74 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cpuprobe.evidence.crashes.model import Clue, Crash
-from cpuprobe.evidence.crashes.rules import number, rule
+from cpuprobe.evidence.crashes.rules import Rule, number, rule
 from cpuprobe.evidence.crashes.status import signal_of
 from cpuprobe.words import base_name
 
 SOURCE = "Windows error report"
 
 _CODE = r"(?P<signal>(?:0x)?[8c]0[0-9a-f]{6})\b"
+# How Windows says it, of the event and of the window: a colon that stands here has to be there.
+_PROGRAM = """
+application name:|Anwendungsname:|Name der fehlerhaften Anwendung:|Nom de l'application:
+Nom de l'application défaillante|Nombre de la aplicación:|Nombre de la aplicación con errores:
+Nome applicazione:|Nome dell'applicazione che ha generato l'errore:|Nome do Aplicativo:
+Nome do aplicativo com falha:|Nazwa aplikacji:|Nazwa aplikacji powodującej błąd:
+Naam van toepassing met fout:|Název aplikace:|Název chybující aplikace:
+Имя приложения:|Имя сбойного приложения:|Имя ошибочного приложения:
+应用程序名:|应用程序名称:|應用程式名稱:
+アプリケーション名:|응용 프로그램 이름:
+"""
+_MODULE = """
+module name:|Fehlermodulname:|Name des fehlerhaften Moduls:|Nom du module par défaut:
+Nom du module défaillant|Nombre del módulo con errores:|Nome modulo con errori:
+Nome del modulo che ha generato l'errore:|Nome do Módulo de Falhas:|Nome do módulo com falha:
+Nazwa modułu z błędem:|Nazwa modułu powodującego błąd:|Naam van module met fout:
+Název chybného modulu:|Název chybujícího modulu:|Имя модуля с ошибкой:
+Имя сбойного модуля:|Имя ошибочного модуля:|模块名称:|模組名稱:|モジュール名:|모듈 이름:
+"""  # noqa: RUF001
+_EXCEPTION = """
+Exception code:|Ausnahmecode:|Code d'exception|Code de l'exception|Código de excepción:
+Codice eccezione:|Código de Exceção:|Kod wyjątku:|Uitzonderingscode:|Kód výjimky:
+Код исключения:|异常代码:|例外狀況代碼:|例外コード:|예외 코드:
+"""
+_OFFSET = """
+Exception offset:|Fault offset:|Fehleroffset:|Ausnahmeoffset:|Décalage d'erreur|Décalage du défaut
+Décalage de l'exception|Desplazamiento de errores:|Desplazamiento de excepción:|Offset errore:
+Offset eccezione:|Deslocamento da falha:|Deslocamento de Exceção:|Przesunięcie błędu:
+Przesunięcie wyjątku:|Foutmarge:|Posun chyby:|Posun výjimky:|Смещение ошибки:|Смещение исключения:
+错误偏移量:|错误偏移:|故障偏移量:|故障偏移:|异常偏移:|錯誤位移:|例外狀況位移:
+障害オフセット:|例外オフセット:|오류 오프셋:|예외 오프셋:
+"""
+_VALUES = {
+    "program": r"(?P<program>[^,\uff0c\n]{1,100})",
+    "module": r"(?P<module>[^,\uff0c\n]{1,100})",
+    "signal": _CODE,
+    "offset": r"(?P<offset>(?:0x)?[0-9a-f]{1,16})\b",
+}
+# Letters that come in two parts or as two others, after a copy through an old code page.
+_ACCENTED = re.compile("[À-ɏ]")
+
+
+def _names(kind: str, phrases: str, **tells: Any) -> Iterator[Rule]:
+    """A rule for each phrase that is the name of a field."""
+    for phrase in phrases.strip().replace("\n", "|").split("|"):
+        words = re.escape(phrase.rstrip(":")).replace("'", ".")
+        colon = r"\s{0,2}[:\uff1a]\s{0,8}" if phrase.endswith(":") else r"\s{0,2}[:\uff1a]?\s{0,8}"
+        needs = max(re.split("['À-ɏ]", phrase.rstrip(":")), key=len)
+        pattern = _ACCENTED.sub(".{1,2}", words) + colon + _VALUES[kind]
+        yield rule(needs.lower(), pattern, system="windows", **tells)
+
+
 RULES = (
-    rule(
-        "application name:",
-        r"\b(?:Faulting )?application name:\s{0,8}(?P<program>[^,\n]{1,100})",
-        begins=True,
-        aside=True,
-        system="windows",
-    ),
-    rule(
-        "module name:",
-        r"\b(?:Fault(?:ing)? )?module name:\s{0,8}(?P<module>[^,\n]{1,100})",
-        aside=True,
-        system="windows",
-        origin="image",
-    ),
-    rule("exception code:", rf"\bException code:\s{{0,8}}{_CODE}", system="windows"),
-    rule(
-        "offset:",
-        r"\b(?:Exception|Fault) offset:\s{0,8}(?P<offset>(?:0x)?[0-9a-f]{1,16})\b",
-        aside=True,
-        system="windows",
-        origin="image",
-    ),
+    *_names("program", _PROGRAM, begins=True, aside=True),
+    *_names("module", _MODULE, aside=True, origin="image"),
+    *_names("signal", _EXCEPTION),
+    *_names("offset", _OFFSET, aside=True, origin="image"),
     rule(
         "process id:",
         r"\bFaulting process id:\s{0,8}(?P<hexpid>0x[0-9a-f]{1,8})",
         aside=True,
-        system="windows",
-    ),
-    rule(
-        "anwendung:",
-        r"\bName der fehlerhaften Anwendung:\s{0,8}(?P<program>[^,\n]{1,100})",
-        begins=True,
-        aside=True,
-        system="windows",
-    ),
-    rule(
-        "moduls:",
-        r"\bName des fehlerhaften Moduls:\s{0,8}(?P<module>[^,\n]{1,100})",
-        aside=True,
-        system="windows",
-        origin="image",
-    ),
-    rule("ausnahmecode:", rf"\bAusnahmecode:\s{{0,8}}{_CODE}", system="windows"),
-    rule(
-        "fehleroffset:",
-        r"\b(?:Fehleroffset|Ausnahmeoffset):\s{0,8}(?P<offset>(?:0x)?[0-9a-f]{1,16})\b",
-        aside=True,
-        system="windows",
-        origin="image",
-    ),
-    rule(
-        "application d",
-        r"\bNom de l.application d.faillante\s{0,2}:?\s{0,8}(?P<program>[^,\n]{1,100})",
-        begins=True,
-        aside=True,
-        system="windows",
-    ),
-    rule(
-        "module d",
-        r"\bNom du module d.{1,8}faillant\s{0,2}:\s{0,8}(?P<module>[^,\n]{1,100})",
-        aside=True,
-        system="windows",
-        origin="image",
-    ),
-    rule("code d", rf"\bCode d.exception\s{{0,2}}:\s{{0,8}}{_CODE}", system="windows"),
-    rule(
-        "aplicaci",
-        r"\bNombre de la aplicaci.{1,2}n con errores:\s{0,8}(?P<program>[^,\n]{1,100})",
-        begins=True,
-        aside=True,
-        system="windows",
-    ),
-    rule(
-        "dulo con errores",
-        r"\bNombre del m.{1,2}dulo con errores:\s{0,8}(?P<module>[^,\n]{1,100})",
-        aside=True,
-        system="windows",
-        origin="image",
-    ),
-    rule(
-        "digo de excepci",
-        rf"\bC.{{1,2}}digo de excepci.{{1,2}}n:\s{{0,8}}{_CODE}",
         system="windows",
     ),
     # .NET's entry in the event log
