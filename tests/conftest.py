@@ -34,6 +34,7 @@ _SLOW = (
     "tests/unit/evidence/test_machines_labelled.py::test_encoded",
     "tests/unit/crash/test_wrappers.py",
     "tests/unit/cli/test_door.py",
+    "tests/unit/test_schemas.py",
     # Files made to cost time or memory, mutated ones, and the probe disturbed at random.
     "tests/unit/code/test_hostile.py",
     "tests/unit/code/test_hostile_archives.py",

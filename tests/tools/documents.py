@@ -13,6 +13,7 @@ from cpuprobe.facts.profiles import KINDS, Profile, built_in_profiles
 from cpuprobe.facts.runtimes import Ceilings, Compiler, Items, load_runtimes
 from cpuprobe.facts.tables import load_table
 from cpuprobe.report.document import Report
+from tests.tools import schemas
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -276,13 +277,14 @@ def documents() -> dict[Path, bytes]:
         DOCS / "knobs.md": knobs_page().encode(),
         DOCS / "profiles.md": profiles_page().encode(),
         DOCS / "report.schema.json": schema(),
+        **{DOCS / "schemas" / name: content for name, content in schemas.pages().items()},
     }
 
 
 def main() -> None:
     """Writes them."""
-    DOCS.mkdir(exist_ok=True)
     for path, content in documents().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".new")
         temporary.write_bytes(content)
         temporary.replace(path)

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests.unit.test_schemas import against
 
 from cpuprobe.wasm.bench import BUNDLED, bundled_module, single_flags
 from cpuprobe.wasm.setup import PULLEY, Setup
@@ -164,7 +165,7 @@ def test_json_of_a_module(tmp_path: Path):
     document = json.loads(result.stdout)
 
     assert result.returncode == 0, result
-    assert document["schema"] == "cpuprobe.bench/1"
+    against("bench", document)
     (table,) = document["modules"]
     names = [row["name"] for row in table["rows"]]
     assert names[0] == "safe set"

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from tests.fakes import V3, XCR0_AVX, group, observation
+from tests.unit.test_schemas import against
 
 from cpuprobe.api import safe_flags
 from cpuprobe.assessment import assess
@@ -466,6 +467,7 @@ def test_the_command_proves_this_machine(capfdbinary):
     code = run(["verify", "--json"])
     output = json.loads(capfdbinary.readouterr().out)
 
+    against("verify", output)
     assert output["schema"] == "cpuprobe.verify/1"
     assert (code, output["verdict"]) == (0, "proved")
     assert output["operators"] >= 528
