@@ -1,7 +1,8 @@
 """Seeds, a mutator that knows the tables, and the promise: for the readers of binary files.
 
-A fuzzer that changes bytes at random seldom gets past a header. This one knows where ELF files and
-minidumps keep their numbers, and puts those there that readers stumble over.
+A fuzzer that changes bytes at random seldom gets past a header. This one knows where ELF files,
+minidumps and what tests/fuzz/archives.py tells of keep their numbers, and puts those there that
+readers stumble over.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cpuprobe.assessment import assess
+from cpuprobe.check.contents import contents
+from cpuprobe.code.archives.table import kind_of_file
+from cpuprobe.code.elf import ArtifactError
 from cpuprobe.crash.diagnose import diagnose
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.core_file import read_core
@@ -22,8 +26,11 @@ from cpuprobe.evidence.crashes.minidump import read_minidump
 from cpuprobe.evidence.crashes.model import Crash
 from tests.elf_files import HEADER, elf, note, symbol
 from tests.fakes import gds_machine
+from tests.fuzz import archives
 from tests.needs import parse_needs
 
+REFUSED = "refused refused refused refused"
+"""What `check` answers to a file that no reader takes."""
 CORPUS = Path(__file__).parents[1] / "data" / "fuzz"
 SECONDS = 5.0
 """CPU time for one input of some KB, on a machine four times slower than any of today."""
@@ -46,7 +53,7 @@ def seeds() -> dict[str, bytes]:
     found["core"] = _core()
     found["minidump"] = _minidump()
     found["library"] = _library()
-    return found
+    return {**found, **archives.seeds()}
 
 
 def _core() -> bytes:
@@ -125,8 +132,8 @@ def _rows(start: int, size: int, count: int, fields: list[Field]) -> Iterator[Fi
 
 
 def fields(content: bytes) -> list[Field]:
-    """Where the numbers of an ELF file's or a minidump's tables stand, as far as they go."""
-    found: list[Field] = []
+    """Where the numbers of a file's tables stand, as far as they go."""
+    found = archives.fields(content)
     if content[:4] == b"MDMP" and len(content) >= 32:
         count, directory = struct.unpack_from("<II", content, 8)
         found = [(4, 4), (8, 4), (12, 4), *_rows(directory, 12, count, _WORDS)]
@@ -162,9 +169,12 @@ def mutate(content: bytes, chance: random.Random, most: int = 1 << 17) -> bytes:
     """
     changed = bytearray(content)
     numbers = fields(content)
+    words = archives.digits(content)
     for _ in range(chance.randint(1, 6)):
         kind = chance.random()
-        if numbers and kind < 0.7:
+        if words and kind < 0.6:
+            archives.change_digits(changed, words, chance)
+        elif numbers and kind < 0.7:
             at, width = chance.choice(numbers)
             changed[at : at + width] = _number(content, numbers, width, chance)
         elif kind < 0.8 and len(changed) > 8:
@@ -220,7 +230,22 @@ def check(content: bytes) -> str:
         file.flush()
         answers.append(_outcome(lambda: _verdict(read_core(file.name))))
         answers.append(_outcome(lambda: _verdict(read_minidump(file.name))))
+        answers.append(_outcome(lambda: _held(file.name)))
     return " ".join(answers)
+
+
+def _held(path: str) -> str:
+    """How many files in it were read and how many could not be; what holds none is refused."""
+    kind = kind_of_file(path)
+    if kind is None or kind.opens is None:
+        raise ArtifactError("holds no files")
+    met = contents(path).met
+    errors = [each.error for each in met if each.error]
+    for message in errors:
+        assert len(message) < 400 and message.isprintable(), message
+    if len(errors) == len(met):
+        raise ArtifactError("nothing in it was read")
+    return f"{len(met) - len(errors)}+{len(errors)}"
 
 
 def _verdict(crash: Crash) -> str:

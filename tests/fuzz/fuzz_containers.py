@@ -1,4 +1,4 @@
-"""Structure-aware fuzzing of the readers of ELF files, compiled wasm, cores and minidumps.
+"""Structure-aware fuzzing of the readers of ELF, PE and Mach-O files, archives and crashes.
 
     python -m tests.fuzz.fuzz_containers -max_total_time=600 [CORPUS FOLDER]
 
@@ -13,6 +13,7 @@ import importlib
 atheris = importlib.import_module("atheris")  # not a requirement of the test suite
 
 with atheris.instrument_imports(include=["cpuprobe.code", "cpuprobe.evidence.crashes"]):
+    import cpuprobe.check.contents
     import cpuprobe.code.read
     import cpuprobe.evidence.crashes.core_file
     import cpuprobe.evidence.crashes.minidump  # noqa: F401
