@@ -35,6 +35,8 @@ _SHOWN_VARIANTS = 12
 _LONG = 12
 """Files from which on each has but one row."""
 _MOST_ROWS = 60
+_MOST_FITTING = 20
+"""Rows beyond which those that fit are summed up only."""
 _MOST_SHOWN = 3
 """As many that fail are told at length all the same."""
 _ROW = 80
@@ -170,6 +172,8 @@ def _rows(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield from _file(file)
         files = files[len(failing) :]
     told = [file for file in files if file["expectation"] != "runs"]
+    if len(told) > _MOST_FITTING:
+        told = [file for file in told if file.get("fails") or not file["fits"]]
     for file in told[:_MOST_ROWS]:
         yield row(word_of(file), file["path"], _gist(file))
     if len(told) > _MOST_ROWS:

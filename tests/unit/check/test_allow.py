@@ -8,6 +8,7 @@ import subprocess
 import textwrap
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cpuprobe.check.allow import AllowList, Row, read_list
@@ -18,6 +19,7 @@ from cpuprobe.check.write_allow import rows_for, to_toml
 from cpuprobe.cli import run
 from cpuprobe.code.needs import Function, Needs, Use
 from cpuprobe.errors import CaptureError, UsageError
+from cpuprobe.report.fit import document, to_text
 
 LEGACY = "_ZN4ring3aes17h0123456789abcdefE"
 
@@ -181,8 +183,6 @@ def test_what_was_not_listed_is_not_allowed():
     """Functions beyond the bound, and features of which no function is known."""
     whole = fit(function("f", "avx2"))
     assert whole.needs is not None
-    import msgspec
-
     more = msgspec.structs.replace(whole, needs=msgspec.structs.replace(whole.needs, unlisted=1))
     unknown = msgspec.structs.replace(whole, missing=("avx2", "sha"))
 
@@ -377,3 +377,16 @@ def test_many_files_have_a_row_each(library: Path, tmp_path: Path, capfd):
     assert all(line.startswith("UNGUARDED  ...") and len(line) <= 80 for line in lines[:14])
     assert all(line.endswith("  avx2") for line in lines[:14])
     assert lines[-1] == "15 files against x86-64-v2: 14 unguarded, 1 runs"
+
+
+def test_of_very_many_only_what_does_not_fit_has_a_row():
+    """The worst first; two that fail are told at length before it."""
+    guarded = [fit(function("f", "avx2"), path=f"g{n}", verdict="guarded") for n in range(30)]
+    fits = [msgspec.structs.replace(each, fits=True) for each in guarded]
+    fits += [fit(function("f", "avx2"), path="u"), fit(function("f", "avx2"), path="x")]
+    fits.append(Fit(path="w", expectation="unread", reason="RAR archive: not read"))
+    lines = to_text(document("x86-64-v2", fits, {}, gate("unguarded"))).splitlines()
+
+    starts = [line.split()[:2] for line in lines if line[:1].isupper()]
+    assert starts == [["UNGUARDED", "u"], ["UNGUARDED", "x"], ["UNREAD", "w"]]
+    assert lines[-1] == "33 files against x86-64-v2: 2 unguarded, 1 unread, 30 guarded"
