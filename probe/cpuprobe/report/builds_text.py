@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from cpuprobe.check.builds import Difference
-from cpuprobe.report.fit import WORDS, place, row
+from cpuprobe.report.fit import row
+from cpuprobe.report.fit_file import WORDS, place
 from cpuprobe.words import counted, names, plain, wrapped
 
 SCHEMA = "cpuprobe.check-diff/1"
