@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,8 @@ from cpuprobe.code.needs import Function, Use
 ALIKE = 0.3
 """Share of a sketch that two builds of one file have in common, at least."""
 _MOST_COMPARED = 200_000
+_MOST_SETS = 200
+"""Different sets of features that functions of one name are looked through for a counterpart."""
 _VERSION = re.compile(r"\d+(?:[._]\d+)*")
 
 # How two files were found to be builds of one:
@@ -162,7 +165,8 @@ def _beyond(
             pending.append((each, features, sets))
     found = []
     for each, features, sets in pending:
-        wider = next((other for other in sets if sets[other] > 0 and features < other), None)
+        some = islice(sets, _MOST_SETS)
+        wider = next((other for other in some if sets[other] > 0 and features < other), None)
         if wider is None:
             found.append(each)
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from cpuprobe.code.elf import LONGEST_NAME
+
 # rustc's legacy mangling ends a name in 17h, 16 hex digits and E; demangled it is ::h and these.
 # Its v0 mangling puts a hash of the crate between C and the crate's name (RFC 2603), and numbers
 # positions in the name (B), which move with the hash's length. ThinLTO adds .llvm. and a hash.
@@ -12,6 +14,7 @@ _LEGACY = re.compile(r"17h[0-9a-f]{16}E")
 _DEMANGLED = re.compile(r"::h[0-9a-f]{16}\b")
 _CRATE = re.compile(r"Cs[0-9A-Za-z]*_(?=u?[0-9])")
 _BACK = re.compile(r"B[0-9A-Za-z]*_")
+_CUT = re.compile(r"17h[0-9a-f]{0,16}$")
 _LLVM = re.compile(r"\.llvm\.[0-9]+")
 
 # auditwheel copies a library under its name, a dash and 8 hex digits of its content; and a copy of
@@ -22,7 +25,9 @@ _DEEPEST = 32
 
 
 def lasting_symbol(name: str) -> str:
-    """A symbol without what a compiler makes anew for each build."""
+    """A symbol without what a compiler makes anew for each build, as long as symbols are read."""
+    if len(name) >= LONGEST_NAME:
+        name = _CUT.sub("", name[:LONGEST_NAME])
     if name.startswith("_R"):
         name = _BACK.sub("B_", _CRATE.sub("C", name))
     return _LLVM.sub("", _DEMANGLED.sub("", _LEGACY.sub("E", name)))

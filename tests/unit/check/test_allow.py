@@ -64,6 +64,8 @@ def allow(*rows: Row) -> AllowList:
         (f"{LEGACY}.llvm.123456", LEGACY),
         ("ring::aes::h0123456789abcdef", "ring::aes::hfedcba9876543210"),
         ("_RNvCs4fqI2P2rA04_7mycrate3foo", "_RNvCs1Q_7mycrate3foo"),
+        # Symbols are read up to a bound, which may cut a hash.
+        (f"_ZN{'a' * 290}17h0123456789abcdefE", f"_ZN{'a' * 290}17hfedcba98"),
         # The crate's hash is shorter, so what refers back to a position in the name moves.
         ("_RINvCs4fqI2P2rA04_1a1fNtB2_1bE", "_RINvCs4fqI2P2rA0_1a1fNtB1_1bE"),
     ],
