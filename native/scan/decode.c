@@ -155,8 +155,7 @@ of_apx(uint32_t leaf, unsigned flow)
 static uint32_t
 leaf_of(uint32_t entry, unsigned place)
 {
-    return entry & ELSEWHERE ? invalid
-                             : scan_leaves[ENTRY_LEAVES(entry) + (ENTRY_SPLIT(entry) & place)];
+    return scan_leaves[ENTRY_LEAVES(entry) + (ENTRY_SPLIT(entry) & place)];
 }
 
 /* Ends an instruction whose opcode is the byte before `rest`, `head` bytes from its start. */

@@ -45,11 +45,10 @@ struct instruction_class {
     uint64_t known[2];   /* those it needs, as bits */
 };
 
-/* An entry of a row, by opcode: where its leaves begin, and SPLIT if there is one for each place of
- * ModRM (see `places`), or of fields of EVEX; or it is ELSEWHERE, as a prefix is. */
+/* An entry of a row, by opcode: where its leaves begin, and whether there is one for each place: of
+ * ModRM (struct modrm), or of fields of EVEX. */
 #define ENTRY_LEAVES(entry) ((entry)&0xffff)
 #define ENTRY_SPLIT(entry) ((entry) >> 16)
-#define ELSEWHERE (1u << 31)
 
 /* A leaf has the bytes behind the operands, whether there are operands in ModRM, what else must
  * hold, and the class. */
@@ -60,6 +59,7 @@ enum {
     LEAF_LOUD = 1 << 19,  /* not CLASS_QUIET */
 };
 #define LEAF_CHECK(leaf) ((leaf) >> 5 & 0xfff)
+#define LEAF_REST (1u << 31) /* not decoded in line: a prefix, another map, no instruction */
 #define LEAF_CLASS(leaf) ((leaf) >> 20 & 0xff)
 #define LEAF_OF_CLASS(kind) ((uint32_t)(kind) << 20)
 
@@ -141,12 +141,9 @@ decode(const uint8_t *code, unsigned *length)
     row += 16 * escape;
     word >>= 8 * escape;
     entry = scan_entries[row * 256 + (word & 0xff)];
-    if (__builtin_expect(entry & ELSEWHERE, 0))
-        return scan_decode_rest(code, length);
     modrm = scan_modrm[word >> 8 & 0xff];
     leaf = scan_leaves[ENTRY_LEAVES(entry) + (ENTRY_SPLIT(entry) & modrm.place)];
-    /* What is no instruction has class 0; the uppermost bit says that there is more to look at. */
-    if (__builtin_expect(leaf - LEAF_OF_CLASS(1) >= LEAF_OF_CLASS(255), 0))
+    if (__builtin_expect(leaf & LEAF_REST, 0))
         return scan_decode_rest(code, length);
     *length = (bits >> 3) + rex + escape + 1 + (leaf & LEAF_TAIL) +
               (operand_length(modrm.length, word >> 16 & 0xff) & (0u - (leaf >> 4 & 1)));

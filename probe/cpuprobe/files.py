@@ -143,7 +143,10 @@ class OpenedFile:
         if size <= 0 or offset < 0 or offset >= self.size:
             return b""
         wanted = min(size, MAXIMUM_PIECE, self.size - offset)
-        pieces = bytearray()
+        whole = os.pread(self._descriptor, wanted, offset)
+        if len(whole) == wanted:
+            return whole
+        pieces = bytearray(whole)
         while len(pieces) < wanted:
             piece = os.pread(self._descriptor, wanted - len(pieces), offset + len(pieces))
             if not piece:

@@ -94,7 +94,7 @@ def _speed(path: Path, folder: Path, against: HostCapabilities) -> Speed:
     size = sum(len(each.data) for each in file.code)
     part, few = bytes(code.data[: 4 * SLICE]), bytes(code.data[:SLICE])
     turns: dict[str, tuple[int, Callable[[], object]]] = {
-        "scanner": (work.size, lambda: scan.scan(file, work)),
+        "scanner": (work.size, lambda: scan.scan(file, work, threads=1)),
         "check": (size, lambda: many.check([(str(path), True)], against, 1, lambda *_: None)),
         "iced-x86": (len(few), lambda: _iced(few)),
     }

@@ -65,8 +65,7 @@ _CHECKS = {
 }
 LOCKABLE, NO_REX_R = _CHECKS["LOCKABLE"], _CHECKS["NO_REX_R"]
 
-# An entry of a row: where its leaves begin, and whether there is one for each place; or
-ELSEWHERE = 1 << 31  # a prefix, or what begins another map or encoding
+# An entry of a row: where its leaves begin, and whether there is one for each place.
 SPLIT = 0x7F << 16
 
 
@@ -92,7 +91,7 @@ class Leaf(NamedTuple):
     def number(self) -> int:
         """As C reads it."""
         shape = self.check << 5 | self.modrm << 4 | self.tail
-        rest = self.check == NO_REX_R and not self.modrm  # never decoded in line
+        rest = not self.kind or (self.check == NO_REX_R and not self.modrm)
         return rest << 31 | self.kind << 20 | self.loud << 19 | self.turns << 18 | shape
 
 
@@ -232,14 +231,14 @@ def _legacy(tables: Tables) -> list[int]:
     for number, escape in enumerate(_ESCAPES):
         for state in range(16):
             if state & 12 == 12:
-                rows.append(tables.row([ELSEWHERE] * 256, alone=True))
+                rows.append(tables.row([tables.entry([Leaf()])] * 256, alone=True))
                 continue
             prefixes = ((2, b"\x66"), (4, b"\xf3"), (8, b"\xf2"), (1, b"\x48"))
             head = b"".join(each for bit, each in prefixes if state & bit)
             entries = []
             for opcode in range(256):
                 if opcode in _NO_OPCODES[number]:
-                    entries.append(ELSEWHERE)
+                    entries.append(tables.entry([Leaf()]))
                 else:
                     leaves = _legacy_leaves(tables, head, escape, opcode)
                     entries.append(tables.entry(leaves))

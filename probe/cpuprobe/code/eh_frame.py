@@ -57,6 +57,10 @@ def _pointer(data: bytes, position: int, encoding: int, address: int) -> tuple[i
     return value & _ADDRESS, position + struct.calcsize(form)
 
 
+_HEAD = struct.Struct("<II")
+_ENTRY = struct.Struct("<IIiI")
+
+
 def _cie(data: bytes, position: int, end: int) -> _Cie:
     version = data[position]
     zero = data.find(b"\0", position + 1, end)
@@ -95,13 +99,15 @@ def read_unwind(data: bytes, address: int) -> Iterator[Unwind]:
     """
     cies: dict[int, _Cie | None] = {}
     position = 0
+    last = len(data) - 16
     while position + 8 <= len(data):
-        (length,) = struct.unpack_from("<I", data, position)
+        # The usual entry's first fields at once, where there is room for them.
+        row = _ENTRY.unpack_from(data, position) if position <= last else None
+        length, reference, begin, size = row or (*_HEAD.unpack_from(data, position), 0, 0)
         start = position + 4
         if length < 4 or length > len(data) - start:
             return  # the end mark, a 64-bit entry (no compiler writes one), or damage
         position = start + length
-        (reference,) = struct.unpack_from("<I", data, start)
         if reference == 0:
             continue
         where = start - reference
@@ -111,7 +117,6 @@ def read_unwind(data: bytes, address: int) -> Iterator[Unwind]:
         if cie is None:
             continue
         if cie.pointer == _USUAL and length >= 12:
-            begin, size = struct.unpack_from("<iI", data, start + 4)
             lsda = False
             if cie.augmented and cie.lsda == _USUAL and length >= 17 and data[start + 12] == 4:
                 lsda = data[start + 13 : start + 17] != bytes(4)

@@ -138,11 +138,13 @@ class Bounded:
         self._left -= size
         if self._left < 0:
             raise ArtifactError(f"{self._format}: its tables claim the same bytes many times over")
-        pieces = [
-            self._source.some(at, min(_PIECE, offset + size - at))
-            for at in range(offset, offset + size, _PIECE)
-        ]
-        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if size <= _PIECE:
+            content = self._source.some(offset, size)
+        else:  # held once, while it is put together too
+            whole = bytearray(size)
+            for at in range(0, size, _PIECE):
+                whole[at : at + _PIECE] = self._source.some(offset + at, min(_PIECE, size - at))
+            content = whole  # type: ignore[assignment]  # it is only read, as bytes are
         if len(content) != size:
             raise ArtifactError("it became shorter while it was read")
         return content

@@ -94,7 +94,8 @@ def _functions(
     data = [(stop, stop), *reversed(objects)]
     for start, following in zip(ordered, [*ordered[1:], stop], strict=False):
         function = functions[start]
-        end = min(function.end or following, following)
+        end = function[1] or following
+        end = end if end < following else following
         if objects:
             while data[-1][1] <= start and len(data) > 1:
                 data.pop()
@@ -102,7 +103,7 @@ def _functions(
                 continue
             end = min(end, data[-1][0])
         if end > start:
-            yield function if end == function.end else function._replace(end=end)
+            yield function if end == function[1] else function._replace(end=end)
 
 
 def _merged(objects: DataRanges, code: CodeBytes) -> DataRanges:
@@ -123,25 +124,36 @@ def _gaps(
 ) -> list[Range]:
     """What no function claims and is no padding. Bytes are counted in `amounts`."""
     gaps: list[Range] = []
-    at = code.address
+    at, data, base = code.address, code.data, code.address
+    seen: dict[bytes, bool] = {}  # most gaps are alike
     for start, end, _, source, _ in known:
         amounts[source or "unknown"] += end - start
-        if start > at and not _padding(at, start, code, amounts):
-            gaps += _without_data(at, start, objects, amounts)
+        if start > at:
+            if start - at > LONGEST_PADDING:
+                gaps += _without_data(at, start, objects, amounts)
+            else:
+                between = bytes(data[at - base : start - base])
+                if between not in seen:
+                    seen[between] = _is_padding(between)
+                if seen[between]:
+                    amounts["padding"] += start - at
+                else:
+                    gaps += _without_data(at, start, objects, amounts)
         at = end
     stop = code.address + len(code.data)
     if stop > at:
         gaps += _without_data(at, stop, objects, amounts)
-    return [gap for gap in gaps if not _padding(gap.start, gap.end, code, amounts)]
+    left = []
+    for gap in gaps:
+        if _is_padding(code.between(gap.start, min(gap.end, gap.start + LONGEST_PADDING + 1))):
+            amounts["padding"] += gap.end - gap.start
+        else:
+            left.append(gap)
+    return left
 
 
-def _padding(start: int, end: int, code: CodeBytes, amounts: dict[str, int]) -> bool:
-    if end - start > LONGEST_PADDING or not _PADDING.fullmatch(
-        code.data, start - code.address, end - code.address
-    ):
-        return False
-    amounts["padding"] += end - start
-    return True
+def _is_padding(between: bytes) -> bool:
+    return len(between) <= LONGEST_PADDING and _PADDING.fullmatch(between) is not None
 
 
 def _without_data(

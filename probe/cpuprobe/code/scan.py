@@ -47,20 +47,23 @@ _NUMBERS: dict[Confidence | None, int] = {
 }
 
 
-def scan(file: Binary, work: Plan, sought: Collection[str] = ()) -> Scan:
+def scan(
+    file: Binary, work: Plan, sought: Collection[str] = (), threads: int | None = None
+) -> Scan:
     """Finds the features in a file's executable bytes.
 
     Args:
         file: an x86-64 file.
         work: its plan.
         sought: features of which every function is listed.
+        threads: at most as many; None: as many as there are CPUs.
 
     Raises:
         ArtifactError: it is more than a file may take (cpuprobe.code.budget).
     """
     if not NATIVE:
         return simple.scan(file, work, forms(), sought)
-    parts = len(os.sched_getaffinity(0)) if work.size >= ALONE else 1
+    parts = (threads or len(os.sched_getaffinity(0))) if work.size >= ALONE else 1
     if parts == 1:
         return _Part(file, work, 0, 1, sought).scan()
     with ThreadPoolExecutor(parts) as pool:
