@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, compress
+from typing import NamedTuple
 
-from cpuprobe.code.needs import LARGE, Coverage
+from cpuprobe.code.needs import LARGE, Confidence, Coverage
 from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Range
 
 # What assemblers and linkers put between functions: zeros, INT3, NOP in all lengths (SDM vol. 2B,
@@ -23,19 +26,35 @@ DataRanges = list[tuple[int, int]]
 """Start and end of what symbols say is data, in order and without overlap."""
 
 
+class Piece(NamedTuple):
+    """Functions of one section, or what no function claims there, in address order.
+
+    Attributes:
+        code: the section.
+        known: they are functions.
+        ranges: each of them.
+        rows: of each the start, the end, and how it is known (`scan_range` of native/scan/scan.h).
+        before: of each where it begins, in bytes of work.
+    """
+
+    code: CodeBytes
+    known: bool
+    ranges: list[Range]
+    rows: array[int]
+    before: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The work on a file, in its order.
 
     Attributes:
-        work: functions of one section, or what no function claims there; each in address order.
-        before: for each of these, where it begins, in bytes of work.
-        size: all of them, in bytes.
+        pieces: the work.
+        size: of all, in bytes.
         coverage: what needs no look.
     """
 
-    work: list[tuple[CodeBytes, bool, list[Range]]]
-    before: list[list[int]]
+    pieces: list[Piece]
     size: int
     coverage: Coverage
 
@@ -47,30 +66,45 @@ def plan(file: Binary) -> Plan:
         file: an x86-64 file.
     """
     amounts = dict.fromkeys(("symbol", "unwind", "padding", "data", "unknown"), 0)
-    work: list[tuple[CodeBytes, bool, list[Range]]] = []
+    pieces: list[Piece] = []
+    size = large = 0
     for index, code in enumerate(file.code):
         objects = _merged(file.objects.get(index, []), code)
         known = list(_functions(code, file.functions.get(index, {}), objects))
-        gaps = _gaps(known, code, objects, amounts)
-        work += [(code, True, known), (code, False, gaps)]
-    before: list[list[int]] = []
-    size = 0
-    for _, _, ranges in work:
-        lengths = (each.end - each.start for each in ranges)
-        *starts, size = accumulate(lengths, initial=size)
-        before.append(starts)
+        for are_known, ranges in ((True, known), (False, _gaps(known, code, objects, amounts))):
+            if not ranges:
+                continue
+            # Column by column, as there may be a million.
+            starts, ends, _, sources, lsdas = zip(*ranges, strict=True)
+            lengths = list(map(operator.sub, ends, starts))
+            *before, size = accumulate(lengths, initial=size)
+            rows = array("Q", bytes(24 * len(ranges)))
+            rows[0::3], rows[1::3] = array("Q", starts), array("Q", ends)
+            rows[2::3] = array("Q", map(_HOW_KNOWN.__getitem__, zip(sources, lsdas, strict=True)))
+            pieces.append(Piece(code, are_known, ranges, rows, before))
+            if are_known:
+                large += sum(map(LARGE.__le__, lengths))
+                for source in ("symbol", "unwind"):
+                    amounts[source] += sum(compress(lengths, map(source.__eq__, sources)))
     coverage = Coverage(
         sum(len(code.data) for code in file.code),
         pages=sum((len(code.data) + 4095) // 4096 for code in file.code),
-        functions=sum(
-            each.end - each.start >= LARGE for _, known, ranges in work if known for each in ranges
-        ),
+        functions=large,
         **amounts,
     )
-    return Plan(work, before, size, coverage)
+    return Plan(pieces, size, coverage)
 
 
-def part_of(work: Plan, number: int, of: int) -> list[tuple[CodeBytes, list[Range]]]:
+SOURCES: tuple[Confidence, ...] = ("sweep", "symbol", "unwind", "artifact")
+"""How a range is known, by its number in C; the first: it is no function."""
+_HOW_KNOWN = {
+    (None if number == 0 else source, lsda): number | lsda << 32
+    for number, source in enumerate(SOURCES)
+    for lsda in (False, True)
+}
+
+
+def part_of(work: Plan, number: int, of: int) -> list[Piece]:
     """A part of the work; all of them together are the whole.
 
     Args:
@@ -79,10 +113,13 @@ def part_of(work: Plan, number: int, of: int) -> list[tuple[CodeBytes, list[Rang
         of: how many there are, of about as many bytes each.
     """
     low, high = work.size * number // of, work.size * (number + 1) // of
-    return [
-        (code, ranges[bisect_left(before, low) : bisect_left(before, high)])
-        for (code, _, ranges), before in zip(work.work, work.before, strict=True)
-    ]
+    part = []
+    for piece in work.pieces:
+        first, end = bisect_left(piece.before, low), bisect_left(piece.before, high)
+        if first < end:
+            ranges, rows = piece.ranges[first:end], piece.rows[3 * first : 3 * end]
+            part.append(piece._replace(ranges=ranges, rows=rows))
+    return part
 
 
 def _functions(
@@ -126,8 +163,7 @@ def _gaps(
     gaps: list[Range] = []
     at, data, base = code.address, code.data, code.address
     seen: dict[bytes, bool] = {}  # most gaps are alike
-    for start, end, _, source, _ in known:
-        amounts[source or "unknown"] += end - start
+    for start, end, _, _, _ in known:
         if start > at:
             if start - at > LONGEST_PADDING:
                 gaps += _without_data(at, start, objects, amounts)

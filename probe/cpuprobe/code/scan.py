@@ -8,11 +8,9 @@ file is scanned in as many threads as there are CPUs.
 from __future__ import annotations
 
 import os
-from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -20,9 +18,9 @@ import msgspec
 from cpuprobe.code import simple
 from cpuprobe.code.budget import Budget
 from cpuprobe.code.forms import forms
-from cpuprobe.code.layout import Plan, part_of
-from cpuprobe.code.needs import MOST_LISTED, Confidence, Coverage, Function, Place, Use
-from cpuprobe.code.program import Binary, CodeBytes, Range
+from cpuprobe.code.layout import SOURCES, Piece, Plan, part_of
+from cpuprobe.code.needs import MOST_LISTED, Coverage, Function, Place, Use
+from cpuprobe.code.program import Binary, Range
 from cpuprobe.code.sketch import sketch
 from cpuprobe.code.tally import Scan, joined
 
@@ -39,12 +37,6 @@ STEPS = 8
 """The scanner in C makes as many of its steps while a Budget's step takes."""
 BATCH = 1024
 """Ranges that are scanned at once where every function of some features is listed."""
-
-_SOURCES: tuple[Confidence, ...] = ("sweep", "symbol", "unwind", "artifact")
-_NUMBERS: dict[Confidence | None, int] = {
-    None: 0,
-    **{source: number for number, source in enumerate(_SOURCES)},
-}
 
 
 def scan(
@@ -79,9 +71,7 @@ class _Part:
     ) -> None:
         self._file, self._work, self._sought = file, work, sought
         self._first = number == 0
-        pieces = part_of(work, number, of)
-        self._pieces = [(code, ranges) for code, ranges in pieces if ranges]
-        self._ranges = [each for _, ranges in self._pieces for each in ranges]
+        self._pieces = part_of(work, number, of)
         self._tally = ffi.new("struct scan_tally *")
         self._pages: dict[int, frozenset[str]] = {}
         self._functions: Counter[frozenset[str]] = Counter()
@@ -92,8 +82,8 @@ class _Part:
         """Scans it."""
         space = ffi.new_allocator(should_clear_after_alloc=False)("struct scan_space *")
         budget = Budget()
-        for code, ranges in self._pieces:
-            self._scan(code, ranges, space, budget)
+        for piece in self._pieces:
+            self._scan(piece, space, budget)
         tally = self._tally
         of = self._work.coverage if self._first else Coverage()
         signs = ((lib.CLASS_CPUID, "CPUID"), (lib.CLASS_XGETBV, "XGETBV"))
@@ -116,13 +106,10 @@ class _Part:
             budget.spent,
         )
 
-    def _scan(self, code: CodeBytes, ranges: Sequence[Range], space: Any, budget: Budget) -> None:
+    def _scan(self, piece: Piece, space: Any, budget: Budget) -> None:
         """Scans ranges of one section."""
-        rows = [
-            (start, end, _NUMBERS[source] | lsda << 32) for start, end, _, source, lsda in ranges
-        ]
-        content = array("Q", chain.from_iterable(rows))
-        given = ffi.from_buffer("struct scan_range[]", content)
+        code, ranges = piece.code, piece.ranges
+        given = ffi.from_buffer("struct scan_range[]", piece.rows)
         pages = ffi.new("scan_mask[]", (len(code.data) >> 12) + 2)
         functions = ffi.new("scan_mask[]", len(ranges))
         output = ffi.new("struct scan_output *", {"pages": pages, "functions": functions})
@@ -169,14 +156,21 @@ class _Part:
             use = self._tally.uses[number]
             if not use.functions:
                 continue
-            counts = zip(_SOURCES, use.instructions, strict=True)
+            counts = zip(SOURCES, use.instructions, strict=True)
             by: dict[str, int] = {source: count for source, count in counts if count}
             places = tuple(self._place(use.place[at]) for at in range(use.places))
             uses[name] = Use(sum(by.values()), use.functions, by, places)
         return uses
 
+    def _range(self, number: int) -> Range:
+        for piece in self._pieces:
+            if number < len(piece.ranges):
+                return piece.ranges[number]
+            number -= len(piece.ranges)
+        raise IndexError
+
     def _place(self, place: Any) -> Place:
-        where = self._ranges[place.range]
+        where = self._range(place.range)
         name = self._file.name(where.name)
         return Place(name, place.address, place.count, where.source or "sweep")
 
@@ -188,7 +182,7 @@ class _Part:
             counts[_name(feature)] = count
         functions = []
         for number, (first, last, counts) in found.items():
-            where = self._ranges[number]
+            where = self._range(number)
             name, source = self._file.name(where.name), where.source or "sweep"
             functions.append(Function(name, where.start, first, last, source, counts))
         return tuple(sorted(functions, key=lambda each: each.address))

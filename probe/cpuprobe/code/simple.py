@@ -44,12 +44,12 @@ def scan(file: Binary, work: Plan, forms: Forms, sought: Collection[str] = ()) -
     """
     tally = Tally(forms, sought=sought)
     swept = unknown = 0
-    for code, are_known, ranges in work.work:
-        for each in ranges:
-            if are_known:
-                _look(each, code, tally)
+    for piece in work.pieces:
+        for each in piece.ranges:
+            if piece.known:
+                _look(each, piece.code, tally)
             else:
-                taken = sweep(each, code, tally)
+                taken = sweep(each, piece.code, tally)
                 swept += taken
                 unknown += each.end - each.start - taken
     coverage = work.coverage
