@@ -138,9 +138,8 @@ class Bounded:
         self._left -= size
         if self._left < 0:
             raise ArtifactError(f"{self._format}: its tables claim the same bytes many times over")
-        if size <= _PIECE:
-            content = self._source.some(offset, size)
-        else:  # held once, while it is put together too
+        content = self._source.some(offset, min(size, _PIECE))
+        if size > _PIECE:  # held once, while it is put together too
             whole = bytearray(size)
             for at in range(0, size, _PIECE):
                 whole[at : at + _PIECE] = self._source.some(offset + at, min(_PIECE, size - at))
