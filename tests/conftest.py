@@ -17,6 +17,7 @@ _SLOW = (
     "tests/unit/wasm/test_bench.py",
     "tests/unit/wasm/test_verify.py",
     "tests/unit/wasm/test_check_modules.py",
+    "tests/unit/check/test_check_builds.py::test_two_builds",
     "tests/unit/evidence/test_privacy.py",
     "tests/unit/fleet/test_fleet.py",
     "tests/unit/native/test_candidates.py::test_every_form_that_wasmtime_emits",

@@ -36,7 +36,7 @@ app = command_app()
 
 _Files = Annotated[
     list[str],
-    typer.Argument(metavar="FILE...", help="Programs, libraries, .cwasm, archives, folders."),
+    typer.Argument(metavar="FILE...", help="Programs, libraries, .wasm, archives, folders."),
 ]
 _Against = Annotated[
     str | None,
@@ -82,13 +82,14 @@ _Quiet = Annotated[
 @app.command(
     short_help="Tell whether files will run on this machine, or on another.",
     epilog=epilog(
-        "cpuprobe check app.cwasm",
+        "cpuprobe check app.wasm app.cwasm",
         "cpuprobe check /usr/lib --against x86-64-v2",
         "cpuprobe check build/ --on fleet-host.json --json",
-        "cpuprobe check dist/ --against x86-64-v2 --allow allow.toml --format github -q",
+        "cpuprobe check dist/ --against x86-64-v2 --allow allow.toml -q",
+        "cpuprobe check dist/ --against x86-64-v2 --diff last/ --format github",
         "cpuprobe check dist/ --against x86-64-v2 --write-allow allow.toml",
         zero="all fit",
-        one="something does not: what --fail-on names",
+        one="something does not (--fail-on), or came (--diff)",
         four="something could not be read",
     ),
 )
