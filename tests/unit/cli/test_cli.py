@@ -67,6 +67,7 @@ CONTRACT = {
                                     "gated",
                                     "uneven",
                                     "unverified",
+                                    "unknown",
                                 ]
                             },
                             "safe": {"type": "boolean"},
