@@ -35,16 +35,21 @@ def missing():
 
 
 class BuildNative(build_ext):
-    """build_ext, and then cpuprobe-native by the Makefile's own rule."""
+    """build_ext, and then cpuprobe-native and libcpuprobe by the Makefile's own rules."""
 
     def run(self):
         super().run()
+        # Who works on a checkout has the library from `make lib`, and need not wait for it here.
+        targets = ["native"] if self.inplace or self.editable_mode else ["native", "lib"]
         subprocess.run(
-            ["make", "native", f"CC={' '.join(COMPILER)}"], check=True, stdout=sys.stderr
+            ["make", *targets, f"CC={' '.join(COMPILER)}"], check=True, stdout=sys.stderr
         )
         package = Path(self.get_ext_fullpath("cpuprobe._native")).parent
         (package / "bin").mkdir(parents=True, exist_ok=True)
         shutil.copy2("build/cpuprobe-native", package / "bin" / "cpuprobe-native")
+        if "lib" in targets:
+            for folder in ("lib", "include"):
+                shutil.copytree(f"build/{folder}", package / folder, dirs_exist_ok=True)
 
 
 lacking = missing()

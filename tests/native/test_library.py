@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cpuprobe.evidence.installed import installed_version
 from tests.agreement import disagreements
 from tests.native.conftest import CORE_SOURCES, FLAGS, HERE, NATIVE, PUBLIC, ROOT, required
 
@@ -19,6 +20,7 @@ LIAR = "Haswell,x-force-features=on,+avx512f,+avx512vl,+avx512dq"
 MODELS = ("qemu64", "Nehalem", "SandyBridge", "Haswell", "EPYC", LIAR)
 # Where CPUID lies, glibc's own string functions die before main unless it is told.
 FOR_GLIBC = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512DQ,-AVX512BW"}
+WAIT4 = 61  # arch/x86/entry/syscalls/syscall_64.tbl
 # i64x2.mul is VPMULLQ where AVX-512 is claimed, which the lying CPU does not execute.
 MODULE = """(module (func (export "answer") (result i32)
   (i32.wrap_i64 (i64x2.extract_lane 0
@@ -166,18 +168,24 @@ def test_the_examples_are_short() -> None:
 
 
 def test_an_engine_of_wasmtime(prefix: Path, linked: list[str], tmp_path: Path) -> None:
-    """wasmtime's own library, told the safe flags, runs SIMD here and where CPUID lies."""
+    """wasmtime's own library, told the safe flags, runs SIMD here and where CPUID lies.
+
+    In a sandbox that denies the child it interprets.
+    """
     wasmtime = pytest.importorskip("wasmtime")
     (library,) = Path(wasmtime.__file__).parent.rglob("_libwasmtime.so")
     program, module = tmp_path / "engine", tmp_path / "module.wat"
     module.write_text(MODULE)
-    stub = f"-I{HERE / 'stubs'}"
+    major = (installed_version() or "").partition(".")[0]
+    options = ["-Wall", "-Wextra", "-Werror", f"-I{HERE / 'stubs'}", f"-DWASMTIME_MAJOR={major}"]
     rest = [library, f"-Wl,-rpath,{library.parent}", "-o", program]
-    built(
-        required("gcc"), "-Wall", "-Wextra", "-Werror", stub, EXAMPLES / "engine.c", *linked, *rest
-    )
+    built(required("gcc"), *options, EXAMPLES / "engine.c", *linked, *rest)
+    built("gcc", HERE / "sandbox.c", "-o", tmp_path / "sandbox")
+    denied = run(tmp_path / "sandbox", "deny", WAIT4, program, module)
 
     assert run(program, module).stdout == "42\n"
+    assert denied.stdout == "42\n"
+    assert "cannot measure here" in denied.stderr and "interpreting instead" in denied.stderr
     lying = run(required("qemu-x86_64"), "-cpu", LIAR, program, module, env=FOR_GLIBC)
     assert (lying.returncode, lying.stdout) == (0, "42\n"), lying.stderr
 

@@ -9,7 +9,9 @@
 #include <string.h>
 #include <wasmtime.h>
 
+#ifndef WASMTIME_MAJOR
 #define WASMTIME_MAJOR 50 /* the version that this program is linked with */
+#endif
 
 static void
 must(wasmtime_error_t *error)

@@ -134,3 +134,18 @@ def native_executable() -> str:
             "`make native` in a checkout builds it"
         )
     return path
+
+
+def library_prefix() -> str:
+    """The folder with lib/libcpuprobe.a and include/cpuprobe.h of the bundled library.
+
+    Raises:
+        CannotMeasureError: this installation has none.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if not os.path.exists(os.path.join(package, "lib", "libcpuprobe.a")):
+        raise CannotMeasureError(
+            "libcpuprobe is missing from this installation (wheels for Linux on x86-64 have it); "
+            "`make lib` in a checkout leaves it in build/"
+        )
+    return package

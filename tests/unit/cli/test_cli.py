@@ -20,6 +20,7 @@ from tests.fakes import V3, gds_machine, group, observation
 from cpuprobe.assessment import assess
 from cpuprobe.cli import run
 from cpuprobe.cli.app import COMMANDS
+from cpuprobe.evidence import measure
 from cpuprobe.facts.features import load_features
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.version import VERSION
@@ -603,6 +604,21 @@ def test_help_has_examples():
 
         assert result.returncode == 0
         assert b"Example" in result.stdout
+
+
+def test_native_tells_where_the_library_is(tmp_path, monkeypatch):
+    """What a compiler and a linker need, quoted for a shell; without the library how to get it."""
+    package = tmp_path / "site packages" / "cpuprobe"
+    monkeypatch.setattr(measure, "__file__", str(package / "evidence" / "measure.py"))
+    missing = cpuprobe("native", "--libs")
+    (package / "lib").mkdir(parents=True)
+    (package / "lib" / "libcpuprobe.a").touch()
+    both = cpuprobe("native", "--cflags", "--libs").stdout.decode()
+
+    assert missing.returncode == 3
+    assert b"make lib" in missing.stderr
+    assert both == f"'-I{package}/include' '-L{package}/lib' -lcpuprobe\n"
+    assert cpuprobe("native", "--prefix").stdout.decode() == f"{package}\n"
 
 
 def test_native_prints_a_program_that_answers():
