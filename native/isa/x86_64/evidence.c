@@ -91,6 +91,29 @@ covers(const struct identity *identity, uint32_t leaf, uint32_t subleaf)
     return subleaf > zero->eax ? NO : YES;
 }
 
+static enum answer read_bit(const struct identity *identity, const struct claim *claim);
+
+/* Is the leaf one that a bit elsewhere announces, and the bit is clear? Then it holds nothing. */
+static bool
+is_unannounced(const struct identity *identity, uint32_t leaf)
+{
+    static const struct {
+        uint32_t leaf;
+        struct claim by;
+    } rows[] = {
+        {0xd, {0x1, 0, ECX, 26, 1, 1}},  /* XSAVE */
+        {0x14, {0x7, 0, EBX, 25, 1, 1}}, /* Processor Trace */
+        {0x19, {0x7, 0, ECX, 23, 1, 1}}, /* Key Locker */
+        {0x1e, {0x7, 0, EDX, 24, 1, 1}}, /* AMX-TILE */
+        {0x24, {0x7, 1, EDX, 19, 1, 1}}, /* AVX10 */
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].leaf == leaf)
+            return read_bit(identity, &rows[i].by) == NO;
+    return false;
+}
+
 static enum answer
 read_bit(const struct identity *identity, const struct claim *claim)
 {
@@ -101,7 +124,7 @@ read_bit(const struct identity *identity, const struct claim *claim)
         return covered;
     leaf = find_leaf(identity, claim->leaf, claim->subleaf);
     if (leaf == NULL)
-        return SILENT;
+        return is_unannounced(identity, claim->leaf) ? NO : SILENT;
     return leaf_says(leaf, claim) ? YES : NO;
 }
 

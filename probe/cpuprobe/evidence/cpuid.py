@@ -26,6 +26,15 @@ _LONGEST_RANGE = 0xFFFF
 _HYPERVISOR_BIT = CpuidBit(0x1, 0, "ecx", 31)
 _SYSCALL = CpuidBit(0x80000001, 0, "edx", 11)
 _LONG_MODE = CpuidBit(0x80000001, 0, "edx", 29)
+# Leaves that a bit elsewhere announces: without it they are reserved, no tool need read them, and
+# nothing that they enumerate is there (native/isa/x86_64/cpuid.c has them all).
+_ANNOUNCED_BY = {
+    0xD: CpuidBit(0x1, 0, "ecx", 26),  # XSAVE
+    0x14: CpuidBit(0x7, 0, "ebx", 25),  # Processor Trace
+    0x19: CpuidBit(0x7, 0, "ecx", 23),  # Key Locker
+    0x1E: CpuidBit(0x7, 0, "edx", 24),  # AMX-TILE
+    0x24: CpuidBit(0x7, 1, "edx", 19),  # AVX10
+}
 _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
 
 Registers = tuple[int, int, int, int]
@@ -111,13 +120,17 @@ class Cpuid:
         return self._leaves.get((leaf, subleaf)) if self.covered(leaf, subleaf) else None
 
     def bit(self, where: CpuidBit) -> bool | None:
-        """A feature bit: False where the leaf does not exist, None where it was not recorded."""
+        """A feature bit: False where the leaf does not exist, None where it was not recorded.
+
+        A leaf that was not recorded and that the CPU does not announce holds nothing.
+        """
         covered = self.covered(where.leaf, where.subleaf)
         if not covered:
             return covered
         leaf = self._leaves.get((where.leaf, where.subleaf))
         if leaf is None:
-            return None
+            by = _ANNOUNCED_BY.get(where.leaf)
+            return False if by is not None and self.bit(by) is False else None
         value: int = getattr(leaf, where.register)
         if where == _SYSCALL and not self._read_in_64_bit_mode:
             # Every CPU with long mode has SYSCALL in it (APM vol. 3, SYSCALL; SDM vol. 2B).
