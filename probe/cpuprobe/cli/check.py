@@ -172,10 +172,10 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
         )
         safe = _safe_flags() if modules and judged.name != HERE else None
         for done, path in enumerate(modules):
-            from cpuprobe.wasm.compiled import check_module
+            from cpuprobe.wasm.compiled import MANY, check_module
 
             bar("modules", done, len(modules))
-            fits.append(check_module(path, judged, safe))
+            fits.append(check_module(path, judged, safe, once=len(modules) > MANY))
     return found, fits
 
 

@@ -37,6 +37,8 @@ MEMORY = 1 << 30
 _LONGEST = 200
 STEPS = 30
 """Steps more than for one file that its code may make for each byte: real modules make ten."""
+MANY = 20
+"""Modules beyond which each is compiled once, and no more: each time takes half a second."""
 SMALL = 8 << 20
 """Bytes of an artifact beyond which a file is compiled once, and no more."""
 
@@ -48,7 +50,11 @@ _SCRIPT = "from cpuprobe.wasm.compile_child import main; main(sys.argv[1])"
 
 
 def check_module(
-    path: str, against: HostCapabilities, safe: Mapping[str, bool] | None = None
+    path: str,
+    against: HostCapabilities,
+    safe: Mapping[str, bool] | None = None,
+    *,
+    once: bool = False,
 ) -> Fit:
     """Compiles a module and holds what comes of it against a machine.
 
@@ -56,8 +62,9 @@ def check_module(
         path: the file.
         against: the machine.
         safe: this machine's safe flags, if that is another one.
+        once: compile it for that machine alone.
     """
-    return _Module(path, against).fit(safe)
+    return _Module(path, against).fit(safe, once)
 
 
 class _Module:
@@ -70,7 +77,7 @@ class _Module:
         self._left = self._most
         self._steps = BUDGET + STEPS * _size(path)
 
-    def fit(self, safe: Mapping[str, bool] | None) -> Fit:
+    def fit(self, safe: Mapping[str, bool] | None, once: bool) -> Fit:
         version = installed_version()
         if version is None:
             error = "WebAssembly: not read without wasmtime: pip install wasmtime"
@@ -83,7 +90,7 @@ class _Module:
             return Fit(path=self._path, expectation="unreadable", error=words_of(error))
         first = self._judged("target", needs)
         further = [first]
-        if len(artifact) <= SMALL:
+        if len(artifact) <= SMALL and not once:
             further += self._further(artifact, needs, flags, safe)
         fit = judge(self._path, needs, self._against)
         reason = f"compiled by wasmtime {version} with the flags of {self._against.name}"

@@ -68,6 +68,15 @@ def test_less_is_needed_of_a_lower_target(tmp_path):
     assert (inferred.message is not None) == bool(inferred.flags)
 
 
+def test_one_of_many_is_compiled_once(tmp_path):
+    path = tmp_path / "module.wat"
+    path.write_text(CORE)
+    fit = check_module(str(path), within(find_profile("x86-64-v3")), once=True)
+
+    assert [each.setup for each in fit.compiled] == ["target"]
+    assert functions(fit, "bmi") == ["wasm[0]::function[0]::zeros"]
+
+
 def test_a_component_is_compiled(tmp_path):
     fit = checked(COMPONENT, "x86-64-v3", tmp_path)
 
