@@ -163,7 +163,7 @@ gen: $(BIN)/.installed ## remake what is generated and committed
 	$(BIN)/python -m tests.tools.documents
 
 gen-check: gen ## fail if anything generated is not current
-	git diff --exit-code -- native profiles/tables.json profiles/share.toml profiles/forms.json docs
+	git diff --exit-code -- native profiles/tables.json profiles/share.toml profiles/forms.json docs probe/cpuprobe/completions
 
 docs: $(BIN)/.installed ## build the documentation as a site, build/site/index.html
 	$(PIP) 'mkdocs-material>=9.5'

@@ -13,7 +13,7 @@ from cpuprobe.facts.profiles import KINDS, Profile, built_in_profiles
 from cpuprobe.facts.runtimes import Ceilings, Compiler, Items, load_runtimes
 from cpuprobe.facts.tables import load_table
 from cpuprobe.report.document import Report
-from tests.tools import schemas
+from tests.tools import help_pages, schemas
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -277,6 +277,7 @@ def documents() -> dict[Path, bytes]:
         DOCS / "knobs.md": knobs_page().encode(),
         DOCS / "profiles.md": profiles_page().encode(),
         DOCS / "report.schema.json": schema(),
+        **help_pages.files(),
         **{DOCS / "schemas" / name: content for name, content in schemas.pages().items()},
     }
 

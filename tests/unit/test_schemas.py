@@ -48,8 +48,8 @@ LONG = [
 ]
 # Held to their schemas where they run anyway: tests/unit/wasm/test_bench.py and test_verify.py.
 SLOW = {"bench", "verify"}
-# These have no --json: they print a line, a path, and the module's own output.
-WITHOUT = {"key", "native", "run"}
+# These have no --json: they print a script, a line, a path, and the module's own output.
+WITHOUT = {"completion", "key", "native", "run"}
 
 
 def against(name: str, document: Any) -> None:

@@ -61,12 +61,19 @@ def sessions() -> Iterator[Session]:
                 yield Session(page.name, words, output)
 
 
+def absent(session: Session) -> set[str]:
+    """Files that a session names and the tree has not: a page's own, made on the way."""
+    words = [each for each in shlex.split(session.words)[1:] if not each.startswith("-")]
+    named = {each for each in words if re.search(r"[/.]|^(?:build|dist|before)$", each)}
+    return {each for each in named if not (ROOT / each).is_file() and not re.match(r"x86-", each)}
+
+
 SESSIONS = [each for each in sessions() if each.output and "   " not in each.words]
 
 
 @pytest.mark.parametrize(
     "session",
-    [each for each in SESSIONS if each.words not in ELSEWHERE],
+    [each for each in SESSIONS if each.words not in ELSEWHERE and not absent(each)],
     ids=lambda each: f"{each.page}: {each.words}"[:80],
 )
 def test_a_session_runs_as_it_is_shown(session, capfd, monkeypatch):
@@ -85,6 +92,11 @@ def test_a_session_runs_as_it_is_shown(session, capfd, monkeypatch):
         else:
             begin = shown.partition("...")[0]
             assert any(line.startswith(begin) for line in printed), shown
+
+
+def test_the_sessions_of_the_readme_can_be_typed():
+    """Every file that its commands name is in the tree."""
+    assert [each.words for each in SESSIONS if each.page == "README.md" and absent(each)] == []
 
 
 def commands() -> Iterator[tuple[str, str]]:

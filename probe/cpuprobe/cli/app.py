@@ -16,6 +16,7 @@ from cpuprobe.errors import UsageError, did_you_mean
 COMMANDS = {
     "bench": "cpuprobe.cli.bench",
     "check": "cpuprobe.cli.check",
+    "completion": "cpuprobe.cli.completion",
     "diff": "cpuprobe.cli.diff",
     "explain": "cpuprobe.cli.explain",
     "flags": "cpuprobe.cli.flags",

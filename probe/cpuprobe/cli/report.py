@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cpuprobe.report.subject import ReportedMachine
     from cpuprobe.wasm.installed import Inference, Introspection
 
-_FORMATS = ("markdown", "json", "html")
+FORMATS = ("markdown", "json", "html")
 _ENDINGS = {".md": "markdown", ".json": "json", ".html": "html", ".htm": "html"}
 _PATIENCE = 20.0  # seconds for wasmtime, which needs a fraction of one
 
@@ -60,8 +60,8 @@ def report(
 
     if form is None:
         form = _ENDINGS.get(os.path.splitext(output or "")[1].lower(), "markdown")
-    if form not in _FORMATS:
-        raise UsageError(f"--format {form}: no such format; there are {', '.join(_FORMATS)}")
+    if form not in FORMATS:
+        raise UsageError(f"--format {form}: no such format; there are {', '.join(FORMATS)}")
     if captures and root != "/":
         raise UsageError("--root is about this machine, --on about another: give one of them")
     subjects = [_capture(path) for path in captures] if captures else [_here(root, form)]
