@@ -6,15 +6,15 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from cpuprobe.evidence.observation import CpuGroup, CpuidLeaf
+from cpuprobe.facts.features import load_features
 
-# Leaves with features or with what the reader of CPUID needs, and the registers that count (Intel
-# SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E); of the others in them none holds a feature.
+# What the reader of CPUID needs beside the leaves of features, and the registers that count (Intel
+# SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E).
 _ALL = "eax ebx ecx edx"
 _LEAVES: Mapping[tuple[int, int], str] = {
     (0x0, 0): _ALL,
     (0x1, 0): "eax ecx edx",
     (0x7, 0): _ALL,
-    (0x7, 1): _ALL,
     (0xD, 1): "eax",
     (0x40000000, 0): _ALL,
     (0x80000000, 0): "eax",
@@ -27,7 +27,10 @@ _STATE_LEAVES = dict.fromkeys([(0xD, subleaf) for subleaf in (0, *range(2, 20))]
 
 def packed_leaves(group: CpuGroup) -> bytes:
     """Leaf, subleaf and which registers are not zero, then those; the low bytes first."""
-    wanted = {**_LEAVES, **(_STATE_LEAVES if group.xcr0 is None else {})}
+    bits = [feature.cpuid for feature in load_features().values()]
+    # Subleaf 0 tells how many others there are.
+    of_features = {(bit.leaf, subleaf): _ALL for bit in bits for subleaf in {0, bit.subleaf}}
+    wanted = {**of_features, **(_STATE_LEAVES if group.xcr0 is None else {}), **_LEAVES}
     parts = []
     for leaf in group.cpuid:
         registers = wanted.get((leaf.leaf, leaf.subleaf))

@@ -57,13 +57,23 @@ WORLDS: dict[str, Observation] = {
 
 
 def _as_measured(machine: Observation) -> Observation:
-    """A fake machine with candidates by the names of real ones."""
+    """A fake machine with the candidates that are real, by their names."""
     rows = (row.rpartition(": ") for row in load_table("share")["candidates"])
     real = {tuple(features.split()): name for name, _, features in rows}
-    candidates = tuple(
-        Candidate(real.get(each.features, each.name), each.features) for each in machine.candidates
+    # AVX512VL has no instruction of its own; what is younger than these worlds may have none.
+    wanted = {*real, *((name,) for name in V4)}
+    kept = [at for at, each in enumerate(machine.candidates) if each.features in wanted]
+    return msgspec.structs.replace(
+        machine,
+        candidates=tuple(
+            Candidate(real.get(each.features, each.name), each.features)
+            for each in map(machine.candidates.__getitem__, kept)
+        ),
+        groups=tuple(
+            msgspec.structs.replace(group, ran=tuple(group.ran[at] for at in kept))
+            for group in machine.groups
+        ),
     )
-    return msgspec.structs.replace(machine, candidates=candidates)
 
 
 WORLDS = {name: _as_measured(machine) for name, machine in WORLDS.items()}
