@@ -83,7 +83,9 @@ def _pages(command: Any, context: Any, words: tuple[str, ...]) -> Iterator[Page]
 def _option(parameter: Any, context: Any) -> Option:
     names, text = parameter.get_help_record(context)
     value = "" if parameter.is_flag else (parameter.metavar or names.split()[-1])
-    return Option(tuple(parameter.opts), value, text)
+    # Of its own option Typer makes a set, whose order is chance.
+    words = ("-h", "--help") if "--help" in parameter.opts else tuple(parameter.opts)
+    return Option(words, value, text)
 
 
 def _block(epilog: str | None, title: str) -> list[str]:
