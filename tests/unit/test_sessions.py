@@ -54,7 +54,7 @@ def sessions() -> Iterator[Session]:
     """Every `$ cpuprobe ...` with what stands below it."""
     for page in PAGES:
         for lines in code(page):
-            starts = [at for at, line in enumerate(lines) if re.match(r"\$ cpuprobe\b", line)]
+            starts = [at for at, line in enumerate(lines) if re.match(r"\$ cpuprobe(?: |$)", line)]
             for start, end in pairwise([*starts, len(lines)]):
                 output = [line.rstrip() for line in lines[start + 1 : end]]
                 words = lines[start].removeprefix("$ cpuprobe").strip()
