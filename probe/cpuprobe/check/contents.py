@@ -170,3 +170,5 @@ class _Reader:
             return Met(member.name, complete(reading.needs(), scan))
         except ArtifactError as error:
             return Met(member.name, error=str(error))
+        except MemoryError:
+            return Met(member.name, error="it takes more memory than there is")

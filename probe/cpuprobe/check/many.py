@@ -146,6 +146,8 @@ def read(path: str, sought: tuple[str, ...] = ()) -> Needs | Contents | str:
         return needs
     except ArtifactError as error:
         return str(error)
+    except MemoryError:
+        return "it takes more memory than there is"
 
 
 def _results(

@@ -15,8 +15,8 @@ from cpuprobe.code.elf import ArtifactError, Elf, Source, notes, text
 from cpuprobe.code.needs import Kind
 from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Name, Range
 
-MOST_CODE = 256 << 20
-"""Bytes of executable sections; a browser has about 200 MB."""
+MOST_CODE = 512 << 20
+"""Bytes of executable sections; a browser has about 200 MB, a large Go program 300."""
 MOST_FUNCTIONS = 3 << 19
 """A browser with all its symbols has about half as many."""
 _MOST_UNDEFINED = 1 << 16

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate, compress
 from typing import NamedTuple
 
+from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.needs import LARGE, Confidence, Coverage
 from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Range
 
@@ -21,6 +22,10 @@ _PADDING = re.compile(
     rb"|[\x66\x2e]*\x0f\x1f(?:\x00|\x40\x00|\x44\x00\x00|\x80\x00{4}|\x84\x00{5}))*"
 )
 LONGEST_PADDING = 64
+MOST_HELD = 880 << 20
+"""Bytes of code, and of what is known of functions, that may be held at once."""
+_FUNCTION = 440
+"""Bytes that a function takes while it is looked at, by measurement."""
 
 DataRanges = list[tuple[int, int]]
 """Start and end of what symbols say is data, in order and without overlap."""
@@ -64,7 +69,14 @@ def plan(file: Binary) -> Plan:
 
     Args:
         file: an x86-64 file.
+
+    Raises:
+        ArtifactError: it is more than fits into memory.
     """
+    held = sum(len(code.data) for code in file.code)
+    held += _FUNCTION * sum(map(len, file.functions.values()))
+    if held > MOST_HELD:
+        raise ArtifactError("its code and functions are more than fits into memory")
     amounts = dict.fromkeys(("symbol", "unwind", "padding", "data", "unknown"), 0)
     pieces: list[Piece] = []
     size = large = 0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
-from cpuprobe.code.elf_program import MOST_CODE, MOST_FUNCTIONS
+from cpuprobe.code.elf_program import MOST_FUNCTIONS
 from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Name, Range
 
 MACHINES = {
@@ -27,6 +27,8 @@ MACHINES = {
     0xAA64: "AArch64",
 }
 """IMAGE_FILE_MACHINE_*; those of which binaries are found."""
+MOST_CODE = 256 << 20
+"""Bytes of executable sections, and of any section: those of data are held as well."""
 MOST_SECTIONS = 96
 """What the loader of Windows takes."""
 

@@ -33,7 +33,7 @@ NATIVE = lib is not None
 """Whether the scanner in C is here."""
 ALONE = 4 << 20
 """Bytes of code below which a second thread costs more than it saves."""
-STEPS = 8
+STEPS = 16
 """The scanner in C makes as many of its steps while a Budget's step takes."""
 BATCH = 1024
 """Ranges that are scanned at once where every function of some features is listed."""

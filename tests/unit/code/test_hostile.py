@@ -232,7 +232,8 @@ def test_what_is_too_much_work_is_refused_as_a_whole(plain, tmp_path, monkeypatc
     """Each thread's part is within what a file may take, all together are not."""
     path = tmp_path / "dense"
     path.write_bytes(filled(ADD, 12 << 20, 4096))
-    monkeypatch.setattr(budget, "BUDGET", 8_000_000 if plain else 300_000)
+    most = 8_000_000 if plain else 150_000
+    monkeypatch.setattr(budget.Budget.__init__, "__defaults__", (most,))
     if plain:
         monkeypatch.setattr(scan, "NATIVE", False)
     against = within(find_profile("x86-64-v1"))
@@ -275,6 +276,33 @@ def test_two_gigabytes_of_nothing(tmp_path):
     ):
         path = sparse(tmp_path / str(number), content, 2 << 30)
         assert_answered("check", path, "--against", "x86-64-v2", refused=True)
+
+
+@pytest.mark.slow
+def test_code_or_tables_that_do_not_fit_into_memory(tmp_path):
+    """More functions than there is room for beside their code; symbols of 800 MB beside 400 MB."""
+    size = 512 << 20
+    rows = b"".join(symbol(0, FUNCTION, 1, HEADER + 64 * n, 64) for n in range(1_100_000))
+    text = (0, 1, EXECUTABLE, HEADER, HEADER, size - HEADER, 0)
+    content = elf(rows, (), [text, (0, SYMTAB, 0, 0, HEADER, len(rows), 0)])
+    path = sparse(tmp_path / "functions", content, size)
+    assert_answered("check", path, "--against", "x86-64-v2", refused=True)
+
+    text = (0, 1, EXECUTABLE, HEADER, HEADER, 400 << 20, 0)
+    content = elf(b"", (), [text, (0, SYMTAB, 0, 0, HEADER, 24 << 25, 0)])
+    path = sparse(tmp_path / "symbols", content, 1 << 30)
+    assert_answered("check", path, "--against", "x86-64-v2", refused=True)
+
+
+@pytest.mark.slow
+def test_half_a_gigabyte_of_code_is_read(tmp_path):
+    text = (0, 1, EXECUTABLE, HEADER, HEADER, 500 << 20, 0)
+    content = elf(b"\xc5\xfd\xfe\xc0" * 50 + b"\xc3", (), [text])
+    path = sparse(tmp_path / "large", content, 501 << 20)
+    ended = run("check", path, "--against", "x86-64-v2")
+
+    assert ended.returncode == 1, ended.stderr
+    assert b"avx2: 50 instructions" in ended.stdout
 
 
 def test_two_gigabytes_with_a_little_code(tmp_path):
