@@ -19,8 +19,10 @@ import pytest
 from tests.archives import ar_of, cpio_of, library, tar_of, zip_of
 
 from cpuprobe.code.archives import allowance, packed, walk
+from cpuprobe.code.archives.table import kind_of
 from cpuprobe.code.archives.walk import members
 from cpuprobe.code.elf import Held
+from cpuprobe.files import HEAD
 
 DATA = Path(__file__).parents[2] / "data" / "archives"
 LIBRARY = library()
@@ -279,6 +281,27 @@ def test_a_large_zip():
     with zipfile.ZipFile(io.BytesIO(large)) as archive:  # another reader takes it for one too
         assert archive.read("lib/core.so") == LIBRARY
     assert held(large) == {"x!lib/core.so": READ["x!lib/core.so"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("x.obj", b"\x64\x86\x02\0", "COFF object file"),
+        ("x.bin", b"\x64\x86\x02\0", "other file"),
+        ("x.o", b"BC\xc0\xde", "LLVM bitcode file"),
+        ("x.msi", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Windows installer"),
+        ("x.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "other file"),
+        ("X.DMG", b"\x78\xda\0", "macOS disk image"),
+        ("x.class", b"\xca\xfe\xba\xbe\0\0\0\x34", "Java class file"),
+        ("x", b"", "text file"),
+        ("x", "tschüß".encode("utf-16"), "text file"),
+        ("x", "ü".encode() * 256, "text file"),
+        ("x", bytes(257) + b"ustar\0" + bytes(249), "tar archive"),
+    ],
+)
+def test_kinds(name, content, kind):
+    """By the first bytes, and by the name where those say too little."""
+    assert kind_of(content[:HEAD], name).name == kind
 
 
 def test_too_deep():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -84,11 +85,13 @@ KINDS = (
     Kind("disk image", end=".iso"),
     Kind("lz4 file", b"\x04\x22\x4d\x18"),
     Kind("lzip file", b"LZIP"),
+    *(Kind("COFF object file", b"\x64\x86", end) for end in (".o", ".obj")),
     Kind("LLVM bitcode file", b"BC\xc0\xde"),
     Kind("Java class file", b"\xca\xfe\xba\xbe", named=False),
     Kind("Android bytecode file", b"dex\n", named=False),
 )
 
+_UTF_8 = codecs.getincrementaldecoder("utf-8")
 _APPIMAGE = b"\x7fELF\2\1", b"AI\2"
 _BY_FIRST: dict[bytes, list[Kind]] = {b"": []}
 for _kind in KINDS:
@@ -132,7 +135,7 @@ def _is_text(head: bytes) -> bool:
         return not head
     try:
         # A character may be cut at the end.
-        head[: HEAD - 3].decode("utf-8")
+        _UTF_8().decode(head)
     except UnicodeDecodeError:
         return False
     return True
