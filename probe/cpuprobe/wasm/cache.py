@@ -1,8 +1,8 @@
 """Compiled code kept in a folder, by what it was made of and for.
 
 wasmtime runs what it is given as compiled code without a further look, so a file counts only if
-nobody but this user can have written it: file and folder are his and writable by nobody else, and
-no link is followed. What cannot be read, or what wasmtime does not take, is compiled anew.
+nobody but this user can have written it: file and folder are his and writable by nobody else. What
+cannot be read, or what wasmtime does not take, is compiled anew.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import suppress
 import msgspec
 
 from cpuprobe.errors import UsageError
+from cpuprobe.files import open_regular
 from cpuprobe.wasm.request import Request
 
 LARGEST = 1 << 30
@@ -66,8 +67,7 @@ def load(folder: str, name: str) -> bytes | None:
     try:
         if not _ours(os.stat(folder), stat.S_ISDIR):
             return None
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(os.path.join(folder, name), flags)
+        descriptor = open_regular(os.path.join(folder, name))
     except OSError:
         return None
     try:

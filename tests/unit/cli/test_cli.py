@@ -358,7 +358,7 @@ def test_help_shows_examples_and_exit_codes_a_line_each(command):
     name = " ".join(["cpuprobe", *command])
     assert all("cpuprobe" in line and len(line) <= 100 for line in examples)
     assert any(name in line for line in examples)
-    assert codes in (["0", "2", "3", "4"], ["0", "1", "2", "3", "4"])
+    assert codes in (["0", "2"], ["0", "2", "3", "4"], ["0", "1", "2", "3", "4"])
 
 
 def test_the_version_has_a_short_option():

@@ -50,7 +50,7 @@ def test_the_name_depends_on_all_that_the_code_does(change):
 
 
 def test_a_file_that_others_could_have_written_is_not_taken(tmp_path):
-    """Group or world may write it, it is a link, a FIFO or a folder: not read, no hang."""
+    """Group or world may write it, it is a FIFO, a folder or a link to such: not read, no hang."""
     folder = cache.prepare(str(tmp_path / "c"))
     for number, mode in enumerate((0o620, 0o602, 0o666)):
         path = Path(folder, f"{number}.cwasm")
@@ -59,7 +59,7 @@ def test_a_file_that_others_could_have_written_is_not_taken(tmp_path):
         assert cache.load(folder, path.name) is None
     Path(folder, "kept").write_bytes(b"code")
     Path(folder, "kept").chmod(0o600)
-    os.symlink("kept", f"{folder}/link")
+    os.symlink("0.cwasm", f"{folder}/link")
     os.mkfifo(f"{folder}/fifo", 0o600)
     os.mkdir(f"{folder}/dir", 0o700)
 
