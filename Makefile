@@ -25,7 +25,7 @@ GENERATED := native/scan/tables.c native/words.h native/command/sentences.h nati
     $(wildcard native/isa/$(ISA)/candidates/*.h)
 # -march comes last so that no CFLAGS can raise it: the core has to run on every x86-64 CPU.
 NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
-    -fno-pic -fno-lto -fmerge-all-constants -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
+    -fno-pic -fno-lto -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
     -march=x86-64 -mtune=generic
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,noseparate-code -Wl,--gc-sections
 

@@ -66,13 +66,13 @@ struct feature_set {
 struct __attribute__((packed, aligned(4))) candidate {
     const char *name; /* mnemonic and operands; behind its NUL the bytes of all results */
     const uint8_t *code;
-    uint16_t length;              /* of code */
-    uint8_t set;                  /* index into the feature sets */
-    uint8_t name_length;          /* the name is plain ASCII, without quotes or backslashes */
-    uint8_t state;                /* enum state_class */
-    uint8_t input;                /* index into the input states */
-    uint8_t check;                /* enum check */
-    const struct result *results; /* MAXIMUM_RESULTS of them */
+    uint16_t length;     /* of code */
+    uint8_t set;         /* index into the feature sets */
+    uint8_t name_length; /* the name is plain ASCII, without quotes or backslashes */
+    uint8_t state;       /* enum state_class */
+    uint8_t input;       /* index into the input states */
+    uint8_t check;       /* enum check */
+    uint8_t results;     /* index into the sets of results */
     uint32_t
         variants[INPUT_VARIANTS - 1]; /* checksums of the results for further inputs; 0: none */
 };
@@ -90,6 +90,7 @@ struct candidate_table {
     uint32_t count;
     const struct input *inputs;
     const struct feature_set *sets;
+    const struct result (*results)[MAXIMUM_RESULTS];
 };
 
 /* The table of this instruction set, built from its candidates/table.h. */

@@ -21,7 +21,15 @@ struct guard {
     uint8_t input_area[AREA_BYTES];  /* [rsi]; a whole page: a misdecoded store stays in it */
     uint8_t output_area[AREA_BYTES]; /* [rdi] */
     struct fault fault;
+    const struct result (*results)[MAXIMUM_RESULTS]; /* of the table that is being run */
 };
+
+/* What a candidate leaves behind. */
+static inline const struct result *
+results_of(const struct guard *guard, const struct candidate *candidate)
+{
+    return guard->results[candidate->results];
+}
 
 _Static_assert(offsetof(struct guard, input_area) % 64 == 0, "candidates need 64-byte alignment");
 

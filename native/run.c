@@ -28,7 +28,7 @@ compare_results(const struct guard *guard, const struct candidate *candidate, ui
 
     for (size_t i = 0; i < MAXIMUM_RESULTS; i++) {
         uint8_t got[64];
-        size_t size = take_result(guard, &candidate->results[i], got);
+        size_t size = take_result(guard, &results_of(guard, candidate)[i], got);
 
         if (size == 0)
             break;
@@ -85,6 +85,7 @@ guard_run(struct guard *guard, const struct candidate_table *table, uint32_t ind
     const struct input *input = &table->inputs[candidate->input];
     enum outcome outcome;
 
+    guard->results = table->results;
     if (candidate->check == CHECK_HINT)
         return OUTCOME_SKIPPED;
     if (candidate->check >= CHECK_OF_ISA)
@@ -107,7 +108,7 @@ checksum_results(const struct guard *guard, const struct candidate *candidate)
 
     for (size_t i = 0; i < MAXIMUM_RESULTS; i++) {
         uint8_t got[64];
-        size_t size = take_result(guard, &candidate->results[i], got);
+        size_t size = take_result(guard, &results_of(guard, candidate)[i], got);
 
         if (size == 0)
             break;
@@ -132,6 +133,7 @@ guard_repeat(struct guard *guard, const struct candidate_table *table, uint32_t 
              wanted = number == 0 ? 0 : candidate->variants[number - 1];
     enum outcome outcome;
 
+    guard->results = table->results;
     if (candidate->check >= CHECK_OF_ISA)
         return run_special(guard, candidate, input, index, record);
     load_input(guard, candidate, input);

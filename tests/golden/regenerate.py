@@ -223,8 +223,14 @@ def variants_of(entry: Entry, modelled: bytes, results: list[Result]) -> list[in
     return sums
 
 
-def row(number: int, entry: Entry, code: dict[str, bytes], sets: list[tuple[str, ...]]) -> str:
-    """One CANDIDATE row of table.h.
+def row(
+    number: int,
+    entry: Entry,
+    code: dict[str, bytes],
+    sets: list[tuple[str, ...]],
+    kinds: dict[str, int],
+) -> str:
+    """One CANDIDATE row of table.h; `kinds` has the sets of results so far, and gets new ones.
 
     Raises:
         ListError: the model cannot say what the candidate does.
@@ -257,9 +263,10 @@ def row(number: int, entry: Entry, code: dict[str, bytes], sets: list[tuple[str,
         for r in results
     )
     hexadecimal = ",".join(f"0x{b:02x}" for b in own)
+    kind = kinds.setdefault(listed, len(kinds))
     return (
         f'CANDIDATE({number}, "{entry.name}", {sets.index(entry.features)}, "{hexadecimal}",\n'
-        f"          {state_class(modelled)}, {entry.input}, {entry.check}, RESULTS({listed}),\n"
+        f"          {state_class(modelled)}, {entry.input}, {entry.check}, {kind},\n"
         f"          {_bytes(expected)}, VARIANTS({', '.join(f'{v:#x}' for v in variants)}))\n"
     )
 
@@ -304,8 +311,13 @@ def sets_header(text: str) -> str:
     return "".join(out)
 
 
-def table(text: str) -> str:
-    """The whole of table.h for the text of candidates.list."""
+def tables(text: str) -> tuple[str, str]:
+    """The whole of table.h and of results.h for the text of candidates.list.
+
+    Raises:
+        ListError: the model cannot say what a candidate does.
+    """
+    kinds: dict[str, int] = {}
     entries = read_list(text)
     code = assemble_entries(entries)
     sets = feature_sets(entries)
@@ -313,13 +325,15 @@ def table(text: str) -> str:
     errors: list[str] = []
     for number, entry in enumerate(entries):
         try:
-            rows.append(row(number, entry, code, sets))
+            rows.append(row(number, entry, code, sets, kinds))
         except ListError as error:
             errors.append(str(error))
+    if len(kinds) > _MAXIMUM_SETS:
+        errors.append("too many sets of results")
     if errors:
         raise ListError("\n".join(errors))
     head = f"/* {_GENERATED} from candidates.list: do not edit. */\n"
-    return head + "".join(rows)
+    return head + "".join(rows), head + "".join(f"RESULT_SET({kind})\n" for kind in kinds)
 
 
 def inputs_header() -> str:
@@ -344,8 +358,10 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     options = parser.parse_args(arguments)
     try:
         text = (folder / "candidates.list").read_text(encoding="ascii")
+        table, results = tables(text)
         made = {
-            "table.h": table(text),
+            "table.h": table,
+            "results.h": results,
             "sets.h": sets_header(text),
             "claims.h": claims_header(),
             "inputs.h": inputs_header(),

@@ -52,7 +52,7 @@ bridge_judge(const struct bridge_machine *machine)
     struct cpu_record *records = calloc(machine->cpu_count, sizeof *records);
     struct measurement measurement = {.records = records, .record_count = machine->cpu_count};
     struct kernel_told *kernel = calloc(1, sizeof *kernel);
-    struct candidate_table table = {candidates, machine->candidate_count, NULL, sets};
+    struct candidate_table table = {candidates, machine->candidate_count, NULL, sets, NULL};
 
     for (uint32_t i = 0; i < machine->candidate_count; i++)
         candidates[i].set = machine->sets_of_candidates[i];

@@ -188,8 +188,10 @@ table_of(const struct fake *fakes, uint32_t count, struct candidate *candidates)
     static struct input input = {.gpr = {0x1000, 0x200}, .varies = true};
     static struct feature_set sets[MAXIMUM_ROWS]; /* one a row: none is skipped for another's death */
     static __thread char texts[8][MAXIMUM_ROWS][256]; /* names and results, of the last tables */
+    static __thread struct result results[8][MAXIMUM_ROWS][MAXIMUM_RESULTS];
     static __thread unsigned int tables;
-    char(*text)[256] = texts[tables++ % 8];
+    unsigned int place = tables++ % 8;
+    char(*text)[256] = texts[place];
 
     input.mask[1] = 0xa5c3;
     input.vector = input.memory = counting_bytes();
@@ -204,14 +206,15 @@ table_of(const struct fake *fakes, uint32_t count, struct candidate *candidates)
             .check = fakes[i].check,
         };
         sets[i].names = "fake";
-        candidates[i].results = fakes[i].results;
+        candidates[i].results = (uint8_t)i;
+        memcpy(results[place][i], fakes[i].results, sizeof results[place][i]);
         strcpy(text[i], fakes[i].name);
         for (size_t result = 0, size = 0; fakes[i].expected != NULL && result < MAXIMUM_RESULTS;
              size += fakes[i].results[result++].size)
             memcpy(text[i] + strlen(fakes[i].name) + 1 + size,
                    (const uint8_t *)fakes[i].expected + size, fakes[i].results[result].size);
     }
-    return (struct candidate_table){candidates, count, &input, sets};
+    return (struct candidate_table){candidates, count, &input, sets, results[place]};
 }
 
 const char *

@@ -44,7 +44,7 @@ static const char *
 groups_of(struct measurement *measurement)
 {
     static const struct candidate candidates[] = {{.name = "one"}, {.name = "two"}};
-    static const struct candidate_table table = {candidates, 2, NULL, NULL};
+    static const struct candidate_table table = {candidates, 2, NULL, NULL, NULL};
     static char text[4096];
     struct writer writer = {0};
 

@@ -16,11 +16,11 @@
 
 /* Does a candidate's result reach beyond what every input fills? */
 static bool
-reaches_far(const struct candidate *candidate)
+reaches_far(const struct result *results)
 {
     for (size_t i = 0; i < MAXIMUM_RESULTS; i++)
-        if (candidate->results[i].location == LOCATION_MEMORY &&
-            candidate->results[i].index + candidate->results[i].size > MEMORY_BYTES)
+        if (results[i].location == LOCATION_MEMORY &&
+            results[i].index + results[i].size > MEMORY_BYTES)
             return true;
     return false;
 }
@@ -36,7 +36,7 @@ load_input(struct guard *guard, const struct candidate *candidate, const struct 
         copy_bytes(guard->state.mask, input->mask, sizeof guard->state.mask);
     copy_bytes(guard->input_area, input->memory, MEMORY_BYTES);
     copy_bytes(guard->output_area, input->memory, MEMORY_BYTES);
-    if (reaches_far(candidate))
+    if (reaches_far(results_of(guard, candidate)))
         clear_bytes(guard->output_area + MEMORY_BYTES, AREA_BYTES - MEMORY_BYTES);
     guard->state.gpr[6] = (uint64_t)(uintptr_t)guard->input_area;
     guard->state.gpr[7] = (uint64_t)(uintptr_t)guard->output_area;
@@ -169,7 +169,7 @@ run_cpu_number(struct guard *guard, const struct candidate *candidate, const str
 {
     for (int attempt = 0; record->pinned && attempt < PLACE_ATTEMPTS; attempt++) {
         enum outcome outcome = run_loaded(guard, candidate, input);
-        uint64_t tsc_aux = guard->state.gpr[candidate->results[0].index & 15];
+        uint64_t tsc_aux = guard->state.gpr[results_of(guard, candidate)[0].index & 15];
 
         if (outcome != OUTCOME_OK)
             return outcome;

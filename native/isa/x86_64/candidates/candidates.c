@@ -51,20 +51,15 @@ static const struct input inputs[] = {
     {                                                                                              \
         __VA_ARGS__                                                                                \
     }
-#define RESULTS(...)                                                                               \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-/* Few differ: with -fmerge-all-constants the executable holds each once. */
-#define CANDIDATE(id, name, set, code, state, input, check, results, expected, variants)           \
-    static const __attribute__((aligned(16))) struct result results_##id[MAXIMUM_RESULTS] = results;
-#include "table.h"
-#undef CANDIDATE
+#define RESULT_SET(...) {__VA_ARGS__},
+static const struct result results[][MAXIMUM_RESULTS] = {
+#include "results.h"
+};
 
 /* Code is written as "0xc5,0xf5": five characters a byte, the last comma being the final NUL. */
 #define CANDIDATE(id, name, set, code, state, input, check, results, expected, variants)           \
-    {name "\0" expected, cpuprobe_candidate_##id, sizeof code / 5, set,          sizeof name - 1,  \
-     STATE_##state,      INPUT_##input,           CHECK_##check,   results_##id, variants},
+    {name "\0" expected, cpuprobe_candidate_##id, sizeof code / 5, set,     sizeof name - 1,       \
+     STATE_##state,      INPUT_##input,           CHECK_##check,   results, variants},
 static const struct candidate candidates[] = {
 #include "table.h"
 };
@@ -78,7 +73,7 @@ const struct candidate_table *
 cpuprobe_candidates(void)
 {
     static const struct candidate_table table = {candidates, sizeof candidates / sizeof *candidates,
-                                                 inputs, sets};
+                                                 inputs, sets, results};
 
     return &table;
 }
