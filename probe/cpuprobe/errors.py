@@ -41,5 +41,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a complaint about an unknown name: known ones that are near, or nothing."""
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -41,7 +41,8 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command, with the options that stand before it: they hold for it or are refused."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise UsageError(f"no such command: {args[0]}{did_you_mean(args[0], COMMANDS)}")
+            near = did_you_mean(args[0], COMMANDS) or "; `cpuprobe --help` lists them"
+            raise UsageError(f"no such command: {args[0]}{near}")
         name, command, rest = super().resolve_command(ctx, args)
         return name, command, [*_options_before(ctx, name, command), *rest]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cpuprobe.cli.common import command_app, epilog, machine, on_option
-from cpuprobe.cli.output import write_page
+from cpuprobe.cli.output import note, on_terminal, write_page
 from cpuprobe.words import visible_json
 
 if TYPE_CHECKING:
@@ -66,6 +66,17 @@ def report(
         raise UsageError("--root is about this machine, --on about another: give one of them")
     subjects = [_capture(path) for path in captures] if captures else [_here(root, form)]
     write_page(_rendered(subjects, form), output)
+    if on_terminal():
+        note(_next(form, output))
+
+
+def _next(form: str, output: str | None) -> str:
+    """What a person does with it."""
+    if output is None:
+        return f"`-o report.{'md' if form == 'markdown' else form}` writes this into a file"
+    if form == "markdown":
+        return f"{output} is written: paste it into the issue, or attach it"
+    return f"{output} is written; `cpuprobe inspect` reads it"
 
 
 def _rendered(subjects: list[ReportedMachine], form: str) -> str:

@@ -654,3 +654,19 @@ def test_a_python_without_a_module_is_told(tmp_path):
     assert (answers[1].returncode, answers[1].stdout) == (4, "")
     assert answers[1].stderr.count("\n") == 1
     assert "has no" in answers[1].stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "end"),
+    [
+        ("explian", "; did you mean explain?"),
+        ("inspct", "; did you mean inspect?"),
+        ("nosuch", "; `cpuprobe --help` lists them"),
+    ],
+)
+def test_a_command_that_is_none_is_told_with_what_is_near(word, end, capfd):
+    """Only what is near is suggested; else it is said where all are."""
+    from cpuprobe.cli import run
+
+    assert run([word]) == 2
+    assert capfd.readouterr().err == f"cpuprobe: error: no such command: {word}{end}\n"
