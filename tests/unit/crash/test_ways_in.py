@@ -31,6 +31,9 @@ COREDUMP = {
 }
 
 
+JOURNAL = Path(__file__).parents[2] / "data" / "journal-of-a-guest.jsonl"
+
+
 def run(*arguments: str, stdin: bytes = b"", path: str = "") -> subprocess.CompletedProcess[bytes]:
     environment = {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"} if path else {}
     return cpuprobe("explain", *arguments, stdin=stdin, env=environment)
@@ -84,6 +87,18 @@ def test_the_crashes_of_a_journal():
     assert {crash.signal for crash in found.values()} == {"SIGILL"}
     assert (found["app"].module, found["app"].offset) == ("app", 0x1A3D)
     assert (found["other"].module, found["other"].offset) == ("other", 0x5F0E8F4)
+
+
+def test_the_journal_of_a_real_system():
+    """What journalctl 252 prints of a guest with Linux 6.1, journald and systemd-coredump.
+
+    There a program executes VPXORD on an emulated Nehalem, and then UD2.
+    """
+    found = {crash.offset: crash for crash in crashes_of(JOURNAL.read_bytes().splitlines())}
+
+    assert set(found) == {0x158, 0x156}
+    assert {crash.program for crash in found.values()} == {"wants-avx512"}
+    assert {crash.signal for crash in found.values()} == {"SIGILL"}
 
 
 def test_a_message_that_is_no_text_is_read_all_the_same():

@@ -28,7 +28,11 @@ RULES = (
         r"(?P<function>[^\n]{1,400}?)(?: \+ \d{1,10}| at |$)",
         aside=True,
     ),
-    rule("frame #0", r"^\W{0,8}frame #0: (?P<ip>0x[0-9a-f]{1,16})", aside=True),
+    rule(
+        "frame #0",
+        r"^\W{0,8}frame #0: (?P<ip>0x[0-9a-f]{1,16})(?: (?P<module>[\w.+-]{1,200})$)?",
+        aside=True,
+    ),
     rule(
         " launched: ",
         r"\bProcess \d{1,8} launched: '(?P<program>[^'\n]{1,400})' \((?P<isa>\w{1,16})\)",

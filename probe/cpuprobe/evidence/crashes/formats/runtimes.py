@@ -138,6 +138,20 @@ RULES = {
             begins=True,
         ),
         rule(
+            "(baseline)",
+            r"^\W{0,4}Bun v\d[\w.+-]{0,40} \(\w{6,12}\) Windows (?P<isa>x64) \(baseline\)",
+            aside=True,
+            system="windows",
+            runtimes=frozenset({"bun", "bun-baseline"}),
+        ),
+        rule(
+            "(baseline)",
+            r"^\W{0,4}Bun v\d[\w.+-]{0,40} \(\w{6,12}\) (?P<platform>Linux|macOS|Windows) "
+            r"(?P<isa>x64) \(baseline\)",
+            aside=True,
+            runtimes=frozenset({"bun", "bun-baseline"}),
+        ),
+        rule(
             "bun v",
             r"^\W{0,4}Bun v\d[\w.+-]{0,40} \(\w{6,12}\) Windows (?P<isa>x64|arm64|aarch64)\b",
             aside=True,
