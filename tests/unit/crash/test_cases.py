@@ -61,8 +61,8 @@ def test_nothing_matches_a_crash_of_another_cause(label: dict[str, Any]):
             assert answer.cases == ()
         said = json.dumps([answer.module, answer.program, answer.function]).lower()
         if answer.verdict == "no-code" and not (answer.module or answer.program):
-            named = [table[one.thread] for one in answer.cases]
-            assert all(case.emulators or case.runtimes for case in named)
+            rows = [table[one.thread] for one in answer.cases]
+            assert all(row.emulators or row.runtimes for row in rows)
         for named in answer.cases:
             case = table[named.thread]
             names = {one.name for one in answer.features}

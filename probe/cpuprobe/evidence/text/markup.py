@@ -20,6 +20,9 @@ _COLOUR = re.compile(
 _OVERSTRUCK = re.compile(r".\x08")
 
 _HTML = re.compile(r"</(?:code|pre|p|div|details|td|span|html|li|font|b)\s?>|<br\s?/?>", re.I)
+_BREAK = re.compile(r"<br\s?/?>", re.I)
+_LEAST_BREAKS = 3
+_WIDEST_WINDOW = 250
 _CELL_END = re.compile(r"</t[dh]\s?>", re.I)
 _LINE_END = re.compile(r"<(?:br|/(?:p|div|tr|li|pre|summary|h\d|dt|dd))\b[^<>]{0,500}>", re.I)
 # HTML's own elements only: `<FPU,VME>` of a BSD and `<main+4>` of a debugger are data.
@@ -66,7 +69,24 @@ def without_tags(text: str) -> str:
     """An HTML page, or Markdown with HTML in it, as text: cells apart, rows on lines."""
     if "<" not in text or _HTML.search(text) is None:
         return text
-    return _TAG.sub("", _LINE_END.sub("\n", _CELL_END.sub(" \t", text)))
+    return _TAG.sub("", _LINE_END.sub("\n", _CELL_END.sub(" \t", _without_window(text))))
+
+
+def _without_window(text: str) -> str:
+    """Text whose lines end in `<br>` without the line ends of a window that was too narrow.
+
+    Those stand where the window ended: nearly all lines are about as long, few end in `<br>`.
+    """
+    lines = text.strip("\n").split("\n")
+    if len(_BREAK.findall(text)) < _LEAST_BREAKS or len(lines) < _LEAST_BREAKS:
+        return text
+    *filled, last = (len(line) for line in lines)
+    widest = max(filled)
+    narrow = sum(length < widest * 0.6 for length in filled)
+    ended = sum(_BREAK.search(line, len(line) - 6) is not None for line in lines)
+    if not last <= widest <= _WIDEST_WINDOW or 5 * narrow > len(lines) or 3 * ended > len(lines):
+        return text
+    return ("" if min(filled) == widest else " ").join(lines)
 
 
 def without_entities(text: str) -> str:

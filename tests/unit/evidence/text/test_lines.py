@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import html
 import json
+import textwrap
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_html():
     )
 
     assert without_tags(page) == "Flags: \tfpu vme \t\nF=0x1<FPU,VME>\nx<main+4>"
+
+
+def test_html_in_a_narrow_window():
+    """Where only `<br>` ends a line, the other line ends are the window's."""
+    text = "\n".join(f"{number} the words of a line, and more of them" for number in range(9))
+    page = text.replace("\n", "<br>")
+    hard = "\n".join(page[at : at + 70] for at in range(0, len(page), 70))
+    cell = "| a | b |\n| --- | --- |\n| one<br>two<br>three<br>four | the other cell of it |\n"
+
+    assert without_tags(hard) == text
+    assert without_tags("\n".join(textwrap.wrap(page, 70))) == text
+    assert without_tags(page.replace("<br>", "<br>\n")) == text.replace("\n", "\n\n")
+    assert without_tags(cell) == cell.replace("<br>", "\n")
 
 
 def test_entities_without_tags():
