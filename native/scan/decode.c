@@ -304,7 +304,8 @@ rex2(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     seen = (seen & (SEEN_ROW & ~SEEN_W)) | (payload >> 3 & SEEN_W);
     leaf = scan_entries[(map * 16 + (seen & SEEN_ROW)) * 256 + opcode];
     leaf = leaf_of(leaf, scan_modrm[at[3]].place);
-    if (!LEAF_CLASS(leaf))
+    /* Nobody puts it before UD0; jump tables hold such bytes. */
+    if (!LEAF_CLASS(leaf) || scan_classes[LEAF_CLASS(leaf)].flow == FLOW_TRAP)
         return none((unsigned)(at + 2 - code), length);
     leaf = of_apx(leaf, scan_classes[LEAF_CLASS(leaf)].flow);
     return finished(leaf, at + 3, (unsigned)(at + 3 - code), length);

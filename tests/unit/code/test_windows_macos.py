@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from tests.elf_files import HEADER, elf, symbol
 from tests.needs import parse_needs
 
 from cpuprobe.code.archives.walk import members
@@ -181,6 +182,25 @@ def test_a_universal_file():
     twice = bytearray(universal)
     struct.pack_into(">II", twice, 8 + 8, 0, len(universal))
     assert [each.error for each in members(Held(bytes(twice)), "x") if each.error]
+
+
+def test_a_jump_table_behind_a_call_that_never_returns():
+    """As Clang lays it out for macOS (lxml 5.3.0): D5 FD FF FF would be REX2 and UD0."""
+    table = [-0x22B, -0x1FD, -0x1FD, -0x1BF, -0x1B1]
+    code = bytes.fromhex("c5fdfec0 ff2500000000") + b"\xe8" + struct.pack("<i", -16)
+    code += bytes.fromhex("0f1f00") + struct.pack(f"<{len(table)}i", *table)
+    names = b"\0f\0"
+    rows = symbol(0, 0, 0, 0, 0) + symbol(1, 0x12, 1, HEADER + 10, len(code) - 10)
+    body = code + names + rows
+    at = [HEADER + len(code), HEADER + len(code) + len(names)]
+    sections = [
+        (0, 1, 6, HEADER, HEADER, len(code), 0),
+        (0, 3, 0, 0, at[0], len(names), 0),
+        (0, 2, 0, 0, at[1], len(rows), 2),
+    ]
+
+    assert code[18:22] == b"\xd5\xfd\xff\xff"
+    assert "apxf" not in parse_needs(elf(body, (), sections)).features
 
 
 @pytest.mark.parametrize("name", ["symbols.exe", "tls.dll", "entry.macho", "load.dylib"])
