@@ -8,7 +8,7 @@ from cpuprobe.code.read import Reading, complete, opened
 
 
 def _whole(reading: Reading) -> Needs:
-    return complete(reading.needs(), reading.scan())
+    return complete(reading, reading.scan())
 
 
 def read_needs(path: str) -> Needs:

@@ -167,7 +167,7 @@ class _Reader:
             scan = reading.scan(self._sought)
             self._steps -= scan.steps if scan else 0
             meter.count(source.size)
-            return Met(member.name, complete(reading.needs(), scan))
+            return Met(member.name, complete(reading, scan))
         except ArtifactError as error:
             return Met(member.name, error=str(error))
         except MemoryError:

@@ -18,8 +18,18 @@ SPREAD = 0.30
 """Share of larger functions from which on a file counts as built for what they hold."""
 VARIANTS = 4
 """Functions that one choice at load time is between, at most: libmvec has three to each."""
+MOST_SIGNS = 6
+"""As many signs of a choice are shown."""
 ENOUGH = 40
 """Functions below which a share says nothing."""
+
+
+_BY = {
+    "run": "what every run executes",
+    "load": "what every load executes",
+    "export": "a function that others may call",
+    "handed": "a function that is handed to others",
+}
 
 
 class Evidence(NamedTuple):
@@ -47,29 +57,41 @@ def evidence(needs: Needs, missing: Collection[str]) -> Evidence:
     pages = sum(row.pages for row in needs.spread if lacking & {*row.features})
     of = needs.coverage.functions
     share = functions / of if of >= ENOUGH else 0.0
+    signs = ", ".join(needs.dispatch[:MOST_SIGNS])
     where = (
         f"in {functions} of {counted(of, 'larger function')} and on {pages} "
         f"of {counted(needs.coverage.pages, 'page')}"
     )
+    if reached:
+        first = min(reached, key=lambda name: reached[name].address)
+        way = reached[first]
+        chooses = f"the file can choose: {signs}" if signs else "nothing in this file chooses"
+        return Evidence(
+            False,
+            f"{where}; {first} at {way.address:#x} is reached from {_BY[way.by]} "
+            f"({way.name or hex(way.begins)}), and no choice was found before it ({chooses})",
+        )
     if not needs.dispatch:
+        if needs.kind == "library" and needs.followed:
+            return Evidence(
+                True,
+                f"{where}; nothing in this file chooses, and nothing comes there but functions "
+                "that are named for such CPUs: their callers choose",
+            )
         doubt = {
             "executable": "whether a run comes there was not followed to the end",
             "library": "it runs only if its callers keep it from these functions",
             "object": "it runs only if the rest of its program keeps it from these functions",
         }.get(needs.kind, "")
         return Evidence(False, f"{where}; nothing in this file chooses at run time: {doubt}")
-    signs = ", ".join(needs.dispatch)
-    if reached:
-        first = min(reached, key=lambda name: reached[name])
-        return Evidence(
-            False,
-            f"{where}; {first} at {reached[first]:#x} is reached from what every run executes, and "
-            f"no choice was found before it (the file can choose: {signs})",
-        )
-    if share >= SPREAD and functions > VARIANTS * needs.ifuncs:
+    if share >= SPREAD and functions > VARIANTS * needs.ifuncs and not needs.followed:
         return Evidence(
             False,
             f"{where}: spread through it, as in a build for {names(sorted(lacking), 6)}; that it "
-            f"can choose ({signs}) does not guard so much",
+            f"can choose ({signs}) does not guard so much, as far as was followed",
         )
-    return Evidence(True, f"{where}, which it can choose at run time: {signs}")
+    return Evidence(
+        True,
+        f"{where}, which it can choose at run time: {signs}; what comes there without a choice "
+        + ("was looked for and not found" if needs.followed else "was not followed to the end"),
+    )

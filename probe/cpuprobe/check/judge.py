@@ -83,6 +83,9 @@ _ARCHITECTURE = "Module was compiled for architecture '{}'"
 # glibc 2.33 and later, sysdeps/x86/dl-prop.h, dl_isa_level_check.
 _LOADER = "CPU ISA level is lower than required"
 
+# Go, runtime/asm_amd64.s, bad_cpu.
+_GO = "This program can only be run on AMD64 processors with {} microarchitecture support."
+
 _HOST = "x86_64"
 
 
@@ -112,6 +115,16 @@ def judge(path: str, needs: Needs, against: HostCapabilities) -> Fit:
             reason=f"its property note needs {lacking[-1]}: the dynamic loader (glibc 2.33 or "
             "later) will not load it",
             message=_LOADER,
+            missing=missing,
+            needs=needs,
+        )
+    if needs.go and needs.go not in against.levels:
+        return Fit(
+            path=path,
+            expectation="refused",
+            reason=f"a Go program built with GOAMD64={needs.go[-2:]}: without {needs.go} its "
+            "runtime ends every run at once",
+            message=_GO.format(needs.go[-2:]),
             missing=missing,
             needs=needs,
         )

@@ -141,7 +141,7 @@ def read(path: str, sought: tuple[str, ...] = ()) -> Needs | Contents | str:
         if kind is not None and kind.opens is not None:
             return contents(path, sought)
         reading = opened(path)
-        needs = complete(reading.needs(), reading.scan(sought))
+        needs = complete(reading, reading.scan(sought))
         meter.count(_size(path))
         return needs
     except ArtifactError as error:

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 from cpuprobe.code import elf as abi
+from cpuprobe.code import go
 from cpuprobe.code.eh_frame import read_unwind
 from cpuprobe.code.elf import ArtifactError, Elf, Source, notes, text
 from cpuprobe.code.needs import Kind
@@ -20,9 +21,14 @@ MOST_CODE = 512 << 20
 MOST_FUNCTIONS = 3 << 19
 """A browser with all its symbols has about half as many."""
 _MOST_UNDEFINED = 1 << 16
+MOST_WORDS = 32 << 20
+"""Bytes of static data in which addresses are looked for."""
 
 _OSABI_WASMTIME = 200  # wasmtime, crates/environ/src/obj.rs, ELFOSABI_WASMTIME
 _STB_GLOBAL = 1
+_HIDDEN = (
+    1  # of st_other: STV_INTERNAL is 1, STV_HIDDEN 2, STV_PROTECTED 3; those of .dynsym are seen
+)
 _NT_GNU_PROPERTY_TYPE_0 = 5
 _X86_ISA_1_NEEDED, _X86_ISA_1_USED = 0xC0008002, 0xC0010002
 _DT_INIT, _DT_INIT_ARRAY, _DT_INIT_ARRAYSZ, _DT_FLAGS_1 = 12, 25, 27, 0x6FFFFFFB
@@ -70,8 +76,17 @@ def read_elf(source: Source) -> Binary:
         if elf.kind != abi.ET_REL:  # the addresses in an object file wait for relocation
             _read_unwind(file, elf)
             _read_dynamic(file, elf)
+            file.linked = True
         _read_properties(file, elf)
+        _read_go(file, elf)
     return file
+
+
+def _read_go(file: Binary, elf: Elf) -> None:
+    for section in elf.sections:
+        if section.name == ".go.buildinfo" and section.type == abi.SHT_PROGBITS:
+            content = elf.read(section.offset, min(section.size, go.MOST), ".go.buildinfo")
+            file.go = go.level(content) or ""
 
 
 def _read_code(file: Binary, elf: Elf) -> None:
@@ -100,13 +115,18 @@ def _read_symbols(file: Binary, elf: Elf) -> None:
     for table in sorted(filter(None, tables), key=lambda section: section.number):
         strings, rows = elf.symbols(table)
         file.strings.append(strings)
-        for name, info, _, section, value, size in rows:
+        dynamic = table.type == abi.SHT_DYNSYM
+        if dynamic:
+            file.relocations.symbols, file.relocations.strings = table.data, strings
+        for name, info, other, section, value, size in rows:
             if section == 0:
                 if name and len(undefined) < _MOST_UNDEFINED:
                     undefined.add(text(strings, name))
             elif section in by_section:
                 named = len(file.strings) - 1, name
                 _symbol(file, by_section[section], named, info, value, size)
+                if dynamic and info >> 4 and info & 0xF == abi.STT_FUNC and not other & _HIDDEN:
+                    file.exports.setdefault(value, []).append(named)
     file.undefined = frozenset(undefined)
 
 
@@ -231,6 +251,8 @@ def _read_dynamic(file: Binary, elf: Elf) -> None:
         )
         slots.update(zip(slots, struct.unpack(f"<{len(content) // 8}Q", content), strict=False))
     _read_relocations(file, elf, slots)
+    if elf.kind == abi.ET_EXEC:
+        _read_words(file, elf)
     first = [found[_DT_INIT]] if _DT_INIT in found else []
     file.initial = tuple(dict.fromkeys([*first, *filter(None, slots.values())]))
 
@@ -239,7 +261,9 @@ def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
     """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
     for section in elf.sections:
         if section.type == abi.SHT_RELA and section.size % 24 == 0:
-            words = memoryview(section.data).cast("Q")
+            content = section.data
+            file.relocations.tables.append(content)
+            words = memoryview(content).cast("Q")
             # r_info is the second of three words, its low 32 bits the type.
             kinds = words.cast("B").cast("I")[2::6].tolist()
             file.ifuncs += kinds.count(_R_X86_64_IRELATIVE)
@@ -249,6 +273,16 @@ def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
                     slots[place] = addend
                 elif kinds[row] == _R_X86_64_64:
                     slots[place] = _symbol_value(elf, info >> 32) + addend
+
+
+def _read_words(file: Binary, elf: Elf) -> None:
+    """Static data of a program that does not move: addresses stand in it as they are."""
+    left = MOST_WORDS
+    for section in elf.sections:
+        is_data = section.flags & abi.SHF_ALLOC and not section.flags & abi.SHF_EXECINSTR
+        if is_data and section.type == abi.SHT_PROGBITS and 8 <= section.size <= left:
+            left -= section.size
+            file.relocations.words.append((section.address, section.data))
 
 
 def _symbol_value(elf: Elf, number: int) -> int:

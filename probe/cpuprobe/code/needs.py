@@ -76,6 +76,25 @@ class Function(msgspec.Struct, frozen=True):
     features: dict[str, int]
 
 
+By = Literal["run", "load", "export", "handed"]
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How a feature is reached from outside of a file, without a choice before it.
+
+    Attributes:
+        address: of an instruction that needs it.
+        begins: where the function begins that others call.
+        by: why they do: every run or load begins there, it is exported, or it is handed to others.
+        name: the function's symbol; empty where there is none.
+    """
+
+    address: int
+    begins: int
+    by: By
+    name: str = ""
+
+
 class Spread(msgspec.Struct, frozen=True):
     """How much of a file holds a set of features, and no other.
 
@@ -143,7 +162,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         features: by canonical name, without x86-64-v1.
         unknown: features that only iced-x86 names; they are told and not judged.
         entry: features on the way that every run or load takes, with the first address.
-        reached: features that every run or load may reach without a choice before, likewise.
+        reached: features that are reached from outside without a choice before.
+        followed: whether the search for these came to its end.
         spread: how many pages and functions hold which features.
         functions: all that hold a feature that was asked for, by address; none was, as a rule. Of
             compiled wasm all that hold any feature.
@@ -157,6 +177,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         engine: for a .cwasm.
         loader: whether the dynamic loader checks isa_needed for it.
         appended: bytes behind the program, which are not read.
+        go: the psABI level without which its Go runtime ends every run; empty: none is known.
     """
 
     kind: Kind
@@ -164,7 +185,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, Use] = {}
     unknown: dict[str, Use] = {}
     entry: dict[str, int] = {}
-    reached: dict[str, int] = {}
+    reached: dict[str, Reach] = {}
+    followed: bool = False
     spread: tuple[Spread, ...] = ()
     functions: tuple[Function, ...] = ()
     unlisted: int = 0
@@ -177,3 +199,4 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine | None = None
     loader: bool = False
     appended: int = 0
+    go: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -49,6 +50,29 @@ class Range(NamedTuple):
     lsda: bool
 
 
+@functools.cache
+def asking_names() -> re.Pattern[str]:
+    """The names of functions and variables by which one asks what the CPU can do."""
+    return re.compile("|".join(load_table("baseline")["dispatch"]["asking"]))
+
+
+@dataclass
+class Relocations:
+    """What the dynamic loader writes into a file's memory, as it stands in the file.
+
+    Attributes:
+        tables: of Elf64_Rela.
+        symbols: .dynsym.
+        strings: its names.
+        words: of files that do not move: the address and content of static data.
+    """
+
+    tables: list[bytes] = field(default_factory=list)
+    symbols: bytes = b""
+    strings: bytes = b""
+    words: list[tuple[int, bytes]] = field(default_factory=list)
+
+
 @dataclass
 class Binary:
     """What the scan needs of a file: ELF, PE or Mach-O.
@@ -69,6 +93,10 @@ class Binary:
         undefined: names of undefined symbols.
         strings: string tables.
         appended: bytes behind all that its tables tell of, as installers have them.
+        go: the psABI level that Go's linker says it was built for; empty: it says none.
+        exports: functions that others may call: all names of each, by its address.
+        linked: what it exports, and how its parts refer to each other, is known: of ELF.
+        relocations: what the dynamic loader writes into its memory.
     """
 
     architecture: str
@@ -86,6 +114,10 @@ class Binary:
     undefined: frozenset[str] = frozenset()
     strings: list[bytes] = field(default_factory=list)
     appended: int = 0
+    go: str = ""
+    exports: dict[int, list[Name]] = field(default_factory=dict)
+    linked: bool = False
+    relocations: Relocations = field(default_factory=Relocations)
 
     def _number(self, address: int) -> int:
         return bisect_right(self.code, address, key=lambda code: code.address) - 1
@@ -99,7 +131,7 @@ class Binary:
     @functools.cached_property
     def asks_others(self) -> tuple[str, ...]:
         """The functions and variables of other files by which it asks what the CPU can do."""
-        return tuple(sorted(self.undefined & set(load_table("baseline")["dispatch"]["imports"])))
+        return tuple(sorted(name for name in self.undefined if asking_names().search(name)))
 
     def begins_function(self, address: int) -> bool:
         """Whether a function is known to begin there."""

@@ -1,209 +1,263 @@
-"""What every run or load reaches of a file's code, as far as no choice stands before it.
+"""Code beyond x86-64-v1 that is reached from outside of a file without a choice before it.
 
-From where a run begins, control flow is followed into direct calls and along both sides of a
-branch. A branch on something that may hold what the CPU can do is a choice: a value in static
-memory, or the answer of a function that asks. What lies on one of its sides alone is guarded; where
-both sides meet again, it goes on. Nothing is said of what is reached through pointers.
+From the functions that hold a feature one goes back to those that call them on an unguarded way
+(code.choice), and so on, until a function is met that others call: what every run or load begins
+with, what a library exports, what is handed to functions of other files. Where none is met, a
+choice stands before the feature, or a pointer of which nothing is known.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register, RegisterInfo
+from iced_x86 import Decoder, OpKind, Register
 
-from cpuprobe.code.forms import ASKING, Forms
-from cpuprobe.code.program import Binary
+from cpuprobe.code.asking import Functions
+from cpuprobe.code.choice import Way
+from cpuprobe.code.forms import Forms
+from cpuprobe.code.labels import whole
+from cpuprobe.code.links import Links
+from cpuprobe.code.needs import By, Reach
+from cpuprobe.code.program import Binary, Range
+from cpuprobe.facts.tables import load_table
 
-MOST = 100_000
-"""Instructions that are followed in all."""
-MOST_OF_SIDES = 200_000
-"""Instructions of sides in all; without more of them, what lies behind a choice is left alone."""
-MOST_OF_A_SIDE = 2000
-"""Instructions of one side of a choice, in search of where the sides meet."""
-MOST_OF_AN_ANSWER = 300
-"""Instructions of a function in which it asks, if it is one that does."""
-_NEAR = 65536
-
-
-@dataclass(slots=True)
-class _Static:
-    """Which registers point to static memory, which hold what came out of it, as the flags may."""
-
-    pointers: set[int] = field(default_factory=set)
-    values: set[int] = field(default_factory=set)
-    flags: bool = False
-
-    def copy(self) -> _Static:
-        """The same on another way."""
-        return _Static({*self.pointers}, {*self.values})
-
-    def step(self, each: Instruction) -> None:
-        """Goes over one instruction."""
-        target = _whole(each.op0_register) if each.op0_kind == OpKind.REGISTER else -1
-        immediate = each.mnemonic == Mnemonic.MOV and each.op1_kind in _ADDRESSES
-        if each.mnemonic == Mnemonic.LEA or immediate:
-            self.values.discard(target)
-            self.pointers.discard(target)
-            if each.is_ip_rel_memory_operand or immediate:
-                self.pointers.add(target)
-            return
-        known = self._reads_static(each) or any(
-            _whole(each.op_register(at)) in self.values
-            for at in range(each.op_count)
-            if each.op_kind(at) == OpKind.REGISTER and not (at == 0 and _overwrites(each))
-        )
-        if each.rflags_modified:
-            self.flags = known
-        if known:
-            self.values.add(target)
-        elif _overwrites(each):
-            self.values.discard(target)
-
-    def _reads_static(self, each: Instruction) -> bool:
-        if OpKind.MEMORY not in (each.op0_kind, each.op1_kind):
-            return False
-        base = _whole(each.memory_base)
-        absolute = base < 0 and each.segment_prefix == Register.NONE
-        return each.is_ip_rel_memory_operand or absolute or base in self.pointers | self.values
+_PROLOGUE = 256
+"""Bytes at a function's start in which it takes its arguments."""
+_WIDE = frozenset(
+    int(getattr(Register, f"{kind}MM{number}")) for kind in "YZ" for number in range(8)
+)
+_CHOSEN = {"rtm"}
+"""No compiler makes it of ordinary code, and a lock that is elided was made so by a choice."""
+MANY = 20
+"""One of so many exported functions must come to a feature. Of a build all do; one alone may be
+told by its callers what the CPU can do in a way that is not seen here."""
+_VTABLE = 32
+"""Slots of a table of functions that are looked at."""
 
 
-# An address as an immediate: programs that do not move in memory.
-_ADDRESSES = (OpKind.IMMEDIATE32, OpKind.IMMEDIATE64, OpKind.IMMEDIATE32TO64)
-
-
-def _overwrites(each: Instruction) -> bool:
-    return each.mnemonic in (Mnemonic.MOV, Mnemonic.MOVZX, Mnemonic.MOVSX)
-
-
-@functools.cache
-def _whole(register: int) -> int:
-    return int(RegisterInfo(register).full_register) if register else -1  # type: ignore[arg-type]
-
-
-def reached(file: Binary, forms: Forms, roots: Iterable[int]) -> dict[str, int]:
-    """The features that are reached without a choice, with an address of each.
+def reached(
+    file: Binary, forms: Forms, pages: Mapping[int, frozenset[str]], roots: Iterable[int]
+) -> tuple[dict[str, Reach], bool]:
+    """The features that are reached without a choice; and whether the search came to its end.
 
     Args:
         file: an x86-64 file.
         forms: the meaning of codes.
+        pages: the features on each page of 4 KiB.
         roots: where a run or a load begins.
     """
-    return _Walk(file, forms).features(roots)
+    search = _Search(file, forms, pages, roots)
+    return search.found(), search.ended
 
 
-class _Walk:
-    def __init__(self, file: Binary, forms: Forms) -> None:
-        self._file = file
-        self._forms = forms
-        self._seen: set[int] = set()
-        self._answers: dict[int, bool] = {}
-        self._meetings: dict[int, tuple[int, ...]] = {}
-        self._left = MOST_OF_SIDES
+class _Search:
+    def __init__(
+        self,
+        file: Binary,
+        forms: Forms,
+        pages: Mapping[int, frozenset[str]],
+        roots: Iterable[int],
+    ) -> None:
+        self._file, self._pages = file, pages
+        self._links = Links(file)
+        self._variant = re.compile(
+            "|".join(load_table("baseline")["dispatch"]["variants"]), re.IGNORECASE
+        )
+        self._functions = Functions(file, forms, self._links)
+        begins: By = "load" if file.kind == "library" else "run"
+        self._roots: dict[int, By] = dict.fromkeys(roots, begins)
+        for address, names in file.exports.items():
+            if not any(self._variant.search(file.name(name)) for name in names):
+                self._roots.setdefault(address, "export")
+        self._enough = max(1, len(file.exports) // MANY)
 
-    def features(self, roots: Iterable[int]) -> dict[str, int]:
-        met: dict[str, int] = {}
-        pending = [(root, _Static()) for root in roots]
-        while pending and len(self._seen) < MOST:
-            address, static = pending.pop()
-            if address not in self._seen:
-                pending += self._run(address, static, met)
+    @property
+    def ended(self) -> bool:
+        """Whether nothing was left out."""
+        return self._functions.left > 0
+
+    def found(self) -> dict[str, Reach]:
+        holding = self._holding()
+        met: dict[str, Reach] = {}
+        features = sorted({name for names in holding.values() for name in names} - _CHOSEN)
+        for feature in features:
+            if feature in met:
+                continue
+            self._climb(feature, {at for at, names in holding.items() if feature in names}, met)
         return met
 
-    def _run(
-        self, address: int, static: _Static, met: dict[str, int]
-    ) -> Iterator[tuple[int, _Static]]:
-        """Follows one way, noting what it meets; yields those that leave it."""
-        for each in self._instructions(address):
-            if each.ip in self._seen or each.code in ASKING:
-                return  # where it asks, what follows may be an answer
-            self._seen.add(each.ip)
-            meaning = self._forms.meaning(each.code)
-            if not meaning.odd and "never_faults" not in meaning.marks:
-                for name in meaning.needs:
-                    met.setdefault(name, each.ip)
-            flow = each.flow_control
-            if flow == FlowControl.CALL:
-                yield each.near_branch_target, _Static()
-                static = self._after(each)
-            elif flow == FlowControl.CONDITIONAL_BRANCH:
-                if static.flags:
-                    yield from ((meet, static.copy()) for meet in self._meeting(each, static))
+    def _holding(self) -> dict[int, frozenset[str]]:
+        """Functions on a page with a feature, with the features of their pages."""
+        found: dict[int, frozenset[str]] = {}
+        for page, features in self._pages.items():
+            address, stop = page << 12, page + 1 << 12
+            while address < stop:
+                function = self._links.function(address)
+                if function is None:
+                    following = self._links.after(address)
+                    if following is None:
+                        break
+                    address = following
+                    continue
+                found[function[0]] = found.get(function[0], frozenset()) | features
+                address = function[1]
+        return found
+
+    def _climb(self, feature: str, holding: set[int], met: dict[str, Reach]) -> None:
+        exported: dict[int, int] = {}
+        self._up(feature, holding, met, exported)
+        if feature not in met and len(exported) >= self._enough:
+            first = min(exported)
+            met[feature] = self._reach(exported[first], first, "export")
+
+    def _up(
+        self,
+        feature: str,
+        holding: Collection[int],
+        met: dict[str, Reach],
+        exported: dict[int, int],
+    ) -> None:
+        """Goes from the functions that hold a feature to those that call them."""
+        hot: dict[int, tuple[int, int]] = {}  # function -> address of the feature, unless
+        pending: list[int] = []
+        looked: set[int] = set()
+        queue = [start for start in sorted(holding) if self._is_entered(start, holding)]
+        while queue and self._functions.left > 0:
+            start = queue.pop()
+            if start in looked:
+                continue
+            looked.add(start)
+            summary = self._functions.summary(start)
+            queue += [call.target for call in summary.calls if call.target in holding]
+            if feature in summary.needs:
+                hot[start] = summary.needs[feature]
+                pending.append(start)
+                if self._is_reached(start, feature, hot[start], holding, met, exported):
                     return
-                yield each.near_branch_target, static.copy()
-            elif flow == FlowControl.UNCONDITIONAL_BRANCH:
-                yield each.near_branch_target, static
-            else:
-                static.step(each)
+        while pending and self._functions.left > 0:
+            start = pending.pop()
+            address, unless = hot[start]
+            for caller, still in [*self._callers(start, unless), *self._holders(start, unless)]:
+                known = hot.get(caller)
+                if known is not None and not known[1] & ~still:
+                    continue
+                hot[caller] = address, still & (known[1] if known else -1)
+                pending.append(caller)
+                if self._is_reached(caller, feature, hot[caller], holding, met, exported):
+                    return
 
-    def _instructions(self, address: int) -> Iterator[Instruction]:
-        code = self._file.code_at(address)
-        if code is None or code.name.startswith(".plt"):
+    def _callers(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
+        """Functions that call one on an unguarded way, each with what would guard the call."""
+        for site in self._links.callers(start):
+            caller = self._links.function(site)
+            for call in self._functions.summary(caller[0]).calls if caller else ():
+                if caller and call.target == start and not call.answers & unless:
+                    yield caller[0], call.unless
+
+    def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
+        """Functions that hand one to another file's function, or use a table that it stands in."""
+        if unless:
             return
-        for each in Decoder(64, code.between(address, address + _NEAR), ip=address):
-            # What goes on into the next function does not: it called something that never returns.
-            if each.is_invalid or (each.ip != address and self._file.begins_function(each.ip)):
-                return
-            yield each
-            if each.code in self._forms.ends:
-                return
+        for _, site in self._links.takers(start, start + 1):
+            yield from self._escapes(site, start, ("foreign", "stored"))
+        for slot in self._links.slots(start):
+            table = self._table(slot)
+            if table is None or not self._is_methods(table):
+                continue
+            for address, site in self._links.takers(table, table + 1):
+                yield from self._escapes(site, address, ("kept", "stored", "foreign"))
 
-    def _meeting(self, branch: Instruction, static: _Static) -> tuple[int, ...]:
-        """Where the two sides of a choice meet again, if they do."""
-        if branch.ip not in self._meetings:
-            self._meetings[branch.ip] = ()  # for what comes back to it
-            ways = (branch.next_ip, branch.near_branch_target)
-            one, other = (self._side(address, static) for address in ways)
-            common = one.keys() & other.keys()
-            # Of a stretch that both reach, its first instruction.
-            self._meetings[branch.ip] = tuple(ip for ip in common if one[ip] not in common)
-        return self._meetings[branch.ip]
+    def _escapes(self, site: int, address: int, ways: Collection[Way]) -> Iterator[tuple[int, int]]:
+        holder = self._links.function(site)
+        for each in self._functions.summary(holder[0]).escapes if holder else ():
+            exact = each.address == address or each.address == address + 16
+            if holder and exact and each.way in ways:
+                yield holder[0], each.unless
 
-    def _side(self, address: int, static: _Static) -> dict[int, int]:
-        """The instructions on one side within the function, each with the one before it.
+    def _table(self, slot: int) -> int | None:
+        """The address nearest before a slot that code takes."""
+        return self._links.nearest(slot - 8 * _VTABLE, slot)
 
-        What lies on one side of a further choice alone is left out.
+    def _is_methods(self, table: int) -> bool:
+        """Whether a table is one of virtual functions.
+
+        Itanium C++ ABI, 2.5.2: before it the offset to the top, and the type's description. Rust's
+        begins with a function or nothing, and two numbers, its size and alignment.
         """
-        side: dict[int, int] = {}
-        pending = [(address, -1, static.copy())]
-        while pending and len(side) < MOST_OF_A_SIDE and self._left > 0:
-            address, before, static = pending.pop()
-            for each in self._instructions(address):
-                if each.ip in side or each.code in ASKING:
-                    break
-                side[each.ip] = before
-                self._left -= 1
-                before = each.ip
-                if each.flow_control == FlowControl.CALL:
-                    static = self._after(each)
-                elif each.code not in self._forms.branches:
-                    static.step(each)
-                elif each.flow_control == FlowControl.CONDITIONAL_BRANCH and static.flags:
-                    meetings = self._meeting(each, static)
-                    pending += [(meet, before, static.copy()) for meet in meetings]
-                    break
-                elif each.op0_kind == OpKind.NEAR_BRANCH64:
-                    pending.append((each.near_branch_target, before, static.copy()))
-        return side
+        pointers = self._links.pointers
+        before = pointers.get(table - 8)
+        typed = before is not None and self._file.code_at(before) is None
+        if typed and table - 16 not in pointers:
+            return True
+        whole = pointers.get(table + 8)  # the address is that of all of it
+        if table not in pointers and whole is not None and self._file.code_at(whole) is None:
+            return table + 16 in pointers
+        return table + 8 not in pointers and table + 16 not in pointers and table + 24 in pointers
 
-    def _after(self, call: Instruction) -> _Static:
-        return _Static(values={int(Register.RAX)} if self._asks(call) else set())
+    def _range(self, start: int) -> Range | None:
+        return next((each[start] for each in self._file.functions.values() if start in each), None)
 
-    def _asks(self, call: Instruction) -> bool:
-        """Whether the answer of a call may be what the CPU can do."""
-        target = call.near_branch_target
-        code = self._file.code_at(target)
-        if code is None or code.name.startswith(".plt"):
-            return bool(self._file.asks_others)
-        if target not in self._answers:
-            static = _Static()
-            asks = False
-            for number, each in enumerate(self._instructions(target)):
-                if each.code in ASKING or number > MOST_OF_AN_ANSWER:
-                    asks = each.code in ASKING
-                    break
-                static.step(each)
-            self._answers[target] = asks or int(Register.RAX) in static.values
-        return self._answers[target]
+    def _is_entered(self, start: int, holding: Collection[int]) -> bool:
+        """Whether something comes to one of these functions from outside of them."""
+        if start in self._roots or next(self._links.takers(start, start + 1), None) is not None:
+            return True
+        callers = (self._links.function(site) for site in self._links.callers(start))
+        return any(each is not None and each[0] not in holding for each in callers) or any(
+            table is not None and self._is_methods(table)
+            for table in map(self._table, self._links.slots(start))
+        )
+
+    def _is_reached(
+        self,
+        start: int,
+        feature: str,
+        where: tuple[int, int],
+        holding: Collection[int],
+        met: dict[str, Reach],
+        exported: dict[int, int],
+    ) -> bool:
+        """Takes note of a function that comes to a feature; whether that is enough."""
+        if start not in self._roots:
+            return False
+        if self._roots[start] == "export":
+            # Who calls it may tell it of the CPU.
+            if not where[1] and not (start in holding and self._is_part(start, holding)):
+                exported[start] = where[0]
+            return False
+        met[feature] = self._reach(where[0], start, self._roots[start])
+        return True
+
+    def _is_part(self, start: int, holding: Collection[int]) -> bool:
+        """Whether an exported function is one that the file itself uses, by choice.
+
+        Its address is taken, or it is called by others that hold the feature, and by no one else.
+        Likewise what is handed a vector of 256 bits or more: only code for such CPUs can call it.
+        """
+        if self._takes_vectors(start):
+            return True
+        taken = next(self._links.takers(start, start + 1), None) is not None
+        callers = {
+            each and each[0] for each in map(self._links.function, self._links.callers(start))
+        }
+        return taken or bool(self._links.slots(start)) or bool(callers and callers <= {*holding})
+
+    def _takes_vectors(self, start: int) -> bool:
+        function = self._links.function(start)
+        code = self._file.code_at(start)
+        if function is None or code is None:
+            return False
+        written: set[int] = set()
+        end = min(function[1], start + _PROLOGUE)
+        for each in Decoder(64, code.between(start, end), ip=start):
+            for at in range(1, each.op_count):
+                register = each.op_register(at) if each.op_kind(at) == OpKind.REGISTER else 0
+                if register in _WIDE and whole(register) not in written:
+                    return True
+            if each.op0_kind == OpKind.REGISTER:
+                written.add(whole(each.op0_register))
+        return False
+
+    def _reach(self, address: int, start: int, by: By) -> Reach:
+        function = self._range(start)
+        return Reach(address, start, by, self._file.name(function.name) if function else "")

@@ -13,7 +13,7 @@ from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.flow import begins, straight_line
 from cpuprobe.code.forms import forms
 from cpuprobe.code.layout import Plan, plan
-from cpuprobe.code.needs import Needs
+from cpuprobe.code.needs import Needs, Reach
 from cpuprobe.code.pe import read_pe
 from cpuprobe.code.program import Binary
 from cpuprobe.code.reach import reached
@@ -71,17 +71,16 @@ class Reading:
             return read_cwasm(self._content)
         if self._plan is None:
             return Needs(kind="other", architecture=file.architecture)
-        roots, further = begins(file)
         return Needs(
             kind=file.kind,
-            entry=straight_line(file, forms(), roots),
-            reached=reached(file, forms(), (*roots, *further)),
+            entry=straight_line(file, forms(), begins(file)[0]),
             isa_needed=file.isa_needed,
             isa_used=file.isa_used,
             dispatch=_dispatch(file),
             ifuncs=file.ifuncs,
             loader=file.loader,
             appended=file.appended,
+            go=file.go,
         )
 
     def scan(self, sought: Collection[str] = ()) -> Scan | None:
@@ -93,6 +92,16 @@ class Reading:
         if self._plan is None:
             return None
         return scan(self._file, self._plan, sought)
+
+    def reached(self, found: Scan) -> tuple[dict[str, Reach], bool]:
+        """What of the features is reached without a choice before; and whether that is all."""
+        if self._file.kind == "object" or self._file.go:
+            # The addresses of an object wait for relocation. Go's compiler keeps to the level that
+            # its runtime tests, and its assembler's functions are behind tests.
+            return {}, bool(self._file.go)
+        roots, further = begins(self._file)
+        ways, ended = reached(self._file, forms(), found.pages, (*roots, *further))
+        return ways, ended and self._file.linked
 
 
 # By what a file begins with; what begins otherwise is no ELF file.
@@ -109,10 +118,17 @@ def _read(source: Source) -> Binary:
     )
 
 
-def complete(needs: Needs, found: Scan | None) -> Needs:
-    """What a file needs, with what its scan found; None: it was not scanned."""
+def complete(reading: Reading, found: Scan | None) -> Needs:
+    """What a file needs, with what its scan found; None: it was not scanned.
+
+    Raises:
+        ArtifactError: compiled wasm that is damaged, or too much work.
+    """
+    needs = reading.needs()
     if found is None:
         return needs
+    dispatch = (*found.signs, *needs.dispatch)
+    ways, followed = reading.reached(found) if found.features else ({}, True)
     return msgspec.structs.replace(
         needs,
         features=found.features,
@@ -121,7 +137,9 @@ def complete(needs: Needs, found: Scan | None) -> Needs:
         unlisted=found.unlisted,
         sketch=found.sketch,
         unknown=found.unknown,
-        dispatch=(*found.signs, *needs.dispatch),
+        dispatch=dispatch,
+        reached=ways,
+        followed=followed,
         coverage=found.coverage,
     )
 

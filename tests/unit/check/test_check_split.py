@@ -85,7 +85,7 @@ def test_every_function_with_what_is_sought_is_listed(built, threads, monkeypatc
 
     def listed() -> tuple[list[tuple[str, dict[str, int]]], int]:
         reading = opened(str(built[1]))
-        needs = complete(reading.needs(), reading.scan({"avx2", "avx"}))
+        needs = complete(reading, reading.scan({"avx2", "avx"}))
         assert all(each.start <= each.address <= each.last for each in needs.functions)
         addresses = [each.address for each in needs.functions]
         assert addresses == sorted(addresses)

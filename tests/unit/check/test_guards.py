@@ -180,7 +180,7 @@ def test_what_is_spread_through_a_file_is_a_build(tmp_path):
 
     assert built.expectation == "unguarded"
     assert "61 of 6" in built.reason or "62 of 6" in built.reason
-    assert "spread through it" in built.reason
+    assert "is reached from a function that others may call" in built.reason
     assert (chosen.expectation, chosen.missing) == ("guarded", ("avx", "avx2", "fma"))
 
 

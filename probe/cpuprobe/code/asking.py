@@ -1,0 +1,116 @@
+"""The functions of a file that ask what the CPU can do, those that answer, and what they fill."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from cpuprobe.code.choice import Summary, summarised
+from cpuprobe.code.forms import Forms
+from cpuprobe.code.labels import Known
+from cpuprobe.code.links import Links
+from cpuprobe.code.program import Binary, asking_names
+
+MOST = 100_000
+"""Instructions of functions that are looked at to learn what asks, and as many afterwards."""
+MOST_ASKING = 300
+"""Functions that may call one that asks, at most, of which it is found out whether they answer."""
+_VISITS = 3
+"""How often one of these is looked at, as more becomes known."""
+_SMALL = 512
+"""Bytes of a function that may be asked for what is known already."""
+_DEPTH = 8
+"""How many of these may call each other."""
+
+
+class Functions:
+    """The functions of a file, each looked at when it is asked for.
+
+    Attributes:
+        left: instructions that may still be looked at.
+    """
+
+    def __init__(self, file: Binary, forms: Forms, links: Links) -> None:
+        """Finds out what asks."""
+        self._file, self._forms, self._links = file, forms, links
+        asked = asking_names()
+        foreign = {slot for slot, name in links.names.items() if asked.search(name)}
+        self._known = Known(foreign=foreign, pointers=links.pointers)
+        self._askers: set[int] = set()
+        self._summaries: dict[int, Summary] = {}
+        self._small: dict[int, bool] = {}
+        self._depth = 0
+        self.left = MOST
+        self._learn()
+
+    def _learn(self) -> None:
+        """Finds the functions that ask, those that answer, and where they put answers."""
+        pending: dict[int, None] = {}  # in order, each once
+        for address in self._links.asking():
+            function = self._links.function(address)
+            if function is not None:
+                pending.setdefault(function[0])
+        visits: Counter[int] = Counter()
+        while pending and visits.total() < MOST_ASKING and self.left > 0:
+            start = next(iter(pending))
+            del pending[start]
+            visits[start] += 1
+            self._summaries.pop(start, None)
+            summary = self.summary(start)
+            news = not (summary.statics <= self._known.statics)
+            self._known.statics |= summary.statics
+            self._known.fields |= summary.fields
+            if summary.answers and start not in self._askers:
+                self._askers.add(start)
+                news = True
+            if news:
+                for site in self._links.callers(start):
+                    caller = self._links.function(site)
+                    if caller is not None and visits[caller[0]] < _VISITS:
+                        pending.setdefault(caller[0])
+        self._summaries.clear()
+        self._small.clear()
+        self.left = MOST
+
+    def _asks(self, target: int) -> bool:
+        if target < 0:
+            name = self._links.names.get(-target)
+            if name is not None:
+                return bool(asking_names().search(name))
+            target = self._links.pointers.get(-target, 0)
+        if target in self._askers:
+            return True
+        name = self._links.imported(target)
+        if name is not None:
+            return bool(asking_names().search(name))
+        return self._tells(target)
+
+    def _tells(self, target: int) -> bool:
+        """Whether a small function answers from what is known: most that do are a few lines."""
+        if target not in self._small:
+            self._small[target] = False  # for what comes back to it
+            function = self._links.function(target)
+            is_small = (
+                function is not None and function[0] == target and function[1] <= target + _SMALL
+            )
+            if is_small and self._depth < _DEPTH:
+                self._depth += 1
+                self._small[target] = self.summary(target).answers
+                self._depth -= 1
+        return self._small[target]
+
+    def _foreign(self, target: int) -> bool:
+        code = self._file.code_at(target)
+        return code is None or code.name.startswith(".plt")
+
+    def summary(self, start: int) -> Summary:
+        """One function, by its start; an empty one where too much was looked at already."""
+        if start not in self._summaries:
+            function = self._links.function(start)
+            if function is None or self.left <= 0:
+                return Summary()
+            made = summarised(
+                self._file, self._forms, self._known, start, function[1], self._asks, self._foreign
+            )
+            self.left -= made.size
+            self._summaries[start] = made
+        return self._summaries[start]
