@@ -24,6 +24,11 @@ ENOUGH = 40
 """Functions below which a share says nothing."""
 
 
+_DOUBTS = {
+    "executable": "whether a run comes there was not followed to the end",
+    "library": "it runs only if its callers keep it from these functions",
+    "object": "it runs only if the rest of its program keeps it from these functions",
+}
 _BY = {
     "run": "what every run executes",
     "load": "what every load executes",
@@ -66,10 +71,12 @@ def evidence(needs: Needs, missing: Collection[str]) -> Evidence:
         first = min(reached, key=lambda name: reached[name].address)
         way = reached[first]
         chooses = f"the file can choose: {signs}" if signs else "nothing in this file chooses"
+        doubt = f": {_DOUBTS['library']}" if way.by == "export" and not signs else ""
         return Evidence(
             False,
             f"{where}; {first} at {way.address:#x} is reached from {_BY[way.by]} "
-            f"({way.name or hex(way.begins)}), and no choice was found before it ({chooses})",
+            f"({way.name or hex(way.begins)}), and no choice was found before it "
+            f"({chooses}){doubt}",
         )
     if not needs.dispatch:
         if needs.kind == "library" and needs.followed:
@@ -78,11 +85,7 @@ def evidence(needs: Needs, missing: Collection[str]) -> Evidence:
                 f"{where}; nothing in this file chooses, and nothing comes there but functions "
                 "that are named for such CPUs: their callers choose",
             )
-        doubt = {
-            "executable": "whether a run comes there was not followed to the end",
-            "library": "it runs only if its callers keep it from these functions",
-            "object": "it runs only if the rest of its program keeps it from these functions",
-        }.get(needs.kind, "")
+        doubt = _DOUBTS.get(needs.kind, "")
         return Evidence(False, f"{where}; nothing in this file chooses at run time: {doubt}")
     if share >= SPREAD and functions > VARIANTS * needs.ifuncs and not needs.followed:
         return Evidence(

@@ -107,24 +107,14 @@ def judge(path: str, needs: Needs, against: HostCapabilities) -> Fit:
             needs=needs,
         )
     missing = tuple(name for name in needs.features if name not in against.safe)
-    lacking = [name for name in needs.isa_needed if name not in against.levels]
-    if lacking and needs.loader:
+    refused = _refused(needs, against)
+    if refused is not None:
+        reason, message = refused
         return Fit(
             path=path,
             expectation="refused",
-            reason=f"its property note needs {lacking[-1]}: the dynamic loader (glibc 2.33 or "
-            "later) will not load it",
-            message=_LOADER,
-            missing=missing,
-            needs=needs,
-        )
-    if needs.go and needs.go not in against.levels:
-        return Fit(
-            path=path,
-            expectation="refused",
-            reason=f"a Go program built with GOAMD64={needs.go[-2:]}: without {needs.go} its "
-            "runtime ends every run at once",
-            message=_GO.format(needs.go[-2:]),
+            reason=reason,
+            message=message,
             missing=missing,
             needs=needs,
         )
@@ -159,6 +149,25 @@ def judge(path: str, needs: Needs, against: HostCapabilities) -> Fit:
         missing=missing,
         needs=needs,
     )
+
+
+def _refused(needs: Needs, against: HostCapabilities) -> tuple[str, str] | None:
+    """Why something ends a program or a library before it does anything, and in which words."""
+    lacking = [name for name in needs.isa_needed if name not in against.levels]
+    if lacking and needs.loader:
+        return (
+            f"its property note needs {lacking[-1]}: the dynamic loader (glibc 2.33 or later) will "
+            "not load it",
+            _LOADER,
+        )
+    if needs.go and needs.go not in against.levels:
+        level = needs.go.rpartition("-")[2]
+        return (
+            f"a Go program built with GOAMD64={level}: without {needs.go} its runtime ends every "
+            "run at once",
+            _GO.format(level),
+        )
+    return None
 
 
 def _cwasm(path: str, needs: Needs, engine: Engine, against: HostCapabilities) -> Fit:

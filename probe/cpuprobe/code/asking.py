@@ -10,7 +10,7 @@ from cpuprobe.code.labels import Known
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary, asking_names
 
-MOST = 100_000
+MOST = 150_000
 """Instructions of functions that are looked at to learn what asks, and as many afterwards."""
 MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""

@@ -76,7 +76,7 @@ def read_elf(source: Source) -> Binary:
         if elf.kind != abi.ET_REL:  # the addresses in an object file wait for relocation
             _read_unwind(file, elf)
             _read_dynamic(file, elf)
-            file.linked = True
+            file.linked = file.kind == "executable" or bool(file.exports)
         _read_properties(file, elf)
         _read_go(file, elf)
     return file

@@ -37,7 +37,11 @@ _VTABLE = 32
 
 
 def reached(
-    file: Binary, forms: Forms, pages: Mapping[int, frozenset[str]], roots: Iterable[int]
+    file: Binary,
+    forms: Forms,
+    pages: Mapping[int, frozenset[str]],
+    roots: Iterable[int],
+    chooses: bool,
 ) -> tuple[dict[str, Reach], bool]:
     """The features that are reached without a choice; and whether the search came to its end.
 
@@ -46,8 +50,9 @@ def reached(
         forms: the meaning of codes.
         pages: the features on each page of 4 KiB.
         roots: where a run or a load begins.
+        chooses: something in the file asks what the CPU can do.
     """
-    search = _Search(file, forms, pages, roots)
+    search = _Search(file, forms, pages, roots, chooses)
     return search.found(), search.ended
 
 
@@ -58,6 +63,7 @@ class _Search:
         forms: Forms,
         pages: Mapping[int, frozenset[str]],
         roots: Iterable[int],
+        chooses: bool,
     ) -> None:
         self._file, self._pages = file, pages
         self._links = Links(file)
@@ -70,6 +76,7 @@ class _Search:
         for address, names in file.exports.items():
             if not any(self._variant.search(file.name(name)) for name in names):
                 self._roots.setdefault(address, "export")
+        self._chooses = chooses
         self._enough = max(1, len(file.exports) // MANY)
 
     @property
@@ -123,6 +130,7 @@ class _Search:
         pending: list[int] = []
         looked: set[int] = set()
         queue = [start for start in sorted(holding) if self._is_entered(start, holding)]
+        queue.sort(key=self._roots.__contains__)  # those that others call are looked at first
         while queue and self._functions.left > 0:
             start = queue.pop()
             if start in looked:
@@ -234,6 +242,8 @@ class _Search:
         Its address is taken, or it is called by others that hold the feature, and by no one else.
         Likewise what is handed a vector of 256 bits or more: only code for such CPUs can call it.
         """
+        if not self._chooses:
+            return False
         if self._takes_vectors(start):
             return True
         taken = next(self._links.takers(start, start + 1), None) is not None

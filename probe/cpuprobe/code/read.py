@@ -93,14 +93,14 @@ class Reading:
             return None
         return scan(self._file, self._plan, sought)
 
-    def reached(self, found: Scan) -> tuple[dict[str, Reach], bool]:
+    def reached(self, found: Scan, chooses: bool) -> tuple[dict[str, Reach], bool]:
         """What of the features is reached without a choice before; and whether that is all."""
         if self._file.kind == "object" or self._file.go:
             # The addresses of an object wait for relocation. Go's compiler keeps to the level that
             # its runtime tests, and its assembler's functions are behind tests.
             return {}, bool(self._file.go)
         roots, further = begins(self._file)
-        ways, ended = reached(self._file, forms(), found.pages, (*roots, *further))
+        ways, ended = reached(self._file, forms(), found.pages, (*roots, *further), chooses)
         return ways, ended and self._file.linked
 
 
@@ -128,7 +128,7 @@ def complete(reading: Reading, found: Scan | None) -> Needs:
     if found is None:
         return needs
     dispatch = (*found.signs, *needs.dispatch)
-    ways, followed = reading.reached(found) if found.features else ({}, True)
+    ways, followed = reading.reached(found, bool(dispatch)) if found.features else ({}, True)
     return msgspec.structs.replace(
         needs,
         features=found.features,
