@@ -212,18 +212,30 @@ target_of(const struct body *body, unsigned tail, uint32_t next)
 #define TURN_TAIL(turn) ((turn) >> 21 & 7)
 #define TURN_CLASS(turn) ((turn) >> 24)
 
+/* The turns of a function: those behind its first hit, and then those before. */
+struct turns {
+    uint32_t *all, late, early;
+};
+
+static inline uint32_t
+turn_number(const struct turns *turns, uint32_t number)
+{
+    return number < turns->early ? turns->all[turns->late + number]
+                                 : turns->all[number - turns->early];
+}
+
 /* Whether each hit follows the start or a branch's target, with nothing between that ends. */
 static int
 live(struct work *w, const struct body *body, const uint32_t *hits, uint32_t count,
-     const uint32_t *turns, uint32_t number)
+     const struct turns *turns)
 {
     uint64_t *targets = w->space->targets;
-    uint32_t low = 0, high = body->size, turn = 0, hit = 0;
+    uint32_t low = 0, high = body->size, turn = 0, hit = 0, number = turns->early + turns->late;
 
     __builtin_memset(targets, 0, (body->size / 64 + 1) * sizeof *targets);
     for (uint32_t at = 0; at < number; at++)
-        if (scan_classes[TURN_CLASS(turns[at])].flags & CLASS_NEAR) {
-            int64_t target = target_of(body, TURN_TAIL(turns[at]), TURN_NEXT(turns[at]));
+        if (scan_classes[TURN_CLASS(turns->all[at])].flags & CLASS_NEAR) {
+            int64_t target = target_of(body, TURN_TAIL(turns->all[at]), TURN_NEXT(turns->all[at]));
 
             if (target >= 0 && target < body->size)
                 targets[target / 64] |= 1ull << target % 64;
@@ -232,11 +244,15 @@ live(struct work *w, const struct body *body, const uint32_t *hits, uint32_t cou
     for (; hit < count; low = high) {
         uint32_t where = HIT_OFFSET(hits[hit]), from = low;
 
-        for (high = body->size; turn < number; turn++)
-            if (scan_classes[TURN_CLASS(turns[turn])].flags & CLASS_END) {
-                high = TURN_NEXT(turns[turn++]);
+        for (high = body->size; turn < number; turn++) {
+            uint32_t each = turn_number(turns, turn);
+
+            if (scan_classes[TURN_CLASS(each)].flags & CLASS_END) {
+                high = TURN_NEXT(each);
+                turn++;
                 break;
             }
+        }
         if (where >= high)
             continue;
         while (low && from <= where && !(targets[from / 64] >> from % 64 & 1))
@@ -508,12 +524,14 @@ sweep(struct work *w, uint32_t number)
         end_function(w, number);
 }
 
-/* One of the functions that are decoded at the same time: first for its hits, then, where they are
- * in doubt, for its turns. */
+/* One of the functions that are decoded at the same time: for its hits, from the first one on for
+ * its turns too; and once more, where hits are in doubt, for the turns before. */
 struct stream {
     const uint8_t *at, *start, *limit;
-    uint32_t *hits, *turns, count, turned, ended, number;
-    uint32_t wanted; /* what is noted of leaves: LEAF_LOUD, or LEAF_TURNS */
+    uint32_t *hits, count, number;
+    struct turns turns;
+    uint32_t wanted; /* what is noted of leaves: LEAF_LOUD, LEAF_TURNS */
+    int again;
 };
 
 /* Whether a range lies inside of the code. */
@@ -530,7 +548,8 @@ count_last(struct work *w, uint32_t number)
 {
     struct body body = body_of(w, number);
     /* A walk has read them before it writes there. */
-    uint32_t *hits = w->space->order, *turns = w->space->pending, count = 0, turned = 0;
+    uint32_t *hits = w->space->order, count = 0;
+    struct turns turns = {w->space->pending, 0, 0};
     enum doubt doubt;
     unsigned length;
 
@@ -540,14 +559,13 @@ count_last(struct work *w, uint32_t number)
         if (leaf & LEAF_LOUD)
             hits[count++] = HIT(at, LEAF_CLASS(leaf));
         if (leaf & LEAF_TURNS)
-            turns[turned++] = TURN(at + length, leaf);
+            turns.all[turns.late++] = TURN(at + length, leaf);
     }
     if (!count)
         return;
     doubt = doubt_of(hits, count);
     count_function(w, number, hits, count,
-                   doubt == SURE ||
-                       (doubt == UNSURE && live(w, &body, hits, count, turns, turned)));
+                   doubt == SURE || (doubt == UNSURE && live(w, &body, hits, count, &turns)));
 }
 
 /* Gives a stream the next function; what is none is done on the way. Returns whether there is one.
@@ -570,7 +588,8 @@ turn_to_next(struct work *w, struct stream *s)
         } else {
             s->start = s->at = w->code + (range->start - w->address);
             s->limit = w->code + (range->end - w->address);
-            s->count = s->turned = s->ended = 0;
+            s->count = s->turns.late = s->turns.early = 0;
+            s->again = 0;
             s->number = number;
             s->wanted = LEAF_LOUD;
             w->tally->steps += (range->end - range->start) / 4;
@@ -580,20 +599,26 @@ turn_to_next(struct work *w, struct stream *s)
     return 0;
 }
 
+/* Begins with the function of a stream again, as far as its first hit. */
+static void
+turn_back(struct work *w, struct stream *s)
+{
+    s->again = 1;
+    s->wanted = LEAF_TURNS;
+    s->at = s->start;
+    s->limit = s->start + HIT_OFFSET(s->hits[0]);
+    w->tally->steps += HIT_OFFSET(s->hits[0]) / 4;
+}
+
 /* Ends a way through the function of a stream, whose last instruction has a length; returns whether
  * it has another, through this function or the next one. */
 static int
 turn(struct work *w, struct stream *s, unsigned length)
 {
+    enum doubt doubt = UNSURE;
     int is_sure;
 
-    if (s->wanted == LEAF_TURNS) {
-        struct body body = body_of(w, s->number);
-
-        is_sure = live(w, &body, s->hits, s->count, s->turns, s->turned);
-    } else {
-        enum doubt doubt;
-
+    if (!s->again) {
         if (s->at > s->limit) { /* what the end cuts off is no instruction */
             uint32_t offset = (uint32_t)(s->at - s->start) - length;
 
@@ -603,35 +628,36 @@ turn(struct work *w, struct stream *s, unsigned length)
         if (!s->count)
             return turn_to_next(w, s);
         doubt = doubt_of(s->hits, s->count);
-        if (doubt == UNSURE) {
-            w->tally->steps += (uint64_t)(s->limit - s->start) / 4;
-            s->wanted = LEAF_TURNS;
-            s->at = s->start;
+    }
+    is_sure = doubt == SURE;
+    if (doubt == UNSURE) {
+        struct body body = body_of(w, s->number);
+
+        if (!s->again && HIT_OFFSET(s->hits[0]) > 0) {
+            turn_back(w, s);
             return 1;
         }
-        is_sure = doubt == SURE;
+        is_sure = live(w, &body, s->hits, s->count, &s->turns);
     }
     count_function(w, s->number, s->hits, s->count, is_sure);
     return turn_to_next(w, s);
 }
 
-/* Notes a hit or a turn of a stream, whose instruction has a length. Where no hit stands behind the
- * first end all are live, wherever branches go: the rest is left out, by a length that reaches the
- * limit. */
-static unsigned
+/* Notes a hit or a turn of a stream, whose instruction has a length. */
+static void
 note(struct stream *s, const uint8_t *at, uint32_t leaf, unsigned length)
 {
     uint32_t offset = (uint32_t)(at - s->start);
 
-    if (s->wanted == LEAF_LOUD) {
+    if (leaf & s->wanted & LEAF_LOUD) {
         s->hits[s->count++] = HIT(offset, LEAF_CLASS(leaf));
-        return length;
+        s->wanted = LEAF_LOUD | LEAF_TURNS;
     }
-    s->turns[s->turned++] = TURN(offset + length, leaf);
-    if (scan_classes[LEAF_CLASS(leaf)].flags & CLASS_END && !s->ended++ &&
-        HIT_OFFSET(s->hits[s->count - 1]) < offset)
-        return (unsigned)(s->limit - at);
-    return length;
+    if (leaf & s->wanted & LEAF_TURNS) {
+        s->turns.all[s->turns.late + s->turns.early] = TURN(offset + length, leaf);
+        s->turns.early += s->again != 0;
+        s->turns.late += s->again == 0;
+    }
 }
 
 /* What of a stream each step needs, to be kept in registers. */
@@ -654,8 +680,10 @@ step(struct work *w, struct stream *s, struct view *v)
     uint32_t leaf = decode(v->at, &length);
     int goes_on = 1;
 
-    if (__builtin_expect(leaf & v->wanted, 0))
-        length = note(s, v->at, leaf, length);
+    if (__builtin_expect(leaf & v->wanted, 0)) {
+        note(s, v->at, leaf, length);
+        v->wanted = s->wanted;
+    }
     v->at += length;
     if (__builtin_expect(v->at >= v->limit, 0)) {
         s->at = v->at;
@@ -671,9 +699,9 @@ cpuprobe_scan(const uint8_t *code, uint64_t size, uint64_t address, const struct
               struct scan_space *space)
 {
     struct work w = {.code = code, .size = size, .address = address};
-    struct stream a = {.hits = space->hits[0], .turns = space->turns[0]};
-    struct stream b = {.hits = space->hits[1], .turns = space->turns[1]};
-    struct stream c = {.hits = space->hits[2], .turns = space->turns[2]};
+    struct stream a = {.hits = space->hits[0], .turns = {space->turns[0], 0, 0}};
+    struct stream b = {.hits = space->hits[1], .turns = {space->turns[1], 0, 0}};
+    struct stream c = {.hits = space->hits[2], .turns = {space->turns[2], 0, 0}};
     struct view at_a, at_b, at_c;
     int first, second, third;
 

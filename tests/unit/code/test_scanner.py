@@ -145,6 +145,7 @@ def random_code(source: random.Random) -> bytes:
     return (pick(starts) + source.randbytes(32))[:32]
 
 
+@pytest.mark.slow
 def test_random_bytes_are_decoded_as_iced_does(kinds):
     """All encodings, valid and not. Where both say no instruction, the length is of no weight."""
     source = random.Random(15)
@@ -188,6 +189,7 @@ def test_a_cut_instruction_is_none():
         assert (length, told(kind).flow) == (len(code), "INVALID")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_plain_scanner_gives_the_same_answer(name):
     """Features, places, pages and functions of whole libraries; what is newer it does not know."""
@@ -200,6 +202,7 @@ def test_the_plain_scanner_gives_the_same_answer(name):
     assert scan.scan(file, work) == simple.scan(file, work, forms())
 
 
+@pytest.mark.slow
 def test_without_the_extension_check_still_answers(monkeypatch):
     """The plain scanner is used where nothing was compiled."""
     path = str(LIBRARIES / "libc.so.6")
