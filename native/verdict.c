@@ -24,6 +24,17 @@ state_name(enum state state)
     return names[state];
 }
 
+/* Leaves out what a part where nothing ran cannot dispute: the child may have been killed there. */
+static uint32_t
+without_mute(uint32_t states, uint32_t shown)
+{
+    if (shown >> STATE_OF_HIDDEN & 1)
+        states &= ~(1u << STATE_OF_ABSENT) | shown;
+    if (shown >> STATE_OF_BROKEN & 1)
+        states &= ~(1u << STATE_OF_UNVERIFIED | 1u << STATE_OF_GATED) | shown;
+    return states;
+}
+
 /* One state for several parts, each of which is in one of the states (bits). */
 static enum state
 merge(uint32_t states)
@@ -185,7 +196,7 @@ judge(const struct options *options, const struct candidate_table *table,
 {
     struct judged_machine machine = {.options = options, .table = table, .kernel = kernel};
     struct feature_bits detected, claimed, wrong = {{0}};
-    uint32_t states[FEATURE_COUNT] = {0};
+    uint32_t states[FEATURE_COUNT] = {0}, shown[FEATURE_COUNT] = {0};
     bool xcr0_known = true, mute = true, deadly = false, avx_off = false, first_is_mute;
 
     *verdict = (struct verdict){.executed = options->execute};
@@ -207,8 +218,11 @@ judge(const struct options *options, const struct candidate_table *table,
             struct opinion opinion;
 
             judge_part(&machine, &part, &opinion);
-            for (unsigned int feature = 0; feature < FEATURE_COUNT; feature++)
+            for (unsigned int feature = 0; feature < FEATURE_COUNT; feature++) {
                 states[feature] |= 1u << opinion.state[feature];
+                if (has_feature(&opinion.ran, feature))
+                    shown[feature] |= 1u << opinion.state[feature];
+            }
             keep_features(&detected, &opinion.detected);
             keep_features(&claimed, &opinion.claimed);
             unite_features(&wrong, &opinion.wrong);
@@ -221,7 +235,7 @@ judge(const struct options *options, const struct candidate_table *table,
     verdict->claimed = claimed;
     verdict->wrong = wrong;
     for (unsigned int i = 0; i < FEATURE_COUNT; i++)
-        verdict->state[i] = (uint8_t)merge(states[i]);
+        verdict->state[i] = (uint8_t)merge(without_mute(states[i], shown[i]));
     find_safe(verdict);
     find_levels(&machine, verdict);
     first_is_mute = options->execute && machine.first->leaf_count == 0;

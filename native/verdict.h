@@ -205,6 +205,7 @@ struct opinion {
     uint8_t state[FEATURE_COUNT];  /* enum state */
     struct feature_bits detected;  /* by Rust's std_detect */
     struct feature_bits wrong;     /* broken by results, not by faults */
+    struct feature_bits ran;       /* anything of it ran there */
     struct feature_bits claimed;   /* by CPUID */
     struct feature_bits wanting;   /* claimed, and taken away or broken: an error */
     struct feature_bits gated_off; /* of those: the operating system's leave is missing */

@@ -107,11 +107,13 @@ judge_part(const struct judged_machine *machine, const struct part *part, struct
 
     gather_evidence(machine, part, &evidence);
     opinion->wanting = opinion->gated_off = (struct feature_bits){0};
-    opinion->wrong = (struct feature_bits){0};
+    opinion->wrong = opinion->ran = (struct feature_bits){0};
     for (unsigned int i = 0; i < FEATURE_COUNT; i++) {
         enum state state = state_of(&evidence, i);
 
         opinion->state[i] = (uint8_t)state;
+        if (runs(&evidence.now, i) != SILENT)
+            add_feature(&opinion->ran, i);
         if (is_wanting(machine, &evidence, i, state)) {
             add_feature(&opinion->wanting, i);
             if (answer_of(&evidence.os, i) == NO)
