@@ -340,7 +340,8 @@ command_screen(const struct request *request)
     put_features(&page, "works", &survey.verdict, true);
     put_features(&page, "not here", &survey.verdict, false);
     write_words(&page.out, "\n");
-    put_words(&page, "wasmtime", "cpuprobe-native flags");
+    if (survey.verdict.judgement != JUDGED_MISMATCH) /* which says it already */
+        put_words(&page, "wasmtime", "cpuprobe-native flags");
     put_words(&page, "details", "cpuprobe-native > machine.json");
     put_words(&page, "", "cpuprobe inspect machine.json   (on any machine with Python)");
     release(&survey.measurement);

@@ -14,7 +14,15 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 NATIVE = ROOT / "native"
 
-TEST_SOURCES = ("test_core.c", "fakes.c", "beliefs.c", "caller.c", "identity.c", "groups.c")
+TEST_SOURCES = (
+    "test_core.c",
+    "fakes.c",
+    "beliefs.c",
+    "caller.c",
+    "identity.c",
+    "groups.c",
+    "flag_files.c",
+)
 ISA = NATIVE / "isa" / "x86_64"
 EXECUTABLE_ONLY = {NATIVE / "main.c", ISA / "start.c"}
 CORE_SOURCES = sorted(

@@ -114,4 +114,8 @@ void json_escapes(void);
 void json_numbers(void);
 void json_grows(void);
 
+/* flag_files.c: sets of flags from anybody. */
+void files_of_flags_are_read(void);
+void damaged_files_of_flags_are_bounded(void);
+
 #endif

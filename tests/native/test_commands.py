@@ -271,3 +271,37 @@ def test_the_cause_if_the_kernel_tells_it(
     cause = rows[wanted].replace("{word}", cmdline.rsplit(maxsplit=1)[-1])
 
     assert re.search(rf"MISMATCH the kernel has switched off {of}.*? why {re.escape(cause)}", text)
+
+
+# XSAVE taken from a model leaves AVX in CPUID, with its register state off.
+STATE_OFF: Mapping[str, tuple[str, str, str]] = {
+    "GDS": ("Skylake-Client,-hypervisor", "gather_data_sampling=force", "gds"),
+    "GDS inside a guest": ("Skylake-Client", "gather_data_sampling=force", "hypervisor"),
+    "GDS on a CPU without the flaw": (
+        "Haswell,-hypervisor",
+        "gather_data_sampling=force",
+        "unknown",
+    ),
+    "a word": ("Haswell,-hypervisor", "quiet noxsave", "command-line"),
+}
+
+
+@pytest.mark.parametrize(("cpu", "cmdline", "wanted"), STATE_OFF.values(), ids=STATE_OFF)
+def test_why_register_state_is_off(
+    native: Path, tmp_path: Path, cpu: str, cmdline: str, wanted: str
+) -> None:
+    """AVX that CPUID claims and XCR0 denies: the cause is the one that Python argues."""
+    gds = "Mitigation: AVX disabled, no microcode"
+    root = fake_root(tmp_path, cmdline=cmdline, gds=gds)
+    qemu = (required("qemu-x86_64"), "-cpu", f"{cpu},-xsave", native, "--cpus", "0", "--root", root)
+    told = on_terminal(*qemu)
+    lines = [line for line in told if not line.startswith("qemu-x86_64:")]
+    text = " ".join(" ".join(lines).split())
+    observation = msgspec.json.decode(run(*qemu).stdout, type=Document).observation
+    causes = {f.code: f.cause for f in assess(observation).findings}
+    row = next(row for row in load_table("findings")["cause"] if row["id"] == wanted)
+
+    assert "MISMATCH avx, f16c, fma and avx2: not usable here" in text
+    assert f"why {causes['CP101']}." in text
+    assert causes["CP101"].startswith(row["text"].partition("{")[0])
+    assert len(lines) <= 20

@@ -86,6 +86,8 @@ static const struct {
     TEST(json_escapes),
     TEST(json_numbers),
     TEST(json_grows),
+    TEST(files_of_flags_are_read),
+    TEST(damaged_files_of_flags_are_bounded),
 };
 
 static int
