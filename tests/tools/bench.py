@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.tools import native_builds, scan_bench
+from tests.tools import native_builds, run_bench, scan_bench
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
 ROUNDS = 25
@@ -171,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     native = native_speed(4 * options.rounds)
     scanned = scan_bench.speeds()
+    guarded = run_bench.speeds()
     if options.json:
         found: dict[str, object] = {
             "median_seconds": medians,
@@ -178,6 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "native": native._asdict(),
         }
         found["check"] = [speed._asdict() for speed in scanned]
+        found["run"] = [speed._asdict() for speed in guarded]
         json.dump(found, sys.stdout)
         return
     print(f"medians of {options.rounds} rounds, in turns, {len(os.sched_getaffinity(0))} CPUs")
@@ -196,6 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(line)
     print("check, MB of text a second and core")
     for line in scan_bench.lines(scanned):
+        print(line)
+    print("run, CPU time over wasmtime's own package")
+    for line in run_bench.lines(guarded):
         print(line)
     missing = {"cpuid -r", "lscpu", "cpuprobe-native"} - set(medians)
     if missing:
