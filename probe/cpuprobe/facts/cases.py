@@ -71,7 +71,8 @@ class KnownCase(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """All of it in one line."""
-        return f"{self.thread}: {self.what}; cured by: {self.cured}"
+        by = "" if self.cured.startswith(("no cure", "nothing to cure")) else "cured by: "
+        return f"{self.thread}: {self.what}; {by}{self.cured}"
 
 
 class Case(KnownCase, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -45,6 +45,13 @@ def test_a_row_has_more_signs_than_the_signal(case: Case):
     assert case.what and case.cured
 
 
+def test_a_case_without_a_cure_says_so():
+    sentences = [case.known.sentence for case in load_cases()]
+
+    assert not [each for each in sentences if "cured by: no" in each and "by: numpy" not in each]
+    assert any("; no cure is told there" in each for each in sentences)
+
+
 def test_no_case_stands_twice():
     threads = [case.thread for case in load_cases()]
 
