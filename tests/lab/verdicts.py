@@ -634,8 +634,8 @@ def _claims_gds(model: int, stepping: int) -> dict[str, str]:
 
 
 _LIAR_STATES = States(
-    # TCG has no transactions either.
-    {"broken": ["rtm", "avx512f", "avx512dq", "avx512vl"]},
+    # TCG has no transactions either; what elides locks is a hint, which nothing can execute.
+    {"broken": ["rtm", "avx512f", "avx512dq", "avx512vl"], "unverified": ["hle"]},
     usable=(*_SSE, *_GENERAL, *_YMM),
     leaving=_USER_LEAVING,
 )
@@ -695,7 +695,7 @@ _USER = (
         kind="user",
         cpu=USER_LIAR,
         args=_ONE_CPU,
-        files=_machine(_cpuinfo(f"{_HASWELL_FLAGS} rtm avx512f avx512dq avx512vl")),
+        files=_machine(_cpuinfo(f"{_HASWELL_FLAGS} hle rtm avx512f avx512dq avx512vl")),
         program="native",
         shows="three witnesses agree on a lie: CP201 and CP104",
         expect={
@@ -857,6 +857,7 @@ _USER = (
                 {
                     "gated": ["amx-tile", "amx-int8", "amx-bf16"],
                     "broken": ["avx512f", "avx512dq", "avx512vl"],
+                    "unverified": ["hle"],
                 },
                 usable=(*_SSE, *_GENERAL, *_YMM),
                 leaving=_USER_LEAVING,
