@@ -31,8 +31,8 @@ print(linker.instantiate(store, module).exports(store)["f"](store, 6))
 _SMALL = (
     '(module (func (export "f") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 7))))'
 )
-_LARGE = 2500  # functions: a second or two to compile
-_ROUNDS = {"small module": 15, "large module": 5}
+_LARGE = 10_000  # functions: two seconds of compiling
+_ROUNDS = {"small module": 15, "large module": 3}
 GOALS = {"small module": 1.3, "large module": 1.1}
 
 
