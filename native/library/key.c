@@ -13,8 +13,9 @@
 #ifndef ARCH_GET_CPUID
 #define ARCH_GET_CPUID 0x1011
 #endif
-#define OSXSAVE (1u << 27) /* CPUID.01H:ECX */
-#define MOST_LINES 32      /* of a block of /proc/cpuinfo */
+#define HYPERVISOR (1u << 31) /* CPUID.01H:ECX */
+#define OSXSAVE (1u << 27)    /* CPUID.01H:ECX */
+#define MOST_LINES 32         /* of a block of /proc/cpuinfo */
 #define SECOND_START 0x84222325cbf29ce4u
 
 /* FNV-1a. */
@@ -53,16 +54,16 @@ add_leaf(struct machine_key *key, uint32_t leaf, uint32_t subleaf, uint32_t regi
     add(key, registers, 4 * sizeof *registers);
 }
 
-/* Adds every leaf that enumerates a feature, the identity, and XCR0. False where CPUID would fault:
- * a process can ask for that (arch_prctl, ARCH_SET_CPUID). */
+/* Adds the leaves that flags and levels rest on, the identity, and XCR0. False where CPUID would
+ * fault: a process can ask for that (arch_prctl, ARCH_SET_CPUID). */
 static bool
 add_cpuid(struct machine_key *key)
 {
-    static const uint32_t leaves[][2] = {{0x1, 0},        {0x7, 0},        {0x7, 1},
-                                         {0xd, 1},        {0x14, 0},       {0x19, 0},
-                                         {0x24, 0},       {0x80000001, 0}, {0x80000002, 0},
-                                         {0x80000003, 0}, {0x80000004, 0}, {0x40000000, 0}};
-    uint32_t registers[4], basic, extended, osxsave = 0, low, high;
+    static const uint32_t leaves[][2] = {
+        {0x1, 0},        {0x7, 0},        {0x7, 1},        {0xd, 1},        {0x80000001, 0},
+        {0x80000002, 0}, {0x80000003, 0}, {0x80000004, 0}, {0x40000000, 0},
+    };
+    uint32_t registers[4], basic, extended, features = 0, low, high;
 
     if (syscall2(__NR_arch_prctl, ARCH_GET_CPUID, 0) == 0)
         return false;
@@ -73,13 +74,16 @@ add_cpuid(struct machine_key *key)
     for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++) {
         uint32_t leaf = leaves[i][0];
 
-        if ((leaf < 0x40000000 && leaf > basic) || (leaf >= 0x80000000 && leaf > extended))
+        /* Intel CPUs answer a leaf that is not there with their highest, which may number the CPU.
+         */
+        if ((leaf < 0x40000000 && leaf > basic) || (leaf >= 0x80000000 && leaf > extended) ||
+            (leaf == 0x40000000 && !(features & HYPERVISOR)))
             continue;
         add_leaf(key, leaf, leaves[i][1], registers);
         if (leaf == 1)
-            osxsave = registers[2] & OSXSAVE;
+            features = registers[2];
     }
-    if (osxsave) {
+    if (features & OSXSAVE) {
         __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
         add(key, (const uint32_t[]){low, high}, 8);
     }
