@@ -94,16 +94,16 @@ static int
 observe(const char *root, const char *cpus)
 {
     struct candidate candidates[2];
-    const struct fake rows[] = {good, good};
-    struct candidate_table table = table_of(rows, 2, candidates);
+    struct fake rows[] = {good, good};
+    struct candidate_table table;
     struct options options = {
         .root = root, .cpus = strcmp(cpus, "-") == 0 ? NULL : cpus, .execute = true};
     struct writer writer = {0};
     struct reason reason;
     enum error error;
 
-    candidates[1].name = "second";
-    candidates[1].name_length = 6;
+    rows[1].name = "second";
+    table = table_of(rows, 2, candidates);
     error = cpuprobe_observe(&options, &table, &writer, &reason);
     if (error == ERROR_NONE)
         fwrite(writer.text, 1, writer.length, stdout);
