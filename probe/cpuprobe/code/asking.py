@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cpuprobe.code.choice import Summary, summarised
+from cpuprobe.code.choice import summarised
 from cpuprobe.code.forms import Forms
 from cpuprobe.code.labels import Known
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary, asking_names
+from cpuprobe.code.summary import Summary
 
 MOST = 150_000
 """Instructions of functions that are looked at to learn what asks, and as many afterwards."""

@@ -8,9 +8,7 @@ exits, it aborts) makes no choice of it: the file refuses, and does not choose.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Literal, NamedTuple
 
 from iced_x86 import FlowControl, Instruction, Mnemonic, OpKind, Register
 
@@ -19,68 +17,15 @@ from cpuprobe.code.dataflow import Flow
 from cpuprobe.code.forms import Forms
 from cpuprobe.code.labels import ANSWER, ARGUMENTS, CHOICE, ENTRY, Known, State, memory, whole
 from cpuprobe.code.program import Binary
+from cpuprobe.code.summary import Call, Escape, Summary, Way
 
 _PASSES = 3
 """How often a function is gone over at most, as a choice makes new answers."""
 _ARGUMENTS = sum(2 << at for at in range(len(ARGUMENTS)))
+_MOST_CHOICES = 32
+"""Choices of a function both sides of which are compared."""
 _VISITS = 8
 """How often a block is gone over at most in one pass."""
-
-# How an address leaves a function:
-#   foreign   handed to a function of another file
-#   kept      returned, or handed to any function
-#   stored    in memory that is not static
-Way = Literal["foreign", "kept", "stored"]
-
-
-class Call(NamedTuple):
-    """A direct call, or a jump to another function.
-
-    Attributes:
-        target: where to.
-        site: its own address.
-        unless: the labels of arguments; if one of them is an answer, the call is guarded.
-        answers: of the arguments handed on, the labels of those that may be answers.
-    """
-
-    target: int
-    site: int
-    unless: int
-    answers: int
-
-
-class Escape(NamedTuple):
-    """A static address that leaves the function, so that others call what stands there."""
-
-    address: int
-    way: Way
-    unless: int
-    site: int
-
-
-@dataclass
-class Summary:
-    """One function.
-
-    Attributes:
-        needs: features that it executes on an unguarded way, with the first address of each.
-        calls: what it calls on an unguarded way.
-        escapes: addresses that leave it on an unguarded way.
-        answers: it may return an answer.
-        statics: static memory that it puts an answer into.
-        fields: how far behind a pointer it puts answers.
-        refuses: it ends the run, depending on an answer.
-        size: instructions.
-    """
-
-    needs: dict[str, tuple[int, int]] = field(default_factory=dict)
-    calls: list[Call] = field(default_factory=list)
-    escapes: list[Escape] = field(default_factory=list)
-    answers: bool = False
-    statics: set[int] = field(default_factory=set)
-    fields: set[int] = field(default_factory=set)
-    refuses: bool = False
-    size: int = 1
 
 
 def summarised(
@@ -156,12 +101,34 @@ class _Function:
         for number in sorted(everywhere):
             unless = sum(bit for bit, reached in without.items() if number not in reached)
             self._tell(number, unless, made)
+        choosing = [at for at in everywhere if self._branches.get(at, 0) & CHOICE]
+        for number in sorted(choosing)[:_MOST_CHOICES]:
+            self._both(number, everywhere, made)
         return made
 
-    def _open(self, choices: int) -> set[int]:
-        """The blocks that are reached without a choice between."""
-        seen = {0}
-        pending = [0]
+    def _both(self, number: int, everywhere: Collection[int], made: Summary) -> None:
+        """Takes in what both sides of a choice come to: it does not guard that."""
+        block = self._blocks[number]
+        sides = []
+        for way in block.ways:
+            side = Summary()
+            for each in self._open(CHOICE, way) - {*everywhere} if way in self._alive else ():
+                self._tell(each, 0, side)
+            sides.append(side)
+        if block.leaves:
+            last = block.instructions[-1]
+            sides.append(Summary(calls=[Call(last.near_branch_target, last.ip, 0, 0)]))
+        if len(sides) == 2:
+            one, other = sides
+            targets = {call.target for call in other.calls}
+            made.calls += [call for call in one.calls if call.target in targets]
+            for name in one.needs.keys() & other.needs.keys():
+                made.needs.setdefault(name, one.needs[name])
+
+    def _open(self, choices: int, start: int = 0) -> set[int]:
+        """The blocks that are reached from one without a choice between."""
+        seen = {start}
+        pending = [start]
         while pending:
             number = pending.pop()
             ways: Sequence[int] = self._blocks[number].ways

@@ -14,12 +14,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from iced_x86 import Decoder, OpKind, Register
 
 from cpuprobe.code.asking import Functions
-from cpuprobe.code.choice import Way
 from cpuprobe.code.forms import Forms
 from cpuprobe.code.labels import whole
 from cpuprobe.code.links import Links
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.program import Binary, Range
+from cpuprobe.code.summary import Way
 from cpuprobe.facts.tables import load_table
 
 _PROLOGUE = 256
@@ -229,8 +229,9 @@ class _Search:
         if start not in self._roots:
             return False
         if self._roots[start] == "export":
-            # Who calls it may tell it of the CPU.
-            if not where[1] and not (start in holding and self._is_part(start, holding)):
+            # Who calls one that calls others may tell it of the CPU.
+            told = where[1] and self._chooses and start not in holding
+            if not told and not (start in holding and self._is_part(start, holding)):
                 exported[start] = where[0]
             return False
         met[feature] = self._reach(where[0], start, self._roots[start])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,8 @@ from tests.needs import read_needs
 
 from cpuprobe.check.against import within
 from cpuprobe.check.judge import Fit, judge
+from cpuprobe.code import go
+from cpuprobe.code.needs import Needs
 from cpuprobe.facts.profiles import find_profile
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
@@ -66,6 +69,54 @@ GUARDED = {
             return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 5 & 1; }
         OLD void work(int k) { if (known < 0) known = has();
             if (known) fast(k); else slow(k); }\n""",
+}
+# One function for AVX2 among others for every CPU, in a program that asks the CPU for its own ends.
+ASKED = """OLD int asked(void) { return __builtin_cpu_supports("sse4.2"); }
+"""
+LEAKS = {
+    "called": 'OLD void work(int k) { if (asked()) puts("new"); fast(k); }\n',
+    "compared": """#include <stdlib.h>
+        NEW int order(const void *x, const void *y) { LOOP(1); return *(int *)x - *(int *)y; }
+        OLD void work(int k) { int x[] = {3, k, 2}; if (asked()) puts("new");
+            qsort(x, 3, sizeof *x, order); }\n""",
+    "thread": """#include <pthread.h>
+        NEW void *start(void *p) { LOOP(1); return p; }
+        OLD void work(int k) { pthread_t t; if (asked()) puts("new");
+            pthread_create(&t, 0, start, 0); pthread_join(t, 0); }\n""",
+}
+# What ends by itself on a CPU without AVX2.
+REFUSALS = {
+    "exit": """#include <stdlib.h>
+        OLD void work(int k) { if (!__builtin_cpu_supports("avx2")) exit(9); fast(k); }\n""",
+    "abort": """#include <stdlib.h>
+        __attribute__((constructor)) void look(void) {
+            if (!__builtin_cpu_supports("avx2")) abort(); }
+        OLD void work(int k) { fast(k); }\n""",
+}
+HAS = """#include <cpuid.h>
+#include <stdlib.h>
+OLD int has(void) { unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 5 & 1; }
+struct object { int size; unsigned cpu; void (*f)(int); };
+"""
+# Answers that are kept, and handed on.
+KEPT = {
+    "local": """OLD void work(int k) { int h = has(); puts("between"); if (k > 9) puts("many");
+        if (h) fast(k); else slow(k); }\n""",
+    "object": """OLD void run(struct object *o, int k) { if (o->cpu & 4) fast(k); else slow(k); }
+        OLD void work(int k) { struct object *o = malloc(sizeof *o);
+            o->cpu = has() ? 4 : 0; run(o, k); }\n""",
+    "pointer": """OLD void set(struct object *o, int cpu) { o->f = slow; if (cpu & 4) o->f = fast; }
+        OLD void work(int k) { struct object *o = malloc(sizeof *o);
+            set(o, has() * 4); o->f(k); }\n""",
+    "argument": """OLD void run(int newer, int k) { if (newer) fast(k); else slow(k); }
+        OLD void work(int k) { run(has(), k); }\n""",
+    "registered": """static void (*best)(int); static int rank = -1;
+        OLD void reg(int need, void (*f)(int)) {
+            if (need <= has() && need > rank) { best = f; rank = need; } }
+        OLD void work(int k) { reg(0, slow); reg(1, fast); best(k); }\n""",
+    "loop": """OLD void work(int k) { int h = __builtin_cpu_supports("avx2");
+        for (int j = 0; j < k + 3; j++) if (h) fast(j); else slow(j); }\n""",
 }
 LINKED = {
     "pie": (),
@@ -126,6 +177,37 @@ def test_programs_do_as_they_are_judged(sample, linked, tmp_path):
         assert ends(path, "Nehalem") in (-4, None)  # SIGILL
 
 
+WAYS = {"": (), "-O0": ("-O0",), "no-pie": ("-no-pie",), "stripped": ("-s",)}
+
+
+@pytest.mark.parametrize("way", [pytest.param(x, marks=[pytest.mark.slow] * bool(x)) for x in WAYS])
+@pytest.mark.parametrize("sample", [*LEAKS, *REFUSALS])
+def test_a_choice_that_guards_nothing(sample, way, tmp_path):
+    """The program asks, and executes AVX2 all the same, or refuses to run without it."""
+    source = HEAD + ASKED + (LEAKS | REFUSALS)[sample] + MAIN
+    path = build(tmp_path, source, "-pthread", *WAYS[way])
+    fit = held_against(path, "x86-64-v2")
+
+    assert fit.expectation in ("unguarded", "dies"), fit.reason
+    assert not fit.fits
+    assert re.search("no choice (was found )?before it", fit.reason)
+    assert held_against(path, "x86-64-v3").expectation == "runs"
+    ended = {"exit": 9, "abort": -6}.get(sample, -4)
+    assert ends(path, "Nehalem") in (ended, None)
+    assert ends(path, "Haswell") in (0, None)
+
+
+@pytest.mark.parametrize("way", [pytest.param(x, marks=[pytest.mark.slow] * bool(x)) for x in WAYS])
+@pytest.mark.parametrize("sample", KEPT)
+def test_an_answer_guards_wherever_it_was_put(sample, way, tmp_path):
+    path = build(tmp_path, HEAD + HAS + KEPT[sample] + MAIN, *WAYS[way])
+    fit = held_against(path, "x86-64-v2")
+
+    assert (fit.expectation, fit.fits) == ("guarded", True), fit.reason
+    assert ends(path, "Nehalem") in (0, None)
+    assert ends(path, "Haswell") in (0, None)
+
+
 @pytest.mark.parametrize("options", [("-shared", "-fPIC"), ("-c",)], ids=["library", "object"])
 def test_libraries_and_objects_of_a_build_do_not_fit(options, tmp_path):
     source = HEAD + UNGUARDED["plain"]
@@ -133,6 +215,15 @@ def test_libraries_and_objects_of_a_build_do_not_fit(options, tmp_path):
 
     assert (fit.expectation, fit.fits) == ("unguarded", False)
     assert held_against(tmp_path / "a.out", "x86-64-v3").expectation == "runs"
+
+
+@pytest.mark.parametrize("asks", ["", ASKED])
+def test_an_argument_of_an_exported_function_is_no_answer(asks, tmp_path):
+    """It is a number of floats, whether or not the library asks the CPU elsewhere."""
+    source = "OLD float sum(float *x, int n) { float s = 0; for (int i = 0; i < n; i++) s += x[i]; "
+    path = build(tmp_path, HEAD + asks + source + "return s; }\n", *V3, "-shared", "-fPIC")
+
+    assert held_against(path, "x86-64-v2").expectation == "unguarded"
 
 
 def test_what_every_load_executes_dies(tmp_path):
@@ -190,3 +281,37 @@ def test_the_doubt_is_said(tmp_path):
 
     assert fit.expectation == "unguarded"
     assert "runs only if the rest of its program keeps it from these functions" in fit.reason
+
+
+# What Go 1.19 writes into .go.buildinfo: a magic number, the size of pointers, flags, two strings.
+BUILT = (
+    b"\xff Go buildinf:\x08\x02" + bytes(16) + b"\x08go1.19.8\xe5\x010w\xaf\x0c\x92t\x08\x02"
+    b"path\tcommand-line-arguments\nbuild\t-compiler=gc\nbuild\tGOAMD64=v3\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "level"),
+    [
+        (BUILT, "x86-64-v3"),
+        (BUILT.replace(b"=v3", b"=v1"), "x86-64-v1"),
+        (BUILT.replace(b"GOAMD64", b"GOARM64"), None),
+        (BUILT[:15] + b"\0" + BUILT[16:], None),  # strings elsewhere: before Go 1.18
+        (b"\tGOAMD64=v3\n" * 9, None),
+        (b"", None),
+    ],
+)
+def test_a_go_program_says_its_level(content, level):
+    assert go.level(content) == level
+
+
+def test_gos_runtime_refuses(tmp_path):
+    """Seen with Go 1.19.8 on an emulated Nehalem: these words, and exit code 1."""
+    needs = Needs(kind="executable", go="x86-64-v3")
+    fit = judge("a", needs, within(find_profile("x86-64-v2")))
+
+    assert (fit.expectation, fit.fits) == ("refused", False)
+    assert fit.message == (
+        "This program can only be run on AMD64 processors with v3 microarchitecture support."
+    )
+    assert judge("a", needs, within(find_profile("x86-64-v3"))).expectation == "runs"

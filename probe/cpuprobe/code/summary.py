@@ -1,0 +1,62 @@
+"""What is told of one function: what it needs, calls and hands on without a choice before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+# How an address leaves a function:
+#   foreign   handed to a function of another file
+#   kept      returned, or handed to any function
+#   stored    in memory that is not static
+Way = Literal["foreign", "kept", "stored"]
+
+
+class Call(NamedTuple):
+    """A direct call, or a jump to another function.
+
+    Attributes:
+        target: where to.
+        site: its own address.
+        unless: the labels of arguments; if one of them is an answer, the call is guarded.
+        answers: of the arguments handed on, the labels of those that may be answers.
+    """
+
+    target: int
+    site: int
+    unless: int
+    answers: int
+
+
+class Escape(NamedTuple):
+    """A static address that leaves the function, so that others call what stands there."""
+
+    address: int
+    way: Way
+    unless: int
+    site: int
+
+
+@dataclass
+class Summary:
+    """One function.
+
+    Attributes:
+        needs: features that it executes on an unguarded way, with the first address of each.
+        calls: what it calls on an unguarded way.
+        escapes: addresses that leave it on an unguarded way.
+        answers: it may return an answer.
+        statics: static memory that it puts an answer into.
+        fields: how far behind a pointer it puts answers.
+        refuses: it ends the run, depending on an answer.
+        size: instructions.
+    """
+
+    needs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    escapes: list[Escape] = field(default_factory=list)
+    answers: bool = False
+    statics: set[int] = field(default_factory=set)
+    fields: set[int] = field(default_factory=set)
+    refuses: bool = False
+    size: int = 1
