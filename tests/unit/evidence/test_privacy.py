@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cpuprobe.emit import FORMATS
+from cpuprobe.evidence import block, share
 from cpuprobe.evidence.measure import native_executable
 
 CPUPROBE = (sys.executable, "-m", "cpuprobe")
@@ -132,7 +134,19 @@ def outputs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
     made["inspect json"] = run(*CPUPROBE, "inspect", "--json", str(capture))
     made["diff"] = run(*CPUPROBE, "diff", str(capture), str(other))
     made["diff json"] = run(*CPUPROBE, "diff", "--json", str(capture), str(other))
-    return made
+    made["screen"] = run(*CPUPROBE, "--root", str(root))
+    made["screen of a capture"] = run(*CPUPROBE, "inspect", str(capture))
+    return {name: text + _unpacked(text) for name, text in made.items()}
+
+
+def _unpacked(text: str) -> str:
+    """What the data block of a report and the code of a screen hold, to be searched as well."""
+    found = ""
+    for match in re.finditer(f"{block.BEGIN}(.*?){block.END}", text, re.DOTALL):
+        found += block.opened(match[1], 1 << 23).decode()
+    for match in re.finditer(rf"{share.BEGIN}[\w+/\s]+\.", text):
+        found += msgspec.json.encode(share.unpack(match[0])).decode()
+    return found
 
 
 def test_no_output_holds_a_secret(outputs):
@@ -147,6 +161,8 @@ def test_what_is_allowed_comes_through(outputs):
     for name in ("json", "native", "report markdown", "report json", "report html"):
         for word in KEPT:
             assert word in outputs[name], (name, word)
+    for name in ("screen", "screen of a capture"):
+        assert '"source":"probe"' in outputs[name], name
 
 
 def test_cpuinfo_keys_are_the_allowed_ones(outputs):
