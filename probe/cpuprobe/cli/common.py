@@ -116,15 +116,18 @@ def _screens(
             yield from lines(assessed, width())
             yield from code_lines(code, width())
         else:
-            on = "" if name == HERE else _quoted(name)
+            on = "" if name == HERE else _quoted(name, share)
             yield from screen(assessed, len(observation.candidates), width(), on, code)
 
 
-def _quoted(name: str) -> str:
+def _quoted(name: str, share: bool) -> str:
+    """What names a machine in a command; without its folder in a text that others may see."""
     import shlex
 
-    # Standard input, and one of several machines in a file, have no name of their own.
-    return shlex.quote(visible(name)) if os.path.exists(name) else "FILE"
+    if not os.path.exists(name):
+        return "FILE"  # standard input, and one of several machines in a file, have no name
+    shown = os.path.basename(name) if share and os.path.isabs(name) else name
+    return shlex.quote(visible(shown))
 
 
 def show(

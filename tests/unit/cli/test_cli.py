@@ -461,7 +461,7 @@ def test_inspect_text_says_what_is_wrong(gds_report):
     assert lines[2].startswith("  MISMATCH  avx, f16c, fma and avx2: not usable here")
     assert "why the kernel's Gather Data Sampling (GDS, Downfall) mitigation has disabled" in text
     assert "fix Install current CPU microcode" in text
-    assert f"cpuprobe flags --on {gds_report} --only-off --format cli" in text
+    assert f"cpuprobe flags --on {gds_report.name} --only-off --format cli" in text
 
 
 def test_all_says_everything_and_the_verdict_again(gds_report):
