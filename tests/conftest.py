@@ -5,7 +5,7 @@ from hypothesis import settings
 
 # A busy machine makes a slow example, not a wrong one; speed is measured by `make bench`.
 settings.register_profile("cpuprobe", deadline=None)
-settings.register_profile("quick", max_examples=30)  # `make quick` asks for it
+settings.register_profile("quick", deadline=None, max_examples=30)  # `make quick` asks for it
 settings.load_profile("cpuprobe")
 
 # Files and variants that run wasmtime, py-cpuinfo, DuckDB or sanitized builds again and again:
