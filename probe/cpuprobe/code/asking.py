@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cpuprobe.code.choice import summarised
+from cpuprobe.code.choice import MOST_STEPS, summarised
 from cpuprobe.code.forms import Forms
 from cpuprobe.code.labels import Known
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary, asking_names
 from cpuprobe.code.summary import Summary
 
-MOST = 150_000
-"""Instructions of functions that are looked at to learn what asks, and as many afterwards."""
+MOST = 400_000
+"""Steps (choice.MOST_STEPS) that are made to learn what asks, and as many afterwards."""
+LARGEST = 1 << 18
+"""Bytes of a function that is looked at: larger ones are made by generators and choose nothing."""
 MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""
 _VISITS = 3
@@ -27,7 +29,8 @@ class Functions:
     """The functions of a file, each looked at when it is asked for.
 
     Attributes:
-        left: instructions that may still be looked at.
+        left: steps that may still be made.
+        whole: no function was left out, or not gone over to its end, for its size.
     """
 
     def __init__(self, file: Binary, forms: Forms, links: Links) -> None:
@@ -41,6 +44,7 @@ class Functions:
         self._small: dict[int, bool] = {}
         self._depth = 0
         self.left = MOST
+        self.whole = True
         self._learn()
 
     def _learn(self) -> None:
@@ -109,9 +113,13 @@ class Functions:
             function = self._links.function(start)
             if function is None or self.left <= 0:
                 return Summary()
+            if function[1] - function[0] > LARGEST:
+                self.whole = False
+                return Summary()
             made = summarised(
                 self._file, self._forms, self._known, start, function[1], self._asks, self._foreign
             )
             self.left -= made.size
+            self.whole &= made.size < MOST_STEPS
             self._summaries[start] = made
         return self._summaries[start]

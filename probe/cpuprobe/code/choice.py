@@ -26,6 +26,10 @@ _MOST_CHOICES = 32
 """Choices of a function both sides of which are compared."""
 _VISITS = 8
 """How often a block is gone over at most in one pass."""
+MOST_STEPS = 100_000
+"""Instructions gone over for one function, each time counted, and what is joined between blocks."""
+_SLOTS_A_STEP = 16
+"""Places that are joined in the time that an instruction takes."""
 
 
 def summarised(
@@ -77,6 +81,7 @@ class _Function:
         self._branches: dict[int, int] = {}
         self._entries: dict[int, State] = {}
         self._answers = False
+        self._steps = 0
 
     def summary(self) -> Summary:
         reachable = self._open(0)
@@ -93,7 +98,7 @@ class _Function:
             labels |= self._branches.get(number, 0)
         without = {2 << at: self._open(CHOICE | 2 << at) for at in range(6) if labels & 2 << at}
         made = Summary(answers=self._answers, statics=self._flow.statics, fields=self._flow.fields)
-        made.size = sum(len(block.instructions) for block in self._blocks)
+        made.size = self._steps
         made.refuses = any(
             labels & ANSWER and any(way not in self._alive for way in self._blocks[number].ways)
             for number, labels in self._branches.items()
@@ -155,14 +160,16 @@ class _Function:
         visits: dict[int, int] = {}
         queued: set[int] = set()
         pending = [0]  # a heap: blocks are gone over in the order of their addresses
-        while pending:
+        while pending and self._steps < MOST_STEPS:
             number = heappop(pending)
             visits[number] = visits.get(number, 0) + 1
             queued.discard(number)
             state = self._entries[number].copy()
+            self._steps += len(self._blocks[number].instructions)
             for each in self._blocks[number].instructions:
                 self._over(each, state, number in guarded)
             for way in self._blocks[number].ways:
+                self._steps += len(state.slots) // _SLOTS_A_STEP
                 known = self._entries.get(way)
                 if known is None:
                     self._entries[way] = state.copy()

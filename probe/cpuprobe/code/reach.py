@@ -82,7 +82,7 @@ class _Search:
     @property
     def ended(self) -> bool:
         """Whether nothing was left out."""
-        return self._functions.left > 0
+        return self._functions.left > 0 and self._functions.whole
 
     def found(self) -> dict[str, Reach]:
         holding = self._holding()

@@ -49,7 +49,7 @@ class Summary:
         statics: static memory that it puts an answer into.
         fields: how far behind a pointer it puts answers.
         refuses: it ends the run, depending on an answer.
-        size: instructions.
+        size: steps that it took to look at it (choice.MOST_STEPS).
     """
 
     needs: dict[str, tuple[int, int]] = field(default_factory=dict)
