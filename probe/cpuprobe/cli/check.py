@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpuprobe.cli.common import command_app, epilog, machine
-from cpuprobe.cli.output import complain, note, print_result, progress, write_page
+from cpuprobe.cli.output import complain, note, print_result, print_text, progress, write_page
 from cpuprobe.errors import UsageError
 from cpuprobe.words import HERE, counted
 
@@ -30,6 +30,7 @@ class Format(str, Enum):
     JSON = "json"
     SARIF = "sarif"
     GITHUB = "github"
+    NFD = "nfd-image"
 
 
 app = command_app()
@@ -88,6 +89,7 @@ _Quiet = Annotated[
         "cpuprobe check dist/ --against x86-64-v2 --allow allow.toml -q",
         "cpuprobe check dist/ --against x86-64-v2 --diff last/ --format github",
         "cpuprobe check dist/ --against x86-64-v2 --write-allow allow.toml",
+        "cpuprobe check image.tar --against x86-64-v1 --format nfd-image > compatibility.yaml",
         zero="all fit",
         one="something does not (--fail-on), or came (--diff)",
         four="something could not be read",
@@ -121,6 +123,8 @@ def check(
 
     if diff is not None and (write_allow is not None or fail_on not in ("unguarded", "never")):
         raise UsageError("--diff fails on what came: of --fail-on it takes never, no --write-allow")
+    if diff is not None and form is Format.NFD:
+        raise UsageError("--format nfd-image says what one build needs: leave out --diff")
     failing = gate(fail_on)
     listed = None if allow is None else read_list(allow)
     fresh = None if write_allow is None else _fresh(write_allow)
@@ -198,6 +202,12 @@ def _print(report: dict[str, Any], form: Format, quiet: bool) -> None:
         from cpuprobe.report.sarif import to_sarif
 
         print_result(to_sarif(report, quiet), True, str)
+        return
+    if form is Format.NFD:
+        from cpuprobe.emit.builds import image_compatibility
+
+        needs = {each for file in report["files"] if not file["fits"] for each in file["missing"]}
+        print_text(image_compatibility(needs, "what cpuprobe check found no choice before"))
         return
     if form is Format.GITHUB:
         from cpuprobe.report.github import to_github as to_text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import pytest
 from tests.fakes import V1, V2, V3, V4, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
+from cpuprobe.cli import run
 from cpuprobe.emit import FORMATS, FlagSet, choose, choose_alone, notes
 from cpuprobe.errors import UsageError
 from cpuprobe.facts.features import load_features
@@ -162,3 +164,15 @@ def test_every_flag_feature_has_a_name_for_guests():
     )
 
     assert lacking == {"apxf"}
+
+
+def test_a_scan_tells_what_an_image_needs(capsys):
+    """`check --format nfd-image`: what the files need beyond the target, and the verdict's code."""
+    app = str(Path(__file__).parents[3] / "docs/examples/app")
+
+    assert run(["check", app, "--against", "x86-64-v1", "--format", "nfd-image"]) == 1
+    document = yaml.safe_load(capsys.readouterr().out)
+    (rule,) = document["compatibilities"][0]["rules"]
+    assert set(rule["matchFeatures"][0]["matchExpressions"]) == {"AVX", "FMA3"}
+    assert run(["check", app, "--against", "x86-64-v3", "--format", "nfd-image"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["compatibilities"][0]["rules"] == []
