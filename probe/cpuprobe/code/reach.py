@@ -32,6 +32,8 @@ _CHOSEN = {"rtm"}
 MANY = 20
 """One of so many exported functions must come to a feature. Of a build all do; one alone may be
 told by its callers what the CPU can do in a way that is not seen here."""
+MOST_FUNCTIONS = 1 << 20
+"""Of a file whose callers are followed; Chromium has half as many."""
 _VTABLE = 32
 """Slots of a table of functions that are looked at."""
 
@@ -52,6 +54,8 @@ def reached(
         roots: where a run or a load begins.
         chooses: something in the file asks what the CPU can do.
     """
+    if sum(map(len, file.functions.values())) > MOST_FUNCTIONS:
+        return {}, False
     search = _Search(file, forms, pages, roots, chooses)
     return search.found(), search.ended
 
@@ -107,7 +111,8 @@ class _Search:
                         break
                     address = following
                     continue
-                found[function[0]] = found.get(function[0], frozenset()) | features
+                known = found.get(function[0], features)  # one set for all functions of a page
+                found[function[0]] = known if features <= known else known | features
                 address = function[1]
         return found
 

@@ -165,6 +165,8 @@ def assert_confirmed(fits: list[Fit]) -> int:
     for fit in fits:
         assert fit.error is None, fit
         assert fit.needs is not None
+        if "!" in fit.path:  # a member of an archive, which objdump does not find by this name
+            continue
         for feature, use in fit.needs.features.items():
             for place in use.places[:1] + use.places[1:][-1:]:
                 around = (
@@ -186,7 +188,10 @@ def test_system_libraries():
     assert len(fits) > 50
     # All of it runs on every x86-64 CPU; where nothing chooses, that cannot be seen.
     assert {fit.expectation for fit in fits} <= {"runs", "guarded", "unguarded"}
-    assert 50 * sum(fit.expectation == "unguarded" for fit in fits) <= len(fits)
+    # A member of a static library cannot tell either: what chooses it is another member.
+    files = [fit for fit in fits if "!" not in fit.path]
+    assert len(files) > 50
+    assert 50 * sum(fit.expectation == "unguarded" for fit in files) <= len(files)
     assert_confirmed(fits)
 
 
