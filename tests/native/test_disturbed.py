@@ -382,7 +382,10 @@ def stopped_child(parent: int) -> int:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for child in children(parent):
-            os.kill(child, signal.SIGSTOP)
+            try:
+                os.kill(child, signal.SIGSTOP)
+            except ProcessLookupError:  # it has ended meanwhile; the next will come
+                continue
             return child
     pytest.fail("no child appeared")
 
