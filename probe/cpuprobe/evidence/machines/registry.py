@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 ROWS = (
     Row("data_block", ("BEGIN CPUPROBE REPORT",)),
-    Row("share_code", tuple(f"cpuprobe{layout}:" for layout in range(1, 10))),
+    Row("share_code", ("cpuprobe",)),
     Row(
         "nothing",
         (
