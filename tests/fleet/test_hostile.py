@@ -78,7 +78,7 @@ def array() -> bytes:
 def large_captures() -> bytes:
     """Lines of 60 MiB that a reader would have to look through."""
     line = b'{"capture": "' + b"flags : sse " * (5 << 20) + b'"}\n'
-    return gzip.compress(line) * 2
+    return gzip.compress(line) * 5
 
 
 MEASURE = """

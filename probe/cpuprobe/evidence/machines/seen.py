@@ -73,9 +73,11 @@ def see(content: bytes) -> Seen:
             return Seen(_one(again.reports), [], Paste(""), nothing)
         seen, unknown = _in_documents(again.others)
         text = "\n".join([again.rest, *unknown])
-    rows, fallbacks = list(rows_for(text)), list(rows_for(text, FALLBACKS))
     paste = Paste(text)
     del text
+    marked = paste.seen
+    rows, fallbacks = list(rows_for(marked)), list(rows_for(marked, FALLBACKS))
+    del marked
     seen += _seen_by(rows, paste)
     own = [each for each in seen if each.report is not None]
     if own:  # a report's block is more than a screen's code

@@ -15,7 +15,7 @@ from cpuprobe.evidence.observation import (
     Observation,
     ToldIdentity,
 )
-from cpuprobe.evidence.text.lines import MAXIMUM_PASTE, lines_of
+from cpuprobe.evidence.text.lines import MAXIMUM_PASTE, LinesOfFile, lines_of
 
 Evidence = Literal["all", "cpuid", "kernel", "names", "level", "os", "identity", "none"]
 
@@ -74,6 +74,11 @@ class Paste:
         """Wrap what `evidence.text` made clean; CaptureError if it has too many lines."""
         self.lines = lines_of(text)
         self.text = text if len(text) <= MAXIMUM_PASTE else ""
+
+    @property
+    def seen(self) -> str:
+        """What formats find their marks in: the lines, of which overlong ones are left out."""
+        return self.lines.text if isinstance(self.lines, LinesOfFile) else self.text
 
     def take(self, number: int) -> None:
         """Takes a line, so that no format after this one sees it."""

@@ -83,17 +83,19 @@ def lines_of(text: str) -> Sequence[str]:
     if len(text) <= MAXIMUM_LINE:
         return text.split("\n")
     if len(text) > MAXIMUM_PASTE:
-        return _LinesOfFile(text)
+        return LinesOfFile(text)
     return [line for line in text.split("\n") if len(line) <= MAXIMUM_LINE]
 
 
-class _LinesOfFile(Sequence[str]):
+class LinesOfFile(Sequence[str]):
     """The lines of a large text, cut out when asked for: a string costs 49 bytes more."""
 
     def __init__(self, text: str) -> None:
+        """Find where they begin and end."""
         self._text = text
         self._starts = array("Q")
         self._ends = array("Q")
+        self._left_out = False
         start = 0
         while start <= len(text):
             end = text.find("\n", start)
@@ -101,9 +103,17 @@ class _LinesOfFile(Sequence[str]):
             if end - start <= MAXIMUM_LINE:
                 self._starts.append(start)
                 self._ends.append(end)
+            else:
+                self._left_out = True
             start = end + 1
 
+    @property
+    def text(self) -> str:
+        """The lines as one text: nothing need be looked for in those that are left out."""
+        return "\n".join(self) if self._left_out else self._text
+
     def __len__(self) -> int:
+        """How many there are, those left out not counted."""
         return len(self._starts)
 
     @overload
@@ -111,6 +121,7 @@ class _LinesOfFile(Sequence[str]):
     @overload
     def __getitem__(self, place: slice) -> list[str]: ...
     def __getitem__(self, place: int | slice) -> str | list[str]:
+        """One, or several, without their ends."""
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
         return self._text[self._starts[place] : self._ends[place]]
