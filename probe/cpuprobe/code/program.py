@@ -133,10 +133,6 @@ class Binary:
         """The functions and variables of other files by which it asks what the CPU can do."""
         return tuple(sorted(name for name in self.undefined if asking_names().search(name)))
 
-    def begins_function(self, address: int) -> bool:
-        """Whether a function is known to begin there."""
-        return address in self.functions.get(self._number(address), ())
-
     def name(self, name: Name) -> str:
         """The text of a name, empty for NAMELESS; fit to print."""
         table, offset = name

@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from types import MappingProxyType
 
-from cpuprobe.emit.choose import FlagSet
-from cpuprobe.errors import UsageError
+from cpuprobe.emit.choose import FlagSet, refuse_only_off
 from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.facts.names import names_of
 from cpuprobe.facts.profiles import built_in_profiles
 
 
-def _allows(flags: FlagSet, dialect: str) -> None:
-    """Raises UsageError where the flags are what to switch off."""
-    if flags.only_off:
-        raise UsageError(
-            f"--format {dialect} says what may be used, not what to switch off: leave out "
-            "--only-off"
-        )
-
-
 def _gentoo(flags: FlagSet) -> str:
     """The line of make.conf, as app-portage/cpuid2cpuflags prints it of what CPUID claims."""
-    _allows(flags, "gentoo")
+    refuse_only_off(flags, "gentoo")
     names = names_of("gentoo").names
     words = sorted(word for name in names if name in flags.safe for word in names[name].split())
     return f'CPU_FLAGS_X86="{" ".join(words)}"\n'
@@ -34,7 +24,7 @@ def _march(flags: FlagSet) -> str:
 
     It can be recorded, and it means the same on the next build host.
     """
-    _allows(flags, "march")
+    refuse_only_off(flags, "march")
     return f"{' '.join(_nearest_cpu(flags))}\n"
 
 
@@ -67,7 +57,7 @@ def _nearest_cpu(flags: FlagSet, avoid: Collection[str] = ()) -> tuple[str, ...]
 
 def _pacman(flags: FlagSet) -> str:
     """The line of pacman.conf that lets it install packages for each level that is safe."""
-    _allows(flags, "pacman")
+    refuse_only_off(flags, "pacman")
     words = ["x86_64"]
     for level in load_levels()[1:]:
         if flags.level is not None and level.name <= flags.level:
@@ -102,7 +92,7 @@ def image_compatibility(features: Iterable[str], description: str) -> str:
 
 def _nfd_image(flags: FlagSet) -> str:
     """The specification for an image that was built to use what is safe beyond the baseline."""
-    _allows(flags, "nfd-image")
+    refuse_only_off(flags, "nfd-image")
     table, baseline = load_features(), frozenset(load_levels()[0].features)
     needs = [
         name

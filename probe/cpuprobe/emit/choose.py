@@ -68,6 +68,12 @@ class FlagSet(msgspec.Struct, frozen=True):
         return highest_level(load_levels(), self.safe)
 
 
+def refuse_only_off(flags: FlagSet, dialect: str, says: str = "says what may be used") -> None:
+    """Raises UsageError where the flags are what to switch off, and the dialect `says` another."""
+    if flags.only_off:
+        raise UsageError(f"--format {dialect} {says}, not what to switch off: leave out --only-off")
+
+
 def removable(table: FeatureTable) -> dict[str, tuple[str, ...]]:
     """What `--without` accepts: groups, features and flags, each with the features it names."""
     named: dict[str, tuple[str, ...]] = {name: (name,) for name in table}

@@ -9,44 +9,42 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from cpuprobe.emit.choose import FlagSet
+from cpuprobe.emit.choose import FlagSet, refuse_only_off
 from cpuprobe.errors import UsageError
 from cpuprobe.facts.names import names_of
 from cpuprobe.facts.profiles import built_in_profiles
 
 
-def _model(flags: FlagSet, dialect: str) -> tuple[list[str], list[str]]:
-    """The features to switch on, by our names, and what to switch off of what the base has.
+def _model(
+    flags: FlagSet, dialect: str, own: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[str, str]]:
+    """Names in their order, each behind what becomes of it: `-` of what the base has, `+`.
+
+    Args:
+        flags: what may be used.
+        dialect: for complaints.
+        own: names that are not QEMU's.
 
     Raises UsageError where no guest could be built: even the baseline is not known to be safe.
     """
-    if flags.only_off:
-        raise UsageError(
-            f"--format {dialect} says what a guest has, not what to switch off: leave out "
-            "--only-off"
-        )
+    refuse_only_off(flags, dialect, "says what a guest has")
     if flags.level is None:
         raise UsageError(
             f"--format {dialect}: not all of x86-64-v1 is known to be safe, and every 64-bit guest "
             "needs it"
         )
     qemu = names_of("qemu")
+    names = {**qemu.names, **own}
     base = built_in_profiles()[qemu.profile].features
-    on = [name for name in qemu.names if name in flags.safe]
-    return on, [name for name in qemu.names if name in base and name not in flags.safe]
+    off = [names[name] for name in qemu.names if name in base and name not in flags.safe]
+    on = [names[name] for name in qemu.names if name in flags.safe]
+    return [*(("-", name) for name in (*qemu.off, *off)), *(("+", name) for name in on)]
 
 
 def _qemu(flags: FlagSet) -> str:
     """The option for `qemu-system-x86_64`; `enforce` lets it refuse a host that lacks something."""
-    qemu = names_of("qemu")
-    on, off = _model(flags, "qemu")
-    words = [
-        qemu.base,
-        *(f"-{name}" for name in (*qemu.off, *(qemu.names[name] for name in off))),
-        *(f"+{qemu.names[name]}" for name in on),
-        "enforce",
-    ]
-    return f"-cpu {','.join(words)}\n"
+    words = (sign + name for sign, name in _model(flags, "qemu"))
+    return f"-cpu {','.join((names_of('qemu').base, *words, 'enforce'))}\n"
 
 
 def _libvirt(flags: FlagSet) -> str:
@@ -54,21 +52,15 @@ def _libvirt(flags: FlagSet) -> str:
 
     Source: libvirt, "Domain XML format", CPU model and topology.
     """
-    qemu, own = names_of("qemu"), names_of("libvirt").names
-    on, off = _model(flags, "libvirt")
-    named: Mapping[str, str] = {**qemu.names, **own}
-    lines = [
-        *(f"  <feature policy='disable' name='{name}'/>" for name in qemu.off),
-        *(f"  <feature policy='disable' name='{named[name]}'/>" for name in off),
-        *(f"  <feature policy='require' name='{named[name]}'/>" for name in on),
-    ]
-    return "\n".join(
-        [
-            "<cpu mode='custom' match='exact' check='full'>",
-            f"  <model fallback='forbid'>{qemu.base}</model>",
-            *lines,
-            "</cpu>\n",
-        ]
+    policies = {"-": "disable", "+": "require"}
+    lines = (
+        f"  <feature policy='{policies[sign]}' name='{name}'/>\n"
+        for sign, name in _model(flags, "libvirt", names_of("libvirt").names)
+    )
+    return (
+        "<cpu mode='custom' match='exact' check='full'>\n"
+        f"  <model fallback='forbid'>{names_of('qemu').base}</model>\n"
+        f"{''.join(lines)}</cpu>\n"
     )
 
 
@@ -77,13 +69,8 @@ def _proxmox(flags: FlagSet) -> str:
 
     Source: Proxmox VE, cpu-models.conf(5).
     """
-    qemu = names_of("qemu")
-    on, off = _model(flags, "proxmox")
-    words = [
-        *(f"-{name}" for name in (*qemu.off, *(qemu.names[name] for name in off))),
-        *(f"+{qemu.names[name]}" for name in on),
-    ]
-    return f"cpu-model: cpuprobe\n    flags {';'.join(words)}\n    reported-model {qemu.base}\n"
+    words = ";".join(sign + name for sign, name in _model(flags, "proxmox"))
+    return f"cpu-model: cpuprobe\n    flags {words}\n    reported-model {names_of('qemu').base}\n"
 
 
 GUESTS: MappingProxyType[str, Callable[[FlagSet], str]] = MappingProxyType(

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from cpuprobe.emit.choose import FlagSet
+from cpuprobe.emit.choose import FlagSet, refuse_only_off
 from cpuprobe.errors import UsageError
 from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.facts.tables import load_table
@@ -43,11 +43,7 @@ def _basis(flags: FlagSet) -> str:
 
 def _describes_machines(flags: FlagSet, dialect: str) -> None:
     """Refuse what would be a lie about a machine; raises UsageError."""
-    if flags.only_off:
-        raise UsageError(
-            f"--format {dialect} says what may be used, not what to switch off: leave out "
-            "--only-off"
-        )
+    refuse_only_off(flags, dialect)
     if not flags.machines:
         raise UsageError(
             f"--format {dialect} describes a machine and none was asked: leave out --alone"
@@ -202,10 +198,7 @@ def _oci(flags: FlagSet) -> str:
 
     Source: OCI image-spec, annotations.md and image-index.md (`platform.variant`).
     """
-    if flags.only_off:
-        raise UsageError(
-            "--format oci says what an image may need, not what to switch off: leave out --only-off"
-        )
+    refuse_only_off(flags, "oci", "says what an image may need")
     table = load_features()
     annotations: dict[str, str] = {}
     within: set[str] = set()

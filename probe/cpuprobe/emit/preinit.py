@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from cpuprobe.emit.choose import FlagSet
+from cpuprobe.emit.choose import FlagSet, refuse_only_off
 from cpuprobe.errors import UsageError
 from cpuprobe.facts.features import Feature, load_features, load_levels
 
@@ -106,11 +106,7 @@ def guard(flags: FlagSet) -> str:
 
     Raises UsageError where the flags are what to switch off, or nothing lies beyond the baseline.
     """
-    if flags.only_off:
-        raise UsageError(
-            "--format guard checks what a program needs, not what to switch off: leave out "
-            "--only-off"
-        )
+    refuse_only_off(flags, "guard", "checks what a program needs")
     baseline = frozenset(load_levels()[0].features)
     needs = [
         row

@@ -10,12 +10,11 @@ import msgspec
 
 from cpuprobe.check.builds import Difference
 from cpuprobe.report.fit import row
-from cpuprobe.report.fit_file import WORDS, place
+from cpuprobe.report.fit_file import WORDS, places
 from cpuprobe.words import counted, names, plain, wrapped
 
 SCHEMA = "cpuprobe.check-diff/1"
 _LONG = 12
-_SHOWN = 8
 _MOST_ROWS = 60
 _ORDER = ("CAME", "CHANGED", "NEW", "GONE", "SAME")
 
@@ -108,12 +107,7 @@ def _file(file: Mapping[str, Any], against: str) -> Iterator[str]:
             f"counts of {names(within, 6)} have changed, no need there", "  ", "    "
         )
     for words, functions in (("came", file["came"]), ("went", file["went"])):
-        if functions:
-            yield f"  {words}, {counted(len(functions), 'function')} beyond {against}:"
-        for function in functions[:_SHOWN]:
-            yield place(function)
-        if len(functions) > _SHOWN:
-            yield f"    {'':>12}  and {counted(len(functions) - _SHOWN, 'function')} more"
+        yield from places(functions, words, f" beyond {against}")
 
 
 def _change(name: str, change: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cpuprobe.check.gate import ORDER
@@ -20,7 +20,7 @@ _SOURCES = {
 }
 _CONFIDENCE = {"artifact": "sure", "symbol": "high", "unwind": "high", "sweep": "low"}
 _SHOWN_PLACES = 3
-_SHOWN_EXCESS = 8
+_SHOWN_PLACES = 8
 
 
 def word_of(file: Mapping[str, Any]) -> str:
@@ -79,12 +79,17 @@ def _permissions(file: Mapping[str, Any]) -> Iterator[str]:
             more = counted(each["refused"], "function")
             yield from _wrapped(f"more than its row allows at most, {more}: {each['reason']}")
     excess = file.get("excess", ()) if file.get("fails") or not file["fits"] else ()
-    if excess:
-        yield f"  not allowed, {counted(len(excess), 'function')}:"
-    for function in excess[:_SHOWN_EXCESS]:
+    yield from places(excess, "not allowed")
+
+
+def places(functions: Sequence[Mapping[str, Any]], what: str, more: str = "") -> Iterator[str]:
+    """The first of some functions, below what they are and how many; nothing of none."""
+    if functions:
+        yield f"  {what}, {counted(len(functions), 'function')}{more}:"
+    for function in functions[:_SHOWN_PLACES]:
         yield place(function)
-    if len(excess) > _SHOWN_EXCESS:
-        yield f"    {'':>12}  and {counted(len(excess) - _SHOWN_EXCESS, 'function')} more"
+    if len(functions) > _SHOWN_PLACES:
+        yield f"    {'':>12}  and {counted(len(functions) - _SHOWN_PLACES, 'function')} more"
 
 
 def place(function: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cpuprobe.errors import CaptureError
+from cpuprobe.facts.wasmtime import TARGET
 from cpuprobe.files import read_bounded
 from cpuprobe.wasm.configure import MissingOptionError, message_of, set_flags
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 CANNOT, REFUSED, INVALID = 3, 4, 5
 """Exit codes: this wasmtime cannot do it, it refuses the flags, or the module; standard error has
 its words."""
-TARGET = "x86_64-unknown-linux-gnu"
 LARGEST = 64 << 20
 """Bytes of a module."""
 LARGEST_ARTIFACT = 256 << 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -75,16 +75,13 @@ def see(content: bytes) -> Seen:
         text = "\n".join([again.rest, *unknown])
     paste = Paste(text)
     del text
-    marked = paste.seen
-    rows, fallbacks = list(rows_for(marked)), list(rows_for(marked, FALLBACKS))
-    del marked
-    seen += _seen_by(rows, paste)
+    seen += _seen_by(rows_for(paste.seen), paste)
     own = [each for each in seen if each.report is not None]
     if own:  # a report's block is more than a screen's code
         whole = [each.report for each in own if each.source == own[0].source]
         return Seen(_one([each for each in whole if each is not None]), [], Paste(""), nothing)
     if not any(each.tells_features or each.nothing for each in seen):
-        seen += _seen_by(fallbacks, paste)
+        seen += _seen_by(rows_for(paste.seen, FALLBACKS), paste)
     return Seen(None, seen, paste, nothing)
 
 
@@ -118,7 +115,7 @@ def _in_documents(documents: Sequence[Any]) -> tuple[list[Sighting], list[str]]:
     return seen, unknown
 
 
-def _seen_by(rows: Sequence[Row], paste: Paste) -> list[Sighting]:
+def _seen_by(rows: Iterable[Row], paste: Paste) -> list[Sighting]:
     """What the rows' formats see, each thing once, however often a log repeats it."""
     seen: list[Sighting] = []
     for row in rows:
