@@ -441,12 +441,15 @@ def test_ctrl_c_in_python() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", _PYTHON], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    child = stopped_child(process.pid)
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=20)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        child = stopped_child(process.pid)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=20)
+    finally:
+        process.kill()  # it would go on for ever
 
     assert "KeyboardInterrupt" in complaint
     assert gone(child)
