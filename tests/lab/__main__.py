@@ -60,7 +60,8 @@ def _seen(result: Result) -> str:
         return "could not run"
     if result.wrong:
         return "could not finish" if result.seen is None else f"{len(result.wrong)} differ"
-    return f"so ({result.world.facts})"
+    again = ", booted again" if result.seen and "hung" in result.seen else ""
+    return f"so ({result.world.facts}){again}"
 
 
 def _print_table(worlds: list[World], jobs: int) -> tuple[int, int]:

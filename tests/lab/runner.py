@@ -60,7 +60,7 @@ def parse(status: str, stdout: bytes, stderr: bytes) -> dict[str, object]:
 
 
 def show(world: World) -> dict[str, object]:
-    """Run a world and return what it showed.
+    """Run a world and return what it showed; `hung` is there where its guest was started again.
 
     Raises:
         LabError: it could not be run to its end.
@@ -90,7 +90,8 @@ def show(world: World) -> dict[str, object]:
         memory=program.memory,
         timeout=world.timeout + 60,
     )
-    return {**parse(guest.status, guest.stdout, guest.stderr), **program.derive(guest.stdout)}
+    seen = {**parse(guest.status, guest.stdout, guest.stderr), **program.derive(guest.stdout)}
+    return {**seen, "hung": guest.hung} if guest.hung else seen
 
 
 def run(world: World) -> Result:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.lab import root
+from tests.lab import root, watch
 from tests.lab.common import LabError
 from tests.lab.machine import Guest, Program, boot, parse_frames, spec
 from tests.lab.packages import Kernel
@@ -100,6 +103,103 @@ def test_a_hung_guest_is_killed(kernel: Kernel, probe: Runnable) -> None:
         )
 
     assert before == set(_children())
+
+
+# What QEMU is for `boot`: an end, and two files. $CONSOLE and $CHANNEL are they, $STARTS counts.
+_FAKE = """#!/bin/sh
+while [ $# -gt 0 ]; do
+    case "$1 $CONSOLE" in
+        "-serial ") CONSOLE=${2#file:};;
+        "-serial "*) CHANNEL=${2#file:};;
+    esac
+    shift
+done
+echo start >> %(starts)s
+echo "[    2.014407] sched_clock: Marking stable" > $CONSOLE
+STARTS=$(wc -l < %(starts)s)
+%(rest)s
+"""
+_HANGS = "exec sleep 1000"
+_ANSWERS = r"printf 'up 0\nstatus 6\nexit 0stdout 0\nstderr 0\nend 0\n' > $CHANNEL"
+
+
+Fake = Callable[..., Callable[[], Guest]]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Puts a script in QEMU's place; returns what boots it."""
+
+    def put(rest: str, limit: float = 20) -> Callable[[], Guest]:
+        script = tmp_path / "qemu-system-x86_64"
+        script.write_text(_FAKE % {"starts": tmp_path / "starts", "rest": rest})
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        monkeypatch.setattr(watch, "STILL", 1.0)
+        image = Kernel("6.1", tmp_path / "vmlinuz", {})
+        return lambda: boot(image, Program(["/x"]), cpu=CPU, timeout=limit)
+
+    return put
+
+
+def test_a_guest_that_does_not_boot_is_started_again(fake: Fake, tmp_path: Path) -> None:
+    """It hangs twice and comes up then; the result says so."""
+    boots = fake(f"[ $STARTS = 3 ] || {_HANGS}\n{_ANSWERS}")
+    with pytest.warns(UserWarning, match="hung in its boot and is started again: .* Marking"):
+        guest = boots()
+
+    assert guest.status == "exit 0"
+    assert guest.hung == ("[    2.014407] sched_clock: Marking stable",) * 2
+    assert (tmp_path / "starts").read_text() == "start\n" * 3
+
+
+@pytest.mark.filterwarnings("ignore:a guest hung")
+def test_a_guest_that_never_boots_is_an_error(fake: Fake, tmp_path: Path) -> None:
+    """Three starts, no more; the console is shown."""
+    with pytest.raises(LabError, match=r"(?s)did not boot: 3 starts of 3.*Marking stable"):
+        fake(_HANGS)()
+
+    assert (tmp_path / "starts").read_text() == "start\n" * 3
+
+
+def test_a_guest_that_hangs_after_inits_first_word_is_not_started_again(
+    fake: Fake, tmp_path: Path
+) -> None:
+    """That hang may be ours: it fails, by the limit of the whole."""
+    with pytest.raises(LabError, match="had not powered off after 2 s"):
+        fake(rf"printf 'up 0\n' > $CHANNEL; {_HANGS}", limit=2)()
+
+    assert (tmp_path / "starts").read_text() == "start\n"
+
+
+def test_a_slow_boot_is_let_be(fake: Fake, tmp_path: Path) -> None:
+    """It takes longer than it may stand still, and speaks meanwhile."""
+    words = "for i in 1 2 3 4 5 6 7 8; do sleep 0.2; echo more >> $CONSOLE; done"
+    guest = fake(f"{words}\n{_ANSWERS}")()
+
+    assert (guest.status, guest.hung) == ("exit 0", ())
+    assert (tmp_path / "starts").read_text() == "start\n"
+
+
+def test_a_wait_for_a_cpu_is_not_a_guests_time() -> None:
+    """Two that never rest on one CPU: each waits while the other runs."""
+    cpu = str(min(os.sched_getaffinity(0)))
+    busy = [
+        subprocess.Popen(["taskset", "-c", cpu, "sh", "-c", "while :; do :; done"]) for _ in "ab"
+    ]
+    try:
+        began = time.monotonic()
+        while not all(watch.waited(each.pid) > 0.1 for each in busy):
+            assert time.monotonic() - began < 60
+            time.sleep(0.05)
+        own = time.monotonic() - began - watch.waited(busy[0].pid)
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+
+    assert own < time.monotonic() - began - 0.1
+    assert watch.waited(busy[0].pid) == 0
 
 
 def _children() -> list[str]:

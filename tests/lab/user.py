@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.common import LabError, cache_dir, digest, locked, run_tool, tail, tool
+from tests.lab.watch import load
 
 # `host` needs KVM; `base` is abstract, QEMU dies on it.
 _NOT_MODELS = frozenset({"host", "base"})
@@ -85,7 +86,7 @@ def run_user(
             looks below its -L folder first (linux-user/syscall.c, path()), so that no mount and no
             privilege is needed. A folder listing does not show them.
         cpuinfo: short for files={"/proc/cpuinfo": ...}.
-        timeout: seconds.
+        timeout: seconds, more beside a load.
 
     Raises:
         LabError: it took too long (it is then killed), or QEMU refused the CPU.
@@ -113,7 +114,7 @@ def run_user(
             start_new_session=True,
         ) as child:
             try:
-                stdout, stderr = child.communicate(timeout=timeout)
+                stdout, stderr = child.communicate(timeout=timeout * load())
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 _, stderr = child.communicate()

@@ -9,8 +9,11 @@
  *   collect PATH    send this file too
  *
  * Frames on /dev/ttyS1, each "NAME LENGTH\n" and then LENGTH bytes; "end" is last and proves
- * nothing was lost: error     a step of this program that failed (the host raises) status    "exit
- * N", "signal N" or "timeout" stdout, stderr, file:PATH, end
+ * nothing was lost:
+ *   up              the kernel has booted (sent first: a guest that hangs later is not QEMU's doing)
+ *   error           a step of this program that failed (the host raises)
+ *   status          "exit N", "signal N" or "timeout"
+ *   stdout, stderr, file:PATH, end
  *
  * No libc (see sys.h): this must come up in any world.
  */
@@ -213,6 +216,7 @@ start(void)
 
     mount_or_fail("devtmpfs", "/dev", "devtmpfs", 0);
     open_channel();
+    frame_text("up", "");
     mount_or_fail("proc", "/proc", "proc", 0);
     mount_or_fail("sysfs", "/sys", "sysfs", 0);
     mount_or_fail("tmpfs", "/tmp", "tmpfs", 0);
