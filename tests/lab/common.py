@@ -15,26 +15,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.lab.architecture import X86_64, Architecture
+
 CHECKOUT = Path(__file__).parents[2]
 GUEST_SOURCES = Path(__file__).parent / "guest"
 
-# No vector code but SSE2 and no calls into a libc: a guest program has to start in a world whose
-# CPUID lies. -fno-tree-loop-distribute-patterns keeps GCC from compiling memset() into a call of
-# memset().
+# -fno-tree-loop-distribute-patterns keeps GCC from compiling memset() into a call of memset().
 _FREESTANDING = [
     "-std=gnu11",
     "-Wall",
     "-Wextra",
     "-Werror",
     "-O2",
-    "-march=x86-64",
     "-ffreestanding",
     "-nostdlib",
     "-static",
     "-no-pie",
     "-fno-pic",
     "-fno-stack-protector",
-    "-fcf-protection=none",
     "-fno-tree-loop-distribute-patterns",
 ]
 
@@ -136,11 +134,23 @@ def digest(*parts: bytes | str) -> str:
     return state.hexdigest()[:20]
 
 
-def freestanding(source: str) -> Path:
+def c_compiler(architecture: Architecture = X86_64) -> str:
+    """Return the C compiler for an instruction set; $CC is this machine's.
+
+    Raises:
+        LabMissing: it is not installed.
+    """
+    name, package = architecture.compiler
+    named = os.environ.get("CC") if architecture is X86_64 else None
+    return tool(named or name, package)
+
+
+def freestanding(source: str, architecture: Architecture = X86_64) -> Path:
     """Compile a program of tests/lab/guest, static and without libc, once for each version.
 
     Args:
         source: file name in tests/lab/guest, e.g. "init.c".
+        architecture: what it is to run on.
 
     Returns:
         The executable, in the cache.
@@ -149,15 +159,16 @@ def freestanding(source: str) -> Path:
         LabMissing: there is no C compiler.
         LabError: it does not compile.
     """
-    compiler = tool(os.environ.get("CC", "gcc"), "gcc")
+    compiler = c_compiler(architecture)
+    options = [*_FREESTANDING, *architecture.flags]
     path = GUEST_SOURCES / source
     key = digest(
-        path.read_bytes(), (GUEST_SOURCES / "sys.h").read_bytes(), compiler, " ".join(_FREESTANDING)
+        path.read_bytes(), (GUEST_SOURCES / "sys.h").read_bytes(), compiler, " ".join(options)
     )
     target = cache_dir() / "bin" / f"{path.stem}-{key}"
     with locked(target):
         if not target.exists():
             half = target.with_name(f"{target.name}.part")
-            run_tool([compiler, *_FREESTANDING, "-o", half, path])
+            run_tool([compiler, *options, "-o", half, path])
             half.replace(target)
     return target

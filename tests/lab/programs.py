@@ -17,7 +17,16 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines import parse_capture
 from tests.agreement import disagreements
 from tests.lab import initramfs, wheel
-from tests.lab.common import CHECKOUT, LabError, LabMissing, freestanding, locked, run_tool, tool
+from tests.lab.common import (
+    CHECKOUT,
+    LabError,
+    LabMissing,
+    c_compiler,
+    freestanding,
+    locked,
+    run_tool,
+    tool,
+)
 from tests.lab.root import Disk, disk
 
 WASMTIME = "wasmtime==50.0.1"
@@ -94,7 +103,7 @@ def assessed(output: bytes) -> dict[str, object]:
 def _made_native() -> Path:
     """Bring build/cpuprobe-native up to date, once in a run."""
     target = CHECKOUT / "build" / "cpuprobe-native"
-    compiler = tool(os.environ.get("CC", "gcc"), "gcc")
+    compiler = c_compiler()
     with locked(target):
         run_tool([tool("make", "make"), "--silent", "native", f"CC={compiler}"], cwd=CHECKOUT)
     return target

@@ -70,7 +70,7 @@ fail(const char *step)
 static void
 mount_or_fail(const char *source, const char *target, const char *type, u64 flags)
 {
-    sys3(NR_mkdir, (long)target, 0755, 0);
+    sys3(NR_mkdirat, AT_FDCWD, (long)target, 0755);
     if (sys6(NR_mount, (long)source, (long)target, (long)type, (long)flags, 0, 0) < 0)
         fail(target);
 }
@@ -83,7 +83,7 @@ open_channel(void)
         u32 iflag, oflag, cflag, lflag;
         u8 line, cc[19];
     } mode;
-    long fd = sys3(NR_open, (long)"/dev/ttyS1", 0x101 /* O_WRONLY | O_NOCTTY */, 0);
+    long fd = open_file("/dev/ttyS1", 0x101 /* O_WRONLY | O_NOCTTY */, 0);
 
     if (fd < 0)
         fail("cannot open /dev/ttyS1");
@@ -100,7 +100,7 @@ open_channel(void)
 static void
 write_file(const char *path, const char *text)
 {
-    long fd = sys3(NR_open, (long)path, 1 /* O_WRONLY */, 0);
+    long fd = open_file(path, 1 /* O_WRONLY */, 0);
 
     if (fd < 0 || sys3(NR_write, fd, (long)text, (long)length(text)) < 0)
         fail(path);
@@ -112,7 +112,7 @@ enter_cpuset(const char *cpus)
 {
     mount_or_fail("cgroup2", "/sys/fs/cgroup", "cgroup2", 0);
     write_file("/sys/fs/cgroup/cgroup.subtree_control", "+cpuset");
-    sys3(NR_mkdir, (long)"/sys/fs/cgroup/lab", 0755, 0);
+    sys3(NR_mkdirat, AT_FDCWD, (long)"/sys/fs/cgroup/lab", 0755);
     write_file("/sys/fs/cgroup/lab/cpuset.cpus", cpus);
     write_file("/sys/fs/cgroup/lab/cgroup.procs", "0");
 }
@@ -120,7 +120,7 @@ enter_cpuset(const char *cpus)
 static long
 open_output(const char *path)
 {
-    long fd = sys3(NR_open, (long)path, 0x42 /* O_RDWR | O_CREAT */, 0600);
+    long fd = open_file(path, 0x42 /* O_RDWR | O_CREAT */, 0600);
 
     if (fd < 0)
         fail(path);
@@ -145,16 +145,16 @@ send_output(const char *name, long fd)
 static void
 become_program(long out, long err, const char *disk, const char *cpuset)
 {
-    long null = sys3(NR_open, (long)"/dev/null", 0, 0);
+    long null = open_file("/dev/null", 0, 0);
     u64 no_signals = 0;
     long error;
 
     sys6(NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&no_signals, 0, sizeof no_signals, 0, 0);
     if (cpuset)
         enter_cpuset(cpuset);
-    sys3(NR_dup2, null, 0, 0);
-    sys3(NR_dup2, out, 1, 0);
-    sys3(NR_dup2, err, 2, 0);
+    sys3(NR_dup3, null, 0, 0);
+    sys3(NR_dup3, out, 1, 0);
+    sys3(NR_dup3, err, 2, 0);
     if (disk && (sys3(NR_chroot, (long)"/disk", 0, 0) < 0))
         put(2, "lab init: chroot failed\n");
     sys3(NR_chdir, (long)"/", 0, 0);
@@ -264,7 +264,7 @@ start(void)
     err = open_output("/tmp/.lab-stderr");
     /* Blocked, so that it is pending for rt_sigtimedwait and cannot be missed. */
     sys6(NR_rt_sigprocmask, 0 /* SIG_BLOCK */, (long)&sigchld, 0, sizeof sigchld, 0, 0);
-    child = sys3(NR_fork, 0, 0, 0);
+    child = fork();
     if (child == 0)
         become_program(out, err, disk, cpuset);
     if (child < 0)

@@ -1,0 +1,65 @@
+"""What differs between the instruction sets the lab emulates, a record each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An instruction set as Debian, GCC, Linux and QEMU call and make it.
+
+    Attributes:
+        isa: cpuprobe's name of it.
+        debian: Debian's.
+        user: the user-mode emulator of this machine and its Debian package.
+        system: the emulator of a whole machine and its Debian package.
+        compiler: GCC and its Debian package.
+        flags: options that keep GCC to what every CPU has: a guest program has to start in a world
+            that lies.
+        machine: QEMU's options for the board.
+        console: the kernel's name of the port its messages go to.
+        ports: QEMU's options for that port and the one for frames (which init.c names), to the
+            files `console` and `channel` of QEMU's working folder.
+    """
+
+    isa: str
+    debian: str
+    user: tuple[str, str]
+    system: tuple[str, str]
+    compiler: tuple[str, str]
+    flags: tuple[str, ...]
+    machine: tuple[str, ...]
+    console: str
+    ports: tuple[str, ...]
+
+
+# No vector code but SSE2.
+X86_64 = Architecture(
+    isa="x86-64",
+    debian="amd64",
+    user=("qemu-x86_64", "qemu-user"),
+    system=("qemu-system-x86_64", "qemu-system-x86"),
+    compiler=("gcc", "gcc"),
+    flags=("-march=x86-64", "-fcf-protection=none"),
+    machine=(),
+    console="ttyS0",
+    ports=("-serial", "file:console", "-serial", "file:channel"),
+)
+
+# Outline atomics ask AT_HWCAP for LSE. The board `virt` has one PL011; Debian's kernels have the
+# 8250 of a PCI card built in.
+AARCH64 = Architecture(
+    isa="aarch64",
+    debian="arm64",
+    user=("qemu-aarch64", "qemu-user"),
+    system=("qemu-system-aarch64", "qemu-system-arm"),
+    compiler=("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    flags=("-march=armv8-a", "-mgeneral-regs-only", "-mno-outline-atomics"),
+    machine=("-machine", "virt"),
+    console="ttyAMA0",
+    ports=(
+        *("-serial", "file:console"),
+        *("-chardev", "file,id=channel,path=channel", "-device", "pci-serial,chardev=channel"),
+    ),
+)
