@@ -15,7 +15,7 @@ from typing import Any
 
 from cpuprobe.assessment.kernel import GVISOR_VERSION, OLDEST_IN_USE, release_number
 from cpuprobe.assessment.machine import GDS_FILE
-from cpuprobe.facts.features import Encoding, Feature, load_features, load_levels, xcr0_mask
+from cpuprobe.facts.features import Encoding, X86Feature, load_features, load_levels, xcr0_mask
 from cpuprobe.facts.tables import load_table
 from cpuprobe.facts.wasmtime import known_versions
 from tests.golden.regenerate import claims
@@ -64,7 +64,7 @@ def _release(value: str | tuple[int, ...] | None) -> str:
     return f"RELEASE({', '.join(map(str, numbers or (0, 0, 0)))})"
 
 
-def _feature(feature: Feature, place: int) -> str:
+def _feature(feature: X86Feature, place: int) -> str:
     encoding = feature.encoding.upper().replace("-", "_")
     gate = "NONE" if feature.os is None else feature.os.upper()
     kernel = feature.kernel

@@ -12,7 +12,7 @@ from cpuprobe.assessment.kernel import release_number
 from cpuprobe.assessment.machine import GDS_DISABLED, GDS_FILE, Cause, Machine
 from cpuprobe.assessment.model import SetAside
 from cpuprobe.assessment.witnesses import YMM_STATE
-from cpuprobe.facts.features import Feature
+from cpuprobe.facts.features import X86Feature
 from cpuprobe.facts.tables import load_table
 
 # The option by which the kernel leaves a CR4 bit clear (Documentation/admin-guide,
@@ -38,7 +38,7 @@ def set_aside(reason: SetAside, **values: str) -> str:
     return text
 
 
-def named_by_clearcpuid(machine: Machine, features: Iterable[Feature]) -> Iterator[str]:
+def named_by_clearcpuid(machine: Machine, features: Iterable[X86Feature]) -> Iterator[str]:
     """The words `clearcpuid=...` that name one of `features` or something one of them builds on.
 
     The kernel takes names as /proc/cpuinfo prints them, or numbers (32 * word + bit) of its own
@@ -60,7 +60,7 @@ def named_by_clearcpuid(machine: Machine, features: Iterable[Feature]) -> Iterat
             yield option
 
 
-def why_state_off(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]]:
+def why_state_off(machine: Machine, features: list[X86Feature]) -> tuple[Cause, list[str]]:
     """Why the register state of `features` is off: the cause and the evidence for it."""
     gds = _gds(machine, features)
     if gds is not None:
@@ -85,7 +85,7 @@ def why_state_off(machine: Machine, features: list[Feature]) -> tuple[Cause, lis
     return cause("unknown"), []
 
 
-def _enabled_since(machine: Machine, features: list[Feature]) -> str | None:
+def _enabled_since(machine: Machine, features: list[X86Feature]) -> str | None:
     """The Linux release that first enables the one gate that all `features` are behind, if any."""
     gates = {feature.os or feature.encoding for feature in features}
     for row in machine.quirks["enabled_since"]:
@@ -95,7 +95,7 @@ def _enabled_since(machine: Machine, features: list[Feature]) -> str | None:
     return None
 
 
-def _gds(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]] | None:
+def _gds(machine: Machine, features: list[X86Feature]) -> tuple[Cause, list[str]] | None:
     """The GDS mitigation as cause, where it can be one.
 
     Impossible on a CPU without the flaw, and inside a guest, where the kernel leaves AVX on
@@ -119,7 +119,7 @@ def _gds(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]] |
     return None
 
 
-def why_not_listed(machine: Machine, features: list[Feature]) -> tuple[Cause, list[str]]:
+def why_not_listed(machine: Machine, features: list[X86Feature]) -> tuple[Cause, list[str]]:
     """Why the kernel does not list `features` that it knows and CPUID claims."""
     words = [*named_by_clearcpuid(machine, features)]
     if any(feature.os == "osxsave" for feature in features):

@@ -16,7 +16,7 @@ from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import CpuGroup, Observation, ToldIdentity
 from cpuprobe.facts.cases import like_finding
-from cpuprobe.facts.features import FeatureTable, load_features
+from cpuprobe.facts.features import X86Table, load_features
 from cpuprobe.facts.tables import load_table
 from cpuprobe.words import names
 
@@ -31,7 +31,7 @@ class Machine:
     def __init__(self, observation: Observation) -> None:
         """Lay out the evidence of `observation`."""
         self.observation = observation
-        self.table: FeatureTable = load_features()
+        self.table: X86Table = load_features()
         # In CPU order, so that the order of groups in a report cannot change a word.
         ordered = sorted(observation.groups, key=lambda group: min(group.cpus))
         self.cpuid = Cpuid(ordered[0].cpuid)

@@ -8,7 +8,7 @@ from cpuprobe.assessment.causes import why_not_listed, why_state_off
 from cpuprobe.assessment.machine import Cause, Machine, cpus_of, finding
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
-from cpuprobe.facts.features import Feature
+from cpuprobe.facts.features import X86Feature
 from cpuprobe.words import names
 
 _COMPONENT_NAMES = {1: "SSE", 2: "AVX (YMM)", 5: "opmask", 17: "TILECFG", 19: "APX"}
@@ -30,7 +30,7 @@ def state_is_off(evidence: Evidence) -> bool:
 
 def _state_off(machine: Machine) -> Iterator[Finding]:
     """One CP101 for each lowest missing component: all that needs YMM falls with it."""
-    families: dict[str, list[Feature]] = {}
+    families: dict[str, list[X86Feature]] = {}
     linux = machine.observation.kernel.release is not None
     for name, groups in machine.showing(state_is_off).items():
         feature = machine.table[name]
@@ -84,7 +84,7 @@ def _listed_without_xsave(machine: Machine) -> Iterator[Finding]:
         )
 
 
-def _missing(group: GroupEvidence, feature: Feature) -> str:
+def _missing(group: GroupEvidence, feature: X86Feature) -> str:
     """What is off, in words that are also evidence."""
     if feature.os == "ospke":
         return "CPUID.07H:ECX.OSPKE[bit 4] is 0: the kernel has not set CR4.PKE"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cpuprobe.evidence.observation import Claims
-from cpuprobe.facts.features import FeatureTable, load_levels
+from cpuprobe.facts.features import X86Table, load_levels
 
 
 class Told:
@@ -19,7 +19,7 @@ class Told:
         not_levels: psABI levels that are denied as a whole.
     """
 
-    def __init__(self, claims: Iterable[Claims], table: FeatureTable) -> None:
+    def __init__(self, claims: Iterable[Claims], table: X86Table) -> None:
         """Sort `claims`; names that the table does not know are left out."""
         self.cpuid: dict[str, bool] = {}
         self.os: dict[str, bool] = {}
@@ -35,7 +35,7 @@ class Told:
             if claim.not_level in levels:
                 self.not_levels.add(claim.not_level)
 
-    def _take(self, claim: Claims, yes: set[str], no: set[str], table: FeatureTable) -> None:
+    def _take(self, claim: Claims, yes: set[str], no: set[str], table: X86Table) -> None:
         if claim.witness == "kernel":
             _add(self.kernel, yes, no)
         elif claim.witness == "cpuid":
@@ -49,7 +49,7 @@ class Told:
             self._add_states(yes, set(), table)
             self.denied |= no - free
 
-    def _add_states(self, yes: set[str], no: set[str], table: FeatureTable) -> None:
+    def _add_states(self, yes: set[str], no: set[str], table: X86Table) -> None:
         _add(self.os, yes, no)
         for name in yes:
             self._on |= table[name].xcr0

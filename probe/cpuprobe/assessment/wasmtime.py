@@ -8,7 +8,7 @@ from cpuprobe.assessment.causes import cause
 from cpuprobe.assessment.machine import Cause, Machine, finding
 from cpuprobe.assessment.model import Finding, WasmtimeTarget
 from cpuprobe.assessment.std_detect import std_detect
-from cpuprobe.facts.features import Feature
+from cpuprobe.facts.features import X86Feature
 from cpuprobe.facts.wasmtime import WasmtimeVersion
 from cpuprobe.words import names
 
@@ -43,10 +43,10 @@ class Flags:
         """Whether XCR0 was recorded, without which the detector's answer cannot be told."""
         return all(group.measured.xcr0 is not None for group in self.machine.groups)
 
-    def _feature(self, flag: str) -> Feature | None:
+    def _feature(self, flag: str) -> X86Feature | None:
         return self.machine.table.by_cranelift.get(flag)
 
-    def refused(self, feature: Feature) -> bool:
+    def refused(self, feature: X86Feature) -> bool:
         """Whether the detector is known to refuse the feature on this machine."""
         cpuid_is_mute = self.machine.observation.executed and not self.machine.cpuid
         if feature.name in self.detected or cpuid_is_mute:

@@ -28,7 +28,7 @@ from cpuprobe.assessment.model import State
 from cpuprobe.assessment.told import Told
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation, Outcome
-from cpuprobe.facts.features import CpuidBit, Feature, FeatureTable
+from cpuprobe.facts.features import CpuidBit, FeatureTable, X86Feature, X86Table
 
 OSXSAVE = CpuidBit(0x1, 0, "ecx", 27)
 OSPKE = CpuidBit(0x7, 0, "ecx", 4)
@@ -86,7 +86,7 @@ class Evidence(msgspec.Struct, frozen=True):
         return self.kernel if self.cpuid is None else self.cpuid
 
 
-def state_of(feature: Feature, evidence: Evidence) -> State:
+def state_of(feature: X86Feature, evidence: Evidence) -> State:
     """The state of one feature on one group of CPUs. The order of the questions is the argument."""
     runs, claimed = evidence.runs, evidence.claimed
     if evidence.cpuid is False:
@@ -130,7 +130,7 @@ class GroupEvidence:
         observation: Observation,
         kernel: KernelWitness,
         told: Told,
-        table: FeatureTable,
+        table: X86Table,
         *,
         avx_disabled: bool = False,
     ) -> None:
@@ -188,7 +188,7 @@ class GroupEvidence:
         """The state of every feature on these CPUs."""
         return {name: state_of(self._table[name], each) for name, each in self.features.items()}
 
-    def missing_state(self, feature: Feature) -> int:
+    def missing_state(self, feature: X86Feature) -> int:
         """The XCR0 bits that `feature` needs and that are known to be clear."""
         if feature.xcr0 == 0 or self.osxsave is False:
             return feature.xcr0
@@ -207,7 +207,7 @@ class GroupEvidence:
         end = self.cpuid.state_component_end(component)
         return enabled is not None and end is not None and enabled < end
 
-    def _os_enabled(self, feature: Feature, hwcap2: int | None) -> bool | None:
+    def _os_enabled(self, feature: X86Feature, hwcap2: int | None) -> bool | None:
         if feature.os is None:
             mask = feature.xcr0
             if mask == 0:
@@ -222,7 +222,7 @@ class GroupEvidence:
             measured = self.cpuid.bit(OSPKE)
         return self._told.os.get(feature.name) if measured is None else measured
 
-    def _state_on(self, feature: Feature, mask: int) -> bool | None:
+    def _state_on(self, feature: X86Feature, mask: int) -> bool | None:
         if self.missing_state(feature):
             return False
         return self._told.state(mask) if self.measured.xcr0 is None else True

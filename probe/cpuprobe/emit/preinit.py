@@ -13,7 +13,7 @@ import re
 
 from cpuprobe.emit.choose import FlagSet, refuse_only_off
 from cpuprobe.errors import UsageError
-from cpuprobe.facts.features import Feature, load_features, load_levels
+from cpuprobe.facts.features import X86Feature, load_features, load_levels
 
 _REGISTERS = {"eax": 0, "ebx": 1, "ecx": 2, "edx": 3}
 
@@ -126,7 +126,7 @@ def guard(flags: FlagSet) -> str:
     )
 
 
-def _rows(row: Feature) -> list[str]:
+def _rows(row: X86Feature) -> list[str]:
     """The rows of C that one feature takes."""
     bit = row.cpuid
     xcr0 = row.xcr0 or (0x3 if row.os == "osxsave" else 0)

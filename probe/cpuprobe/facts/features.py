@@ -1,4 +1,4 @@
-"""The feature table and the psABI levels, as typed rows.
+"""The feature table and the psABI levels of x86-64, as typed rows, and what all tables share.
 
 The facts stand in `profiles/features.toml` and `levels.toml`, none about a single feature here.
 """
@@ -6,9 +6,9 @@ The facts stand in `profiles/features.toml` and `levels.toml`, none about a sing
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -70,30 +70,21 @@ class KernelFlag(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
-    """One row of `profiles/features.toml`; the head of that file explains the fields."""
+    """The columns that features of every instruction set have; see `profiles/features.toml`."""
 
     name: str
     title: str
-    cpuid: CpuidBit
-    encoding: Encoding
-    os: OsGate | None = None
     implies: tuple[str, ...]
     kernel: KernelFlag
     cranelift: str | None = None
     rust: str | None = None
     gcc: str | None = None
     llvm: str | None = None
-    iced: tuple[str, ...]
     group: str | None = None
     hint: bool = False
     privileged: bool = False
     bundle: bool = False
     source: str
-
-    @functools.cached_property
-    def xcr0(self) -> int:
-        """The XCR0 bits that must be set before this feature may be used; see `xcr0_mask`."""
-        return xcr0_mask(self.encoding)
 
     @property
     def for_programs(self) -> bool:
@@ -102,6 +93,20 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Not so are hints, what only the kernel can use, and names for a bundle of other features.
         """
         return not (self.hint or self.privileged or self.bundle)
+
+
+class X86Feature(Feature, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
+    """One row of `profiles/features.toml`; the head of that file explains the fields."""
+
+    cpuid: CpuidBit
+    encoding: Encoding
+    os: OsGate | None = None
+    iced: tuple[str, ...]
+
+    @functools.cached_property
+    def xcr0(self) -> int:
+        """The XCR0 bits that must be set before this feature may be used; see `xcr0_mask`."""
+        return xcr0_mask(self.encoding)
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +119,22 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     archspec: str
 
 
-class FeatureTable(dict[str, Feature]):
+Row_co = TypeVar("Row_co", bound=Feature, covariant=True)
+
+if TYPE_CHECKING:  # a dict that is only read: a table of X86Feature is one of Feature
+
+    class _Rows(Mapping[str, Row_co]):
+        def __init__(self, rows: Iterable[tuple[str, Row_co]]) -> None: ...
+        def __getitem__(self, name: str) -> Row_co: ...
+        def __iter__(self) -> Iterator[str]: ...
+        def __len__(self) -> int: ...
+else:
+
+    class _Rows(dict):
+        pass
+
+
+class TableOf(_Rows[Row_co]):
     """The features by canonical name, in the order of the table; read once, never changed."""
 
     @functools.cached_property
@@ -141,21 +161,16 @@ class FeatureTable(dict[str, Feature]):
         return frozenset(each for each, implied in self._closures.items() if name in implied)
 
     @functools.cached_property
-    def by_cranelift(self) -> Mapping[str, Feature]:
+    def by_cranelift(self) -> Mapping[str, Row_co]:
         """The feature behind each Cranelift setting (`has_avx2`)."""
         return MappingProxyType({f.cranelift: f for f in self.values() if f.cranelift is not None})
 
     @functools.cached_property
-    def by_kernel_flag(self) -> Mapping[str, Feature]:
+    def by_kernel_flag(self) -> Mapping[str, Row_co]:
         """The feature behind each name of the `flags` line in /proc/cpuinfo."""
         return MappingProxyType(
             {f.kernel.flag: f for f in self.values() if f.kernel.flag is not None}
         )
-
-    @functools.cached_property
-    def by_iced(self) -> Mapping[str, Feature]:
-        """The feature behind each name in iced-x86's CpuidFeature."""
-        return MappingProxyType({name: f for f in self.values() for name in f.iced})
 
     @functools.cached_property
     def groups(self) -> Mapping[str, tuple[str, ...]]:
@@ -171,16 +186,28 @@ class FeatureTable(dict[str, Feature]):
         return self.groups[name]
 
 
+class X86Table(TableOf[X86Feature]):
+    """The table of x86-64."""
+
+    @functools.cached_property
+    def by_iced(self) -> Mapping[str, X86Feature]:
+        """The feature behind each name in iced-x86's CpuidFeature."""
+        return MappingProxyType({name: f for f in self.values() for name in f.iced})
+
+
+FeatureTable: TypeAlias = TableOf[Feature]
+
+
 def xcr0_mask(encoding: Encoding) -> int:
     """The XCR0 bits that an encoding needs, all of them set (SDM vol. 1, chapters 13 to 18)."""
     return _XCR0_MASK[encoding]
 
 
 @functools.cache
-def load_features() -> FeatureTable:
-    """The feature table, read once and kept. Raises TableError if it cannot be read."""
-    rows = read_table("features", dict[str, tuple[Feature, ...]])["feature"]
-    return FeatureTable((feature.name, feature) for feature in rows)
+def load_features() -> X86Table:
+    """The feature table of x86-64, read once and kept. Raises TableError if it cannot be read."""
+    rows = read_table("features", dict[str, tuple[X86Feature, ...]])["feature"]
+    return X86Table((feature.name, feature) for feature in rows)
 
 
 @functools.cache

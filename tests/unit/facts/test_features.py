@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.tools import tables
+from tests.tools.feature_rows import check_features
 
 from cpuprobe.facts import features
 from cpuprobe.facts import tables as facts_tables
-from cpuprobe.facts.features import CpuidBit, Feature, FeatureTable, KernelFlag
+from cpuprobe.facts.features import CpuidBit, KernelFlag, X86Feature, X86Table
 from cpuprobe.facts.tables import TableError, parse_toml
 
 PROFILES = Path(__file__).parents[3] / "profiles"
@@ -29,8 +30,8 @@ archspec = "a"
 """
 
 
-def checked(content: str = ROWS) -> tuple[Feature, ...]:
-    return tables.check_features(parse_toml(content.encode(), "features.toml"))
+def checked(content: str = ROWS) -> tuple[X86Feature, ...]:
+    return check_features(parse_toml(content.encode(), "features.toml"))
 
 
 def test_small_table_loads() -> None:
@@ -187,7 +188,7 @@ def test_the_tables_are_those_of_the_toml_files() -> None:
 
 
 @pytest.fixture(scope="module")
-def table() -> FeatureTable:
+def table() -> X86Table:
     """The feature table of this checkout."""
     return features.load_features()
 
@@ -277,14 +278,14 @@ BITS = {
 
 
 @pytest.mark.parametrize("name", BITS)
-def test_bit_is_the_manuals(table: FeatureTable, name: str) -> None:
+def test_bit_is_the_manuals(table: X86Table, name: str) -> None:
     """The CPUID bit of a row is the one the manual gives."""
     bit = table[name].cpuid
 
     assert (bit.leaf, bit.subleaf, bit.register, bit.bit) == BITS[name]
 
 
-def test_xcr0_follows_from_the_encoding(table: FeatureTable) -> None:
+def test_xcr0_follows_from_the_encoding(table: X86Table) -> None:
     """The needed state: none, YMM, ZMM and masks, tiles, or the registers of APX."""
     masks = {name: table[name].xcr0 for name in ("aes", "bmi2", "f16c", "vaes", "avx512vnni")}
 
@@ -293,14 +294,14 @@ def test_xcr0_follows_from_the_encoding(table: FeatureTable) -> None:
     assert table["apxf"].xcr0 == 0x80000
 
 
-def test_evex_vex_and_amx_follow_from_implication(table: FeatureTable) -> None:
+def test_evex_vex_and_amx_follow_from_implication(table: X86Table) -> None:
     """What implies a feature with state needs at least that state, so no gate can be forgotten."""
     for feature in table.values():
         for name in table.closure(feature.name):
             assert feature.xcr0 & table[name].xcr0 == table[name].xcr0, (feature.name, name)
 
 
-def test_closure_is_transitive(table: FeatureTable) -> None:
+def test_closure_is_transitive(table: X86Table) -> None:
     """Closures are complete, never hold the feature itself, and agree with `dependents`."""
     avx = {"sse", "sse2", "sse3", "ssse3", "sse4.1", "sse4.2"}
     assert table.closure("avx") == avx
@@ -318,7 +319,7 @@ def test_closure_is_transitive(table: FeatureTable) -> None:
         table.dependents("avx3")
 
 
-def test_levels_are_the_psabi_table(table: FeatureTable) -> None:
+def test_levels_are_the_psabi_table(table: X86Table) -> None:
     """Levels hold the psABI's names mapped to ours, cumulatively, and are closed under implies."""
     v1 = {"cmov", "cx8", "x87", "fxsr", "mmx", "syscall", "sse", "sse2"}
     v2 = v1 | {"cx16", "sahf", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3"}
@@ -333,7 +334,7 @@ def test_levels_are_the_psabi_table(table: FeatureTable) -> None:
             assert table.closure(name) <= set(level.features), name
 
 
-def test_cranelift_names_are_those_of_wasmtime_50(table: FeatureTable) -> None:
+def test_cranelift_names_are_those_of_wasmtime_50(table: X86Table) -> None:
     """Each x86 `has_*` setting of wasmtime 50 belongs to one row, and no row invents one."""
     expected = (
         "sse3 ssse3 sse41 sse42 popcnt cmpxchg16b avx avx2 fma avx_vnni bmi1 bmi2 lzcnt"
@@ -345,7 +346,7 @@ def test_cranelift_names_are_those_of_wasmtime_50(table: FeatureTable) -> None:
     assert table.by_cranelift["has_bmi1"].name == "bmi"
 
 
-def test_kernel_names_that_differ(table: FeatureTable) -> None:
+def test_kernel_names_that_differ(table: X86Table) -> None:
     """Linux's own names lead to the right rows (arch/x86/include/asm/cpufeatures.h)."""
     names = {
         "fpu": "x87",
@@ -373,7 +374,7 @@ def test_kernel_names_that_differ(table: FeatureTable) -> None:
     assert {flag: table.by_kernel_flag[flag].name for flag in names} == names
 
 
-def test_groups(table: FeatureTable) -> None:
+def test_groups(table: X86Table) -> None:
     """Taking away a group and what depends on it leaves nothing of its encoding behind."""
     avx512 = set(table.group("avx512"))
 
@@ -384,7 +385,7 @@ def test_groups(table: FeatureTable) -> None:
         table.group("avx1024")
 
 
-def test_os_gates(table: FeatureTable) -> None:
+def test_os_gates(table: X86Table) -> None:
     """Exactly these features are gated by the system other than through XCR0."""
     gates = {name: feature.os for name, feature in table.items() if feature.os is not None}
 
