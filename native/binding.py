@@ -44,6 +44,7 @@ int cpuprobe_native_observe(const char *root, const char *cpus, int execute, uns
                             int watched,
                             char **text, size_t *length, size_t *capacity, char reason[160]);
 void cpuprobe_native_free(char *text, size_t capacity);
+size_t cpuprobe_native_flags(unsigned wasmtime_major, char *out, size_t size);
 enum error {
     ERROR_NONE, ERROR_INTERRUPTED, ERROR_CPU_LIST, ERROR_CPU_ABSENT, ERROR_ROOT, ...
 };
@@ -95,11 +96,21 @@ static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include <errno.h>
 #include <sys/auxv.h>
 #include "core.h"
+#include "flags.h"
 #include "scan/scan.h"
 
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
 #endif
+
+static void
+take_auxiliary(struct options *options)
+{
+    options->minsigstksz = getauxval(AT_MINSIGSTKSZ);
+    errno = 0;
+    options->hwcap2 = getauxval(AT_HWCAP2);
+    options->hwcap2_known = errno != ENOENT;
+}
 
 static int
 cpuprobe_native_observe(const char *root, const char *cpus, int execute, unsigned repeat,
@@ -115,10 +126,7 @@ cpuprobe_native_observe(const char *root, const char *cpus, int execute, unsigne
     _Static_assert(sizeof why.text == 160, "known to cdef");
     if (watched)
         options.progress = cpuprobe_native_progress;
-    options.minsigstksz = getauxval(AT_MINSIGSTKSZ);
-    errno = 0;
-    options.hwcap2 = getauxval(AT_HWCAP2);
-    options.hwcap2_known = errno != ENOENT;
+    take_auxiliary(&options);
     error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer, &why);
     copy_bytes(reason, why.text, sizeof why.text);
     *text = writer.text;
@@ -133,6 +141,41 @@ cpuprobe_native_free(char *text, size_t capacity)
     struct writer writer = {.text = text, .capacity = capacity};
 
     release_writer(&writer);
+}
+
+/* The safe flags as name=value lines, and their length. 0 where there is more to say than that:
+ * the wasmtime is not known, nothing can be measured, or a flag is off whose feature is no plain
+ * absence. */
+static size_t
+cpuprobe_native_flags(unsigned wasmtime_major, char *out, size_t size)
+{
+    struct options options = {.root = "", .execute = true, .repeat = 1};
+    const struct target target = find_wasmtime(wasmtime_major);
+    struct writer writer = {0};
+    struct survey survey;
+    struct reason why;
+    size_t length = 0;
+
+    take_auxiliary(&options);
+    if (target.wasmtime == NULL || wasmtime_major == 0 ||
+        survey_machine(&options, cpuprobe_candidates(), &survey, &why) != ERROR_NONE)
+        return 0;
+    release(&survey.measurement);
+    for (unsigned int i = 0; i < target.wasmtime->count; i++) {
+        const unsigned int flag = target.wasmtime->flags[i];
+        const enum flag_reason reason = judge_flag(&survey.verdict, target.wasmtime, flag);
+
+        if (reason != FLAG_HOLDS && reason != FLAG_NO_HOST &&
+            (reason != FLAG_UNSAFE || survey.verdict.state[flag_feature(flag)] != STATE_OF_ABSENT))
+            return 0;
+    }
+    write_flags(&writer, &survey.verdict, &target, FORMAT_TEXT);
+    if (!writer.failed && writer.length <= size) {
+        length = writer.length;
+        copy_bytes(out, writer.text, length);
+    }
+    release_writer(&writer);
+    return length;
 }
 """
 

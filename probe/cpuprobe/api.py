@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cpuprobe.assessment import assess
 from cpuprobe.errors import CannotMeasureError
 from cpuprobe.evidence.measure import observe
-from cpuprobe.facts.wasmtime import TARGET
+from cpuprobe.facts.target import TARGET
 
 if TYPE_CHECKING:
     import wasmtime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Sequence
 
 WIDTH = 100
@@ -19,6 +18,8 @@ def wrapped(text: str, first: str, rest: str) -> list[str]:
         first: what stands before the first line.
         rest: what stands before the others.
     """
+    import textwrap  # the main job has nothing to wrap, nor has `run`
+
     return textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     )

@@ -57,6 +57,7 @@ LONG_FUNCTIONS = {
     "cli.flags.flags": "one parameter an option, with its help",
     "cli.fleet.fleet": "one parameter an option, with its help",
     "cli.guarded.run": "one parameter an option, with its help",
+    "cli.running.run": "one parameter an option",
 }
 
 
@@ -181,11 +182,11 @@ def test_pure_folders_reach_nothing(folder):
         assert not calls & {"open", "print", "input", "exec", "eval"}, path
 
 
-def test_one_module_runs_the_core_and_one_the_scanner():
+def test_two_modules_run_the_core_and_one_the_scanner():
     """No other imports the native extension."""
     users = {path.name for path in MODULES if "cpuprobe._native" in imports(path)}
 
-    assert users == {"measure.py", "scan.py"}
+    assert users == {"measure.py", "verdict.py", "scan.py"}
 
 
 def test_only_features_reads_toml():
@@ -257,6 +258,20 @@ def test_json_output_never_imports_rich_or_wasmtime():
         "importlib.metadata",
     ):
         assert heavy not in added, heavy
+
+
+def test_a_run_that_lives_imports_little():
+    """No option parser, no tables, no assessment: a child that imports wasmtime is most of it."""
+    added = modules_after(
+        "from cpuprobe.cli import run, running; "
+        "run(['run', '--quiet', '/nowhere.wasm', '--invoke', 'f', '6'])"
+    ) - modules_after("pass")
+
+    assert "cpuprobe.wasm.guest" in added
+    assert not {name.partition(".")[0] for name in added} & {
+        "dataclasses", "inspect", "msgspec", "subprocess", "tempfile", "typer", "wasmtime"
+    }  # fmt: skip
+    assert not any(name.startswith("cpuprobe.assessment") for name in added)
 
 
 def test_the_public_names_are_what_they_say():

@@ -39,6 +39,8 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs a command line and returns its exit code; every error is one line on standard error."""
     try:
+        if arguments[:1] == ["run"]:
+            return _run(arguments)
         json = _PLAIN.get(tuple(arguments))
         if json is None:
             return _parsed(arguments)
@@ -56,6 +58,14 @@ def run(arguments: list[str]) -> int:
         return _failed(f"{where}{error.strerror}", 3)
     except KeyboardInterrupt:
         return _failed("interrupted", 130)
+
+
+def _run(arguments: list[str]) -> int:
+    """`cpuprobe run`, by Typer's parser where its command line is not plain."""
+    from cpuprobe.cli import running
+
+    plain = running.plain(arguments[1:])
+    return _parsed(arguments) if plain is None else running.run(**plain)
 
 
 def _parsed(arguments: list[str]) -> int:

@@ -90,7 +90,7 @@ def _jobs(
     module: str | None, invoke: str | None, args: tuple[str, ...], bundled: bool
 ) -> list[tuple[str, bytes, str, tuple[str, ...]]]:
     """What to measure: name, bytes, function and arguments of each."""
-    from cpuprobe.cli.guarded import read_module
+    from cpuprobe.cli.running import read_module
     from cpuprobe.errors import UsageError
     from cpuprobe.wasm.bench import BUNDLED, bundled_module
 
@@ -109,9 +109,9 @@ def _setups(here: Assessment) -> list[tuple[str, Setup]]:
     from cpuprobe.emit import choose
     from cpuprobe.errors import CannotMeasureError
     from cpuprobe.facts.profiles import find_profile
-    from cpuprobe.facts.wasmtime import TARGET
+    from cpuprobe.facts.target import TARGET
     from cpuprobe.wasm.bench import single_flags
-    from cpuprobe.wasm.guard import inferred_flags
+    from cpuprobe.wasm.infer import inferred_flags
     from cpuprobe.wasm.setup import PULLEY, Setup
 
     safe = Setup(TARGET, here.cranelift)

@@ -14,7 +14,7 @@ import msgspec
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.errors import UsageError
-from cpuprobe.facts.wasmtime import TARGET
+from cpuprobe.facts.target import TARGET
 from cpuprobe.words import plain
 
 # wasmtime 14 moved Cranelift's settings to -C (crates/cli-flags at tags v13.0.0 and v14.0.0).

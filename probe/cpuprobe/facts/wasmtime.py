@@ -13,9 +13,6 @@ import msgspec
 
 from cpuprobe.facts.tables import read_table
 
-TARGET = "x86_64-unknown-linux-gnu"
-"""The target triple that pins wasmtime, so that it infers no flag."""
-
 
 class UnknownWasmtimeError(ValueError):
     """profiles/wasmtime.toml has no row for this version; the message lists those it has."""

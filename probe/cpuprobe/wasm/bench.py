@@ -131,9 +131,7 @@ def measure(
     by_code: dict[tuple[str, str], str] = {}
     try:
         for name, setup in setups:
-            child = Child(
-                msgspec.structs.replace(request, target=setup.target, flags=dict(setup.flags))
-            )
+            child = Child(request._replace(target=setup.target, flags=setup.flags))
             runner = runners[name] = _Runner(child)
             said = child.answer()
             if "failed" in said:

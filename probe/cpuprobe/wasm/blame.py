@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from cpuprobe.facts.features import load_features
 from cpuprobe.wasm.setup import Setup
@@ -31,7 +31,7 @@ def base_first(flags: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(flags, key=depth))
 
 
-def culprit(features: Iterable[str], setup: Setup, unsafe: frozenset[str]) -> str | None:
+def culprit(features: Iterable[str], setup: Setup, unsafe: Set[str]) -> str | None:
     """The flag to blame for an instruction.
 
     Of the flags that allow it, one that the assessment distrusts; otherwise the one on which the

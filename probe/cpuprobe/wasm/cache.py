@@ -14,8 +14,6 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 
-import msgspec
-
 from cpuprobe.errors import UsageError
 from cpuprobe.files import open_regular
 from cpuprobe.wasm.request import Request
@@ -56,8 +54,8 @@ def name_of(request: Request, version: str) -> str:
         request: the module, target, flags and proposals count.
         version: of wasmtime.
     """
-    made_of = (version, request.target, sorted(request.flags.items()), request.wasm_features)
-    digest = hashlib.sha256(msgspec.json.encode(made_of, order="sorted"))
+    settings = (sorted(request.flags.items()), sorted(request.wasm_features.items()))
+    digest = hashlib.sha256(repr((version, request.target, settings)).encode())
     digest.update(request.module)
     return f"{digest.hexdigest()}.cwasm"
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.facts.wasmtime import TARGET
+from cpuprobe.facts.target import TARGET
 from cpuprobe.files import read_bounded
 from cpuprobe.wasm.configure import MissingOptionError, message_of, set_flags
 

@@ -13,7 +13,7 @@ from typing import Any
 from cpuprobe.wasm.request import Request, Stop, clean, one_line
 from cpuprobe.wasm.values import in_range, spell
 
-# What an interface lets a program do, by the functions of preview 1 that do the like (guarded_run).
+# What an interface lets a program do, by the functions of preview 1 that do the like (ending).
 _EFFECTS = (
     (re.compile(r"wasi:(cli/std(out|err)|sockets/|http/)"), "fd_write"),
     (re.compile(r"wasi:filesystem/types"), "path_open"),

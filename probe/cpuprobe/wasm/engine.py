@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from cpuprobe.evidence.installed import installed_version
-from cpuprobe.wasm import cache, component
 from cpuprobe.wasm.configure import MissingOptionError, set_flags
 from cpuprobe.wasm.imports import is_component
 from cpuprobe.wasm.request import Request, Stop, one_line
@@ -80,6 +78,9 @@ def compiled(engine: Any, request: Request) -> Any:
     """
     if request.cache is None:
         return _compiled(engine, request)
+    from cpuprobe.evidence.installed import installed_version
+    from cpuprobe.wasm import cache
+
     name = cache.name_of(request, installed_version() or "")
     kept = cache.load(request.cache, name)
     program = None if kept is None else _deserialized(engine, request, kept)
@@ -94,6 +95,8 @@ def _compiled(engine: Any, request: Request) -> Any:
 
     content = source_of(request)
     if is_component(request.module):
+        from cpuprobe.wasm import component
+
         return component.compile_component(engine, content)
     try:
         return wasmtime.Module(engine, content)
@@ -105,7 +108,11 @@ def _deserialized(engine: Any, request: Request, artifact: bytes) -> Any | None:
     """What was kept; None if this wasmtime does not take it."""
     import wasmtime
 
-    kind = component.bindings().Component if is_component(request.module) else wasmtime.Module
+    kind: Any = wasmtime.Module
+    if is_component(request.module):
+        from cpuprobe.wasm import component
+
+        kind = component.bindings().Component
     try:
         return kind.deserialize(engine, artifact)
     except wasmtime.WasmtimeError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import functools
 import gc
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -16,44 +17,41 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-import msgspec
-
-from cpuprobe.code.elf import ArtifactError
 from cpuprobe.errors import CannotMeasureError
-from cpuprobe.wasm import questions
-from cpuprobe.wasm.children import word_of
-from cpuprobe.wasm.engine import load_wasmtime
+from cpuprobe.wasm.ending import Attempt, Ending, Fault, side_effects
 from cpuprobe.wasm.fork import PASSED_ON, fork
-from cpuprobe.wasm.guarded_run import Attempt, Ending, Fault, side_effects
 from cpuprobe.wasm.guest import io_counters, run
-from cpuprobe.wasm.request import Request, Stop, one_line
+from cpuprobe.wasm.request import Request
 from cpuprobe.wasm.setup import Setup
 from cpuprobe.wasm.spool import keep_input
 from cpuprobe.wasm.watch import read_text, trace_me, watch
 
 
-def attempts(request: Request, *, spool: bool, between: str | None = None) -> Attempt:
+def attempts(
+    request: Request, *, spool: bool, between: Callable[[], str | None] | None = None
+) -> Attempt:
     """What runs the program once under a setup.
 
     Args:
         request: the program; its target and flags are replaced by the setup's.
         spool: keep a piped standard input in a temporary file, so that a second run finds it
             again. The first run then begins only when the pipe has ended.
-        between: a folder of this run's own for compiled code, used from the second attempt on.
+        between: asked for a folder of this run's own for compiled code, when it runs again.
 
     Raises:
         UsageError, CannotMeasureError: as `keep_input`.
     """
     kept = keep_input(spool)
     cache = request.cache
+    again = False
 
     def attempt(setup: Setup, muted: bool) -> Ending:
-        nonlocal cache
-        asked = msgspec.structs.replace(
-            request, target=setup.target, flags=dict(setup.flags), cache=cache
-        )
+        nonlocal cache, again
         # Nearly every program runs once. One that dies runs again, under what was tried before.
-        cache = cache or between
+        if again and cache is None and between is not None:
+            cache = between()
+        again = True
+        asked = request._replace(target=setup.target, flags=setup.flags, cache=cache)
         if kept:
             os.lseek(0, start, os.SEEK_SET)
         return run_once(lambda report: run(asked, report), bool(request.dirs), kept, muted)
@@ -80,7 +78,7 @@ def run_once(program: Program, dirs: bool, input_is_kept: bool, muted: bool) -> 
     reader, writer = os.pipe()
 
     def report(document: dict[str, Any]) -> None:
-        os.write(writer, msgspec.json.encode(document) + b"\n")
+        os.write(writer, json.dumps(document).encode() + b"\n")
 
     def traced() -> None:
         os.close(reader)
@@ -178,8 +176,8 @@ def _ending(
     sizes: dict[str, int] = {}
     for line in lines:
         try:
-            document = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.DecodeError:  # It died while it wrote.
+            document: dict[str, Any] = json.loads(line)
+        except ValueError:  # It died while it wrote.
             continue
         stages[document["stage"]] = document
         sizes[document["stage"]] = len(line) + 1
@@ -203,33 +201,3 @@ def _ending(
     if ended["kind"] == "missing":
         raise CannotMeasureError(ended["message"])
     return Ending(ended["kind"], ended.get("code", 0), ended.get("message", ""))
-
-
-def inferred_flags(patience: int = 60) -> dict[str, bool]:
-    """The flags the installed wasmtime infers here, asked in a child of this very process.
-
-    Args:
-        patience: seconds until SIGALRM ends the child.
-
-    Raises:
-        CannotMeasureError: it cannot be asked, or does not answer in time.
-    """
-
-    def ask(report: Callable[[dict[str, Any]], None]) -> None:
-        signal.alarm(patience)
-        try:
-            wasmtime = load_wasmtime()
-        except Stop as stop:
-            report({"stage": "ended", "kind": stop.kind, "message": str(stop)})
-            return
-        try:
-            flags = msgspec.json.encode(questions.inferred_flags()).decode()
-        except (wasmtime.WasmtimeError, ArtifactError) as error:
-            report({"stage": "ended", "kind": "missing", "message": one_line(str(error))})
-            return
-        report({"stage": "ended", "kind": "done", "message": flags})
-
-    ending = run_once(ask, False, True, False)
-    if ending.kind != "done":
-        raise CannotMeasureError(f"wasmtime was killed by {word_of(ending.signal)} in its child")
-    return msgspec.json.decode(ending.message, type=dict[str, bool])

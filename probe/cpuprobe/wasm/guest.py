@@ -10,9 +10,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from cpuprobe.wasm import component
+from cpuprobe.wasm.ending import EFFECTFUL
 from cpuprobe.wasm.engine import compiled, make_engine
-from cpuprobe.wasm.guarded_run import EFFECTFUL
 from cpuprobe.wasm.imports import is_component
 from cpuprobe.wasm.request import Request, Stop, clean, one_line
 from cpuprobe.wasm.values import parse_arguments, spell
@@ -32,6 +31,8 @@ def ready(engine: Any, program: Any, request: Request, wasi: Any) -> tuple[Any, 
     import wasmtime
 
     if not isinstance(program, wasmtime.Module):
+        from cpuprobe.wasm import component
+
         return component.ready(engine, program, request, wasi)
     store, instance = instantiate(engine, program, wasi, request.stub_imports)
     exports = instance.exports(store)
@@ -109,6 +110,8 @@ def run(request: Request, report: Report) -> None:
         engine = make_engine(request)
         program = compiled(engine, request)
         if is_component(request.module):
+            from cpuprobe.wasm import component
+
             imports = component.effects(engine, program)
         else:
             imports = {each.name for each in program.imports}
@@ -129,6 +132,8 @@ def _ended(engine: Any, program: Any, request: Request, report: Report) -> dict[
     report({"stage": "started", "io": io_counters()})
     try:
         if not isinstance(program, wasmtime.Module):
+            from cpuprobe.wasm import component
+
             return component.call(engine, program, request, wasi, _say)
         return _call(engine, program, request, wasi)
     except Stop as stop:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-
-import msgspec
+from typing import NamedTuple
 
 from cpuprobe.words import visible
 
@@ -37,13 +36,11 @@ _FUNCTIONS = """
 FUNCTIONS = frozenset(_FUNCTIONS.split())
 """What wasmtime defines for `wasi_snapshot_preview1`; a test asks it."""
 
-_INTERFACES = re.compile(
-    r"wasi:(?:cli|clocks|filesystem|io|random|sockets)/[a-z0-9-]+@0\.2\.[0-9]+"
-)
+_INTERFACES = r"wasi:(?:cli|clocks|filesystem|io|random|sockets)/[a-z0-9-]+@0\.2\.[0-9]+"
 """What wasmtime's add_wasip2 defines, whatever the patch release (component model, semver)."""
 
 
-class Import(msgspec.Struct, frozen=True):
+class Import(NamedTuple):
     """One import.
 
     Attributes:
@@ -57,7 +54,7 @@ class Import(msgspec.Struct, frozen=True):
     kind: str
 
 
-class Unmet(msgspec.Struct, frozen=True):
+class Unmet(NamedTuple):
     """What a module or component needs and does not get here.
 
     Attributes:
@@ -234,7 +231,7 @@ def sentence(needs: Unmet) -> str:
 
 def _met(wanted: Import) -> bool:
     if not wanted.module and wanted.kind == "instance":
-        return _INTERFACES.fullmatch(wanted.name) is not None
+        return re.fullmatch(_INTERFACES, wanted.name) is not None
     if wanted.kind == "memory":
         return True
     return wanted.kind == "function" and wanted.module == WASI and wanted.name in FUNCTIONS

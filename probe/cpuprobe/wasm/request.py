@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from cpuprobe.words import plain, visible
 
 _MAX_MESSAGE = 2000
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(NamedTuple):
     """What to run.
 
     Attributes:
@@ -29,12 +31,12 @@ class Request(msgspec.Struct, frozen=True):
     name: str
     module: bytes
     target: str
-    flags: dict[str, bool]
+    flags: Mapping[str, bool]
     invoke: str | None = None
     args: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     dirs: tuple[tuple[str, str], ...] = ()
-    wasm_features: dict[str, bool] = {}
+    wasm_features: Mapping[str, bool] = MappingProxyType({})
     stub_imports: bool = False
     cache: str | None = None
 
@@ -43,7 +45,7 @@ class Stop(Exception):
     """The run is over before the program began: kind and message of the ending."""
 
     def __init__(self, kind: str, message: str) -> None:
-        """Kind as in `guarded_run.Kind`, or `missing`; the message is one line."""
+        """Kind as in `ending.Kind`, or `missing`; the message is one line."""
         super().__init__(message)
         self.kind = kind
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import struct
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 from cpuprobe.wasm.request import Request, Stop, clean
@@ -59,6 +56,10 @@ def spell(value: Any, kind: str) -> str:
     """A result as the wasmtime command prints it: Rust's `{}`, which never uses an exponent."""
     if not isinstance(value, float):
         return clean(str(value))
+    import math
+    import struct
+    from decimal import Decimal
+
     if math.isnan(value):
         return "NaN"
     if value in (float("inf"), float("-inf")):

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from cpuprobe.facts.wasmtime import TARGET
+from cpuprobe.facts.target import TARGET
 from cpuprobe.wasm.cases import lane_kinds
 from cpuprobe.wasm.comparison import helper_functions, variants_of
 from cpuprobe.wasm.configure import MissingOptionError, message_of, set_flags

@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from cpuprobe.wasm.guarded_run import CRASHES, Fault
+from cpuprobe.wasm.ending import CRASHES, Fault
 
 # Linux, include/uapi/linux/ptrace.h and prctl.h; rip is word 16 of user_regs_struct
 # (arch/x86/include/asm/user_64.h).

@@ -10,15 +10,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import msgspec
 import pytest
+import typer
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tests.command import cpuprobe
 from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
-from cpuprobe.cli import run
+from cpuprobe.cli import guarded, run, running
 from cpuprobe.cli.app import COMMANDS
 from cpuprobe.evidence import measure
 from cpuprobe.facts.features import load_features
@@ -182,6 +186,33 @@ def test_the_forms_that_take_no_parser_mean_what_the_parser_would_make_of_them(m
     for plain, parsed in (([], ["--root", "/"]), (["--json"], ["--json", "--repeat", "1"])):
         assert (run(plain), run(parsed)) == (0, 0)
         assert asked[-2] == asked[-1]
+
+
+WORDS = (
+    *running.PLAIN, "--record", "--inferred", "--wasm-features", "--on", "--nothing", "-h",
+    "m.wasm", "f", "A=1", "a::b", "6", "-2", "-2.5", "-x", "-", "--", "", "--invoke=f", "--retry=1",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=7))
+@example(["--quiet", "m.wasm", "--invoke", "f", "6"])
+@example(["m.wasm", "--env", "A=1", "--env", "B=2", "--", "--quiet"])
+def test_a_run_that_takes_no_parser_means_what_the_parser_would_make_of_it(words):
+    """Of any command line: what is not left to the parser is parsed as it does."""
+    plain = running.plain(words)
+    if plain is None:
+        return
+    command = typer.main.get_command(guarded.app)
+    parsed = command.make_context("run", list(words)).params
+
+    def told(value: Any) -> Any:
+        return tuple(value) if isinstance(value, list | tuple) else value
+
+    defaults = inspect.signature(running.run).parameters
+    meant = {name: plain.get(name, each.default) or None for name, each in defaults.items()}
+    assert {name: told(parsed[name] or None) for name in defaults} == {
+        name: told(value) for name, value in meant.items()
+    }
 
 
 def test_usable_implies_executed():

@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from cpuprobe.errors import UsageError
@@ -41,11 +40,11 @@ def test_what_is_kept_is_found_again(tmp_path):
 )
 def test_the_name_depends_on_all_that_the_code_does(change):
     """Another module, target, flag or proposal has another file; arguments do not matter."""
-    other = msgspec.structs.replace(REQUEST, **change)
+    other = REQUEST._replace(**change)
 
     assert cache.name_of(other, "50.0.1") != cache.name_of(REQUEST, "50.0.1")
     assert cache.name_of(REQUEST, "50.0.2") != cache.name_of(REQUEST, "50.0.1")
-    same = msgspec.structs.replace(REQUEST, args=("1",), name="n", invoke="f")
+    same = REQUEST._replace(args=("1",), name="n", invoke="f")
     assert cache.name_of(same, "50.0.1") == cache.name_of(REQUEST, "50.0.1")
 
 

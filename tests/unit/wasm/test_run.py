@@ -21,8 +21,10 @@ from tests.lab.user import run_user
 from cpuprobe.errors import CaptureError
 from cpuprobe.wasm import guard, watch
 from cpuprobe.wasm.blame import base_first, bisect, culprit
-from cpuprobe.wasm.guarded_run import Ending, Fault, run_guarded, side_effects
-from cpuprobe.wasm.setup import PULLEY, Record, Setup, read_record, start_from, to_record
+from cpuprobe.wasm.ending import Ending, Fault, side_effects
+from cpuprobe.wasm.guarded_run import run_guarded
+from cpuprobe.wasm.record import Record, read_record, start_from, to_record
+from cpuprobe.wasm.setup import PULLEY, Setup
 from cpuprobe.wasm.values import spell
 
 X86 = "x86_64-unknown-linux-gnu"
@@ -93,7 +95,7 @@ def test_the_instruction_names_feature_and_flag():
 def test_a_distrusted_feature_is_blamed_first():
     """Of two features the one that the assessment calls unsafe goes, and what builds on it."""
     machine = Machine("has_avx512f", code=VPABSQ)
-    result, _ = guarded(machine, unsafe=frozenset({"avx512f"}))
+    result, _ = guarded(machine, unsafe=lambda: frozenset({"avx512f"}))
 
     assert len(machine.seen) == 2
     assert result.changes[0].flags[0] == "has_avx512f"
@@ -615,12 +617,12 @@ def test_a_wasmtime_that_does_not_load_is_one_line(small, tmp_path, program, wor
 INFER = """
 import sys
 from cpuprobe.errors import CannotMeasureError
-from cpuprobe.wasm import guard
+from cpuprobe.wasm.infer import inferred_flags
 from cpuprobe.wasm.introspect import installed_flags
-print(guard.inferred_flags() == installed_flags())
+print(inferred_flags() == installed_flags())
 sys.path.insert(0, sys.argv[1])
 try:
-    guard.inferred_flags(patience=1)
+    inferred_flags(patience=1)
 except CannotMeasureError as error:
     print(error)
 """
@@ -656,14 +658,13 @@ def test_an_interrupt_reaches_the_program(tmp_path):
 # (VEX.128.66.0F38 40 /r) that wasmtime compiled.
 FORGED = r"""
 import re, sys
-from msgspec.structs import replace
-from cpuprobe.wasm import guard, guest, spool
+from cpuprobe.wasm import guest, infer, spool
 flag, code, limit = sys.argv.pop(1), bytes.fromhex(sys.argv.pop(1)), sys.argv.pop(1)
-make, build, infer = guest.make_engine, guest.compiled, guard.inferred_flags
+make, build, inferred = guest.make_engine, guest.compiled, infer.inferred_flags
 
 def make_engine(request):
     if flag in request.flags:
-        request = replace(request, flags={**request.flags, flag: False})
+        request = request._replace(flags={**request.flags, flag: False})
     return make(request)
 
 def compiled(engine, request):
@@ -676,10 +677,10 @@ def compiled(engine, request):
     return wasmtime.Module.deserialize(engine, forged)
 
 def inferred_flags():
-    return {**infer(), flag: True}
+    return {**inferred(), flag: True}
 
 guest.make_engine, guest.compiled = make_engine, compiled
-guard.inferred_flags = inferred_flags
+infer.inferred_flags = inferred_flags
 from cpuprobe.cli import main
 if limit:
     spool.MAXIMUM_INPUT = int(limit)
