@@ -1,7 +1,7 @@
 """Boots a kernel under QEMU, runs one program in it, and brings back what it wrote.
 
-Two serial ports keep noise and data apart: ttyS0 is the kernel's console, ttyS1 carries the frames
-of guest/init.c. Never KVM: the CPU has to be the emulator's, whatever this machine is.
+Two serial ports keep noise and data apart: one is the kernel's console, the other carries the
+frames of guest/init.c. Never KVM: the CPU has to be the emulator's, whatever this machine is.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from tests.lab import initramfs
 from tests.lab.common import LabError, freestanding, tail, tool
 from tests.lab.packages import Kernel
+from tests.lab.qmp import over_socket
 from tests.lab.watch import End, load, watch
 
 # panic=-1 with -no-reboot: a dead kernel ends QEMU at once instead of hanging until the timeout.
-# no_timer_check: on a busy host the test of the IO-APIC's timer fails, and the kernel panics.
-CONSOLE = "console=ttyS0 panic=-1 oops=panic no_timer_check"
+_PANIC = "panic=-1 oops=panic"
 DISK_DEVICE = "/dev/nvme0n1"
 _CONSOLE_LINES = 40
 _STARTS = 3
@@ -42,6 +42,8 @@ class Program:
         collect: guest files to bring back, if they exist.
         cpuset: CPUs (as in "0" or "0-2") of a cgroup v2 cpuset the program is put in.
         timeout: seconds until the guest kills it, more beside a load.
+        lost: what CPUs lose between the end of the boot and the start of the program: number of the
+            CPU and QEMU's property, e.g. (1, "sve").
     """
 
     argv: Sequence[str]
@@ -51,6 +53,7 @@ class Program:
     collect: Sequence[str] = ()
     cpuset: str | None = None
     timeout: int = 60
+    lost: Sequence[tuple[int, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ def spec(program: Program) -> bytes:
         records.append(("disk", DISK_DEVICE))
     if program.cpuset is not None:
         records.append(("cpuset", program.cpuset))
+    if program.lost:
+        records.append(("wait", ""))
     records += [("arg", word) for word in program.argv]
     records += [("env", f"{name}={value}") for name, value in program.env.items()]
     records += [("collect", path) for path in program.collect]
@@ -126,8 +131,9 @@ def qemu_command(
     memory: int = 512,
     disk: Path | None = None,
 ) -> list[str]:
-    """Return QEMU's command line; the caller adds the serial ports."""
-    command = [tool("qemu-system-x86_64", "qemu-system-x86")]
+    """Return QEMU's command line; the caller adds the character device `channel`."""
+    architecture = kernel.architecture
+    command = [tool(*architecture.system), *architecture.machine]
     command += ["-accel", "tcg", "-cpu", cpu, "-smp", smp, "-m", str(memory)]
     command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     command += [
@@ -136,8 +142,9 @@ def qemu_command(
         "-initrd",
         str(initrd),
         "-append",
-        f"{CONSOLE} {append}".strip(),
+        f"{architecture.boot} {_PANIC} {append}".strip(),
     ]
+    command += ["-serial", "file:console", *architecture.channel]
     if disk is not None:
         # snapshot: writes go to a temporary file, so that many guests share one image.
         command += [
@@ -182,7 +189,7 @@ def boot(
             f"{kernel.release} has NVMe or ext4 as a module: use a cloud kernel for a disk"
         )
     entries = {
-        "init": initramfs.program(freestanding("init.c").read_bytes()),
+        "init": initramfs.program(freestanding("init.c", kernel.architecture).read_bytes()),
         # The guest's clock is this machine's.
         "lab/spec": initramfs.file(
             spec(replace(program, timeout=math.ceil(program.timeout * load())))
@@ -195,7 +202,7 @@ def boot(
         command = qemu_command(
             kernel, folder / "initrd", cpu, append, smp=smp, memory=memory, disk=program.disk
         )
-        run, hung = _booted(command, folder, timeout)
+        run, hung = _booted(command, folder, timeout, program.lost)
     frames, trouble = _answer(run, timeout)
     if trouble is not None:
         raise LabError(
@@ -230,27 +237,50 @@ class _Run:
     seconds: float
 
 
-def _booted(command: Sequence[str], folder: Path, timeout: float) -> tuple[_Run, tuple[str, ...]]:
+def _booted(
+    command: Sequence[str], folder: Path, timeout: float, lost: Sequence[tuple[int, str]]
+) -> tuple[_Run, tuple[str, ...]]:
     """The first start that does not hang in its boot, or the last; where the others stood still."""
     hung: list[str] = []
     while True:
-        run = _run(command, folder, timeout)
+        run = _run(command, folder, timeout, lost)
         if run.end is not End.NO_BOOT or len(hung) == _STARTS - 1:
             return run, tuple(hung)
         hung.append(tail(run.console, 1))
         warnings.warn(f"a guest hung in its boot and is started again: {hung[-1]}", stacklevel=3)
 
 
-def _run(command: Sequence[str], folder: Path, timeout: float) -> _Run:
+def _take_away(folder: Path, lost: Sequence[tuple[int, str]]) -> None:
+    """Take properties from CPUs of the running QEMU, and let init go on."""
+    with over_socket(folder / "qmp") as qmp:
+        cpus = {cpu["cpu-index"]: cpu["qom-path"] for cpu in qmp.ask("query-cpus-fast")}
+        for number, name in lost:
+            qmp.ask("qom-set", path=cpus[number], property=name, value=False)
+    with (folder / "channel.in").open("wb") as channel:
+        channel.write(b"\n")
+
+
+def _run(
+    command: Sequence[str], folder: Path, timeout: float, lost: Sequence[tuple[int, str]]
+) -> _Run:
     console, channel, complaints = (folder / name for name in ("console", "channel", "complaints"))
     # What an earlier start left is not this one's.
     console.write_bytes(b"")
     channel.write_bytes(b"")
+    further = ["-chardev", "file,id=channel,path=channel"]
+    if lost:
+        # A character device of the kind `pipe` opens NAME.in and NAME.out.
+        for path in (folder / "channel.in", folder / "channel.out"):
+            path.unlink(missing_ok=True)
+        os.mkfifo(folder / "channel.in")
+        (folder / "channel.out").symlink_to(channel)
+        further = ["-chardev", "pipe,id=channel,path=channel"]
+        further += ["-qmp", "unix:qmp,server=on,wait=off"]
     started = time.monotonic()
     with (
         complaints.open("wb") as log,
         subprocess.Popen(
-            [*command, "-serial", f"file:{console}", "-serial", f"file:{channel}"],
+            [*command, *further],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -258,7 +288,9 @@ def _run(command: Sequence[str], folder: Path, timeout: float) -> _Run:
             env={**os.environ, "TMPDIR": str(folder)},
         ) as qemu,
     ):
-        end = watch(qemu, console, channel, timeout)
+        end = watch(
+            qemu, console, channel, timeout, lambda: _take_away(folder, lost) if lost else None
+        )
     seconds = time.monotonic() - started
     return _Run(
         end, qemu.returncode, channel.read_bytes(), _text(console), _text(complaints), seconds

@@ -105,22 +105,15 @@ def test_a_hung_guest_is_killed(kernel: Kernel, probe: Runnable) -> None:
     assert before == set(_children())
 
 
-# What QEMU is for `boot`: an end, and two files. $CONSOLE and $CHANNEL are they, $STARTS counts.
+# What QEMU is for `boot`: an end, and two files of its working folder. $STARTS counts.
 _FAKE = """#!/bin/sh
-while [ $# -gt 0 ]; do
-    case "$1 $CONSOLE" in
-        "-serial ") CONSOLE=${2#file:};;
-        "-serial "*) CHANNEL=${2#file:};;
-    esac
-    shift
-done
 echo start >> %(starts)s
-echo "[    2.014407] sched_clock: Marking stable" > $CONSOLE
+echo "[    2.014407] sched_clock: Marking stable" > console
 STARTS=$(wc -l < %(starts)s)
 %(rest)s
 """
 _HANGS = "exec sleep 1000"
-_ANSWERS = r"printf 'up 0\nstatus 6\nexit 0stdout 0\nstderr 0\nend 0\n' > $CHANNEL"
+_ANSWERS = r"printf 'up 0\nstatus 6\nexit 0stdout 0\nstderr 0\nend 0\n' > channel"
 
 
 Fake = Callable[..., Callable[[], Guest]]
@@ -167,14 +160,14 @@ def test_a_guest_that_hangs_after_inits_first_word_is_not_started_again(
 ) -> None:
     """That hang may be ours: it fails, by the limit of the whole."""
     with pytest.raises(LabError, match="had not powered off after 2 s"):
-        fake(rf"printf 'up 0\n' > $CHANNEL; {_HANGS}", limit=2)()
+        fake(rf"printf 'up 0\n' > channel; {_HANGS}", limit=2)()
 
     assert (tmp_path / "starts").read_text() == "start\n"
 
 
 def test_a_slow_boot_is_let_be(fake: Fake, tmp_path: Path) -> None:
     """It takes longer than it may stand still, and speaks meanwhile."""
-    words = "for i in 1 2 3 4 5 6 7 8; do sleep 0.2; echo more >> $CONSOLE; done"
+    words = "for i in 1 2 3 4 5 6 7 8; do sleep 0.2; echo more >> console; done"
     guest = fake(f"{words}\n{_ANSWERS}")()
 
     assert (guest.status, guest.hung) == ("exit 0", ())

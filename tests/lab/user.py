@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.common import LabError, cache_dir, digest, locked, run_tool, tail, tool
+from tests.lab.qmp import stopped
 from tests.lab.watch import load
 
 # `host` needs KVM; `base` is abstract, QEMU dies on it.
@@ -132,71 +133,10 @@ def run_user(
     return UserRun(status, stdout, stderr, seconds)
 
 
-class _Qmp:
-    """A QEMU with no running guest, asked over QMP (docs/interop/qmp-spec.txt)."""
-
-    def __init__(self, *options: str) -> None:
-        command = [
-            tool("qemu-system-x86_64", "qemu-system-x86"),
-            "-accel",
-            "tcg",
-            "-S",
-            "-qmp",
-            "stdio",
-        ]
-        self._child = subprocess.Popen(
-            [*command, "-nodefaults", "-display", "none", *options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> _Qmp:
-        try:
-            self._read()
-            self.ask("qmp_capabilities")
-        except LabError:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._child.kill()
-        self._child.communicate()
-
-    def _read(self) -> dict[str, Any]:
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if not line:
-            self._child.wait(10)
-            assert self._child.stderr is not None
-            raise LabError(
-                f"QEMU ended before it answered over QMP: {tail(self._child.stderr.read(), 2)}"
-            )
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def ask(self, command: str, **arguments: object) -> Any:
-        """Return what QEMU answers; LabError with its words if it refuses."""
-        assert self._child.stdin is not None
-        try:
-            self._child.stdin.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-            self._child.stdin.flush()
-        except BrokenPipeError:
-            raise LabError("QEMU ended before it could be asked over QMP") from None
-        while True:
-            answer = self._read()
-            if "return" in answer:
-                return answer["return"]
-            if "error" in answer:
-                raise LabError(f"QMP {command}: {answer['error']['desc']}")
-
-
 def _ask_all_models() -> dict[str, dict[str, Any]]:
     """Ask QEMU for every model's properties, and for those the emulator cannot do."""
     answers: dict[str, dict[str, Any]] = {}
-    with _Qmp("-machine", "none") as qmp:
+    with stopped("-machine", "none") as qmp:
         for definition in qmp.ask("query-cpu-definitions"):
             name = definition["name"]
             if name in _NOT_MODELS:
@@ -274,7 +214,7 @@ def machine_features(cpu: str) -> frozenset[str]:
     Raises:
         LabError: QEMU refuses the value.
     """
-    with _Qmp("-machine", "q35", "-cpu", cpu) as qmp:
+    with stopped("-machine", "q35", "-cpu", cpu) as qmp:
         path = qmp.ask("query-cpus-fast")[0]["qom-path"]
         properties = qmp.ask("qom-list", path=path)
         names = [entry["name"] for entry in properties if entry["type"] == "bool"]

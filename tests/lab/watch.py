@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
@@ -52,7 +53,13 @@ def waited(pid: int) -> float:
     return longest / 1e9
 
 
-def watch(qemu: subprocess.Popen[bytes], console: Path, channel: Path, timeout: float) -> End:
+def watch(
+    qemu: subprocess.Popen[bytes],
+    console: Path,
+    channel: Path,
+    timeout: float,
+    booted: Callable[[], None] = lambda: None,
+) -> End:
     """Wait for the end of a guest, and kill one that hangs or is late.
 
     Args:
@@ -60,9 +67,10 @@ def watch(qemu: subprocess.Popen[bytes], console: Path, channel: Path, timeout: 
         console: the kernel's messages; while they grow the guest boots.
         channel: what init sends; a byte there and the guest has booted.
         timeout: own seconds that the guest has in all.
+        booted: called when the guest has booted.
     """
     started = time.monotonic()
-    spoke, said = 0.0, -1
+    spoke, said, up = 0.0, -1, False
     try:
         while True:
             try:
@@ -72,7 +80,11 @@ def watch(qemu: subprocess.Popen[bytes], console: Path, channel: Path, timeout: 
                 own = time.monotonic() - started - waited(qemu.pid)
             if own > timeout:
                 return End.LATE
+            if up:
+                continue
             if _size(channel):
+                up = True
+                booted()
                 continue
             if said != _size(console):
                 spoke, said = own, _size(console)

@@ -7,8 +7,9 @@
  *   cpuset LIST     put the program into a cgroup v2 cpuset of these CPUs
  *   timeout S       kill the program (and all it started) after S seconds
  *   collect PATH    send this file too
+ *   wait            first wait for a byte from the host
  *
- * Frames on /dev/ttyS1, each "NAME LENGTH\n" and then LENGTH bytes; "end" is last and proves
+ * Frames on the second port, each "NAME LENGTH\n" and then LENGTH bytes; "end" is last and proves
  * nothing was lost:
  *   up              the kernel has booted (sent first: a guest that hangs later is not QEMU's doing)
  *   error           a step of this program that failed (the host raises)
@@ -18,6 +19,12 @@
  * No libc (see sys.h): this must come up in any world.
  */
 #include "sys.h"
+
+#ifdef __x86_64__
+#define CHANNEL "/dev/ttyS1"
+#else
+#define CHANNEL "/dev/ttyS0" /* The console is the board's own ttyAMA0. */
+#endif
 
 enum { MAX_ITEMS = 128, SPEC_ROOM = 1 << 20, COLLECT_ROOM = 1 << 20, COPY_ROOM = 1 << 16 };
 
@@ -83,18 +90,18 @@ open_channel(void)
         u32 iflag, oflag, cflag, lflag;
         u8 line, cc[19];
     } mode;
-    long fd = open_file("/dev/ttyS1", 0x101 /* O_WRONLY | O_NOCTTY */, 0);
+    long fd = open_file(CHANNEL, 0x102 /* O_RDWR | O_NOCTTY */, 0);
 
     if (fd < 0)
-        fail("cannot open /dev/ttyS1");
+        fail("cannot open " CHANNEL);
     channel = (int)fd;
     if (sys3(NR_ioctl, fd, 0x5401 /* TCGETS */, (long)&mode) < 0)
-        fail("TCGETS on /dev/ttyS1");
+        fail("TCGETS on " CHANNEL);
     mode.iflag = 0;
     mode.oflag = 0; /* No OPOST: a newline stays one byte. */
     mode.lflag = 0;
     if (sys3(NR_ioctl, fd, 0x5402 /* TCSETS */, (long)&mode) < 0)
-        fail("TCSETS on /dev/ttyS1");
+        fail("TCSETS on " CHANNEL);
 }
 
 static void
@@ -208,7 +215,7 @@ parse_number(const char *s)
 __attribute__((used)) void
 start(void)
 {
-    int n_args = 0, n_envs = 0, n_collects = 0, status = 0;
+    int n_args = 0, n_envs = 0, n_collects = 0, waits = 0, status = 0;
     const char *disk = 0, *cpuset = 0;
     u64 seconds = 60, sigchld = 1UL << (17 - 1);
     long spec_length, out, err, child;
@@ -243,6 +250,8 @@ start(void)
             disk = value;
         else if (same(p, "cpuset"))
             cpuset = value;
+        else if (same(p, "wait"))
+            waits = 1;
         else if (same(p, "timeout"))
             seconds = parse_number(value);
         else
@@ -260,6 +269,8 @@ start(void)
         mount_or_fail("/tmp", "/disk/tmp", 0, 4096);
     }
 
+    if (waits && sys3(NR_read, channel, (long)copy_buffer, 1) != 1)
+        fail("no byte from the host");
     out = open_output("/tmp/.lab-stdout");
     err = open_output("/tmp/.lab-stderr");
     /* Blocked, so that it is pending for rt_sigtimedwait and cannot be missed. */
