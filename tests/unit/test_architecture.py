@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.every import every
 
 SOURCE = Path(__file__).parents[2] / "probe" / "cpuprobe"
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -108,7 +109,7 @@ def test_every_module_has_a_floor():
     assert {name.partition(".")[0] for name in NAMES} == set(FLOOR)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@every(MODULES, name_of)
 def test_an_import_only_goes_down(path):
     """Over all pairs of modules: to a lower floor, or within the room."""
     room = name_of(path).partition(".")[0]
@@ -136,7 +137,7 @@ def test_no_imports_form_a_circle():
     assert {name: reached[name] - done for name in set(reached) - done} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@every(MODULES, name_of)
 def test_a_module_has_one_job(path):
     """What grows past the limit has two, but for what is listed with its reason."""
     lines = len(path.read_text().splitlines())

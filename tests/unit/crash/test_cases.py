@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from tests.every import every
 from tests.fakes import V2, V3, V4, XCR0_AVX512, gds_machine, group, observation
 from tests.unit.crash.test_corpus import LABELS, answers
 
@@ -34,7 +35,7 @@ TELLING = ("modules", "programs", "functions", "runtimes", "emulators", "mnemoni
 VMOVQ = bytes.fromhex("c4e1f96ec3")
 
 
-@pytest.mark.parametrize("case", load_cases(), ids=lambda case: case.thread)
+@every(load_cases(), lambda case: case.thread)
 def test_a_row_has_more_signs_than_the_signal(case: Case):
     assert re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", case.thread)
     assert any(getattr(case, sign) for sign in TELLING) or (
@@ -58,7 +59,7 @@ def test_no_case_stands_twice():
     assert len(set(threads)) == len(threads) >= 35
 
 
-@pytest.mark.parametrize("label", LABELS, ids=lambda label: label["file"])
+@every(LABELS, lambda label: label["file"])
 def test_nothing_matches_a_crash_of_another_cause(label: dict[str, Any]):
     """Of each case that is named, every sign is there; bare signals and traps name none."""
     table = {case.thread: case for case in load_cases()}
@@ -114,7 +115,7 @@ FINDINGS = [row["code"] for row in load_table("findings")["finding"]]
 CAUSES = [None, *(row["id"] for row in load_table("findings")["cause"])]
 
 
-@pytest.mark.parametrize("name", load_features())
+@every(load_features())
 def test_a_finding_of_another_cause_or_feature_is_like_no_case(name: str):
     """Whatever the code and its cause: what is named has that feature and that cause."""
     table = {case.thread: case for case in load_cases()}

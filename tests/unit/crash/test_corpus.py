@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.every import every
 from tests.fakes import V2, group, observation
 
 from cpuprobe.assessment import Assessment, assess
@@ -111,7 +111,7 @@ def test_there_are_forty_texts_beside_those_that_came_with_the_task():
     assert {path.name for path in FOLDER.glob("*.txt")} == {label["file"] for label in LABELS}
 
 
-@pytest.mark.parametrize("label", LABELS, ids=lambda label: label["file"])
+@every(LABELS, lambda label: label["file"])
 def test_what_a_text_tells_is_found(label: dict[str, Any]):
     told = of_text((FOLDER / label["file"]).read_bytes())
     found = answers(told)

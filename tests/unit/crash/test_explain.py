@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.command import cpuprobe
 from tests.crash.answers import explained
+from tests.every import every
 from tests.fakes import AMD, V1, V2, V3, ZEN4, gds_machine, group, observation
 from tests.golden.entries import FOLDER, assemble_entries, read_list
 
@@ -66,7 +67,7 @@ def machine_code() -> dict[str, bytes]:
 NAMED_BY_NO_FORM = {"ibt", "hle"}
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+@every(ENTRIES, lambda entry: entry.name)
 def test_every_candidate_is_explained_by_its_features(entry):
     """Fed with the bytes of a candidate, explain names the features of the table."""
     answer = explain(Crash("bytes", code=machine_code()[entry.text], sequence=True))
@@ -83,7 +84,7 @@ def test_every_candidate_is_explained_by_its_features(entry):
 SPELT_STRANGELY = {"vgatherpf0dps"}
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+@every(ENTRIES, lambda entry: entry.name)
 def test_every_candidate_is_known_by_its_text(entry):
     """Given an instruction in either syntax, its own features are among the ways it can have."""
     for one in decode(machine_code()[entry.text], sequence=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.every import every
 from tests.tools import tables
 from tests.tools.feature_rows import check_features
 
@@ -277,7 +278,7 @@ BITS = {
 }
 
 
-@pytest.mark.parametrize("name", BITS)
+@every(BITS)
 def test_bit_is_the_manuals(table: X86Table, name: str) -> None:
     """The CPUID bit of a row is the one the manual gives."""
     bit = table[name].cpuid

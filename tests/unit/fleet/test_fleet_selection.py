@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 
-import pytest
+from tests.every import every
 
 from cpuprobe.facts.features import load_features
 from cpuprobe.fleet.selection import Pattern, best_sets, curve
@@ -63,7 +63,7 @@ def weight_of(fleet, names):
     return sum(each.weight for each in fleet if frozenset(names) <= named(each.flags))
 
 
-@pytest.mark.parametrize("seed", range(150))
+@every(range(150))
 def test_best_sets_are_the_best(seed):
     """No down-closed set of the same size covers more weight, and none larger covers any."""
     fleet = random_fleet(seed)
@@ -109,7 +109,7 @@ def naive_curve(fleet):
     return steps
 
 
-@pytest.mark.parametrize("seed", range(150))
+@every(range(150))
 def test_the_curve_follows_its_rule(seed):
     """Each step loses least, then brings most, then comes first in the table."""
     fleet = random_fleet(seed)

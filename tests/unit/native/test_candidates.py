@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 from iced_x86 import CpuidFeature, Instruction
+from tests.every import every
 from tests.golden import coverage, crosscheck, regenerate
 from tests.golden.entries import (
     FOLDER,
@@ -68,8 +69,6 @@ BASELINE = frozenset({"x87", "cx8", "cmov", "mmx", "fxsr", "sse", "sse2"})
 ENTRIES = read_list((FOLDER / "candidates.list").read_text(encoding="ascii"))
 FEATURE_NAMES = {v: k for k, v in vars(CpuidFeature).items() if isinstance(v, int)}
 
-each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-
 
 @cache
 def machine_code() -> dict[str, bytes]:
@@ -80,10 +79,9 @@ def decoded(entry: Entry) -> list[Instruction]:
     return instructions(machine_code()[entry.text])
 
 
-each_decodable_entry = pytest.mark.parametrize(
-    "entry",
+each_decodable_entry = every(
     [e for e in ENTRIES if not UNKNOWN_TO_DECODER.keys() & set(e.features)],
-    ids=lambda entry: entry.name,
+    lambda entry: entry.name,
 )
 
 
@@ -97,7 +95,7 @@ def test_bytes_decode_to_the_text(entry: Entry) -> None:
     assert encoding is None or {i.encoding for i in decoded(entry)} == {encoding}
 
 
-@each_entry
+@every(ENTRIES, lambda entry: entry.name)
 def test_name_is_an_instruction_of_the_candidate(entry: Entry) -> None:
     if entry.short:
         assert entry.short in entry.text.split("; ")
