@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.every import every
 
 from cpuprobe.assessment import Assessment, FeatureAssessment, assess
 from cpuprobe.errors import CaptureError
@@ -106,7 +107,7 @@ def by_name(label: dict[str, Any]) -> str:
     return str(label["file"]).removesuffix(".txt")
 
 
-@pytest.mark.parametrize("label", LABELS, ids=by_name)
+@every(LABELS, by_name)
 def test_labelled(label):
     """The text as it was pasted."""
     check((FOLDER / label["file"]).read_bytes(), label)
@@ -156,8 +157,8 @@ def is_json(text: str) -> bool:
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("label", LABELS, ids=by_name)
-def test_wrapped(label, wrapper):
+@every(LABELS, by_name)
+def test_wrapped(wrapper, label):
     """What is put around and before its lines changes nothing."""
     text = (FOLDER / label["file"]).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     if is_json(text) and wrapper in ("coloured", "no-break", "entities"):
@@ -168,8 +169,8 @@ def test_wrapped(label, wrapper):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("label", LABELS, ids=by_name)
-def test_encoded(label, encoding):
+@every(LABELS, by_name)
+def test_encoded(encoding, label):
     """In the encodings of Windows."""
     text = (FOLDER / label["file"]).read_bytes().decode("utf-8-sig")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from tests.every import every
 
 from cpuprobe.assessment.wasmtime import WINCH_SIMD
 from cpuprobe.evidence.cpuid import Cpuid
@@ -117,7 +118,7 @@ def test_what_is_promised_is_there() -> None:
     assert set(EXPECTED.split()) <= set(PROFILES)
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@every(PROFILES)
 def test_a_profile_is_coherent(name: str) -> None:
     """It is down-closed, states its source, and has all that it says it extends."""
     profile = PROFILES[name]
@@ -138,7 +139,7 @@ def test_a_row_says_nothing_twice(file: str) -> None:
         assert listed(inherited & set(row.get("features", ()))) == ""
 
 
-@pytest.mark.parametrize("name", of_kind("cpu", "gds-force"))
+@every(of_kind("cpu", "gds-force"))
 def test_a_cpu_never_promises_rtm(name: str) -> None:
     """Microcode, firmware and kernels turn RTM off, and members of every family lack it."""
     assert "rtm" not in PROFILES[name].features
@@ -240,7 +241,7 @@ def test_a_cpu_without_dump_has_what_its_maker_told_llvm(name: str) -> None:
     assert PROFILES[base].features <= PROFILES[name].features
 
 
-@pytest.mark.parametrize("cpu", CPUS, ids=lambda cpu: f"{cpu['brand']}-{cpu['profiles'][0]}")
+@every(CPUS, lambda cpu: f"{cpu['brand']}-{cpu['profiles'][0]}")
 def test_a_recorded_cpu_has_what_its_profiles_promise(cpu: Cpu) -> None:
     """Nothing in a profile is denied by the CPUID of a member; only leaf 0DH may be unrecorded."""
     enumerated, unrecorded = bits(leaves(cpu))
@@ -250,7 +251,7 @@ def test_a_recorded_cpu_has_what_its_profiles_promise(cpu: Cpu) -> None:
         assert listed(PROFILES[name].features - enumerated - unrecorded) == ""
 
 
-@pytest.mark.parametrize("name", sorted({name for cpu in CPUS for name in cpu["profiles"]}))
+@every(sorted({name for cpu in CPUS for name in cpu["profiles"]}))
 def test_a_profile_leaves_out_nothing_that_its_members_share(name: str) -> None:
     """What all recorded members enumerate is in the row, or stands above with its reason."""
     shared = set(TABLE)
@@ -407,7 +408,7 @@ def archspec_sets() -> dict[str, frozenset[str]]:
     }
 
 
-@pytest.mark.parametrize("name", [n for n, p in PROFILES.items() if p.archspec])
+@every([n for n, p in PROFILES.items() if p.archspec])
 def test_archspec_agrees_but_for_what_is_listed(name: str) -> None:
     """Compared are the features that archspec gives to any x86-64 CPU at all."""
     sets = archspec_sets()
@@ -509,7 +510,7 @@ def gcc_set(march: str) -> frozenset[str] | None:
     return frozenset(name for name in TABLE if macro(name) in defined)
 
 
-@pytest.mark.parametrize("name", [n for n, p in PROFILES.items() if p.gcc])
+@every([n for n, p in PROFILES.items() if p.gcc])
 def test_gcc_agrees_but_for_what_is_listed(name: str) -> None:
     """Compared are the features that have a macro; a name GCC does not know yet is listed too."""
     meant = gcc_set(str(PROFILES[name].gcc))
@@ -548,7 +549,7 @@ def rust_set(cpu: str) -> frozenset[str]:
     return frozenset(name for name, feature in TABLE.items() if feature.rust in printed)
 
 
-@pytest.mark.parametrize("name", RUST)
+@every(RUST)
 def test_rustc_agrees(name: str) -> None:
     """Compared are the features that a stable rustc prints for any of these CPUs."""
     known = rust_set("graniterapids") | rust_set("clearwaterforest") | rust_set("znver5")
@@ -604,7 +605,7 @@ def preset_sets() -> tuple[dict[str, frozenset[str]], frozenset[str]]:
     )
 
 
-@pytest.mark.parametrize("name", WITH_PRESET)
+@every(WITH_PRESET)
 def test_the_installed_wasmtimes_preset_agrees_but_for_what_is_listed(name: str) -> None:
     """Compared are the features that wasmtime has a flag for. No preset has more than its row."""
     sets, known = preset_sets()
