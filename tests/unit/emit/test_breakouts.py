@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.every import every
 from tests.fakes import gds_machine
 
 from cpuprobe.assessment import assess
@@ -89,7 +90,7 @@ def without_comments(text: str, line: str) -> str:
     return token.sub(lambda found: '""' if found[0].startswith('"') else " ", text)
 
 
-@pytest.mark.parametrize("flags", list(hostile_sets()), ids=lambda flags: "")
+@every(hostile_sets(), repr)
 def test_python_calls_what_it_always_calls(flags: FlagSet):
     """Whatever the version, a reason or a profile says, the program is the same."""
     assert calls_in_python(FORMATS["python"](flags)) == calls_in_python(
@@ -170,7 +171,7 @@ def test_labels_stay_lines():
 
 
 @pytest.mark.parametrize("dialect", WASMTIME)
-@pytest.mark.parametrize("name", ["", "has_", "HAS_AVX", "has_a" * 30, *BREAKOUTS])
+@every(["", "has_", "HAS_AVX", "has_a" * 30, *BREAKOUTS], repr)
 def test_what_is_no_name_is_not_written(dialect: str, name: str):
     """A flag that is no word in every language is refused (JSON quotes it)."""
     flags = flag_set(values={name: True}, reasons={})
@@ -285,7 +286,7 @@ def test_the_report_that_is_attacked_is_good():
     assert set(Observation.__struct_fields__) - document()["observation"].keys() <= unset
 
 
-@pytest.mark.parametrize("path", PLACES, ids=lambda path: "/".join(map(str, path)))
+@every(PLACES, lambda path: "/".join(map(str, path)))
 def test_every_string_has_a_shape(path: tuple[str | int, ...]):
     """A breakout in any field is refused in one line, or is harmless text for people."""
     for text in BREAKOUTS:

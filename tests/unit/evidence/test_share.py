@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.every import every
 from tests.tools.share import missing_candidates, missing_words
 from tests.unit.report.test_screen import WIDTHS, WORLDS, shown
 
@@ -107,8 +108,8 @@ def _bytes(paste: str, text: str) -> bytes:
 
 
 @pytest.mark.parametrize("paste", PASTES)
-@pytest.mark.parametrize("name", WORLDS)
-def test_a_pasted_screen_is_read(name, paste):
+@every(WORLDS)
+def test_a_pasted_screen_is_read(paste, name):
     """At every width, whatever was done to it, the screen tells the same machine."""
     for width in WIDTHS:
         text = "\n".join(shown(name, width, pack(WORLDS[name])))
@@ -212,7 +213,7 @@ def test_what_is_none_is_refused(content, words):
     assert peak < 64 << 20
 
 
-@pytest.mark.parametrize("change", range(60))
+@every(range(60))
 def test_a_code_with_any_shape_of_content_is_an_observation_or_refused(change):
     """Counts and places that do not fit each other are nobody's traceback."""
     inner = msgspec.msgpack.decode(_inner(WORLDS["hybrid"]))

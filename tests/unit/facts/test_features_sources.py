@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from tests.every import every
 
 from cpuprobe.facts.features import Feature, load_features
 
@@ -295,13 +296,12 @@ CPUINFO_REGISTERS = (
 MOVES = {b"\x89\xd0": "edx", b"\x89\xc8": "ecx", b"\x89\xd8": "ebx"}
 
 
-@pytest.mark.parametrize(
-    "name",
+@every(
     [
         f.name
         for f in TABLE.values()
         if f.cpuid.subleaf == 0 and (f.cpuid.leaf, f.cpuid.register) in CPUINFO_REGISTERS
-    ],
+    ]
 )
 def test_py_cpuinfo_names_the_same_bit(name: str) -> None:
     """Py-cpuinfo, given a CPU whose CPUID has this one bit set, gives it our or Linux's name."""
