@@ -1,7 +1,16 @@
 """Settings for all tests."""
 
+import signal
+
 import pytest
 from hypothesis import settings
+
+# A shell without job control starts what it puts behind itself with these ignored, and that goes on
+# to every child: none could be interrupted.
+for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        usual = signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL
+        signal.signal(ignored, usual)
 
 # A busy machine makes a slow example, not a wrong one; speed is measured by `make bench`.
 settings.register_profile("cpuprobe", deadline=None)
