@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import cffi
 
+from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE
 from cpuprobe.assessment.kernel import GVISOR_VERSION
-from cpuprobe.assessment.machine import GDS_DISABLED, GDS_FILE
 from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation, Outcome
 from tests.golden.regenerate import claims
 from tests.native.conftest import CORE_SOURCES, HERE

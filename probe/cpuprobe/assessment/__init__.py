@@ -5,10 +5,14 @@ One module a family of findings; `machine` lays the evidence out, `witnesses` ho
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
+from cpuprobe.assessment.coherence import coherence_findings
 from cpuprobe.assessment.execution import execution_findings
 from cpuprobe.assessment.gds import gds_findings
 from cpuprobe.assessment.identity import identity_findings
 from cpuprobe.assessment.levels import highest_level, level_bounds
+from cpuprobe.assessment.listing import listing_findings
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.model import (
     Assessment,
@@ -26,7 +30,6 @@ from cpuprobe.assessment.os_state import os_state_findings
 from cpuprobe.assessment.uniformity import uniformity_findings
 from cpuprobe.assessment.wasmtime import Flags, wasmtime_findings
 from cpuprobe.evidence.observation import Observation
-from cpuprobe.facts.features import load_levels
 from cpuprobe.facts.wasmtime import (
     UnknownWasmtimeError,
     WasmtimeVersion,
@@ -44,6 +47,12 @@ __all__ = [
     "WasmtimeTarget",
     "assess",
 ]
+
+
+# The families of findings that one instruction set has beside those of all.
+_FAMILIES: dict[str, tuple[Callable[[Machine], Iterable[Finding]], ...]] = {
+    "x86-64": (os_state_findings, identity_findings, gds_findings),
+}
 
 
 def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
@@ -65,66 +74,52 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
     notes: list[str] = []
     version, target = _target(observation, wasmtime, notes)
     flags = Flags(machine, version, target)
-    findings = sorted(
-        (
-            *os_state_findings(machine),
-            *execution_findings(machine),
-            *uniformity_findings(machine),
-            *identity_findings(machine),
-            *wasmtime_findings(flags),
-            *gds_findings(machine),
-        ),
-        key=lambda finding: finding.code,
-    )
+    findings = _findings(machine, flags)
     notes += notes_on(machine)
-    levels = load_levels()
+    levels = machine.facts.levels()
     at_least, at_most = level_bounds(levels, machine.usable, machine.told.not_levels)
     # Nobody is known to run a CPU with AVX-512 under a kernel older than its names: what a whole
     # list does not name decides the level, if not the feature.
     decided = at_least == at_most or machine.kernel.of_unknown_age
-    if not machine.long_mode:
+    long_mode = machine.isa.long_mode(machine, machine.groups)
+    if not long_mode:
         levels, at_least, at_most = (), None, None
     verdict: Verdict = "consistent" if decided else "insufficient"
     if any(finding.severity == "error" for finding in findings):
         verdict = "mismatch"
+    claimed = machine.isa.advertised(machine.features, machine.groups)
     known = sum(feature.state != "unknown" for feature in machine.features.values())
     return Assessment(
-        basis="executed" if observation.executed else "cpuid",
+        basis="executed" if observation.executed else machine.isa.basis,
         verdict=verdict,
         known=Known(known, len(machine.features)),
         level=at_least if decided else None,
         level_at_least=at_least,
         level_at_most=at_most,
-        advertised_level=highest_level(levels, _advertised(machine)),
+        advertised_level=highest_level(levels, claimed),
         features=machine.features,
-        findings=tuple(findings),
+        findings=findings,
         cranelift=flags.values,
         cranelift_off=flags.off,
         wasmtime=target,
-        identity=machine.identity,
+        identity=machine.isa.identity(machine),
         notes=tuple(notes),
         kernel_set_aside=machine.kernel.set_aside,
-        bits=64 if machine.long_mode else 32,
+        bits=64 if long_mode else 32,
     )
 
 
-def _advertised(machine: Machine) -> set[str]:
-    """What CPUID alone claims; OSXSAVE is a CPUID bit too, and v3 wants it.
-
-    Where a capture has no CPUID at all (/proc/cpuinfo, lscpu), the kernel's list is the claim, or
-    what else is told. The kernel lists `xsave` only where it has set CR4.OSXSAVE.
-    """
-    groups = machine.groups
-    if all(not group.cpuid and group.measured.cpuid_outcome == "ok" for group in groups):
-        return {
-            name
-            for name in machine.table
-            if all(group.features[name].claimed is True for group in groups)
-        }
-    claimed = {name for name, feature in machine.features.items() if feature.cpuid is True}
-    if not all(group.osxsave is True for group in groups):
-        claimed -= {name for name in claimed if machine.table[name].os == "osxsave"}
-    return claimed
+def _findings(machine: Machine, flags: Flags) -> tuple[Finding, ...]:
+    """Of all families, by code."""
+    found = (
+        *listing_findings(machine),
+        *execution_findings(machine),
+        *uniformity_findings(machine),
+        *coherence_findings(machine),
+        *wasmtime_findings(flags),
+        *(each for family in _FAMILIES[machine.facts.name] for each in family(machine)),
+    )
+    return tuple(sorted(found, key=lambda finding: finding.code))
 
 
 def _target(

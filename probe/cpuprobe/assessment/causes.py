@@ -1,4 +1,4 @@
-"""Why a feature is withheld or broken: argued from evidence only, the most specific cause first.
+"""Why a feature of x86-64 is withheld or broken: from evidence only, the most specific cause first.
 
 Causes are rows of profiles/findings.toml, `[[cause]]`. None is ever inferred from a model name; the
 model only ever rules a cause out (GDS).
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE, Cause, Ground
 from cpuprobe.assessment.kernel import release_number
-from cpuprobe.assessment.machine import GDS_DISABLED, GDS_FILE, Cause, Machine
 from cpuprobe.assessment.model import SetAside
-from cpuprobe.assessment.witnesses import YMM_STATE
-from cpuprobe.facts.features import X86Feature
+from cpuprobe.assessment.x86_64 import YMM_STATE
+from cpuprobe.facts.features import X86Feature, load_features
 from cpuprobe.facts.tables import load_table
 
 # The option by which the kernel leaves a CR4 bit clear (Documentation/admin-guide,
@@ -38,7 +38,7 @@ def set_aside(reason: SetAside, **values: str) -> str:
     return text
 
 
-def named_by_clearcpuid(machine: Machine, features: Iterable[X86Feature]) -> Iterator[str]:
+def named_by_clearcpuid(ground: Ground, features: Iterable[X86Feature]) -> Iterator[str]:
     """The words `clearcpuid=...` that name one of `features` or something one of them builds on.
 
     The kernel takes names as /proc/cpuinfo prints them, or numbers (32 * word + bit) of its own
@@ -48,64 +48,65 @@ def named_by_clearcpuid(machine: Machine, features: Iterable[X86Feature]) -> Ite
     kernel_words = {(0x1, "edx"): 0, (0x1, "ecx"): 4, (0x7, "ebx"): 9, (0x7, "ecx"): 16}
     wanted: set[str] = set()
     for feature in features:
-        for name in {feature.name, *machine.table.closure(feature.name)}:
-            row = machine.table[name]
+        table = load_features()
+        for name in {feature.name, *table.closure(feature.name)}:
+            row = table[name]
             if row.kernel.flag is not None:
                 wanted.add(row.kernel.flag)
             word = kernel_words.get((row.cpuid.leaf, row.cpuid.register))
             if word is not None and row.cpuid.subleaf == 0:
                 wanted.add(str(32 * word + row.cpuid.bit))
-    for option in machine.option("clearcpuid"):
+    for option in ground.option("clearcpuid"):
         if wanted.intersection(option.partition("=")[2].split(",")):
             yield option
 
 
-def why_state_off(machine: Machine, features: list[X86Feature]) -> tuple[Cause, list[str]]:
+def why_state_off(ground: Ground, features: list[X86Feature]) -> tuple[Cause, list[str]]:
     """Why the register state of `features` is off: the cause and the evidence for it."""
-    gds = _gds(machine, features)
+    gds = _gds(ground, features)
     if gds is not None:
         return gds
     gates = {feature.os for feature in features}
     options = [option for gate, option in _CR4_OPTIONS.items() if gate in gates]
-    words = [*machine.option("noxsave", *options), *named_by_clearcpuid(machine, features)]
+    words = [*ground.option("noxsave", *options), *named_by_clearcpuid(ground, features)]
     if words:
         return cause("command-line", word=" ".join(words)), [
             f"kernel command line: {' '.join(words)}"
         ]
-    since = _enabled_since(machine, features)
-    release = release_number(machine.observation.kernel.release)
+    since = _enabled_since(ground, features)
+    release = release_number(ground.observation.kernel.release)
     if since is not None and release is not None and release < (release_number(since) or ()):
         return cause(
-            "kernel-too-old", release=machine.observation.kernel.release or "", since=since
+            "kernel-too-old", release=ground.observation.kernel.release or "", since=since
         ), []
-    if machine.virtual:
-        return cause("hypervisor", hypervisor=machine.hypervisor), [
-            f"CPUID.01H:ECX[31] (hypervisor) is set: {machine.hypervisor}"
+    if ground.virtual:
+        return cause("hypervisor", hypervisor=ground.hypervisor), [
+            f"CPUID.01H:ECX[31] (hypervisor) is set: {ground.hypervisor}"
         ]
     return cause("unknown"), []
 
 
-def _enabled_since(machine: Machine, features: list[X86Feature]) -> str | None:
+def _enabled_since(ground: Ground, features: list[X86Feature]) -> str | None:
     """The Linux release that first enables the one gate that all `features` are behind, if any."""
     gates = {feature.os or feature.encoding for feature in features}
-    for row in machine.quirks["enabled_since"]:
+    for row in ground.quirks["enabled_since"]:
         if gates == {row["gate"]}:
             since: str = row["linux"]
             return since
     return None
 
 
-def _gds(machine: Machine, features: list[X86Feature]) -> tuple[Cause, list[str]] | None:
+def _gds(ground: Ground, features: list[X86Feature]) -> tuple[Cause, list[str]] | None:
     """The GDS mitigation as cause, where it can be one.
 
     Impossible on a CPU without the flaw, and inside a guest, where the kernel leaves AVX on
     (arch/x86/kernel/cpu/bugs.c, gds_select_mitigation).
     """
-    affected = machine.gds_affected
-    if affected is None or machine.virtual or not all(f.xcr0 & YMM_STATE for f in features):
+    affected = ground.gds_affected
+    if affected is None or ground.virtual or not all(f.xcr0 & YMM_STATE for f in features):
         return None
-    sysfs = machine.observation.vulnerabilities.get(GDS_FILE)
-    forced = "gather_data_sampling=force" in machine.option("gather_data_sampling")
+    sysfs = ground.observation.vulnerabilities.get(GDS_FILE)
+    forced = "gather_data_sampling=force" in ground.option("gather_data_sampling")
     evidence = [f"this CPU has the flaw: {affected}"]
     if forced:
         evidence.append("kernel command line: gather_data_sampling=force")
@@ -119,53 +120,54 @@ def _gds(machine: Machine, features: list[X86Feature]) -> tuple[Cause, list[str]
     return None
 
 
-def why_not_listed(machine: Machine, features: list[X86Feature]) -> tuple[Cause, list[str]]:
-    """Why the kernel does not list `features` that it knows and CPUID claims."""
-    words = [*named_by_clearcpuid(machine, features)]
+def why_not_listed(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]]:
+    """Why the kernel does not list features that it knows and CPUID claims."""
+    features = [load_features()[name] for name in listed]
+    words = [*named_by_clearcpuid(ground, features)]
     if any(feature.os == "osxsave" for feature in features):
-        words += machine.option("noxsave", "noxsaveopt")
+        words += ground.option("noxsave", "noxsaveopt")
     if words:
         return cause("command-line", word=" ".join(words)), [
             f"kernel command line: {' '.join(words)}"
         ]
-    for row in machine.quirks["kernel_hides"]:
+    for row in ground.quirks["kernel_hides"]:
         if (
-            [feature.name for feature in features] == row["features"]
-            and machine.cpuid.vendor == row["vendor"]
-            and machine.cpuid.signature is not None
-            and machine.cpuid.signature[0] in row["families"]
+            listed == row["features"]
+            and ground.cpuid.vendor == row["vendor"]
+            and ground.cpuid.signature is not None
+            and ground.cpuid.signature[0] in row["families"]
         ):
             return cause(row["cause"]), []
     return cause("unknown"), []
 
 
-def why_it_faults(machine: Machine) -> tuple[Cause, list[str]]:
+def why_it_faults(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]]:
     """Why something claimed and enabled does not execute rightly."""
-    if machine.virtual:
-        return cause("emulator", hypervisor=machine.hypervisor), [
-            f"CPUID.01H:ECX[31] (hypervisor) is set: {machine.hypervisor}"
+    if ground.virtual:
+        return cause("emulator", hypervisor=ground.hypervisor), [
+            f"CPUID.01H:ECX[31] (hypervisor) is set: {ground.hypervisor}"
         ]
-    if machine.kernel.set_aside == "another-cpu":
+    if ground.kernel.set_aside == "another-cpu":
         return cause("emulator", hypervisor="not announced in CPUID"), [set_aside("another-cpu")]
     return cause("unknown"), []
 
 
-def why_it_is_wrong(machine: Machine) -> tuple[Cause, list[str]]:
+def why_it_is_wrong(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]]:
     """Why something executes with a wrong result. Only an emulator's own signature accuses one."""
-    emulators = {row["signature"] for row in machine.quirks["hypervisor"] if "emulator" in row}
-    if machine.virtual and machine.cpuid.hypervisor in emulators:
-        return cause("emulator-wrong", hypervisor=machine.hypervisor), [
-            f"CPUID.40000000H: {machine.hypervisor}"
+    emulators = {row["signature"] for row in ground.quirks["hypervisor"] if "emulator" in row}
+    if ground.virtual and ground.cpuid.hypervisor in emulators:
+        return cause("emulator-wrong", hypervisor=ground.hypervisor), [
+            f"CPUID.40000000H: {ground.hypervisor}"
         ]
-    if any(group.measured.repeated and group.measured.repeated.failed for group in machine.groups):
+    if any(group.repeated and group.repeated.failed for group in ground.ordered):
         return cause("errs-now-and-then"), []
     return cause("unknown"), []
 
 
-def why_masked(machine: Machine) -> tuple[Cause, list[str]]:
+def why_masked(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]]:
     """Why something executes that CPUID denies."""
-    if machine.virtual:
-        return cause("masked", hypervisor=machine.hypervisor), [
-            f"CPUID.01H:ECX[31] (hypervisor) is set: {machine.hypervisor}"
+    if ground.virtual:
+        return cause("masked", hypervisor=ground.hypervisor), [
+            f"CPUID.01H:ECX[31] (hypervisor) is set: {ground.hypervisor}"
         ]
     return cause("unknown"), []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from cpuprobe.assessment.causes import why_it_faults, why_it_is_wrong, why_masked
-from cpuprobe.assessment.machine import Machine, cpus_of, finding
+from cpuprobe.assessment.machine import Machine, cpus_of
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence
 from cpuprobe.evidence.observation import CpuGroup
@@ -35,11 +34,13 @@ def _broken(machine: Machine, code: str, shows: Callable[[Evidence], bool]) -> I
         return
     listed = list(where)
     cpus = cpus_of(group for groups in where.values() for group in groups)
-    why, proof = why_it_faults(machine) if code == "CP201" else why_it_is_wrong(machine)
-    evidence = [f"CPUID enumerates {names(listed)} and the register state is enabled"]
+    isa = machine.isa
+    explain = isa.causes.faults if code == "CP201" else isa.causes.wrong
+    why, proof = explain(machine, listed)
+    evidence = [f"{isa.words.enumerates} {names(listed)}{isa.words.and_enabled}"]
     for name in listed:
         evidence += _failed(machine, name)
-    yield finding(code, listed, cpus, [*evidence, *proof], why)
+    yield machine.finding(code, listed, cpus, [*evidence, *proof], why)
 
 
 def _failed(machine: Machine, name: str) -> Iterator[str]:
@@ -68,12 +69,12 @@ def _candidate(group: CpuGroup, name: str) -> str:
 def _hidden(machine: Machine) -> Iterator[Finding]:
     listed = machine.in_state("hidden")
     if listed:
-        why, proof = why_masked(machine)
-        yield finding(
+        why, proof = machine.isa.causes.masked(machine, listed)
+        yield machine.finding(
             "CP203",
             listed,
             machine.all_cpus,
-            [f"CPUID denies {names(listed)}; executing it: ok", *proof],
+            [f"{machine.isa.words.denies} {names(listed)}; executing it: ok", *proof],
             why,
         )
 
@@ -94,11 +95,12 @@ def _deadly(machine: Machine) -> Iterator[Finding]:
                 for feature in candidate.features:
                     deadly.setdefault(feature, []).append(candidate.name)
     if deadly:
-        why, proof = why_it_faults(machine)
+        features = [name for name in machine.table if name in deadly]
+        why, proof = machine.isa.causes.faults(machine, features)
         candidates = list(dict.fromkeys(name for each in deadly.values() for name in each))
-        yield finding(
+        yield machine.finding(
             "CP204",
-            [name for name in machine.table if name in deadly],
+            features,
             sorted(cpus),
             [f"{' and '.join(sorted(outcomes))}: {names(candidates, _MOST_CANDIDATES)}", *proof],
             why,

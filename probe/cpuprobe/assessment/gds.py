@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cpuprobe.assessment.causes import cause
-from cpuprobe.assessment.machine import GDS_DISABLED, GDS_FILE, Machine, finding
+from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE
+from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.model import Finding
 
 _FILE = f"/sys/devices/system/cpu/vulnerabilities/{GDS_FILE}"
@@ -28,7 +29,7 @@ def _switched_off(machine: Machine) -> Iterator[Finding]:
     ]
     if listed:
         text = machine.observation.vulnerabilities[GDS_FILE]
-        yield finding("CP602", listed, machine.all_cpus, [f"{_FILE}: {text}"], cause("gds"))
+        yield machine.finding("CP602", listed, machine.all_cpus, [f"{_FILE}: {text}"], cause("gds"))
 
 
 def _state(machine: Machine) -> Iterator[Finding]:
@@ -50,7 +51,7 @@ def _state(machine: Machine) -> Iterator[Finding]:
         f"this CPU has the flaw: {affected}",
         *(f"kernel command line: {word}" for word in machine.option("gather_data_sampling")),
     ]
-    yield finding("CP601", [], machine.all_cpus, evidence, cause(_standing(text)))
+    yield machine.finding("CP601", [], machine.all_cpus, evidence, cause(_standing(text)))
 
 
 def _standing(text: str | None) -> str:

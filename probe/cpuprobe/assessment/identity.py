@@ -1,4 +1,4 @@
-"""CP401 to CP403: is what CPUID says of one piece?"""
+"""CP402 and CP403: is CPUID to be believed, and do model and features belong together?"""
 
 from __future__ import annotations
 
@@ -6,33 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cpuprobe.assessment.causes import cause
-from cpuprobe.assessment.machine import Machine, finding
+from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.model import Finding
-from cpuprobe.words import names
 
 
 def identity_findings(machine: Machine) -> Iterator[Finding]:
     """The findings of this family."""
-    yield from _incoherent(machine)
     yield from _intercepted(machine)
     yield from _model_mismatch(machine)
-
-
-def _incoherent(machine: Machine) -> Iterator[Finding]:
-    lacking: dict[str, set[str]] = {}
-    for group in machine.groups:
-        denied = {name for name, evidence in group.features.items() if evidence.cpuid is False}
-        for name, evidence in group.features.items():
-            missing = denied.intersection(machine.table[name].implies)
-            if missing and evidence.cpuid is True:
-                lacking.setdefault(name, set()).update(missing)
-    listed = [name for name in machine.table if name in lacking]
-    evidence_lines = [
-        f"{name} without {names(n for n in machine.table[name].implies if n in lacking[name])}"
-        for name in listed
-    ]
-    if listed:
-        yield finding("CP401", listed, machine.all_cpus, evidence_lines)
 
 
 def _intercepted(machine: Machine) -> Iterator[Finding]:
@@ -46,7 +27,7 @@ def _intercepted(machine: Machine) -> Iterator[Finding]:
     if outcomes:
         cpus = machine.cpus_where(lambda group: group.measured.cpuid_outcome != "ok")
         why = cause("cpuid-faulting") if outcomes == ["sigsegv"] else cause("unknown")
-        yield finding("CP402", [], cpus, [f"executing CPUID: {', '.join(outcomes)}"], why)
+        yield machine.finding("CP402", [], cpus, [f"executing CPUID: {', '.join(outcomes)}"], why)
 
 
 def _fits(row: Mapping[str, Any], vendor: str | None, signature: tuple[int, int, int]) -> bool:
@@ -77,4 +58,4 @@ def _model_mismatch(machine: Machine) -> Iterator[Finding]:
         why = cause("unknown")
         if machine.virtual:
             why = cause("made-up-identity", hypervisor=machine.hypervisor)
-        yield finding("CP403", listed, machine.all_cpus, evidence, why)
+        yield machine.finding("CP403", listed, machine.all_cpus, evidence, why)

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cpuprobe.assessment.model import SetAside
-from cpuprobe.evidence.cpuid import Cpuid
-from cpuprobe.evidence.observation import Cpuinfo, Observation
+from cpuprobe.assessment.same_cpu import SameCpu
+from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.features import Feature, FeatureTable
 from cpuprobe.facts.tables import load_table
 
@@ -46,14 +46,23 @@ class Listing(NamedTuple):
 class KernelWitness:
     """What /proc/cpuinfo says of each CPU, or why it is set aside."""
 
-    def __init__(self, observation: Observation, cpuid: Cpuid, table: FeatureTable) -> None:
-        """Read the witness of `observation`; `cpuid` is any of its CPUs', to compare identities."""
-        self.set_aside = _reason_to_set_aside(observation, cpuid)
+    def __init__(
+        self, observation: Observation, key: str, same_cpu: SameCpu, table: FeatureTable
+    ) -> None:
+        """Read the witness of `observation`.
+
+        Args:
+            observation: of which machine.
+            key: of the kernel's list of features in /proc/cpuinfo.
+            same_cpu: whether a block describes the CPU that was measured.
+            table: the features of its instruction set.
+        """
+        self.set_aside = _reason_to_set_aside(observation, key, same_cpu)
         blocks = () if self.set_aside is not None else observation.cpuinfo or ()
         self._listings = [
             Listing(
                 frozenset(block.cpus),
-                frozenset(block.fields.get("flags", "").split()),
+                frozenset(block.fields.get(key, "").split()),
                 block.incomplete is None,
             )
             for block in blocks
@@ -125,7 +134,7 @@ class KernelWitness:
         return False if any(listing.whole for listing in silent) else None
 
 
-def _reason_to_set_aside(observation: Observation, cpuid: Cpuid) -> SetAside | None:
+def _reason_to_set_aside(observation: Observation, key: str, same_cpu: SameCpu) -> SetAside | None:
     blocks = observation.cpuinfo
     if not blocks:
         return "missing"
@@ -133,24 +142,8 @@ def _reason_to_set_aside(observation: Observation, cpuid: Cpuid) -> SetAside | N
         return "covered"
     if observation.kernel.version == GVISOR_VERSION:
         return "gvisor"
-    if not all("flags" in block.fields for block in blocks):
+    if not all(key in block.fields for block in blocks):
         return "no-flags"
-    if all(_same_cpu(block, cpuid) is False for block in blocks):
+    if all(same_cpu(block) is False for block in blocks):
         return "another-cpu"
     return None
-
-
-def _same_cpu(block: Cpuinfo, cpuid: Cpuid) -> bool | None:
-    """Whether a block and CPUID agree on vendor and signature; None if either is mute."""
-    if cpuid.vendor is None or cpuid.signature is None:
-        return None
-    fields = block.fields
-    wanted = ("vendor_id", "cpu family", "model", "stepping")
-    if not all(key in fields for key in wanted):
-        return None
-    said = [fields[key] for key in wanted]
-    # Linux keeps its own "unknown" where the stepping is 0 on very old CPUs (proc.c).
-    stepping = "0" if said[3] == "unknown" else said[3]
-    return said[0] == cpuid.vendor and (said[1], said[2], stepping) == tuple(
-        str(part) for part in cpuid.signature
-    )

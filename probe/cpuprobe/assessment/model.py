@@ -22,6 +22,7 @@ State = Literal[
     "unknown",
 ]
 Severity = Literal["error", "warning", "info"]
+Basis = Literal["executed", "cpuid"]
 Verdict = Literal["consistent", "mismatch", "insufficient"]
 SetAside = Literal["missing", "covered", "gvisor", "no-flags", "another-cpu"]
 """Why the kernel witness is not heard; the words are the `set_aside` rows of findings.toml."""
@@ -126,7 +127,7 @@ class Assessment(msgspec.Struct, frozen=True):
             64-bit programs.
     """
 
-    basis: Literal["executed", "cpuid"]
+    basis: Basis
     verdict: Verdict
     known: Known
     level: str | None

@@ -6,8 +6,10 @@ model answers without starting one; tests hold it against the real one.
 
 from __future__ import annotations
 
-from cpuprobe.assessment.machine import Machine
+from cpuprobe.assessment.ground import Ground
 from cpuprobe.assessment.witnesses import GroupEvidence
+from cpuprobe.assessment.x86_64 import X86Evidence
+from cpuprobe.facts.features import load_features
 
 _YMM_STATE = 0x6
 
@@ -15,7 +17,7 @@ _YMM_STATE = 0x6
 _ZMM_STATE = 0xE0
 
 
-def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
+def std_detect(group: GroupEvidence, ground: Ground) -> frozenset[str]:
     """The features that Rust's std_detect would report on these CPUs, by canonical name.
 
     Source: rust-lang/rust 06b69b5, library/std_detect/src/detect/os/x86.rs. Where its rules differ
@@ -24,7 +26,8 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
     A capture may have neither CPUID nor XCR0. The kernel's list then stands in for CPUID, and state
     counts as enabled where nothing says that it is off.
     """
-    measured = machine.observation.executed
+    assert isinstance(group, X86Evidence)
+    measured, table = ground.observation.executed, load_features()
     claimed = {
         name
         for name, evidence in group.features.items()
@@ -40,11 +43,11 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
     if group.measured.xcr0 is None and not measured:
         ymm = saved and group.features["avx"].os is not False
         zmm = ymm and group.features["avx512f"].os is not False
-    rules = machine.quirks["std_detect"]
+    rules = ground.quirks["std_detect"]
     zmm = zmm and claimed.issuperset(rules["evex_asks"])
     detected = set()
     for name in claimed:
-        encoding = machine.table[name].encoding
+        encoding = table[name].encoding
         if (
             encoding in ("legacy", "vex-gpr")
             or name in rules["ungated"]
@@ -53,10 +56,10 @@ def std_detect(group: GroupEvidence, machine: Machine) -> frozenset[str]:
         ):
             detected.add(name)
         elif encoding in ("amx", "apx") and saved:
-            mask = machine.table[name].xcr0
+            mask = table[name].xcr0
             if xcr0 & mask == mask:
                 detected.add(name)
-    for row in machine.quirks["detector"]:
-        if machine.vendor in row["vendors"] and row["without"] not in detected:
+    for row in ground.quirks["detector"]:
+        if ground.vendor in row["vendors"] and row["without"] not in detected:
             detected.difference_update(row["hides"])
     return frozenset(detected)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cpuprobe.evidence.observation import Claims
-from cpuprobe.facts.features import X86Table, load_levels
+from cpuprobe.facts.features import FeatureTable, Level
 
 
 class Told:
@@ -19,7 +19,9 @@ class Told:
         not_levels: psABI levels that are denied as a whole.
     """
 
-    def __init__(self, claims: Iterable[Claims], table: X86Table) -> None:
+    def __init__(
+        self, claims: Iterable[Claims], table: FeatureTable, of_levels: Sequence[Level]
+    ) -> None:
         """Sort `claims`; names that the table does not know are left out."""
         self.cpuid: dict[str, bool] = {}
         self.os: dict[str, bool] = {}
@@ -28,14 +30,14 @@ class Told:
         self.not_levels: set[str] = set()
         self._on = 0
         self._masks_off: set[int] = set()
-        levels = {level.name: level.features for level in load_levels()}
+        levels = {level.name: level.features for level in of_levels}
         for claim in claims:
             yes = {*claim.yes, *(levels.get(claim.level, ()) if claim.level else ())}
             self._take(claim, yes & table.keys(), set(claim.no) & table.keys(), table)
             if claim.not_level in levels:
                 self.not_levels.add(claim.not_level)
 
-    def _take(self, claim: Claims, yes: set[str], no: set[str], table: X86Table) -> None:
+    def _take(self, claim: Claims, yes: set[str], no: set[str], table: FeatureTable) -> None:
         if claim.witness == "kernel":
             _add(self.kernel, yes, no)
         elif claim.witness == "cpuid":
@@ -44,19 +46,19 @@ class Told:
             self._add_states(yes, no, table)
         else:
             # Of what needs no leave a detector's no is CPUID's; else either may have said it.
-            free = {name for name in no if table[name].xcr0 == 0 and table[name].os is None}
+            free = {name for name in no if not table[name].asks_leave}
             _add(self.cpuid, yes, free)
             self._add_states(yes, set(), table)
             self.denied |= no - free
 
-    def _add_states(self, yes: set[str], no: set[str], table: X86Table) -> None:
+    def _add_states(self, yes: set[str], no: set[str], table: FeatureTable) -> None:
         _add(self.os, yes, no)
         for name in yes:
-            self._on |= table[name].xcr0
-        self._masks_off |= {table[name].xcr0 for name in no if table[name].xcr0}
+            self._on |= table[name].state
+        self._masks_off |= {table[name].state for name in no if table[name].state}
 
     def state(self, mask: int) -> bool | None:
-        """Whether all bits of an XCR0 mask are on; None where that does not follow."""
+        """Whether all bits of a mask of register state are on; None where that does not follow."""
         if any(mask & off == off for off in self._masks_off):
             return False
         return True if mask and self._on & mask == mask else None

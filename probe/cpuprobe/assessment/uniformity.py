@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuprobe.assessment.machine import Machine, finding
+from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.model import Finding
 from cpuprobe.words import cpu_list
 
@@ -21,4 +21,4 @@ def uniformity_findings(machine: Machine) -> Iterator[Finding]:
             states.setdefault(group.states[name], []).extend(group.measured.cpus)
         parts = [f"{state} on CPU {cpu_list(cpus)}" for state, cpus in sorted(states.items())]
         evidence.append(f"{name}: {', '.join(parts)}")
-    yield finding("CP301", listed, machine.all_cpus, evidence)
+    yield machine.finding("CP301", listed, machine.all_cpus, evidence)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cpuprobe.assessment.causes import cause
-from cpuprobe.assessment.machine import Cause, Machine, finding
+from cpuprobe.assessment.ground import Cause
+from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.model import Finding, WasmtimeTarget
-from cpuprobe.assessment.std_detect import std_detect
-from cpuprobe.facts.features import X86Feature
+from cpuprobe.facts.features import Feature
 from cpuprobe.facts.wasmtime import WasmtimeVersion
 from cpuprobe.words import names
 
@@ -28,7 +28,7 @@ class Flags:
         self.target = target
         # A thread may compile on one CPU and run on another: all have to be accepted.
         self.detected = frozenset.intersection(
-            *(std_detect(group, machine) for group in machine.groups)
+            *(machine.isa.detected(group, machine) for group in machine.groups)
         )
         self.values: dict[str, bool] = {}
         self.off: dict[str, str] = {}
@@ -38,20 +38,14 @@ class Flags:
             if reason is not None:
                 self.off[flag] = reason
 
-    @property
-    def knows_xcr0(self) -> bool:
-        """Whether XCR0 was recorded, without which the detector's answer cannot be told."""
-        return all(group.measured.xcr0 is not None for group in self.machine.groups)
-
-    def _feature(self, flag: str) -> X86Feature | None:
+    def _feature(self, flag: str) -> Feature | None:
         return self.machine.table.by_cranelift.get(flag)
 
-    def refused(self, feature: X86Feature) -> bool:
+    def refused(self, feature: Feature) -> bool:
         """Whether the detector is known to refuse the feature on this machine."""
-        cpuid_is_mute = self.machine.observation.executed and not self.machine.cpuid
-        if feature.name in self.detected or cpuid_is_mute:
+        if feature.name in self.detected:
             return False
-        return self.knows_xcr0 or feature.xcr0 == 0
+        return self.machine.isa.detector_is_told(self.machine, feature)
 
     def _reason_off(self, flag: str) -> str | None:
         feature = self._feature(flag)
@@ -94,7 +88,7 @@ def wasmtime_findings(flags: Flags) -> Iterator[Finding]:
         reasons = [
             row["reason"] for row in machine.quirks["detector"] if set(refused) & set(row["hides"])
         ]
-        yield finding(
+        yield machine.finding(
             "CP504",
             refused,
             machine.all_cpus,
@@ -115,21 +109,22 @@ def _would_enable(flags: Flags) -> Iterator[Finding]:
             continue
         # One CPU on which wasmtime infers the flag is enough: it may be the one that compiles.
         where = machine.cpus_where(
-            lambda group, name=feature.name: name in std_detect(group, machine)
+            lambda group, name=feature.name: name in machine.isa.detected(group, machine)
         )
         if where:
             listed.append(feature.name)
             cpus.update(where)
     if listed:
-        yield finding(
+        yield machine.finding(
             "CP501",
             listed,
             sorted(cpus),
             [
-                f"wasmtime {flags.target.version} infers {names(listed)} from CPUID and XCR0",
+                f"wasmtime {flags.target.version} infers {names(listed)} from "
+                f"{machine.isa.words.asked}",
                 *(f"{name} is {machine.features[name].state}" for name in listed),
             ],
-            cause("cpuid-alone"),
+            cause(machine.isa.words.alone),
         )
 
 
@@ -141,18 +136,21 @@ def _unknown_flags(flags: Flags) -> Iterator[Finding]:
         if flag not in flags.version.flags and machine.features[feature.name].safe
     ]
     if listed:
-        yield finding(
+        yield machine.finding(
             "CP503",
             listed,
             machine.all_cpus,
-            [f"wasmtime {flags.target.version} knows {len(flags.version.flags)} x86 flags"],
+            [
+                f"wasmtime {flags.target.version} knows {len(flags.version.flags)} "
+                f"{machine.isa.words.flags} flags"
+            ],
         )
 
 
 def _below_floor(flags: Flags) -> Iterator[Finding]:
     machine = flags.machine
-    floor = [name for name in flags.version.simd_floor if machine.usable[name] is False]
-    winch = [name for name in WINCH_SIMD if machine.usable[name] is False]
+    floor = [name for name in flags.version.simd_floor if machine.usable.get(name) is False]
+    winch = [name for name in WINCH_SIMD if machine.usable.get(name) is False]
     if floor:
         evidence = [
             f"Cranelift in wasmtime {flags.target.version} needs "
@@ -162,4 +160,4 @@ def _below_floor(flags: Flags) -> Iterator[Finding]:
         evidence = ["Winch needs AVX and AVX2 for wasm SIMD; Cranelift does not"]
     else:
         return
-    yield finding("CP502", floor or winch, machine.all_cpus, evidence)
+    yield machine.finding("CP502", floor or winch, machine.all_cpus, evidence)

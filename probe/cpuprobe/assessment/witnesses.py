@@ -18,22 +18,16 @@ Where a text told of features by name, `Told` stands in for what was not measure
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
 
-from cpuprobe.assessment.kernel import KernelWitness
+from cpuprobe.assessment.ground import Ground
 from cpuprobe.assessment.model import State
-from cpuprobe.assessment.told import Told
 from cpuprobe.evidence.cpuid import Cpuid
-from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation, Outcome
-from cpuprobe.facts.features import CpuidBit, FeatureTable, X86Feature, X86Table
-
-OSXSAVE = CpuidBit(0x1, 0, "ecx", 27)
-OSPKE = CpuidBit(0x7, 0, "ecx", 4)
-YMM_STATE = 1 << 2  # XCR0, the upper halves of YMM: what the GDS mitigation clears
-HWCAP2_FSGSBASE = 1 << 1  # Linux arch/x86/include/uapi/asm/hwcap2.h
+from cpuprobe.evidence.observation import Candidate, CpuGroup, Outcome
+from cpuprobe.facts.features import Feature, FeatureTable
 
 # From mild to grave; the worst outcome of several is the feature's.
 _FROM_MILD_TO_GRAVE: tuple[Outcome, ...] = (
@@ -86,7 +80,7 @@ class Evidence(msgspec.Struct, frozen=True):
         return self.kernel if self.cpuid is None else self.cpuid
 
 
-def state_of(feature: X86Feature, evidence: Evidence) -> State:
+def state_of(feature: Feature, evidence: Evidence) -> State:
     """The state of one feature on one group of CPUs. The order of the questions is the argument."""
     runs, claimed = evidence.runs, evidence.claimed
     if evidence.cpuid is False:
@@ -101,7 +95,7 @@ def state_of(feature: X86Feature, evidence: Evidence) -> State:
             return "absent" if told else "unknown"
     if evidence.os is False:
         return "withheld"
-    if feature.encoding == "amx" and evidence.ran_before_permission != "ok":
+    if feature.needs_permission and evidence.ran_before_permission != "ok":
         # Without a second try the permission was refused or never asked for: failing is expected.
         second_try_failed = evidence.ran_before_permission is not None and runs is False
         return "broken" if second_try_failed else "gated"
@@ -113,48 +107,33 @@ def state_of(feature: X86Feature, evidence: Evidence) -> State:
 
 
 class GroupEvidence:
-    """The evidence on every feature for one group of CPUs.
+    """The evidence on every feature for one group of CPUs; each instruction set has its own kind.
 
     Attributes:
         measured: as the observation has it.
-        cpuid: its leaves.
-        osxsave: whether CR4.OSXSAVE is set, None where that is not known.
-        listed_without_xsave: whether that is known only from a list of the kernel's without xsave.
-        avx_off: whether the kernel says that it has disabled AVX, and XCR0 does not contradict.
+        cpuid: its leaves, if it has any.
+        told: what texts told in place of measuring.
+        listed: what the kernel's list says of each feature.
         features: the evidence, by canonical name.
     """
 
-    def __init__(
-        self,
-        group: CpuGroup,
-        observation: Observation,
-        kernel: KernelWitness,
-        told: Told,
-        table: X86Table,
-        *,
-        avx_disabled: bool = False,
-    ) -> None:
-        """Ask all witnesses; `avx_disabled` is what the kernel says of AVX (GDS)."""
+    def __init__(self, group: CpuGroup, ground: Ground) -> None:
+        """Ask all witnesses."""
+        observation, table = ground.observation, ground.table
         self.measured = group
         self.cpuid = Cpuid(group.cpuid, read_in_64_bit_mode=observation.source == "probe")
-        self.avx_off = avx_disabled and not (group.xcr0 or 0) & YMM_STATE
+        self.told = ground.told
         self._table = table
-        self._told = told
-        self._states_on: dict[int, bool | None] = {}
+        kernel = ground.kernel
         listings = kernel.listings(group.cpus)
-        listed = {name: kernel.lists(feature, listings) for name, feature in table.items()}
-        listed.update(told.kernel)
-        self.osxsave = self.cpuid.bit(OSXSAVE)
-        self.listed_without_xsave = self.osxsave is None and listed["xsave"] is False
-        if self.osxsave is None:
-            self.osxsave = False if self.listed_without_xsave else told.os.get("xsave")
-        bit = self.cpuid.bit
-        claims = {name: bit(feature.cpuid) for name, feature in table.items()}
-        for name, claim in told.cpuid.items():
+        self.listed = {name: kernel.lists(feature, listings) for name, feature in table.items()}
+        self.listed.update(ground.told.kernel)
+        self.prepare(ground)
+        claims = self.claims(ground)
+        for name, claim in ground.told.cpuid.items():
             if claims[name] is None:
                 claims[name] = claim
-        hwcap2 = observation.hwcap2
-        enabled = {name: self._os_enabled(feature, hwcap2) for name, feature in table.items()}
+        enabled = self.enabled(ground)
         ran, before = _Outcomes(), _Outcomes()
         if group.ran:
             eligible = {
@@ -169,63 +148,40 @@ class GroupEvidence:
                 eligible,
                 table,
             )
+        denied, taken = ground.told.denied, self.taken()
         self.features: Mapping[str, Evidence] = {
             name: Evidence(
                 claims[name],
                 enabled[name],
-                listed[name],
+                self.listed[name],
                 ran.get(name, _SILENCE)[0],
                 before.get(name, _SILENCE)[0],
                 ran.get(name, _SILENCE)[1],
-                name in told.denied,
-                self.avx_off and name == "avx",
+                name in denied,
+                name in taken,
             )
             for name in table
         }
+
+    def prepare(self, ground: Ground) -> None:
+        """Lay out what the answers below rest on."""
+
+    def claims(self, ground: Ground) -> dict[str, bool | None]:
+        """What the CPU itself says of each feature."""
+        raise NotImplementedError
+
+    def enabled(self, ground: Ground) -> dict[str, bool | None]:
+        """Whether the operating system has enabled the state that each feature needs."""
+        raise NotImplementedError
+
+    def taken(self) -> Collection[str]:
+        """The features of which the kernel says that it has switched them off."""
+        return ()
 
     @cached_property
     def states(self) -> dict[str, State]:
         """The state of every feature on these CPUs."""
         return {name: state_of(self._table[name], each) for name, each in self.features.items()}
-
-    def missing_state(self, feature: X86Feature) -> int:
-        """The XCR0 bits that `feature` needs and that are known to be clear."""
-        if feature.xcr0 == 0 or self.osxsave is False:
-            return feature.xcr0
-        if self.measured.xcr0 is not None:
-            return feature.xcr0 & ~self.measured.xcr0
-        if self.avx_off and feature.xcr0 & YMM_STATE:
-            return YMM_STATE
-        return sum(
-            1 << component
-            for component in range(2, 64)
-            if feature.xcr0 >> component & 1 and self._component_off(component)
-        )
-
-    def _component_off(self, component: int) -> bool:
-        enabled = self.cpuid.enabled_state_size()
-        end = self.cpuid.state_component_end(component)
-        return enabled is not None and end is not None and enabled < end
-
-    def _os_enabled(self, feature: X86Feature, hwcap2: int | None) -> bool | None:
-        if feature.os is None:
-            mask = feature.xcr0
-            if mask == 0:
-                return True
-            if mask not in self._states_on:
-                self._states_on[mask] = self._state_on(feature, mask)
-            return self._states_on[mask]
-        if feature.os == "osxsave":
-            return self.osxsave
-        measured = None if hwcap2 is None else bool(hwcap2 & HWCAP2_FSGSBASE)
-        if feature.os == "ospke":
-            measured = self.cpuid.bit(OSPKE)
-        return self._told.os.get(feature.name) if measured is None else measured
-
-    def _state_on(self, feature: X86Feature, mask: int) -> bool | None:
-        if self.missing_state(feature):
-            return False
-        return self._told.state(mask) if self.measured.xcr0 is None else True
 
 
 def _outcomes(

@@ -94,6 +94,21 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """
         return not (self.hint or self.privileged or self.bundle)
 
+    @property
+    def state(self) -> int:
+        """Which register state the operating system must have enabled, as bits; 0 if none."""
+        return 0
+
+    @property
+    def asks_leave(self) -> bool:
+        """Whether the operating system has to enable anything at all for it."""
+        return self.state != 0
+
+    @property
+    def needs_permission(self) -> bool:
+        """Whether each process has to ask for it first."""
+        return False
+
 
 class X86Feature(Feature, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """One row of `profiles/features.toml`; the head of that file explains the fields."""
@@ -107,6 +122,21 @@ class X86Feature(Feature, frozen=True, forbid_unknown_fields=True, kw_only=True,
     def xcr0(self) -> int:
         """The XCR0 bits that must be set before this feature may be used; see `xcr0_mask`."""
         return xcr0_mask(self.encoding)
+
+    @property
+    def state(self) -> int:
+        """The same, under the name that all instruction sets share."""
+        return self.xcr0
+
+    @property
+    def asks_leave(self) -> bool:
+        """Whether XCR0 or a bit of CR4 has to be set for it."""
+        return self.xcr0 != 0 or self.os is not None
+
+    @property
+    def needs_permission(self) -> bool:
+        """Whether each process has to ask for it first: Linux hands out AMX by arch_prctl."""
+        return self.encoding == "amx"
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.causes import set_aside
-from cpuprobe.assessment.machine import GDS_FILE
+from cpuprobe.assessment.ground import GDS_FILE
 from cpuprobe.assessment.model import Assessment, FeatureAssessment
 from cpuprobe.evidence.block import armoured
 from cpuprobe.evidence.observation import Observation

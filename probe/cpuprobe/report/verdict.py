@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cpuprobe.assessment.machine import NOT_NAMED
+from cpuprobe.assessment.ground import NOT_NAMED
 from cpuprobe.assessment.model import Assessment, Finding
 from cpuprobe.facts.tables import load_table
 from cpuprobe.words import answer, counted, names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cpuprobe.assessment.machine import Machine
-from cpuprobe.assessment.std_detect import std_detect
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 from cpuprobe.wasm.installed import Inference
@@ -26,7 +25,7 @@ def compare_inference(
         inferred: the answer: `introspect.installed_flags`.
     """
     machine = Machine(observation)
-    detected = [std_detect(group, machine) for group in machine.groups]
+    detected = [machine.isa.detected(group, machine) for group in machine.groups]
     differ = []
     for flag, value in inferred.items():
         feature = machine.table.by_cranelift.get(flag)
