@@ -20,20 +20,17 @@ from tests.lab.architecture import X86_64, Architecture
 CHECKOUT = Path(__file__).parents[2]
 GUEST_SOURCES = Path(__file__).parent / "guest"
 
+_EVERY = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-static"]
 # -fno-tree-loop-distribute-patterns keeps GCC from compiling memset() into a call of memset().
 _FREESTANDING = [
-    "-std=gnu11",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-O2",
     "-ffreestanding",
     "-nostdlib",
-    "-static",
     "-no-pie",
     "-fno-pic",
     "-fno-stack-protector",
     "-fno-tree-loop-distribute-patterns",
+    # Where no program lies by itself: lie.c puts another in its own place.
+    "-Wl,-Ttext-segment=0x70000000",
 ]
 
 
@@ -159,8 +156,17 @@ def freestanding(source: str, architecture: Architecture = X86_64) -> Path:
         LabMissing: there is no C compiler.
         LabError: it does not compile.
     """
+    return _compiled(source, architecture, [*_FREESTANDING, *architecture.flags])
+
+
+def ordinary(source: str, architecture: Architecture = X86_64) -> Path:
+    """Compile a program of tests/lab/guest with libc, static; else the same."""
+    return _compiled(source, architecture, [])
+
+
+def _compiled(source: str, architecture: Architecture, further: Sequence[str]) -> Path:
     compiler = c_compiler(architecture)
-    options = [*_FREESTANDING, *architecture.flags]
+    options = [*_EVERY, *further]
     path = GUEST_SOURCES / source
     key = digest(
         path.read_bytes(), (GUEST_SOURCES / "sys.h").read_bytes(), compiler, " ".join(options)

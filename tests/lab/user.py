@@ -1,4 +1,4 @@
-"""Runs programs on QEMU's user-mode emulator, and asks QEMU what its CPU models have.
+"""Runs programs on QEMU's user-mode emulator, and asks QEMU what its x86 CPU models have.
 
 Under `qemu-x86_64 -cpu MODEL` an instruction the model lacks raises SIGILL (or decodes as what it
 was before, LZCNT as BSR), while everything the kernel says is this machine's. `files` puts other
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.lab.architecture import X86_64
 from tests.lab.common import LabError, cache_dir, digest, locked, run_tool, tail, tool
 from tests.lab.qmp import stopped
 from tests.lab.watch import load
@@ -76,8 +77,10 @@ def run_user(
     files: Mapping[str, bytes] | None = None,
     cpuinfo: str | None = None,
     timeout: float = 60,
+    emulator: str | Path | None = None,
+    root: Path | None = None,
 ) -> UserRun:
-    """Run a program under `qemu-x86_64 -cpu CPU`.
+    """Run a program under QEMU's user-mode emulator with `-cpu CPU`.
 
     Args:
         cpu: a model and properties, e.g. "Haswell,x-force-features=on,+avx512f".
@@ -88,6 +91,8 @@ def run_user(
             privilege is needed. A folder listing does not show them.
         cpuinfo: short for files={"/proc/cpuinfo": ...}.
         timeout: seconds, more beside a load.
+        emulator: its path, qemu-x86_64 of this machine if not given.
+        root: a folder in which the program finds its files before this machine's; not with `files`.
 
     Raises:
         LabError: it took too long (it is then killed), or QEMU refused the CPU.
@@ -96,7 +101,9 @@ def run_user(
     overlay = dict(files or {})
     if cpuinfo is not None:
         overlay["/proc/cpuinfo"] = cpuinfo.encode()
-    command: list[str | Path] = [tool("qemu-x86_64", "qemu-user"), "-cpu", cpu]
+    command: list[str | Path] = [emulator or tool(*X86_64.user), "-cpu", cpu]
+    if root is not None:
+        command += ["-L", root]
     with tempfile.TemporaryDirectory(prefix="cpuprobe-lab-") as name:
         if overlay:
             for path, content in overlay.items():

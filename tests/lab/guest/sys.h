@@ -19,6 +19,7 @@ enum {
     NR_close = 3,
     NR_lseek = 8,
     NR_mmap = 9,
+    NR_mprotect = 10,
     NR_rt_sigaction = 13,
     NR_rt_sigprocmask = 14,
     NR_ioctl = 16,
@@ -91,6 +92,7 @@ enum {
     NR_clone = 220,
     NR_execve = 221,
     NR_mmap = 222,
+    NR_mprotect = 226,
     NR_wait4 = 260,
 };
 

@@ -1,0 +1,65 @@
+"""Every model of both versions of qemu-aarch64: what it claims, and what instructions do on it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cpuprobe.facts.aarch64 import ArmFeature, load_features
+from tests.lab.architecture import AARCH64
+from tests.lab.common import ordinary
+from tests.lab.emulators import MODELS, Emulator
+from tests.lab.user import run_user
+
+pytestmark = pytest.mark.lab
+
+each_model = pytest.mark.parametrize(
+    ("emulator", "model"), MODELS, ids=[f"{each.version}-{model}" for each, model in MODELS]
+)
+
+
+def _oracle(emulator: Emulator, model: str) -> dict[str, Any]:
+    run = run_user(model, [ordinary("oracle.c", AARCH64)], emulator=emulator.path)
+
+    assert (run.status, run.stderr) == ("exit 0", b"")
+    answer: dict[str, Any] = json.loads(run.stdout)
+    return answer
+
+
+def _claims(feature: ArmFeature, seen: dict[str, Any]) -> tuple[bool, bool]:
+    """What the ID registers and the auxiliary vector say of a feature."""
+    bit = feature.hwcap
+    return bool(feature.told_by(seen["registers"])), bool(bit and bit.holds(seen["auxv"][bit.word]))
+
+
+@each_model
+def test_the_oracle_finds_what_the_model_claims(emulator: Emulator, model: str) -> None:
+    """Registers, AT_HWCAP and an instruction agree on all features but those QEMU is wrong on."""
+    seen = _oracle(emulator, model)
+    claimed: set[str] = set()
+    odd: dict[str, set[str]] = {"faults": set(), "unlisted": set(), "unclaimed": set()}
+    for feature in load_features().values():
+        if feature.name not in seen["runs"]:
+            continue
+        told, listed = _claims(feature, seen)
+        if told:
+            claimed.add(feature.name)
+        match told, listed, seen["runs"][feature.name] == "ok":
+            case (True, True, True) | (False, False, False):
+                pass
+            case (True, True, False):
+                odd["faults"].add(feature.name)
+            case (True, False, True):
+                odd["unlisted"].add(feature.name)
+            case (False, False, True):
+                odd["unclaimed"].add(feature.name)
+            case other:
+                pytest.fail(f"{feature.name}: registers, AT_HWCAP, instruction {other}")
+
+    assert odd["faults"] == emulator.faults & claimed
+    assert odd["unlisted"] == emulator.unlisted & claimed
+    assert odd["unclaimed"] == emulator.unclaimed.get(model, set())
+    for name, shown in seen["effects"].items():
+        assert bool(shown) is _claims(load_features()[name], seen)[0], name
