@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cpuprobe.assessment import Assessment, assess
@@ -18,6 +18,7 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.minidump import read_minidump
 from tests.crash.answers import explained
 from tests.crash.programs import RARE, build
+from tests.examples import examples
 from tests.fakes import V2, group, observation
 
 VPMULLQ = bytes.fromhex("62f2fd0840c1")
@@ -253,7 +254,7 @@ def test_changed_numbers(path: Path) -> None:
         attempt(path, bytes(damaged))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(tail=st.binary(max_size=400))
 def test_any_bytes_after_the_signature(
     tmp_path_factory: pytest.TempPathFactory, tail: bytes

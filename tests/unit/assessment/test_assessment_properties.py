@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.fakes import (
     ALDER_LAKE_N,
     GDS_DISABLED,
@@ -161,7 +162,7 @@ def test_another_cpu_makes_nothing_safe(machine, other):
 
 
 @given(observations())
-@settings(max_examples=50)
+@examples(50)
 def test_the_order_of_cpus_does_not_matter(machine):
     """Groups in any order give the same bytes, and so does a second assessment."""
     backwards = msgspec.structs.replace(machine, groups=machine.groups[::-1])
@@ -172,7 +173,7 @@ def test_the_order_of_cpus_does_not_matter(machine):
 
 
 @given(observations())
-@settings(max_examples=50)
+@examples(50)
 def test_a_report_can_be_assessed_again(machine):
     """An observation written to JSON and read back gives the same assessment."""
     again = msgspec.json.decode(msgspec.json.encode(machine), type=Observation)

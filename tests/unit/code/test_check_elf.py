@@ -10,11 +10,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("iced_x86")
 
+from tests.examples import examples
 from tests.needs import parse_needs, read_needs
 
 from cpuprobe.check.against import within
@@ -357,7 +358,7 @@ def test_every_truncation_ends_in_an_answer(dispatched):
             parse_needs(content[:size])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(min_size=1, max_size=9)), max_size=8))
 def test_mutations_end_in_an_answer(tmp_path_factory, changes):
     """Whatever is overwritten: needs or one line, nothing else."""

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.command import cpuprobe
 from tests.crash.answers import explained
 from tests.every import every
+from tests.examples import examples
 from tests.fakes import AMD, V1, V2, V3, ZEN4, gds_machine, group, observation
 from tests.golden.entries import FOLDER, assemble_entries, read_list
 
@@ -501,7 +502,7 @@ def test_text_is_at_most_a_hundred_columns():
 # --- hostile ---
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(max_size=300))
 def test_any_text_is_explained_or_refused_in_one_line(text):
     try:
@@ -513,7 +514,7 @@ def test_any_text_is_explained_or_refused_in_one_line(text):
         explain(crash)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(min_size=1, max_size=64), st.booleans())
 def test_any_bytes_are_explained(code, sequence):
     for signal in (None, "SIGILL", "SIGSEGV"):
@@ -521,7 +522,7 @@ def test_any_bytes_are_explained(code, sequence):
         assert answer.summary
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(
         st.sampled_from(

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.crash.test_corpus import answers, here
 
 from cpuprobe.code.encoding import fields
@@ -33,7 +34,7 @@ FOREIGN = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(FORBIDDEN, VEX)
 def test_what_faults_everywhere_is_never_called_harmless_or_missing(prefix: int, rest: bytes):
     """A forbidden prefix before VEX: neither baseline, nor a feature that another CPU has."""
@@ -45,7 +46,7 @@ def test_what_faults_everywhere_is_never_called_harmless_or_missing(prefix: int,
     assert not answer.lacking
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(CODE)
 def test_baseline_has_no_vector_prefix_and_no_lock_on_registers(code: bytes):
     crash = Crash("core file", code=code, signal="SIGILL")
@@ -59,7 +60,7 @@ def test_baseline_has_no_vector_prefix_and_no_lock_on_registers(code: bytes):
         assert answer.features == ()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(CODE)
 def test_an_instruction_is_no_longer_than_its_bytes(code: bytes):
     for one in instructions(code, sequence=True):
@@ -68,7 +69,7 @@ def test_an_instruction_is_no_longer_than_its_bytes(code: bytes):
             assert one.decoded.kind == "always-invalid"
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.sampled_from(sorted(FOREIGN)), CODE, st.data())
 def test_a_text_of_another_instruction_set_gets_no_x86_answer(isa: str, code: bytes, data):
     line = data.draw(st.sampled_from(FOREIGN[isa]))
@@ -81,14 +82,14 @@ def test_a_text_of_another_instruction_set_gets_no_x86_answer(isa: str, code: by
     assert answer.features == ()
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(max_size=60).filter(lambda text: "\0" not in text))
 def test_a_text_that_says_sigill_is_never_refused(text: str):
     for words in ("SIGILL", "Illegal instruction (core dumped)", "exit code 132", "0xC000001D"):
         assert answers(of_text(f"{text}\n{words}\n".encode("utf-8", "replace")))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.sampled_from(TEXTS), st.data())
 def test_a_damaged_text_is_answered_or_refused_in_one_line(name: str, data):
     """Cut anywhere, and a piece of another text put in the middle."""

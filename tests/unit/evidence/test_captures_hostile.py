@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.fuzz.inputs import check, seeds
 
 from cpuprobe.errors import CaptureError
@@ -20,7 +21,7 @@ from cpuprobe.evidence.machines import parse_capture, read_capture
 ROOT = Path(__file__).parents[3]
 SEEDS = seeds()
 
-relaxed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = examples(150, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("name", SEEDS)
