@@ -130,6 +130,7 @@ def qemu_command(
     smp: str = "1",
     memory: int = 512,
     disk: Path | None = None,
+    options: Sequence[str] = (),
 ) -> list[str]:
     """Return QEMU's command line; the caller adds the character device `channel`."""
     architecture = kernel.architecture
@@ -144,7 +145,7 @@ def qemu_command(
         "-append",
         f"{architecture.boot} {_PANIC} {append}".strip(),
     ]
-    command += ["-serial", "file:console", *architecture.channel]
+    command += ["-serial", "file:console", *architecture.channel, *options]
     if disk is not None:
         # snapshot: writes go to a temporary file, so that many guests share one image.
         command += [
@@ -163,6 +164,7 @@ def boot(
     append: str = "",
     smp: str = "1",
     memory: int = 512,
+    options: Sequence[str] = (),
     timeout: float = 90,
 ) -> Guest:
     """Boot, run the program, power off.
@@ -174,6 +176,7 @@ def boot(
         append: kernel parameters, beyond the console's.
         smp: value of QEMU's -smp.
         memory: MiB.
+        options: further options of QEMU.
         timeout: own seconds (see `tests.lab.watch`) until a guest that has not powered off is
             killed. One that hangs before its init has spoken is started again, twice at most.
 
@@ -200,7 +203,14 @@ def boot(
         folder = Path(name)
         (folder / "initrd").write_bytes(initramfs.build(entries))
         command = qemu_command(
-            kernel, folder / "initrd", cpu, append, smp=smp, memory=memory, disk=program.disk
+            kernel,
+            folder / "initrd",
+            cpu,
+            append,
+            smp=smp,
+            memory=memory,
+            disk=program.disk,
+            options=options,
         )
         run, hung = _booted(command, folder, timeout, program.lost)
     frames, trouble = _answer(run, timeout)

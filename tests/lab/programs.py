@@ -17,6 +17,7 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines import parse_capture
 from tests.agreement import disagreements
 from tests.lab import initramfs, wheel
+from tests.lab.architecture import AARCH64, X86_64, Architecture
 from tests.lab.common import (
     CHECKOUT,
     LabError,
@@ -24,6 +25,7 @@ from tests.lab.common import (
     c_compiler,
     freestanding,
     locked,
+    ordinary,
     run_tool,
     tool,
 )
@@ -100,33 +102,66 @@ def assessed(output: bytes) -> dict[str, object]:
 
 
 @functools.cache
-def _made_native() -> Path:
-    """Bring build/cpuprobe-native up to date, once in a run."""
-    target = CHECKOUT / "build" / "cpuprobe-native"
-    compiler = c_compiler()
+def _made_native(architecture: Architecture) -> Path:
+    """Bring build/cpuprobe-native, or that for another architecture, up to date, once in a run."""
+    name, setting = ("native", "CC") if architecture is X86_64 else ("native-aarch64", "CROSS")
+    target = CHECKOUT / "build" / f"cpuprobe-{name}"
+    compiler = c_compiler(architecture)
     with locked(target):
-        run_tool([tool("make", "make"), "--silent", "native", f"CC={compiler}"], cwd=CHECKOUT)
+        run_tool([tool("make", "make"), "--silent", name, f"{setting}={compiler}"], cwd=CHECKOUT)
     return target
 
 
-def native_executable() -> Path:
+def native_executable(architecture: Architecture = X86_64) -> Path:
     """Return cpuprobe-native: $CPUPROBE_LAB_NATIVE, else build/cpuprobe-native, made up to date.
+
+    For aarch64 it is $CPUPROBE_LAB_NATIVE_AARCH64, else build/cpuprobe-native-aarch64.
 
     Raises:
         LabMissing: the one that was named is not there, or there is no make or compiler.
         LabError: it does not compile.
     """
-    named = os.environ.get("CPUPROBE_LAB_NATIVE")
+    setting = "CPUPROBE_LAB_NATIVE" + ("" if architecture is X86_64 else "_AARCH64")
+    named = os.environ.get(setting)
     if named is None:
-        return _made_native()
+        return _made_native(architecture)
     if not Path(named).exists():
-        raise LabMissing(f"CPUPROBE_LAB_NATIVE: {named} not found")
+        raise LabMissing(f"{setting}: {named} not found")
     return Path(named).absolute()
 
 
 def native() -> Runnable:
     """Return cpuprobe-native; what it prints is assessed on this machine."""
     return static(native_executable(), derive=assessed)
+
+
+def oracle() -> Runnable:
+    """Return guest/oracle.c: what a world of aarch64 is, without help from cpuprobe."""
+    return static(ordinary("oracle.c", AARCH64))
+
+
+def arm_native() -> Runnable:
+    """Return cpuprobe-native for aarch64; what it prints is assessed on this machine."""
+    return static(native_executable(AARCH64), derive=assessed)
+
+
+def _two_opinions(output: bytes) -> dict[str, object]:
+    """Take the oracle's object and the report after it apart."""
+    first, _, second = output.partition(b"}}\n")
+    try:
+        seen = {"stdout": "", "oracle": json.loads(first + b"}}"), **json.loads(second)}
+    except ValueError:
+        return {}
+    return {**seen, **assessed(second)}
+
+
+def arm_both() -> Runnable:
+    """Return the oracle, which then becomes cpuprobe-native: one boot for both."""
+    first, second = oracle(), arm_native()
+    argv = (*first.guest_argv, *second.guest_argv)
+    files = {**first.files, **second.files}
+    user = (*first.user_argv, *second.user_argv)
+    return Runnable(argv, user, files=files, derive=_two_opinions)
 
 
 def _root() -> Disk:
@@ -158,6 +193,9 @@ def this_python() -> Runnable:
 PROGRAMS: Mapping[str, Callable[[], Runnable]] = {
     "probe": probe,
     "native": native,
+    "oracle": oracle,
+    "arm-native": arm_native,
+    "arm-both": arm_both,
     "cpuprobe": cpuprobe,
     "cpuprobe-python": cpuprobe_python,
     "python": python,

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.lab import programs
-from tests.lab.common import LabError, LabMissing
+from tests.lab.common import LabError, LabMissing, tool
 from tests.lab.expect import Seen, differences
 from tests.lab.machine import Program, boot
 from tests.lab.packages import kernel
@@ -70,23 +70,32 @@ def show(world: World) -> dict[str, object]:
     if world.kind == "user":
         argv = [*program.user_argv, *world.args]
         files = {path: text.encode() for path, text in world.files.items()}
-        run = run_user(world.cpu, argv, env=world.env, files=files, timeout=world.timeout)
+        run = run_user(
+            world.cpu,
+            argv,
+            env=world.env,
+            files=files,
+            timeout=world.timeout,
+            emulator=tool(*world.architecture.user),
+        )
         return {**parse(run.status, run.stdout, run.stderr), **program.derive(run.stdout)}
     if not program.guest_argv:
         raise LabError(f"{world.name}: {world.program} is for user worlds only")
     guest = boot(
-        kernel(world.series),
+        kernel(world.series, world.architecture),
         Program(
             argv=[*program.guest_argv, *world.args],
             env={**program.env, **world.env},
             files=program.files,
             disk=program.disk,
             cpuset=world.cpuset,
+            lost=world.lost,
             timeout=world.timeout,
         ),
         cpu=world.cpu,
         append=world.append,
         smp=world.smp,
+        options=world.options,
         memory=program.memory,
         timeout=world.timeout + 60,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tests.lab.architecture import X86_64, Architecture
 from tests.lab.expect import Expect
 
 
@@ -15,7 +16,7 @@ class World:
 
     Attributes:
         name: its name on the command line and in test ids.
-        kind: "kernel" boots a Debian kernel, "user" runs under qemu-x86_64.
+        kind: "kernel" boots a Debian kernel, "user" runs under the user-mode emulator.
         cpu: value of QEMU's -cpu.
         shows: the expectation in a few words, for the table.
         expect: path to value (see `tests.lab.expect`), or a function of what was seen.
@@ -27,6 +28,9 @@ class World:
         env: environment of the program.
         files: user worlds only: files it finds in place of this machine's.
         cpuset: kernel worlds only: CPUs of the cgroup it runs in.
+        architecture: the instruction set.
+        options: kernel worlds only: further options of QEMU.
+        lost: kernel worlds only: what CPUs lose after the boot, see `tests.lab.machine.Program`.
         timeout: seconds the program may take.
     """
 
@@ -43,6 +47,9 @@ class World:
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     cpuset: str | None = None
+    architecture: Architecture = X86_64
+    options: tuple[str, ...] = ()
+    lost: tuple[tuple[int, str], ...] = ()
     timeout: int = 60
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.lab.arm_worlds import ARM_WORLDS
 from tests.lab.expect import Text, Words
 from tests.lab.verdicts import VERDICTS
 from tests.lab.world import (
@@ -532,4 +533,5 @@ WORLDS: tuple[World, ...] = (
     *_USER,
     *_FULL_ROOT,
     *VERDICTS,
+    *ARM_WORLDS,
 )
