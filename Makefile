@@ -24,9 +24,10 @@ EMBEDDED_HEADERS := $(wildcard native/library/*.h)
 GENERATED := native/scan/tables.c native/words.h native/command/sentences.h native/isa/$(ISA)/facts.h \
     $(wildcard native/isa/$(ISA)/candidates/*.h)
 # -march comes last so that no CFLAGS can raise it: the core has to run on every x86-64 CPU.
-NATIVE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
+NATIVE_FLAGS = -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
     -fno-pic -fno-lto -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
-    -march=x86-64 -mtune=generic
+    -Inative/isa/$(ISA) $(TARGET_$(ISA))
+TARGET_x86_64 := -march=x86-64 -mtune=generic
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,noseparate-code -Wl,--gc-sections
 
 .DEFAULT_GOAL := help

@@ -3,11 +3,12 @@
 Run by setup.py through cffi's setuptools hook (`cffi_modules`).
 """
 
+import platform
 from glob import glob
 
 import cffi
 
-ISA = "native/isa/x86_64"
+ISA = "native/isa/" + platform.machine()
 # Relative to the checkout, where setuptools runs this; the executable's own files are left out.
 CORE = sorted(
     {*glob("native/*.c"), *glob(f"{ISA}/*.c"), *glob(f"{ISA}/candidates/*.c")}
@@ -99,17 +100,23 @@ static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include "flags.h"
 #include "scan/scan.h"
 
-#ifndef AT_MINSIGSTKSZ
-#define AT_MINSIGSTKSZ 51
-#endif
-
 static void
-take_auxiliary(struct options *options)
+read_auxiliary(struct options *options)
 {
-    options->minsigstksz = getauxval(AT_MINSIGSTKSZ);
-    errno = 0;
-    options->hwcap2 = getauxval(AT_HWCAP2);
-    options->hwcap2_known = errno != ENOENT;
+    static const unsigned long entries[] = {
+#define NUMBER(constant, number) number,
+        EACH_AUXILIARY(NUMBER)
+#undef NUMBER
+    };
+
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        uint64_t value;
+
+        errno = 0;
+        value = getauxval(entries[i]);
+        if (errno != ENOENT)
+            take_auxiliary(options, entries[i], value);
+    }
 }
 
 static int
@@ -126,7 +133,7 @@ cpuprobe_native_observe(const char *root, const char *cpus, int execute, unsigne
     _Static_assert(sizeof why.text == 160, "known to cdef");
     if (watched)
         options.progress = cpuprobe_native_progress;
-    take_auxiliary(&options);
+    read_auxiliary(&options);
     error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer, &why);
     copy_bytes(reason, why.text, sizeof why.text);
     *text = writer.text;
@@ -156,7 +163,7 @@ cpuprobe_native_flags(unsigned wasmtime_major, char *out, size_t size)
     struct reason why;
     size_t length = 0;
 
-    take_auxiliary(&options);
+    read_auxiliary(&options);
     if (target.wasmtime == NULL || wasmtime_major == 0 ||
         survey_machine(&options, cpuprobe_candidates(), &survey, &why) != ERROR_NONE)
         return 0;
@@ -186,7 +193,7 @@ builder.set_source(
     SOURCE,
     sources=[*CORE, *SCANNER],
     depends=HEADERS,
-    include_dirs=["native"],
+    include_dirs=["native", ISA],
     extra_compile_args=list(CORE_FLAGS),
     # Linked with no C library: the two symbols that it takes of one are those of the running
     # Python, be that glibc's or musl's, and one wheel serves both.

@@ -180,7 +180,7 @@ set_up(const struct session *session)
     /* RLIMIT_CORE alone does not stop a core_pattern that is a pipe. */
     DISPENSABLE(CALL_PRCTL, syscall2(__NR_prctl, PR_SET_DUMPABLE, 0));
     DISPENSABLE(CALL_PRLIMIT64, syscall4(__NR_prlimit64, 0, RLIMIT_CORE, no_core, NULL));
-    guard = guard_install(session->options->minsigstksz, &shared->trouble);
+    guard = guard_install(session->options->auxiliary[AUXILIARY_MINSIGSTKSZ], &shared->trouble);
     if (guard == NULL)
         leave(EXIT_SETUP);
     return guard;

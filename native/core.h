@@ -1,17 +1,19 @@
 /*
  * cpuprobe's core: types and entry points shared by its files.
  *
- * The core is freestanding C11: no libc, no floating point, nothing beyond SSE2 from the compiler.
- * It is compiled twice, into the Python extension `cpuprobe._native` and into the static
- * executable `cpuprobe-native`; both hand out the same JSON document.
+ * The core is freestanding C11: no libc, no floating point, nothing beyond the instruction set's
+ * first version from the compiler. It is compiled twice, into the Python extension
+ * `cpuprobe._native` and into the static executable `cpuprobe-native`; both hand out the same JSON
+ * document.
  *
  * Files: measure.c is the parent, with cpus.c (which CPUs) and deaths.c (what a child's death
  * means); child.c is the child, with sweep.c (which candidates it runs), guard.c (no fault or hang
  * gets past it) and run.c (is the result right?); system.c and cpuinfo.c read the kernel's files
  * through files.c; verdict.c and flags.c say what it all means; json.c, text.c and errors.c write;
  * observe.c puts the observation together; main.c is the executable. What only one instruction set
- * has lies in isa/: entry and exit of candidates, the CPU's identity, the candidate table, the
- * witnesses of the verdict. words.h and facts.h are generated.
+ * has lies in its directory of isa/, which is on the include path: entry and exit of candidates,
+ * the CPU's identity, the candidate table, the witnesses of the verdict. words.h and facts.h are
+ * generated.
  */
 #ifndef CPUPROBE_CORE_H
 #define CPUPROBE_CORE_H
@@ -21,7 +23,7 @@
 #include <stdint.h>
 
 #include "words.h"
-#include "isa/x86_64/isa.h"
+#include "isa.h"
 
 /* Outcome of one candidate. */
 enum outcome {
@@ -151,15 +153,25 @@ struct measurement {
     size_t mapped_bytes;
 };
 
+/* What the kernel tells a program at its start: constant, number (Linux uapi/linux/auxvec.h). */
+#define EACH_AUXILIARY(row)                                                                        \
+    row(PAGESZ, 6) row(HWCAP, 16) row(HWCAP2, 26) row(HWCAP3, 29) row(MINSIGSTKSZ, 51)
+
+enum auxiliary {
+#define CONSTANT(constant, number) AUXILIARY_##constant,
+    EACH_AUXILIARY(CONSTANT)
+#undef CONSTANT
+        AUXILIARY_COUNT,
+};
+
 struct options {
     const char *root; /* prefix of /proc and /sys; "" is this machine */
     const char *cpus; /* "0-3,8" or NULL for every allowed CPU */
     bool execute;
-    bool hwcap2_known;
-    uint64_t hwcap2;          /* auxiliary vector, AT_HWCAP2 */
-    uint64_t minsigstksz;     /* auxiliary vector, AT_MINSIGSTKSZ; 0 where the kernel gives none */
-    uint32_t repeat;          /* rounds on every CPU, the first included; 0 is 1 */
-    int (*interrupted)(void); /* asked when a signal has arrived: stop? NULL: never */
+    bool told[AUXILIARY_COUNT];          /* did the kernel say it? */
+    uint64_t auxiliary[AUXILIARY_COUNT]; /* 0 where it did not */
+    uint32_t repeat;                     /* rounds on every CPU, the first included; 0 is 1 */
+    int (*interrupted)(void);            /* asked when a signal has arrived: stop? NULL: never */
     /* Told now and then how many rounds on all CPUs are done; NULL: nobody wants to know. */
     void (*progress)(uint64_t done, uint64_t of);
 };
@@ -237,6 +249,8 @@ void find_denied(const struct identity *identity, struct feature_bits *denied);
 bool needs_permission(const struct feature_set *set);
 bool wants_permission(const struct identity *identity);
 long ask_permission(void);
+void write_machine(struct writer *writer, const struct options *options,
+                   const struct measurement *measurement);
 
 /* cpus.c, child.c, measure.c ------------------------------------------------------------------ */
 
@@ -248,6 +262,10 @@ bool on_cpu(uint32_t cpu);
 enum error measure(const struct options *options, const struct candidate_table *table,
                    struct measurement *measurement, struct reason *reason);
 void release(struct measurement *measurement);
+
+/* groups.c */
+enum error measure_groups(const struct options *options, const struct candidate_table *table,
+                          struct measurement *measurement, struct reason *reason);
 
 /* json.c ------------------------------------------------------------------------------------- */
 
@@ -275,6 +293,7 @@ void release_writer(struct writer *writer);
 /* system.c, cpuinfo.c, cmdline.c
  * ------------------------------------------------------------------------ */
 
+void take_auxiliary(struct options *options, uint64_t number, uint64_t value);
 bool has_proc(const char *root);
 struct kernel_told;
 

@@ -154,7 +154,7 @@ keep_value(struct cpuinfo_reader *reader, const char *key, const char *value, si
             if (length >= VALUE_BYTES)
                 reader->told.value[i][0] = '\x7f'; /* what is cut equals nothing */
         }
-    if (text_equal(key, "flags")) {
+    if (text_equal(key, FEATURE_LIST)) {
         reader->told.has_flags = true;
         copy_bytes(reader->flags, value, length);
         reader->flags_length = length;

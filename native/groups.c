@@ -33,6 +33,22 @@ find_groups(struct measurement *measurement, uint32_t candidates)
     }
 }
 
+/* Measures, and finds which CPUs measured the same. */
+enum error
+measure_groups(const struct options *options, const struct candidate_table *table,
+               struct measurement *measurement, struct reason *reason)
+{
+    enum error error = ERROR_ROOT;
+
+    if (options->root[0] == '\0' || has_proc(options->root))
+        error = measure(options, table, measurement, reason);
+    if (error == ERROR_NONE)
+        find_groups(measurement, table->count);
+    else
+        explain_error(error, reason);
+    return error;
+}
+
 /* The first block that names the same features. */
 static uint32_t
 class_of(const struct kernel_told *kernel, uint32_t block)

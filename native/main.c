@@ -12,9 +12,6 @@
 #include <asm/termbits.h>
 #include <asm/ioctls.h>
 
-#define AT_HWCAP2_ENTRY 26
-#define AT_MINSIGSTKSZ_ENTRY 51
-
 static const char help[] =
     "usage: cpuprobe-native [OPTIONS] [--json]\n"
     "       cpuprobe-native [OPTIONS] flags [--wasmtime V] [--format FORMAT]\n"
@@ -35,7 +32,7 @@ static const char help[] =
     "  --wasmtime V   the version that the flags are for; the newest known if not given\n"
     "  --format F     text, json, cli (wasmtime's options) or clif\n"
     "  --cpus LIST    only these CPUs, e.g. 0-3,8\n"
-    "  --no-exec      read CPUID and XCR0 only\n"
+    "  --no-exec      read " IDENTITY_IN_WORDS " only\n"
     "  --root DIR     take /proc and /sys from below DIR\n"
     "  --repeat N     run every candidate N times on every CPU, with several inputs\n"
     "  --list         print the candidates: name, features, code in hex\n"
@@ -311,13 +308,8 @@ run(int count, const char *const *arguments, const uint64_t *auxiliary)
 {
     struct request request = {.options = {.root = "", .execute = true}, .target = find_wasmtime(0)};
 
-    for (; auxiliary[0] != AT_NULL; auxiliary += 2) {
-        if (auxiliary[0] == AT_HWCAP2_ENTRY) {
-            request.options.hwcap2 = auxiliary[1];
-            request.options.hwcap2_known = true;
-        } else if (auxiliary[0] == AT_MINSIGSTKSZ_ENTRY)
-            request.options.minsigstksz = auxiliary[1];
-    }
+    for (; auxiliary[0] != AT_NULL; auxiliary += 2)
+        take_auxiliary(&request.options, auxiliary[0], auxiliary[1]);
     return obey(count, arguments, &request);
 }
 

@@ -4,18 +4,6 @@
  */
 #include "flags.h"
 
-static const char *
-permission_name(enum permission permission)
-{
-    static const char *const names[] = {
-#define NAME(constant, name) name,
-        EACH_PERMISSION(NAME)
-#undef NAME
-    };
-
-    return names[permission];
-}
-
 const char *
 outcome_name(enum outcome outcome)
 {
@@ -28,8 +16,6 @@ outcome_name(enum outcome outcome)
 
     return names[outcome];
 }
-
-#define SIGNAL_CODE_ILLEGAL_OPERAND 2 /* ILL_ILLOPN: what #UD gives on x86 */
 
 static const char *
 disturbance_name(enum disturbance disturbance)
@@ -72,8 +58,8 @@ write_candidates(struct writer *writer, const struct candidate_table *table)
     json_close(writer, ']');
 }
 
-/* Only what is out of the ordinary: a fault elsewhere than at the first byte, or not a plain #UD.
- */
+/* Only what is out of the ordinary: a fault elsewhere than at the first byte, or not that of an
+ * undefined instruction. */
 static void
 write_faults(struct writer *writer, const struct cpu_record *record,
              const struct candidate_table *table)
@@ -81,8 +67,7 @@ write_faults(struct writer *writer, const struct cpu_record *record,
     json_key(writer, "faults");
     json_open(writer, '{');
     for (uint32_t i = 0; i < table->count; i++) {
-        bool plain =
-            record->si_code[i] == SIGNAL_CODE_ILLEGAL_OPERAND && record->fault_offset[i] == 0;
+        bool plain = is_plain_code(record->si_code[i]) && record->fault_offset[i] == 0;
 
         if (plain || record->outcome[i] < OUTCOME_SIGILL || record->outcome[i] > OUTCOME_SIGTRAP)
             continue;
@@ -271,12 +256,7 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
     json_literal(writer, options->execute ? "true" : "false");
     write_denied(writer, measurement.denied);
     write_system(writer, options->root, &kernel);
-    if (options->hwcap2_known) {
-        json_key(writer, "hwcap2");
-        json_number(writer, options->hwcap2);
-    }
-    json_key(writer, "amx_permission");
-    json_string(writer, permission_name((enum permission)measurement.permission));
+    write_machine(writer, options, &measurement);
     if (options->execute)
         write_candidates(writer, table);
     write_groups(writer, &measurement, options->execute, table);

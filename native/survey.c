@@ -3,22 +3,6 @@
  */
 #include "verdict.h"
 
-/* Measures, and finds which CPUs measured the same. */
-enum error
-measure_groups(const struct options *options, const struct candidate_table *table,
-               struct measurement *measurement, struct reason *reason)
-{
-    enum error error = ERROR_ROOT;
-
-    if (options->root[0] == '\0' || has_proc(options->root))
-        error = measure(options, table, measurement, reason);
-    if (error == ERROR_NONE)
-        find_groups(measurement, table->count);
-    else
-        explain_error(error, reason);
-    return error;
-}
-
 /*
  * Measures this machine, reads what its kernel says, and judges both, without a document.
  *

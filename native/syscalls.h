@@ -1,8 +1,8 @@
 /*
- * Raw Linux system calls for x86-64: the core's only way to the kernel.
+ * Raw Linux system calls: the core's only way to the kernel.
  *
- * libc is left out on purpose. Where CPUID claims more than the silicon does, glibc picks its
- * string functions by that claim and dies before main; a probe built on it would die with it.
+ * libc is left out on purpose. Where more is claimed than the silicon does, glibc picks its string
+ * functions and atomics by that claim and dies before main; a probe built on it would die with it.
  * Every call returns what the kernel returns: a value, or -errno.
  */
 #ifndef CPUPROBE_SYSCALLS_H
@@ -10,22 +10,7 @@
 
 #include "core.h"
 
-#include <asm/unistd_64.h>
-
-static inline long
-syscall6(long number, long a, long b, long c, long d, long e, long f)
-{
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    long result;
-
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
+#include "system_call.h"
 
 #define syscall0(n) syscall6((n), 0, 0, 0, 0, 0, 0)
 #define syscall1(n, a) syscall6((n), (long)(a), 0, 0, 0, 0, 0)

@@ -10,6 +10,23 @@
 #define LINE_KEPT 512
 #define AVX_DISABLED "AVX disabled" /* Linux arch/x86/kernel/cpu/bugs.c, gds_strings */
 
+/* Keeps an entry of the auxiliary vector, if it is one that is asked for. */
+void
+take_auxiliary(struct options *options, uint64_t number, uint64_t value)
+{
+    static const uint8_t numbers[] = {
+#define NUMBER(constant, number) number,
+        EACH_AUXILIARY(NUMBER)
+#undef NUMBER
+    };
+
+    for (size_t i = 0; i < AUXILIARY_COUNT; i++)
+        if (numbers[i] == number) {
+            options->told[i] = true;
+            options->auxiliary[i] = value;
+        }
+}
+
 /* Is there a proc directory below root? */
 bool
 has_proc(const char *root)

@@ -87,14 +87,14 @@ is_digit(char c)
 void
 copy_bytes(void *to, const void *from, size_t length)
 {
-    /* REP MOVSB and not a loop: compilers turn such a loop into a call of libc's memcpy. */
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
+    /* Not a loop in C: compilers turn such a loop into a call of libc's memcpy. */
+    move_bytes(to, from, length);
 }
 
 void
 clear_bytes(void *to, size_t length)
 {
-    __asm__ volatile("rep stosb" : "+D"(to), "+c"(length) : "a"(0) : "memory");
+    fill_bytes(to, 0, length);
 }
 
 #ifndef CPUPROBE_HOSTED
@@ -108,9 +108,7 @@ __attribute__((visibility("hidden"))) void *memcpy(void *to, const void *from, s
 void *
 memset(void *to, int value, size_t length)
 {
-    void *at = to;
-
-    __asm__ volatile("rep stosb" : "+D"(at), "+c"(length) : "a"(value) : "memory");
+    fill_bytes(to, value, length);
     return to;
 }
 

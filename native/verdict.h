@@ -9,7 +9,7 @@
 #define CPUPROBE_VERDICT_H
 
 #include "core.h"
-#include "isa/x86_64/facts.h"
+#include "facts.h"
 
 /* How facts.h writes what has several numbers. */
 #define BITS(low, high)                                                                            \
@@ -271,8 +271,6 @@ struct survey {
     struct verdict verdict;
 };
 
-enum error measure_groups(const struct options *options, const struct candidate_table *table,
-                          struct measurement *measurement, struct reason *reason);
 enum error survey_machine(const struct options *options, const struct candidate_table *table,
                           struct survey *survey, struct reason *reason);
 

@@ -7,15 +7,13 @@
 #include <linux/auxvec.h>
 #include <linux/fcntl.h>
 
-#define AT_HWCAP2_ENTRY 26
-#define AT_MINSIGSTKSZ_ENTRY 51
 #define MOST_ENTRIES 64
 
 _Static_assert(MAXIMUM_FLAGS * 28 < CPUPROBE_FLAGS_BYTES, "the flags of any version fit");
 
 /* What the kernel told this process at its start; where it cannot be read, less is known. */
 static void
-take_auxiliary(struct options *options)
+read_auxiliary(struct options *options)
 {
     uint64_t entries[MOST_ENTRIES][2] = {0};
     long descriptor = syscall4(__NR_openat, AT_FDCWD, "/proc/self/auxv", O_RDONLY | O_CLOEXEC, 0);
@@ -25,11 +23,7 @@ take_auxiliary(struct options *options)
     syscall3(__NR_read, descriptor, entries, sizeof entries);
     syscall1(__NR_close, descriptor);
     for (size_t i = 0; i < MOST_ENTRIES && entries[i][0] != AT_NULL; i++)
-        if (entries[i][0] == AT_HWCAP2_ENTRY) {
-            options->hwcap2 = entries[i][1];
-            options->hwcap2_known = true;
-        } else if (entries[i][0] == AT_MINSIGSTKSZ_ENTRY)
-            options->minsigstksz = entries[i][1];
+        take_auxiliary(options, entries[i][0], entries[i][1]);
 }
 
 long
@@ -58,7 +52,7 @@ survey_here(const struct options *wanted, struct verdict *verdict)
     struct reason reason;
     enum error error;
 
-    take_auxiliary(&options);
+    read_auxiliary(&options);
     error = survey_machine(&options, cpuprobe_candidates(), &survey, &reason);
     if (error != ERROR_NONE)
         return error_number(error);
@@ -136,7 +130,7 @@ cpuprobe_observe_json(char *out, size_t size)
 
     if (out == NULL)
         return CPUPROBE_BAD_ARGUMENT;
-    take_auxiliary(&options);
+    read_auxiliary(&options);
     error = cpuprobe_observe(&options, cpuprobe_candidates(), &writer, &reason);
     if (error == ERROR_NONE)
         return hand_out(&writer, out, size);

@@ -44,8 +44,8 @@ bridge_judge(const struct bridge_machine *machine)
 {
     struct options options = {.root = "",
                               .execute = machine->execute,
-                              .hwcap2_known = machine->hwcap2_known,
-                              .hwcap2 = machine->hwcap2};
+                              .told[AUXILIARY_HWCAP2] = machine->hwcap2_known,
+                              .auxiliary[AUXILIARY_HWCAP2] = machine->hwcap2};
     struct bridge_verdict *judged = calloc(1, sizeof *judged);
     struct candidate *candidates = calloc(machine->candidate_count + 1, sizeof *candidates);
     struct feature_set *sets = calloc(machine->set_count + 1, sizeof *sets);

@@ -14,7 +14,7 @@ from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE
 from cpuprobe.assessment.kernel import GVISOR_VERSION
 from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation, Outcome
 from tests.golden.regenerate import claims
-from tests.native.conftest import CORE_SOURCES, HERE
+from tests.native.conftest import CORE_SOURCES, HERE, ISA
 
 _CDEF = """
 struct bridge_cpu {
@@ -85,7 +85,7 @@ class Bridge:
         command = ["gcc", "-std=gnu11", "-O1", "-g", "-fPIC", "-shared", "-Wall", "-Wextra"]
         command += ["-Werror", "-DCPUPROBE_HOSTED", "-fsanitize=undefined"]
         command += ["-fno-sanitize-recover=all", "-fvisibility=hidden", "-o", str(library)]
-        command += [str(HERE / "bridge.c"), *map(str, CORE_SOURCES)]
+        command += [f"-I{ISA}", str(HERE / "bridge.c"), *map(str, CORE_SOURCES)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         self._ffi = cffi.FFI()

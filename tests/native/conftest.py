@@ -35,6 +35,7 @@ FLAGS = (
     "-Werror",
     "-g",
     "-D_GNU_SOURCE",
+    f"-I{NATIVE / 'isa' / 'x86_64'}",
     "-DCPUPROBE_HOSTED",
     "-DWALL_TICK_MICROSECONDS=100000",  # what waits in the kernel is noticed sooner
 )

@@ -170,9 +170,9 @@ os_enabled(const struct evidence *evidence, const struct judged_machine *machine
     case GATE_OSPKE:
         return read_bit(identity, &ospke);
     case GATE_FSGSBASE:
-        if (!machine->options->hwcap2_known)
+        if (!machine->options->told[AUXILIARY_HWCAP2])
             return SILENT;
-        return machine->options->hwcap2 & HWCAP2_FSGSBASE ? YES : NO;
+        return machine->options->auxiliary[AUXILIARY_HWCAP2] & HWCAP2_FSGSBASE ? YES : NO;
     default:
         if (feature_xcr0(feature) == 0)
             return YES;

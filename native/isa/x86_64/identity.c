@@ -91,6 +91,31 @@ write_leaves(struct writer *writer, const struct identity *identity)
     json_close(writer, ']');
 }
 
+static const char *
+permission_name(enum permission permission)
+{
+    static const char *const names[] = {
+#define NAME(constant, name) name,
+        EACH_PERMISSION(NAME)
+#undef NAME
+    };
+
+    return names[permission];
+}
+
+/* Writes the members of an observation that are this instruction set's own. */
+void
+write_machine(struct writer *writer, const struct options *options,
+              const struct measurement *measurement)
+{
+    if (options->told[AUXILIARY_HWCAP2]) {
+        json_key(writer, "hwcap2");
+        json_number(writer, options->auxiliary[AUXILIARY_HWCAP2]);
+    }
+    json_key(writer, "amx_permission");
+    json_string(writer, permission_name((enum permission)measurement->permission));
+}
+
 /* Writes the members of a group that say what its CPUs are. */
 void
 write_identity(struct writer *writer, const struct identity *identity)

@@ -7,6 +7,7 @@
 #define CPUPROBE_X86_64_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Registers that are loaded before a candidate and stored after it: each class adds to the last. */
@@ -103,7 +104,25 @@ struct identity {
 /* qemu-user 7.2 enters handlers with a stack that is not aligned. */
 #define SIGNAL_HANDLER __attribute__((force_align_arg_pointer))
 
+static inline void
+move_bytes(void *to, const void *from, size_t length)
+{
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
+}
+
+static inline void
+fill_bytes(void *to, int value, size_t length)
+{
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(length) : "a"(value) : "memory");
+}
+
 #define JUMP_BYTES 5 /* at most, from a candidate's end back to candidate_return */
+
+#define FEATURE_LIST "flags" /* what /proc/cpuinfo calls it */
+#define IDENTITY_IN_WORDS "CPUID and XCR0"
+
+/* si_code of an undefined instruction: ILL_ILLOPN is what #UD gives. */
+#define is_plain_code(code) ((code) == 2)
 
 #define context_counter(context) ((const uint8_t *)(context)->uc_mcontext.rip)
 
