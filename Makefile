@@ -8,10 +8,15 @@ BIN := $(VENV)/bin
 # Two processes share the test files: guests and measured children have to keep a CPU for themselves.
 SPREAD := -n 2 --dist loadfile
 
-ISA := x86_64
+# This machine's, if the core knows it: a directory of native/isa.
+ISA := $(or $(notdir $(wildcard native/isa/$(shell uname -m))),x86_64)
+CROSS ?= aarch64-linux-gnu-gcc
 # What only the executable has: its entry and its command line.
-MAIN := native/main.c native/isa/$(ISA)/start.c $(wildcard native/command/*.c)
-SOURCES := $(wildcard native/*.c native/command/*.c native/isa/$(ISA)/*.c native/isa/$(ISA)/candidates/*.c)
+MAIN := native/main.c native/isa/$(ISA)/start.c native/isa/$(ISA)/screen.c $(wildcard native/command/*.c)
+# What judges without Python, for which aarch64 lacks the tables.
+UNUSED_aarch64 := native/verdict.c native/flags.c native/survey.c $(wildcard native/command/*.c)
+SOURCES := $(filter-out $(UNUSED_$(ISA)),$(wildcard native/*.c native/command/*.c native/isa/$(ISA)/*.c \
+    native/isa/$(ISA)/candidates/*.c))
 HEADERS := $(wildcard native/*.h native/command/*.h native/isa/$(ISA)/*.h native/isa/$(ISA)/candidates/*.h)
 CORE := $(filter-out $(MAIN),$(SOURCES))
 # What only the extension has.
@@ -23,15 +28,17 @@ EMBEDDED_HEADERS := $(wildcard native/library/*.h)
 # Laid out by hand or by its generator, not by clang-format.
 GENERATED := native/scan/tables.c native/words.h native/command/sentences.h native/isa/$(ISA)/facts.h \
     $(wildcard native/isa/$(ISA)/candidates/*.h)
-# -march comes last so that no CFLAGS can raise it: the core has to run on every x86-64 CPU.
+# -march comes last so that no CFLAGS can raise it: the core has to run on every CPU there is. On
+# aarch64 no compiler may choose atomics by what the kernel claims.
 NATIVE_FLAGS = -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
     -fno-pic -fno-lto -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
     -Inative/isa/$(ISA) $(TARGET_$(ISA))
 TARGET_x86_64 := -march=x86-64 -mtune=generic
+TARGET_aarch64 := -march=armv8-a -mgeneral-regs-only -mno-outline-atomics -mbranch-protection=bti
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,noseparate-code -Wl,--gc-sections
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint bench fleet-bench lab fuzz wheel native lib golden gen gen-check goldens format docs clean
+.PHONY: help run test quick lint bench fleet-bench lab fuzz wheel native native-aarch64 lib golden gen gen-check goldens format docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -83,10 +90,16 @@ format: $(BIN)/.installed ## lay out the Python and C code
 
 native: build/cpuprobe-native ## leave the static executable at build/cpuprobe-native
 
-build/cpuprobe-native: $(SOURCES) $(HEADERS)
+native-aarch64: ## the same for aarch64 at build/cpuprobe-native-aarch64 (CROSS=aarch64-linux-gnu-gcc)
+	$(MAKE) ISA=aarch64 CC="$(CROSS)" STRIP="$(or $(shell $(CROSS) -print-prog-name=strip),strip)" EXECUTABLE=build/cpuprobe-$@ build/cpuprobe-$@
+
+EXECUTABLE := build/cpuprobe-native
+STRIP := strip
+
+$(EXECUTABLE): $(SOURCES) $(HEADERS)
 	@mkdir -p build
 	$(CC) $(NATIVE_FLAGS) $(NATIVE_LINK) -o $@.new $(SOURCES)
-	@strip $@.new 2>/dev/null || true
+	@$(STRIP) $@.new 2>/dev/null || true
 	mv $@.new $@
 
 # For programs that embed a runtime: one object whose only names are those of cpuprobe.h.
@@ -150,15 +163,18 @@ fuzz: $(BIN)/.installed ## fuzz the readers of captures and files, and the scann
 
 golden: $(BIN)/.installed ## recompute the expected outputs of all candidates and cross-check them
 	$(BIN)/python -m tests.golden.regenerate
+	$(BIN)/python -m tests.golden.aarch64.regenerate
 	$(MAKE) native
 	$(BIN)/python -m tests.golden.crosscheck build/cpuprobe-native
 
 gen: $(BIN)/.installed ## remake what is generated and committed
 	$(BIN)/python -m tests.golden.regenerate
+	$(BIN)/python -m tests.golden.aarch64.regenerate
 	$(BIN)/python -m tests.tools.share
 	$(BIN)/python -m tests.tools.tables
 	$(BIN)/python -m tests.tools.native_words
 	$(BIN)/python -m tests.tools.native_facts
+	$(BIN)/python -m tests.tools.native_facts_aarch64
 	$(BIN)/python -m tests.tools.forms
 	$(BIN)/python -m tests.tools.scanner
 	$(BIN)/python -m tests.tools.documents

@@ -64,12 +64,13 @@ void
 take_flags(struct listing *listing, const char *line, size_t length)
 {
     static const struct {
-        enum feature feature;
+        unsigned int feature;
         const char *flag;
     } others[] = {
 #define ROW(feature, flag) {feature, flag},
         EACH_OTHER_FLAG(ROW)
 #undef ROW
+            {FEATURE_COUNT, NULL},
     };
 
     for (size_t at = 0, end; at < length; at = end + 1) {
@@ -83,7 +84,7 @@ take_flags(struct listing *listing, const char *line, size_t length)
                 add_feature(&listing->listed, i);
             }
         }
-        for (size_t i = 0; i < sizeof others / sizeof *others && end > at; i++)
+        for (size_t i = 0; others[i].flag != NULL && end > at; i++)
             if (text_is(others[i].flag, line + at, end - at))
                 add_feature(&listing->listed, others[i].feature);
     }

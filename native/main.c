@@ -14,36 +14,49 @@
 
 static const char help[] =
     "usage: cpuprobe-native [OPTIONS] [--json]\n"
+#if ISA_JUDGES
     "       cpuprobe-native [OPTIONS] flags [--wasmtime V] [--format FORMAT]\n"
     "       cpuprobe-native [OPTIONS] check-flags [--wasmtime V] FILE\n"
     "       cpuprobe-native [OPTIONS] level\n"
+#endif
     "       cpuprobe-native --list | --version | --help\n"
     "\n"
     "Executes every candidate instruction on every allowed CPU. On a terminal it says\n"
     "what works here; else it prints the observation as JSON, for `cpuprobe inspect`\n"
     "to assess on any machine.\n"
     "\n"
+#if ISA_JUDGES
     "  flags        the flags that are safe for wasmtime here\n"
     "  check-flags  does a set of flags hold here? FILE is JSON or name=value lines,\n"
     "               - is standard input\n"
     "  level        the psABI level of what is safe here\n"
     "\n"
+#endif
     "  --json         print JSON on a terminal too\n"
+#if ISA_JUDGES
     "  --wasmtime V   the version that the flags are for; the newest known if not given\n"
     "  --format F     text, json, cli (wasmtime's options) or clif\n"
+#endif
     "  --cpus LIST    only these CPUs, e.g. 0-3,8\n"
     "  --no-exec      read " IDENTITY_IN_WORDS " only\n"
     "  --root DIR     take /proc and /sys from below DIR\n"
     "  --repeat N     run every candidate N times on every CPU, with several inputs\n"
     "  --list         print the candidates: name, features, code in hex\n"
     "\n"
+#if ISA_JUDGES
     "Exit codes: 0 done; 1 a flag does not hold; 2 usage; 3 cannot measure here;\n"
     "4 unreadable input.\n"
+#else
+    "Exit codes: 0 done; 2 usage; 3 cannot measure here.\n"
+#endif
     "\n"
     "Examples:\n"
     "  cpuprobe-native > machine.json && cpuprobe inspect machine.json\n"
+#if ISA_JUDGES
     "  wasmtime run $(cpuprobe-native flags --format cli) module.wasm\n"
-    "  cpuprobe-native check-flags flags.json\n";
+    "  cpuprobe-native check-flags flags.json\n"
+#endif
+    ;
 
 void
 print(int descriptor, const char *text, size_t length)
@@ -121,6 +134,8 @@ take_count(const char *text)
     return *text == '\0' && value <= 1000000000 ? value : 0;
 }
 
+#if ISA_JUDGES
+
 /* The major version of `50`, `50.0.1` or `v50`; one that is unknown where the text is none. */
 static uint32_t
 take_major(const char *text)
@@ -132,6 +147,8 @@ take_major(const char *text)
         value = value * 10 + (uint32_t)(text[at] - '0');
     return at == first || value == 0 || (text[at] != '\0' && text[at] != '.') ? UINT32_MAX : value;
 }
+
+#endif
 
 /* One line on the terminal, written over again and again. */
 static void
@@ -172,6 +189,8 @@ complain_of(const struct options *options, enum error error, const struct reason
     }
 }
 
+#if ISA_JUDGES
+
 /* Measures and judges this machine; the caller releases the measurement after EXIT_GOOD. */
 int
 survey_or_complain(const struct request *request, struct survey *survey)
@@ -181,6 +200,8 @@ survey_or_complain(const struct request *request, struct survey *survey)
 
     return error == ERROR_NONE ? EXIT_GOOD : complain_of(&request->options, error, &reason);
 }
+
+#endif
 
 static int
 command_observe(const struct request *request)
@@ -198,27 +219,32 @@ command_observe(const struct request *request)
     return error == ERROR_NONE ? print_written(&writer) : complain_of(&options, error, &reason);
 }
 
-/* What can be asked for by a word, and whether it takes a file. */
+/* What can be asked for by a word, and whether it takes a file; a row without a name ends it. */
 static const struct command {
     const char *name;
     int (*run)(const struct request *request);
     bool takes_file;
 } commands[] = {
+#if ISA_JUDGES
     {"flags", command_flags, false},
     {"check-flags", command_check, true},
     {"level", command_level, false},
+#endif
+    {NULL, NULL, false},
 };
 
 /* The options with a value: false where the word is none of them. */
 static bool
 take_value(struct request *request, const char *name, const char *value, const char **wrong)
 {
+#if ISA_JUDGES
     static const char *const formats[] = {
         [FORMAT_TEXT] = "text",
         [FORMAT_JSON] = "json",
         [FORMAT_CLI] = "cli",
         [FORMAT_CLIF] = "clif",
     };
+#endif
 
     if (text_equal(name, "--cpus"))
         request->options.cpus = value;
@@ -228,7 +254,9 @@ take_value(struct request *request, const char *name, const char *value, const c
         request->options.repeat = take_count(value);
         if (request->options.repeat == 0)
             *wrong = "not a number from 1 to 1000000000";
-    } else if (text_equal(name, "--wasmtime")) {
+    }
+#if ISA_JUDGES
+    else if (text_equal(name, "--wasmtime")) {
         request->target = find_wasmtime(take_major(value));
         if (request->target.wasmtime == NULL)
             *wrong = "this version was never measured; 3 to 50 are known, but 26";
@@ -240,7 +268,9 @@ take_value(struct request *request, const char *name, const char *value, const c
         if (at == sizeof formats / sizeof *formats)
             *wrong = "not one of text, json, cli, clif";
         request->format = (enum flag_format)at;
-    } else
+    }
+#endif
+    else
         return false;
     return true;
 }
@@ -284,10 +314,10 @@ obey(int count, const char *const *arguments, struct request *request)
                 return usage(word, wrong);
             i++;
         } else if (!dashed && command == NULL) {
-            for (size_t at = 0; at < sizeof commands / sizeof *commands; at++)
-                if (text_equal(word, commands[at].name))
-                    command = &commands[at];
-            if (command == NULL)
+            command = commands;
+            while (command->name != NULL && !text_equal(word, command->name))
+                command++;
+            if (command->name == NULL)
                 return usage(word, "no such command; see --help");
         } else if (!dashed && command->takes_file && request->file == NULL)
             request->file = word;
@@ -306,10 +336,13 @@ obey(int count, const char *const *arguments, struct request *request)
 static int
 run(int count, const char *const *arguments, const uint64_t *auxiliary)
 {
-    struct request request = {.options = {.root = "", .execute = true}, .target = find_wasmtime(0)};
+    struct request request = {.options = {.root = "", .execute = true}};
 
     for (; auxiliary[0] != AT_NULL; auxiliary += 2)
         take_auxiliary(&request.options, auxiliary[0], auxiliary[1]);
+#if ISA_JUDGES
+    request.target = find_wasmtime(0);
+#endif
     return obey(count, arguments, &request);
 }
 

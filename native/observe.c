@@ -237,7 +237,6 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
 {
     struct measurement measurement;
     struct kernel_told kernel = {.measurement = &measurement};
-    struct verdict verdict;
     enum error error;
 
     error = measure_groups(options, table, &measurement, reason);
@@ -261,8 +260,12 @@ cpuprobe_observe(const struct options *options, const struct candidate_table *ta
         write_candidates(writer, table);
     write_groups(writer, &measurement, options->execute, table);
     json_close(writer, '}');
+#if ISA_JUDGES
+    struct verdict verdict;
+
     judge(options, table, &measurement, &kernel, &verdict);
     write_verdict(writer, &verdict);
+#endif
     json_close(writer, '}');
     write_text(writer, "\n", 1);
     release(&measurement);

@@ -103,7 +103,7 @@ struct release {
 };
 
 enum encoding {
-#define CONSTANT(constant, xcr0) constant,
+#define CONSTANT(constant, ...) constant,
     EACH_ENCODING(CONSTANT)
 #undef CONSTANT
 };
@@ -123,7 +123,6 @@ struct feature_row {
 };
 
 extern const struct feature_row feature_rows[FEATURE_COUNT];
-extern const struct claim claims[FEATURE_COUNT];
 
 /* The XCR0 bits that have to be set before a feature may be used. */
 uint32_t feature_xcr0(unsigned int feature);

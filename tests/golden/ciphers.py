@@ -56,11 +56,13 @@ INVERSES = bytes(_inverse(a) for a in range(256))
 SM4_SBOX = bytes(_sm4_affine(_inverse(_sm4_affine(a), 0x1F5)) for a in range(256))
 
 
-def _shift_rows(state: list[int], direction: int) -> list[int]:
+def shift_rows(state: list[int], direction: int) -> list[int]:
+    """ShiftRows of AES; direction -1 undoes it."""
     return [state[i % 4 + 4 * ((i // 4 + direction * (i % 4)) % 4)] for i in range(16)]
 
 
-def _mix_columns(state: list[int], row: tuple[int, ...]) -> list[int]:
+def mix_columns(state: list[int], row: tuple[int, ...]) -> list[int]:
+    """MixColumns of AES by a circulant matrix, `MIX` or `UNMIX`."""
     out = []
     for i in range(16):
         column = state[i & ~3 : (i & ~3) + 4]
@@ -71,7 +73,7 @@ def _mix_columns(state: list[int], row: tuple[int, ...]) -> list[int]:
     return out
 
 
-_MIX, _UNMIX = (2, 3, 1, 1), (14, 11, 13, 9)
+MIX, UNMIX = (2, 3, 1, 1), (14, 11, 13, 9)
 
 
 @handles("aesenc", "aesenclast", "aesdec", "aesdeclast")
@@ -82,17 +84,17 @@ def _aes_round(x: Operation) -> None:
     for data, key in zip(
         x.lanes(x.first, 128, count), x.lanes(x.first + 1, 128, count), strict=True
     ):
-        state = _shift_rows(split(data, 8, 16), -1 if decrypt else 1)
+        state = shift_rows(split(data, 8, 16), -1 if decrypt else 1)
         state = [(INVERSE_SBOX if decrypt else SBOX)[b] for b in state]
         if not last:
-            state = _mix_columns(state, _UNMIX if decrypt else _MIX)
+            state = mix_columns(state, UNMIX if decrypt else MIX)
         out.append(join(state, 8) ^ key)
     x.put(out, 128)
 
 
 @handles("aesimc")
 def _aes_inverse_mix(x: Operation) -> None:
-    x.put(_mix_columns(x.lanes(1, 8, 16), _UNMIX), 8)
+    x.put(mix_columns(x.lanes(1, 8, 16), UNMIX), 8)
 
 
 @handles("aeskeygenassist")
@@ -144,27 +146,31 @@ def _affine(x: Operation) -> None:
     x.put(out, 8)
 
 
-def _rotate_right(a: int, count: int, bits: int) -> int:
+def rotate_right(a: int, count: int, bits: int) -> int:
+    """ROTR of FIPS 180-4."""
     return rotate_left(a, bits - count, bits)
 
 
-def _choose(e: int, f: int, g: int) -> int:
+def choose(e: int, f: int, g: int) -> int:
+    """Ch of FIPS 180-4."""
     return (e & f) ^ (~e & g)
 
 
-def _majority(a: int, b: int, c: int) -> int:
+def majority(a: int, b: int, c: int) -> int:
+    """Maj of FIPS 180-4."""
     return (a & b) ^ (a & c) ^ (b & c)
 
 
-def _parity(a: int, b: int, c: int) -> int:
+def parity(a: int, b: int, c: int) -> int:
+    """Parity of FIPS 180-4."""
     return a ^ b ^ c
 
 
 _SHA1: tuple[tuple[Callable[[int, int, int], int], int], ...] = (
-    (_choose, 0x5A827999),
-    (_parity, 0x6ED9EBA1),
-    (_majority, 0x8F1BBCDC),
-    (_parity, 0xCA62C1D6),
+    (choose, 0x5A827999),
+    (parity, 0x6ED9EBA1),
+    (majority, 0x8F1BBCDC),
+    (parity, 0xCA62C1D6),
 )
 
 
@@ -211,20 +217,20 @@ _SIGMAS = {
 
 def _big_sigma(n: int, a: int, bits: int) -> int:
     p, q, r = _SIGMAS[bits][n]
-    return _rotate_right(a, p, bits) ^ _rotate_right(a, q, bits) ^ _rotate_right(a, r, bits)
+    return rotate_right(a, p, bits) ^ rotate_right(a, q, bits) ^ rotate_right(a, r, bits)
 
 
 def _small_sigma(n: int, a: int, bits: int) -> int:
     p, q, r = _SIGMAS[bits][2 + n]
-    return _rotate_right(a, p, bits) ^ _rotate_right(a, q, bits) ^ a >> r
+    return rotate_right(a, p, bits) ^ rotate_right(a, q, bits) ^ a >> r
 
 
 def _sha2_rounds(abef: list[int], cdgh: list[int], words: list[int], bits: int) -> list[int]:
     f, e, b, a = abef
     h, g, d, c = cdgh
     for word in words:
-        t = _choose(e, f, g) + _big_sigma(1, e, bits) + word + h
-        new = t + _majority(a, b, c) + _big_sigma(0, a, bits)
+        t = choose(e, f, g) + _big_sigma(1, e, bits) + word + h
+        new = t + majority(a, b, c) + _big_sigma(0, a, bits)
         a, b, c, d, e, f, g, h = new & mask_of(bits), a, b, c, (t + d) & mask_of(bits), e, f, g
     return [f, e, b, a]
 
@@ -296,8 +302,8 @@ def _sm3_rounds(x: Operation) -> None:
         constant = _rotate32(0x79CC4519 if early else 0x7A879D8A, number + i)
         s1 = _rotate32(_rotate32(a, 12) + e + constant, 7)
         s2 = s1 ^ _rotate32(a, 12)
-        ff = _parity(a, b, c) if early else _majority(a, b, c)
-        gg = _parity(e, f, g) if early else _choose(e, f, g)
+        ff = parity(a, b, c) if early else majority(a, b, c)
+        gg = parity(e, f, g) if early else choose(e, f, g)
         t1 = (ff + d + s2 + (words[i] ^ words[i + 2])) & mask_of(32)
         t2 = (gg + h + s1 + words[i]) & mask_of(32)
         d, c, b, a = c, _rotate32(b, 9), a, t1

@@ -72,7 +72,7 @@ class Input:
         return state
 
 
-def _noise(seed: int, count: int) -> bytes:
+def noise(seed: int, count: int) -> bytes:
     """Bytes of a linear congruential generator (Numerical Recipes' constants), high byte each."""
     out = bytearray()
     for _ in range(count):
@@ -81,35 +81,35 @@ def _noise(seed: int, count: int) -> bytes:
     return bytes(out)
 
 
-def _mixed(edges: str, seed: int) -> bytes:
+def mixed(edges: str, seed: int) -> bytes:
     """64 bytes: the edges in hex first in each half, noise after them."""
     head = bytes.fromhex(edges)
-    noise = _noise(seed, 64)
-    return (head + noise[: 32 - len(head)] + noise[32 : 64 - len(head)] + head[::-1])[:64]
+    rest = noise(seed, 64)
+    return (head + rest[: 32 - len(head)] + rest[32 : 64 - len(head)] + head[::-1])[:64]
 
 
 _COUNTS32 = (5, 0, 31, 32, 33, 1, 16, 7, 3, 40, 2, 15, 8, 64, 30, 4)
 
 
 def _integers() -> Input:
-    a = _mixed("ff7f0080ffff0100 0000008000ff80ff", 1)
-    b = _mixed("01000080ff7fffff ffffff7f01ff7f80", 2)
+    a = mixed("ff7f0080ffff0100 0000008000ff80ff", 1)
+    b = mixed("01000080ff7fffff ffffff7f01ff7f80", 2)
     counts = struct.pack("<2Q", 5, 2) + struct.pack("<12I", *_COUNTS32[4:])
     vectors = (
-        _mixed("8080ff7f00010203 ffffff7f00000080", 3),
+        mixed("8080ff7f00010203 ffffff7f00000080", 3),
         a,
         b,
-        _mixed("ff007f80ff7f8000 00ff00ff80017f00", 4),
+        mixed("ff007f80ff7f8000 00ff00ff80017f00", 4),
         counts,
         struct.pack("<16I", 1, 5, 2, 7, 0, 12, 3, 9, 4, 30, 8, 6, 11, 10, 14, 13),
         struct.pack("<8Q", 3, 1, 6, 0, 2, 5, 4, 7),
         struct.pack("<16I", *_COUNTS32),
     )
-    memory = _mixed("0180ff7f00800100 ffffff7f80ff7f01", 5)
+    memory = mixed("0180ff7f00800100 ffffff7f80ff7f01", 5)
     # One dword and one qword equal to vector 1's, for comparisons.
     memory = memory[:40] + a[40:48] + memory[48:]
     small = struct.pack("<2Q", 3, 9) + struct.pack("<12I", *_COUNTS32[:12])
-    return Input(vectors, memory + _noise(6, 64) + small + bytes(64))
+    return Input(vectors, memory + noise(6, 64) + small + bytes(64))
 
 
 def _f32(*values: float | int) -> bytes:
@@ -210,7 +210,7 @@ def _tiles(rows_of_data: bytes) -> Input:
     memory = _tile_config(2, 8) + rows_of_data
     gpr = dict(_GPR)
     gpr[1] = 8
-    vectors = tuple(_noise(n, 64) for n in range(8))
+    vectors = tuple(noise(n, 64) for n in range(8))
     return Input(vectors, memory.ljust(SOURCE_SIZE, b"\0"), gpr, fixed=True)
 
 
@@ -220,7 +220,7 @@ INPUTS = {
     "F64": _doubles(),
     "F16": _halves(),
     "BF16": _brain_floats(),
-    "AMX": _tiles(_mixed("ff7f0080ffff0100 0000008000ff80ff", 7)),
+    "AMX": _tiles(mixed("ff7f0080ffff0100 0000008000ff80ff", 7)),
     "AMXBF16": _tiles(
         _f32(1.5, -2.0, 3.0, 0.25)
         + _bf16(1.0, -2.0, 3.5, 0.5, -6.0, 7.0, 0.25, 9.0)

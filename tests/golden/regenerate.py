@@ -187,7 +187,8 @@ def state_class(code: bytes) -> str:
     return ("GPR", "SSE", "AVX", "AVX512")[rank]
 
 
-def _bytes(data: bytes) -> str:
+def literal(data: bytes) -> str:
+    """Bytes as a string literal of C."""
     return '"' + "".join(f"\\x{b:02x}" for b in data) + '"'
 
 
@@ -267,7 +268,7 @@ def row(
     return (
         f'CANDIDATE({number}, "{entry.name}", {sets.index(entry.features)}, "{hexadecimal}",\n'
         f"          {state_class(modelled)}, {entry.input}, {entry.check}, {kind},\n"
-        f"          {_bytes(expected)}, VARIANTS({', '.join(f'{v:#x}' for v in variants)}))\n"
+        f"          {literal(expected)}, VARIANTS({', '.join(f'{v:#x}' for v in variants)}))\n"
     )
 
 
@@ -342,8 +343,8 @@ def inputs_header() -> str:
     for name, data in INPUTS.items():
         gpr = ", ".join(f"{data.gpr.get(n, 0):#x}" for n in range(16))
         mask = ", ".join(f"{m:#x}" for m in data.mask)
-        vectors = "\n              ".join(_bytes(v) for v in data.vectors)
-        memory = "\n             ".join(_bytes(data.memory[n : n + 64]) for n in range(0, 256, 64))
+        vectors = "\n              ".join(literal(v) for v in data.vectors)
+        memory = "\n             ".join(literal(data.memory[n : n + 64]) for n in range(0, 256, 64))
         out.append(
             f"INPUT({name}, {str(not data.fixed).lower()}, GPRS({gpr}),\n      MASKS({mask}),\n"
             f"      VECTORS({vectors}),\n      MEMORY({memory}))\n"

@@ -9,6 +9,8 @@
 
 #define YMM_STATE (1u << 2) /* XCR0, the upper halves of YMM: what the GDS mitigation clears */
 
+extern const struct claim claims[FEATURE_COUNT];
+
 /* Yes, no, or neither. */
 enum answer { SILENT, YES, NO };
 

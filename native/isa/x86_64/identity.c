@@ -2,7 +2,7 @@
  * What a CPU says of itself, once it is read (cpuid.c): compared, judged, copied and written out.
  */
 #include "../../guard.h"
-#include "../../verdict.h"
+#include "evidence.h"
 
 /* Sets the bits of the features that CPUID denies: the bit is clear, or its leaf is not there. */
 void

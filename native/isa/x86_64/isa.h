@@ -118,6 +118,7 @@ fill_bytes(void *to, int value, size_t length)
 
 #define JUMP_BYTES 5 /* at most, from a candidate's end back to candidate_return */
 
+#define ISA_JUDGES 1         /* has all that a verdict without Python takes */
 #define FEATURE_LIST "flags" /* what /proc/cpuinfo calls it */
 #define IDENTITY_IN_WORDS "CPUID and XCR0"
 
