@@ -1,6 +1,7 @@
 """`make gen`: native/isa/aarch64/facts.h, what the core has to know of the features.
 
-They stand in the order of profiles/features-aarch64.toml. `--check` compares and exits 1 on a difference.
+They stand in the order of profiles/features-aarch64.toml. `--check` compares and exits 1 on a
+difference.
 """
 
 from __future__ import annotations

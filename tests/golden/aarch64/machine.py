@@ -1,8 +1,8 @@
 """The machine state of the model and the access to an instruction's operands.
 
 Instructions are read as text, in the spelling of GNU and LLVM assemblers. Vectors have 64 bytes,
-of which an instruction writes the first 16: what lies in one 128-bit segment of a scalable vector is
-the same whatever its length (DDI 0487, A1.3). A predicate has a bit a byte.
+of which an instruction writes the first 16: what lies in one 128-bit segment of a scalable vector
+is the same whatever its length (DDI 0487, A1.3). A predicate has a bit a byte.
 """
 
 from __future__ import annotations
