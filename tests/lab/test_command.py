@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab import __main__ as command
 from tests.lab import packages, programs
+from tests.lab.apt import Apt, unpacked
 from tests.lab.common import LabError, LabMissing, run_tool, tool
 from tests.lab.runner import parse
 from tests.lab.world import World
@@ -81,6 +82,17 @@ def test_unknown_series_and_program() -> None:
         packages.kernel("2.4")
     with pytest.raises(LabError, match="unknown program 'emacs': known are probe"):
         programs.get("emacs")
+
+
+def test_what_is_in_the_cache_is_not_asked_for(tmp_path: Path) -> None:
+    """No mirror is needed for what was unpacked before."""
+
+    def never(_: Apt) -> list[str]:
+        raise AssertionError
+
+    (tmp_path / "unpacked").mkdir()
+
+    assert unpacked(tmp_path / "unpacked", "trixie", never) == tmp_path / "unpacked"
 
 
 @pytest.mark.lab
