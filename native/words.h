@@ -52,10 +52,34 @@
     row("flags") \
     row("bugs") \
     row("Features") \
-    row("CPU implementer")
+    row("CPU implementer") \
+    row("CPU architecture") \
+    row("CPU variant") \
+    row("CPU part") \
+    row("CPU revision")
 
 /* name, values, numbers, features */
 #define EACH_KERNEL_WORD(row) \
+    row("arm64.nobti", "", false, false) \
+    row("arm64.nogcs", "", false, false) \
+    row("arm64.nomops", "", false, false) \
+    row("arm64.nomte", "", false, false) \
+    row("arm64.nopauth", "", false, false) \
+    row("arm64.nosme", "", false, false) \
+    row("arm64.nosve", "", false, false) \
+    row("id_aa64isar0.atomic", "", true, false) \
+    row("id_aa64isar1.apa", "", true, false) \
+    row("id_aa64isar1.api", "", true, false) \
+    row("id_aa64isar1.gpa", "", true, false) \
+    row("id_aa64isar1.gpi", "", true, false) \
+    row("id_aa64isar2.apa3", "", true, false) \
+    row("id_aa64isar2.gpa3", "", true, false) \
+    row("id_aa64isar2.mops", "", true, false) \
+    row("id_aa64pfr0.sve", "", true, false) \
+    row("id_aa64pfr1.bt", "", true, false) \
+    row("id_aa64pfr1.gcs", "", true, false) \
+    row("id_aa64pfr1.mte", "", true, false) \
+    row("id_aa64pfr1.sme", "", true, false) \
     row("clearcpuid", "", true, true) \
     row("dis_ucode_ldr", "", false, false) \
     row("gather_data_sampling", "force,off", false, false) \

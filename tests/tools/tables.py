@@ -39,6 +39,10 @@ def compiled(folder: Path = PROFILES) -> bytes:
         arm = check_arm_features(tables["features-aarch64"])
         tables["features-aarch64"] = {"feature": arm}
     tables["levels"] = {"level": check_levels(tables["levels"], names)}
+    if "levels-aarch64" in tables:
+        of_arm = {feature.name for feature in arm}
+        rows = check_levels(tables["levels-aarch64"], of_arm, "levels-aarch64.toml")
+        tables["levels-aarch64"] = {"level": rows}
     if "knobs" in tables:
         check_runtimes(tables["knobs"], names)
     if "names" in tables:
@@ -76,9 +80,10 @@ def check_names(table: Mapping[str, Any], features: Collection[str]) -> None:
 # --- levels ---
 
 
-def check_levels(table: Mapping[str, Any], features: set[str]) -> list[dict[str, Any]]:
-    """The rows of levels.toml, each with what it extends."""
-    file = "levels.toml"
+def check_levels(
+    table: Mapping[str, Any], features: set[str], file: str = "levels.toml"
+) -> list[dict[str, Any]]:
+    """The rows of levels.toml or of its like, each with what it extends."""
     levels: dict[str, dict[str, Any]] = {}
     for place, row in rows_of(table, "level", file, dict, "name"):
         name, below = row.get("name"), row.get("extends")

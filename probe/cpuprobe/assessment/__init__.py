@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cpuprobe.assessment.coherence import coherence_findings
+from cpuprobe.assessment.cores import core_findings
 from cpuprobe.assessment.execution import execution_findings
 from cpuprobe.assessment.gds import gds_findings
 from cpuprobe.assessment.identity import identity_findings
@@ -30,6 +31,7 @@ from cpuprobe.assessment.os_state import os_state_findings
 from cpuprobe.assessment.uniformity import uniformity_findings
 from cpuprobe.assessment.wasmtime import Flags, wasmtime_findings
 from cpuprobe.evidence.observation import Observation
+from cpuprobe.facts.isa import facts_of
 from cpuprobe.facts.wasmtime import (
     UnknownWasmtimeError,
     WasmtimeVersion,
@@ -52,6 +54,7 @@ __all__ = [
 # The families of findings that one instruction set has beside those of all.
 _FAMILIES: dict[str, tuple[Callable[[Machine], Iterable[Finding]], ...]] = {
     "x86-64": (os_state_findings, identity_findings, gds_findings),
+    "aarch64": (core_findings,),
 }
 
 
@@ -102,7 +105,7 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
         cranelift=flags.values,
         cranelift_off=flags.off,
         wasmtime=target,
-        identity=machine.isa.identity(machine),
+        identity=machine.isa.identity(machine, machine.groups),
         notes=tuple(notes),
         kernel_set_aside=machine.kernel.set_aside,
         bits=64 if long_mode else 32,
@@ -125,17 +128,17 @@ def _findings(machine: Machine, flags: Flags) -> tuple[Finding, ...]:
 def _target(
     observation: Observation, wanted: str | None, notes: list[str]
 ) -> tuple[WasmtimeVersion, WasmtimeTarget]:
-    found = observation.wasmtime
+    found, isa = observation.wasmtime, facts_of(observation.isa).name
     if wanted is not None and (found is None or _major(found.version) != _major(wanted)):
-        return lookup(wanted), WasmtimeTarget(version=wanted, installed=False)
+        return lookup(wanted, isa), WasmtimeTarget(version=wanted, installed=False)
     if found is None:
-        newest = next(iter(known_versions().values()))
+        newest = next(iter(known_versions(isa).values()))
         return newest, WasmtimeTarget(version=str(newest.major), installed=False)
     target = WasmtimeTarget(version=found.version, installed=True)
     try:
-        row = lookup(found.version)
+        row = lookup(found.version, isa)
     except UnknownWasmtimeError:
-        row = next(iter(known_versions().values()))
+        row = next(iter(known_versions(isa).values()))
         if found.flags is None:
             notes.append(
                 f"wasmtime {found.version} was never measured; the flags are those of {row.major}"

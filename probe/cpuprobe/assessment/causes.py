@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE, Cause, Ground
+from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE, NO_CAUSE, Cause, Ground
 from cpuprobe.assessment.kernel import release_number
 from cpuprobe.assessment.model import SetAside
 from cpuprobe.assessment.x86_64 import YMM_STATE
@@ -171,3 +171,8 @@ def why_masked(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]]:
             f"CPUID.01H:ECX[31] (hypervisor) is set: {ground.hypervisor}"
         ]
     return cause("unknown"), []
+
+
+def why_incoherent(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]]:
+    """Why something is claimed without what it builds on: a mask, of which nothing tells more."""
+    return NO_CAUSE, []

@@ -24,4 +24,5 @@ def coherence_findings(machine: Machine) -> Iterator[Finding]:
         for name in listed
     ]
     if listed:
-        yield machine.finding("CP401", listed, machine.all_cpus, evidence_lines)
+        why, proof = machine.isa.causes.incoherent(machine, listed)
+        yield machine.finding("CP401", listed, machine.all_cpus, [*evidence_lines, *proof], why)

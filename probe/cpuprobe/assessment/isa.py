@@ -46,6 +46,7 @@ class Causes(NamedTuple):
     faults: Callable[[Ground, list[str]], Why]
     wrong: Callable[[Ground, list[str]], Why]
     masked: Callable[[Ground, list[str]], Why]
+    incoherent: Callable[[Ground, list[str]], Why]
 
 
 class Isa(NamedTuple):
@@ -66,7 +67,7 @@ class Isa(NamedTuple):
 
     facts: IsaFacts
     evidence: Callable[[CpuGroup, Ground], GroupEvidence]
-    identity: Callable[[Ground], Identity]
+    identity: Callable[[Ground, Sequence[GroupEvidence]], Identity]
     advertised: Callable[[Mapping[str, FeatureAssessment], Sequence[GroupEvidence]], set[str]]
     long_mode: Callable[[Ground, Sequence[GroupEvidence]], bool]
     detected: Callable[[GroupEvidence, Ground], frozenset[str]]

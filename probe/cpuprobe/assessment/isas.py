@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from cpuprobe.assessment.causes import (
-    why_it_faults,
-    why_it_is_wrong,
-    why_masked,
-    why_not_listed,
-)
+import cpuprobe.assessment.aarch64 as arm
+import cpuprobe.assessment.causes as x86_causes
+import cpuprobe.assessment.causes_aarch64 as arm_causes
+import cpuprobe.assessment.x86_64 as x86
 from cpuprobe.assessment.isa import Causes, Isa, Words
 from cpuprobe.assessment.std_detect import std_detect
-from cpuprobe.assessment.x86_64 import (
-    X86Evidence,
-    advertised,
-    detector_is_told,
-    identity,
-    long_mode,
-)
-from cpuprobe.facts.isa import X86_64 as FACTS_OF_X86_64
+from cpuprobe.facts import isa as facts
 
 X86_64 = Isa(
-    facts=FACTS_OF_X86_64,
-    evidence=X86Evidence,
-    identity=identity,
-    advertised=advertised,
-    long_mode=long_mode,
+    facts=facts.X86_64,
+    evidence=x86.X86Evidence,
+    identity=x86.identity,
+    advertised=x86.advertised,
+    long_mode=x86.long_mode,
     detected=std_detect,
-    detector_is_told=detector_is_told,
+    detector_is_told=x86.detector_is_told,
     basis="cpuid",
     causes=Causes(
-        not_listed=why_not_listed,
-        faults=why_it_faults,
-        wrong=why_it_is_wrong,
-        masked=why_masked,
+        not_listed=x86_causes.why_not_listed,
+        faults=x86_causes.why_it_faults,
+        wrong=x86_causes.why_it_is_wrong,
+        masked=x86_causes.why_masked,
+        incoherent=x86_causes.why_incoherent,
     ),
     words=Words(
         enumerates="CPUID enumerates",
@@ -44,7 +36,33 @@ X86_64 = Isa(
     ),
 )
 
-_BY_NAME = {each.facts.name: each for each in (X86_64,)}
+AARCH64 = Isa(
+    facts=facts.AARCH64,
+    evidence=arm.ArmEvidence,
+    identity=arm.identity,
+    advertised=arm.advertised,
+    long_mode=arm.long_mode,
+    detected=arm.std_detect,
+    detector_is_told=arm.detector_is_told,
+    basis="registers",
+    causes=Causes(
+        not_listed=arm_causes.why_not_listed,
+        faults=arm_causes.why_it_faults,
+        wrong=arm_causes.why_it_is_wrong,
+        masked=arm_causes.why_masked,
+        incoherent=arm_causes.why_incoherent,
+    ),
+    words=Words(
+        enumerates="ID registers or HWCAP tell of",
+        denies="ID registers and HWCAP deny",
+        and_enabled="",
+        asked="HWCAP",
+        alone="hwcap-alone",
+        flags="aarch64",
+    ),
+)
+
+_BY_NAME = {each.facts.name: each for each in (X86_64, AARCH64)}
 
 
 def isa_of(name: str) -> Isa:

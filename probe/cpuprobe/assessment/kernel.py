@@ -143,7 +143,7 @@ def _reason_to_set_aside(observation: Observation, key: str, same_cpu: SameCpu) 
     if observation.kernel.version == GVISOR_VERSION:
         return "gvisor"
     if not all(key in block.fields for block in blocks):
-        return "no-flags"
+        return "no-flags" if key == "flags" else "no-features"
     if all(same_cpu(block) is False for block in blocks):
         return "another-cpu"
     return None

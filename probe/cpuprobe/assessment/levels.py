@@ -1,4 +1,4 @@
-"""psABI micro-architecture levels (x86-64 psABI, table "Micro-Architecture Levels")."""
+"""Levels: those of the x86-64 psABI are a chain, those of the Arm architecture are not."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from cpuprobe.facts.features import Level
 
 
 def highest_level(levels: Sequence[Level], features: AbstractSet[str]) -> str | None:
-    """The name of the highest level all of whose features are there, None below x86-64-v1."""
+    """The name of the last level all of whose features are there, None below the first."""
     reached = None
     for level in levels:
-        if not features >= frozenset(level.features):
-            break
-        reached = level.name
+        if features >= frozenset(level.features):
+            reached = level.name
     return reached
 
 
 def level_bounds(
     levels: Sequence[Level], usable: Mapping[str, bool | None], not_levels: Collection[str] = ()
 ) -> tuple[str | None, str | None]:
-    """The lowest and the highest level that a machine can have; None below x86-64-v1.
+    """The lowest and the highest level that a machine can have; None below the first.
 
     Args:
         levels: lowest first.

@@ -22,9 +22,9 @@ State = Literal[
     "unknown",
 ]
 Severity = Literal["error", "warning", "info"]
-Basis = Literal["executed", "cpuid"]
+Basis = Literal["executed", "cpuid", "registers"]
 Verdict = Literal["consistent", "mismatch", "insufficient"]
-SetAside = Literal["missing", "covered", "gvisor", "no-flags", "another-cpu"]
+SetAside = Literal["missing", "covered", "gvisor", "no-flags", "no-features", "another-cpu"]
 """Why the kernel witness is not heard; the words are the `set_aside` rows of findings.toml."""
 
 
@@ -105,8 +105,8 @@ class Assessment(msgspec.Struct, frozen=True):
     """The meaning of one observation; a pure function of it.
 
     Attributes:
-        basis: `executed`, or `cpuid` where nothing was executed; `safe` then means only that
-            nothing known speaks against the feature.
+        basis: `executed`, or `cpuid` (on aarch64 `registers`) where nothing was executed; `safe`
+            then means only that nothing known speaks against the feature.
         verdict: `mismatch` if any finding is an error; `insufficient` if too little is known to
             tell the psABI level.
         known: how much is told at all.

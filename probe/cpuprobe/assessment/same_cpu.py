@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import CpuGroup, Cpuinfo
@@ -12,6 +13,9 @@ SameCpu = Callable[[Cpuinfo], "bool | None"]
 
 def same_cpu(isa: str, group: CpuGroup) -> SameCpu:
     """The test for CPUs of `group`: yes, no, or None where the block or the group is mute."""
+    if isa == "aarch64":
+        midr = group.registers.get("midr_el1")
+        return lambda block: _same_arm(block, midr)
     cpuid = Cpuid(group.cpuid)
     return lambda block: _same_x86(block, cpuid)
 
@@ -30,3 +34,17 @@ def _same_x86(block: Cpuinfo, cpuid: Cpuid) -> bool | None:
     return said[0] == cpuid.vendor and (said[1], said[2], stepping) == tuple(
         str(part) for part in cpuid.signature
     )
+
+
+def _same_arm(block: Cpuinfo, midr: int | None) -> bool | None:
+    """Whether a block and MIDR_EL1 agree on implementer and part (DDI 0487, MIDR_EL1)."""
+    told = implementer_and_part(block.fields)
+    return None if midr is None or told is None else told == (midr >> 24 & 0xFF, midr >> 4 & 0xFFF)
+
+
+def implementer_and_part(fields: Mapping[str, str]) -> tuple[int, int] | None:
+    """Who made a CPU and which it is, of the fields of an arm64 /proc/cpuinfo."""
+    said = [fields.get(key, "") for key in ("CPU implementer", "CPU part")]
+    if not all(re.fullmatch("0x[0-9a-f]{1,3}", value, re.ASCII) for value in said):
+        return None
+    return int(said[0], 16), int(said[1], 16)

@@ -18,6 +18,11 @@ REFUSED = "this wasmtime accepts it on no host"
 WINCH_SIMD = ("avx", "avx2")  # wasmtime winch/codegen/src/isa/x64/masm.rs, UnimplementedForNoAvx
 
 
+def features_of(version: WasmtimeVersion) -> list[str]:
+    """The flags of a version that stand for features; others say how code is made."""
+    return [flag for flag in version.flags if flag.startswith("has_")]
+
+
 class Flags:
     """The `has_*` flags for one wasmtime version on this machine."""
 
@@ -32,7 +37,7 @@ class Flags:
         )
         self.values: dict[str, bool] = {}
         self.off: dict[str, str] = {}
-        for flag in version.flags:
+        for flag in features_of(version):
             reason = self._reason_off(flag)
             self.values[flag] = reason is None
             if reason is not None:

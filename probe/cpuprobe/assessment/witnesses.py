@@ -55,7 +55,7 @@ class Evidence(msgspec.Struct, frozen=True):
     `ran` is the worst outcome that bears on the feature, `failed` the candidates behind it.
     `ran_before_permission` is the same before arch_prctl(ARCH_REQ_XCOMP_PERM). `denied`: a detector
     that looks at several witnesses says no, and not which of them. `taken`: the kernel says that it
-    has switched the feature off.
+    has switched the feature off. `owned`: the CPU has it by its maker's manual, whatever is told.
     """
 
     cpuid: bool | None
@@ -66,6 +66,7 @@ class Evidence(msgspec.Struct, frozen=True):
     failed: tuple[str, ...]
     denied: bool = False
     taken: bool = False
+    owned: bool = False
 
     @property
     def runs(self) -> bool | None:
@@ -83,16 +84,17 @@ class Evidence(msgspec.Struct, frozen=True):
 def state_of(feature: Feature, evidence: Evidence) -> State:
     """The state of one feature on one group of CPUs. The order of the questions is the argument."""
     runs, claimed = evidence.runs, evidence.claimed
+    absent: State = "withheld" if evidence.owned else "absent"
     if evidence.cpuid is False:
-        return "hidden" if runs else "absent"
+        return "hidden" if runs else absent
     if claimed is not True:  # CPUID is mute, and the kernel denies it or is mute too
         if runs is False:
-            return "absent"
+            return absent
         if runs is None:
             if evidence.taken:
                 return "withheld"
             told = claimed is False or evidence.denied or evidence.os is False
-            return "absent" if told else "unknown"
+            return absent if told else "unknown"
     if evidence.os is False:
         return "withheld"
     if feature.needs_permission and evidence.ran_before_permission != "ok":
@@ -148,7 +150,7 @@ class GroupEvidence:
                 eligible,
                 table,
             )
-        denied, taken = ground.told.denied, self.taken()
+        denied, taken, owned = ground.told.denied, self.taken(), self.owned(ground)
         self.features: Mapping[str, Evidence] = {
             name: Evidence(
                 claims[name],
@@ -159,6 +161,7 @@ class GroupEvidence:
                 ran.get(name, _SILENCE)[1],
                 name in denied,
                 name in taken,
+                name in owned,
             )
             for name in table
         }
@@ -176,6 +179,10 @@ class GroupEvidence:
 
     def taken(self) -> Collection[str]:
         """The features of which the kernel says that it has switched them off."""
+        return ()
+
+    def owned(self, ground: Ground) -> Collection[str]:
+        """The features that these CPUs have by their maker's manual."""
         return ()
 
     @cached_property

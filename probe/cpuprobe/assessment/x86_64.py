@@ -117,7 +117,7 @@ def long_mode(ground: Ground, groups: Sequence[GroupEvidence]) -> bool:
     return not any(listing.whole and "lm" not in listing.names for listing in listings)
 
 
-def identity(ground: Ground) -> Identity:
+def identity(ground: Ground, groups: Sequence[GroupEvidence]) -> Identity:
     """Who the machine says it is: CPUID, the kernel, or a text."""
     fields = ground.cpuinfo_fields
     signature = ground.signature or (None, None, None)

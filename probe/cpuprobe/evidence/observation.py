@@ -6,7 +6,7 @@ made from them. Decoding validates: a report from a stranger is either an `Obser
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -24,11 +24,10 @@ from cpuprobe.evidence.shapes import (
     PsabiLevel,
     Register,
     Release,
+    SystemRegister,
     Version,
     Word,
-    has_shape,
 )
-from cpuprobe.words import visible
 
 Outcome = Literal[
     "ok",
@@ -114,6 +113,9 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         repeated: what `--repeat` showed, None if every candidate was run once.
         disturbed: candidates that are `skipped` because somebody else was in the way, None
             where nobody was.
+        registers: on aarch64, the ID registers that were read, by their names in the Arm ARM in
+            lower case; the kernel shows programs what it lets them use.
+        registers_outcome: `ok`, or how reading them died.
     """
 
     cpus: tuple[CpuNumber, ...]
@@ -129,6 +131,8 @@ class CpuGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     asked_once: bool = False
     repeated: Repeated | None = None
     disturbed: dict[Mnemonic, Disturbance] | None = None
+    registers: dict[SystemRegister, Mask] = {}
+    registers_outcome: Outcome = "ok"
 
 
 class Cpuinfo(msgspec.Struct, frozen=True):
@@ -183,6 +187,14 @@ class ToldIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     hypervisor: Label | None = None
 
 
+class Auxv(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Words of the auxiliary vector of an aarch64 kernel; None where it gave none."""
+
+    hwcap: Mask | None = None
+    hwcap2: Mask | None = None
+    hwcap3: Mask | None = None
+
+
 class Kernel(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `uname -r` and `uname -v` say, None where it is not known."""
 
@@ -210,7 +222,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         cpuinfo_mount: the filesystem type mounted over /proc/cpuinfo, if any.
         cmdline: the known words of the kernel command line, None where it cannot be read.
         vulnerabilities: files of /sys/devices/system/cpu/vulnerabilities, by name.
-        hwcap2: AT_HWCAP2 of the auxiliary vector, None where the kernel gave none.
+        hwcap2: AT_HWCAP2 of an x86 kernel, None where it gave none.
         amx_permission: what arch_prctl(ARCH_REQ_XCOMP_PERM) answered.
         unmeasured_cpus: allowed CPUs that could not be reached (gone offline).
         denied: system calls that a sandbox refused to the probe, and that it could do without.
@@ -218,6 +230,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         isa: the instruction set of its kernel; programs on an `i686` one are 32-bit.
         claims: what texts told of features by name.
         identity: who a text says it is.
+        auxv: what the kernel hands programs in AT_HWCAP and its like, on aarch64.
+        page_size: in bytes.
     """
 
     source: Field
@@ -234,9 +248,11 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     unmeasured_cpus: tuple[CpuNumber, ...] = ()
     denied: tuple[Field, ...] = ()
     wasmtime: Wasmtime | None = None
-    isa: Literal["x86_64", "i686"] = "x86_64"
+    isa: Literal["x86_64", "i686", "aarch64"] = "x86_64"
     claims: tuple[Claims, ...] = ()
     identity: ToldIdentity | None = None
+    auxv: Auxv | None = None
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] | None = None
 
     def __post_init__(self) -> None:
         """Checks what the types cannot say; decoding turns a ValueError into its own error."""
@@ -249,44 +265,20 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             seen.update(group.cpus)
             if group.xcr0 is not None and group.xcr0 >= 1 << 64:
                 raise ValueError("XCR0 has more than 64 bits")
+            if any(value >= 1 << 64 for value in group.registers.values()):
+                raise ValueError("a register has more than 64 bits")
             expected = len(self.candidates) if self.executed else 0
             if len(group.ran) != expected:
                 raise ValueError(f"{len(group.ran)} outcomes for {expected} candidates")
             if len({(leaf.leaf, leaf.subleaf) for leaf in group.cpuid}) != len(group.cpuid):
                 raise ValueError("a CPUID leaf stands twice in a group")
+        if self.auxv is not None and any(
+            word is not None and word >= 1 << 64
+            for word in (self.auxv.hwcap, self.auxv.hwcap2, self.auxv.hwcap3)
+        ):
+            raise ValueError("a word of the auxiliary vector has more than 64 bits")
         if len({candidate.name for candidate in self.candidates}) != len(self.candidates):
             raise ValueError("a candidate stands twice")
-
-
-def presentable(observation: Observation) -> Observation:
-    """What was read from a text with every string in its shape: a report of it can be read back.
-
-    Characters that nobody sees are replaced, and a release or words of the command line that are
-    none left out.
-    """
-    cpuinfo, cmdline, said = observation.cpuinfo, observation.cmdline, observation.identity
-    release, version = observation.kernel.release, observation.kernel.version
-    if release is not None and not has_shape(release, Release):
-        release = None
-    if cpuinfo is not None:
-        cpuinfo = tuple(
-            Cpuinfo(block.cpus, {k: visible(v) for k, v in block.fields.items()}, block.incomplete)
-            for block in cpuinfo
-        )
-    if said is not None:
-        named: dict[str, Any] = {
-            key: visible(value)[:256] if isinstance(value, str) else value
-            for key, value in msgspec.structs.asdict(said).items()
-        }
-        said = ToldIdentity(**named)
-    return msgspec.structs.replace(
-        observation,
-        kernel=Kernel(release, None if version is None else visible(version)),
-        cpuinfo=cpuinfo,
-        cmdline=cmdline and tuple(word for word in cmdline if has_shape(word, Word)),
-        vulnerabilities={k: visible(v) for k, v in observation.vulnerabilities.items()},
-        identity=said,
-    )
 
 
 class Document(msgspec.Struct, frozen=True):

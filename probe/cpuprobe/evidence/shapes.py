@@ -40,14 +40,17 @@ Field = Annotated[str, _shaped("[0-9A-Za-z][0-9A-Za-z _./()-]{0,63}")]
 FeatureName = Annotated[str, _shaped("[0-9a-z][0-9a-z._-]{0,39}")]
 """A feature by its canonical name."""
 
-Mnemonic = Annotated[str, _shaped("[0-9A-Za-z{][0-9A-Za-z .,;+*_{}\\[\\]-]{0,159}")]
-"""A candidate: an instruction or several, as iced-x86 prints them."""
+Mnemonic = Annotated[str, _shaped("[0-9A-Za-z{][0-9A-Za-z .,;+*_{}\\[\\]#!/-]{0,159}")]
+"""A candidate: an instruction or several, as iced-x86 or LLVM prints them."""
 
 Hex = Annotated[str, _shaped("[0-9a-f]{0,16384}")]
 """Bytes in hexadecimal."""
 
 Release = Annotated[str, _shaped("[0-9A-Za-z][0-9A-Za-z._+~:@,=/-]{0,127}")]
 """What `uname -r` says."""
+
+SystemRegister = Annotated[str, _shaped("[a-z][0-9a-z_]{1,31}")]
+"""A system register by its name in the Arm ARM, in lower case."""
 
 Word = Annotated[str, _shaped("[0-9A-Za-z_][0-9A-Za-z_.,:=+/*-]{0,255}")]
 """A word of the kernel's command line."""

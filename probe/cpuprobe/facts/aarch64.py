@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from cpuprobe.facts.features import Feature, TableOf
+from cpuprobe.facts.features import Feature, Level, TableOf
 from cpuprobe.facts.tables import read_table
 
 Encoding = Literal["a64", "sve", "sme", "pauth", "hint"]
@@ -85,3 +85,12 @@ def load_features() -> ArmTable:
     """The feature table of aarch64, read once and kept. Raises TableError if it cannot be read."""
     rows = read_table("features-aarch64", dict[str, tuple[ArmFeature, ...]])["feature"]
     return ArmTable((feature.name, feature) for feature in rows)
+
+
+@functools.cache
+def load_levels() -> tuple[Level, ...]:
+    """The versions of the architecture as levels, lowest first, armv9 after armv8.
+
+    Raises TableError if they cannot be read.
+    """
+    return read_table("levels-aarch64", dict[str, tuple[Level, ...]])["level"]

@@ -140,7 +140,10 @@ class X86Feature(Feature, frozen=True, forbid_unknown_fields=True, kw_only=True,
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
-    """A psABI micro-architecture level, with all that it extends; see `profiles/levels.toml`."""
+    """A level: a version of an architecture, with all that it extends; see `profiles/levels.toml`.
+
+    `archspec` is empty where archspec has no name for it.
+    """
 
     name: str
     features: tuple[str, ...]

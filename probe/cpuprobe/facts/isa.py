@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cpuprobe.facts import aarch64
 from cpuprobe.facts import features as x86_64
 from cpuprobe.facts.features import FeatureTable, Level
 
@@ -29,8 +30,9 @@ class IsaFacts(NamedTuple):
 
 
 X86_64 = IsaFacts("x86-64", x86_64.load_features, x86_64.load_levels, "flags")
+AARCH64 = IsaFacts("aarch64", aarch64.load_features, aarch64.load_levels, "Features")
 
-_BY_ISA = {"x86_64": X86_64, "i686": X86_64}
+_BY_ISA = {"x86_64": X86_64, "i686": X86_64, "aarch64": AARCH64}
 
 
 def facts_of(isa: str) -> IsaFacts:

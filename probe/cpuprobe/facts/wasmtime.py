@@ -13,13 +13,15 @@ import msgspec
 
 from cpuprobe.facts.tables import read_table
 
+_TABLES = {"x86-64": "wasmtime", "aarch64": "wasmtime-aarch64"}
+
 
 class UnknownWasmtimeError(ValueError):
     """profiles/wasmtime.toml has no row for this version; the message lists those it has."""
 
 
 class WasmtimeVersion(msgspec.Struct, frozen=True):
-    """What one wasmtime version knows of x86-64.
+    """What one wasmtime version knows of an instruction set.
 
     Attributes:
         major: the major version.
@@ -35,19 +37,19 @@ class WasmtimeVersion(msgspec.Struct, frozen=True):
 
 
 @functools.cache
-def known_versions() -> Mapping[int, WasmtimeVersion]:
-    """Every measured version by its major number, newest first."""
-    rows = read_table("wasmtime", dict[str, tuple[WasmtimeVersion, ...]])["version"]
+def known_versions(isa: str = "x86-64") -> Mapping[int, WasmtimeVersion]:
+    """Every version measured for an instruction set by its major number, newest first."""
+    rows = read_table(_TABLES[isa], dict[str, tuple[WasmtimeVersion, ...]])["version"]
     return MappingProxyType({row.major: row for row in sorted(rows, key=lambda row: -row.major)})
 
 
-def lookup(version: str) -> WasmtimeVersion:
+def lookup(version: str, isa: str = "x86-64") -> WasmtimeVersion:
     """The row of a version: `50`, `50.0.1` and `v50` are the same.
 
     Raises:
         UnknownWasmtimeError: the table has no such version.
     """
-    versions = known_versions()
+    versions = known_versions(isa)
     major = version.removeprefix("v").partition(".")[0]
     if major.isascii() and major.isdecimal() and len(major) < 9 and int(major) in versions:
         return versions[int(major)]

@@ -23,8 +23,8 @@ from cpuprobe.evidence.observation import (
     Kernel,
     Observation,
     ToldIdentity,
-    presentable,
 )
+from cpuprobe.evidence.presentable import presentable
 from cpuprobe.words import plain
 
 MAXIMUM_SIGHTINGS = 256  # of one text; a hypervisor's log has a dozen

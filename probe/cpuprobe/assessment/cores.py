@@ -1,0 +1,57 @@
+"""CP102, CP402 and CP403 of aarch64: the core by its name, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cpuprobe.assessment.aarch64 import parts, words_of
+from cpuprobe.assessment.causes import cause
+from cpuprobe.assessment.causes_aarch64 import why_taken_away
+from cpuprobe.assessment.ground import Cause
+from cpuprobe.assessment.machine import Machine, cpus_of
+from cpuprobe.assessment.model import Finding
+from cpuprobe.words import names
+
+
+def core_findings(machine: Machine) -> Iterator[Finding]:
+    """The findings of this family."""
+    yield from _taken_away(machine)
+    yield from _unreadable(machine)
+
+
+def _taken_away(machine: Machine) -> Iterator[Finding]:
+    """What a core has by its manual and nothing tells: one finding a cause.
+
+    The kernel did it where its command line says so (CP102); else all that is known is that the
+    core and its features do not belong together (CP403).
+    """
+    by_cause: dict[tuple[Cause, tuple[str, ...]], list[str]] = {}
+    for name in machine.showing(
+        lambda evidence: evidence.cpuid is False and evidence.owned and not evidence.runs
+    ):
+        if machine.table[name].for_programs:
+            reason, lines = why_taken_away(machine, [name])
+            by_cause.setdefault((reason, tuple(lines)), []).append(name)
+    cores = ", ".join(words_of(part) for part in parts(machine, machine.groups))
+    for (why, proof), listed in by_cause.items():
+        where = [
+            group for group in machine.groups if any(group.features[name].owned for name in listed)
+        ]
+        lines = [f"{cores} has {names(listed)}; ID registers and HWCAP tell of none", *proof]
+        code = "CP102" if why.id == "command-line" else "CP403"
+        yield machine.finding(code, listed, cpus_of(where), lines, why)
+
+
+def _unreadable(machine: Machine) -> Iterator[Finding]:
+    """CP402: reading an ID register died."""
+    outcomes = sorted(
+        {
+            group.measured.registers_outcome
+            for group in machine.groups
+            if group.measured.registers_outcome != "ok"
+        }
+    )
+    if outcomes:
+        cpus = machine.cpus_where(lambda group: group.measured.registers_outcome != "ok")
+        lines = [f"executing MRS of an ID register: {', '.join(outcomes)}"]
+        yield machine.finding("CP402", [], cpus, lines, cause("mrs-faults"))
