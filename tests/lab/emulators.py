@@ -37,6 +37,7 @@ class Emulator:
         faults: features that ID registers and AT_HWCAP claim and whose instruction is undefined.
         unlisted: features that ID registers claim and AT_HWCAP does not; their instruction runs.
         unclaimed: features that neither claims, whose instruction runs on some models.
+        wrong: features whose instructions run and compute something else.
     """
 
     version: str
@@ -44,6 +45,7 @@ class Emulator:
     faults: frozenset[str]
     unlisted: frozenset[str]
     unclaimed: Mapping[str, frozenset[str]]
+    wrong: frozenset[str]
 
     @property
     def path(self) -> Path:
@@ -58,6 +60,7 @@ EMULATORS = (
         faults=frozenset({"ccpp", "ccdp"}),
         unlisted=frozenset({"dit", "ssbs"}),
         unclaimed={"cortex-a76": frozenset({"ssbs"})},
+        wrong=frozenset({"smei8i32"}),
     ),
     Emulator(
         "10",
@@ -65,6 +68,7 @@ EMULATORS = (
         faults=frozenset(),
         unlisted=frozenset({"ssbs", "ecv", "wfxt"}),
         unclaimed={name: frozenset({"ssbs"}) for name in ("cortex-a76", "cortex-a55")},
+        wrong=frozenset(),
     ),
 )
 
