@@ -19,7 +19,7 @@ engines:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cpuprobe.wasm.table import Row, Types, read_table
@@ -139,8 +139,12 @@ def _function(name: str, operands: Types, outputs: Types, text: str) -> Operator
         f"(v128.store offset={COPY_OFFSET + SLOT_SIZE * i} (i32.const 0) (local.get $a{i}))"
         for i in in_registers
     ]
-    operator = name.partition("/")[0].replace("-", " ")
-    return OperatorFunction(name, operator, operands, outputs, "\n  ".join(lines))
+    return OperatorFunction(name, _operator(name), operands, outputs, "\n  ".join(lines))
+
+
+def _operator(name: str) -> str:
+    """The operator in a function's or a row's name."""
+    return name.partition("/")[0].replace("-", " ")
 
 
 def _apply(operator: str, arguments: Sequence[str]) -> str:
@@ -228,8 +232,11 @@ _PREAMBLE = """\
 """
 
 
-def operator_functions() -> tuple[OperatorFunction, ...]:
+def operator_functions(operators: Collection[str] = ()) -> tuple[OperatorFunction, ...]:
     """Every (operator, shape) pair, in a stable order.
+
+    Args:
+        operators: only these, by the text format's names; all of them if empty.
 
     Returns:
         The functions; names are unique.
@@ -240,7 +247,8 @@ def operator_functions() -> tuple[OperatorFunction, ...]:
     for row in read_table():
         shape = row.name.startswith("/") or "./" in row.name
         (others if not shape else sources if "@" in row.name else uses).append(row)
-    return tuple(made for row in others for made in _functions(row, sources, uses))
+    chosen = [row for row in others if not operators or _operator(row.name) in operators]
+    return tuple(made for row in chosen for made in _functions(row, sources, uses))
 
 
 def module_wat(functions: Iterable[OperatorFunction]) -> str:

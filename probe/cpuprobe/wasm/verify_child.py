@@ -89,9 +89,8 @@ def _functions(
     """The functions to drive, and those only to compile: Pulley has no atomics."""
     chosen = [
         function
-        for function in operator_functions()
+        for function in operator_functions(operators)
         if set(_needs(function)) <= set(proposals)
-        and (not operators or function.operator in operators)
     ]
     return (
         [function for function in chosen if not function.atomic],

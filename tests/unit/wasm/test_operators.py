@@ -263,6 +263,15 @@ def functions() -> tuple[OperatorFunction, ...]:
     return operator_functions()
 
 
+def test_some_operators_alone_are_those_of_all(functions) -> None:
+    """A choice changes neither what is made of an operator nor the order."""
+    chosen = ("i8x16.shuffle", "i64.clz", "memory.copy", "select")
+
+    found = operator_functions(chosen)
+    assert found == tuple(each for each in functions if each.operator in chosen)
+    assert {each.operator for each in found} == set(chosen)
+
+
 @pytest.fixture(scope="module")
 def engine() -> Any:
     config = wasmtime.Config()
