@@ -12,14 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.fakes import V3, XCR0_AVX, gds_machine, group, observation
-from tests.tools.measure_wasmtime import (
-    NO_CALL,
-    REFUSED,
-    Row,
-    Unmeasurable,
-    refused_everywhere,
-    render,
-)
+from tests.tools.measure_wasmtime import CHILD, Row, render
 
 from cpuprobe.assessment import assess
 from cpuprobe.cli import report as report_command
@@ -415,26 +408,26 @@ def test_a_wasmtime_that_differs_from_its_model_is_shown(monkeypatch, capfdbinar
 # --- the table -----------------------------------------------------------------------------------
 
 
-def tried(code: int, words: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.CompletedProcess([], code, b"", words)
+def test_the_table_is_what_the_installed_wasmtime_says():
+    """Its child asks it: flags in its order, and those that its detector cannot judge."""
+    wasmtime = pytest.importorskip("wasmtime")
+    folder = str(Path(wasmtime.__file__).parents[1])
+    row = lookup(installed_version() or "")
 
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, folder, str(Path(introspect.__file__).parents[2])],
+        capture_output=True,
+        check=True,
+    )
+    flags, refuses = json.loads(done.stdout)
 
-def test_only_what_the_detector_cannot_judge_is_refused_everywhere():
-    """A flag that this host lacks is not; where there is no call nothing was measured."""
-    answers = {
-        "has_apx": tried(REFUSED, b"don't know how to test if has_apx is available"),
-        "has_avx_vnni": tried(REFUSED, b"has_avx_vnni is enabled, but not available on the host"),
-        "has_avx": tried(0),
-    }
-
-    assert refused_everywhere(list(answers), answers.__getitem__) == ("has_apx",)
-    assert refused_everywhere(["has_avx"], lambda _: tried(NO_CALL)) is None
-    with pytest.raises(Unmeasurable, match="has_avx: Aborted"):
-        refused_everywhere(["has_avx"], lambda _: tried(-6, b"Aborted"))
+    assert tuple(flag for flag in flags if flag.startswith("has_")) == row.flags
+    assert tuple(refuses) == row.refuses
 
 
 def test_what_was_not_measured_is_not_in_the_table():
-    assert "refuses" not in render(Row(12, "12.0.0", ("has_avx",), None))
-    assert "refuses = []" in render(Row(13, "13.0.2", ("has_avx",), ()))
-    for row in load_table("wasmtime")["version"]:
-        assert ("refuses" in row) is (row["major"] >= 13), row["major"]
+    assert "refuses" not in render(Row(12, "12.0.0", ("has_avx",), None), "x86-64")
+    assert "refuses = []" in render(Row(13, "13.0.2", ("has_avx",), ()), "x86-64")
+    for table in ("wasmtime", "wasmtime-aarch64"):
+        for row in load_table(table)["version"]:
+            assert ("refuses" in row) is (row["major"] >= 13), row["major"]
