@@ -63,7 +63,7 @@ class ArmEvidence(GroupEvidence):
 
     def enabled(self, ground: Ground) -> dict[str, bool | None]:
         """Nothing shows whether state is on; what is hidden is not claimed."""
-        return dict.fromkeys(ground.table, True)
+        return dict.fromkeys(ground.table, None)
 
     def owned(self, ground: Ground) -> frozenset[str]:
         """What these cores have by their row in cpus-aarch64.toml."""
@@ -125,7 +125,7 @@ def identity(ground: Ground, groups: Sequence[GroupEvidence]) -> Identity:
     made_up = virtual_machine(kinds)
     return Identity(
         vendor=(maker_of(kinds[0]) if kinds else None) or ground.said.vendor,
-        brand=fields.get("model name") or ground.said.brand or cores or None,
+        brand=cores or fields.get("model name") or ground.said.brand,
         kernel=ground.observation.kernel.release,
         hypervisor=made_up or ground.said.hypervisor,
         cpus=sum(len(group.cpus) for group in ground.ordered),

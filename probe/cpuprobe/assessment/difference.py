@@ -203,8 +203,9 @@ def _findings(a: Assessment, b: Assessment) -> Findings:
 
 def _notes(a: Side, b: Side) -> Iterator[str]:
     for side in (a, b):
-        if side.assessment.basis == "cpuid":
-            yield f"{side.name}: nothing was executed there; this rests on what CPUID claims"
+        if side.assessment.basis != "executed":
+            who = "CPUID claims" if side.assessment.isa == "x86-64" else "the kernel tells programs"
+            yield f"{side.name}: nothing was executed there; this rests on what {who}"
     versions = [
         None if side.observation.wasmtime is None else side.observation.wasmtime.version
         for side in (a, b)

@@ -144,6 +144,11 @@ class Assessment(msgspec.Struct, frozen=True):
     kernel_set_aside: SetAside | None = None
     bits: Literal[32, 64] = 64
 
+    @property
+    def isa(self) -> str:
+        """The name of the instruction set, by the features that were judged."""
+        return "aarch64" if "fp-armv8" in self.features else "x86-64"
+
 
 def by_gravity(findings: Sequence[Finding]) -> list[Finding]:
     """Errors first, then warnings, then information; by code within each."""

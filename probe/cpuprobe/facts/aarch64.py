@@ -68,6 +68,11 @@ class ArmFeature(Feature, frozen=True, forbid_unknown_fields=True, kw_only=True,
     hwcap: HwcapBit | None = None
     encoding: Encoding
 
+    @property
+    def kind(self) -> str:
+        """The encoding."""
+        return self.encoding
+
     def told_by(self, registers: Mapping[str, int]) -> bool | None:
         """What ID registers say of the feature; None where none of its own was read."""
         read = [each for each in self.id if each.register in registers]

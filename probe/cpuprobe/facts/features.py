@@ -95,6 +95,11 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return not (self.hint or self.privileged or self.bundle)
 
     @property
+    def kind(self) -> str:
+        """Its encoding, as its own table calls it."""
+        raise NotImplementedError
+
+    @property
     def state(self) -> int:
         """Which register state the operating system must have enabled, as bits; 0 if none."""
         return 0
@@ -122,6 +127,11 @@ class X86Feature(Feature, frozen=True, forbid_unknown_fields=True, kw_only=True,
     def xcr0(self) -> int:
         """The XCR0 bits that must be set before this feature may be used; see `xcr0_mask`."""
         return xcr0_mask(self.encoding)
+
+    @property
+    def kind(self) -> str:
+        """The encoding."""
+        return self.encoding
 
     @property
     def state(self) -> int:

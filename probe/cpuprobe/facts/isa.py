@@ -32,9 +32,15 @@ class IsaFacts(NamedTuple):
 X86_64 = IsaFacts("x86-64", x86_64.load_features, x86_64.load_levels, "flags")
 AARCH64 = IsaFacts("aarch64", aarch64.load_features, aarch64.load_levels, "Features")
 
+_BY_NAME = {each.name: each for each in (X86_64, AARCH64)}
 _BY_ISA = {"x86_64": X86_64, "i686": X86_64, "aarch64": AARCH64}
 
 
 def facts_of(isa: str) -> IsaFacts:
     """The facts of an observation's `isa`. Raises KeyError for another word."""
     return _BY_ISA[isa]
+
+
+def facts_named(name: str) -> IsaFacts:
+    """The facts of an instruction set by its own name. Raises KeyError for another word."""
+    return _BY_NAME[name]

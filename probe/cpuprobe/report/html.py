@@ -13,8 +13,9 @@ import msgspec
 
 from cpuprobe.assessment.difference import Side, compare
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, by_gravity
-from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.report.pages import render
+from cpuprobe.report.spoken import spoken
 from cpuprobe.report.subject import (
     ReportedMachine,
     facts,
@@ -54,6 +55,11 @@ _REST = {
     "evex": f"{_BEYOND}AVX-512, AVX10",
     "amx": "AMX tiles",
     "apx": "APX",
+    "a64": f"{_BEYOND}general registers, Advanced SIMD",
+    "pauth": "Pointer authentication",
+    "sve": "SVE and SVE2",
+    "sme": "SME",
+    "hint": "Hints",
 }
 
 
@@ -67,8 +73,9 @@ def render_html(machines: Sequence[ReportedMachine]) -> str:
         title=f"{len(machines)} machines" if several else brand(machines[0]),
         machines=machines,
         columns=columns,
-        families=list(_families()),
+        families=list(_families(machines[0].assessment.isa)),
         meaning=_MEANING,
+        column=spoken(machines[0].assessment).column,
         beyond=_BEYOND,
         most_narrow=_MOST_NARROW,
         most_words=_MOST_WORDS,
@@ -78,7 +85,7 @@ def render_html(machines: Sequence[ReportedMachine]) -> str:
         answers=_answers(machines),
         differing=[
             name
-            for names in dict(_families()).values()
+            for names in dict(_families(machines[0].assessment.isa)).values()
             for name in names
             if len(_states(name, columns)) > 1
         ],
@@ -164,16 +171,17 @@ def _columns(subjects: Sequence[ReportedMachine]) -> list[_Column]:
     return [whole, *kinds]
 
 
-def _families() -> Iterator[tuple[str, list[str]]]:
-    """The features in scannable portions: each psABI level's own, then the rest by encoding."""
-    table = load_features()
+def _families(isa: str) -> Iterator[tuple[str, list[str]]]:
+    """The features in scannable portions: each level's own, then the rest by encoding."""
+    known = facts_named(isa)
+    table = known.features()
     placed: set[str] = set()
-    for level in load_levels():
+    for level in known.levels():
         own = [name for name in table if name in level.features and name not in placed]
         placed.update(own)
         yield level.name, own
     for encoding, title in _REST.items():
-        rest = [name for name in table if table[name].encoding == encoding and name not in placed]
+        rest = [name for name in table if table[name].kind == encoding and name not in placed]
         if rest:
             yield title, rest
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from cpuprobe.assessment.model import Assessment, Finding, by_gravity
 from cpuprobe.report.pages import render
+from cpuprobe.report.spoken import spoken
 from cpuprobe.report.subject import (
     ISSUE_LIMIT,
     ReportedMachine,
@@ -30,6 +31,7 @@ from cpuprobe.words import names, plain
 _WORDS = {
     "consistent": "OK",
     "cpuid": "UNVERIFIED",  # consistent as well, but nothing was executed
+    "registers": "UNVERIFIED",
     "insufficient": "UNKNOWN",
     "mismatch": "MISMATCH",
 }
@@ -118,6 +120,7 @@ def _body(subject: ReportedMachine, named: bool) -> str:
         machine=subject,
         named=named,
         word=_WORDS[assessment.verdict if executed else assessment.basis],
+        column=spoken(assessment).column,
         most_rows=_MOST_ROWS,
         most_features=_MOST_FEATURES,
         most_evidence=_MOST_EVIDENCE,

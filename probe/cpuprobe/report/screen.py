@@ -10,36 +10,15 @@ from collections.abc import Iterator
 
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.report.layout import Cell, Line, Styled, cells, fold, paragraph, table
+from cpuprobe.report.spoken import level_means, spoken
 from cpuprobe.report.verdict import evidence_rows, gravest, identity_words, mismatch, told
 from cpuprobe.words import counted
 
 _LEAD = 14  # columns of the words at the left
 _MOST_ROWS = 6
 _NARROW = 72  # columns below which features that are alike stand below each other
-_HEADINGS = ("  feature", "CPUID", "OS", "kernel", "executed")
 _MOST_NOTES = 2
 
-# What people call it, by the feature that stands for it.
-_NAMES = {
-    "sse4.2": "SSE4.2",
-    "avx": "AVX",
-    "avx2": "AVX2",
-    "fma": "FMA",
-    "bmi2": "BMI2",
-    "avxvnni": "AVX-VNNI",
-    "avx512f": "AVX-512",
-    "amx-tile": "AMX",
-    "apxf": "APX",
-    "aes": "AES",
-    "sha": "SHA",
-}
-_LEVELS = {
-    None: "not every 64-bit program runs",
-    "x86-64-v1": "programs built for any x86-64 run",
-    "x86-64-v2": "programs built for SSE4.2 run",
-    "x86-64-v3": "programs built for AVX2 run",
-    "x86-64-v4": "programs built for AVX-512 run",
-}
 _STANDING = {
     "usable": "has",
     "unverified": "has",
@@ -103,8 +82,9 @@ def _verdict(assessment: Assessment, tried: int, width: int) -> Iterator[Line]:
         lead, words = Styled("MISMATCH", "bold red"), f"{mismatch(assessment, capital=True)}."
     elif assessment.verdict == "insufficient":
         lead, words = Styled("UNKNOWN", "bold yellow"), f"{told(assessment)}."
-    elif assessment.basis == "cpuid":
-        words = "Nothing known speaks against what CPUID claims, but nothing was executed."
+    elif assessment.basis != "executed":
+        claim = spoken(assessment).claim
+        words = f"Nothing known speaks against what {claim} claims, but nothing was executed."
         lead = Styled("UNVERIFIED", "bold")
     else:
         many = counted(tried, "instruction")
@@ -143,13 +123,14 @@ def _evidence(assessment: Assessment, width: int) -> Iterator[Line]:
     """What the witnesses say of the features in question; one row for all that are alike."""
     alike = evidence_rows(assessment)
     told = alike[:_MOST_ROWS]
+    headings = ("  feature", spoken(assessment).column, "OS", "kernel", "executed")
     likewise = [f"likewise {', '.join(names[1:])}" if names[1:] else "" for _, names in told]
     rows: list[list[Cell]] = [[f"  {names[0]}", *said] for said, names in told]
     if width >= _NARROW:
         rows = [[*row, more] for row, more in zip(rows, likewise, strict=True)]
-        yield from table((*_HEADINGS, ""), rows, width)
+        yield from table((*headings, ""), rows, width)
     else:
-        head, *lines = table(_HEADINGS, rows, width)
+        head, *lines = table(headings, rows, width)
         yield head
         for line, more in zip(lines, likewise, strict=True):
             yield line
@@ -162,20 +143,21 @@ def _level(assessment: Assessment, width: int) -> Iterator[Line]:
     if assessment.verdict == "insufficient":
         return  # the verdict says between which levels it is
     level = assessment.level
-    words = f"{level or 'below x86-64-v1'}: {_LEVELS[level]}"
+    below = f"below {spoken(assessment).lowest}"
+    words = f"{level or below}: {level_means(assessment)}"
     if level is None and assessment.bits == 32:
         words = "32-bit: programs for x86-64 do not run"
     elif assessment.level_at_least != assessment.level_at_most:
         low = f"at least {assessment.level_at_least}, " if assessment.level_at_least else ""
         words = f"{low}at most {assessment.level_at_most}: not all of it is told"
     elif assessment.advertised_level not in (None, level):
-        words = f"{level or 'below x86-64-v1'}, though it advertises {assessment.advertised_level}"
+        words = f"{level or below}, though it advertises {assessment.advertised_level}"
     yield from _row("level", words, width)
 
 
 def _standings(assessment: Assessment, width: int) -> Iterator[Line]:
     standings: dict[str, list[str]] = {"has": [], "on request": [], "has not": [], "not told": []}
-    for name, called in _NAMES.items():
+    for name, called in spoken(assessment).names.items():
         standing = _STANDING.get(assessment.features[name].state)
         if standing is not None:
             standings[standing].append(called)

@@ -16,6 +16,7 @@ from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.report.installed import inference_lines, introspection_lines
+from cpuprobe.report.spoken import spoken
 from cpuprobe.report.verdict import hypervisor_row, identity_words, told
 from cpuprobe.version import VERSION
 from cpuprobe.wasm.installed import Inference, Introspection
@@ -67,7 +68,7 @@ def key_facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     yield "CPU", f"{brand}, {rest[0]}"
     system = [*rest[1:], *filter(None, [subject.surroundings.distribution])]
     yield "system", ", ".join(system) or "not recorded"
-    yield "psABI level", level_words(subject.assessment)
+    yield spoken(subject.assessment).ladder, level_words(subject.assessment)
     yield "measured by", _measured_by(subject)
 
 
@@ -82,7 +83,7 @@ def level_words(assessment: Assessment) -> str:
     if assessment.verdict == "insufficient":
         return told(assessment)
     safe, advertised = assessment.level, assessment.advertised_level
-    return f"{safe or 'none'} safe, {advertised or 'none'} advertised by CPUID"
+    return f"{safe or 'none'} safe, {advertised or 'none'} advertised by {spoken(assessment).claim}"
 
 
 def _measured_by(subject: ReportedMachine) -> str:
@@ -120,7 +121,7 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
         known = hypervisor_row(identity.hypervisor).get("name")
         yield "hypervisor", f"{known} ({identity.hypervisor})" if known else identity.hypervisor
     else:
-        yield "hypervisor", "none that CPUID shows"
+        yield "hypervisor", f"none that {spoken(subject.assessment).claim} shows"
     container = subject.surroundings.container or _container(subject)
     if container:
         yield "container", container
@@ -131,7 +132,7 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     kinds = len(observation.groups)
     alike = f", of {kinds} kinds" if kinds > 1 else ""
     yield "CPUs", f"{counted(len(cpus), 'CPU')}, numbered {cpu_list(cpus)}{alike}"
-    yield "psABI level", level_words(subject.assessment)
+    yield spoken(subject.assessment).ladder, level_words(subject.assessment)
     if observation.cmdline:
         yield "kernel command line", " ".join(observation.cmdline) + " (known words only)"
     yield "measured by", _measured_by(subject)
@@ -163,7 +164,7 @@ def _emulator(subject: ReportedMachine) -> str | None:
     if emulator is not None:
         return emulator
     reason = subject.assessment.kernel_set_aside
-    return set_aside(reason) if reason in ("no-flags", "another-cpu") else None
+    return set_aside(reason) if reason in ("no-flags", "no-features", "another-cpu") else None
 
 
 def disagreeing(assessment: Assessment) -> dict[str, FeatureAssessment]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.report.layout import Line, Styled, fold, paragraph
+from cpuprobe.report.spoken import spoken
 from cpuprobe.report.verdict import guest_words, mismatch, told
 from cpuprobe.words import answer, counted, cpu_list, cut
 
@@ -26,7 +27,6 @@ _STYLES = {
     "warning": "yellow",
     "info": "cyan",
 }
-_HEADINGS = ("feature", "CPUID", "OS", "kernel", "executed", "state", "safe")
 
 
 def lines(assessment: Assessment, width: int) -> Iterator[Line]:
@@ -38,7 +38,7 @@ def lines(assessment: Assessment, width: int) -> Iterator[Line]:
     """
     yield from fold(identity_line(assessment), width)
     style = _STYLES[assessment.verdict]
-    if assessment.verdict == "consistent" and assessment.basis == "cpuid":
+    if assessment.verdict == "consistent" and assessment.basis != "executed":
         style = "bold"  # green is for what has executed
     verdict = fold((Styled(verdict_line(assessment), style),), width)
     yield from verdict
@@ -74,7 +74,7 @@ def identity_line(assessment: Assessment) -> str:
 
 def verdict_line(assessment: Assessment) -> str:
     """What is wrong, if anything, in one line for a layman."""
-    level = assessment.level or "below x86-64-v1"
+    level = assessment.level or f"below {spoken(assessment).lowest}"
     if assessment.level is None and assessment.bits == 32:
         level = "programs there are 32-bit"
     if assessment.advertised_level not in (None, assessment.level):
@@ -84,16 +84,20 @@ def verdict_line(assessment: Assessment) -> str:
         return cut(f"MISMATCH: {wrong}")
     if assessment.verdict == "insufficient":
         return cut(f"{told(assessment)}.")
-    if assessment.basis == "cpuid":
-        return cut(f"Nothing known speaks against what CPUID claims; nothing was executed. {level}")
+    if assessment.basis != "executed":
+        claim = spoken(assessment).claim
+        words = f"Nothing known speaks against what {claim} claims; nothing was executed. {level}"
+        return cut(words)
     return cut(f"OK: what this machine claims, it does. {level}.")
 
 
 def _feature_table(assessment: Assessment) -> Iterator[Line]:
     """The features as rows of known words, which need no folding: there are a hundred of them."""
     rows = [_feature_row(name, feature) for name, feature in assessment.features.items()]
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    yield (Styled(_padded(_HEADINGS, widths), "bold"),)
+    claimed = spoken(assessment).column
+    headings = ("feature", claimed, "OS", "kernel", "executed", "state", "safe")
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    yield (Styled(_padded(headings, widths), "bold"),)
     for row in rows:
         before, state, after = row[:5], row[5], row[6:]
         yield (

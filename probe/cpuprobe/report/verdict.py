@@ -8,12 +8,14 @@ from typing import Any
 from cpuprobe.assessment.ground import NOT_NAMED
 from cpuprobe.assessment.model import Assessment, Finding
 from cpuprobe.facts.tables import load_table
+from cpuprobe.report.spoken import spoken
 from cpuprobe.words import answer, counted, names
 
 
 def headline(assessment: Assessment) -> str:
     """The verdict in a sentence for a layman."""
-    level = f"{assessment.level} is" if assessment.level else "not even all of x86-64-v1 is"
+    words = spoken(assessment)
+    level = f"{assessment.level} is" if assessment.level else f"not even all of {words.lowest} is"
     if assessment.level is None and assessment.bits == 32:
         level = "what is listed is"
     advertised = assessment.advertised_level
@@ -23,10 +25,10 @@ def headline(assessment: Assessment) -> str:
         return f"{wrong}."
     if assessment.verdict == "insufficient":
         return f"{told(assessment)}. What is not told counts as unsafe."
-    if assessment.basis == "cpuid":
+    if assessment.basis != "executed":
         return (
-            "Nothing known speaks against what CPUID claims, but nothing was executed. "
-            f"By CPUID, {level} safe.{more}"
+            f"Nothing known speaks against what {words.claim} claims, but nothing was executed. "
+            f"By {words.claim}, {level} safe.{more}"
         )
     return f"What this machine claims, it does; {level} safe.{more}"
 

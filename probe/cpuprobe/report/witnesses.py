@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cpuprobe.evidence.witnesses import OtherIdentity
-from cpuprobe.facts.features import load_features
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.report.subject import ReportedMachine
 from cpuprobe.words import names
 
@@ -84,7 +84,7 @@ def _flags(subject: ReportedMachine, other: OtherIdentity) -> Iterator[str]:
     if not other.flags:
         return
     listed = {_SPELLINGS.get(flag, flag) for flag in other.flags}
-    table = load_features()
+    table = facts_named(subject.assessment.isa).features()
     unsafe, missing = [], []
     for name, feature in subject.assessment.features.items():
         flag = table[name].kernel.flag

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests import arm_fakes
 from tests.fakes import (
     V2,
     V3,
@@ -27,6 +28,8 @@ from cpuprobe.evidence.observation import Candidate, Observation
 from cpuprobe.facts.tables import load_table
 from cpuprobe.report.layout import cells, pieces, text_of
 from cpuprobe.report.screen import screen
+from cpuprobe.report.text import lines
+from cpuprobe.report.verdict import headline
 
 DATA = Path(__file__).parents[2] / "data"
 GOLDENS = DATA / "screens"
@@ -142,3 +145,20 @@ if __name__ == "__main__":
     GOLDENS.mkdir(exist_ok=True)
     for world in WORLDS:
         (GOLDENS / f"{world}.txt").write_text("\n".join(shown(world, 80)) + "\n")
+
+
+def test_aarch64_is_spoken_of_in_its_own_words() -> None:
+    """The first screen, the table and the page of an aarch64 machine name nothing of x86."""
+    features = (*arm_fakes.BASE, "lse", "rdm")
+    observation = arm_fakes.observation(
+        arm_fakes.group(features), auxv=arm_fakes.auxv(features), cpuinfo=None
+    )
+    assessment = assess(observation)
+    told = "\n".join(text_of(line) for line in screen(assessment, 5, 80))
+    table = "\n".join(text_of(line) for line in lines(assessment, 100))
+
+    assert "level       armv8.1-a: programs built for LSE atomics run" in told
+    assert "has         CRC32 LSE\n" in told
+    assert "feature       claimed  OS" in table
+    for text in (told, table, headline(assessment)):
+        assert not re.search(r"x86|XCR0|CPUID|psABI", text)
