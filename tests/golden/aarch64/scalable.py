@@ -52,18 +52,13 @@ def _index(x: Operation) -> None:
     x.put([x.read(1) + n * x.read(2) for n in range(count)])
 
 
-@handles("dupq")
-def _duplicate_in_segment(x: Operation) -> None:
-    x.put(x.lanes(1))
-
-
-@handles("ld1w", "ld1b", "ld1rqb", "ld1rob")
+@handles("ld1w", "ld1d", "ld1b", "ld1rqb", "ld1rob")
 def _load(x: Operation) -> None:
-    """Contiguous, zeroing; of a quadword that is repeated, the first."""
+    """Contiguous, zeroing, widened to lanes; of a quadword that is repeated, the first."""
     width, count = x.shape(0)
     address = x.address(2)
     active = x.active(1, width)
-    size = width // 8
+    size = {"b": 1, "w": 4, "d": 8}[x.name[-1]]
     x.put([x.state.load(address + n * size, size) if active[n] else 0 for n in range(count)])
 
 

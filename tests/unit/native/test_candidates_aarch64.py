@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import struct
+import subprocess
+from pathlib import Path
+
 import pytest
 from tests.golden.aarch64 import regenerate
 from tests.golden.aarch64.entries import FOLDER, ListError, read_list
+from tests.native.conftest import required
 from tests.tools import native_facts_aarch64
 
 from cpuprobe.facts.aarch64 import load_features
@@ -15,6 +21,13 @@ ENTRIES = read_list(TEXT)
 NOT_EXECUTABLE = {
     "ls64": "only device memory takes it",
 }
+# Newer than binutils 2.40, with which CI assembles; 2.44 and LLVM 22 gave the same words.
+UNKNOWN_TO_ASSEMBLER = """
+cmpbr f8f16mm f8f32mm faminmax fp8 fp8dot2 fp8dot4 fp8fma fpmr fprcvt gcs lse128 lsfe lut poe
+rcpc3 rprfm sme-b16b16 sme-f16f16 sme-f8f16 sme-f8f32 sme-lutv2 sme-mop4 sme-tmop sme2 sme2p1
+sme2p2 smebi32i32 smei16i32 ssve-fp8dot2 ssve-fp8dot4 ssve-fp8fma sve-aes2 sve-b16b16
+sve-bfscale sve-f16f32mm sve2p1 sve2p2 sveeltperm
+"""
 
 
 def test_generated_headers_are_current():
@@ -33,6 +46,39 @@ def test_every_feature_has_a_candidate():
     wanted = {name for name, row in load_features().items() if row.for_programs}
 
     assert wanted - covered == NOT_EXECUTABLE.keys()
+
+
+def test_names():
+    """A sequence is called by one of its instructions, the one that the feature brings."""
+    assert [e.name for e in ENTRIES if e.name not in e.text.split("; ") and e.name != e.text] == []
+
+
+def test_words_are_what_an_assembler_makes(tmp_path: Path):
+    """GNU as gives the same words, but for what is newer than it."""
+    assembler, copier = required("aarch64-linux-gnu-as"), required("aarch64-linux-gnu-objcopy")
+    rows = [
+        (re.sub(r"^(bc\..*?|cb.* )#(\d+)$", r"\1.+\2", instruction), word, entry)
+        for entry in ENTRIES
+        for instruction, word in zip(entry.text.split("; "), entry.words, strict=True)
+    ]
+
+    def assemble(wanted: list[str]) -> str:
+        (tmp_path / "a.s").write_text("\n".join(wanted) + "\n")
+        command = [assembler, "-march=all", "-o", "a.o", "a.s"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stderr
+
+    refused = {int(n) - 1 for n in re.findall(r"a\.s:(\d+): Error", assemble([r[0] for r in rows]))}
+    known = [row for n, row in enumerate(rows) if n not in refused]
+    assert assemble([row[0] for row in known]) == ""
+    subprocess.run(
+        [copier, "-O", "binary", "-j", ".text", "a.o", "a.bin"], cwd=tmp_path, check=True
+    )
+    words = struct.unpack(f"<{len(known)}I", (tmp_path / "a.bin").read_bytes())
+
+    assert {r[0]: hex(w) for r, w in zip(known, words, strict=True) if r[1] != w} == {}
+    assert {name for n in refused for name in rows[n][2].features} <= {
+        *UNKNOWN_TO_ASSEMBLER.split()
+    }
 
 
 @pytest.mark.parametrize(

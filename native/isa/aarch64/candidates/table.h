@@ -725,120 +725,117 @@ CANDIDATE(240, "sm4e z0.s, z0.s, z1.s", 71, "0x4523e020",
 CANDIDATE(241, "sm4ekey z0.s, z1.s, z2.s", 71, "0x4522f020",
           SVE, INT, VALUE, 0,
           "\x3a\xdf\xdc\x2e\xfd\x74\x33\x66\xe9\x59\x98\x44\x3d\xd0\x86\x68", VARIANTS(0x55448755, 0x257967ea, 0x9618d4d1))
-CANDIDATE(242, "sclamp z0.s, z1.s, z2.s", 72, "0x4482c020",
+CANDIDATE(242, "ld1w { z0.q }, p0/z, [x10]", 72, "0xa5102140",
           SVE, INT, VALUE, 0,
-          "\x01\x00\x00\x80\xff\x7f\xff\xff\xff\xff\xff\x7f\x01\xff\x7f\x80", VARIANTS(0x23b45677, 0x3889022c, 0x4fc731fb))
-CANDIDATE(243, "dupq z0.s, z1.s[2]", 72, "0x05342420",
+          "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", VARIANTS(0xcb9b2b00, 0x5a6a789f, 0xf3677506))
+CANDIDATE(243, "ld1d { z0.q }, p0/z, [x10]", 72, "0xa5902140",
           SVE, INT, VALUE, 0,
-          "\x00\x00\x00\x80\x00\x00\x00\x80\x00\x00\x00\x80\x00\x00\x00\x80", VARIANTS(0x138b605, 0x87baefe5, 0x2ad1353d))
-CANDIDATE(244, "fdot z0.s, z1.h, z2.h", 72, "0x64228020",
-          SVE, W16, VALUE, 0,
-          "\x00\x00\x60\xc0\x00\x00\xd0\x40\x00\x00\xf2\xc1\x00\x00\x28\x40", VARIANTS(0xd698ad19, 0x33339642, 0x32873a6e))
-CANDIDATE(245, "bfadd z0.h, z1.h, z2.h", 73, "0x65020020",
+          "\x01\x80\xff\x7f\x00\x80\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", VARIANTS(0x82e47f0c, 0x3a27a0f, 0xd7e528a2))
+CANDIDATE(244, "bfadd z0.h, z1.h, z2.h", 73, "0x65020020",
           SVE, WB16, VALUE, 0,
           "\xb0\x40\xa0\x40\x10\x41\x60\xc0\xe0\xbf\x80\xbf\x00\xbf\x80\xbe", VARIANTS(0xd03de5b9, 0x6082187d, 0xd03de5b9))
-CANDIDATE(246, "bfmul z0.h, z1.h, z2.h", 73, "0x65020820",
+CANDIDATE(245, "bfmul z0.h, z1.h, z2.h", 73, "0x65020820",
           SVE, WB16, VALUE, 0,
           "\x28\xc1\xc0\x40\x00\x41\x00\xc0\x00\xbf\xf0\xc1\x00\xbf\xf0\xbf", VARIANTS(0x7a2b0a45, 0xf2861983, 0x7a2b0a45))
-CANDIDATE(247, "fmmla z0.s, z1.h, z2.h", 74, "0x6422e420",
+CANDIDATE(246, "fmmla z0.s, z1.h, z2.h", 74, "0x6422e420",
           SVE, W16, VALUE, 0,
           "\x00\x00\x20\x40\x00\x00\x34\x41\x00\x00\x84\xc1\x00\x00\xdf\xc1", VARIANTS(0x727f56b0, 0xfa47ec94, 0x110ee80e))
-CANDIDATE(248, "expand z0.b, p1, z1.b", 75, "0x05318420",
+CANDIDATE(247, "expand z0.b, p1, z1.b", 75, "0x05318420",
           SVE, INT, VALUE, 0,
           "\xff\x00\x00\x00\x00\x00\x7f\x00\x80\xff\x00\x00\xff\x00\x00\x00", VARIANTS(0xf3d6b36d, 0xf99c0887, 0xcdd1809b))
-CANDIDATE(249, "bfscale z0.h, p0/m, z0.h, z1.h", 76, "0x65098020",
+CANDIDATE(248, "bfscale z0.h, p0/m, z0.h, z1.h", 76, "0x65098020",
           SVE, INT, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(250, "cls z0.s, p1/z, z1.s", 77, "0x0488a420",
+CANDIDATE(249, "cls z0.s, p1/z, z1.s", 77, "0x0488a420",
           SVE, INT, VALUE, 0,
           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00", VARIANTS(0x69691905, 0x193cd9f4, 0xbcdb4f75))
-CANDIDATE(251, "addha za0.s, p0/m, p1/m, z1.s", 78, "0xc00800ff,0xc0902020,0xc0820020",
+CANDIDATE(250, "addha za0.s, p0/m, p1/m, z1.s", 78, "0xc00800ff,0xc0902020,0xc0820020",
           SME, INT, VALUE, 0,
           "\xff\x7f\x00\x80\x00\x00\x00\x00\x00\x00\x00\x80\x00\xff\x80\xff", VARIANTS(0x791f5969, 0x9b54acf7, 0x2de59e83))
-CANDIDATE(252, "addha za0.s, p0/m, p0/m, z1.s", 78, "0xc00800ff,0xc0900020,0xc0820000",
+CANDIDATE(251, "addha za0.s, p0/m, p0/m, z1.s", 78, "0xc00800ff,0xc0900020,0xc0820000",
           SME, INT, VALUE, 0,
           "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff", VARIANTS(0x337b4cb9, 0x9b54acf7, 0x673b1f3e))
-CANDIDATE(253, "fmopa za0.s, p0/m, p0/m, z1.s, z2.s", 79, "0xc00800ff,0x80820020,0xc0820020",
+CANDIDATE(252, "fmopa za0.s, p0/m, p0/m, z1.s, z2.s", 79, "0xc00800ff,0x80820020,0xc0820020",
           SME, S32, VALUE, 0,
           "\x00\x00\x40\xc0\x00\x00\xc0\x40\x00\x00\x00\x40\x00\x00\x80\x3f", VARIANTS(0x2c1651cb, 0x798fe772, 0xe12f1625))
-CANDIDATE(254, "fmopa za0.s, p0/m, p0/m, z1.h, z2.h", 80, "0xc00800ff,0x81a20020,0xc0820020",
+CANDIDATE(253, "fmopa za0.s, p0/m, p0/m, z1.h, z2.h", 80, "0xc00800ff,0x81a20020,0xc0820020",
           SME, S16, VALUE, 0,
           "\x00\x00\xc0\xc1\x00\x00\xc0\x40\x00\x00\x90\xc1\x00\x00\x80\xbf", VARIANTS(0xd356c175, 0xc0959ed8, 0xd356c175))
-CANDIDATE(255, "bfmopa za0.s, p0/m, p0/m, z1.h, z2.h", 81, "0xc00800ff,0x81820020,0xc0820040",
+CANDIDATE(254, "bfmopa za0.s, p0/m, p0/m, z1.h, z2.h", 81, "0xc00800ff,0x81820020,0xc0820040",
           SME, WB16, VALUE, 0,
           "\x00\x00\x70\xc1\x00\x00\xa0\xc0\x00\x00\xf4\xc1\x00\x00\x08\xc1", VARIANTS(0xe6c2ca99, 0x451c1abe, 0xe6c2ca99))
-CANDIDATE(256, "smopa za0.s, p0/m, p1/m, z1.b, z2.b", 82, "0xc00800ff,0xa0822020,0xc0820020",
+CANDIDATE(255, "smopa za0.s, p0/m, p1/m, z1.b, z2.b", 82, "0xc00800ff,0xa0822020,0xc0820020",
           SME, INT, VALUE, 0,
           "\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\xff\xff\xff\xff", VARIANTS(0x36cd2068, 0xbffc2984, 0xca5e4285))
-CANDIDATE(257, "usmopa za0.s, p0/m, p0/m, z1.b, z2.b", 82, "0xc00800ff,0xa1820020,0xc0820060",
+CANDIDATE(256, "usmopa za0.s, p0/m, p0/m, z1.b, z2.b", 82, "0xc00800ff,0xa1820020,0xc0820060",
           SME, INT, VALUE, 0,
           "\x80\x80\xff\xff\x02\x7d\x00\x00\x02\x7d\x00\x00\x01\xbf\xff\xff", VARIANTS(0x79af68d4, 0xbd14e21f, 0xb7d3b0ef))
-CANDIDATE(258, "smopa za0.d, p0/m, p0/m, z1.h, z2.h", 83, "0xc00800ff,0xa0c20020,0xc0c20020",
+CANDIDATE(257, "smopa za0.d, p0/m, p0/m, z1.h, z2.h", 83, "0xc00800ff,0xa0c20020,0xc0c20020",
           SME, INT, VALUE, 0,
           "\x80\x01\x80\x3f\x00\x00\x00\x00\x80\x3f\x41\xc0\xff\xff\xff\xff", VARIANTS(0xdec75ea8, 0xd1c06bfe, 0x63226fc3))
-CANDIDATE(259, "fmopa za0.d, p0/m, p0/m, z1.d, z2.d", 84, "0xc00800ff,0x80c20020,0xc0c20020",
+CANDIDATE(258, "fmopa za0.d, p0/m, p0/m, z1.d, z2.d", 84, "0xc00800ff,0x80c20020,0xc0c20020",
           SME, S64, VALUE, 0,
           "\x00\x00\x00\x00\x00\x00\x08\xc0\x00\x00\x00\x00\x00\x00\x18\x40", VARIANTS(0xaa5da875, 0xab07ecee, 0x514d09af))
-CANDIDATE(260, "mul v0.4s, v1.4s, v2.4s", 85, "0x4ea29c20",
+CANDIDATE(259, "mul v0.4s, v1.4s, v2.4s", 85, "0x4ea29c20",
           SME, INT, VALUE, 0,
           "\xff\x7f\x00\x00\x01\x80\xfe\xff\x00\x00\x00\x80\x00\xff\x81\xfe", VARIANTS(0x5f9c7cb, 0x7add5ff4, 0xb3f24575))
-CANDIDATE(261, "smax { z0.s, z1.s }, { z0.s, z1.s }, z2.s", 86, "0xc1a2a000",
+CANDIDATE(260, "smax { z0.s, z1.s }, { z0.s, z1.s }, z2.s", 86, "0xc1a2a000",
           SME, INT, VALUE, 26,
           "\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x01\xff\x7f\x80\xff\x7f\x00\x80\xff\xff\x01\x00\xff\xff\xff\x7f\x00\xff\x80\xff", VARIANTS(0x73f2c1eb, 0xb009858, 0x3feca7b0))
-CANDIDATE(262, "sclamp { z0.s, z1.s }, z2.s, z3.s", 86, "0xc1a3c440",
+CANDIDATE(261, "sclamp { z0.s, z1.s }, z2.s, z3.s", 86, "0xc1a3c440",
           SME, INT, VALUE, 26,
           "\xff\x00\x7f\x80\xff\x7f\x80\x00\x00\xff\x00\xff\x01\xff\x7f\x80\xff\x7f\x00\x80\xff\xff\x01\x00\x00\xff\x00\xff\x00\xff\x80\xff", VARIANTS(0xc2b2afcb, 0xbf7e8145, 0x9fdd7629))
-CANDIDATE(263, "smopa za0.s, p0/m, p0/m, z1.h, z2.h", 87, "0xc00800ff,0xa0820028,0xc0820020",
+CANDIDATE(262, "smopa za0.s, p0/m, p0/m, z1.h, z2.h", 87, "0xc00800ff,0xa0820028,0xc0820020",
           SME, INT, VALUE, 0,
           "\xff\x7f\xff\xff\x00\x80\xff\xff\x00\x80\x00\x00\x7e\x81\xff\xff", VARIANTS(0x31104c29, 0xaf48f152, 0x671569b2))
-CANDIDATE(264, "bmopa za0.s, p0/m, p0/m, z1.s, z2.s", 88, "0xc00800ff,0x80820028,0xc0820020",
+CANDIDATE(263, "bmopa za0.s, p0/m, p0/m, z1.s, z2.s", 88, "0xc00800ff,0x80820028,0xc0820020",
           SME, INT, VALUE, 0,
           "\x0f\x00\x00\x00\x10\x00\x00\x00\x12\x00\x00\x00\x12\x00\x00\x00", VARIANTS(0x3d78b0d6, 0x70cfb064, 0xbcd42b78))
-CANDIDATE(265, "bfmopa za0.h, p0/m, p0/m, z1.h, z2.h", 89, "0xc00800ff,0x81a20028,0xc0420020",
+CANDIDATE(264, "bfmopa za0.h, p0/m, p0/m, z1.h, z2.h", 89, "0xc00800ff,0x81a20028,0xc0420020",
           SME, WB16, VALUE, 0,
           "\x40\xc0\xc0\x40\x00\x40\x80\x3f\x00\x3f\x20\x41\x80\x3f\x20\x40", VARIANTS(0x457d8e9b, 0x3ae1acfb, 0x457d8e9b))
-CANDIDATE(266, "fmopa za0.h, p0/m, p0/m, z1.h, z2.h", 90, "0xc00800ff,0x81820028,0xc0420020",
+CANDIDATE(265, "fmopa za0.h, p0/m, p0/m, z1.h, z2.h", 90, "0xc00800ff,0x81820028,0xc0420020",
           SME, S16, VALUE, 0,
           "\x00\xc2\x00\x46\x00\x40\x00\x3c\x00\x38\x00\x49\x00\x3c\x00\x41", VARIANTS(0x92a1bcf7, 0xaa159e39, 0x92a1bcf7))
-CANDIDATE(267, "movaz z0.s, za0h.s[w12, 1]", 91, "0xc00800ff,0xc0900020,0xc0820220",
+CANDIDATE(266, "movaz z0.s, za0h.s[w12, 1]", 91, "0xc00800ff,0xc0900020,0xc0820220",
           SME, INT, VALUE, 0,
           "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff", VARIANTS(0x337b4cb9, 0x9b54acf7, 0x673b1f3e))
-CANDIDATE(268, "aese { z0.b, z1.b }, { z0.b, z1.b }, z2.q[0]", 92, "0x4522e840",
+CANDIDATE(267, "aese { z0.b, z1.b }, { z0.b, z1.b }, z2.q[0]", 92, "0x4522e840",
           SVE, INT, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(269, "luti4 { z0.b - z3.b }, zt0, { z4, z5 }", 93, "0xc08b0080",
+CANDIDATE(268, "luti4 { z0.b - z3.b }, zt0, { z4, z5 }", 93, "0xc08b0080",
           SME, INT, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(270, "fmopa za0.h, p0/m, p0/m, z1.b, z2.b", 94, "0xc00800ff,0x80a20028,0xc0420020",
+CANDIDATE(269, "fmopa za0.h, p0/m, p0/m, z1.b, z2.b", 94, "0xc00800ff,0x80a20028,0xc0420020",
           SME, S8, VALUE, 0,
           "\x00\xce\x00\x46\x80\xcc\x00\xbc\x00\x00\x00\xcc\x00\xce\x80\xd1", VARIANTS(0x8210af54, 0x8210af54, 0x8210af54))
-CANDIDATE(271, "fmopa za0.s, p0/m, p0/m, z1.b, z2.b", 95, "0xc00800ff,0x80a20020,0xc0820020",
+CANDIDATE(270, "fmopa za0.s, p0/m, p0/m, z1.b, z2.b", 95, "0xc00800ff,0x80a20020,0xc0820020",
           SME, S8, VALUE, 0,
           "\x00\x00\x86\xc1\x00\x80\x03\xc2\x00\x00\x7c\xc2\x00\x00\xdc\x41", VARIANTS(0xe807b208, 0xe807b208, 0xe807b208))
-CANDIDATE(272, "fmlalb z0.h, z1.b, z2.b", 96, "0x64a28820",
+CANDIDATE(271, "fmlalb z0.h, z1.b, z2.b", 96, "0x64a28820",
           SME, S8, VALUE, 0,
           "\x40\xc9\x00\x48\x00\xb8\x00\xb8\x40\x49\x00\x3c\x00\xcd\x80\xc7", VARIANTS(0x554a4003, 0x554a4003, 0x554a4003))
-CANDIDATE(273, "fdot z0.s, z1.b, z2.b", 97, "0x64628420",
+CANDIDATE(272, "fdot z0.s, z1.b, z2.b", 97, "0x64628420",
           SME, S8, VALUE, 0,
           "\x00\x00\xc0\x3f\x00\x80\x03\xc2\x00\x00\xa4\x41\x00\x00\x00\xc2", VARIANTS(0xbf74be74, 0xbf74be74, 0xbf74be74))
-CANDIDATE(274, "fdot z0.h, z1.b, z2.b", 98, "0x64228420",
+CANDIDATE(273, "fdot z0.h, z1.b, z2.b", 98, "0x64228420",
           SME, S8, VALUE, 0,
           "\x80\xc4\x00\x46\xa0\xcf\xc0\xc0\x60\x4c\x00\x42\x40\xcd\x80\xc9", VARIANTS(0x214a1920, 0x214a1920, 0x214a1920))
-CANDIDATE(275, "fmul { z0.s, z1.s }, { z2.s, z3.s }, z4.s", 99, "0xc1a8e840",
+CANDIDATE(274, "fmul { z0.s, z1.s }, { z2.s, z3.s }, z4.s", 99, "0xc1a8e840",
           SME, F32, VALUE, 26,
           "\x66\xe6\xb9\xc1\x66\x66\x26\x40\xe1\x7a\xa8\xc0\xb8\x1e\x85\xbf\xcd\xcc\x0c\xbf\x00\x00\x4c\x41\x00\x00\x58\x41\x00\x00\xb0\x41", VARIANTS(0x86a075e1, 0xb3bc5066, 0x893a9a93))
-CANDIDATE(276, "bdep z0.d, z1.d, z2.d", 100, "0x45c2b420",
+CANDIDATE(275, "bdep z0.d, z1.d, z2.d", 100, "0x45c2b420",
           SME, INT, VALUE, 0,
           "\x01\x00\x00\x80\xff\x1f\x00\xc0\x00\x00\x00\x00\x01\x00\x7f\x80", VARIANTS(0xa07d3d72, 0x35ce38eb, 0x983a0dbd))
-CANDIDATE(277, "aese z0.b, z0.b, z2.b", 101, "0x4522e040",
+CANDIDATE(276, "aese z0.b, z0.b, z2.b", 101, "0x4522e040",
           SME, INT, VALUE, 0,
           "\x0c\xf3\x63\x63\x16\x63\xd2\x16\x63\x16\x16\xb0\x7c\xcd\x54\x63", VARIANTS(0xdf17af0a, 0xdcbc64bd, 0x32a0d18e))
-CANDIDATE(278, "fexpa z0.s, z1.s", 102, "0x04a0b820",
+CANDIDATE(277, "fexpa z0.s, z1.s", 102, "0x04a0b820",
           SME, INT, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(279, "ftmopa za0.s, { z0.s, z1.s }, z2.s, z20[0]", 103, "0x80420000",
+CANDIDATE(278, "ftmopa za0.s, { z0.s, z1.s }, z2.s, z20[0]", 103, "0x80420000",
           SME, S32, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(280, "fmop4a za0.s, z0.s, z16.s", 104, "0x80000000",
+CANDIDATE(279, "fmop4a za0.s, z0.s, z16.s", 104, "0x80000000",
           SME, S32, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
