@@ -14,7 +14,7 @@ CROSS ?= aarch64-linux-gnu-gcc
 # What only the executable has: its entry and its command line.
 MAIN := native/main.c native/isa/$(ISA)/start.c native/isa/$(ISA)/screen.c $(wildcard native/command/*.c)
 # What judges without Python, for which aarch64 lacks the tables.
-UNUSED_aarch64 := native/verdict.c native/flags.c native/survey.c $(wildcard native/command/*.c)
+UNUSED_aarch64 := native/verdict.c native/flags.c native/survey.c $(wildcard native/command/*.c native/library/*.c)
 SOURCES := $(filter-out $(UNUSED_$(ISA)),$(wildcard native/*.c native/command/*.c native/isa/$(ISA)/*.c \
     native/isa/$(ISA)/candidates/*.c))
 HEADERS := $(wildcard native/*.h native/command/*.h native/isa/$(ISA)/*.h native/isa/$(ISA)/candidates/*.h)
@@ -23,11 +23,13 @@ CORE := $(filter-out $(MAIN),$(SOURCES))
 SCANNER := $(wildcard native/scan/*.c)
 SCANNER_HEADERS := $(wildcard native/scan/*.h)
 # What only libcpuprobe has.
-EMBEDDED := $(wildcard native/library/*.c)
+EMBEDDED := $(filter-out $(UNUSED_$(ISA)),$(wildcard native/library/*.c))
 EMBEDDED_HEADERS := $(wildcard native/library/*.h)
 # Laid out by hand or by its generator, not by clang-format.
-GENERATED := native/scan/tables.c native/words.h native/command/sentences.h native/isa/$(ISA)/facts.h \
-    $(wildcard native/isa/$(ISA)/candidates/*.h)
+GENERATED := native/scan/tables.c native/words.h native/command/sentences.h \
+    $(wildcard native/isa/*/facts.h native/isa/*/candidates/*.h)
+LAID_OUT := $(filter-out $(GENERATED),$(wildcard native/*.[ch] native/*/*.[ch] native/isa/*/*.[ch] \
+    native/isa/*/candidates/*.c))
 # -march comes last so that no CFLAGS can raise it: the core has to run on every CPU there is. On
 # aarch64 no compiler may choose atomics by what the kernel claims.
 NATIVE_FLAGS = -std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-builtin -fno-stack-protector \
@@ -38,7 +40,7 @@ TARGET_aarch64 := -march=armv8-a -mgeneral-regs-only -mno-outline-atomics -mbran
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,noseparate-code -Wl,--gc-sections
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint bench fleet-bench lab fuzz wheel native native-aarch64 lib golden gen gen-check goldens format docs clean
+.PHONY: help run test quick lint lint-c bench fleet-bench lab fuzz wheel native native-aarch64 lib golden gen gen-check goldens format docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -74,19 +76,24 @@ lint: $(BIN)/.installed ## ruff, mypy --strict, and the C code under -Werror wit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	for compiler in gcc clang; do \
-	    if command -v $$compiler >/dev/null; then \
-	        for source in $(SOURCES) $(SCANNER) $(EMBEDDED); do \
-	            $$compiler $(NATIVE_FLAGS) -c -o /dev/null $$source || exit 1; done; \
-	    else echo "lint: no $$compiler here"; fi; done
+	$(MAKE) --no-print-directory lint-c ISA=x86_64 COMPILERS="gcc clang"
+	$(MAKE) --no-print-directory lint-c ISA=aarch64 COMPILERS="$(CROSS) clang,--target=aarch64-linux-gnu"
 	if command -v clang-format >/dev/null; then \
-	    clang-format --dry-run --Werror $(filter-out $(GENERATED),$(SOURCES) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS) $(EMBEDDED) $(EMBEDDED_HEADERS)); \
+	    clang-format --dry-run --Werror $(LAID_OUT); \
 	else echo "lint: no clang-format here"; fi
+
+# COMPILERS: their options behind commas.
+lint-c:
+	for compiler in $(COMPILERS); do \
+	    if command -v $${compiler%%,*} >/dev/null; then \
+	        for source in $(SOURCES) $(SCANNER) $(EMBEDDED); do \
+	            $$(echo $$compiler | tr , ' ') $(NATIVE_FLAGS) -c -o /dev/null $$source || exit 1; done; \
+	    else echo "lint: no $${compiler%%,*} here"; fi; done
 
 format: $(BIN)/.installed ## lay out the Python and C code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	clang-format -i $(filter-out $(GENERATED),$(SOURCES) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS) $(EMBEDDED) $(EMBEDDED_HEADERS))
+	clang-format -i $(LAID_OUT)
 
 native: build/cpuprobe-native ## leave the static executable at build/cpuprobe-native
 

@@ -103,6 +103,7 @@ def test_the_probe_agrees_with_the_oracle(emulator: Emulator, model: str) -> Non
     assert {name for name, outcomes in runs.items() if outcomes == {"ok"}} - HINTS == (
         oracle - emulator.wrong
     )
+    assert {name for name, outcomes in runs.items() if "ok" in outcomes} <= oracle
     assert {name for name, outcomes in runs.items() if "wrong" in outcomes} == (
         oracle & emulator.wrong
     )
