@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cpuprobe.assessment import assess
+from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.facts.aarch64 import ArmFeature, load_features
 from tests.lab.architecture import AARCH64
 from tests.lab.common import ordinary
@@ -79,18 +81,18 @@ def test_the_oracle_finds_what_the_model_claims(emulator: Emulator, model: str) 
         assert bool(shown) is _claims(load_features()[name], seen)[0], name
 
 
-def _observation(emulator: Emulator, model: str) -> dict[str, Any]:
+def _report(emulator: Emulator, model: str) -> bytes:
     run = run_user(model, [native_executable(AARCH64), "--cpus", FIRST], emulator=emulator.path)
 
     assert (run.status, run.stderr) == ("exit 0", b"")
-    answer: dict[str, Any] = json.loads(run.stdout)["observation"]
-    return answer
+    return run.stdout
 
 
 @each_model
 def test_the_probe_agrees_with_the_oracle(emulator: Emulator, model: str) -> None:
-    """Each feature's instructions run where the oracle's does; words and registers are the same."""
-    seen, observation = _oracle(emulator, model), _observation(emulator, model)
+    """Its instructions run where the oracle's do, and it judges so; words and registers agree."""
+    seen, report = _oracle(emulator, model), _report(emulator, model)
+    observation = json.loads(report)["observation"]
     (group,) = observation["groups"]
     runs: dict[str, set[str]] = {}
     for (_, features), outcome in zip(observation["candidates"], group["ran"], strict=True):
@@ -109,3 +111,11 @@ def test_the_probe_agrees_with_the_oracle(emulator: Emulator, model: str) -> Non
     )
     assert {name: seen["auxv"][name] for name in observation["auxv"]} == observation["auxv"]
     assert {name: group["registers"].get(name) for name in seen["registers"]} == seen["registers"]
+    claimed = {each.name for each in load_features().values() if _claims(each, seen)[0]}
+    states = assess(parse_capture(report)).features
+    assert {name for name, each in states.items() if each.state == "usable"} == (
+        oracle & claimed - emulator.wrong
+    )
+    assert {name for name, each in states.items() if each.state == "broken"} == (
+        claimed & (emulator.faults | emulator.wrong)
+    )
