@@ -1,7 +1,8 @@
 """The worlds of aarch64: real kernels that take features away, and CPUs that differ.
 
-Facts were seen with QEMU 7.2.22 and Debian's 6.1.192-2 and 6.12.117-1~deb12u1. The program `oracle`
-(guest/oracle.c) proves the world itself: it holds whether cpuprobe is right or wrong.
+Facts were seen with QEMU 7.2.22 and Debian's 6.1.192-2 and 6.12.117-1~deb12u1. One boot has two
+witnesses: the oracle (guest/oracle.c) proves the world itself, whether cpuprobe is right or wrong,
+and then becomes cpuprobe-native.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tests.lab.architecture import AARCH64
-from tests.lab.expect import Words
+from tests.lab.expect import Codes, Judged, Text, Words
 from tests.lab.world import World
 
 # The architected signature (QARMA) is slow to emulate: a boot takes five times as long with it.
@@ -30,6 +31,14 @@ _SVE = (
     *("sve2-bitperm", "sve2-sha3", "sve2-sm4"),
 )
 _EFFECTS = ("pauth", "bti", "mte")
+_FLAGS = ("lse", "pauth", "fp16", "dotprod", "i8mm")
+
+
+_USABLE = (*_EVERYWHERE, *_LATER, *_LATEST)
+
+# Neoverse V2 r0p2, whose manual tells of SVE2, signatures, BTI and LSE2 (which QEMU 7.2 has not).
+_V2 = f"{MAX},midr=0x410fd4f2"
+_V2_SVE = ("sve", "svebf16", "svei8mm", "sve2", "sve2-bitperm")
 
 
 def _proved(
@@ -38,10 +47,22 @@ def _proved(
     """What the oracle has to say."""
     return {
         "status": "exit 0",
-        **{f"runs/{name}": "ok" for name in runs},
-        **{f"runs/{name}": "sigill" for name in faults},
-        **{f"effects/{name}": int(name in effects) for name in _EFFECTS},
-        "features": features,
+        "stderr": "",
+        **{f"oracle/runs/{name}": "ok" for name in runs},
+        **{f"oracle/runs/{name}": "sigill" for name in faults},
+        **{f"oracle/effects/{name}": int(name in effects) for name in _EFFECTS},
+        "oracle/features": features,
+    }
+
+
+def _judged(
+    codes: Sequence[str], flags: Sequence[str], **states: Sequence[str]
+) -> Mapping[str, object]:
+    """What cpuprobe has to say: features by state, findings, wasmtime 50's flags that are on."""
+    return {
+        "assessment/features": Judged(states),
+        "assessment/findings": Codes(codes),
+        "assessment/cranelift": {f"has_{name}": name in flags for name in _FLAGS},
     }
 
 
@@ -51,14 +72,18 @@ ARM_WORLDS: tuple[World, ...] = (
         kind="kernel",
         cpu="cortex-a72",
         architecture=AARCH64,
-        program="oracle",
+        program="arm-both",
         shows="no LSE, nothing later than Armv8.0",
-        expect=_proved(
-            _EVERYWHERE,
-            (*_LATER, *_LATEST, *_SVE, "pauth", "pacga", "mte"),
-            (),
-            Words(["aes", "crc32"], ["atomics"]),
-        ),
+        expect={
+            **_proved(
+                _EVERYWHERE,
+                (*_LATER, *_LATEST, *_SVE, "pauth", "pacga", "mte"),
+                (),
+                Words(["aes", "crc32"], ["atomics"]),
+            ),
+            **_judged([], [], usable=_EVERYWHERE),
+            "assessment/level": "armv8.0-a",
+        },
     ),
     World(
         name="arm64-max",
@@ -66,30 +91,51 @@ ARM_WORLDS: tuple[World, ...] = (
         cpu=MAX,
         options=_MTE,
         architecture=AARCH64,
-        program="oracle",
+        program="arm-both",
         shows="SVE2, signatures, tags: all that 6.1 lets through",
-        expect=_proved(
-            (*_EVERYWHERE, *_LATER, *_LATEST, *_SVE, "pauth", "pacga", "mte"),
-            (),
-            _EFFECTS,
-            Words(["atomics", "sve2", "paca", "pacg", "bti", "mte"], ["sme"]),
-        ),
+        expect={
+            **_proved(
+                (*_USABLE, *_SVE, "pauth", "pacga", "mte"),
+                (),
+                _EFFECTS,
+                Words(["atomics", "sve2", "paca", "pacg", "bti", "mte"], ["sme"]),
+            ),
+            **_judged([], _FLAGS, usable=(*_USABLE, *_SVE, "pauth", "pacga", "mte")),
+        },
     ),
     World(
         name="arm64-withheld",
         kind="kernel",
-        cpu=MAX,
+        cpu=_V2,
         options=_MTE,
         append=WITHHELD,
         architecture=AARCH64,
-        program="oracle",
-        shows="no SVE; PACIA does nothing, PACGA and GMI run unlisted",
-        expect=_proved(
-            (*_EVERYWHERE, *_LATER, *_LATEST, "pauth", "pacga", "mte"),
-            _SVE,
-            (),
-            Words(["atomics"], ["sve", "sve2", "paca", "pacg", "bti", "mte"]),
-        ),
+        program="arm-both",
+        shows="CP102 and its word; PACGA and GMI run unlisted: CP203",
+        # The kernel hides SSBS for an erratum of this core.
+        expect={
+            **_proved(
+                (*_USABLE, "pauth", "pacga", "mte"),
+                _SVE,
+                (),
+                Words(["atomics"], ["sve", "sve2", "paca", "pacg", "bti", "mte", "ssbs"]),
+            ),
+            **_judged(
+                ["CP102", "CP203", "CP403"],
+                ("lse", "fp16", "dotprod", "i8mm"),
+                usable=[name for name in _USABLE if name != "ssbs"],
+                withheld=(*_V2_SVE, "pauth", "bti", "lse2"),
+                hidden=("pacga", "mte", "ssbs"),
+            ),
+            **{
+                f"assessment/findings[cause=the kernel command line says {word}]/features": names
+                for word, names in (
+                    ("arm64.nosve", list(_V2_SVE)),
+                    ("arm64.nomte", ["mte"]),
+                )
+            },
+            "assessment/findings[code=CP403]/features": ["lse2"],
+        },
     ),
     World(
         name="arm64-fields",
@@ -97,15 +143,19 @@ ARM_WORLDS: tuple[World, ...] = (
         cpu=MAX,
         append="id_aa64isar0.atomic=0 id_aa64isar1.gpi=0 id_aa64pfr1.bt=0",
         architecture=AARCH64,
-        program="oracle",
+        program="arm-both",
         shows="6.1 takes GPI and BT, and ignores ISAR0.Atomic",
         # Tags are the board's to give: without mte=on there are none, and GMI is undefined.
-        expect=_proved(
-            (*_EVERYWHERE, *_LATER, *_LATEST, *_SVE, "pauth", "pacga"),
-            ("mte",),
-            ("pauth",),
-            Words(["atomics", "paca", "sve"], ["pacg", "bti"]),
-        ),
+        expect={
+            **_proved(
+                (*_USABLE, *_SVE, "pauth", "pacga"),
+                ("mte",),
+                ("pauth",),
+                Words(["atomics", "paca", "sve"], ["pacg", "bti"]),
+            ),
+            **_judged(["CP203"], _FLAGS, usable=(*_USABLE, *_SVE, "pauth"), hidden=("pacga",)),
+            "assessment/findings[code=CP203]/cause": Text(r"says id_aa64isar1\.gpi=0$"),
+        },
     ),
     World(
         name="arm64-n1-6.12",
@@ -113,17 +163,26 @@ ARM_WORLDS: tuple[World, ...] = (
         cpu="neoverse-n1",
         series="6.12",
         architecture=AARCH64,
-        program="oracle",
+        program="arm-both",
         shows="an erratum hides SSBS, which runs",
-        expect=_proved(
-            (*_EVERYWHERE, *_LATER, "ssbs"),
-            (*_SVE, "pauth", "pacga", "bf16", "i8mm", "flagm", "dit"),
-            (),
-            Words(["atomics", "asimddp", "dcpop"], ["ssbs"]),
-        ),
+        expect={
+            **_proved(
+                (*_EVERYWHERE, *_LATER, "ssbs"),
+                (*_SVE, "pauth", "pacga", "bf16", "i8mm", "flagm", "dit"),
+                (),
+                Words(["atomics", "asimddp", "dcpop"], ["ssbs"]),
+            ),
+            **_judged(
+                ["CP203"],
+                ("lse", "fp16", "dotprod"),
+                usable=(*_EVERYWHERE, *_LATER),
+                hidden=("ssbs",),
+            ),
+            "assessment/level": "armv8.2-a",
+        },
     ),
     World(
-        name="arm64-uneven",
+        name="arm64-uneven-glibc",
         kind="kernel",
         cpu=MAX,
         smp="2",
@@ -133,5 +192,30 @@ ARM_WORLDS: tuple[World, ...] = (
         program="oracle",
         shows="CPU 1 lost SVE: glibc's own memcpy dies there",
         expect={"status": "signal 4", "stdout": ""},
+    ),
+    World(
+        name="arm64-uneven",
+        kind="kernel",
+        cpu=MAX,
+        smp="2",
+        lost=((1, "sve"),),
+        architecture=AARCH64,
+        program="arm-native",
+        shows="the kernel claims SVE on both, CPU 1 dies: CP301",
+        expect={
+            "status": "exit 0",
+            "stderr": "",
+            **_judged(
+                ["CP104", "CP201", "CP301"],
+                _FLAGS,
+                usable=(*_USABLE, "pauth", "pacga"),
+                uneven=_SVE,
+            ),
+            "assessment/findings[code=CP301]/cpus": [0, 1],
+            "assessment/findings[code=CP301]/evidence": Text(
+                "(?m)^sve: broken on CPU 1, usable on CPU 0$"
+            ),
+            "assessment/findings[code=CP201]/cpus": [1],
+        },
     ),
 )

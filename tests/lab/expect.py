@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 Seen = Mapping[str, object]
 Expect = Mapping[str, object] | Callable[[Seen], list[str]]
@@ -118,6 +118,33 @@ class States:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Expects these features, and no others, in the states that say something of a machine.
+
+    Attributes:
+        states: state to features; what is not named is absent, unknown or unverified.
+    """
+
+    states: Mapping[str, Sequence[str]]
+
+    def __call__(self, value: object) -> bool:
+        """Tell whether they are, and nothing that is not usable is safe."""
+        return isinstance(value, Mapping) and bool(value) and not self.differing(value)
+
+    def differing(self, value: Mapping[str, Any]) -> dict[str, str]:
+        """The features that are in other states, or safe without being usable."""
+        wanted = {name: state for state, names in self.states.items() for name in names}
+        quiet = {"absent", "unknown", "unverified"}
+        return {
+            name: feature["state"] + (", safe" if feature["safe"] else "")
+            for name, feature in value.items()
+            if feature["state"] != wanted.get(name, feature["state"])
+            or (name not in wanted and feature["state"] not in quiet)
+            or (feature["safe"] and feature["state"] != "usable")
+        } | dict.fromkeys(wanted.keys() - value.keys(), "not there")
+
+
+@dataclass(frozen=True)
 class Not:
     """Expects anything else, absence included."""
 
@@ -168,7 +195,7 @@ def look_up(seen: object, path: str) -> object:
 
 
 def _meets(wanted: object, value: object) -> bool:
-    if isinstance(wanted, (Words, Text, Below, Codes, States, Not)):
+    if isinstance(wanted, (Words, Text, Below, Codes, States, Judged, Not)):
         return wanted(value)
     # 1 == True in Python, and a report that says 1 for true is wrong.
     return type(wanted) is type(value) and wanted == value
@@ -178,6 +205,8 @@ def _shown(wanted: object, value: object) -> str:
     """The part of a value that the expectation is about."""
     if isinstance(wanted, Codes) and isinstance(value, list):
         return repr([each.get("code") for each in value if isinstance(each, Mapping)])
+    if isinstance(wanted, Judged) and isinstance(value, Mapping):
+        return repr(wanted.differing(value))
     if isinstance(wanted, States) and isinstance(value, Mapping):
         told = {
             name: feature["state"] + ("" if feature["safe"] else ", not safe")

@@ -95,7 +95,8 @@ def assessed(output: bytes) -> dict[str, object]:
         observation = parse_capture(output)
     except CaptureError:
         return {}
-    differs = disagreements(output)
+    # The core judges by itself on x86-64 only.
+    differs = disagreements(output) if observation.isa == X86_64.isa else []
     if differs:
         raise LabError("the verdicts differ: " + "; ".join(differs))
     return {"assessment": json.loads(msgspec.json.encode(assess(observation, ASSESSED_FOR)))}

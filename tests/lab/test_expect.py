@@ -8,6 +8,7 @@ from tests.lab.expect import (
     MISSING,
     Below,
     Codes,
+    Judged,
     Not,
     States,
     Text,
@@ -122,6 +123,22 @@ FEATURES = {
 def test_states(expected: States, good: bool) -> None:
     """Just these features in a state, and what is usable is safe."""
     assert bool(differences({"features": expected}, {"features": FEATURES})) is not good
+
+
+@pytest.mark.parametrize(
+    ("states", "differing"),
+    [
+        ({"usable": ["sse3", "fma"], "withheld": ["avx"], "hidden": ["rdseed"]}, set()),
+        ({"usable": ["sse3"], "withheld": ["avx"], "hidden": ["rdseed"]}, {"fma"}),
+        ({"usable": ["sse3", "fma"], "withheld": ["avx"]}, {"rdseed"}),
+        ({"usable": ["sse3", "fma", "avx"], "hidden": ["rdseed"]}, {"avx"}),
+        ({"usable": ["sse3", "fma", "f"], "withheld": ["avx"], "hidden": ["rdseed"]}, {"f"}),
+    ],
+)
+def test_judged(states: dict[str, list[str]], differing: set[str]) -> None:
+    """All that is usable, withheld, hidden, broken or uneven is named, and in that state."""
+    assert Judged(states).differing(FEATURES).keys() == differing
+    assert bool(differences({"f": Judged(states)}, {"f": FEATURES})) is bool(differing)
 
 
 def test_states_never_pass_what_is_safe_and_not_usable() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from cpuprobe.assessment.ground import Cause
 from cpuprobe.assessment.machine import Machine, cpus_of
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence
@@ -67,14 +68,17 @@ def _candidate(group: CpuGroup, name: str) -> str:
 
 
 def _hidden(machine: Machine) -> Iterator[Finding]:
-    listed = machine.in_state("hidden")
-    if listed:
-        why, proof = machine.isa.causes.masked(machine, listed)
+    """One finding a cause: what hides one feature need not hide another."""
+    by_cause: dict[tuple[Cause, tuple[str, ...]], list[str]] = {}
+    for name in machine.in_state("hidden"):
+        why, proof = machine.isa.causes.masked(machine, [name])
+        by_cause.setdefault((why, tuple(proof)), []).append(name)
+    for (why, lines), listed in by_cause.items():
         yield machine.finding(
             "CP203",
             listed,
             machine.all_cpus,
-            [f"{machine.isa.words.denies} {names(listed)}; executing it: ok", *proof],
+            [f"{machine.isa.words.denies} {names(listed)}; executing it: ok", *lines],
             why,
         )
 

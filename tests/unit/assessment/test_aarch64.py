@@ -142,6 +142,18 @@ def test_pointer_authentication_switched_off() -> None:
     assert finding(found, "CP102").features == ("pauth",)
 
 
+def test_what_hides_one_feature_need_not_hide_another() -> None:
+    """A word of the command line is the cause of its own features only."""
+    left = tuple(name for name in V1 if name != "pacga")
+    runs = {"pacga": "ok", "ssbs": "ok"}
+    found = assess(machine(left, outcomes=runs, cmdline=("arm64.nopauth",)))
+
+    assert {each.cause_id: each.features for each in found.findings if each.code == "CP203"} == {
+        "command-line": ("pacga",),
+        "withheld-from-programs": ("ssbs",),
+    }
+
+
 def test_pacia_that_does_nothing_is_no_fault_of_a_unit() -> None:
     """HWCAP claims it, PACIA leaves the address as it is: the hint space, not a defect."""
     told = finding(assess(machine((*V8_2, "pauth"), outcomes={"pauth": "wrong"})), "CP202")
