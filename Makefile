@@ -6,7 +6,8 @@ OBJCOPY ?= objcopy
 BIN := $(VENV)/bin
 
 # Two processes share the test files: guests and measured children have to keep a CPU for themselves.
-SPREAD := -n 2 --dist loadfile
+# The order is that of tests/conftest.py, the longest file first.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
 # This machine's, if the core knows it: a directory of native/isa.
 ISA := $(or $(notdir $(wildcard native/isa/$(shell uname -m))),x86_64)

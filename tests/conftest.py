@@ -17,6 +17,33 @@ settings.register_profile("cpuprobe", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=30)  # `make quick` asks for it
 settings.load_profile("cpuprobe")
 
+# The longest files, longest first: two processes share the files in this order, and end together.
+_FIRST = (
+    "tests/lab/test_worlds.py",
+    "tests/lab/test_verify.py",
+    "tests/unit/code/test_hostile.py",
+    "tests/unit/evidence/test_captures_hostile.py",
+    "tests/unit/code/test_hostile_archives.py",
+    "tests/versions/test_versions.py",
+    "tests/native/test_disturbed.py",
+    "tests/lab/test_run_machine.py",
+    "tests/fleet/test_hostile.py",
+    "tests/unit/check/test_guards.py",
+    "tests/native/test_native.py",
+    "tests/lab/test_machine.py",
+    "tests/lab/test_run_lying.py",
+    "tests/install/test_wheel.py",
+    "tests/runtimes/",
+    "tests/lab/",
+    "tests/native/",
+    "tests/crash/",
+    "tests/fleet/",
+    "tests/unit/wasm/",
+    "tests/unit/cli/",
+    "tests/unit/check/",
+    "tests/unit/code/",
+)
+
 # Files and variants that run wasmtime, py-cpuinfo, DuckDB or sanitized builds again and again:
 # `make quick` has a minute, and the rest of the suite needs it.
 _SLOW = (
@@ -104,7 +131,10 @@ _SLOW = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks them, before pytest deselects by mark."""
+    """Marks them, before pytest deselects by mark; and puts the longest first."""
     for item in items:
         if item.nodeid.startswith(_SLOW):
             item.add_marker(pytest.mark.slow)
+    items.sort(
+        key=lambda item: next((n for n, p in enumerate(_FIRST) if item.nodeid.startswith(p)), 99)
+    )

@@ -1,6 +1,11 @@
-"""How many examples a property is tried on."""
+"""How much is tried: of a property's examples, of moments, of versions."""
+
+import os
 
 from hypothesis import settings
+
+ALL = os.environ.get("CPUPROBE_TESTS") == "all"
+"""Whether somebody has the time for all of it; else a share is taken that shows the same kinds."""
 
 
 def examples(number: int, **more: object) -> settings:

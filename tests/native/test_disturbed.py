@@ -23,6 +23,7 @@ import pytest
 from cpuprobe.assessment import assess
 from cpuprobe.evidence.observation import Candidate, Document, Observation
 from tests.children import children
+from tests.examples import ALL
 from tests.native.conftest import HERE, NATIVE, make_native, required, unable
 
 Program = Callable[..., Path]
@@ -335,11 +336,11 @@ def test_stopped(disturb: Path, impatient: Path, undisturbed: Observation) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["kill", "move"])
-def test_disturbed_500_times(
+def test_disturbed_often(
     disturb: Path, native_builds: tuple[Path, Path], undisturbed: Observation, mode: str
 ) -> None:
-    """The same at 500 moments."""
-    disturbed_runs(disturb, native_builds[0], undisturbed, mode, 500, 3)
+    """The same at other moments."""
+    disturbed_runs(disturb, native_builds[0], undisturbed, mode, 500 if ALL else 100, 3)
 
 
 @pytest.mark.slow
@@ -348,13 +349,13 @@ def test_stopped_for_long(
 ) -> None:
     """Stopped for 21.5 seconds, longer than any timer there ever was."""
     disturb = compiled("disturb.c", "-DSTOPPED=21500000")
-    disturbed_runs(disturb, native_builds[0], undisturbed, "stop", 2, 4)
+    disturbed_runs(disturb, native_builds[0], undisturbed, "stop", 1, 4)
 
 
 @pytest.mark.slow
-def test_stopped_200_times(disturb: Path, impatient: Path, undisturbed: Observation) -> None:
-    """Stopped at 200 moments."""
-    disturbed_runs(disturb, impatient, undisturbed, "stop", 200, 5)
+def test_stopped_often(disturb: Path, impatient: Path, undisturbed: Observation) -> None:
+    """Stopped at other moments."""
+    disturbed_runs(disturb, impatient, undisturbed, "stop", 200 if ALL else 40, 5)
 
 
 def test_tiny_stack(native_builds: tuple[Path, Path], undisturbed: Observation) -> None:
