@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cpuprobe.assessment import assess
+from cpuprobe.evidence.machines import parse_capture
 from tests.lab.architecture import AARCH64
 from tests.lab.arm_python import arm_python
 from tests.lab.common import GUEST_SOURCES, freestanding, ordinary, tool
-from tests.lab.programs import WASMTIME
+from tests.lab.programs import ASSESSED_FOR, WASMTIME, native_executable
 from tests.lab.user import UserRun, run_user
 
 pytestmark = pytest.mark.lab
@@ -44,6 +47,40 @@ def test_glibc_believes_the_lie() -> None:
     died = _lied_to("cortex-a72", SVE, ordinary("oracle.c", AARCH64))
 
     assert (died.status, died.stdout) == ("signal 4", b"")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "changes", "feature", "flag"),
+    [
+        ("cortex-a72", ATOMICS, "lse", "has_lse"),
+        ("neoverse-n1", PACA, "pauth", "has_pauth"),
+    ],
+)
+def test_the_probe_does_not_believe_the_lie(
+    cpu: str, changes: str, feature: str, flag: str
+) -> None:
+    """It starts where glibc would die, and what is claimed in vain is broken and CP201."""
+    arguments = (native_executable(AARCH64), "--cpus", str(min(os.sched_getaffinity(0))))
+    told = parse_capture(_lied_to(cpu, changes, *arguments).stdout)
+    true = run_user(cpu, arguments, emulator=tool(*AARCH64.user))
+    lied, honest = assess(told, ASSESSED_FOR), assess(parse_capture(true.stdout), ASSESSED_FOR)
+
+    assert (lied.features[feature].state, honest.features[feature].state) == ("broken", "absent")
+    assert lied.cranelift == {**honest.cranelift, flag: False} == honest.cranelift
+    (died,) = (each for each in lied.findings if each.code == "CP201")
+    assert feature in died.features
+    assert {name: each.state for name, each in lied.features.items() if name != feature} == {
+        name: each.state for name, each in honest.features.items() if name != feature
+    }
+
+
+def test_sve2_without_sve_is_incoherent() -> None:
+    """As a guest on an Apple M4 is told: CP401, and neither is safe."""
+    arguments = (native_executable(AARCH64), "--cpus", str(min(os.sched_getaffinity(0))))
+    lied = assess(parse_capture(_lied_to("neoverse-n1", SVE2, *arguments).stdout), ASSESSED_FOR)
+
+    assert [each.features for each in lied.findings if each.code == "CP401"] == [("sve2",)]
+    assert not any(lied.features[name].safe for name in ("sve", "sve2"))
 
 
 @pytest.mark.slow
