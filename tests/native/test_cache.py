@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.user import run_user
-from tests.native.conftest import required
+from tests.native.conftest import NATIVE, required
 
 # struct cache of native/library/cache.c: magic, key, safe, refused, states, ..., checksum.
 SAFE = slice(32, 48)
@@ -200,6 +202,31 @@ def test_another_set_of_cpus_is_measured_anew(library: ctypes.CDLL, tmp_path: Pa
         os.sched_setaffinity(0, allowed)
 
     assert seen == wanted
+
+
+def test_another_version_of_the_library_measures_anew(
+    library: ctypes.CDLL, prefix: Path, tmp_path: Path
+) -> None:
+    """A file of another release is not believed, though nothing of the machine has changed."""
+    sources = tmp_path / "native"
+    shutil.copytree(NATIVE, sources)
+    words = sources / "words.h"
+    newer, count = re.subn(r'(define CPUPROBE_VERSION ")', r"\g<1>9.", words.read_text())
+    assert count == 1
+    words.write_text(newer)
+    objects = set((prefix / "objects").rglob("*.o")) - {prefix / "objects" / "libcpuprobe.o"}
+    options = ["-std=gnu11", "-ffreestanding", "-fPIC", "-fvisibility=hidden", "-shared"]
+    rest = [*sorted(objects - {prefix / "objects" / "library" / "key.o"}), "-o", tmp_path / "of.so"]
+    command = [required("gcc"), *options, sources / "library" / "key.c", *rest]
+    subprocess.run(command, check=True)
+    other = ctypes.CDLL(str(tmp_path / "of.so"))
+    path = tmp_path / "cache"
+    wanted = cached(library, path)
+    path.write_bytes(forged(path.read_bytes()))
+
+    assert "true" not in cached(library, path)
+    assert cached(other, path) == wanted
+    assert cached(library, path) == wanted
 
 
 def test_many_at_once(library: ctypes.CDLL, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,10 +22,14 @@ MODELS = ("qemu64", "Nehalem", "SandyBridge", "Haswell", "EPYC", LIAR)
 # Where CPUID lies, glibc's own string functions die before main unless it is told.
 FOR_GLIBC = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512DQ,-AVX512BW"}
 WAIT4 = 61  # arch/x86/entry/syscalls/syscall_64.tbl
-# i64x2.mul is VPMULLQ where AVX-512 is claimed, which the lying CPU does not execute.
-MODULE = """(module (func (export "answer") (result i32)
-  (i32.wrap_i64 (i64x2.extract_lane 0
-    (i64x2.mul (i64x2.splat (i64.const 6)) (i64x2.splat (i64.const 7)))))))"""
+# i64x2.mul is VPMULLQ where AVX-512 is claimed, which the lying CPU does not execute. Of constants
+# wasmtime makes the product itself.
+MODULE = """(module (memory 1) (data (i32.const 0) "\\06") (data (i32.const 16) "\\07")
+  (func (export "answer") (result i32)
+    (i32.wrap_i64 (i64x2.extract_lane 0
+      (i64x2.mul (v128.load (i32.const 0)) (v128.load (i32.const 16)))))))"""
+
+SCALAR = '(module (func (export "answer") (result i32) (i32.const 42)))'
 
 
 def run(
@@ -170,7 +175,8 @@ def test_the_examples_are_short() -> None:
 def test_an_engine_of_wasmtime(prefix: Path, linked: list[str], tmp_path: Path) -> None:
     """wasmtime's own library, told the safe flags, runs SIMD here and where CPUID lies.
 
-    In a sandbox that denies the child it interprets.
+    There the same program dies of what wasmtime infers, if it is not told. In a sandbox that denies
+    the child it interprets.
     """
     wasmtime = pytest.importorskip("wasmtime")
     (library,) = Path(wasmtime.__file__).parent.rglob("_libwasmtime.so")
@@ -178,8 +184,11 @@ def test_an_engine_of_wasmtime(prefix: Path, linked: list[str], tmp_path: Path) 
     module.write_text(MODULE)
     major = (installed_version() or "").partition(".")[0]
     options = ["-Wall", "-Wextra", "-Werror", f"-I{HERE / 'stubs'}", f"-DWASMTIME_MAJOR={major}"]
-    rest = [library, f"-Wl,-rpath,{library.parent}", "-o", program]
-    built(required("gcc"), *options, EXAMPLES / "engine.c", *linked, *rest)
+    options += [EXAMPLES / "engine.c", *linked, library, f"-Wl,-rpath,{library.parent}"]
+    built(required("gcc"), *options, "-o", program)
+    settings = ("wasmtime_config_target_set", "wasmtime_config_cranelift_flag_set")
+    unheard = [HERE / "unheard.c", *(f"-Wl,--wrap={name}" for name in settings)]
+    built("gcc", *options, *unheard, "-o", tmp_path / "unheard")
     built("gcc", HERE / "sandbox.c", "-o", tmp_path / "sandbox")
     denied = run(tmp_path / "sandbox", "deny", WAIT4, program, module)
 
@@ -188,6 +197,14 @@ def test_an_engine_of_wasmtime(prefix: Path, linked: list[str], tmp_path: Path) 
     assert "cannot measure here" in denied.stderr and "interpreting instead" in denied.stderr
     lying = run(required("qemu-x86_64"), "-cpu", LIAR, program, module, env=FOR_GLIBC)
     assert (lying.returncode, lying.stdout) == (0, "42\n"), lying.stderr
+    untold = (tmp_path / "unheard", module)
+    assert run(*untold).stdout == "42\n"
+    dies = run("qemu-x86_64", "-cpu", LIAR, *untold, env=FOR_GLIBC)
+    # Under QEMU the handler that wasmtime has for its own traps dies of the SIGILL that it gets.
+    assert (-dies.returncode, dies.stdout) in ((signal.SIGILL, ""), (signal.SIGSEGV, ""))
+    module.write_text(SCALAR)
+    scalar = run("qemu-x86_64", "-cpu", LIAR, *untold, env=FOR_GLIBC)
+    assert (scalar.returncode, scalar.stdout) == (0, "42\n"), scalar.stderr
 
 
 def test_an_engine_in_rust(
