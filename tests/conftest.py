@@ -72,6 +72,8 @@ _SLOW = (
     "tests/unit/crash/test_wrappers.py",
     "tests/unit/cli/test_door.py",
     "tests/unit/test_schemas.py",
+    "tests/unit/test_sessions.py::test_a_command_runs",
+    "tests/unit/test_sessions.py::test_a_session_on_files",
     # Files made to cost time or memory, mutated ones, and the probe disturbed at random.
     "tests/unit/code/test_hostile.py",
     "tests/unit/code/test_hostile_archives.py",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,20 +18,35 @@ from tests.every import every
 
 from cpuprobe.cli import run
 from cpuprobe.cli.app import app
+from cpuprobe.evidence.measure import native_executable
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 
-# What a test cannot run as it stands, and what runs it instead.
+# What a test cannot run, or not with this output, and what runs it instead.
 ELSEWHERE = {
     "fleet dumps/": "InstLatx64's dumps are not in the tree: tests/unit/fleet",
-    "fleet dumps/ --html fleet.html": "likewise",
-    "run esbuild.wasm": "a module of 10 MB: tests/unit/wasm/test_run.py",
-    "profile lint fleet.toml": "the page shows the file: tests/unit/cli/test_profile_cli.py",
-    "profile lint --prove": "starts wasmtime a hundred times: tests/unit/wasm/test_presets.py",
+    "run esbuild.wasm": "a module of 10 MB: tests/unit/wasm/test_imports.py",
     "verify --module sql-wasm.wasm --profile x86-64-v2": "a module of 700 KB: tests/unit/wasm",
-    "verify": "takes seconds and the installed wasmtime: tests/unit/wasm/test_verify.py",
+    "verify": "half a minute: tests/unit/wasm/test_verify.py",
+    "verify --json": "likewise",
+    "profile lint --prove": "starts wasmtime a hundred times: tests/unit/wasm/test_presets.py",
+    "fleet tables --backend pyspark": "needs Java: tests/fleet/test_backends.py",
+    "fleet tables --backend spark://HOST:7077": "needs a cluster: likewise",
+    "fleet tables": "likewise",
+    "inspect --together A B": "parts of one machine: tests/unit/evidence/test_machines_join.py",
+    "bench": "seconds: tests/unit/wasm/test_bench.py",
+    "bench MODULE": "likewise",
+    "bench MODULE --invoke F [ARGS]": "likewise",
 }
+# Sessions on files of a page's own: `workshop` makes them. Numbers, addresses and where lines are
+# broken are the compiler's; wasmtime's own inference is this machine's.
+VARIES = (
+    (r"with the flags that wasmtime infers on this machine .*?(?= avx: )", ""),
+    (r"wasmtime [\d.]+", "wasmtime #"),
+    (r"\b0x[0-9a-f]+\b", "#"),
+    (r"(?<![\w-])\d[\d,.]*(?![\w-])", "#"),
+)
 # The answer is this machine's: of what is shown only the words at the left hold everywhere.
 HERE = {""}
 
@@ -69,6 +87,80 @@ def absent(session: Session) -> set[str]:
     return {each for each in named if not (ROOT / each).is_file() and not re.match(r"x86-", each)}
 
 
+SUM = """double sum(const double *values, int count)
+{
+    double total = 0;
+    for (int i = 0; i < count; i++)
+        total += values[i];
+    return total;
+}
+"""
+MAIN = """double sum(const double *values, int count);
+static volatile double values[64];
+int main(void) { return (int)sum((const double *)values, 64); }
+"""
+MODULE = """(module
+  (func $trailing (export "trailing") (param i32) (result i32) (i32.ctz (local.get 0)))
+  (func $scale (export "scale") (param f64) (result f64) (f64.mul (local.get 0) (f64.const 3))))
+"""
+LINT = """[[profile]]
+name = "fleet-old"
+purpose = "the machines that were there first"
+extends = ["x86-64-v3"]
+features = ["aes", "sha"]
+
+[[profile]]
+name = "fleet-new"
+purpose = "the machines that came"
+extends = ["x86-64-v3"]
+features = ["avx512vl"]
+"""
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands of the pages name: releases, captures, a module, profiles."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc to build the pages' releases with")
+    folder = tmp_path_factory.mktemp("workshop")
+    (folder / "sum.c").write_text(SUM)
+    (folder / "main.c").write_text(MAIN)
+    for name, march in (("before", "x86-64"), ("build", "x86-64-v3")):
+        (folder / name).mkdir()
+        options = ["gcc", "-O3", f"-march={march}"]
+        made = (["main.c", "sum.c", "-o", f"{name}/app"],
+                ["-shared", "-fPIC", "sum.c", "-o", f"{name}/libsum.so"])  # fmt: skip
+        for rest in made:
+            subprocess.run([*options, *rest], cwd=folder, check=True)
+    for name, of in (("dist", "build"), ("last-release", "before")):
+        (folder / name).mkdir()
+        shutil.copy2(folder / of / "app", folder / name)
+    (folder / "app.wat").write_text(MODULE)
+    (folder / "fleet.toml").write_text(LINT)
+    (folder / "docs").symlink_to(ROOT / "docs")
+    (folder / "tests").symlink_to(ROOT / "tests")
+    (folder / "crash.log").write_text("traps: app[7] trap invalid opcode ip:401000 sp:7ffc error:0")
+    (folder / "core").symlink_to(ROOT / "docs" / "examples" / "app.core")
+    for name in ("host1.json", "host2.json", "node-7.json"):
+        (folder / name).symlink_to(ROOT / "docs" / "examples" / "gds.json")
+    for name in ("reports", "reports-2026"):
+        (folder / name).symlink_to(ROOT / "tests" / "data" / "reports")
+    (folder / "cpu-allow.toml").write_text("")
+    export = [sys.executable, "-m", "cpuprobe", "fleet", "reports", "--export", "ours.tsv"]
+    subprocess.run(export, cwd=folder, stdout=subprocess.DEVNULL)  # 1: some are mismatches
+    assert (folder / "ours.tsv").exists()
+    return folder
+
+
+@pytest.fixture
+def there(workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: a workshop of its own."""
+    folder = tmp_path / "workshop"
+    shutil.copytree(workshop, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
 SESSIONS = [each for each in sessions() if each.output and "   " not in each.words]
 
 
@@ -95,6 +187,29 @@ def test_a_session_runs_as_it_is_shown(session, capfd, monkeypatch):
             assert any(line.startswith(begin) for line in printed), shown
 
 
+def _substance(lines: list[str]) -> str:
+    text = " ".join(" ".join(lines).split())
+    for pattern, instead in VARIES:
+        text = re.sub(pattern, instead, text)
+    return text
+
+
+@pytest.mark.parametrize(
+    "session",
+    [each for each in SESSIONS if each.words not in ELSEWHERE and absent(each)],
+    ids=lambda each: f"{each.page}: {each.words}"[:80],
+)
+def test_a_session_on_files_of_its_own_says_what_is_shown(session, there, capfd):
+    """Word by word, but for numbers."""
+    if "app.wasm" in session.words:
+        wasmtime = pytest.importorskip("wasmtime")
+        Path("app.wasm").write_bytes(wasmtime.wat2wasm(Path("app.wat").read_text()))
+    assert run(shlex.split(session.words)) in (0, 1)
+
+    printed = capfd.readouterr()
+    assert _substance(session.output) in _substance((printed.out + printed.err).splitlines())
+
+
 def test_the_sessions_of_the_readme_can_be_typed():
     """Every file that its commands name is in the tree."""
     assert [each.words for each in SESSIONS if each.page == "README.md" and absent(each)] == []
@@ -118,7 +233,7 @@ def commands() -> Iterator[tuple[str, str]]:
 def _spelt(words: str) -> list[str]:
     """The words of a command without what a page writes for a person to fill in."""
     words = re.sub(r"\s{3,}.*", "", words)  # a remark behind it
-    words = re.sub(r"\[[^\]]*\]|\.\.\.", "", words)
+    words = re.sub(r"\[[^\]]*(\]|$)|\.\.\.", "", words)
     return shlex.split(words.replace("\\", ""))
 
 
@@ -148,6 +263,68 @@ def test_a_command_has_only_words_that_are_known(place):
 
     assert _parted(arguments, "")[0] <= _options(command, context)
     assert not hasattr(command, "list_commands") or not arguments or arguments[0].startswith("-")
+
+
+# What stands for a person's own word, by command where that matters.
+FILL = {
+    "A": "docs/examples/gds.json",
+    "B": "host2.json",
+    "GOOD": "docs/examples/gds.json",
+    "BAD": "host2.json",
+    "CAPTURE": "docs/examples/gds.json",
+    "MODULE": "app.wat",
+    "PATH": "reports",
+    "FOLDER": "tables",
+    "PROFILE": "x86-64-v3",
+    "P": "x86-64-v3",
+    "F": "rust",
+    "NAME": "glibc",
+    "check FILE": "build/app",
+    "inspect FILE": "host1.json",
+    "explain FILE": "crash.log",
+    "app.wasm": "app.wat",
+}
+# A name of a command, not a command line: it wants an argument.
+NAMES = {
+    *("explain", "run", "inspect", "inspect --json", "check", "diff", "fleet"),
+    *("profile", "profile cost", "profile check"),
+}
+
+
+@pytest.mark.parametrize("words", sorted({words for _, words in COMMANDS} - {*ELSEWHERE, *NAMES}))
+def test_a_command_runs(words, there, capfd, monkeypatch):
+    """Each in a folder with what it names; the exit code is that of an answer."""
+    if "--allow" in words:
+        shutil.copy2("cpu-allow.toml", "allow.toml")
+    arguments = _spelt(words)
+    filled = [FILL.get(f"{arguments[0]} {each}", FILL.get(each, each)) for each in arguments]
+    monkeypatch.setattr("sys.stdin", open("crash.log"))
+
+    assert run(filled) in (0, 1), capfd.readouterr().err
+
+
+NATIVE = sorted(
+    {
+        re.split(r" {2,}|[|>]", match[1])[0].strip()
+        for page in PAGES
+        for lines in code(page)
+        for line in lines
+        if (match := re.match(r"\$ cpuprobe-native(.*)", line))
+    }
+)
+
+
+@pytest.mark.parametrize("words", NATIVE)
+def test_a_command_of_the_static_executable_runs(words, there):
+    """Of those too; a file that is named is one that it has written."""
+    native = native_executable()
+    (there / "flags.json").write_bytes(
+        subprocess.check_output([native, "flags", "--format", "json"])
+    )
+    done = subprocess.run([native, *_spelt(words)], capture_output=True, timeout=60)
+
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout or words.startswith("check-flags")
 
 
 def _parted(arguments: list[str], name: str) -> tuple[set[str], list[str]]:

@@ -200,7 +200,7 @@ def functions_of(exports: Any) -> str:
     """The functions that could be asked for, in words."""
     import wasmtime
 
-    known = [each for each, value in exports.items() if isinstance(value, wasmtime.Func)]
+    known = [each or '""' for each, value in exports.items() if isinstance(value, wasmtime.Func)]
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     return clean(f"there are {', '.join(known[:_SHOWN])}{more}" if known else "it exports none")
 
