@@ -3,31 +3,56 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 WIDTH = 100
+"""Columns of a text that is for no terminal."""
+_columns = ContextVar("_columns", default=WIDTH)
 HERE = "this machine"
 """What this machine is called where another has the name of its capture."""
 
 
-def wrapped(text: str, first: str, rest: str) -> list[str]:
-    """Text as lines.
+def columns() -> int:
+    """How wide a line of text may be: what `within` says, else `WIDTH`."""
+    return _columns.get()
+
+
+@contextmanager
+def within(width: int) -> Iterator[None]:
+    """Has lines made for so many columns; for whoever prints them, and knows the terminal."""
+    before = _columns.set(width)
+    try:
+        yield
+    finally:
+        _columns.reset(before)
+
+
+def wrapped(text: str, first: str = "", rest: str = "", *, whole: bool = False) -> list[str]:
+    """Text as lines of at most `columns()`.
 
     Args:
         text: what to wrap; words with hyphens stay whole.
         first: what stands before the first line.
         rest: what stands before the others.
+        whole: a word that is longer than a line stands out, and is not broken.
     """
     import textwrap  # the main job has nothing to wrap, nor has `run`
 
     return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text,
+        max(columns(), len(rest) + 1),
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=not whole,
     )
 
 
 def cut(line: str) -> str:
-    """A line that is not longer than the width, its end left out if it must be."""
-    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
+    """A line that is not longer than `columns()`, its end left out if it must be."""
+    return line if len(line) <= columns() else line[: columns() - 3] + "..."
 
 
 # Everything that moves the cursor, hides or reorders text: C0, C1, line and paragraph separators,

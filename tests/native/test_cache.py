@@ -217,8 +217,8 @@ def test_another_version_of_the_library_measures_anew(
     objects = set((prefix / "objects").rglob("*.o")) - {prefix / "objects" / "libcpuprobe.o"}
     options = ["-std=gnu11", "-ffreestanding", "-fPIC", "-fvisibility=hidden", "-shared"]
     rest = [*sorted(objects - {prefix / "objects" / "library" / "key.o"}), "-o", tmp_path / "of.so"]
-    command = [required("gcc"), *options, sources / "library" / "key.c", *rest]
-    subprocess.run(command, check=True)
+    source = sources / "library" / "key.c"
+    subprocess.run([required("gcc"), *options, str(source), *map(str, rest)], check=True)
     other = ctypes.CDLL(str(tmp_path / "of.so"))
     path = tmp_path / "cache"
     wanted = cached(library, path)

@@ -184,7 +184,7 @@ def test_an_engine_of_wasmtime(prefix: Path, linked: list[str], tmp_path: Path) 
     module.write_text(MODULE)
     major = (installed_version() or "").partition(".")[0]
     options = ["-Wall", "-Wextra", "-Werror", f"-I{HERE / 'stubs'}", f"-DWASMTIME_MAJOR={major}"]
-    options += [EXAMPLES / "engine.c", *linked, library, f"-Wl,-rpath,{library.parent}"]
+    options += [str(EXAMPLES / "engine.c"), *linked, str(library), f"-Wl,-rpath,{library.parent}"]
     built(required("gcc"), *options, "-o", program)
     settings = ("wasmtime_config_target_set", "wasmtime_config_cranelift_flag_set")
     unheard = [HERE / "unheard.c", *(f"-Wl,--wrap={name}" for name in settings)]

@@ -20,10 +20,10 @@ app = command_app()
         "cpuprobe run prog.wasm",
         "cpuprobe run sums.wat --invoke add 2 -3",
         "cpuprobe run component.wasm --invoke my:pkg/sums#add 2 3",
-        "cpuprobe run --dir data::/data --env LANG=C --record prog.json prog.wasm -- --verbose",
+        "cpuprobe run --dir data::/data --record prog.json prog.wasm -- --verbose",
         zero="and any other: the program's own (134 for a wasm trap)",
         one="also where the program's own is 0, but the run fell back",
-        four="also where the module cannot be read; 128 + signal if it died and was not run again",
+        four="also where the module cannot be read; 128 + signal if it died",
     ),
 )
 def run(

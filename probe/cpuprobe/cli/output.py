@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cpuprobe.words import WIDTH, visible, visible_json
+from cpuprobe.words import WIDTH, visible, visible_json, within
 
 if TYPE_CHECKING:
     from cpuprobe.report.layout import Line
@@ -68,10 +68,10 @@ def print_lines(lines: Iterable[Line]) -> None:
     """Lines to standard output, in colour if that is wanted there."""
     from cpuprobe.report.layout import text_of
 
-    if sys.stdout is not None and _coloured(sys.stdout):
-        _write(sys.stdout, "".join(f"{_in_colour(line).rstrip()}\n" for line in lines))
-    else:
-        _write(sys.stdout, "".join(f"{text_of(line).rstrip()}\n" for line in lines))
+    shown = _in_colour if sys.stdout is not None and _coloured(sys.stdout) else text_of
+    with within(width()):  # some are made while they are asked for
+        text = "".join(f"{shown(line).rstrip()}\n" for line in lines)
+    _write(sys.stdout, text)
 
 
 def _in_colour(line: Line) -> str:
@@ -111,7 +111,10 @@ def print_result(document: Any, json: bool, text: Callable[[], str | Iterable[Li
 
             content = dumps(msgspec.to_builtins(document)).encode() + b"\n"
         _write(sys.stdout, visible_json(content).decode())
-    elif isinstance(told := text(), str):
+        return
+    with within(width()):
+        told = text()
+    if isinstance(told, str):
         print_text(told)
     else:
         print_lines(told)

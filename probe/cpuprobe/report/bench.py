@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator
 
 from cpuprobe.wasm.bench import Row, Table
 from cpuprobe.wasm.bench_rows import SAME, Worth
+from cpuprobe.words import columns, within, wrapped
 
 _WIDTH = 78
 _JOINED = "\N{NO-BREAK SPACE}"
@@ -63,10 +63,8 @@ def conclusion(worth: Iterable[Worth], rows: Iterable[Row]) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    lines = textwrap.wrap(
-        text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
-    )
-    return [line.replace(_JOINED, " ") for line in lines]
+    with within(min(_WIDTH, columns())):
+        return [line.replace(_JOINED, " ") for line in wrapped(text, "  ", "    ")]
 
 
 def _numbers(row: Row) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -13,9 +12,10 @@ from cpuprobe.facts.cases import KnownCase
 from cpuprobe.report.explanation_advice import lines as advice_lines
 from cpuprobe.report.explanation_sentences import ISAS
 from cpuprobe.report.explanation_words import cause, notes, summary
+from cpuprobe.report.layout import table, text_of
 from cpuprobe.version import VERSION
-from cpuprobe.words import WIDTH, names, plain
 from cpuprobe.words import answer as witness
+from cpuprobe.words import columns, names, plain, wrapped
 
 SCHEMA = "cpuprobe.explain/1"
 
@@ -170,23 +170,22 @@ def to_text(machine: str, answers: Sequence[Explanation]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _wrapped(line: str, lead: str = "", hang: str = "") -> Iterator[str]:
-    """The line within the width. What begins with blanks is a command, and is never broken."""
-    if len(lead) + len(line) <= WIDTH or line.startswith("  "):
-        yield lead + line
-        return
-    yield from textwrap.wrap(
-        line,
-        WIDTH,
-        initial_indent=lead,
-        subsequent_indent=lead + hang,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def _wrapped(line: str, lead: str = "", hang: str = "") -> list[str]:
+    """The line within the width. What begins with blanks is a command: at most between options."""
+    if not line.startswith("  "):
+        return wrapped(line, lead, lead + hang, whole=True)
+    if " -C " not in line:
+        command, _, remark = line.strip().partition("  (")
+        if not remark or len(lead + line) <= columns():
+            return [lead + line]
+        return [f"{lead}  {command}", *wrapped(f"({remark}", f"{lead}    ", f"{lead}    ")]
+    options = line.strip().replace("-C ", "-C\0")
+    indent = lead + "  "
+    return [each.replace("\0", " ") for each in wrapped(options, indent, indent, whole=True)]
 
 
 def _lines(machine: str, answer: Explanation, advise: bool) -> Iterator[str]:
-    yield _where(answer)
+    yield from _wrapped(_where(answer), hang="  ")
     for each in answer.instructions:
         yield from _shown(each)
     for each in answer.ways:
@@ -258,13 +257,8 @@ def _features(machine: str, answer: Explanation) -> Iterator[str]:
         )
         for each in answer.features
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     yield f"on {machine}:"
-    for row in rows:
-        yield (
-            "  "
-            + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    yield from (f"  {text_of(line)}" for line in table(rows[0], rows[1:], columns() - 2))
     said: set[str] = set()
     for each in answer.features:
         if each.cause and each.cause not in said:

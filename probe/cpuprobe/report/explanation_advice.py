@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cpuprobe.crash.model import Advice, Judged
 from cpuprobe.report.explanation_sentences import EMULATORS, ISAS
-from cpuprobe.words import WIDTH, names, plain
+from cpuprobe.words import names, plain
 
 _BYTES: Mapping[str, tuple[str, ...]] = {
     "linux": (
@@ -68,15 +68,8 @@ def _get_bytes(advice: Advice, answer: Judged) -> Iterator[str]:
 
 
 def _options(flags: Sequence[str]) -> Iterator[str]:
-    """`-C name=value` after each other, in lines that end between two options."""
-    line = " "
-    for flag in flags:
-        option = f" -C cranelift-{flag}=false"
-        if len(line) + len(option) > WIDTH - 2:
-            yield line
-            line = " "
-        line += option
-    yield line
+    """`-C name=value` after each other; whoever shows them breaks lines between two options."""
+    yield f"  {' '.join(f'-C cranelift-{flag}=false' for flag in flags)}"
 
 
 def _flags(advice: Advice, _: Judged) -> Iterator[str]:
@@ -117,7 +110,8 @@ def _made_by(advice: Advice, _: Judged) -> Iterator[str]:
 
 
 def _knob(advice: Advice, _: Judged) -> Iterator[str]:
-    yield f"  {advice.values[0].strip()}"
+    line = advice.values[0]
+    yield line.strip() if line.startswith("  ") else f"  {line}"  # a limit is a sentence
 
 
 def _kernel(advice: Advice, _: Judged) -> Iterator[str]:

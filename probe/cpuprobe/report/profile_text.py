@@ -1,4 +1,4 @@
-"""What `cpuprobe profile` says, as lines of at most 100 columns. Pure."""
+"""What `cpuprobe profile` says, as lines. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from cpuprobe.facts.profiles import KINDS
-from cpuprobe.words import WIDTH, counted, plain, wrapped
+from cpuprobe.words import columns, counted, cut, plain, wrapped
 
 if TYPE_CHECKING:
     from cpuprobe.check.profile_facts import Listing, Shown
@@ -19,7 +19,9 @@ _Thing = TypeVar("_Thing")
 
 def _hanging(head: str, text: str) -> list[str]:
     """Text behind a head, wrapped below itself."""
-    rest = " " * len(head) if len(head) < WIDTH // 2 else "    "
+    if len(head) > 2 * columns() // 3:
+        return [head.rstrip(), *wrapped(plain(text), "    ", "    ")]
+    rest = " " * len(head) if len(head) < columns() // 2 else "    "
     return wrapped(plain(text), head, rest) or [head.rstrip()]
 
 
@@ -37,7 +39,7 @@ def listing_lines(found: Listing) -> Iterator[str]:
         yield "No profiles of this kind."
         return
     widest = max(len(each.name) for each in found.profiles)
-    yield f"  {'name':{widest}}  year  level and number of features"
+    yield cut(f"  {'name':{widest}}  year  level and number of features")
     for kind, heading in KINDS.items():
         entries = [each for each in found.profiles if each.kind == kind]
         if entries:
@@ -53,7 +55,7 @@ def listing_lines(found: Listing) -> Iterator[str]:
 
 def shown_lines(one: Shown) -> Iterator[str]:
     """One profile: a row a fact, none for what there is nothing to say of."""
-    yield from (f"{one.name}: {plain(one.purpose)}", "")
+    yield from (*_hanging("", f"{one.name}: {plain(one.purpose)}"), "")
     for label, value in _facts(one):
         if value:
             yield from _hanging(f"  {label:13} ", value)
@@ -107,9 +109,9 @@ def verdict_lines(found: Verdicts) -> Iterator[str]:
     """Which profiles a machine meets, and of the others what it lacks, and why."""
     level = "what is told" if found.insufficient else found.level or "not even x86-64-v1"
     basis = "executed" if found.basis == "executed" else "by CPUID, nothing was executed"
-    yield f"{plain(found.machine)}: {level} is safe ({basis})"
+    yield from _hanging("", f"{found.machine}: {level} is safe ({basis})")
     for each in found.profiles:
-        yield from ("", f"{each.name}: {_verdict(each)}")
+        yield from ("", *_hanging("", f"{each.name}: {_verdict(each)}"))
         keyed = (((one.state, one.why, one.codes[:1], one.remedy), one) for one in each.missing)
         for group in _alike(keyed):
             first, names = group[0], " ".join(one.feature for one in group)
@@ -149,7 +151,7 @@ def _presets(presets: Presets) -> Iterator[str]:
         yield from _hanging("", f"wasmtime's presets were not looked at: {presets.note}")
         return
     many = f"{len(presets.incoherent)} of its {presets.presets} presets"
-    yield f"wasmtime {presets.wasmtime}: {many} are not down-closed"
+    yield from _hanging("", f"wasmtime {presets.wasmtime}: {many} are not down-closed")
     keyed = (
         ((tuple(problem.text for problem in each.problems), each.effect), each)
         for each in presets.incoherent
@@ -160,7 +162,7 @@ def _presets(presets: Presets) -> Iterator[str]:
         for sentence in (*(each.text for each in first.problems), *_effect(first.effect)):
             yield from _hanging("    ", sentence)
     if presets.incoherent and not presets.count:
-        yield "  (a fault of wasmtime, not of a profile: not in the exit code)"
+        yield from _hanging("  ", "(a fault of wasmtime, not of a profile: not in the exit code)")
 
 
 def _effect(effect: Effect | None) -> Iterator[str]:

@@ -62,8 +62,11 @@ def module_text(proof: Mapping[str, Any]) -> str:
     """The proof over one module, for people."""
     on = sorted(flag for flag, value in proof["flags"].items() if value)
     lines = [
-        f"{_VERDICTS[proof['verdict']]}  {plain(proof['module'])} compiled by wasmtime"
-        f" {proof['wasmtime']} with the flags of {plain(proof['target'])}",
+        *wrapped(
+            f"{_VERDICTS[proof['verdict']]}  {plain(proof['module'])} compiled by wasmtime"
+            f" {proof['wasmtime']} with the flags of {plain(proof['target'])}",
+            rest="  ",
+        ),
         *_wrapped(f"on: {' '.join(on) or 'none'}"),
         *_code(proof["code"]),
     ]
@@ -76,9 +79,10 @@ def _wrapped(text: str, indent: str = "  ") -> list[str]:
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     on = sorted(flag for flag, value in report["flags"].items() if value)
-    yield (
+    yield from wrapped(
         f"{_VERDICTS[report['verdict']]}  wasmtime {report['wasmtime']} with the flags"
-        f" ({len(on)} on, {len(report['flags']) - len(on)} off)"
+        f" ({len(on)} on, {len(report['flags']) - len(on)} off)",
+        rest="  ",
     )
     yield from _wrapped(f"on: {' '.join(on) or 'none'}")
     if report["functions"]:

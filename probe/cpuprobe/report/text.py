@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
-from cpuprobe.report.layout import Line, Styled, fold, paragraph
+from cpuprobe.report.layout import Cell, Line, Styled, fold, paragraph, table
 from cpuprobe.report.spoken import spoken
 from cpuprobe.report.verdict import guest_words, mismatch, told
 from cpuprobe.words import answer, counted, cpu_list, cut
@@ -43,7 +43,7 @@ def lines(assessment: Assessment, width: int) -> Iterator[Line]:
     verdict = fold((Styled(verdict_line(assessment), style),), width)
     yield from verdict
     yield ""
-    yield from _feature_table(assessment)
+    yield from _feature_table(assessment, width)
     for finding in assessment.findings:
         yield ""
         yield from _finding(finding, assessment.identity.cpus, width)
@@ -91,12 +91,18 @@ def verdict_line(assessment: Assessment) -> str:
     return cut(f"OK: what this machine claims, it does. {level}.")
 
 
-def _feature_table(assessment: Assessment) -> Iterator[Line]:
-    """The features as rows of known words, which need no folding: there are a hundred of them."""
+def _feature_table(assessment: Assessment, width: int) -> Iterator[Line]:
+    """The features as rows of known words; a hundred of them, folded only where they have to be."""
     rows = [_feature_row(name, feature) for name, feature in assessment.features.items()]
     claimed = spoken(assessment).column
     headings = ("feature", claimed, "OS", "kernel", "executed", "state", "safe")
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) > width:
+        styled: list[list[Cell]] = [
+            [*row[:5], (Styled(row[5], _STYLES[row[5]]),), *row[6:]] for row in rows
+        ]
+        yield from table(headings, styled, width)
+        return
     yield (Styled(_padded(headings, widths), "bold"),)
     for row in rows:
         before, state, after = row[:5], row[5], row[6:]

@@ -29,6 +29,7 @@ from cpuprobe.facts.features import load_features
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.version import VERSION
 
+ROOT = Path(__file__).parents[3]
 CPUPROBE = (sys.executable, "-m", "cpuprobe")
 
 # The contract of DESIGN section 7, written out by hand: the generated schema may add to it.
@@ -701,3 +702,30 @@ def test_a_command_that_is_none_is_told_with_what_is_near(word, end, capfd):
 
     assert run([word]) == 2
     assert capfd.readouterr().err == f"cpuprobe: error: no such command: {word}{end}\n"
+
+
+GDS = "docs/examples/gds.json"
+SHOWN = (
+    ["inspect", GDS],
+    ["inspect", GDS, "--all"],
+    ["explain", "--core", "docs/examples/app.core", "--on", GDS],
+    ["explain", "62 f2 fd 08 40 c1", "--on", GDS],
+    ["check", "docs/examples/app", "--against", "x86-64-v2"],
+    ["diff", GDS, "tests/data/reports/qemu-user-haswell-claims-avx512.json"],
+    ["profile", "show", "haswell"],
+    ["profile", "check", "x86-64-v4", "haswell", "--on", GDS],
+)
+
+
+@pytest.mark.parametrize("width", [45, 60, 80])
+@pytest.mark.parametrize("command", SHOWN, ids=lambda each: " ".join(each[:2]))
+def test_lines_are_as_long_as_the_terminal_is_wide(command, width, capfd, monkeypatch):
+    """Only what is to be typed or pasted is longer: a command, a line of options, a file's name."""
+    monkeypatch.setattr("cpuprobe.cli.output.on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.chdir(ROOT)
+    assert run(command) in (0, 1)
+    lines = capfd.readouterr().out.splitlines()
+
+    assert max(map(len, lines)) > width * 3 // 4
+    assert [each for each in lines if len(each) > width and " cpuprobe " not in f" {each}"] == []
