@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.user import run_user
-from tests.native.conftest import NATIVE, required
+from tests.native.conftest import ISA, NATIVE, required
 
 # struct cache of native/library/cache.c: magic, key, safe, refused, states, ..., checksum.
 SAFE = slice(32, 48)
@@ -216,6 +216,7 @@ def test_another_version_of_the_library_measures_anew(
     words.write_text(newer)
     objects = set((prefix / "objects").rglob("*.o")) - {prefix / "objects" / "libcpuprobe.o"}
     options = ["-std=gnu11", "-ffreestanding", "-fPIC", "-fvisibility=hidden", "-shared"]
+    options += [f"-I{sources / 'isa' / ISA.name}"]
     rest = [*sorted(objects - {prefix / "objects" / "library" / "key.o"}), "-o", tmp_path / "of.so"]
     source = sources / "library" / "key.c"
     subprocess.run([required("gcc"), *options, str(source), *map(str, rest)], check=True)
