@@ -8,7 +8,8 @@ import msgspec
 
 from cpuprobe.assessment.levels import highest_level
 from cpuprobe.facts.archspec import Archspec
-from cpuprobe.facts.features import FeatureTable, Level, load_features, load_levels
+from cpuprobe.facts.features import FeatureTable, Level
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profiles import KINDS, Profile
 
 
@@ -20,6 +21,7 @@ class Entry(msgspec.Struct, frozen=True):
         features: how many it holds.
         forbids: for a policy that only forbids, how many features; None for any other profile.
         file: the file of the user's own that it stands in.
+        isa: its instruction set, where that is not x86-64.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True):
     features: int
     forbids: int | None
     file: str | None
+    isa: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +46,7 @@ def listing(profiles: Iterable[Profile], kind: str | None = None) -> Listing:
     """The list of profiles, of one kind or of all."""
     order = list(KINDS)
     chosen = [each for each in profiles if kind is None or each.kind == kind]
-    chosen.sort(key=lambda each: order.index(each.kind))
+    chosen.sort(key=lambda each: (each.isa != "x86-64", order.index(each.kind)))
     return Listing(
         profiles=tuple(
             Entry(
@@ -55,6 +58,7 @@ def listing(profiles: Iterable[Profile], kind: str | None = None) -> Listing:
                 features=len(each.features),
                 forbids=len(each.withheld) if each.mask else None,
                 file=None if each.built_in or each.kind == "preset" else each.origin,
+                isa=msgspec.UNSET if each.isa == "x86-64" else each.isa,
             )
             for each in chosen
         )
@@ -63,7 +67,7 @@ def listing(profiles: Iterable[Profile], kind: str | None = None) -> Listing:
 
 def level_of(profile: Profile) -> str | None:
     """The highest psABI level all of whose features a profile holds."""
-    return highest_level(load_levels(), profile.features)
+    return highest_level(facts_named(profile.isa).levels(), profile.features)
 
 
 class Below(msgspec.Struct, frozen=True):
@@ -138,7 +142,7 @@ def shown(
         preset: the flags of the installed wasmtime's preset of `profile.preset`.
         archspec: see `profiles.archspec_facts`.
     """
-    table = load_features()
+    table = facts_named(profile.isa).features()
     level = level_of(profile)
     others = [each for each in profiles.values() if each.name != profile.name]
     known = table.by_cranelift
@@ -153,7 +157,7 @@ def shown(
         extends=profile.extends,
         level=level,
         features=_in_order(table, profile.features),
-        beyond=_in_order(table, profile.features - _features_of(level)),
+        beyond=_in_order(table, profile.features - _features_of(profile.isa, level)),
         below=None if profile.mask else _below(table, profile, level),
         forbids=_in_order(table, profile.withheld) if profile.mask else None,
         wasmtime=wasmtime,
@@ -182,19 +186,19 @@ def _in_order(table: FeatureTable, features: Iterable[str]) -> tuple[str, ...]:
     return tuple(each for each in table if each in wanted)
 
 
-def _level(name: str | None) -> Level | None:
-    return next((each for each in load_levels() if each.name == name), None)
+def _level(isa: str, name: str | None) -> Level | None:
+    return next((each for each in facts_named(isa).levels() if each.name == name), None)
 
 
-def _features_of(name: str | None) -> frozenset[str]:
-    level = _level(name)
+def _features_of(isa: str, name: str | None) -> frozenset[str]:
+    level = _level(isa, name)
     return frozenset() if level is None else frozenset(level.features)
 
 
 def _below(table: FeatureTable, profile: Profile, level: str | None) -> Below | None:
-    names = [each.name for each in load_levels()]
+    names = [each.name for each in facts_named(profile.isa).levels()]
     following = names[0 if level is None else names.index(level) + 1 :]
     if not following:
         return None
-    lacking = _features_of(following[0]) - profile.features
+    lacking = _features_of(profile.isa, following[0]) - profile.features
     return Below(following[0], _in_order(table, lacking))

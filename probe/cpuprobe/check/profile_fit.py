@@ -8,7 +8,8 @@ import msgspec
 
 from cpuprobe.assessment.model import Assessment, Finding, by_gravity
 from cpuprobe.assessment.states import undecided
-from cpuprobe.facts.features import load_features
+from cpuprobe.errors import UsageError
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profiles import Profile, missing, needed
 
 
@@ -56,6 +57,7 @@ class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
         basis: `executed`, or `cpuid` where nothing was executed.
         level: the psABI level of what is safe there.
         insufficient: too little is told to say that level.
+        isa: the instruction set, where it is not x86-64.
     """
 
     schema: str = "cpuprobe.profile-check/1"
@@ -64,12 +66,20 @@ class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
     level: str | None
     insufficient: bool
     profiles: tuple[Verdict, ...]
+    isa: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def verdicts(machine: str, assessment: Assessment, profiles: Sequence[Profile]) -> Verdicts:
     """Holds profiles against a machine: it meets one if all of its features are safe there."""
     safe = {name for name, feature in assessment.features.items() if feature.safe}
-    open_questions = undecided(assessment, load_features())
+    for profile in profiles:
+        if profile.isa != assessment.isa:
+            raise UsageError(
+                f"{profile.name} is a profile of {profile.isa}, and the machine is of "
+                f"{assessment.isa}"
+            )
+    table = facts_named(assessment.isa).features()
+    open_questions = undecided(assessment, table)
     found = []
     for profile in profiles:
         lacking = missing(profile, safe)
@@ -89,6 +99,7 @@ def verdicts(machine: str, assessment: Assessment, profiles: Sequence[Profile]) 
         level=assessment.level,
         insufficient=assessment.level_at_least != assessment.level_at_most,
         profiles=tuple(found),
+        isa=msgspec.UNSET if assessment.isa == "x86-64" else assessment.isa,
     )
 
 
@@ -116,12 +127,14 @@ def _silent(name: str, assessment: Assessment, safe: set[str]) -> str:
     if feature.cpuid is False:
         guest = assessment.identity.hypervisor is not None
         hidden = "; this is a guest, and its hypervisor may hide it" if guest else ""
+        if assessment.isa != "x86-64":
+            return f"neither ID registers nor HWCAP tell of it{hidden}"
         return f"CPUID does not enumerate it{hidden}"
     if feature.os is False:
         return "the operating system has not enabled it"
     if feature.kernel is False:
         return "the kernel does not list it"
-    table = load_features()
+    table = facts_named(assessment.isa).features()
     below = [each for each in table if each in table.closure(name) and each not in safe]
     if feature.cpuid or feature.kernel or feature.ran == "ok":
         return f"it builds on {', '.join(below)}, not safe here" if below else "not confirmed"

@@ -66,7 +66,7 @@ def list_profiles(
 
         profiles: Iterable[Profile] = preset_profiles()
     else:
-        profiles = load_profiles().values()
+        profiles = load_profiles(isa=None).values()
     found = listing(profiles, kind)
     print_result(found, json, lambda: listing_lines(found))
 
@@ -94,15 +94,15 @@ def show(
     from cpuprobe.wasm.preset_lint import preset_flags
 
     one = find_profile(name)
-    newest = next(iter(known_versions().values()))
+    newest = next(iter(known_versions(one.isa).values()))
     try:
-        version = lookup(installed_version() or str(newest.major))
+        version = lookup(installed_version() or str(newest.major), one.isa)
     except UnknownWasmtimeError:
         version = newest
     flags = choose_alone([one], version)
     document = shown(
         one,
-        load_profiles(),
+        load_profiles(isa=one.isa),
         flags.wasmtime,
         flags.values,
         flags.off,

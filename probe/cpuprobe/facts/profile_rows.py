@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from cpuprobe.facts.features import FeatureTable, load_features
+from cpuprobe.facts.features import FeatureTable
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.tables import TableError
 
 Kind = Literal["level", "cpu", "gds-force", "distribution", "policy", "preset", "user"]
@@ -43,6 +44,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         built_in: whether it comes with cpuprobe.
         contradictory: what its row both names and excludes; only `lint` may see such a profile.
         idle: what its row excludes though there was nothing to take away.
+        isa: the instruction set whose features it holds.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     built_in: bool = False
     contradictory: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+    isa: str = "x86-64"
 
     def permits(self, feature: str) -> bool:
         """Whether a program made for this profile may use the feature."""
@@ -82,6 +85,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     gcc: Line | None = None
     archspec: Line | None = None
     preset: Line | None = None
+    midr: tuple[Line, ...] = ()
+    isa: Literal["x86-64", "aarch64"] | None = None
 
 
 def needed(profile: Profile) -> frozenset[str]:
@@ -90,14 +95,14 @@ def needed(profile: Profile) -> frozenset[str]:
     Hints, what only the kernel can use and names for bundles are facts about a CPU, but no program
     can need them and no execution confirms them.
     """
-    table = load_features()
+    table = facts_named(profile.isa).features()
     return frozenset(name for name in profile.features if table[name].for_programs)
 
 
 def missing(profile: Profile, safe: Iterable[str]) -> tuple[str, ...]:
     """What a machine with the features `safe` lacks of a profile, in the order of the table."""
     lacking = needed(profile).difference(safe)
-    return tuple(name for name in load_features() if name in lacking)
+    return tuple(name for name in facts_named(profile.isa).features() if name in lacking)
 
 
 def add_rows(
@@ -130,7 +135,6 @@ def resolve_rows(
     lenient: bool = False,
 ) -> dict[str, Profile]:
     """Every row with what it extends, in the order of the rows."""
-    table = load_features()
     done: dict[str, Profile] = {}
 
     def resolve(name: str, path: tuple[str, ...]) -> Profile:
@@ -150,7 +154,7 @@ def resolve_rows(
                 bases.append(known[base])
             else:
                 raise TableError(f"{file}: {row.name!r} extends the unknown profile {base!r}")
-        profile = _make(row, file, bases, table)
+        profile = _make(row, file, bases)
         if profile.contradictory and not lenient:
             both = ", ".join(profile.contradictory)
             raise TableError(f"{file}: {row.name!r}: both has and excludes {both}")
@@ -162,8 +166,13 @@ def resolve_rows(
     return {name: resolve(name, ()) for name in rows}
 
 
-def _make(row: Row, file: str, bases: list[Profile], table: FeatureTable) -> Profile:
+def _make(row: Row, file: str, bases: list[Profile]) -> Profile:
     place = f"{file}: {row.name!r}"
+    isas = {base.isa for base in bases} | ({row.isa} if row.isa else set())
+    if len(isas) > 1:
+        raise TableError(f"{place}: extends profiles of different instruction sets")
+    isa = next(iter(isas), "x86-64")
+    table: FeatureTable = facts_named(isa).features()
     own: set[str] = set()
     for name in row.features:
         if name not in table:
@@ -214,4 +223,5 @@ def _make(row: Row, file: str, bases: list[Profile], table: FeatureTable) -> Pro
         preset=row.preset,
         contradictory=tuple(sorted(own & gone)),
         idle=() if mask else tuple(idle),
+        isa=isa,
     )

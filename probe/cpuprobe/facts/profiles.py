@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from cpuprobe.errors import CaptureError, UsageError, did_you_mean
-from cpuprobe.facts.features import load_levels
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profile_rows import Profile, Row, add_rows, missing, needed, resolve_rows
 from cpuprobe.facts.tables import TableError, load_table, parse_strangers_toml
 from cpuprobe.files import read_bounded
@@ -45,16 +45,22 @@ KINDS: Mapping[str, str] = MappingProxyType(
 )
 """Each kind of profile, in the order of lists, with its heading."""
 
-_TABLES = ("cpus", "distributions", "policies")
-_LEVEL_SOURCE = 'x86-64 psABI, table "Micro-Architecture Levels"'
+_TABLES = {
+    "x86-64": ("cpus", "distributions", "policies"),
+    "aarch64": ("cpus-aarch64", "distributions-aarch64"),
+}
+_LEVEL_SOURCES = {
+    "x86-64": 'x86-64 psABI, table "Micro-Architecture Levels"',
+    "aarch64": "DDI 0487, A2, and what LLVM 22 enables for -march",
+}
 
 _MAXIMUM_BYTES = 1 << 20
 _MAXIMUM_FILES = 1000
 
 
 @functools.cache
-def built_in_profiles() -> Mapping[str, Profile]:
-    """Ours by name: the levels, then the rows of our tables in their order.
+def built_in_profiles(isa: str = "x86-64") -> Mapping[str, Profile]:
+    """Ours of one instruction set by name: the levels, then the rows of our tables in their order.
 
     Raises:
         TableError: a table breaks a rule.
@@ -64,35 +70,43 @@ def built_in_profiles() -> Mapping[str, Profile]:
             name=level.name,
             kind="level",
             purpose=level.purpose,
-            source=_LEVEL_SOURCE,
-            origin="levels.toml",
+            source=_LEVEL_SOURCES[isa],
+            origin="levels.toml" if isa == "x86-64" else f"levels-{isa}.toml",
             features=frozenset(level.features),
             gcc=level.gcc,
-            archspec=level.archspec,
+            archspec=level.archspec or None,
             built_in=True,
+            isa=isa,
         )
-        for level in load_levels()
+        for level in facts_named(isa).levels()
     }
     rows: dict[str, tuple[Row, str]] = {}
-    for table in _TABLES:
+    for table in _TABLES[isa]:
         add_rows(rows, load_table(table), f"{table}.toml", profiles)
     return MappingProxyType({**profiles, **resolve_rows(rows, profiles, built_in=True)})
 
 
-def load_profiles(*, lenient: bool = False) -> Mapping[str, Profile]:
+def _all_built_in() -> dict[str, Profile]:
+    return {name: each for isa in _TABLES for name, each in built_in_profiles(isa).items()}
+
+
+def load_profiles(*, lenient: bool = False, isa: str | None = "x86-64") -> Mapping[str, Profile]:
     """All profiles by name: levels, ours in the order of the tables, then those of the user.
 
     Args:
         lenient: take rows that name what they exclude, for `lint`.
+        isa: only those of this instruction set; None for all.
 
     Raises:
         CaptureError: a file in the user's folder cannot be read as profiles.
         TableError: one of our own tables breaks a rule.
     """
-    profiles = dict(built_in_profiles())
+    profiles = _all_built_in()
     for path in _files(user_folder()):
         profiles.update(_of_file(path, profiles, lenient))
-    return MappingProxyType(profiles)
+    return MappingProxyType(
+        {name: each for name, each in profiles.items() if isa in (None, each.isa)}
+    )
 
 
 def find_profile(name: str) -> Profile:
@@ -110,7 +124,7 @@ def find_profile(name: str) -> Profile:
                 "the folder of your profiles and give one by name"
             )
         return next(iter(found.values()))
-    profiles = load_profiles()
+    profiles = load_profiles(isa=None)
     if name not in profiles:
         hint = did_you_mean(name, profiles)
         raise UsageError(f"no profile {name}{hint}; `cpuprobe profile list` shows all")
@@ -127,7 +141,7 @@ def profiles_in(path: str, *, lenient: bool = False) -> Mapping[str, Profile]:
     Raises:
         CaptureError: the file cannot be read as profiles.
     """
-    known = dict(built_in_profiles())
+    known = _all_built_in()
     for each in _files(user_folder()):
         if not _same_file(each, path):
             known.update(_of_file(each, known, lenient))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profiles import KINDS
 from cpuprobe.words import columns, counted, cut, plain, wrapped
 
@@ -33,6 +36,14 @@ def _alike(things: Iterable[tuple[Hashable, _Thing]]) -> Iterable[list[_Thing]]:
     return groups.values()
 
 
+_HEADINGS = {
+    "level": "aarch64: versions of the Arm architecture",
+    "cpu": "aarch64: cores, boards, clouds",
+    "distribution": "aarch64: what distributions are built for",
+    "user": "aarch64: your own",
+}
+
+
 def listing_lines(found: Listing) -> Iterator[str]:
     """A heading for each kind, one line or more for each profile."""
     if not found.profiles:
@@ -40,17 +51,22 @@ def listing_lines(found: Listing) -> Iterator[str]:
         return
     widest = max(len(each.name) for each in found.profiles)
     yield cut(f"  {'name':{widest}}  year  level and number of features")
-    for kind, heading in KINDS.items():
-        entries = [each for each in found.profiles if each.kind == kind]
+    for isa, kind in ((isa, kind) for isa in (msgspec.UNSET, "aarch64") for kind in KINDS):
+        entries = [each for each in found.profiles if (each.isa, each.kind) == (isa, kind)]
         if entries:
-            yield from ("", heading)
+            yield from ("", KINDS[kind] if isa is msgspec.UNSET else _HEADINGS[kind])
         for each in entries:
-            level = "-" if each.level is None else each.level.removeprefix("x86-64-")
+            level = "-" if each.level is None else _short(each.level)
             count = f"{each.features}" if each.forbids is None else f"-{each.forbids}"
             head = f"  {each.name:{widest}}  {each.year or '-':>4}  {level:2}  {count:>4}  "
             yield from _hanging(head, each.purpose + (f" ({each.file})" if each.file else ""))
     if any(each.forbids is not None for each in found.profiles):
         yield from ("", "A minus: it asks for nothing and only forbids so many.")
+
+
+def _short(level: str) -> str:
+    """A level without what all of its instruction set have: `v3`, `v8.2`."""
+    return level.removeprefix("x86-64-").removeprefix("arm").removesuffix("-a")
 
 
 def shown_lines(one: Shown) -> Iterator[str]:
@@ -69,7 +85,7 @@ def _facts(one: Shown) -> Iterator[tuple[str, str]]:
         yield "asks for", "nothing: every machine meets it"
         yield "forbids", " ".join(one.forbids)
     else:
-        yield "level", one.level or "below x86-64-v1"
+        yield "level", one.level or (f"below {one.below.level}" if one.below is not None else "")
         yield "beyond it", " ".join(one.beyond) or "nothing"
         if one.below is not None:
             yield f"not {one.below.level}", f"without {' '.join(one.below.missing)}"
@@ -105,10 +121,15 @@ def _preset(one: Shown) -> str:
     return f"{one.preset}: {', '.join(said) or 'the same flags'}"
 
 
+def _lowest(found: Verdicts) -> str:
+    return "x86-64-v1" if found.isa is msgspec.UNSET else facts_named(found.isa).levels()[0].name
+
+
 def verdict_lines(found: Verdicts) -> Iterator[str]:
     """Which profiles a machine meets, and of the others what it lacks, and why."""
-    level = "what is told" if found.insufficient else found.level or "not even x86-64-v1"
-    basis = "executed" if found.basis == "executed" else "by CPUID, nothing was executed"
+    level = "what is told" if found.insufficient else found.level or f"not even {_lowest(found)}"
+    claim = "CPUID" if found.basis == "cpuid" else "ID registers and HWCAP"
+    basis = "executed" if found.basis == "executed" else f"by {claim}, nothing was executed"
     yield from _hanging("", f"{found.machine}: {level} is safe ({basis})")
     for each in found.profiles:
         yield from ("", *_hanging("", f"{each.name}: {_verdict(each)}"))

@@ -10,8 +10,11 @@ from tests.tools.feature_rows import check_arm_features
 from tests.unit.facts.test_features_sources import missing, run, tool
 
 from cpuprobe.assessment.kernel import release_number
+from cpuprobe.errors import CaptureError
 from cpuprobe.facts.aarch64 import HwcapBit, IdField, load_features
-from cpuprobe.facts.tables import TableError, parse_toml
+from cpuprobe.facts.arm_cpus import core_of, name_of
+from cpuprobe.facts.profiles import built_in_profiles, find_profile
+from cpuprobe.facts.tables import TableError, load_table, parse_toml
 
 TABLE = load_features()
 ROW = '["one", "isar0 7:4>=1", "hwcap 3", "a64", "", "one 3.14", "the first", {}]'
@@ -112,3 +115,44 @@ def test_implied_features_lie_in_state_that_is_there() -> None:
     for feature in TABLE.values():
         for name in TABLE.closure(feature.name):
             assert rank[TABLE[name].encoding] <= rank[feature.encoding], (feature.name, name)
+
+
+ARM = built_in_profiles("aarch64")
+
+
+@pytest.mark.parametrize("name", ARM)
+def test_profile_holds_what_its_features_build_on(name: str) -> None:
+    """A core that has a feature has all that it implies."""
+    for feature in ARM[name].features:
+        assert TABLE.closure(feature) <= ARM[name].features, feature
+
+
+def test_no_profile_of_one_set_has_the_name_of_another() -> None:
+    """Profiles are found by name alone."""
+    assert built_in_profiles().keys().isdisjoint(ARM)
+    assert find_profile("graviton3").isa == "aarch64"
+
+
+def test_part_numbers_are_of_known_cores() -> None:
+    """Each is of one row, has a name for people, and a row of its own features."""
+    parts = [each for row in load_table("cpus-aarch64")["profile"] for each in row.get("midr", ())]
+
+    assert len(parts) == len(set(parts)) > 60
+    for each in parts:
+        implementer, part = (int(number, 16) for number in each.split("/"))
+        core = core_of((implementer, part))
+        assert core is not None
+        assert name_of((implementer, part)), each
+        assert core.features == ARM[core.name].features
+
+
+def test_profiles_of_two_instruction_sets_do_not_mix(tmp_path: Path) -> None:
+    """A row of the user's is of the set that it extends."""
+    file = tmp_path / "own.toml"
+    row = '[[profile]]\nname = "mine"\npurpose = "x"\nextends = [{}]\n'
+    file.write_text(row.format('"graviton2", "haswell"'))
+    with pytest.raises(CaptureError, match="different instruction sets"):
+        find_profile(str(file))
+    file.write_text(row.format('"graviton2"') + 'features = ["sve"]\n')
+
+    assert find_profile(str(file)).isa == "aarch64"
