@@ -44,6 +44,7 @@ class Program:
         timeout: seconds until the guest kills it, more beside a load.
         lost: what CPUs lose between the end of the boot and the start of the program: number of the
             CPU and QEMU's property, e.g. (1, "sve").
+        then: a program that runs when this one has ended, on the same disk and CPUs.
     """
 
     argv: Sequence[str]
@@ -54,6 +55,7 @@ class Program:
     cpuset: str | None = None
     timeout: int = 60
     lost: Sequence[tuple[int, str]] = ()
+    then: Program | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Guest:
         console: the kernel's messages.
         seconds: from the start of QEMU to its end.
         hung: the last line on the console of each earlier start that hung in its boot.
+        then: the same of the second program.
     """
 
     status: str
@@ -77,6 +80,7 @@ class Guest:
     console: str
     seconds: float
     hung: tuple[str, ...] = ()
+    then: Guest | None = None
 
 
 def spec(program: Program) -> bytes:
@@ -97,7 +101,16 @@ def spec(program: Program) -> bytes:
     records += [("collect", path) for path in program.collect]
     if any("\0" in value for _, value in records):
         raise ValueError("a NUL byte in what the guest is to run")
-    return b"".join(f"{key} {value}".encode() + b"\0" for key, value in records)
+    if program.then is not None:
+        records.append(("next", ""))
+    own = b"".join(f"{key} {value}".encode() + b"\0" for key, value in records)
+    return own if program.then is None else own + spec(program.then)
+
+
+def _patient(program: Program) -> Program:
+    """The same with more time beside a load: the guest's clock is the host's."""
+    then = program.then and _patient(program.then)
+    return replace(program, timeout=math.ceil(program.timeout * load()), then=then)
 
 
 def parse_frames(stream: bytes) -> dict[str, bytes]:
@@ -193,11 +206,9 @@ def boot(
         )
     entries = {
         "init": initramfs.program(freestanding("init.c", kernel.architecture).read_bytes()),
-        # The guest's clock is this machine's.
-        "lab/spec": initramfs.file(
-            spec(replace(program, timeout=math.ceil(program.timeout * load())))
-        ),
+        "lab/spec": initramfs.file(spec(_patient(program))),
         **program.files,
+        **(program.then.files if program.then else {}),
     }
     with tempfile.TemporaryDirectory(prefix="cpuprobe-lab-") as name:
         folder = Path(name)
@@ -220,14 +231,19 @@ def boot(
             f"-- qemu: {tail(run.complaints, 5) or '(silent)'}\n"
             f"-- console:\n{tail(run.console, _CONSOLE_LINES) or '(silent)'}"
         )
+    then = _guest(frames, "next:", run, hung) if program.then else None
+    return replace(_guest(frames, "", run, hung), then=then)
+
+
+def _guest(frames: Mapping[str, bytes], before: str, run: _Run, hung: tuple[str, ...]) -> Guest:
+    """What came of the program whose frames' names begin so."""
+    file = f"{before}file:"
     return Guest(
-        status=frames["status"].decode(),
-        stdout=frames["stdout"],
-        stderr=frames["stderr"],
+        status=frames[f"{before}status"].decode(),
+        stdout=frames[f"{before}stdout"],
+        stderr=frames[f"{before}stderr"],
         files={
-            key.removeprefix("file:"): value
-            for key, value in frames.items()
-            if key.startswith("file:")
+            name.removeprefix(file): each for name, each in frames.items() if name.startswith(file)
         },
         console=run.console,
         seconds=run.seconds,

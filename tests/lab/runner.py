@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.lab import programs
 from tests.lab.common import LabError, LabMissing, tool
 from tests.lab.expect import Seen, differences
-from tests.lab.machine import Program, boot
+from tests.lab.machine import Guest, Program, boot
 from tests.lab.packages import kernel
 from tests.lab.user import run_user
 from tests.lab.world import World
@@ -66,62 +66,120 @@ def show(world: World) -> dict[str, object]:
         LabError: it could not be run to its end.
         LabMissing: something it stands on is absent.
     """
+    if world.kind == "kernel":
+        return show_kernel(world)[0]
     program = programs.get(world.program)
-    if world.kind == "user":
-        argv = [*program.user_argv, *world.args]
-        files = {path: text.encode() for path, text in world.files.items()}
-        run = run_user(
-            world.cpu,
-            argv,
-            env=world.env,
-            files=files,
-            timeout=world.timeout,
-            emulator=tool(*world.architecture.user),
-        )
-        return {**parse(run.status, run.stdout, run.stderr), **program.derive(run.stdout)}
-    if not program.guest_argv:
-        raise LabError(f"{world.name}: {world.program} is for user worlds only")
+    argv = [*program.user_argv, *world.args]
+    files = {path: text.encode() for path, text in world.files.items()}
+    run = run_user(
+        world.cpu,
+        argv,
+        env=world.env,
+        files=files,
+        timeout=world.timeout,
+        emulator=tool(*world.architecture.user),
+    )
+    return {**parse(run.status, run.stdout, run.stderr), **program.derive(run.stdout)}
+
+
+def show_kernel(world: World, then: World | None = None) -> list[dict[str, object]]:
+    """Run one or two worlds of one machine in one guest.
+
+    Raises:
+        LabError: it could not be run to its end.
+        LabMissing: something it stands on is absent.
+    """
     guest = boot(
         kernel(world.series, world.architecture),
-        Program(
-            argv=[*program.guest_argv, *world.args],
-            env={**program.env, **world.env},
-            files=program.files,
-            disk=program.disk,
-            cpuset=world.cpuset,
-            lost=world.lost,
-            timeout=world.timeout,
-        ),
+        _program(world, then),
         cpu=world.cpu,
         append=world.append,
         smp=world.smp,
         options=world.options,
-        memory=program.memory,
-        timeout=world.timeout + 60,
+        memory=programs.get(world.program).memory,
+        timeout=world.timeout + (then.timeout if then else 0) + 60,
     )
-    seen = {**parse(guest.status, guest.stdout, guest.stderr), **program.derive(guest.stdout)}
+    shown = [_seen(world, guest)]
+    return shown if then is None or guest.then is None else [*shown, _seen(then, guest.then)]
+
+
+def _program(world: World, then: World | None = None) -> Program:
+    program = programs.get(world.program)
+    if not program.guest_argv:
+        raise LabError(f"{world.name}: {world.program} is for user worlds only")
+    return Program(
+        argv=[*program.guest_argv, *world.args],
+        env={**program.env, **world.env},
+        files=program.files,
+        disk=program.disk,
+        cpuset=world.cpuset,
+        lost=world.lost,
+        timeout=world.timeout,
+        then=_program(then) if then else None,
+    )
+
+
+def _seen(world: World, guest: Guest) -> dict[str, object]:
+    derived = programs.get(world.program).derive(guest.stdout)
+    seen = {**parse(guest.status, guest.stdout, guest.stderr), **derived}
     return {**seen, "hung": guest.hung} if guest.hung else seen
 
 
-def run(world: World) -> Result:
-    """Run a world and judge it; trouble becomes part of the result."""
+def run(world: World, then: World | None = None) -> list[Result]:
+    """Run a world, or two that one guest can show one after the other, and judge them.
+
+    Trouble becomes part of the results.
+    """
+    worlds = [world] if then is None else [world, then]
     started = time.monotonic()
-    seen: dict[str, object] | None = None
-    wrong: list[str] = []
-    missing = None
     try:
-        seen = show(world)
-        wrong = differences(world.expect, seen)
+        seen = [show(world)] if then is None else show_kernel(world, then)
     except LabMissing as error:
-        missing = str(error)
+        return [Result(each, None, [], str(error), time.monotonic() - started) for each in worlds]
     except LabError as error:
-        wrong = [str(error)]
-    return Result(world, seen, wrong, missing, time.monotonic() - started)
+        return [
+            Result(each, None, [str(error)], None, time.monotonic() - started) for each in worlds
+        ]
+    seconds = time.monotonic() - started
+    return [
+        Result(world, one, differences(world.expect, one), None, seconds)
+        for world, one in zip(worlds, seen, strict=True)
+    ]
 
 
-def run_all(
-    worlds: Iterable[World], jobs: int, runner: Callable[[World], Result] = run
-) -> Iterator[Result]:
+# Static programs that leave nothing behind: where both are asked of a machine, one guest runs both.
+TOGETHER = ("probe", "native")
+
+
+def together(worlds: Iterable[World]) -> list[tuple[World, ...]]:
+    """The worlds by guests, in their order; two in one where that shows both."""
+    firsts = {each.machine: each for each in worlds if each.program == TOGETHER[0]}
+    seconds = {each.machine: each for each in worlds if each.program == TOGETHER[1]}
+    groups: list[tuple[World, ...]] = []
+    for world in worlds:
+        first, second = firsts.get(world.machine), seconds.get(world.machine)
+        if world.kind == "user" or world not in (first, second) or not (first and second):
+            groups.append((world,))
+        elif world is first:
+            groups.append((first, second))
+    return groups
+
+
+def begin(worlds: Iterable[World], pool: ThreadPoolExecutor) -> dict[str, Callable[[], Result]]:
+    """Start worlds side by side; a world's name to what waits for its result."""
+
+    def waiting(future: Future[list[Result]], place: int) -> Callable[[], Result]:
+        return lambda: future.result()[place]
+
+    found: dict[str, Callable[[], Result]] = {}
+    for group in together(worlds):
+        future = pool.submit(run, *group)
+        found |= {world.name: waiting(future, place) for place, world in enumerate(group)}
+    return found
+
+
+def run_all(worlds: Sequence[World], jobs: int) -> Iterator[Result]:
     """Run worlds side by side; results come in the worlds' order."""
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(runner, worlds)
+        running = begin(worlds, pool)
+        yield from (running[world.name]() for world in worlds)

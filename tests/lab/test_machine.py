@@ -7,6 +7,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,28 @@ def test_output_status_and_files_come_back(kernel: Kernel, shell: root.Disk) -> 
     assert guest.files["/proc/cmdline"].endswith(b" lab.word=1\n")
     assert "/not/there" not in guest.files
     assert "Linux version" in guest.console
+
+
+@pytest.mark.lab
+def test_two_programs_share_a_guest(kernel: Kernel, shell: root.Disk) -> None:
+    """The second begins when the first has ended, with an environment and outputs of its own."""
+    second = Program(
+        ["/bin/sh", "-c", "cat /tmp/left; echo $WORD-$OTHER; exit 5"],
+        env={**shell.env, "OTHER": "b"},
+        collect=["/proc/version"],
+    )
+    first = Program(
+        ["/bin/sh", "-c", "echo long output of the first; echo $WORD > /tmp/left; kill -4 $$"],
+        env={**shell.env, "WORD": "a"},
+        disk=shell.image,
+        then=replace(second, disk=shell.image),
+    )
+    guest = boot(kernel, first, cpu=CPU)
+
+    assert (guest.status, guest.stdout) == ("signal 4", b"long output of the first\n")
+    assert guest.then is not None
+    assert (guest.then.status, guest.then.stdout, guest.files) == ("exit 5", b"a\n-b\n", {})
+    assert guest.then.files["/proc/version"].startswith(b"Linux version")
 
 
 @pytest.mark.lab

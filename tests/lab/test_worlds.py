@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.lab.common import LabMissing
-from tests.lab.runner import Result, run
+from tests.lab.runner import TOGETHER, Result, begin, together
 from tests.lab.world import World
 from tests.lab.worlds import WORLDS
 
 _AT_A_TIME = 2
 
-Running = Mapping[str, "Future[Result]"]
+Running = Mapping[str, Callable[[], Result]]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
         if isinstance(item, pytest.Function) and item.path == request.path
         if hasattr(item, "callspec")
     }
-    yield {world.name: pool.submit(run, world) for world in WORLDS if world.name in names}
+    yield begin([world for world in WORLDS if world.name in names], pool)
     pool.shutdown(cancel_futures=True)
 
 
@@ -35,11 +35,24 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
 @pytest.mark.parametrize("world", [pytest.param(world, id=world.name) for world in WORLDS])
 def test_world_shows_what_it_should(world: World, running: Running) -> None:
     """A world's program says exactly what the world expects."""
-    result = running[world.name].result()
+    result = running[world.name]()
     if result.missing is not None:
         raise LabMissing(result.missing)
 
     assert not result.wrong, "\n".join(result.wrong)
+
+
+def test_no_world_is_left_out() -> None:
+    """Grouped by guests, each is there once; and there are some that share one."""
+    groups = together(WORLDS)
+
+    assert sorted(world.name for group in groups for world in group) == sorted(
+        world.name for world in WORLDS
+    )
+    assert {tuple(world.program for world in group) for group in groups if len(group) > 1} == {
+        TOGETHER
+    }
+    assert all(len({world.machine for world in group}) == 1 for group in groups)
 
 
 def test_world_names_are_unique() -> None:

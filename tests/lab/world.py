@@ -53,6 +53,12 @@ class World:
     timeout: int = 60
 
     @property
+    def machine(self) -> tuple[object, ...]:
+        """All that makes the machine: worlds with the same can be shown by one."""
+        return (self.kind, self.cpu, self.append, self.series, self.smp, self.cpuset,
+                self.architecture, self.options, self.lost)  # fmt: skip
+
+    @property
     def facts(self) -> str:
         """How much is checked."""
         return "by function" if callable(self.expect) else f"{len(self.expect)} facts"

@@ -1,4 +1,4 @@
-/* The first process of a lab guest: runs one program and sends what it wrote, framed, over the
+/* The first process of a lab guest: runs a program, or two, and sends what it wrote, framed, over the
  * second serial port.
  *
  * What to do stands in /lab/spec as NUL-ended records "key value" (written by
@@ -7,6 +7,8 @@
  *   cpuset LIST     put the program into a cgroup v2 cpuset of these CPUs
  *   timeout S       kill the program (and all it started) after S seconds
  *   collect PATH    send this file too
+ *   next            what follows is for a second program, which runs when the first has ended (on
+ *                   the same disk and CPUs); the names of its frames begin with "next:"
  *   wait            first wait for a byte from the host
  *
  * Frames on the second port, each "NAME LENGTH\n" and then LENGTH bytes; "end" is last and proves
@@ -35,10 +37,12 @@ static const char *args[MAX_ITEMS + 1];
 static const char *envs[MAX_ITEMS + 1];
 static const char *collects[MAX_ITEMS + 1];
 static int channel = -1;
+static const char *before = ""; /* of the names of frames */
 
 static void
 frame(const char *name, const char *detail, u64 n)
 {
+    put(channel, before);
     put(channel, name);
     put(channel, detail);
     put(channel, " ");
@@ -115,19 +119,18 @@ write_file(const char *path, const char *text)
 }
 
 static void
-enter_cpuset(const char *cpus)
+make_cpuset(const char *cpus)
 {
     mount_or_fail("cgroup2", "/sys/fs/cgroup", "cgroup2", 0);
     write_file("/sys/fs/cgroup/cgroup.subtree_control", "+cpuset");
     sys3(NR_mkdirat, AT_FDCWD, (long)"/sys/fs/cgroup/lab", 0755);
     write_file("/sys/fs/cgroup/lab/cpuset.cpus", cpus);
-    write_file("/sys/fs/cgroup/lab/cgroup.procs", "0");
 }
 
 static long
 open_output(const char *path)
 {
-    long fd = open_file(path, 0x42 /* O_RDWR | O_CREAT */, 0600);
+    long fd = open_file(path, 0x242 /* O_RDWR | O_CREAT | O_TRUNC */, 0600);
 
     if (fd < 0)
         fail(path);
@@ -158,7 +161,7 @@ become_program(long out, long err, const char *disk, const char *cpuset)
 
     sys6(NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&no_signals, 0, sizeof no_signals, 0, 0);
     if (cpuset)
-        enter_cpuset(cpuset);
+        write_file("/sys/fs/cgroup/lab/cgroup.procs", "0");
     sys3(NR_dup3, null, 0, 0);
     sys3(NR_dup3, out, 1, 0);
     sys3(NR_dup3, err, 2, 0);
@@ -212,64 +215,74 @@ parse_number(const char *s)
     return value;
 }
 
-__attribute__((used)) void
-start(void)
+struct order {
+    const char *disk, *cpuset;
+    u64 seconds;
+    int n_collects, waits;
+};
+
+/* Reads the records of one program from `p` and returns where those of the next one begin. */
+static char *
+read_program(char *p, const char *end, struct order *order)
 {
-    int n_args = 0, n_envs = 0, n_collects = 0, waits = 0, status = 0;
-    const char *disk = 0, *cpuset = 0;
-    u64 seconds = 60, sigchld = 1UL << (17 - 1);
-    long spec_length, out, err, child;
-    char *p;
+    int n_args = 0, n_envs = 0, more = 1;
 
-    mount_or_fail("devtmpfs", "/dev", "devtmpfs", 0);
-    open_channel();
-    frame_text("up", "");
-    mount_or_fail("proc", "/proc", "proc", 0);
-    mount_or_fail("sysfs", "/sys", "sysfs", 0);
-    mount_or_fail("tmpfs", "/tmp", "tmpfs", 0);
-
-    spec_length = slurp("/lab/spec", spec, SPEC_ROOM);
-    if (spec_length < 0)
-        fail("no /lab/spec");
-    for (p = spec; p < spec + spec_length; p += length(p) + 1) {
+    order->disk = order->cpuset = 0;
+    order->seconds = 60;
+    order->n_collects = order->waits = 0;
+    for (; more && p < end; p += length(p) + 1) {
         char *value = p;
 
         while (*value && *value != ' ')
             value++;
         if (*value)
             *value++ = 0;
-        if (n_args == MAX_ITEMS || n_envs == MAX_ITEMS || n_collects == MAX_ITEMS)
+        if (n_args == MAX_ITEMS || n_envs == MAX_ITEMS || order->n_collects == MAX_ITEMS)
             fail("too many records in /lab/spec");
         if (same(p, "arg"))
             args[n_args++] = value;
         else if (same(p, "env"))
             envs[n_envs++] = value;
         else if (same(p, "collect"))
-            collects[n_collects++] = value;
+            collects[order->n_collects++] = value;
         else if (same(p, "disk"))
-            disk = value;
+            order->disk = value;
         else if (same(p, "cpuset"))
-            cpuset = value;
+            order->cpuset = value;
         else if (same(p, "wait"))
-            waits = 1;
+            order->waits = 1;
         else if (same(p, "timeout"))
-            seconds = parse_number(value);
+            order->seconds = parse_number(value);
+        else if (same(p, "next"))
+            more = 0;
         else
             fail("unknown record in /lab/spec");
         p = value;
     }
     if (!n_args)
         fail("no arg in /lab/spec");
+    args[n_args] = envs[n_envs] = 0;
+    return p;
+}
 
-    if (disk) {
-        mount_or_fail(disk, "/disk", "ext4", 1 /* MS_RDONLY */);
-        mount_or_fail("/dev", "/disk/dev", 0, 4096 /* MS_BIND */);
-        mount_or_fail("/proc", "/disk/proc", 0, 4096);
-        mount_or_fail("/sys", "/disk/sys", 0, 4096);
-        mount_or_fail("/tmp", "/disk/tmp", 0, 4096);
-    }
+static void
+mount_disk(const char *disk)
+{
+    mount_or_fail(disk, "/disk", "ext4", 1 /* MS_RDONLY */);
+    mount_or_fail("/dev", "/disk/dev", 0, 4096 /* MS_BIND */);
+    mount_or_fail("/proc", "/disk/proc", 0, 4096);
+    mount_or_fail("/sys", "/disk/sys", 0, 4096);
+    mount_or_fail("/tmp", "/disk/tmp", 0, 4096);
+}
 
-    if (waits && sys3(NR_read, channel, (long)copy_buffer, 1) != 1)
+static void
+run_program(const struct order *order)
+{
+    u64 sigchld = 1UL << (17 - 1);
+    int status = 0;
+    long out, err, child;
+
+    if (order->waits && sys3(NR_read, channel, (long)copy_buffer, 1) != 1)
         fail("no byte from the host");
     out = open_output("/tmp/.lab-stdout");
     err = open_output("/tmp/.lab-stderr");
@@ -277,11 +290,11 @@ start(void)
     sys6(NR_rt_sigprocmask, 0 /* SIG_BLOCK */, (long)&sigchld, 0, sizeof sigchld, 0, 0);
     child = fork();
     if (child == 0)
-        become_program(out, err, disk, cpuset);
+        become_program(out, err, order->disk, order->cpuset);
     if (child < 0)
         fail("fork");
 
-    if (!wait_for(child, now() + seconds, &status)) {
+    if (!wait_for(child, now() + order->seconds, &status)) {
         sys3(NR_kill, -1, 9, 0);
         frame_text("status", "timeout");
     } else if ((status & 0x7f) == 0) {
@@ -299,13 +312,45 @@ start(void)
     }
     send_output("stdout", out);
     send_output("stderr", err);
-    for (int i = 0; i < n_collects; i++) {
+    for (int i = 0; i < order->n_collects; i++) {
         long n = slurp(collects[i], collected, COLLECT_ROOM);
 
         if (n < 0)
             continue; /* Not there: the host sees no such file, and says so if it needs it. */
         frame("file:", collects[i], (u64)n);
         put_bytes(channel, collected, (u64)n);
+    }
+}
+
+__attribute__((used)) void
+start(void)
+{
+    struct order order;
+    long spec_length;
+    char *p = spec, *end;
+
+    mount_or_fail("devtmpfs", "/dev", "devtmpfs", 0);
+    open_channel();
+    frame_text("up", "");
+    mount_or_fail("proc", "/proc", "proc", 0);
+    mount_or_fail("sysfs", "/sys", "sysfs", 0);
+    mount_or_fail("tmpfs", "/tmp", "tmpfs", 0);
+
+    spec_length = slurp("/lab/spec", spec, SPEC_ROOM);
+    if (spec_length < 0)
+        fail("no /lab/spec");
+    end = spec + spec_length;
+    p = read_program(p, end, &order);
+    if (order.disk)
+        mount_disk(order.disk);
+    if (order.cpuset)
+        make_cpuset(order.cpuset);
+    run_program(&order);
+    if (p < end) {
+        before = "next:";
+        read_program(p, end, &order);
+        run_program(&order);
+        before = "";
     }
     frame_text("end", "");
     power_off();
