@@ -13,7 +13,7 @@ from tests.lab.common import cache_dir, digest, locked, run_tool
 
 # The tags of wheels that run on Debian 12 (glibc 2.36).
 _PLATFORMS = [f"manylinux_2_{minor}_aarch64" for minor in (34, 31, 28, 27, 26, 24, 17)]
-_PLATFORMS.append("manylinux2014_aarch64")
+_PLATFORMS += ["manylinux2014_aarch64", "linux_aarch64"]
 _KEPT = 4
 
 
