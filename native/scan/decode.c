@@ -1,5 +1,8 @@
-/* What is not decoded in line: prefixes, escapes, VEX, XOP, EVEX, REX2. */
-#include "decode.h"
+/* What is not decoded in line: prefixes, escapes, VEX, XOP, EVEX, REX2. Compiled twice: where
+ * nobody asks for operands, nothing is done for them. */
+#include "operands.h"
+
+#define TWICE static inline __attribute__((always_inline))
 
 /* Legacy prefixes so far, and REX if it was the last; the lowest four bits select a row. */
 enum {
@@ -158,6 +161,15 @@ leaf_of(uint32_t entry, unsigned place)
     return scan_leaves[ENTRY_LEAVES(entry) + (ENTRY_SPLIT(entry) & place)];
 }
 
+/* The number of a shape; `row` is of scan_shape_rows. */
+static unsigned
+shape_of(unsigned row, unsigned opcode, unsigned place)
+{
+    uint32_t entry = scan_shape_entries[scan_shape_rows[row] * 256u + opcode];
+
+    return scan_shape_leaves[ENTRY_LEAVES(entry) + (ENTRY_SPLIT(entry) & place)];
+}
+
 /* Ends an instruction whose opcode is the byte before `rest`, `head` bytes from its start. */
 static uint32_t
 finished(uint32_t leaf, const uint8_t *rest, unsigned head, unsigned *length)
@@ -170,10 +182,11 @@ finished(uint32_t leaf, const uint8_t *rest, unsigned head, unsigned *length)
     return whole <= LONGEST ? leaf : invalid;
 }
 
-static uint32_t
-legacy(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
+TWICE uint32_t
+legacy(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length,
+       struct scan_found *found)
 {
-    unsigned map = 0, opcode = *at++, row, kind;
+    unsigned map = 0, rex = seen & SEEN_REX ? at[-1] : 0, opcode = *at++, row, kind;
     uint32_t leaf;
 
     if (opcode == 0x0f) {
@@ -191,6 +204,14 @@ legacy(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
         kind = at[operand_length(scan_modrm[at[0]].length, at[1])];
     }
     leaf = leaf_of(scan_entries[row * 256 + kind], scan_modrm[*at].place);
+    if (found) {
+        found->shape = shape_of(row, kind, scan_modrm[*at].place);
+        found->modrm = at;
+        found->reg = (rex & 4) << 1;
+        found->index = (rex & 2) << 2;
+        found->rm = found->base = (rex & 1) << 3;
+        found->has_rex = rex != 0;
+    }
     if (map == 0 && (opcode & 0xfc) == 0xa0 && seen & SEEN_67)
         leaf -= 4; /* the address has 32 bits */
     if (seen & SEEN_LOCK && !(LEAF_CHECK(leaf) & LOCKABLE && (!(leaf & LEAF_MODRM) || *at < 0xc0)))
@@ -200,10 +221,11 @@ legacy(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     return finished(leaf, at, (unsigned)(at - code), length);
 }
 
-static uint32_t
-vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
+TWICE uint32_t
+vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length,
+    struct scan_found *found)
 {
-    unsigned lead = at[0], second = at[1], third, map = 1, row, opcode;
+    unsigned lead = at[0], second = at[1], third, map = 1, row, opcode, shapes;
     struct fields f = {0};
     uint32_t leaf;
 
@@ -221,6 +243,7 @@ vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
         if (map > 10) {
             return none((unsigned)(at - code), length);
         }
+        shapes = SHAPES_XOP + (map - 8) * 16 + row;
         row = scan_xop_rows[(map - 8) * 16 + row];
     } else {
         static const uint8_t numbers[8] = {255, 0, 1, 2, 255, 3, 255, 4};
@@ -228,10 +251,21 @@ vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
         if (map > 7 || numbers[map] == 255) {
             return none((unsigned)(at - code) + (map == 0), length);
         }
+        shapes = SHAPES_VEX + numbers[map] * 16u + row;
         row = scan_vex_rows[numbers[map] * 16 + row];
     }
     f.modrm = *at;
     leaf = leaf_of(scan_entries[row * 256 + opcode], scan_modrm[f.modrm].place);
+    if (found) {
+        unsigned inverted = lead == 0xc5 ? ~second & 0x80 : ~second;
+
+        found->shape = shape_of(shapes, opcode, scan_modrm[f.modrm].place);
+        found->modrm = at;
+        found->reg = (inverted >> 7 & 1) << 3;
+        found->index = (inverted >> 6 & 1) << 3;
+        found->rm = found->base = (inverted >> 5 & 1) << 3;
+        found->vvvv = ~third >> 3 & 15;
+    }
     if (LEAF_CHECK(leaf) == VVVV_UNUSED) { /* as a rule */
         if ((~third & 0x78) != 0)
             leaf = refused(leaf);
@@ -250,8 +284,9 @@ vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     return finished(leaf, at, (unsigned)(at - code), length);
 }
 
-static uint32_t
-evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
+TWICE uint32_t
+evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length,
+     struct scan_found *found)
 {
     unsigned p0 = at[1], p1 = at[2], p2 = at[3], opcode = at[4], modrm = at[5], sib = at[6];
     unsigned map = p0 & 7, extended, row, key;
@@ -267,6 +302,20 @@ evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     row = scan_evex_rows[(map - 1) * 8 + (p1 & 3) * 2 + (p1 >> 7)];
     key = (p2 >> 4 & 7) << 4 | (modrm >= 0xc0) << 3 | (modrm >> 3 & 7);
     leaf = leaf_of(scan_entries[row * 256 + opcode], key);
+    if (found) {
+        found->shape = extended ? 0
+                                : shape_of(SHAPES_EVEX + (map - 1) * 8 + (p1 & 3) * 2 + (p1 >> 7),
+                                           opcode, key);
+        found->modrm = at;
+        found->reg = (~p0 >> 7 & 1) << 3 | (~p0 >> 4 & 1) << 4;
+        found->rm = (~p0 >> 5 & 1) << 3 | (~p0 >> 6 & 1) << 4;
+        found->base = (~p0 >> 5 & 1) << 3;
+        found->index = (~p0 >> 6 & 1) << 3;
+        found->high = (~p2 >> 3 & 1) << 4;
+        found->vvvv = (~p1 >> 3 & 15) | found->high;
+        found->broadcast = p2 >> 4 & 1;
+        found->evex = 1;
+    }
     f.aaa = p2 & 7;
     f.z = p2 >> 7;
     if (LEAF_CHECK(leaf) || f.z) {
@@ -311,37 +360,54 @@ rex2(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     return finished(leaf, at + 3, (unsigned)(at + 3 - code), length);
 }
 
-uint32_t
-scan_decode_rest(const uint8_t *code, unsigned *length)
+TWICE uint32_t
+whole(const uint8_t *code, unsigned *length, struct scan_found *found)
 {
     const uint8_t *at = code;
     unsigned seen = 0;
 
     if (*at == 0xc5 || *at == 0xc4)
-        return vex(code, at, seen, length);
+        return vex(code, at, seen, length, found);
     if (*at == 0x62)
-        return evex(code, at, seen, length);
+        return evex(code, at, seen, length, found);
     for (; prefixes[*at].is_one; at++) {
         if (at - code == LONGEST - 1) {
             *length = LONGEST;
             return invalid;
         }
         seen = (seen & prefixes[*at].keeps) | prefixes[*at].adds;
+        if (found) {
+            found->narrow = (seen & SEEN_67) != 0;
+            found->segment |= (*at & 0xe7) == 0x26 || (*at & 0xfe) == 0x64;
+        }
     }
     switch (*at) {
     case 0x62:
-        return evex(code, at, seen, length);
+        return evex(code, at, seen, length, found);
     case 0x8f:
         if ((at[1] & 31) < 8)
             break;
         /* fall through */
     case 0xc4:
     case 0xc5:
-        return vex(code, at, seen, length);
+        return vex(code, at, seen, length, found);
     case 0xd5:
         return rex2(code, at, seen, length);
     }
-    return legacy(code, at, seen, length);
+    return legacy(code, at, seen, length, found);
+}
+
+uint32_t
+scan_decode_rest(const uint8_t *code, unsigned *length)
+{
+    return whole(code, length, NULL);
+}
+
+uint32_t
+scan_find(const uint8_t *code, unsigned *length, struct scan_found *found)
+{
+    *found = (struct scan_found){.modrm = code};
+    return whole(code, length, found);
 }
 
 uint32_t

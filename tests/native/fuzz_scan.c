@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "scan.h"
+#include "ways.h"
 
 enum { MOST_BYTES = 1 << 14, MOST_RANGES = 64 };
 
@@ -37,6 +38,22 @@ guarded(const uint8_t *data, size_t size, int at_end)
     return memcpy(area + page + (at_end ? MOST_BYTES - size : 0), data, size);
 }
 
+/* The operands of an instruction: no register but those that there are. */
+static void
+read_operands(const uint8_t *code, size_t size, unsigned length, unsigned kind)
+{
+    struct operation made;
+
+    HOLDS(scan_operation(code, size, 0x400000, &made) == made.length);
+    HOLDS(made.length == length || made.class == 0);
+    HOLDS(made.class == 0 || made.class == kind);
+    for (unsigned at = 0; at < MOST_OPERANDS; at++)
+        HOLDS(made.registers[at] < REGISTERS || made.registers[at] == NO_REGISTER);
+    HOLDS(made.base < 16 || made.base == NO_REGISTER);
+    HOLDS(made.index < MASKS || made.index == NO_REGISTER);
+    HOLDS(!made.has_memory || made.count > 0);
+}
+
 static void
 decode_everywhere(const uint8_t *code, size_t size)
 {
@@ -49,6 +66,7 @@ decode_everywhere(const uint8_t *code, size_t size)
 
         HOLDS(length >= 1 && length <= LONGEST && length <= size - at);
         HOLDS(LEAF_CLASS(leaf) < scan_classes_number);
+        read_operands(code + at, size - at, length, LEAF_CLASS(leaf));
         HOLDS(!(leaf & LEAF_LOUD) == !!(scan_classes[LEAF_CLASS(leaf)].flags & CLASS_QUIET));
     }
     number = scan_decode_all(code, size, lengths, kinds);
@@ -104,6 +122,43 @@ compare(const struct answer *one, const struct answer *other)
     }
 }
 
+/* The ways through a function, twice with all that is called and answers, as the bytes have it. */
+static void
+follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct scan_range *range)
+{
+    static struct ways_space space;
+    static uint64_t sets[3][64], slots[64], pointers[64];
+    struct ways_known known = {
+        .statics = {sets[0], 0, 64},
+        .regions = {sets[1], 0, 64},
+        .fields = {sets[2], 0, 64},
+        .slots = {slots, 64, 64},
+        .pointers = pointers,
+    };
+    const struct ways_summary *made = &space.summary;
+
+    for (unsigned at = 0; at < 64; at++) {
+        slots[at] = address + 8 * at;
+        pointers[at] = address + code[at % size];
+    }
+    known.foreign = known.slots;
+    if (!ways_begin(&space, code, size, address, range->start, range->end))
+        return;
+    for (unsigned round = 0; round < 2; round++) {
+        for (uint32_t at = 0; at < space.targets; at++)
+            space.answer[at] = code[at % size] & (MAY_ANSWER | IS_FOREIGN);
+        ways_finish(&space, &known, 20000);
+        HOLDS(space.targets <= MOST_CALLS && space.used <= ARENA);
+        HOLDS(made->calls <= MOST_CALLS && made->escapes <= MOST_CALLS);
+        HOLDS(made->needs <= MOST_FEATURES && made->statics <= MOST_KEPT);
+        for (uint32_t at = 0; at < made->calls; at++)
+            HOLDS(made->call[at].site >= range->start && made->call[at].site < range->end);
+        for (uint32_t at = 0; at < made->statics; at++)
+            ways_add(&known.statics, made->static_memory[at]);
+        HOLDS(known.statics.count <= 64 && known.regions.count <= 64);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -130,6 +185,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             ranges[count].end = address + size;
         if (ranges[count].source == NO_FUNCTION && ranges[count].end <= address + size)
             swept += ranges[count].end - ranges[count].start;
+        follow_ways(code, size, address, &ranges[count]);
         at += step;
     }
     memset(&whole, 0, sizeof whole);

@@ -37,6 +37,7 @@ from cpuprobe.code.newer import newer, rows
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.tables import load_table
 from tests.tools.forms import Row, instruction_of, names_in, row_of
+from tests.tools.shapes import Shape, shape_of
 
 PATH = Path(__file__).parents[2] / "native" / "scan" / "tables.c"
 HEADER = PATH.with_name("decode.h")
@@ -79,6 +80,7 @@ class Leaf(NamedTuple):
         check: what else must hold.
         loud: it is not quiet.
         turns: it may not go on at the next instruction.
+        code: of iced-x86, for its operands; 0 where it knows none.
     """
 
     modrm: bool = False
@@ -87,6 +89,7 @@ class Leaf(NamedTuple):
     check: int = 0
     loud: bool = True
     turns: bool = True
+    code: int = 0
 
     def number(self) -> int:
         """As C reads it."""
@@ -169,6 +172,7 @@ class Tables:
         self._entries: dict[tuple[int, ...], int] = {}
         self.leaves: list[int] = []
         self.rows: dict[tuple[int, ...], int] = {}
+        self.shapes = Shapes()
         self.kind(Code.INVALID)
         self.apx = {flow: self.newer(("apxf",), flow) for flow in dict.fromkeys(_FLOWS.values())}
 
@@ -189,8 +193,8 @@ class Tables:
     def _class(self, wanted: Class) -> int:
         return self.classes.setdefault(wanted, len(self.classes))
 
-    def entry(self, leaves: Sequence[Leaf]) -> int:
-        """A row's entry, for leaves in the order of _PLACES or of _KEYS."""
+    def entry(self, leaves: Sequence[Leaf]) -> tuple[int, int]:
+        """A row's entry, for leaves in the order of _PLACES or of _KEYS; and that of its shapes."""
         flags = [each.flags for each in self.classes]
         numbers = tuple(
             leaf._replace(
@@ -199,18 +203,60 @@ class Tables:
             ).number()
             for leaf in leaves
         )
-        split = len(set(numbers)) > 1
-        numbers = numbers if split else numbers[:1]
-        if numbers not in self._entries:
-            self._entries[numbers] = len(self.leaves)
-            self.leaves += numbers
-            assert len(self.leaves) < 1 << 16
-        return self._entries[numbers] | SPLIT * split
+        shape = self.shapes.entry([leaf.code for leaf in leaves])
+        return placed(numbers, self._entries, self.leaves), shape
 
-    def row(self, entries: Sequence[int], alone: bool = False) -> int:
+    def row(self, entries: Sequence[tuple[int, int]], alone: bool = False) -> int:
         """The number of a row; `alone`: of one that is like no other, as its number is known."""
-        key = *entries, len(self.rows) * alone
+        self.shapes.row([shape for _, shape in entries])
+        key = *(entry for entry, _ in entries), len(self.rows) * alone
         return self.rows.setdefault(key, len(self.rows))
+
+
+def placed(numbers: tuple[int, ...], known: dict[tuple[int, ...], int], leaves: list[int]) -> int:
+    """An entry for the numbers of some leaves, which are added to all if they are new."""
+    split = len(set(numbers)) > 1
+    numbers = numbers if split else numbers[:1]
+    if numbers not in known:
+        known[numbers] = len(leaves)
+        leaves += numbers
+        assert len(leaves) < 1 << 16
+    return known[numbers] | SPLIT * split
+
+
+class Shapes:
+    """Collects the shapes of codes in the same way."""
+
+    def __init__(self) -> None:
+        """Knows nothing yet but what has no operands."""
+        self.numbers: dict[Shape, int] = {Shape(): 0}
+        self._of: dict[int, int] = {}
+        self._entries: dict[tuple[int, ...], int] = {}
+        self.leaves: list[int] = []
+        self.rows: dict[tuple[int, ...], int] = {}
+        self.order: list[int] = []
+
+    def entry(self, codes: Sequence[int]) -> int:
+        """A row's entry, for the codes of its leaves."""
+        for code in codes:
+            if code not in self._of:
+                self._of[code] = self.numbers.setdefault(shape_of(code), len(self.numbers))
+        return placed(tuple(self._of[code] for code in codes), self._entries, self.leaves)
+
+    def row(self, entries: Iterable[int]) -> None:
+        """Adds a row; they are asked for in the order in which they came."""
+        self.order.append(self.rows.setdefault(tuple(entries), len(self.rows)))
+
+    def text(self) -> str:
+        """As C reads it."""
+        lines = "\n".join(f"    {each.line()}" for each in self.numbers)
+        assert max(self.order) < 256
+        return (
+            f"\nconst struct shape scan_shapes[] = {{\n{lines}\n}};\n"
+            + _array("uint8_t scan_shape_rows", self.order)
+            + _array("uint16_t scan_shape_leaves", self.leaves)
+            + _array("uint32_t scan_shape_entries", [each for row in self.rows for each in row], 12)
+        )
 
 
 # --- legacy --------------------------------------------------------------------------------------
@@ -277,7 +323,7 @@ def _legacy_leaves(tables: Tables, head: bytes, escape: bytes, opcode: int) -> l
         modrm = reads[place] if place < 8 else any(reads) and behind > 0
         check = LOCKABLE * (locked[reg][0] != Code.INVALID and len(escape) < 2)
         check |= NO_REX_R * (near[reg][0] != Code.INVALID == behind_r[reg][0])
-        leaves.append(Leaf(modrm, behind - modrm, tables.kind(code), check))
+        leaves.append(Leaf(modrm, behind - modrm, tables.kind(code), check, code=code))
     return leaves
 
 
@@ -327,7 +373,9 @@ def _opcodes_of_vex() -> frozenset[tuple[int, int, int]]:
 def _now(tables: Tables) -> int:
     """The row of 3DNow!, whose opcode is the byte behind the operands."""
     answers = ask([bytes((0x0F, 0x0F, 0xC0, opcode)) for opcode in range(256)])
-    return tables.row([tables.entry([Leaf(True, 1, tables.kind(code))]) for code, _ in answers])
+    return tables.row(
+        [tables.entry([Leaf(True, 1, tables.kind(code), code=code)]) for code, _ in answers]
+    )
 
 
 # --- VEX, XOP and EVEX ---------------------------------------------------------------------------
@@ -365,7 +413,8 @@ class _Form(NamedTuple):
         """The leaf of a ModRM byte that can belong to it."""
         tail = sum(_TAILS.get(each, 0) for each in self.operands)
         has_modrm = bool(self.operands) or self.info.op_code_len == 2
-        return Leaf(has_modrm, tail, tables.kind(self.code), self.check(modrm))
+        kind = tables.kind(self.code)
+        return Leaf(has_modrm, tail, kind, self.check(modrm), code=self.code)
 
     def stands_at(self, modrm: int) -> bool:
         """Whether a ModRM byte can belong to it."""
@@ -585,7 +634,7 @@ def make() -> str:
     return (
         "/* GENERATED by `make gen` (tests/tools/scanner.py) from iced-x86, profiles/ and\n"
         " * cpuprobe.code.newer: do not edit. decode.h says what is what. */\n"
-        f'#include "decode.h"\n\n{largest}\n'
+        f'#include "operands.h"\n\n{largest}\n'
         f"const unsigned scan_features = {len(names)}, scan_known_features = {len(known)};\n"
         f"const unsigned scan_classes_number = {len(tables.classes)};\n"
         f"\nconst char *const scan_feature_names[] = {{\n{named},\n}};\n"
@@ -594,6 +643,7 @@ def make() -> str:
         + "".join(_array(f"uint8_t scan_{name}_rows", rows[name]) for name in rows)
         + _array("uint32_t scan_leaves", tables.leaves, 12)
         + _array("uint32_t scan_entries", [entry for row in tables.rows for entry in row[:-1]], 12)
+        + tables.shapes.text()
     )
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cpuprobe.code.choice import MOST_STEPS, summarised
-from cpuprobe.code.forms import Forms
-from cpuprobe.code.labels import Known
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary, asking_names
 from cpuprobe.code.summary import Summary
+from cpuprobe.code.ways import Told, Ways
 
 MOST = 400_000
-"""Steps (choice.MOST_STEPS) that are made to learn what asks, and as many afterwards."""
+"""Steps (ways.MOST_STEPS) that are made to learn what asks, and as many afterwards."""
 LARGEST = 1 << 18
 """Bytes of a function that is looked at: larger ones are made by generators and choose nothing."""
 MOST_ASKING = 300
@@ -33,12 +31,12 @@ class Functions:
         whole: no function was left out, or not gone over to its end, for its size.
     """
 
-    def __init__(self, file: Binary, forms: Forms, links: Links) -> None:
+    def __init__(self, file: Binary, links: Links) -> None:
         """Finds out what asks."""
-        self._file, self._forms, self._links = file, forms, links
+        self._file, self._links = file, links
         asked = asking_names()
         foreign = {slot for slot, name in links.names.items() if asked.search(name)}
-        self._known = Known(foreign=foreign, pointers=links.pointers)
+        self._ways = Ways(links.pointers, foreign)
         self._askers: set[int] = set()
         self._summaries: dict[int, Summary] = {}
         self._small: dict[int, bool] = {}
@@ -61,9 +59,7 @@ class Functions:
             visits[start] += 1
             self._summaries.pop(start, None)
             summary = self.summary(start)
-            news = not (summary.statics <= self._known.statics)
-            self._known.statics |= summary.statics
-            self._known.fields |= summary.fields
+            news = self._ways.learn(summary)
             if summary.answers and start not in self._askers:
                 self._askers.add(start)
                 news = True
@@ -116,10 +112,12 @@ class Functions:
             if function[1] - function[0] > LARGEST:
                 self.whole = False
                 return Summary()
-            made = summarised(
-                self._file, self._forms, self._known, start, function[1], self._asks, self._foreign
-            )
-            self.left -= made.size
-            self.whole &= made.size < MOST_STEPS
+            code = self._file.code_at(start)
+            made = self._ways.look(code, *function, self._told) if code else Summary()
+            self.left -= made.steps
+            self.whole &= made.whole
             self._summaries[start] = made
         return self._summaries[start]
+
+    def _told(self, target: int) -> Told:
+        return self._asks(target), target >= 0 and self._foreign(target)

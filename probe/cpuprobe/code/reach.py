@@ -1,9 +1,10 @@
 """Code beyond x86-64-v1 that is reached from outside of a file without a choice before it.
 
 From the functions that hold a feature one goes back to those that call them on an unguarded way
-(code.choice), and so on, until a function is met that others call: what every run or load begins
+(code.ways), and so on, until a function is met that others call: what every run or load begins
 with, what a library exports, what is handed to functions of other files. Where none is met, a
-choice stands before the feature, or a pointer of which nothing is known.
+choice stands before the feature, or a pointer of which nothing is known. Functions are gone over in
+C (native/scan/ways.h); where the package was built without its extension nobody looks.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from iced_x86 import Decoder, OpKind, Register
 
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.forms import Forms
-from cpuprobe.code.labels import whole
 from cpuprobe.code.links import Links
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.program import Binary, Range
+from cpuprobe.code.scan import NATIVE
 from cpuprobe.code.summary import Way
 from cpuprobe.facts.tables import load_table
 
 _PROLOGUE = 256
 """Bytes at a function's start in which it takes its arguments."""
+_VECTOR = {
+    int(getattr(Register, f"{kind}MM{number}")): number for kind in "XYZ" for number in range(32)
+}
 _WIDE = frozenset(
     int(getattr(Register, f"{kind}MM{number}")) for kind in "YZ" for number in range(8)
 )
@@ -54,7 +58,7 @@ def reached(
         roots: where a run or a load begins.
         chooses: something in the file asks what the CPU can do.
     """
-    if sum(map(len, file.functions.values())) > MOST_FUNCTIONS:
+    if not NATIVE or sum(map(len, file.functions.values())) > MOST_FUNCTIONS:
         return {}, False
     search = _Search(file, forms, pages, roots, chooses)
     return search.found(), search.ended
@@ -74,7 +78,7 @@ class _Search:
         self._variant = re.compile(
             "|".join(load_table("baseline")["dispatch"]["variants"]), re.IGNORECASE
         )
-        self._functions = Functions(file, forms, self._links)
+        self._functions = Functions(file, self._links)
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By] = dict.fromkeys(roots, begins)
         for address, names in file.exports.items():
@@ -268,10 +272,10 @@ class _Search:
         for each in Decoder(64, code.between(start, end), ip=start):
             for at in range(1, each.op_count):
                 register = each.op_register(at) if each.op_kind(at) == OpKind.REGISTER else 0
-                if register in _WIDE and whole(register) not in written:
+                if register in _WIDE and _VECTOR[register] not in written:
                     return True
             if each.op0_kind == OpKind.REGISTER:
-                written.add(whole(each.op0_register))
+                written.add(_VECTOR.get(each.op0_register, -1))
         return False
 
     def _reach(self, address: int, start: int, by: By) -> Reach:

@@ -118,7 +118,7 @@ class _Part:
             at_once = min(BATCH, at_once)
             output.listed = listed = ffi.new("struct scan_listed[]", at_once * lib.MOST_FEATURES)
             for number in range(lib.scan_known_features):
-                if _name(number) in self._sought:
+                if name_of(number) in self._sought:
                     output.sought[number // 64] |= 1 << number % 64
         data = ffi.from_buffer("uint8_t[]", code.data)
         for at in range(0, len(ranges), at_once):
@@ -146,13 +146,13 @@ class _Part:
         if key not in self._sets:
             bits = key[0] | key[1] << 64
             numbers = range(lib.scan_known_features)
-            self._sets[key] = frozenset(_name(each) for each in numbers if bits >> each & 1)
+            self._sets[key] = frozenset(name_of(each) for each in numbers if bits >> each & 1)
         return self._sets[key]
 
     def _uses(self, numbers: Sequence[int]) -> dict[str, Use]:
         """What was found of some features, in alphabetical order."""
         uses = {}
-        for name, number in sorted((_name(number), number) for number in numbers):
+        for name, number in sorted((name_of(number), number) for number in numbers):
             use = self._tally.uses[number]
             if not use.functions:
                 continue
@@ -179,7 +179,7 @@ class _Part:
         found: dict[int, tuple[int, int, dict[str, int]]] = {}
         for number, feature, first, last, count in sorted(self._rows):
             _, _, counts = found.setdefault(number, (first, last, {}))
-            counts[_name(feature)] = count
+            counts[name_of(feature)] = count
         functions = []
         for number, (first, last, counts) in found.items():
             where = self._range(number)
@@ -203,5 +203,6 @@ def _names() -> Mapping[int, str]:
 _NAMES = _names() if NATIVE else {}
 
 
-def _name(number: int) -> str:
+def name_of(number: int) -> str:
+    """The name of a feature by its number in C."""
     return _NAMES[number]

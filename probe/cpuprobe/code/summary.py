@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -48,15 +49,15 @@ class Summary:
         answers: it may return an answer.
         statics: static memory that it puts an answer into.
         fields: how far behind a pointer it puts answers.
-        refuses: it ends the run, depending on an answer.
-        size: steps that it took to look at it (choice.MOST_STEPS).
+        whole: it was gone over to its end.
+        steps: that took.
     """
 
     needs: dict[str, tuple[int, int]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     escapes: list[Escape] = field(default_factory=list)
     answers: bool = False
-    statics: set[int] = field(default_factory=set)
-    fields: set[int] = field(default_factory=set)
-    refuses: bool = False
-    size: int = 1
+    statics: Collection[int] = ()
+    fields: Collection[int] = ()
+    whole: bool = True
+    steps: int = 1

@@ -1,0 +1,303 @@
+/* A function as blocks: what follows what, and where the ways from a branch meet again. */
+#include "ways.h"
+
+static int
+splits(const struct operation *each)
+{
+    unsigned flow = flow_of(each);
+
+    return flow == FLOW_JCC || flow == FLOW_JMP || flow == FLOW_RET || flow == FLOW_INDIRECT_JMP;
+}
+
+static int
+ends(const struct operation *each)
+{
+    return (scan_classes[each->class].flags & CLASS_END) != 0;
+}
+
+static int
+is_inside(const struct ways_space *space, uint64_t address)
+{
+    return address >= space->start && address < space->end;
+}
+
+uint32_t
+ways_target(struct ways_space *space, uint64_t target)
+{
+    const uint32_t last = sizeof space->hashed / sizeof *space->hashed - 1;
+    uint32_t at = (uint32_t)(target * 0x9e3779b97f4a7c15ull >> 40) & last;
+
+    for (; space->hashed[at]; at = (at + 1) & last)
+        if (space->target[space->hashed[at] - 1] == target)
+            return space->hashed[at] - 1u;
+    if (space->targets == MOST_CALLS)
+        return MOST_CALLS;
+    space->target[space->targets] = target;
+    space->answer[space->targets] = 0;
+    space->mark[space->targets] = 0;
+    space->hash[space->targets] = at;
+    space->hashed[at] = (uint16_t)++space->targets;
+    return space->targets - 1;
+}
+
+/* Decodes from an offset on, as far as it is new; returns whether there is room for it. */
+static int
+decode_run(struct ways_space *space, uint32_t offset, uint32_t *pending)
+{
+    uint32_t size = (uint32_t)(space->end - space->start);
+
+    while (offset < size && !space->at[offset]) {
+        struct operation *each = &space->operation[space->operations];
+        unsigned length =
+            scan_operation(space->code + offset, size - offset, space->start + offset, each);
+
+        if (flow_of(each) == FLOW_INVALID)
+            return 1;
+        if (space->operations == MOST_OPERATIONS)
+            return 0;
+        each->offset = offset;
+        space->at[offset] = (uint16_t)++space->operations;
+        offset += length;
+        if (each->where[0] == OPERAND_TARGET && splits(each) && is_inside(space, each->immediate)) {
+            uint32_t target = (uint32_t)(each->immediate - space->start);
+
+            space->head[target] = 1;
+            space->pending[(*pending)++] = target;
+        }
+        if (splits(each))
+            space->head[offset] = 1;
+        if (ends(each))
+            return 1;
+    }
+    if (offset < size) /* where ways meet inside of another's instructions a block begins too */
+        space->head[offset] = 1;
+    return 1;
+}
+
+static void
+cut(struct ways_space *space)
+{
+    uint32_t size = (uint32_t)(space->end - space->start);
+
+    space->blocks = 0;
+    for (uint32_t offset = 0; offset < size; offset++) {
+        struct block *block = &space->block[space->blocks];
+        uint32_t next = space->at[offset];
+
+        if (!next || !space->head[offset])
+            continue;
+        space->cursor[next - 1] = space->blocks++; /* the block that begins with an operation */
+        *block = (struct block){.first = next - 1};
+        for (;;) {
+            const struct operation *each = &space->operation[block->first + block->count++];
+            uint32_t behind = each->offset + each->length;
+
+            if (ends(each) || splits(each) || behind >= size || !space->at[behind] ||
+                space->head[behind])
+                break;
+        }
+    }
+}
+
+static void
+add_way(struct ways_space *space, struct block *block, uint64_t offset)
+{
+    uint32_t next, to;
+
+    if (offset >= space->end - space->start || !space->head[offset] || !space->at[offset])
+        return;
+    next = space->at[offset];
+    to = space->cursor[next - 1];
+    if (!block->number || block->ways[0] != to)
+        block->ways[block->number++] = to;
+}
+
+static void
+connect(struct ways_space *space)
+{
+    for (uint32_t at = 0; at < space->blocks; at++) {
+        struct block *block = &space->block[at];
+        const struct operation *last = &space->operation[block->first + block->count - 1];
+        unsigned flow = flow_of(last);
+        int is_near = splits(last) && last->where[0] == OPERAND_TARGET;
+
+        if (!ends(last))
+            add_way(space, block, last->offset + last->length);
+        if (is_near && is_inside(space, last->immediate))
+            add_way(space, block, last->immediate - space->start);
+        block->leaves = flow == FLOW_RET || flow == FLOW_INDIRECT_JMP ||
+                        (is_near && !is_inside(space, last->immediate));
+    }
+}
+
+/* What is called, so that the caller can find out about it. */
+static void
+list_targets(struct ways_space *space)
+{
+    for (uint32_t at = 0; at < space->operations; at++) {
+        const struct operation *each = &space->operation[at];
+        unsigned flow = flow_of(each);
+
+        if (each->where[0] == OPERAND_TARGET &&
+            (flow == FLOW_CALL || !is_inside(space, each->immediate)))
+            ways_target(space, each->immediate);
+        else if (flow == FLOW_INDIRECT_CALL && each->is_static)
+            ways_target(space, 0 - (uint64_t)each->displacement);
+    }
+}
+
+uint32_t
+ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_t address,
+           uint64_t start, uint64_t end)
+{
+    uint32_t pending = 1;
+
+    while (space->targets)
+        space->hashed[space->hash[--space->targets]] = 0;
+    space->operations = space->blocks = 0;
+    if (start < address || end <= start || end - address > size || end - start > LARGEST)
+        return 0;
+    space->code = code + (start - address);
+    space->start = start;
+    space->end = end;
+    __builtin_memset(space->at, 0, (end - start) * sizeof *space->at);
+    __builtin_memset(space->head, 0, end - start + 1);
+    space->head[0] = 1;
+    space->pending[0] = 0;
+    while (pending)
+        if (!decode_run(space, space->pending[--pending], &pending)) {
+            space->operations = 0;
+            return 0;
+        }
+    cut(space);
+    connect(space);
+    list_targets(space);
+    ways_link(space);
+    return space->blocks;
+}
+
+/* For each block those before it. */
+static void
+turn_round(struct ways_space *space)
+{
+    uint32_t *first = space->before_first;
+
+    __builtin_memset(first, 0, (space->blocks + 2) * sizeof *first);
+    for (uint32_t at = 0; at < space->blocks; at++)
+        for (uint32_t way = 0; way < space->block[at].number; way++)
+            first[space->block[at].ways[way] + 2]++;
+    for (uint32_t at = 2; at < space->blocks + 2; at++)
+        first[at] += first[at - 1];
+    for (uint32_t at = 0; at < space->blocks; at++)
+        for (uint32_t way = 0; way < space->block[at].number; way++)
+            space->before[first[space->block[at].ways[way] + 1]++] = at;
+}
+
+/* The blocks from which the function may end; from the others a run never comes back. */
+static void
+find_alive(struct ways_space *space)
+{
+    uint32_t pending = 0;
+
+    for (uint32_t at = 0; at < space->blocks; at++)
+        if (space->block[at].leaves) {
+            space->block[at].alive = 1;
+            space->pending[pending++] = at;
+        }
+    while (pending) {
+        uint32_t at = space->pending[--pending];
+
+        for (uint32_t each = space->before_first[at]; each < space->before_first[at + 1]; each++) {
+            struct block *before = &space->block[space->before[each]];
+
+            if (!before->alive) {
+                before->alive = 1;
+                space->pending[pending++] = space->before[each];
+            }
+        }
+    }
+}
+
+/* The blocks in postorder from the ends, over the graph turned round; returns how many. */
+static uint32_t
+postorder(struct ways_space *space)
+{
+    uint32_t found = 0, depth;
+
+    for (uint32_t at = 0; at < space->blocks; at++)
+        space->block[at].reached = 0;
+    for (uint32_t end = 0; end < space->blocks; end++) {
+        if (!space->block[end].leaves || space->block[end].reached)
+            continue;
+        depth = 0;
+        space->block[end].reached = 1;
+        space->cursor[end] = space->before_first[end];
+        space->pending[depth++] = end;
+        while (depth) {
+            uint32_t at = space->pending[depth - 1], each;
+
+            if (space->cursor[at] == space->before_first[at + 1]) {
+                space->rank[at] = found;
+                space->order[found++] = at;
+                depth--;
+                continue;
+            }
+            each = space->before[space->cursor[at]++];
+            if (!space->block[each].reached) {
+                space->block[each].reached = 1;
+                space->cursor[each] = space->before_first[each];
+                space->pending[depth++] = each;
+            }
+        }
+    }
+    return found;
+}
+
+static uint32_t
+meeting_of(const struct ways_space *space, uint32_t one, uint32_t other)
+{
+    while (one != other) {
+        while (space->rank[one] < space->rank[other])
+            one = space->block[one].meeting;
+        while (space->rank[other] < space->rank[one])
+            other = space->block[other].meeting;
+    }
+    return one;
+}
+
+/* Cooper, Harvey and Kennedy's way to dominators, over the blocks turned round; the number behind
+ * the last block stands for the end of all. */
+void
+ways_link(struct ways_space *space)
+{
+    uint32_t number, end = space->blocks, unknown = UINT32_MAX;
+    int changed = 1;
+
+    turn_round(space);
+    find_alive(space);
+    number = postorder(space);
+    space->rank[end] = number;
+    space->block[end].meeting = end;
+    for (uint32_t at = 0; at < end; at++)
+        space->block[at].meeting = unknown;
+    while (changed) {
+        changed = 0;
+        for (uint32_t left = number; left--;) {
+            uint32_t at = space->order[left], met = unknown;
+            struct block *block = &space->block[at];
+
+            for (uint32_t way = 0; way < block->number + block->leaves; way++) {
+                uint32_t to = way < block->number ? block->ways[way] : end;
+
+                if (way < block->number &&
+                    (!space->block[to].alive || space->block[to].meeting == unknown))
+                    continue;
+                met = met == unknown ? to : meeting_of(space, to, met);
+            }
+            if (met != unknown && block->meeting != met) {
+                block->meeting = met;
+                changed = 1;
+            }
+        }
+    }
+}

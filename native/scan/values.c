@@ -1,0 +1,490 @@
+/* Where a value that tells what the CPU can do goes to inside of one function. */
+#include "ways.h"
+
+const uint8_t ways_arguments[6] = {RDI, RSI, RDX, RCX, R8, R9};
+
+/* What a call leaves as it was: RBX, RBP, R12 to R15. */
+#define KEPT (1u << RBX | 1u << RBP | 0xf000u)
+
+/* A place on the stack as a number, in order: the register that it is counted from, how far; and
+ * its labels. */
+#define SLOT(base, offset) ((uint64_t)((base) == RBP) << 40 | (uint64_t)((offset) + (1ll << 36)))
+#define SLOT_LABELS 16
+
+/* --- sets of addresses ---------------------------------------------------------------------------
+ */
+
+static uint32_t
+place_of(const uint64_t *all, uint32_t count, uint64_t wanted)
+{
+    uint32_t low = 0;
+
+    while (count) {
+        uint32_t half = count / 2;
+
+        if (all[low + half] < wanted) {
+            low += half + 1;
+            count -= half + 1;
+        } else {
+            count = half;
+        }
+    }
+    return low;
+}
+
+static void
+insert(uint64_t *all, uint32_t *count, uint32_t at, uint64_t value)
+{
+    for (uint32_t each = (*count)++; each > at; each--)
+        all[each] = all[each - 1];
+    all[at] = value;
+}
+
+/* Whether there is an address from one to another, both included. */
+int
+ways_holds(const struct ways_set *set, uint64_t low, uint64_t high)
+{
+    uint32_t at = place_of(set->all, set->count, low);
+
+    return at < set->count && set->all[at] <= high;
+}
+
+int
+ways_add(struct ways_set *set, uint64_t address)
+{
+    uint32_t at = place_of(set->all, set->count, address);
+
+    if ((at < set->count && set->all[at] == address) || set->count == set->room)
+        return 0;
+    insert(set->all, &set->count, at, address);
+    return 1;
+}
+
+/* Whether static memory holds an answer there. */
+static int
+holds_answer(const struct ways_known *known, uint64_t address)
+{
+    return ways_holds(&known->statics, address < 3 ? 0 : address - 3, address + 3) ||
+           ways_holds(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address);
+}
+
+/* --- what is known at a place --------------------------------------------------------------------
+ */
+
+void
+ways_enter(struct state *state)
+{
+    __builtin_memset(state->labels, 0, sizeof state->labels);
+    __builtin_memset(state->frame, 0, sizeof state->frame);
+    for (unsigned at = 0; at < 6; at++)
+        state->labels[ways_arguments[at]] = (uint16_t)(ARGUMENT << at);
+    state->pointed = state->flags = state->count = 0;
+    state->reached = 1;
+}
+
+/* Gives a state room for so many places on the stack; how many there are then. */
+static uint32_t
+make_room(struct ways_space *space, struct state *state, uint32_t count)
+{
+    uint32_t wanted = count + count / 2 + 4;
+
+    if (count <= state->room)
+        return count;
+    if (wanted > ARENA - space->used) {
+        space->summary.is_whole = 0;
+        return state->room;
+    }
+    state->slots = space->arena + space->used;
+    state->room = wanted;
+    space->used += wanted;
+    return count;
+}
+
+void
+ways_copy(struct ways_space *space, struct state *to, const struct state *from)
+{
+    uint32_t room = to->room, count;
+    uint64_t *slots = to->slots;
+
+    *to = *from;
+    to->room = room;
+    to->slots = slots;
+    count = make_room(space, to, from->count);
+    __builtin_memcpy(to->slots, from->slots, count * sizeof *slots);
+    to->count = count;
+}
+
+/* Takes in the places on the stack of another; whether there was anything new. */
+static int
+join_slots(struct ways_space *space, struct state *mine, const struct state *theirs)
+{
+    uint64_t *old = space->merged;
+    uint32_t at = 0, other = 0, count = 0, news = 0, known = mine->count;
+
+    for (uint32_t each = 0; each < theirs->count; each++) { /* as nearly always, nothing is new */
+        uint64_t word = theirs->slots[each];
+
+        while (at < known && mine->slots[at] >> SLOT_LABELS < word >> SLOT_LABELS)
+            at++;
+        news |= at == known || mine->slots[at] >> SLOT_LABELS != word >> SLOT_LABELS ||
+                (word & ~mine->slots[at] & 0xffff) != 0;
+    }
+    if (!news)
+        return 0;
+    news = at = 0;
+    __builtin_memcpy(old, mine->slots, known * sizeof *old);
+    if (make_room(space, mine, known + theirs->count) != known + theirs->count)
+        return 0;
+    while (at < known || other < theirs->count) {
+        uint64_t one = at < known ? old[at] >> SLOT_LABELS : UINT64_MAX;
+        uint64_t two = other < theirs->count ? theirs->slots[other] >> SLOT_LABELS : UINT64_MAX;
+
+        if (one == two) {
+            news |= (theirs->slots[other] & ~old[at] & 0xffff) != 0;
+            mine->slots[count++] = old[at++] | theirs->slots[other++];
+        } else if (one < two) {
+            mine->slots[count++] = old[at++];
+        } else if (known + news < MOST_SLOTS) {
+            news++;
+            mine->slots[count++] = theirs->slots[other++];
+        } else {
+            other++;
+        }
+    }
+    mine->count = count;
+    return news != 0;
+}
+
+int
+ways_join(struct ways_space *space, struct state *mine, const struct state *theirs)
+{
+    uint32_t lost = 0, news = 0;
+
+    for (unsigned at = 0; at < REGISTERS; at++) {
+        news |= theirs->labels[at] & (uint16_t)~mine->labels[at];
+        mine->labels[at] |= theirs->labels[at];
+    }
+    news |= (uint32_t)join_slots(space, mine, theirs);
+    for (unsigned at = 0; at < 16; at++)
+        if (mine->pointed >> at & 1)
+            lost |=
+                (uint32_t)(!(theirs->pointed >> at & 1) || theirs->points[at] != mine->points[at])
+                << at;
+    mine->pointed &= ~lost;
+    for (unsigned at = 0; at < 4; at++) {
+        news |= (theirs->frame[at] & ~mine->frame[at]) != 0;
+        mine->frame[at] |= theirs->frame[at];
+    }
+    news |= theirs->flags & ~mine->flags;
+    mine->flags |= theirs->flags;
+    return (news | lost) != 0;
+}
+
+static void
+set_slot(struct state *state, uint64_t slot, uint32_t labels)
+{
+    uint32_t at = place_of(state->slots, state->count, slot << SLOT_LABELS);
+    int known = at < state->count && state->slots[at] >> SLOT_LABELS == slot;
+
+    if (labels && known) {
+        state->slots[at] = slot << SLOT_LABELS | labels;
+    } else if (labels && state->count < state->room) {
+        insert(state->slots, &state->count, at, slot << SLOT_LABELS | labels);
+    } else if (!labels && known) {
+        state->count--;
+        for (; at < state->count; at++)
+            state->slots[at] = state->slots[at + 1];
+    }
+}
+
+/* The labels of a place on the stack, and of seven bytes before it. */
+static uint32_t
+slot_labels(const struct state *state, uint64_t slot)
+{
+    uint32_t labels = 0, at = place_of(state->slots, state->count, (slot - 7) << SLOT_LABELS);
+
+    for (; at < state->count && state->slots[at] >> SLOT_LABELS <= slot; at++)
+        labels |= state->slots[at] & 0xffff;
+    return labels;
+}
+
+static uint32_t
+labels_of(const struct state *state, unsigned number)
+{
+    return number < REGISTERS ? state->labels[number] : 0;
+}
+
+static void
+set_register(struct state *state, unsigned number, uint32_t labels)
+{
+    state->labels[number] = (uint16_t)labels;
+    if (number < 16)
+        state->pointed &= ~(1u << number);
+}
+
+/* --- memory --------------------------------------------------------------------------------------
+ */
+
+uint64_t
+ways_slot(const struct operation *each)
+{
+    return SLOT(each->base, each->displacement);
+}
+
+/* Static memory, a place on the stack, or what is behind a pointer. */
+enum kind { STATIC, STACK, BEHIND };
+
+struct place {
+    enum kind kind;
+    uint64_t where; /* the address; the slot */
+    unsigned base, index;
+};
+
+static struct place
+memory_of(const struct state *state, const struct operation *each, int framed)
+{
+    struct place place = {BEHIND, (uint64_t)each->displacement, each->base, each->index};
+
+    if (each->is_static || each->absolute) {
+        place.kind = STATIC;
+    } else if (each->base == NO_REGISTER) {
+        return place;
+    } else if (state->pointed >> each->base & 1) {
+        place.kind = STATIC;
+        place.where += state->points[each->base];
+    } else if (each->base == RSP || (framed && each->base == RBP)) {
+        place.kind = STACK;
+        place.where = SLOT(each->base, each->displacement);
+    } else if (each->index < 16 && state->pointed >> each->index & 1 && each->unscaled) {
+        place.kind = STATIC;
+        place.where += state->points[each->index];
+    }
+    return place;
+}
+
+int
+ways_static(const struct ways_space *space, const struct state *state, const struct operation *each,
+            uint64_t *address)
+{
+    struct place place = memory_of(state, each, (int)space->framed);
+
+    *address = place.where;
+    return each->has_memory && place.kind == STATIC;
+}
+
+/* The labels of what is read from memory. */
+static uint32_t
+read_memory(const struct ways_space *space, const struct ways_known *known,
+            const struct state *state, const struct operation *each)
+{
+    struct place place = memory_of(state, each, (int)space->framed);
+    uint32_t labels = (labels_of(state, place.base) & ANSWER) | labels_of(state, place.index);
+    uint32_t at;
+
+    switch (place.kind) {
+    case STATIC:
+        return labels | (ways_holds(&known->foreign, place.where, place.where) ||
+                                 holds_answer(known, place.where)
+                             ? ANSWER
+                             : 0);
+    case STACK:
+        labels |= slot_labels(state, place.where);
+        at = place_of(space->writes, space->written, place.where - 7);
+        if ((at == space->written || space->writes[at] > place.where) &&
+            (each->size == 1 || each->size == 4))
+            labels |= FLAG; /* an argument */
+        return labels;
+    default:
+        if (ways_holds(&known->fields, place.where, place.where))
+            labels |= ANSWER;
+        if (place.base != NO_REGISTER && each->size)
+            labels |= each->size == 1 ? FLAG : WORD;
+        return labels;
+    }
+}
+
+static void
+write_memory(struct ways_space *space, struct state *state, const struct operation *each,
+             uint32_t labels)
+{
+    struct place place = memory_of(state, each, (int)space->framed);
+    struct ways_summary *made = &space->summary;
+
+    if (place.kind == STACK) {
+        set_slot(state, place.where, labels);
+    } else if (labels & ANSWER && place.kind == STATIC) {
+        struct ways_set set = {made->static_memory, made->statics, MOST_KEPT};
+
+        ways_add(&set, place.where);
+        made->statics = set.count;
+    } else if (labels & ANSWER && place.index == NO_REGISTER) {
+        struct ways_set set = {made->field, made->fields, MOST_KEPT};
+
+        ways_add(&set, place.where);
+        made->fields = set.count;
+    }
+}
+
+/* --- operations ----------------------------------------------------------------------------------
+ */
+
+static int
+is_memory(const struct operation *each, unsigned at)
+{
+    return each->where[at] == OPERAND_OFFSET ||
+           (each->where[at] == OPERAND_RM && each->registers[at] == NO_REGISTER);
+}
+
+/* LEA. */
+static void
+take_address(struct ways_space *space, struct state *state, const struct operation *each,
+             int guarded)
+{
+    struct place place = memory_of(state, each, (int)space->framed);
+    unsigned target = each->registers[0];
+    uint32_t labels = labels_of(state, place.base) | labels_of(state, place.index);
+
+    if (target >= 16)
+        return;
+    set_register(state, target, guarded ? ANSWER : labels);
+    if (place.kind == STATIC && (place.index == NO_REGISTER || place.index == place.base)) {
+        state->pointed |= 1u << target;
+        state->points[target] = place.where;
+    } else if (place.kind == STACK) {
+        uint32_t taken = 0, number = 0;
+
+        for (unsigned at = 0; at < 4; at++)
+            for (uint64_t left = state->frame[at]; left; left &= left - 1)
+                taken++;
+        while (number < space->frames && space->frame[number] != place.where)
+            number++;
+        if (number == space->frames && number < sizeof space->frame / sizeof *space->frame)
+            space->frame[space->frames++] = place.where;
+        if (number < space->frames && taken < MOST_FRAME)
+            state->frame[number / 64] |= 1ull << number % 64;
+    }
+}
+
+/* The static address that an operation loads, if it is known. */
+static int
+loads_address(const struct ways_space *space, const struct ways_known *known,
+              const struct state *state, const struct operation *each, uint64_t *point)
+{
+    unsigned target = each->registers[0], second = each->registers[1];
+    uint64_t address;
+    uint32_t at;
+
+    if (each->traits & IS_ADD && each->where[1] >= OPERAND_IMM8 && target < 16) {
+        *point = state->points[target] + each->immediate;
+        return state->pointed >> target & 1;
+    }
+    if (!(each->traits & IS_MOV))
+        return 0;
+    if (each->where[1] == OPERAND_IMM32 || each->where[1] == OPERAND_IMM64 ||
+        each->where[1] == OPERAND_SIGNED32) {
+        *point = each->immediate;
+        return 1;
+    }
+    if (second < 16) {
+        *point = state->points[second];
+        return state->pointed >> second & 1;
+    }
+    if (!is_memory(each, 1) || each->index != NO_REGISTER ||
+        !ways_static(space, state, each, &address))
+        return 0;
+    at = place_of(known->slots.all, known->slots.count, address);
+    if (at == known->slots.count || known->slots.all[at] != address ||
+        ways_holds(&known->foreign, address, address))
+        return 0;
+    *point = known->pointers[at];
+    return 1;
+}
+
+/* The labels of all that an operation reads. */
+static uint32_t
+operand_labels(const struct ways_space *space, const struct ways_known *known,
+               const struct state *state, const struct operation *each)
+{
+    uint32_t labels = 0;
+
+    for (unsigned at = (each->traits & IS_COPY) != 0; at < each->count; at++) {
+        if (is_memory(each, at))
+            labels |= read_memory(space, known, state, each);
+        else
+            labels |= labels_of(state, each->registers[at]);
+    }
+    if (labels & WORD && each->traits & IS_TEST && each->where[1] >= OPERAND_IMM8 &&
+        each->where[1] <= OPERAND_SIGNED32)
+        labels |= FLAG;
+    if (each->traits & READS_FLAGS)
+        labels |= state->flags;
+    return labels;
+}
+
+void
+ways_step(struct ways_space *space, struct ways_known *known, struct state *state,
+          const struct operation *each, int guarded)
+{
+    static const uint8_t answering[] = {RAX, RBX, RCX, RDX};
+    unsigned target = each->registers[0];
+    uint32_t labels = guarded ? ANSWER : 0;
+    uint64_t point = 0;
+    int points;
+
+    if (each->traits & IS_ASKING) {
+        for (unsigned at = 0; at < sizeof answering; at++)
+            set_register(state, answering[at], state->labels[answering[at]] | ANSWER);
+        return;
+    }
+    if (each->traits & IS_LEA) {
+        take_address(space, state, each, guarded);
+        return;
+    }
+    if (each->traits & IS_CLEARING && each->same) {
+        set_register(state, target, labels);
+        return;
+    }
+    labels |= operand_labels(space, known, state, each);
+    if (each->traits & WRITES_FLAGS)
+        state->flags = labels;
+    if (each->traits & IS_FLAGS_ONLY)
+        return;
+    if (is_memory(each, 0)) {
+        write_memory(space, state, each, labels);
+    } else if (target < REGISTERS) {
+        points = loads_address(space, known, state, each, &point);
+        set_register(state, target, labels);
+        if (points && target < 16) {
+            state->pointed |= 1u << target;
+            state->points[target] = point;
+        }
+    }
+}
+
+uint32_t
+ways_call(struct ways_space *space, struct ways_known *known, struct state *state, int answers)
+{
+    uint32_t steps = 0;
+
+    for (unsigned at = 0; at < 6; at++)
+        answers |= state->pointed >> ways_arguments[at] & 1 &&
+                   holds_answer(known, state->points[ways_arguments[at]]);
+    for (unsigned at = 0; answers && at < 6; at++)
+        if (state->pointed >> ways_arguments[at] & 1)
+            ways_add(&known->regions, state->points[ways_arguments[at]]);
+    for (uint32_t number = 0; answers && number < space->frames; number++) {
+        if (!(state->frame[number / 64] >> number % 64 & 1))
+            continue;
+        for (unsigned at = 0; at < NEAR; at += 4)
+            set_slot(state, space->frame[number] + at, ANSWER);
+        steps++;
+    }
+    for (unsigned at = 0; at < REGISTERS; at++)
+        if (at >= 16 || !(KEPT >> at & 1))
+            state->labels[at] = 0;
+    state->pointed &= KEPT;
+    state->flags = 0;
+    if (answers)
+        state->labels[RAX] = state->labels[RDX] = ANSWER;
+    return steps;
+}

@@ -1,0 +1,183 @@
+/* One function -> what it does on every way through it, and what only on a side of a choice.
+ *
+ * A choice is a branch on what may tell of the CPU. Labels say which values may: they are followed
+ * through registers, the stack and static memory. What lies on one side of a choice alone is
+ * guarded; where both sides meet again, it goes on. A side from which a run never comes back (it
+ * exits, it aborts) makes no choice of it: the file refuses, and does not choose.
+ *
+ * `ways_begin` cuts a function into blocks and lists what it calls; the caller finds out which of
+ * that may answer what the CPU can do, and `ways_finish` goes over the blocks until nothing new
+ * comes of it. Nothing is allocated, and no byte outside of the code is read. */
+#ifndef CPUPROBE_WAYS_H
+#define CPUPROBE_WAYS_H
+
+#include "operands.h"
+
+enum {
+    MOST_OPERATIONS = 8000, /* of a function; a larger one is not looked at */
+    LARGEST = 1 << 18,      /* bytes: larger ones are made by generators and choose nothing */
+    MOST_PASSES = 3,        /* how often it is gone over, as a choice makes new answers */
+    MOST_CHOICES = 32,      /* both sides of which are compared */
+    MOST_VISITS = 8,        /* of a block in one pass */
+    SLOTS_A_STEP = 16,      /* places that are joined in the time that an instruction takes */
+    NEAR =
+        64, /* bytes behind an address that was handed on which may be part of what it points to */
+    MOST_SLOTS = 256, /* places on the stack that are known at once of several ways */
+    MOST_FRAME = 64,  /* those whose addresses are */
+    MOST_LIVE = 2048, /* those that are known on one way */
+    MOST_CALLS = 1 << 14,
+    MOST_KEPT = 1 << 12, /* answers in static memory, and behind pointers */
+    ARENA = 1 << 20,
+};
+
+/* Labels of values. */
+enum {
+    ANSWER = 1,   /* it may tell what the CPU can do */
+    ARGUMENT = 2, /* the function's first argument; the next has twice the number */
+    ARGUMENTS = 0x7e,
+    FLAG =
+        1 << 7,    /* it is, or was tested as, a flag or a small number in an object, or was handed
+                      over on the stack: in a file that asks, such are what objects know of the CPU */
+    WORD = 1 << 8, /* it is 32 bits of an object, or 64 */
+    CHOICE = ANSWER | FLAG,
+};
+
+/* Of the functions that are called, as far as the caller knows. */
+enum { MAY_ANSWER = 1, IS_FOREIGN = 2 };
+
+/* Addresses in order. */
+struct ways_set {
+    uint64_t *all;
+    uint32_t count, room;
+};
+
+/* What is known of the whole file. */
+struct ways_known {
+    struct ways_set statics; /* static memory that holds an answer */
+    struct ways_set regions; /* where static memory begins that was handed to what may answer */
+    struct ways_set fields;  /* how far behind a pointer answers were put */
+    struct ways_set foreign; /* slots with the address of another file's variable that is one */
+    struct ways_set slots;   /* static memory that the loader fills with addresses, and these: */
+    const uint64_t *pointers;
+};
+
+/* A direct call, or a jump to another function. If an argument in `unless` is an answer it is
+ * guarded; those in `answers` may be. */
+struct ways_call {
+    uint64_t target, site;
+    uint32_t unless, answers;
+};
+
+/* How an address leaves a function: to another file's; returned, or to any function; in memory that
+ * is not static. */
+enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED };
+
+struct ways_escape {
+    uint64_t address, site;
+    uint32_t unless, way;
+};
+
+struct ways_need {
+    uint64_t address;
+    uint32_t feature, unless;
+};
+
+/* What is told of a function; lists that are full miss the rest, and say so. */
+struct ways_summary {
+    uint32_t needs, calls, escapes, statics, fields;
+    uint32_t steps;
+    uint8_t answers, is_whole;
+    uint64_t needed[MOST_FEATURES / 64 + 1];
+    struct ways_need need[MOST_FEATURES];
+    struct ways_call call[MOST_CALLS];
+    struct ways_escape escape[MOST_CALLS];
+    uint64_t static_memory[MOST_KEPT], field[MOST_KEPT];
+};
+
+struct block {
+    uint32_t first, count; /* operations */
+    uint32_t ways[2], number;
+    uint8_t leaves; /* it may end the function, or go on in another */
+    uint8_t alive;  /* from here it may */
+    uint8_t queued, visits, guarded, reached;
+    uint16_t branches; /* labels of what it branches on */
+    uint32_t meeting;  /* the next block that every way to an end goes through */
+};
+
+/* What registers and stack hold at one place. */
+struct state {
+    uint16_t labels[REGISTERS];
+    uint64_t points[16]; /* static addresses that general registers hold */
+    uint32_t pointed, flags, reached;
+    uint32_t count, room; /* places on the stack, in order, with their labels */
+    uint64_t *slots;
+    uint64_t frame[4]; /* those whose address was taken, by their number in the function */
+};
+
+/* Working memory, to be cleared once. */
+struct ways_space {
+    const uint8_t *code;
+    uint64_t start, end;
+    uint32_t operations, blocks, targets, frames, written, framed;
+    uint32_t used; /* of the arena */
+    struct operation operation[MOST_OPERATIONS + 1];
+    struct block block[MOST_OPERATIONS + 1];
+    struct state entry[MOST_OPERATIONS + 1];
+    uint16_t at[LARGEST + 1]; /* by offset: 1 + the number of the operation there */
+    uint8_t head[LARGEST + 1];
+    uint64_t target[MOST_CALLS]; /* what is called; of a call through memory, less than nothing */
+    uint16_t hashed[4 * MOST_CALLS]; /* 1 + its number, by its hash */
+    uint32_t hash[MOST_CALLS];
+    uint8_t answer[MOST_CALLS];
+    uint32_t mark[MOST_CALLS];
+    uint64_t frame[256], writes[MOST_OPERATIONS + 1];
+    uint32_t pending[2 * MOST_OPERATIONS + 2], order[MOST_OPERATIONS + 2];
+    uint32_t rank[MOST_OPERATIONS + 2], before[2 * MOST_OPERATIONS + 2];
+    uint32_t before_first[MOST_OPERATIONS + 3], cursor[MOST_OPERATIONS + 2];
+    uint8_t open[10][MOST_OPERATIONS + 1];
+    uint64_t live[MOST_LIVE], merged[MOST_LIVE], arena[ARENA];
+    struct ways_summary summary, side[2];
+};
+
+/* Begins with a function: its blocks, and what it calls in `target`. Returns how many blocks there
+ * are; none where it is too large, or no code. */
+uint32_t ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_t address,
+                    uint64_t start, uint64_t end);
+
+/* The number of something that is called, which is new at the end; MOST_CALLS where it is full. */
+uint32_t ways_target(struct ways_space *space, uint64_t target);
+
+/* Goes over it, once `answer` is filled for each target. Where there are more targets afterwards it
+ * is to be done again, with what they are. */
+void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps);
+
+/* Adds an address; whether it is new. What is full takes no more. */
+int ways_add(struct ways_set *set, uint64_t address);
+
+/* --- between the files of this --- */
+
+void ways_link(struct ways_space *space); /* which blocks may end it, and where ways meet */
+void ways_enter(struct state *state);     /* what a function begins with */
+void ways_copy(struct ways_space *space, struct state *to, const struct state *from);
+int ways_join(struct ways_space *space, struct state *mine, const struct state *theirs);
+/* One operation that is no branch: its values. */
+void ways_step(struct ways_space *space, struct ways_known *known, struct state *state,
+               const struct operation *each, int guarded);
+uint32_t ways_call(struct ways_space *space, struct ways_known *known, struct state *state,
+                   int answers); /* returns its steps */
+/* The static memory that an operation names; whether it does. */
+int ways_static(const struct ways_space *space, const struct state *state,
+                const struct operation *each, uint64_t *address);
+uint64_t ways_slot(const struct operation *each); /* a place on the stack as a number */
+int ways_holds(const struct ways_set *set, uint64_t low, uint64_t high);
+
+static inline unsigned
+flow_of(const struct operation *each)
+{
+    return scan_classes[each->class].flow;
+}
+
+/* The registers of arguments, System V ABI. */
+extern const uint8_t ways_arguments[6];
+
+#endif
