@@ -72,7 +72,7 @@ holds_answer(const struct ways_known *known, uint64_t address)
  */
 
 void
-ways_enter(struct state *state)
+ways_enter(struct values *state)
 {
     __builtin_memset(state->labels, 0, sizeof state->labels);
     __builtin_memset(state->frame, 0, sizeof state->frame);
@@ -84,7 +84,7 @@ ways_enter(struct state *state)
 
 /* Gives a state room for so many places on the stack; how many there are then. */
 static uint32_t
-make_room(struct ways_space *space, struct state *state, uint32_t count)
+make_room(struct ways_space *space, struct values *state, uint32_t count)
 {
     uint32_t wanted = count + count / 2 + 4;
 
@@ -101,7 +101,7 @@ make_room(struct ways_space *space, struct state *state, uint32_t count)
 }
 
 void
-ways_copy(struct ways_space *space, struct state *to, const struct state *from)
+ways_copy(struct ways_space *space, struct values *to, const struct values *from)
 {
     uint32_t room = to->room, count;
     uint64_t *slots = to->slots;
@@ -116,7 +116,7 @@ ways_copy(struct ways_space *space, struct state *to, const struct state *from)
 
 /* Takes in the places on the stack of another; whether there was anything new. */
 static int
-join_slots(struct ways_space *space, struct state *mine, const struct state *theirs)
+join_slots(struct ways_space *space, struct values *mine, const struct values *theirs)
 {
     uint64_t *old = space->merged;
     uint32_t at = 0, other = 0, count = 0, news = 0, known = mine->count;
@@ -156,7 +156,7 @@ join_slots(struct ways_space *space, struct state *mine, const struct state *the
 }
 
 int
-ways_join(struct ways_space *space, struct state *mine, const struct state *theirs)
+ways_join(struct ways_space *space, struct values *mine, const struct values *theirs)
 {
     uint32_t lost = 0, news = 0;
 
@@ -181,7 +181,7 @@ ways_join(struct ways_space *space, struct state *mine, const struct state *thei
 }
 
 static void
-set_slot(struct state *state, uint64_t slot, uint32_t labels)
+set_slot(struct values *state, uint64_t slot, uint32_t labels)
 {
     uint32_t at = place_of(state->slots, state->count, slot << SLOT_LABELS);
     int known = at < state->count && state->slots[at] >> SLOT_LABELS == slot;
@@ -199,7 +199,7 @@ set_slot(struct state *state, uint64_t slot, uint32_t labels)
 
 /* The labels of a place on the stack, and of seven bytes before it. */
 static uint32_t
-slot_labels(const struct state *state, uint64_t slot)
+slot_labels(const struct values *state, uint64_t slot)
 {
     uint32_t labels = 0, at = place_of(state->slots, state->count, (slot - 7) << SLOT_LABELS);
 
@@ -209,13 +209,13 @@ slot_labels(const struct state *state, uint64_t slot)
 }
 
 static uint32_t
-labels_of(const struct state *state, unsigned number)
+labels_of(const struct values *state, unsigned number)
 {
     return number < REGISTERS ? state->labels[number] : 0;
 }
 
 static void
-set_register(struct state *state, unsigned number, uint32_t labels)
+set_register(struct values *state, unsigned number, uint32_t labels)
 {
     state->labels[number] = (uint16_t)labels;
     if (number < 16)
@@ -241,7 +241,7 @@ struct place {
 };
 
 static struct place
-memory_of(const struct state *state, const struct operation *each, int framed)
+memory_of(const struct values *state, const struct operation *each, int framed)
 {
     struct place place = {BEHIND, (uint64_t)each->displacement, each->base, each->index};
 
@@ -263,8 +263,8 @@ memory_of(const struct state *state, const struct operation *each, int framed)
 }
 
 int
-ways_static(const struct ways_space *space, const struct state *state, const struct operation *each,
-            uint64_t *address)
+ways_static(const struct ways_space *space, const struct values *state,
+            const struct operation *each, uint64_t *address)
 {
     struct place place = memory_of(state, each, (int)space->framed);
 
@@ -275,7 +275,7 @@ ways_static(const struct ways_space *space, const struct state *state, const str
 /* The labels of what is read from memory. */
 static uint32_t
 read_memory(const struct ways_space *space, const struct ways_known *known,
-            const struct state *state, const struct operation *each)
+            const struct values *state, const struct operation *each)
 {
     struct place place = memory_of(state, each, (int)space->framed);
     uint32_t labels = (labels_of(state, place.base) & ANSWER) | labels_of(state, place.index);
@@ -304,7 +304,7 @@ read_memory(const struct ways_space *space, const struct ways_known *known,
 }
 
 static void
-write_memory(struct ways_space *space, struct state *state, const struct operation *each,
+write_memory(struct ways_space *space, struct values *state, const struct operation *each,
              uint32_t labels)
 {
     struct place place = memory_of(state, each, (int)space->framed);
@@ -337,7 +337,7 @@ is_memory(const struct operation *each, unsigned at)
 
 /* LEA. */
 static void
-take_address(struct ways_space *space, struct state *state, const struct operation *each,
+take_address(struct ways_space *space, struct values *state, const struct operation *each,
              int guarded)
 {
     struct place place = memory_of(state, each, (int)space->framed);
@@ -368,7 +368,7 @@ take_address(struct ways_space *space, struct state *state, const struct operati
 /* The static address that an operation loads, if it is known. */
 static int
 loads_address(const struct ways_space *space, const struct ways_known *known,
-              const struct state *state, const struct operation *each, uint64_t *point)
+              const struct values *state, const struct operation *each, uint64_t *point)
 {
     unsigned target = each->registers[0], second = each->registers[1];
     uint64_t address;
@@ -403,7 +403,7 @@ loads_address(const struct ways_space *space, const struct ways_known *known,
 /* The labels of all that an operation reads. */
 static uint32_t
 operand_labels(const struct ways_space *space, const struct ways_known *known,
-               const struct state *state, const struct operation *each)
+               const struct values *state, const struct operation *each)
 {
     uint32_t labels = 0;
 
@@ -422,7 +422,7 @@ operand_labels(const struct ways_space *space, const struct ways_known *known,
 }
 
 void
-ways_step(struct ways_space *space, struct ways_known *known, struct state *state,
+ways_step(struct ways_space *space, struct ways_known *known, struct values *state,
           const struct operation *each, int guarded)
 {
     static const uint8_t answering[] = {RAX, RBX, RCX, RDX};
@@ -462,7 +462,7 @@ ways_step(struct ways_space *space, struct ways_known *known, struct state *stat
 }
 
 uint32_t
-ways_call(struct ways_space *space, struct ways_known *known, struct state *state, int answers)
+ways_call(struct ways_space *space, struct ways_known *known, struct values *state, int answers)
 {
     uint32_t steps = 0;
 

@@ -7,7 +7,7 @@ struct function {
     struct ways_space *space;
     struct ways_known *known;
     struct ways_summary *made;
-    struct state live;
+    struct values live;
     uint32_t steps, most_steps;
     int answers;
 };
@@ -81,7 +81,7 @@ indirect_answers(struct function *f, const struct operation *each)
 static void
 over(struct function *f, const struct operation *each, struct block *block, int guarded)
 {
-    struct state *state = &f->live;
+    struct values *state = &f->live;
     int is_near = each->where[0] == OPERAND_TARGET, answers;
 
     switch (flow_of(each)) {
@@ -142,7 +142,7 @@ pop(struct ways_space *space, uint32_t *count)
 static void
 set_out(struct function *f, uint32_t number)
 {
-    const struct state *entry = &f->space->entry[number];
+    const struct values *entry = &f->space->entry[number];
 
     f->live = *entry;
     f->live.slots = f->space->live;
@@ -164,7 +164,7 @@ spread(struct function *f)
 
     space->used = 0;
     for (uint32_t at = 0; at < space->blocks; at++) {
-        struct state *entry = &space->entry[at];
+        struct values *entry = &space->entry[at];
 
         entry->reached = entry->room = entry->count = 0;
         entry->slots = space->arena;
@@ -184,7 +184,7 @@ spread(struct function *f)
             over(f, &space->operation[block->first + at], block, block->guarded);
         for (uint32_t way = 0; way < block->number; way++) {
             uint32_t to = block->ways[way];
-            struct state *entry = &space->entry[to];
+            struct values *entry = &space->entry[to];
 
             f->steps += f->live.count / SLOTS_A_STEP;
             if (!entry->reached) {
@@ -245,7 +245,7 @@ hand_over(struct function *f, enum way way, uint32_t unless, uint64_t site)
 static void
 leave(struct function *f, const struct operation *each, uint32_t unless, uint64_t site)
 {
-    const struct state *state = &f->live;
+    const struct values *state = &f->live;
     int outside = is_outside(f->space, each->immediate);
     uint32_t answers = 0;
 
@@ -269,7 +269,7 @@ static void
 tell_leaving(struct function *f, const struct operation *each, uint32_t unless)
 {
     uint64_t site = f->space->start + each->offset, address;
-    const struct state *state = &f->live;
+    const struct values *state = &f->live;
     unsigned flow = flow_of(each), second = each->registers[1];
     int points = second < 16 && state->pointed >> second & 1;
 

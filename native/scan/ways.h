@@ -105,7 +105,7 @@ struct block {
 };
 
 /* What registers and stack hold at one place. */
-struct state {
+struct values {
     uint16_t labels[REGISTERS];
     uint64_t points[16]; /* static addresses that general registers hold */
     uint32_t pointed, flags, reached;
@@ -122,7 +122,7 @@ struct ways_space {
     uint32_t used; /* of the arena */
     struct operation operation[MOST_OPERATIONS + 1];
     struct block block[MOST_OPERATIONS + 1];
-    struct state entry[MOST_OPERATIONS + 1];
+    struct values entry[MOST_OPERATIONS + 1];
     uint16_t at[LARGEST + 1]; /* by offset: 1 + the number of the operation there */
     uint8_t head[LARGEST + 1];
     uint64_t target[MOST_CALLS]; /* what is called; of a call through memory, less than nothing */
@@ -157,16 +157,16 @@ int ways_add(struct ways_set *set, uint64_t address);
 /* --- between the files of this --- */
 
 void ways_link(struct ways_space *space); /* which blocks may end it, and where ways meet */
-void ways_enter(struct state *state);     /* what a function begins with */
-void ways_copy(struct ways_space *space, struct state *to, const struct state *from);
-int ways_join(struct ways_space *space, struct state *mine, const struct state *theirs);
+void ways_enter(struct values *state);    /* what a function begins with */
+void ways_copy(struct ways_space *space, struct values *to, const struct values *from);
+int ways_join(struct ways_space *space, struct values *mine, const struct values *theirs);
 /* One operation that is no branch: its values. */
-void ways_step(struct ways_space *space, struct ways_known *known, struct state *state,
+void ways_step(struct ways_space *space, struct ways_known *known, struct values *state,
                const struct operation *each, int guarded);
-uint32_t ways_call(struct ways_space *space, struct ways_known *known, struct state *state,
+uint32_t ways_call(struct ways_space *space, struct ways_known *known, struct values *state,
                    int answers); /* returns its steps */
 /* The static memory that an operation names; whether it does. */
-int ways_static(const struct ways_space *space, const struct state *state,
+int ways_static(const struct ways_space *space, const struct values *state,
                 const struct operation *each, uint64_t *address);
 uint64_t ways_slot(const struct operation *each); /* a place on the stack as a number */
 int ways_holds(const struct ways_set *set, uint64_t low, uint64_t high);
