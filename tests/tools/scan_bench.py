@@ -24,6 +24,7 @@ from cpuprobe.code import scan
 from cpuprobe.code.elf import Held
 from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.layout import plan
+from cpuprobe.code.native import NATIVE
 from cpuprobe.facts.profiles import find_profile
 
 ROUNDS = 7
@@ -127,7 +128,7 @@ def speeds() -> list[Speed]:
 
 def lines(found: list[Speed]) -> Iterator[str]:
     """The rows of a table."""
-    if not scan.NATIVE:
+    if not NATIVE:
         yield "  the package was built without its extension: the plain scanner is measured"
     for speed in found:
         rates = ", ".join(f"{name} {rate:.0f}" for name, rate in speed.rates.items())

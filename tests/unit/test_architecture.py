@@ -183,11 +183,11 @@ def test_pure_folders_reach_nothing(folder):
         assert not calls & {"open", "print", "input", "exec", "eval"}, path
 
 
-def test_two_modules_run_the_core_and_one_the_scanner():
+def test_two_modules_run_the_core_and_one_knows_the_scanner():
     """No other imports the native extension."""
     users = {path.name for path in MODULES if "cpuprobe._native" in imports(path)}
 
-    assert users == {"measure.py", "verdict.py", "scan.py"}
+    assert users == {"measure.py", "verdict.py", "native.py"}
 
 
 def test_only_features_reads_toml():

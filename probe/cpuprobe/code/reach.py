@@ -17,9 +17,9 @@ from iced_x86 import Decoder, OpKind, Register
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.forms import Forms
 from cpuprobe.code.links import Links
+from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.program import Binary, Range
-from cpuprobe.code.scan import NATIVE
 from cpuprobe.code.summary import Way
 from cpuprobe.facts.tables import load_table
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,18 +19,12 @@ from cpuprobe.code import simple
 from cpuprobe.code.budget import Budget
 from cpuprobe.code.forms import forms
 from cpuprobe.code.layout import SOURCES, Piece, Plan, part_of
+from cpuprobe.code.native import NATIVE, ffi, lib, name_of
 from cpuprobe.code.needs import MOST_LISTED, Coverage, Function, Place, Use
 from cpuprobe.code.program import Binary, Range
 from cpuprobe.code.sketch import sketch
 from cpuprobe.code.tally import Scan, joined
 
-try:
-    from cpuprobe._native import ffi, lib
-except ImportError:
-    ffi = lib = None
-
-NATIVE = lib is not None
-"""Whether the scanner in C is here."""
 ALONE = 4 << 20
 """Bytes of code below which a second thread costs more than it saves."""
 STEPS = 16
@@ -191,18 +185,3 @@ class _Part:
 def _keys(masks: Any, count: int) -> Iterator[tuple[int, int]]:
     words = memoryview(ffi.buffer(masks, 16 * count)).cast("Q").tolist()
     return zip(words[::2], words[1::2], strict=True)
-
-
-def _names() -> Mapping[int, str]:
-    return {
-        number: ffi.string(lib.scan_feature_names[number]).decode()
-        for number in range(lib.scan_features)
-    }
-
-
-_NAMES = _names() if NATIVE else {}
-
-
-def name_of(number: int) -> str:
-    """The name of a feature by its number in C."""
-    return _NAMES[number]

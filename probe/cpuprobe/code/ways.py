@@ -11,14 +11,9 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from cpuprobe.code.native import ffi, lib, name_of
 from cpuprobe.code.program import CodeBytes
-from cpuprobe.code.scan import name_of
 from cpuprobe.code.summary import Call, Escape, Summary, Way
-
-try:
-    from cpuprobe._native import ffi, lib
-except ImportError:
-    ffi = lib = None
 
 MOST_STEPS = 200_000
 """Operations gone over for one function, each time counted, and what is joined between blocks."""

@@ -1,0 +1,23 @@
+"""The code in C that reads machine code (native/scan/), where the package was built with it."""
+
+from __future__ import annotations
+
+try:
+    from cpuprobe._native import ffi, lib
+except ImportError:
+    ffi = lib = None
+
+__all__ = ["NATIVE", "ffi", "lib", "name_of"]
+
+NATIVE = lib is not None
+"""Whether it is here."""
+_NAMES: list[str] = (
+    [ffi.string(lib.scan_feature_names[at]).decode() for at in range(lib.scan_features)]
+    if NATIVE
+    else []
+)
+
+
+def name_of(number: int) -> str:
+    """The name of a feature by its number in C."""
+    return _NAMES[number]
