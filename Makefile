@@ -41,7 +41,7 @@ TARGET_aarch64 := -march=armv8-a -mgeneral-regs-only -mno-outline-atomics -mbran
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,noseparate-code -Wl,--gc-sections
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint lint-c bench fleet-bench lab fuzz wheel native native-aarch64 lib golden gen gen-check goldens format docs clean
+.PHONY: help run test quick lint lint-c bench fleet-bench lab fuzz wheel wheel-aarch64 native native-aarch64 lib golden gen gen-check goldens format docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -99,10 +99,10 @@ format: $(BIN)/.installed ## lay out the Python and C code
 native: build/cpuprobe-native ## leave the static executable at build/cpuprobe-native
 
 native-aarch64: ## the same for aarch64 at build/cpuprobe-native-aarch64 (CROSS=aarch64-linux-gnu-gcc)
-	$(MAKE) ISA=aarch64 CC="$(CROSS)" STRIP="$(or $(shell $(CROSS) -print-prog-name=strip),strip)" EXECUTABLE=build/cpuprobe-$@ build/cpuprobe-$@
+	$(MAKE) ISA=aarch64 CC="$(CROSS)" EXECUTABLE=build/cpuprobe-$@ build/cpuprobe-$@
 
 EXECUTABLE := build/cpuprobe-native
-STRIP := strip
+STRIP = $(shell $(CC) -print-prog-name=strip)
 
 $(EXECUTABLE): $(SOURCES) $(HEADERS)
 	@mkdir -p build
@@ -148,6 +148,11 @@ build/lib/cmake/cpuprobe/%: native/library/%.in native/words.h
 wheel: $(BIN)/.installed ## wheels for glibc and musl and the source in dist/, checked by auditwheel
 	rm -rf dist
 	CPUPROBE_REQUIRE_NATIVE=1 $(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m tests.tools.wheels dist
+
+wheel-aarch64: $(BIN)/.installed ## the same for aarch64, by a cross compiler (CROSS=aarch64-linux-gnu-gcc)
+	rm -f dist/*aarch64.whl
+	CPUPROBE_ISA=aarch64 CC="$(CROSS)" CPUPROBE_REQUIRE_NATIVE=1 $(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python -m tests.tools.wheels dist
 
 bench: $(BIN)/.installed native ## speed, as ratios measured side by side

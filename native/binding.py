@@ -3,18 +3,24 @@
 Run by setup.py through cffi's setuptools hook (`cffi_modules`).
 """
 
+import os
 import platform
 from glob import glob
 
 import cffi
 
-ISA = "native/isa/" + platform.machine()
+MACHINE = os.environ.get("CPUPROBE_ISA", platform.machine())
+ISA = f"native/isa/{MACHINE}"
+# What judges without Python, for which aarch64 lacks the tables.
+UNUSED = {"aarch64": ("native/verdict.c", "native/flags.c", "native/survey.c")}
 # Relative to the checkout, where setuptools runs this; the executable's own files are left out.
 CORE = sorted(
     {*glob("native/*.c"), *glob(f"{ISA}/*.c"), *glob(f"{ISA}/candidates/*.c")}
     - {
         "native/main.c",
         f"{ISA}/start.c",
+        f"{ISA}/screen.c",
+        *UNUSED.get(MACHINE, ()),
     }
 )
 SCANNER = sorted(glob("native/scan/*.c"))
@@ -22,14 +28,17 @@ HEADERS = sorted(
     [*glob("native/*.h"), *glob(f"{ISA}/**/*.h", recursive=True), *glob("native/scan/*.h")]
 )
 
-# x86-64 and nothing more, whatever CFLAGS this Python was built with: the core runs where the CPU
-# lies about everything else. No stack protector: it needs thread-local storage that a raw child
+# The first version of the architecture and nothing more, whatever CFLAGS this Python was built with:
+# the core runs where the CPU lies about everything else. No stack protector: it needs thread-local storage that a raw child
 # process need not have. No LTO: it could merge the core with code compiled for more.
+TARGET = {
+    "x86_64": ("-march=x86-64", "-mtune=generic"),
+    "aarch64": ("-march=armv8-a", "-mgeneral-regs-only", "-mno-outline-atomics"),
+}
 CORE_FLAGS = (
     "-std=gnu11",
     "-O2",
-    "-march=x86-64",
-    "-mtune=generic",
+    *TARGET[MACHINE],
     "-ffreestanding",
     "-fno-builtin",
     "-fno-stack-protector",

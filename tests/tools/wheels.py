@@ -18,7 +18,7 @@ from typing import Any
 
 from elftools.elf.elffile import ELFFile
 
-PLATFORMS = ("manylinux_2_17_x86_64.manylinux2014_x86_64", "musllinux_1_1_x86_64")
+PLATFORMS = ("manylinux_2_17_{0}.manylinux2014_{0}", "musllinux_1_1_{0}")
 EXTENSION = "cpuprobe/_native.abi3.so"
 # Of a C library: glibc has both since 2.16 (getauxval(3)), musl since 1.0.
 OF_LIBC = {"__errno_location", "getauxval"}
@@ -42,8 +42,10 @@ def foreign(extension: bytes) -> Iterator[str]:
 def tagged(wheel: Path) -> list[Path]:
     """The wheels for both C libraries, in place of the one that was built."""
     made = []
+    machine = wheel.stem.partition("linux_")[2]
     for platform in PLATFORMS:
-        command = [sys.executable, "-m", "wheel", "tags", "--platform-tag", platform, str(wheel)]
+        tag = platform.format(machine)
+        command = [sys.executable, "-m", "wheel", "tags", "--platform-tag", tag, str(wheel)]
         name = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
         made.append(wheel.with_name(name))
     wheel.unlink()
@@ -60,7 +62,7 @@ def audited(wheel: Path) -> str:
 
 def main() -> None:
     """Tag and check the wheel in a folder."""
-    (wheel,) = Path(sys.argv[1]).glob("*-linux_x86_64.whl")
+    (wheel,) = Path(sys.argv[1]).glob("*-linux_*.whl")
     found = list(foreign(zipfile.ZipFile(wheel).read(EXTENSION)))
     if found:
         sys.exit(f"the extension needs {', '.join(found)}")

@@ -1,7 +1,7 @@
 /*
  * The features of aarch64, and what ID registers and HWCAP say of them.
  */
-#include "features.h"
+#include "registers.h"
 
 const struct feature_row feature_rows[FEATURE_COUNT] = {
 #define ROW(constant, name, encoding, closure, flag, since, privileged, word, bit)                 \

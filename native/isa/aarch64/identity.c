@@ -3,7 +3,7 @@
  * 4.11 and shows what it lets programs use; before it faults.
  */
 #include "../../guard.h"
-#include "features.h"
+#include "registers.h"
 
 #define STRIDE 12 /* bytes of a reader: bti, mrs, b */
 

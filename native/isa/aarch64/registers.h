@@ -1,8 +1,8 @@
 /*
  * What ID registers say of the features: features.c.
  */
-#ifndef CPUPROBE_FEATURES_H
-#define CPUPROBE_FEATURES_H
+#ifndef CPUPROBE_REGISTERS_H
+#define CPUPROBE_REGISTERS_H
 
 #include "../../verdict.h"
 
