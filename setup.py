@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent / "native"))
 ISA = os.environ.get("CPUPROBE_ISA", platform.machine())
 if platform.machine() != ISA:
     os.environ["_PYTHON_HOST_PLATFORM"] = f"linux-{ISA}"  # what the wheel is named after
-EXECUTABLE = "build/cpuprobe-native" + (f"-{ISA}" if ISA != platform.machine() else "")
+EXECUTABLE = "build/cpuprobe-native" + (f"-{ISA}" if platform.machine() != ISA else "")
 COMPILER = (os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "clang").split()
 
 

@@ -28,9 +28,10 @@ HEADERS = sorted(
     [*glob("native/*.h"), *glob(f"{ISA}/**/*.h", recursive=True), *glob("native/scan/*.h")]
 )
 
-# The first version of the architecture and nothing more, whatever CFLAGS this Python was built with:
-# the core runs where the CPU lies about everything else. No stack protector: it needs thread-local storage that a raw child
-# process need not have. No LTO: it could merge the core with code compiled for more.
+# The first version of the architecture and nothing more, whatever CFLAGS this Python was built
+# with: the core runs where the CPU lies about everything else. No stack protector: it needs
+# thread-local storage that a raw child process need not have. No LTO: it could merge the core with
+# code compiled for more.
 TARGET = {
     "x86_64": ("-march=x86-64", "-mtune=generic"),
     "aarch64": ("-march=armv8-a", "-mgeneral-regs-only", "-mno-outline-atomics"),

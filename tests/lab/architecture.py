@@ -11,6 +11,7 @@ class Architecture:
 
     Attributes:
         isa: cpuprobe's name of it.
+        machine_name: that of `uname -m`, by which wheels are named.
         debian: Debian's.
         user: the user-mode emulator of this machine and its Debian package.
         system: the emulator of a whole machine and its Debian package.
@@ -23,6 +24,7 @@ class Architecture:
     """
 
     isa: str
+    machine_name: str
     debian: str
     user: tuple[str, str]
     system: tuple[str, str]
@@ -36,6 +38,7 @@ class Architecture:
 # No vector code but SSE2.
 X86_64 = Architecture(
     isa="x86-64",
+    machine_name="x86_64",
     debian="amd64",
     user=("qemu-x86_64", "qemu-user"),
     system=("qemu-system-x86_64", "qemu-system-x86"),
@@ -51,6 +54,7 @@ X86_64 = Architecture(
 # 8250 of a PCI card built in.
 AARCH64 = Architecture(
     isa="aarch64",
+    machine_name="aarch64",
     debian="arm64",
     user=("qemu-aarch64", "qemu-user"),
     system=("qemu-system-aarch64", "qemu-system-arm"),

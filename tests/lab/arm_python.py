@@ -55,7 +55,12 @@ def _site(requirements: Sequence[str]) -> Path:
             pip += ["--disable-pip-version-check", "--only-binary=:all:", "--target", str(half)]
             pip += ["--implementation", "cp", "--python-version", "3.11"]
             pip += [word for name in _PLATFORMS for word in ("--platform", name)]
-            run_tool([*pip, *requirements], timeout=600)
+            files = [name for name in requirements if Path(name).is_file()]
+            names = [name for name in requirements if name not in files]
+            run_tool([*pip, *names], timeout=600)
+            # pip judges the markers of what they require by this machine, not by the one it is for.
+            if files:
+                run_tool([*pip, "--no-deps", *files], timeout=600)
             half.rename(folder)
             made = sorted(
                 (each for each in folder.parent.iterdir() if each.is_dir()),
@@ -70,7 +75,8 @@ def arm_python(requirements: Sequence[str] = ()) -> ArmPython:
     """Return CPython 3.11 for arm64 with packages.
 
     Args:
-        requirements: what pip is to install: wheels (paths) and requirement strings.
+        requirements: what pip is to install: requirement strings, and wheels (paths), of which
+            what they require has to be named as well.
 
     Raises:
         LabMissing: Debian's packages cannot be had.

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from tests.golden.aarch64.inputs import VARIANTS
+from tests.lab import wheel
 from tests.lab.architecture import AARCH64
+from tests.lab.arm_python import arm_python
+from tests.lab.common import tool
 from tests.lab.emulators import EMULATORS, Emulator
 from tests.lab.programs import native_executable
 from tests.lab.user import run_user
@@ -49,3 +52,23 @@ def test_what_the_kernel_told_the_program() -> None:
     assert observation["page_size"] == 4096
     assert not {"hwcap2", "amx_permission"} & observation.keys()
     assert not {"cpuid", "xcr0"} & observation["groups"][0].keys()
+
+
+@pytest.mark.slow
+def test_the_wheel_measures_under_emulation() -> None:
+    """Built by a cross compiler from the same setup.py, run by Python for arm64."""
+    required = ["cffi>=1.17", "msgspec>=0.19", "typer>=0.20,<0.29"]
+    python = arm_python([str(wheel.wheel(AARCH64)), *required])
+    argv: list[str | Path] = [python.loader, python.executable, "-m", "cpuprobe", "--json"]
+    emulator = tool(*AARCH64.user)
+    run = run_user("cortex-a72", argv, emulator=emulator, env=python.env, root=python.root)
+    report = json.loads(run.stdout)
+    native = _observe(EMULATORS[0], "cortex-a72")
+
+    assert (run.status, run.stderr) == ("exit 0", b"")
+    assert report["observation"]["groups"][0]["ran"] == native["groups"][0]["ran"]
+    assert report["observation"]["auxv"] == native["auxv"]
+    assert report["assessment"]["basis"] == "executed"
+    assert {
+        name: report["assessment"]["features"][name]["state"] for name in ("crc", "lse", "sve")
+    } == {"crc": "usable", "lse": "absent", "sve": "absent"}

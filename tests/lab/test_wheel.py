@@ -19,7 +19,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         os.utime(path, (1000, 1000))
-    ready = tmp_path / "dist" / "cpuprobe-0-x.whl"
+    ready = tmp_path / "dist" / "cpuprobe-0-linux_x86_64.whl"
     ready.parent.mkdir()
     ready.touch()
     os.utime(ready, (2000, 2000))
@@ -30,7 +30,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_current_wheel_is_taken(checkout: Path) -> None:
     """dist/ is newer than every source."""
-    assert wheel._ready() == checkout / "dist" / "cpuprobe-0-x.whl"
+    assert wheel._ready() == checkout / "dist" / "cpuprobe-0-linux_x86_64.whl"
 
 
 @pytest.mark.parametrize("name", ["native/core.h", "probe/cpuprobe/api.py", "pyproject.toml"])

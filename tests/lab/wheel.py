@@ -10,7 +10,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.lab.common import CHECKOUT, LabMissing, cache_dir, digest, locked, run_tool
+from tests.lab.architecture import X86_64, Architecture
+from tests.lab.common import (
+    CHECKOUT,
+    LabMissing,
+    c_compiler,
+    cache_dir,
+    digest,
+    locked,
+    run_tool,
+)
 
 # What a wheel is made of, as `setup.py` and the Makefile see it.
 _FILES = ("pyproject.toml", "setup.py", "Makefile", "README.md", "LICENSE")
@@ -29,9 +38,10 @@ def _sources() -> Iterator[Path]:
             yield from (Path(top, name) for name in sorted(set(names) - made))
 
 
-def _ready() -> Path | None:
+def _ready(architecture: Architecture = X86_64) -> Path | None:
     """The newest wheel in dist/, unless a source is newer."""
-    wheels = [*(CHECKOUT / "dist").glob("cpuprobe-*.whl")]
+    found = (CHECKOUT / "dist").glob(f"cpuprobe-*_{architecture.machine_name}.whl")
+    wheels = [path for path in found if "musllinux" not in path.name]
     if not wheels:
         return None
     newest = max(wheels, key=lambda path: path.stat().st_mtime)
@@ -39,8 +49,11 @@ def _ready() -> Path | None:
     return newest if newest.stat().st_mtime > changed else None
 
 
-def _build(folder: Path) -> None:
+def _build(folder: Path, architecture: Architecture) -> None:
     """Build from a copy: a build in the checkout would leave its traces there."""
+    settings = {}
+    if architecture is not X86_64:
+        settings = {"CPUPROBE_ISA": architecture.machine_name, "CC": c_compiler(architecture)}
     with tempfile.TemporaryDirectory(prefix="wheel-", dir=cache_dir()) as name:
         copy = Path(name, "checkout")
         for source in _sources():
@@ -49,38 +62,39 @@ def _build(folder: Path) -> None:
             shutil.copy2(source, target)
         made = Path(name, "wheel")
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
-        run_tool([*command, "--no-deps", "--wheel-dir", made, copy], timeout=600)
+        run_tool([*command, "--no-deps", "--wheel-dir", made, copy], env=settings, timeout=600)
         made.rename(folder)
 
 
 @functools.cache
-def _made() -> Path:
+def _made(architecture: Architecture) -> Path:
     """The wheel of the sources as they are now, built once in a run."""
-    ready = _ready()
+    ready = _ready(architecture)
     if ready is not None:
         return ready
     key = digest(*(part for path in _sources() for part in (path.name, path.read_bytes())))
-    folder = cache_dir() / "wheels" / key
+    folder = cache_dir() / f"wheels-{architecture.debian}" / key
     with locked(folder):
         if not folder.exists():
-            _build(folder)
+            _build(folder, architecture)
             _prune(folder.parent)
     (found,) = folder.glob("cpuprobe-*.whl")
     return found
 
 
-def wheel() -> Path:
+def wheel(architecture: Architecture = X86_64) -> Path:
     """Return the wheel: $CPUPROBE_LAB_WHEEL, the one in dist/ if it is current, or a new one.
 
-    A new one is kept in the cache under the digest of its sources.
+    The variable names that of x86-64 only. A new one is kept in the cache under the digest of its
+    sources.
 
     Raises:
         LabMissing: the one that was named is not there.
         LabError: it does not build.
     """
-    named = os.environ.get("CPUPROBE_LAB_WHEEL")
+    named = os.environ.get("CPUPROBE_LAB_WHEEL") if architecture is X86_64 else None
     if named is None:
-        return _made()
+        return _made(architecture)
     if not Path(named).exists():
         raise LabMissing(f"CPUPROBE_LAB_WHEEL: {named} not found")
     return Path(named).absolute()

@@ -39,7 +39,7 @@ def observe(
     Raises:
         UsageError: `cpus` is no list, or names a CPU that this process may not run on; `repeat` is
             not from 1 to 1,000,000,000.
-        CannotMeasureError: not Linux on x86-64, no native core, or the child cannot start.
+        CannotMeasureError: not Linux, no native core, or the child cannot start.
 
     Example:
         >>> observation = observe(execute=False)
@@ -83,9 +83,9 @@ def _measure(
         from cpuprobe._native import ffi, lib
     except ImportError:
         raise CannotMeasureError(
-            "this installation has no native parts (they need Linux on x86-64, and to build them "
-            "a C compiler and Python.h; a wheel has them); `cpuprobe inspect` still reads reports "
-            "from other machines"
+            "this installation has no native parts (they need Linux on x86-64 or aarch64, and to "
+            "build them a C compiler and Python.h; a wheel has them); `cpuprobe inspect` still "
+            "reads reports from other machines"
         ) from None
     prefix = "" if root == "/" else root.rstrip("/")
     text, length, capacity = ffi.new("char **"), ffi.new("size_t *"), ffi.new("size_t *")
@@ -130,7 +130,7 @@ def native_executable() -> str:
     path = os.path.join(package, "bin", "cpuprobe-native")
     if not os.access(path, os.X_OK):
         raise CannotMeasureError(
-            "cpuprobe-native is missing from this installation (it is built on Linux on x86-64); "
+            "cpuprobe-native is missing from this installation (it is built on Linux); "
             "`make native` in a checkout builds it"
         )
     return path
