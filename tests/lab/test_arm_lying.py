@@ -69,6 +69,9 @@ def test_the_probe_does_not_believe_the_lie(
     assert lied.cranelift == {**honest.cranelift, flag: False} == honest.cranelift
     (died,) = (each for each in lied.findings if each.code == "CP201")
     assert feature in died.features
+    # /proc/cpuinfo is this machine's: what is listed is listed in HWCAP.
+    (listed,) = (each for each in lied.findings if each.code == "CP104")
+    assert listed.evidence[0].startswith("AT_HWCAP lists ")
     assert {name: each.state for name, each in lied.features.items() if name != feature} == {
         name: each.state for name, each in honest.features.items() if name != feature
     }

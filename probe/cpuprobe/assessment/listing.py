@@ -72,12 +72,17 @@ def _withheld_by_kernel(machine: Machine) -> Iterator[Finding]:
             cpus,
             [
                 f"{machine.isa.words.enumerates} {names(listed)}",
-                f"/proc/cpuinfo does not list {names(flags)}, which {_release(machine)} knows",
+                f"{_list(machine)} does not list {names(flags)}, which {_release(machine)} knows",
                 *executions(machine, listed),
                 *proof,
             ],
             why,
         )
+
+
+def _list(machine: Machine) -> str:
+    """Where the kernel lists features; on aarch64 HWCAP stands in for a list that is set aside."""
+    return "/proc/cpuinfo" if machine.kernel.set_aside is None else "AT_HWCAP"
 
 
 def _release(machine: Machine) -> str:
@@ -119,7 +124,7 @@ def _listed_but_unusable(machine: Machine) -> Iterator[Finding]:
     flags = [machine.table[name].kernel.flag or name for name in listed]
     cpus = cpus_of(group for groups in where.values() for group in groups)
     off = [n for n in listed if any(group.features[n].os is False for group in machine.groups)]
-    evidence = [f"/proc/cpuinfo lists {names(flags)}", *executions(machine, listed)]
+    evidence = [f"{_list(machine)} lists {names(flags)}", *executions(machine, listed)]
     if off:
         evidence.append(f"register state off for {names(off)}")
     yield machine.finding("CP104", listed, cpus, evidence)
