@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,13 +72,13 @@ def explain(
     if on == "-" and (log == "-" or (text and "-" in text)):
         raise UsageError("standard input is either the crash or the machine")
     told = _told(text, log, core, minidump, journal, exit_code, tuple(exe or ()))
-    name, assessed = _machine(on, told)
+    name, isa, assessed = _machine(on, told)
     capture = on or ""
     if on is None and told.machine is not None:
         capture = log or (text[0] if text and len(text) == 1 and os.path.isfile(text[0]) else "")
     if capture == "-":
         capture = ""
-    answers = [diagnose(crash, assessed, name, capture) for crash in told.crashes]
+    answers = [diagnose(crash, assessed, name, capture, isa) for crash in told.crashes]
     words = [worded(answer) for answer in answers]
     print_result(to_json(name, words), json, lambda: to_text(name, words))
     return int(any(answer.lacking for answer in answers))
@@ -138,12 +139,19 @@ def _piped() -> bytes:
     return read_bounded("-", MAXIMUM_BYTES, ": give the part with the crash")[1]
 
 
-def _machine(on: str | None, told: Told) -> tuple[str, Callable[[], Assessment]]:
-    """What the machine in question is called, and its assessment, made when it is asked for."""
+def _machine(on: str | None, told: Told) -> tuple[str, Callable[[], str], Callable[[], Assessment]]:
+    """What the machine in question is called, its instruction set, and its assessment.
+
+    It is measured or read when one of the two is asked for.
+    """
     from cpuprobe.assessment import assess
 
-    observed = told.machine
-    if on is None and observed is not None:
-        return "the machine in the text", functools.cache(lambda: assess(observed))
-    name = "this machine" if on is None else name_of(on)
-    return name, functools.cache(lambda: assess(machine(on)[1]))
+    observed = functools.cache(lambda: told.machine or machine(on)[1])
+    if on is not None:
+        name, observed = name_of(on), functools.cache(lambda: machine(on)[1])
+    else:
+        name = "this machine" if told.machine is None else "the machine in the text"
+    assessed = functools.cache(lambda: assess(observed()))
+    if on is None and told.machine is None:
+        return name, lambda: platform.machine().replace("AMD64", "x86_64"), assessed
+    return name, lambda: observed().isa, assessed

@@ -1,156 +1,217 @@
-"""AArch64 instructions of the common extensions: which feature a word or a line needs.
+"""A64 instructions: which features beyond Armv8.0-A a word, or a disassembler's line, needs.
 
-Enough to name the cause of a SIGILL there; no decoder. Masks from Arm's Architecture Reference
-Manual (DDI 0487), chapter C4, features by LLVM's names.
+The rows stand in profiles/instructions-aarch64.toml. What no row holds, every Armv8.0-A CPU has, or
+it is no instruction: this is no decoder.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+
+import msgspec
+
+from cpuprobe.code.decode import Decoded, Kind
+from cpuprobe.facts.aarch64 import load_features
+from cpuprobe.facts.tables import read_table
+
+INDEX = 21
+"""Rows are looked up by what is above this bit."""
 
 
 class Row(NamedTuple):
-    """Words `w` with `w & mask == value` need the feature."""
+    """Words `w` with `w & mask == value` are this instruction.
+
+    Attributes:
+        mask, value: see above.
+        mnemonic: as LLVM writes it; of system registers and operations with the name of those.
+        features: canonical names, without what they build on.
+        hint: it does nothing where they are missing.
+        shared: Armv8.0-A has another form of the mnemonic.
+    """
 
     mask: int
     value: int
-    feature: str
-    mnemonic: str = ""
+    mnemonic: str
+    features: tuple[str, ...]
+    hint: bool = False
+    shared: bool = False
 
 
-# The narrower rows first.
-_ROWS = (
-    # HINT space: a NOP where it is not known, so it never faults
-    Row(0xFFFFF01F, 0xD503201F, "", "hint"),
-    # Pointer authentication outside of the hints
-    Row(0xFFFFFBFF, 0xD65F0BFF, "pauth", "reta"),
-    Row(0xFEFFF800, 0xD61F0800, "pauth", "bra"),
-    Row(0xFEFFF800, 0xD63F0800, "pauth", "blra"),
-    Row(0xFFFF8000, 0xDAC10000, "pauth", "pac"),
-    Row(0xFFE0FC00, 0x9AC03000, "pauth", "pacga"),
-    Row(0xFF200400, 0xF8200400, "pauth", "ldra"),
-    # LSE: compare and swap, pairs, atomic memory operations, swap
-    Row(0x3FA07C00, 0x08A07C00, "lse", "cas"),
-    Row(0xBFA07C00, 0x08207C00, "lse", "casp"),
-    Row(0x3F20FC00, 0x38208000, "lse", "swp"),
-    Row(0x3F208C00, 0x38200000, "lse", "ld"),
-    # load-acquire with RCpc
-    Row(0x3FFFFC00, 0x38BFC000, "rcpc", "ldapr"),
-    Row(0x3F200C00, 0x19000000, "rcpc-immo", "ldapur"),
-    # CRC32
-    Row(0x7FE0F000, 0x1AC04000, "crc", "crc32"),
-    # dot product, matrix multiplication, BFloat16
-    Row(0xBF20FC00, 0x0E009400, "dotprod", "dot"),
-    Row(0xBF00F400, 0x0F00E000, "dotprod", "dot"),
-    Row(0xFFE0F400, 0x4E80A400, "i8mm", "mmla"),
-    Row(0xBFE0FC00, 0x0E809C00, "i8mm", "usdot"),
-    Row(0xBFE0FC00, 0x2E40FC00, "bf16", "bfdot"),
-    Row(0xFFE0FC00, 0x6E40EC00, "bf16", "bfmmla"),
-    Row(0xFFFFFC00, 0x1E634000, "bf16", "bfcvt"),
-    # crypto
-    Row(0xFFFFCC00, 0x4E284800, "aes", "aes"),
-    Row(0xBFE0FC00, 0x0EE0E000, "aes", "pmull"),
-    Row(0xFFE08C00, 0x5E000000, "sha2", "sha"),
-    Row(0xFFFFCC00, 0x5E280800, "sha2", "sha"),
-    Row(0xFFE0B000, 0xCE608000, "sha3", "sha512"),
-    Row(0xFFFFF800, 0xCEC08000, "sha3", "sha512su0"),
-    Row(0xFF808000, 0xCE000000, "sha3", "eor3"),
-    Row(0xFFE00000, 0xCE800000, "sha3", "xar"),
-    Row(0xFFE0C000, 0xCE400000, "sm4", "sm3"),
-    Row(0xFFE0B000, 0xCE60C000, "sm4", "sm"),
-    # rounding doubling multiply, complex numbers, JavaScript's conversion, flags, rounding to ints
-    Row(0x9F20F400, 0x0E008400, "rdm", "sqrdml"),
-    Row(0xBF20E400, 0x2E00C400, "complxnum", "fcmla"),
-    Row(0xFFFFFC00, 0x1E7E0000, "jsconv", "fjcvtzs"),
-    Row(0xFFE07C10, 0xBA000400, "flagm", "rmif"),
-    Row(0xFFFFF0FF, 0xD500401F, "flagm", "cfinv"),
-    Row(0xFFBE7C00, 0x1E284000, "fptoint", "frint"),
-    # memory tagging, memory copy, common short sequences, 64-byte loads and stores
-    Row(0xFFE0FC00, 0x9AC01000, "mte", "irg"),
-    Row(0xFF000000, 0xD9000000, "mte", "stg"),
-    Row(0x3F200C00, 0x19000400, "mops", "cpy"),
-    Row(0x7FFFE000, 0x5AC02000, "cssc", "abs"),
-    Row(0xFFFF8C00, 0xF83F8000, "ls64", "ld64b"),
-    # FP16: scalar with ftype 3, vectors of halves
-    Row(0x5F600000, 0x1E600000, "", ""),
-    Row(0xFF200000 | 0x00C00000, 0x1E200000 | 0x00C00000, "fullfp16", ""),
-    Row(0x9F60C400, 0x0E400400, "fullfp16", ""),
-    # SVE and SME: whole groups of the encoding (C4.1)
-    Row(0x1E000000, 0x04000000, "sve", ""),
-    Row(0x9E000000, 0x80000000, "sme", ""),
+class _Group(msgspec.Struct, frozen=True):
+    """Rows that need the same: `mask value mnemonic`, the numbers in hexadecimal."""
+
+    features: tuple[str, ...]
+    words: tuple[str, ...]
+    hint: bool = False
+
+
+@functools.cache
+def rows() -> tuple[Row, ...]:
+    """All rows, the narrowest first: the first that holds a word tells what it is."""
+    table = read_table("instructions-aarch64", dict[str, tuple[_Group, ...]])["instructions"]
+    found = [
+        Row(int(mask, 16), int(value, 16), mnemonic.rstrip("*"), each.features, each.hint,
+            mnemonic.endswith("*"))
+        for each in table
+        for mask, value, mnemonic in (line.split(None, 2) for line in each.words)
+    ]  # fmt: skip
+    return tuple(sorted(found, key=lambda row: -row.mask.bit_count()))
+
+
+@functools.cache
+def _index() -> Mapping[int, tuple[Row, ...]]:
+    """The rows by the bits of a word above INDEX."""
+    index: dict[int, list[Row]] = {}
+    for row in rows():
+        free = ~row.mask & 0xFFFFFFFF
+        for key in submasks(free >> INDEX):
+            index.setdefault(row.value >> INDEX | key, []).append(row)
+    return {key: tuple(each) for key, each in index.items()}
+
+
+def submasks(bits: int) -> Iterator[int]:
+    """All numbers that have no bit beyond some."""
+    chosen = bits
+    while True:
+        yield chosen
+        if not chosen:
+            return
+        chosen = chosen - 1 & bits
+
+
+def row_of(word: int) -> Row | None:
+    """The row that holds a word; None where every Armv8.0-A CPU has it, or none."""
+    for row in _index().get(word >> INDEX, ()):
+        if word & row.mask == row.value:
+            return row
+    return None
+
+
+# UDF: undefined for ever (DDI 0487, C4.1.1, "Reserved"). BRK and HLT: C6.2.
+_MADE_TO_FAULT: tuple[tuple[int, int, str, Kind], ...] = (
+    (0xFFFF0000, 0x00000000, "udf", "always-invalid"),
+    (0xFFE0001F, 0xD4200000, "brk", "breakpoint"),
+    (0xFFE0001F, 0xD4400000, "hlt", "trap"),
 )
-_SIZES = ("b", "h", "", "")
-_OPERATIONS = ("add", "clr", "eor", "set", "smax", "smin", "umax", "umin")
-_ORDER = ("", "l", "a", "al")
-
-_WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), feature)
-    for pattern, feature in (
-        (r"(?:ld|st)(?:add|clr|eor|set|[su]max|[su]min)a?l?[bh]?\b|swpa?l?[bh]?\b|casp?"
-                r"a?l?[bh]?\b", "lse"),
-        (r"reta[ab]\b|b(?:l)?ra[ab]z?\b|pacga\b|(?:pac|aut)[id]z?[ab]\b|ldra[ab]\b|xpac"
-                r"[id]\b", "pauth"),
-        (r"[us]dot\b(?!.*\bz\d)", "dotprod"),
-        (r"usdot\b|sudot\b|[us]mmla\b|usmmla\b", "i8mm"),
-        (r"bf(?:dot|mmla|mlal[bt]|cvt)\w*\b", "bf16"),
-        (r"aes(?:e|d|mc|imc)\b", "aes"),
-        (r"sha(?:1|256)\w+\b", "sha2"),
-        (r"sha512\w+\b|eor3\b|bcax\b|rax1\b|xar\b", "sha3"),
-        (r"sm[34]\w+\b", "sm4"),
-        (r"crc32c?[bhwx]\b", "crc"),
-        (r"sqrdml[as]h\b", "rdm"),
-        (r"ldapr[bh]?\b", "rcpc"),
-        (r"(?:ldapur|stlur)\w{0,2}\b", "rcpc-immo"),
-        (r"fcmla\b|fcadd\b", "complxnum"),
-        (r"fjcvtzs\b", "jsconv"),
-        (r"frint(?:32|64)[xz]\b", "fptoint"),
-        (r"rmif\b|setf(?:8|16)\b|cfinv\b", "flagm"),
-        (r"irg\b|gmi\b|subps?\b.*\bsp\b|st2?z?2?g\b|ldg\b|addg\b|subg\b", "mte"),
-        (r"(?:cpyf?|set)[pme]\w*\b(?=.*!)", "mops"),
-        (r"(?:smstart|smstop)\b|\w+\b.*\bza\d?", "sme"),
-        (r"\w+\b.*\b(?:z\d{1,2}\.|p\d{1,2}[/.])|cntb\b|rdvl\b|ptrue\b|whilel\w\b", "sve"),
-        (r"f\w+\b.*\b(?:v\d{1,2}\.[48]h|h\d{1,2}\b)", "fullfp16"),
-    )
-)  # fmt: skip
+_UNALLOCATED = frozenset({0b0001, 0b0011})  # bits 28 to 25 (C4.1)
 
 
-def needs(code: bytes) -> tuple[str, tuple[str, ...]]:
-    """The mnemonic, as far as it is known, and the features of the word at the start of code.
+def decode(code: bytes, text: str = "") -> Decoded:
+    """The instruction at the start of some bytes, or in a disassembler's line.
 
     Args:
-        code: little-endian; fewer than four bytes need nothing that is known.
-
-    Returns:
-        An empty mnemonic where only the group is known, no features for what every Armv8.0 has.
+        code: little-endian; may be empty.
+        text: the line; empty where there is none.
     """
-    if len(code) < 4:
-        return "", ()
-    word = int.from_bytes(code[:4], "little")
-    for row in _ROWS:
-        if word & row.mask == row.value:
-            return _mnemonic(word, row), (row.feature,) if row.feature else ()
-    return "", ()
+    raw = _RAW.match(text)
+    if raw is not None and not code:
+        code = int(raw[1], 16).to_bytes(4, "little")
+    mnemonic, features, kind = _NOTHING
+    if len(code) >= 4:
+        mnemonic, features, kind = _of_word(int.from_bytes(code[:4], "little"))
+    elif code:
+        kind = "incomplete"
+    if text and raw is None and (not code or not (features or mnemonic)):
+        mnemonic = text.split(None, 1)[0].lower()
+        features, hint = _of_text(text)
+        if features:
+            kind = "hint" if hint else "feature"
+        elif mnemonic in ("udf", "brk", "hlt"):
+            kind = next(row[3] for row in _MADE_TO_FAULT if row[2] == mnemonic)
+    shown = mnemonic if raw is not None and mnemonic else text or mnemonic
+    table = load_features()
+    other = tuple(name for name in features if name not in table)
+    if kind == "feature" and len(other) == len(features):
+        kind = "unknown"
+    return Decoded(
+        code[:4],
+        kind,
+        mnemonic=mnemonic.partition(" ")[0].upper(),
+        intel=shown,
+        att=shown,
+        features=features,
+        other=other,
+    )
 
 
-def _mnemonic(word: int, row: Row) -> str:
-    """LSE's names in full; of other families none, for the row says only which it is."""
-    if row.feature != "lse":
-        return ""
-    size = _SIZES[word >> 30]
-    if row.mnemonic == "casp":
-        return "casp" + _ORDER[(word >> 22 & 1) * 2 + (word >> 15 & 1)]
-    if row.mnemonic == "cas":
-        return "cas" + _ORDER[(word >> 22 & 1) * 2 + (word >> 15 & 1)] + size
-    order = _ORDER[(word >> 23 & 1) * 2 + (word >> 22 & 1)]
-    if row.mnemonic == "swp":
-        return f"swp{order}{size}"
-    return f"ld{_OPERATIONS[word >> 12 & 7]}{order}{size}"
+_RAW = re.compile(r"\.(?:inst|word)\s+0x([0-9a-f]{8})\b", re.IGNORECASE)
+_What = tuple[str, tuple[str, ...], Kind]
+_NOTHING: _What = ("", (), "unknown")
 
 
-def needs_of_text(text: str) -> tuple[str, ...]:
-    """The features that a disassembled AArch64 instruction needs; none for plain Armv8.0."""
-    for pattern, feature in _WORDS:
-        if pattern.match(text.strip()) is not None:
-            return (feature,)
-    return ()
+def _of_word(word: int) -> _What:
+    for mask, value, name, kind in _MADE_TO_FAULT:
+        if word & mask == value:
+            return f"{name} #{word >> (5 if mask & 0x1F else 0) & 0xFFFF:#x}", (), kind
+    row = row_of(word)
+    if row is not None and row.features:
+        return row.mnemonic, row.features, "hint" if row.hint else "feature"
+    return "", (), "undecodable" if word >> 25 & 15 in _UNALLOCATED else "unknown"
+
+
+# --- what a disassembler wrote ---
+
+_VECTORS = re.compile(r"\b(?:z\d{1,2}|p\d{1,2}|pn\d{1,2}|ffr)\b")
+_MATRIX = re.compile(r"\b(?:za\d{0,2}[hv]?|zt0)\b|^(?:rd|add)s[vp]l\b")
+_HALVES = {"fullfp16": re.compile(r"\bh\d{1,2}\b"), "asimdhp": re.compile(r"\.[48]h\b")}
+_QUADS = re.compile(r"\.1q\b")
+_GENERAL = re.compile(r"\b[wx](?:\d{1,2}|zr)\b")
+_ANY_VECTOR = re.compile(r"\b[vzpbhsdq]\d{1,2}\b")
+_IN_GENERAL = frozenset({"abs", "cnt", "ctz", "smax", "smin", "umax", "umin"})
+
+
+@functools.cache
+def _by_mnemonic() -> Mapping[str, tuple[Row, ...]]:
+    found: dict[str, dict[Row, None]] = {}
+    for row in rows():
+        if row.features:
+            kind = row._replace(mask=0, value=0)
+            found.setdefault(row.mnemonic.split()[0], {})[kind] = None
+    return {name: tuple(each) for name, each in found.items()}
+
+
+def _of_text(text: str) -> tuple[tuple[str, ...], bool]:
+    """The features that a line needs, as far as it tells, and whether it is a hint."""
+    low = text.lower().replace(",", " ")
+    words = low.split()
+    found = [
+        row
+        for row in _by_mnemonic().get(words[0] if words else "", ())
+        if set(row.mnemonic.split()) <= set(words) and _fits(row, low)
+    ]
+    if not found:
+        return (), False
+    # What all forms need that the line may be; of one set in another the smaller.
+    table = load_features()
+    sets = [
+        frozenset(row.features).union(*(table.closure(n) for n in row.features if n in table))
+        for row in found
+    ]
+    common = frozenset.intersection(*sets)
+    implied = frozenset[str]().union(*(table.closure(name) for name in common if name in table))
+    return tuple(sorted(common - implied)), all(row.hint for row in found)
+
+
+def _fits(row: Row, text: str) -> bool:
+    """Whether the operands of a line can be those of a row."""
+    names = set(row.features)
+    table = load_features()
+    all_names = names.union(*(table.closure(name) for name in names if name in table))
+    matrix, vectors = _MATRIX.search(text) is not None, _VECTORS.search(text) is not None
+    if "sme" in all_names:
+        return matrix or vectors
+    if "sve" in all_names:
+        return vectors and not matrix
+    if matrix or vectors:
+        return False
+    halves = next((_HALVES[name] for name in row.features if name in _HALVES), None)
+    if halves is not None:
+        return halves.search(text) is not None
+    if names == {"pmull"}:
+        return _QUADS.search(text) is not None
+    if names == {"cssc"} and row.mnemonic in _IN_GENERAL:
+        return _GENERAL.search(text) is not None and _ANY_VECTOR.search(text) is None
+    return not row.shared

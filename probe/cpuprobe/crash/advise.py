@@ -12,6 +12,7 @@ from cpuprobe.emit.knobs import advice as setting_advice
 from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.evidence.crashes.status import ILLEGAL
 from cpuprobe.facts.features import load_levels
+from cpuprobe.facts.isa import X86_64, IsaFacts
 from cpuprobe.facts.runtimes import Runtime, load_runtimes, runtime_of_module
 
 # What makes code at run time and has no row there: known by name alone.
@@ -33,6 +34,7 @@ def advise(
     flags: Mapping[str, bool],
     machine: str,
     capture: str,
+    facts: IsaFacts = X86_64,
 ) -> tuple[Advice, ...]:
     """What to do, the most useful first.
 
@@ -44,9 +46,10 @@ def advise(
         flags: Cranelift's settings to switch off.
         machine: what that machine is called, empty for this one.
         capture: the path of the file that describes it, empty if there is none.
+        facts: its instruction set's.
     """
     where = (machine, capture)
-    return tuple(dict.fromkeys(_advice(crash, ruling, features, assessment, flags, where)))
+    return tuple(dict.fromkeys(_advice(crash, ruling, features, assessment, flags, where, facts)))
 
 
 def _advice(
@@ -56,12 +59,13 @@ def _advice(
     assessment: Assessment | None,
     flags: Mapping[str, bool],
     where: tuple[str, str],
+    facts: IsaFacts,
 ) -> Iterator[Advice]:
     if ruling.verdict in ("kernel-crash", "kernel-warning"):
         yield Advice("kernel", (ruling.verdict, crash.function or "", crash.module or ""))
     elif ruling.verdict == "foreign-isa":
-        yield Advice("foreign", (crash.isa or "",))
-    elif ruling.verdict == "always-invalid":
+        yield Advice("foreign", (ruling.value,))
+    elif ruling.verdict == "always-invalid" and ruling.reason != "permanently":
         yield Advice("report the encoding")
     elif ruling.verdict == "no-code" and crash.signal in ILLEGAL and crash.emulator is None:
         yield Advice("get bytes", (_system(crash), crash.source))
@@ -72,11 +76,11 @@ def _advice(
         if ruling.verdict in ("flag-mismatch", "level-missing", "missing-features-named"):
             yield from _refused(crash, ruling, features, assessment)
         elif ruling.verdict == "lacks":
-            yield from _lacking(crash, lacking, flags, assessment, where)
+            yield from _lacking(crash, lacking, flags, assessment, where, facts)
         elif ruling.verdict == "has" and crash.emulator is not None:
             yield Advice("emulator", (crash.emulator,))
         elif ruling.verdict == "has" and crash.signal in ILLEGAL and _of_wasmtime(crash):
-            there = settings_off(features, assessment)
+            there = settings_off(features, assessment, facts)
             if there:
                 yield Advice("wasmtime elsewhere", tuple(there))
         if ruling.verdict in ("has", "lacks"):
@@ -137,7 +141,9 @@ def _lacking(
     flags: Mapping[str, bool],
     assessment: Assessment,
     where: tuple[str, str],
+    facts: IsaFacts,
 ) -> Iterator[Advice]:
+    level = assessment.level or facts.name
     if crash.emulator is not None:
         yield Advice("emulator", (crash.emulator,))
     module = crash.module or ""
@@ -152,13 +158,13 @@ def _lacking(
         elif sure:
             yield Advice("wasmtime none", (assessment.wasmtime.version,))
     elif crash.module is not None and not crash.anonymous:
-        yield Advice("other build", (module, assessment.level or "x86-64"))
+        yield Advice("other build", (module, level))
     elif makers:
         yield Advice("made by", makers)
     elif crash.anonymous:
         yield Advice("maker unknown")
     else:
-        yield Advice("other build of all", (assessment.level or "x86-64",))
+        yield Advice("other build of all", (level,))
     yield from _remedies(lacking, assessment)
 
 

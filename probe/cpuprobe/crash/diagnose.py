@@ -12,37 +12,51 @@ from cpuprobe.crash.features import judged, needed, settings_off
 from cpuprobe.crash.instructions import read
 from cpuprobe.crash.judge import is_sent, judge
 from cpuprobe.crash.model import Judged
-from cpuprobe.evidence.crashes.isa import X86
 from cpuprobe.evidence.crashes.model import Crash
+from cpuprobe.facts.isa import X86_64, facts_of_code, names_of
 
 Machine = Callable[[], Assessment]
 HERE = "this machine"
 
 
-def diagnose(crash: Crash, machine: Machine, machine_name: str = HERE, capture: str = "") -> Judged:
+def diagnose(
+    crash: Crash,
+    machine: Machine,
+    machine_name: str = HERE,
+    capture: str = "",
+    isa: Callable[[], str] = lambda: "x86_64",
+) -> Judged:
     """What a crash was.
 
     Args:
         crash: as its record tells it.
         machine: gives the assessment of the machine it is judged on; asked only if the
-            instruction, or a program's own word, names something that not every x86-64 CPU has.
+            instruction, or a program's own word, names something that not every CPU has.
         machine_name: how that machine is called in the words of the answer.
         capture: the path of the file that describes it, empty if there is none.
+        isa: gives that machine's instruction set, as observations name it; asked only where it
+            matters.
 
     Raises:
         CannotMeasureError: iced-x86 is not installed, or `machine` cannot be measured.
     """
     found = read(crash)
-    of_x86 = (crash.isa or "x86-64") in X86
-    wanted = needed([each.decoded for each in found.shown], crash.refusal) if of_x86 else ()
+    level = crash.refusal is not None and crash.refusal.kind == "level"
+    facts = facts_of_code(crash.isa or "x86-64")
+    wanted: tuple[str, ...] = ()
+    foreign = facts is None
+    if facts is not None:
+        wanted = needed([each.decoded for each in found.shown], crash.refusal, facts)
+        if wanted or level or facts is not X86_64:
+            foreign = isa() not in names_of(facts)
+    facts = facts or X86_64
     if any(each.offence is not None for each in found.found) or (is_sent(crash) and found.shown):
         wanted = ()
-    level = crash.refusal is not None and crash.refusal.kind == "level"
-    assessment = machine() if wanted or level else None
-    features = () if assessment is None else judged(wanted, assessment)
-    ruling = judge(crash, found.found, features)
+    assessment = machine() if (wanted or level) and not foreign else None
+    features = () if assessment is None else judged(wanted, assessment, facts)
+    ruling = judge(crash, found.found, features, foreign)
     lacking = [each for each in features if each.lacking]
-    flags = {} if assessment is None or not lacking else settings_off(lacking, assessment)
+    flags = {} if assessment is None or not lacking else settings_off(lacking, assessment, facts)
     if ruling.verdict not in ("lacks", "flag-mismatch"):
         flags = {}
     name = "" if machine_name == HERE else machine_name
@@ -56,7 +70,7 @@ def diagnose(crash: Crash, machine: Machine, machine_name: str = HERE, capture: 
         ways=found.ways,
         features=features,
         flags=flags,
-        advice=advise(crash, ruling, features, assessment, flags, name, capture),
+        advice=advise(crash, ruling, features, assessment, flags, name, capture, facts),
         cases=like(crash, ruling, found.shown, features, assessment),
         notes=crash.notes,
         never_faults=tuple(

@@ -8,15 +8,18 @@ from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding, by
 from cpuprobe.code.decode import Decoded
 from cpuprobe.crash.model import CauseKind, FeatureJudged
 from cpuprobe.evidence.crashes.model import Refusal
-from cpuprobe.facts.features import Level, load_features, load_levels
+from cpuprobe.facts.features import Level, load_levels
+from cpuprobe.facts.isa import X86_64, IsaFacts
 
 
-def needed(decoded: Iterable[Decoded], refusal: Refusal | None) -> tuple[str, ...]:
-    """The features that instructions, or else a refusal, name beyond x86-64-v1."""
+def needed(
+    decoded: Iterable[Decoded], refusal: Refusal | None, facts: IsaFacts = X86_64
+) -> tuple[str, ...]:
+    """The features that instructions, or else a refusal, name beyond what every CPU has."""
     wanted = {
         name for each in decoded if each.kind in ("feature", "hint") for name in each.features
     }
-    table, levels = load_features(), load_levels()
+    table, levels = facts.features(), facts.levels()
     if not wanted and refusal is not None:
         if refusal.kind == "flag":
             flags = table.by_cranelift
@@ -27,20 +30,24 @@ def needed(decoded: Iterable[Decoded], refusal: Refusal | None) -> tuple[str, ..
             }
         else:
             wanted = set(refusal.names)
-    baseline = frozenset(levels[0].features)
+    baseline = frozenset(levels[0].features if levels else ())
     return tuple(name for name in table if name in wanted and name not in baseline)
 
 
-def judged(names: Sequence[str], assessment: Assessment) -> tuple[FeatureJudged, ...]:
+def judged(
+    names: Sequence[str], assessment: Assessment, facts: IsaFacts = X86_64
+) -> tuple[FeatureJudged, ...]:
     """Each feature with what the witnesses of the machine say."""
-    return tuple(_feature(name, assessment.features[name], assessment) for name in names)
+    return tuple(_feature(name, assessment.features[name], assessment, facts) for name in names)
 
 
-def _feature(name: str, assessed: FeatureAssessment, assessment: Assessment) -> FeatureJudged:
+def _feature(
+    name: str, assessed: FeatureAssessment, assessment: Assessment, facts: IsaFacts
+) -> FeatureJudged:
     kind: CauseKind = ""
     value, remedy = "", ""
     if not assessed.safe:
-        kind, value, remedy = _cause(name, assessed, assessment)
+        kind, value, remedy = _cause(name, assessed, assessment, facts)
     return FeatureJudged(
         name=name,
         state=assessed.state,
@@ -56,7 +63,7 @@ def _feature(name: str, assessed: FeatureAssessment, assessment: Assessment) -> 
 
 
 def _cause(
-    name: str, assessed: FeatureAssessment, assessment: Assessment
+    name: str, assessed: FeatureAssessment, assessment: Assessment, facts: IsaFacts
 ) -> tuple[CauseKind, str, str]:
     finding = _finding(name, assessment.findings)
     if finding is not None and assessed.state != "absent":
@@ -64,7 +71,7 @@ def _cause(
     if assessed.state in ("usable", "unverified"):
         missing = sorted(
             each
-            for each in load_features().closure(name)
+            for each in facts.features().closure(name)
             if assessment.features[each].state not in ("usable", "unverified")
         )
         return ("builds on", " ".join(missing), "") if missing else ("unproven", "", "")
@@ -89,9 +96,11 @@ def level_without(names: Iterable[str]) -> Level | None:
     return levels[first - 1] if first else None
 
 
-def settings_off(features: Sequence[FeatureJudged], assessment: Assessment) -> dict[str, bool]:
+def settings_off(
+    features: Sequence[FeatureJudged], assessment: Assessment, facts: IsaFacts = X86_64
+) -> dict[str, bool]:
     """Cranelift's settings to switch off, with all that build on them: its flags are no closure."""
-    table = load_features()
+    table = facts.features()
     off: set[str] = set()
     for each in features:
         off |= {each.name, *table.dependents(each.name)}

@@ -115,11 +115,8 @@ def _foreign(crash: Crash) -> Read:
     if not crash.code and not crash.text:
         return Read()
     text = " ".join(crash.text.split())
-    code = crash.code[:4]
-    features: tuple[str, ...] = ()
     if crash.isa == "aarch64":
-        mnemonic, features = a64.needs(code)
-        features = features or a64.needs_of_text(text)
-        text = text or mnemonic
-    decoded = Decoded(code, "unknown", intel=text, att=text, features=features, other=features)
-    return Read((Shown(decoded, text),))
+        decoded = a64.decode(crash.code, text)
+    else:
+        decoded = Decoded(crash.code[:4], "unknown", intel=text, att=text)
+    return Read((Shown(decoded, text),), (Instruction(decoded),))

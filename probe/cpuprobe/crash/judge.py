@@ -14,7 +14,6 @@ from typing import NamedTuple
 from cpuprobe.code.decode import Decoded
 from cpuprobe.code.instructions import Instruction
 from cpuprobe.crash.model import FeatureJudged, Reason, Verdict
-from cpuprobe.evidence.crashes.isa import X86
 from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.evidence.crashes.status import (
     ARITHMETIC,
@@ -53,13 +52,19 @@ def is_sent(crash: Crash) -> bool:
     return crash.sent or crash.signal in SENT
 
 
-def judge(crash: Crash, found: Sequence[Instruction], features: Sequence[FeatureJudged]) -> Ruling:
+def judge(
+    crash: Crash,
+    found: Sequence[Instruction],
+    features: Sequence[FeatureJudged],
+    foreign: bool = False,
+) -> Ruling:
     """The verdict.
 
     Args:
         crash: as its record tells it.
         found: its instructions, none where they are not known.
         features: what these need, on the machine in question.
+        foreign: the code is of another instruction set than that machine.
     """
     if crash.kernel is not None:
         return Ruling("kernel-warning" if crash.kernel == "warning" else "kernel-crash")
@@ -68,8 +73,8 @@ def judge(crash: Crash, found: Sequence[Instruction], features: Sequence[Feature
         return Ruling(_REFUSALS[crash.refusal.kind])
     if is_sent(crash):
         return Ruling("sent")
-    if crash.isa is not None and crash.isa not in X86 and (known or crash.signal):
-        return Ruling("foreign-isa", value=crash.isa)
+    if foreign and (known or crash.signal):
+        return Ruling("foreign-isa", value=crash.isa or "x86-64")
     if not found:
         return _without_code(crash)
     data = _data(crash)
@@ -79,6 +84,9 @@ def judge(crash: Crash, found: Sequence[Instruction], features: Sequence[Feature
     offence = next((each.offence for each in found if each.offence is not None), None)
     if offence is not None:
         return Ruling("always-invalid", offence.reason, offence.value)
+    if decoded[0].kind == "always-invalid":
+        of_wasm = _of_wasm(crash)
+        return Ruling("trap", "wasm trap") if of_wasm else Ruling(decoded[0].kind, "permanently")
     if all(each.kind != "feature" for each in decoded):
         return _plain(crash, decoded)
     if crash.signal in MEMORY:
@@ -155,7 +163,7 @@ def _plain(crash: Crash, decoded: Sequence[Decoded]) -> Ruling:
     if one.kind == "undecodable":
         return Ruling("undecodable")
     if one.kind == "unknown":
-        return Ruling("unknown", "no row")
+        return Ruling("unknown", "no row" if one.other else "no word")
     if crash.signal in MEMORY:
         return _memory(crash, one, "")
     if crash.signal in ARITHMETIC:
@@ -172,10 +180,11 @@ def _on_windows(crash: Crash) -> bool:
 def _trap(crash: Crash, one: Decoded) -> Ruling:
     if one.mnemonic == "UD1":
         return Ruling("trap", "sanitizer")
-    of_wasm = crash.runtimes & WASM or (crash.module or "").endswith(ARTIFACTS)
-    if of_wasm:
-        return Ruling("trap", "wasm trap")
-    return Ruling("trap", "ud2")
+    return Ruling("trap", "wasm trap" if _of_wasm(crash) else "ud2")
+
+
+def _of_wasm(crash: Crash) -> bool:
+    return bool(crash.runtimes & WASM) or (crash.module or "").endswith(ARTIFACTS)
 
 
 def _memory(crash: Crash, one: Decoded, reason: Reason) -> Ruling:

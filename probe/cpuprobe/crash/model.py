@@ -79,6 +79,7 @@ Reason = Literal[
     "vvvv",
     "lock",
     "operands",
+    "permanently",
     # baseline
     "illegal all the same",
     "hint",
@@ -88,6 +89,7 @@ Reason = Literal[
     "cut short",
     # unknown
     "no row",
+    "no word",
     "machine untold",
     # memory and alignment
     "taken",

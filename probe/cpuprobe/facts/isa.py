@@ -44,3 +44,13 @@ def facts_of(isa: str) -> IsaFacts:
 def facts_named(name: str) -> IsaFacts:
     """The facts of an instruction set by its own name. Raises KeyError for another word."""
     return _BY_NAME[name]
+
+
+def facts_of_code(isa: str) -> IsaFacts | None:
+    """The facts of an instruction set by the name that crashes and files use; None: none here."""
+    return _BY_ISA.get({"x86-64": "x86_64", "i386": "i686"}.get(isa, isa))
+
+
+def names_of(facts: IsaFacts) -> frozenset[str]:
+    """The words by which observations name an instruction set."""
+    return frozenset(name for name, each in _BY_ISA.items() if each is facts)

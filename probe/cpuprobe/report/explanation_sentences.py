@@ -76,6 +76,8 @@ SENTENCES: Mapping[tuple[str, str], str] = {
     "15).",
     ("unknown", "no row"): "It needs {other}, which cpuprobe does not probe: whether {machine} has "
     "it is not known.",
+    ("unknown", "no word"): "It needs no feature that cpuprobe knows: every CPU of its instruction "
+    "set has it, or it is no instruction.",
     ("unknown", "machine untold"): "It needs {needs}; what is known of {machine} does not say "
     "whether it has that.",
     ("arithmetic", ""): "A division by zero, or its result is too large. Not an ISA problem.",
@@ -111,6 +113,8 @@ SENTENCES: Mapping[tuple[str, str], str] = {
     ("always-invalid", "lock"): "LOCK before an instruction that does not write memory, or may not "
     "be locked, raises #UD on every CPU: data executed by mistake, or a wrong instruction. No "
     "feature is missing.",
+    ("always-invalid", "permanently"): "UDF is undefined on every CPU, for ever: a trap on "
+    f"purpose, or data executed by mistake. {NOT_MISSING}",
     ("always-invalid", "operands"): "These operands raise #UD on every CPU, whatever features it "
     "has: an assembler or a JIT compiler wrote a wrong instruction. No feature is missing.",
     ("no-code", "illegal"): "{signal}: an instruction that this CPU does not execute, or a trap on "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cpuprobe.crash.model import FeatureJudged, Judged
+from cpuprobe.evidence.crashes.isa import X86
 from cpuprobe.evidence.crashes.model import Note
 from cpuprobe.report.explanation_sentences import (
     EMULATORS,
@@ -87,6 +88,10 @@ def _foreign(answer: Judged) -> str:
     isa = ISAS.get(answer.value, answer.value)
     features = [name for each in answer.instructions for name in each.decoded.features]
     needs = f" The instruction needs {names(features)}." if features else ""
+    if answer.value in X86:
+        return f"This is code for {isa}, not for the instruction set of {answer.machine}.{needs}"
+    if any(each.decoded.kind == "always-invalid" for each in answer.instructions):
+        needs = f" {SENTENCES['always-invalid', 'permanently']}"
     return f"This is code for {isa}, not for x86: cpuprobe does not judge it.{needs}" + (
         " A CPU without it raises SIGILL there." if features else ""
     )

@@ -3,7 +3,8 @@
 Formats: Linux arch/x86/kernel/traps.c (show_signal), arch/x86/mm/fault.c (show_signal_msg),
 arch/x86/kernel/dumpstack.c (show_opcodes: the marked byte is the one at RIP), mm/memory.c
 (print_vma_addr: `in NAME[start+size]`, since Linux 6.11 `in NAME[offset,start+size]`),
-lib/bug.c and kernel/panic.c (WARNING, BUG); FreeBSD sys/kern/kern_sig.c; kernel/auditsc.c.
+lib/bug.c and kernel/panic.c (WARNING, BUG); arch/arm64/kernel/traps.c (arm64_show_signal, and
+dump_instr: the marked word is the one at PC); FreeBSD sys/kern/kern_sig.c; kernel/auditsc.c.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from cpuprobe.evidence.crashes.model import Clue, Crash, Note
+from cpuprobe.evidence.crashes.model import Clue, Crash, Isa, Note
 from cpuprobe.evidence.crashes.rules import HEX, clue, marked_bytes, number, rule
 
 SOURCE = "kernel log"
@@ -45,6 +46,27 @@ _TRAPS = (
         system="linux",
     ),
 )
+# Of arm64: before Linux 4.17 and since.
+_UNDEFINED = (
+    rule(
+        "undefined instruction: pc=",
+        rf"{_WHO}undefined instruction: pc=(?P<ip>{HEX})",
+        begins=True,
+        system="linux",
+        signal="SIGILL",
+    ),
+    rule(
+        "undefined instruction",
+        rf"{_WHO}unhandled exception: (?:[^,\n]{{1,60}}, ESR {HEX}, )?undefined instruction"
+        + _PLACE,
+        begins=True,
+        system="linux",
+        signal="SIGILL",
+        isa="aarch64",
+    ),
+)
+_WORDS = re.compile(r"\bCode: ?(?:(?:[0-9a-f]{8}|\?{8}) ){0,16}\(([0-9a-f]{8})\)", re.IGNORECASE)
+_OF_ARM = re.compile(r"\bpsr ?: ?[0-9a-f]{8}\b|\bpc : \[<", re.IGNORECASE)
 _CODE = re.compile(
     r"(?:\bCode: ?|^)((?:[0-9a-f]{2} ){0,64}[<(][0-9a-f]{2}[>)](?: [0-9a-f]{2}){0,64})",
     re.IGNORECASE,
@@ -59,6 +81,12 @@ _REPORTS = (
         r"\b(?P<signal>invalid opcode|general protection fault|divide error|int3|stack segment)"
         r"\b.{0,100}: 0000 \[#\d{1,4}\]",
         kernel="crash",
+    ),
+    rule(
+        "oops - undefined instruction",
+        r"\bOops - undefined instruction: .{0,60}\[#\d{1,4}\]",
+        kernel="crash",
+        signal="SIGILL",
     ),
     rule("oops: ", r"\bOops: [^\n]{0,60}\[#\d{1,4}\]", kernel="crash"),
     rule("bug: unable to handle", r"\bBUG: unable to handle", begins=True, kernel="crash"),
@@ -96,7 +124,7 @@ _MAPPED_FOR_NOTHING = ("anon_inode:", "memfd:", "zero", "SYSV")
 _FETCH = 0x10  # of a page fault's error code (SDM vol. 3A, 4.7)
 _SEARCHED = re.compile(
     r"ip:|segfault at|Code:|^[0-9a-f <(]{3}.{0,200}[<(][0-9a-f]{2}[>)]|WARNING: "
-    r"|BUG|\[#|Comm: |EIP is at|IP: 00",
+    r"|BUG|\[#|Comm: |EIP is at|IP: 00|undefined instruction",
     re.IGNORECASE,
 )
 _NEAR = 40  # lines from a report's head to its Code: line, a list of modules between
@@ -107,6 +135,13 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
     owner = -_NEAR
     for at, line in enumerate(lines):
         if _SEARCHED.search(line) is None:
+            continue
+        word = _WORDS.search(line)
+        if word is not None:
+            isa: Isa = "arm" if any(map(_OF_ARM.search, lines)) else "aarch64"
+            told = Crash(SOURCE, code=int(word[1], 16).to_bytes(4, "little"), isa=isa)
+            yield Clue(at, told, begins=at - owner >= _NEAR, aside=at - owner < _NEAR)
+            owner = -_NEAR
             continue
         code = _CODE.search(line)
         if code is not None:
@@ -135,6 +170,10 @@ def _report(line: str, at: int) -> Clue | None:
 
 
 def _trap(line: str, at: int) -> Clue | None:
+    for each in _UNDEFINED:
+        match = each.pattern.search(line)
+        if match is not None:
+            return clue(each, match, SOURCE, at)
     for each in _TRAPS:
         match = each.pattern.search(line)
         if match is not None:

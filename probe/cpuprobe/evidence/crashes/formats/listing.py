@@ -56,8 +56,10 @@ _BYTES = re.compile(
 _EXAMINED = re.compile(r"^(?:0x[0-9a-f]{1,16}(?:\s{1,8}|$)){1,16}$", re.IGNORECASE)
 # A whole instruction as one number, as disassemblers of fixed-width instruction sets print it.
 _FIXED = re.compile(
-    r"^([0-9a-f]{8}|[0-9a-f]{4}(?: [0-9a-f]{4})?)\s+([a-z][a-z0-9.]{0,15}\b.*)$", re.I
+    r"^([0-9a-f]{8}|(?!fadd|fabd)[0-9a-f]{4}(?: [0-9a-f]{4})?)\s+([a-z][a-z0-9.]{0,15}\b.*)$", re.I
 )
+# The same, of an instruction that binutils and gdb do not know.
+_RAW = re.compile(r"^(\.inst)\s+0x([0-9a-f]{8})\b", re.IGNORECASE)
 _TEXT = re.compile(r"^(?:\{[a-z0-9]{2,8}\}\s)?([a-z][a-z0-9.]{0,15})(?:\s|$)", re.IGNORECASE)
 _PREFIXES = frozenset(
     [
@@ -153,6 +155,10 @@ def _colon(line: str, at: int) -> Clue | None:
             text = ""  # a dump's right margin
         if not text and len(code) == 16:  # a row of a dump, whatever its mark
             return Clue(at, Crash(SOURCE), aside=True, memory=((address, code),))
+    raw = _RAW.match(rest)
+    if raw is not None:
+        word = int(raw[2], 16).to_bytes(4, "little")
+        return _clue(at, Listed(address, word, f"{raw[1]} 0x{raw[2]}", marked), None)
     fixed = _FIXED.match(rest)
     if not code and fixed is not None:
         return _fixed(at, address, fixed, marked)

@@ -1,0 +1,108 @@
+"""The rows of A64 against disassemblers that know nothing of them."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.tools.a64_words import structured
+from tests.tools.llvm_a64 import Llvm, is_system, newest
+
+from cpuprobe.code import a64
+from cpuprobe.facts.aarch64 import load_features
+
+PATH, OBJDUMP = newest(), shutil.which("aarch64-linux-gnu-objdump")
+SAMPLE, FEATURES = 2000, 8
+OWN = {name for row in a64.rows() for name in row.features}
+
+# Armv8.0-A's own; behaviour of what is there already (Arm ARM, A2); hints of prefetching; and what
+# stands under SME, since every SME has it, or under SVE2, which streaming mode shares.
+WITHOUT_ROWS = set(
+    """
+fp-armv8 neon lse2 rprfm sveeltperm smei8i32 smef16f32 smeb16f32 smef32f32 sme-fa64 smei16i32
+smebi32i32 ssve-fp8fma ssve-fp8dot4 ssve-fp8dot2 ssve-bitperm ssve-aes ssve-fexpa
+""".split()  # noqa: SIM905
+)
+# Names that binutils prefers, of rows that LLVM names otherwise.
+ALIASES = {("bc.hs", "bc.cs"), ("bc.lo", "bc.cc"), ("dupm", "mov")}
+_BY_NUMBER = {"hint", "sys", "sysl", "mrs", "msr"}
+"""What a release that does not know a system operation prints."""
+
+
+def test_every_feature_with_instructions_of_its_own_has_rows() -> None:
+    """What has none is state, a hint, or tells how existing instructions behave."""
+    named = {name for row in a64.rows() for name in row.features}
+    without = {
+        name for name, row in load_features().items() if name not in named and not row.bundle
+    }
+
+    assert without - WITHOUT_ROWS == set()
+    assert WITHOUT_ROWS - without == set()
+
+
+@pytest.mark.skipif(PATH is None, reason="no libLLVM")
+def test_a_word_needs_what_llvm_refuses_it_without() -> None:
+    """With a feature off LLVM takes no word that needs it, and all others as before.
+
+    Some features, of those that this release of LLVM knows; `python -m tests.tools.a64_words
+    --prove` asks for all.
+    """
+    llvm, some, table = Llvm(PATH or ""), random.Random(18), load_features()
+    rows = [row for row in a64.rows() if not is_system(row.value)]
+    features = some.sample([f for f in llvm.known if f in table and f in OWN], FEATURES)
+    words = [row.value | some.getrandbits(32) & ~row.mask for row in rows for _ in range(2)]
+    words += structured([(row.mask, row.value) for row in rows], SAMPLE, some)
+    met = 0
+    for word in words:
+        row = a64.row_of(word)
+        if (
+            is_system(word)
+            or llvm.whole(word) is None
+            or (row and not table.keys() >= {*row.features})
+        ):
+            continue
+        names = set() if row is None else set(row.features)
+        needs = names.union(*(table.closure(name) for name in names))
+        if "sme" in needs or llvm.base(word) is not None:
+            continue
+        for feature in features:
+            refuses = llvm.asked(llvm.known, feature)(word) is None
+            met += refuses
+            if refuses is not (feature in names):  # LLVM builds less on each other than Arm
+                assert refuses is False or feature in needs, (f"{word:08x}", feature, names)
+                assert feature not in names, (f"{word:08x}", feature, names)
+
+    assert met > FEATURES
+
+
+@pytest.mark.skipif(OBJDUMP is None, reason="no objdump for aarch64")
+def test_binutils_knows_the_words_by_the_same_mnemonics(tmp_path: Path) -> None:
+    """A word of each row; what this release does not know is passed over, aliases are."""
+    some = random.Random(18)
+    words = [(row, row.value | some.getrandbits(32) & ~row.mask) for row in a64.rows()]
+    words = [(row, word) for row, word in words if a64.row_of(word) == row]
+    (tmp_path / "words").write_bytes(b"".join(word.to_bytes(4, "little") for _, word in words))
+    done = subprocess.run(
+        [OBJDUMP or "", "-D", "-b", "binary", "-m", "aarch64", tmp_path / "words"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = re.findall(r"^ *[0-9a-f]+:\t[0-9a-f]{8} \t(\S+)", done.stdout, re.MULTILINE)
+
+    assert len(lines) == len(words)
+    known = [
+        (row, theirs) for (row, _), theirs in zip(words, lines, strict=True) if theirs[0] != "."
+    ]
+    other = {
+        (row.mnemonic, theirs)
+        for row, theirs in known
+        if theirs != row.mnemonic.split()[0] and theirs not in _BY_NUMBER
+    }
+    assert len(known) > len(words) // 3
+    # Until 2.41 binutils took PSEL's words for what came with SVE2.1.
+    assert {(ours, theirs) for ours, theirs in other if theirs != "psel"} <= ALIASES
