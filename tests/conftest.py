@@ -47,6 +47,7 @@ _FIRST = (
 # Files and variants that run wasmtime, py-cpuinfo, DuckDB or sanitized builds again and again:
 # `make quick` has a minute, and the rest of the suite needs it.
 _SLOW = (
+    "tests/unit/code/test_a64.py::test_a_word_needs",
     "tests/unit/wasm/test_run.py",
     "tests/unit/wasm/test_component.py",
     "tests/unit/test_project_files.py::test_the_action",
