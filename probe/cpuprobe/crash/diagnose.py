@@ -9,11 +9,11 @@ from cpuprobe.code.decode import NEVER_FAULTS
 from cpuprobe.crash.advise import advise
 from cpuprobe.crash.cases import like
 from cpuprobe.crash.features import judged, needed, settings_off
-from cpuprobe.crash.instructions import read
+from cpuprobe.crash.instructions import Read, read
 from cpuprobe.crash.judge import is_sent, judge
 from cpuprobe.crash.model import Judged
 from cpuprobe.evidence.crashes.model import Crash
-from cpuprobe.facts.isa import X86_64, facts_of_code, names_of
+from cpuprobe.facts.isa import X86_64, IsaFacts, facts_of_code, names_of
 
 Machine = Callable[[], Assessment]
 HERE = "this machine"
@@ -42,14 +42,7 @@ def diagnose(
     """
     found = read(crash)
     level = crash.refusal is not None and crash.refusal.kind == "level"
-    facts = facts_of_code(crash.isa or "x86-64")
-    wanted: tuple[str, ...] = ()
-    foreign = facts is None
-    if facts is not None:
-        wanted = needed([each.decoded for each in found.shown], crash.refusal, facts)
-        if wanted or level or facts is not X86_64:
-            foreign = isa() not in names_of(facts)
-    facts = facts or X86_64
+    wanted, facts, foreign = _wanted(crash, found, isa, level)
     if any(each.offence is not None for each in found.found) or (is_sent(crash) and found.shown):
         wanted = ()
     assessment = machine() if (wanted or level) and not foreign else None
@@ -80,3 +73,22 @@ def diagnose(
         ),
         cut=found.cut,
     )
+
+
+def _wanted(
+    crash: Crash, found: Read, isa: Callable[[], str], level: bool
+) -> tuple[tuple[str, ...], IsaFacts, bool]:
+    """What is needed, the tables of the code, and whether the machine is of another kind.
+
+    Args:
+        crash: as its record tells it.
+        found: its instructions.
+        isa: the machine's instruction set, asked only where it matters.
+        level: the machine's level matters.
+    """
+    facts = facts_of_code(crash.isa or "x86-64")
+    if facts is None:
+        return (), X86_64, True
+    wanted = needed([each.decoded for each in found.shown], crash.refusal, facts)
+    asked = bool(wanted) or level or facts is not X86_64
+    return wanted, facts, asked and isa() not in names_of(facts)
