@@ -50,6 +50,18 @@ def maker_of(part: Part) -> str | None:
     return None if maker is None else maker["vendor"]
 
 
+def part_named(vendor: str, name: str) -> Part | None:
+    """The part that lscpu calls so; None if it is not known, or several are called so."""
+    found = [
+        (int(implementer, 16), int(number, 16))
+        for implementer, maker in load_table("cpu_names-aarch64").items()
+        if maker.get("vendor") == vendor
+        for number, called in maker.items()
+        if called == name and number != "vendor"
+    ]
+    return found[0] if len(found) == 1 else None
+
+
 @functools.cache
 def _rows() -> Mapping[str, dict[str, Any]]:
     return {row["name"]: row for row in load_table("cpus-aarch64")["profile"]}

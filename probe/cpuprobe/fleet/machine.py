@@ -117,7 +117,11 @@ def read_machine(piece: Piece) -> tuple[Machine, bytes] | Skipped:
         if piece.wrapped:
             content, label, weight = _unwrap(piece)
         number = None if weight is None else to_weight(weight)
-        evidence, model = _evidence(parse_capture(content))
+        observation = parse_capture(content)
+        if observation.isa == "aarch64":
+            words = "of aarch64: what a fleet shares are features of x86-64"
+            return Skipped(label, words, "isa", observation.isa)
+        evidence, model = _evidence(observation)
         packed = msgspec.msgpack.encode(evidence)
         key = hashlib.blake2b(packed, digest_size=16).digest()
         return Machine(label, number, key, model), packed

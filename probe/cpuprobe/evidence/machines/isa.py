@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 X86 = frozenset({"x86_64", "i686"})
+JUDGED = X86 | {"aarch64"}
+"""The instruction sets whose machines are judged."""
+
 _NAMES = {
     "x86_64": r"x86[_-]?64|amd64|x64|intel64|em64t|x86_64h",
     "i686": r"i[3-6]86|x86|x86[_-]32|ia-?32|i86pc",

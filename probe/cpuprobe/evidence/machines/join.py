@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.machines.isa import X86
-from cpuprobe.evidence.machines.kernel_list import judge, linux_words
-from cpuprobe.evidence.machines.sighting import Sighting
+from cpuprobe.evidence.machines.kernel_list import arm_words, judge, linux_words
+from cpuprobe.evidence.machines.sighting import Sighting, list_of
 from cpuprobe.evidence.observation import (
     CpuGroup,
     Cpuinfo,
@@ -107,7 +108,8 @@ class Machine:
         foreign = {
             each for each in (self.isa, sighting.isa) if each is not None and each not in X86
         }
-        if len(foreign) > 1 or (foreign and self.isa != sighting.isa):
+        untold = None in (self.isa, sighting.isa) and foreign == {"aarch64"}
+        if len(foreign) > 1 or (foreign and self.isa != sighting.isa and not untold):
             return False
         return agree(self.identity, who(sighting)) and all(
             _compatible(each, sighting) for each in self.sightings
@@ -170,7 +172,7 @@ class Machine:
             kernel=kernel,
             cmdline=next((each.cmdline for each in sightings if each.cmdline is not None), None),
             vulnerabilities=vulnerabilities,
-            isa="i686" if self.isa == "i686" else "x86_64",
+            isa=_judged(self.isa),
             claims=tuple(claims for each in sightings for claims in each.claims),
             identity=self._identity(),
         )
@@ -215,13 +217,17 @@ def _vendor(identity: ToldIdentity) -> str | None:
     return next((name for word, name in _SPELT.items() if word in told), identity.vendor)
 
 
+def _judged(isa: str | None) -> Literal["x86_64", "i686", "aarch64"]:
+    return "i686" if isa == "i686" else "aarch64" if isa == "aarch64" else "x86_64"
+
+
 def _worth(sighting: Sighting) -> tuple[int, int, int]:
     """How much a kernel's list tells: whole ones before others, then numbered, then longer ones."""
     blocks = sighting.cpuinfo
     return (
         sum(block.incomplete is None for block in blocks) > 0,
         sighting.numbered,
-        sum(len(block.fields.get("flags", "")) for block in blocks),
+        sum(len(list_of(block.fields)) for block in blocks),
     )
 
 
@@ -231,9 +237,9 @@ def _compatible(one: Sighting, other: Sighting) -> bool:
         return False  # the reader of the dumps took them for two
     lists = [
         [
-            frozenset(block.fields["flags"].split()) & linux_words()
+            frozenset(list_of(block.fields).split()) & (linux_words() | arm_words())
             for block in each.cpuinfo
-            if block.incomplete is None and "flags" in block.fields
+            if block.incomplete is None and list_of(block.fields)
         ]
         for each in (one, other)
     ]

@@ -13,6 +13,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from cpuprobe.facts.isa import AARCH64
 from cpuprobe.facts.tables import load_table
 
 Incomplete = Literal["short", "cut", "foreign"] | None
@@ -180,3 +181,37 @@ def judge(words: Sequence[str], *, bits32: bool = False, followed: bool = False)
 def is_arm_list(words: Sequence[str]) -> bool:
     """Whether a list of flags is an ARM kernel's, whatever the text calls its machine."""
     return len(_ARM.intersection(words)) >= 1 and "fpu" not in words
+
+
+def gather_arm(lines: Sequence[str], number: int, value: str) -> KernelList:
+    """The same of an arm64 kernel's list.
+
+    Linux prints `fp asimd` first and, but for very old kernels, `evtstrm` or `cpuid` among the
+    others; where a terminal cut a line inside a word shows by the words of its table.
+    """
+    known = arm_words()
+    text, end = value.rstrip(), number + 1
+    while end < len(lines) and end - number < _LONGEST:
+        rest = lines[end].split(None, 40)
+        if not rest or _KEY.match(lines[end].strip()):
+            break
+        last = text.rsplit(maxsplit=1)[-1] if text.strip() else ""
+        cut = last + rest[0] in known and not {last, rest[0]} <= known
+        inner = rest[1:-1]  # the last word may be cut in its turn
+        if sum(word in known for word in inner) * 10 < len(inner) * 6:
+            break
+        if not (cut or rest[0] in known):
+            break
+        text += ("" if cut else " ") + lines[end].strip()
+        end += 1
+    words, clean = _words(text)
+    incomplete: Incomplete = None if clean and (not words or words[-1] in known) else "cut"
+    if not {"fp", "asimd"} <= set(words) or {"evtstrm", "cpuid"}.isdisjoint(words):
+        incomplete = "short"
+    return KernelList(words, incomplete, end)
+
+
+@cache
+def arm_words() -> frozenset[str]:
+    """Every name that an arm64 Linux prints."""
+    return frozenset({"evtstrm", "cpuid", *AARCH64.features().by_kernel_flag})

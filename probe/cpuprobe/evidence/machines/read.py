@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.evidence.machines.isa import X86
+from cpuprobe.evidence.machines.isa import JUDGED, X86
 from cpuprobe.evidence.machines.join import Machine, machines_in, words_of
 from cpuprobe.evidence.machines.seen import MAXIMUM_BYTES, RUN_INSTEAD, Seen, see
 from cpuprobe.evidence.machines.sighting import Paste
@@ -32,6 +32,7 @@ __all__ = [
 _HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]+)?(\S.{2,120}?)[ \t]*:?[ \t]*$")
 _COMMAND = re.compile(r"[ \t]*(?:[$%>]|\S*[@~]\S*[#$]|#[ ]\S+$)")
 _LINES_ABOVE = 4
+_JUDGES = "cpuprobe judges x86-64, and aarch64 by the kernel's list or its own probe"
 
 
 class UnjudgedError(CaptureError):
@@ -153,12 +154,13 @@ def _only(machines: Sequence[Machine]) -> Observation:
 
 
 def _judged(machine: Machine) -> Observation:
-    if machine.isa is not None and machine.isa not in X86:
+    foreign = machine.isa is not None and machine.isa not in X86
+    if foreign and not (machine.isa in JUDGED and machine.tells_features):
         raise UnjudgedError(
             f"describes another instruction set ({words_of(machine.identity, machine.isa)}):"
-            " cpuprobe judges x86-64 only",
+            f" {_JUDGES}",
             "isa",
-            machine.isa,
+            machine.isa or "",
         )
     if not machine.tells_features:
         raise UnjudgedError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,11 @@ from cpuprobe.evidence.observation import (
 from cpuprobe.evidence.text.lines import MAXIMUM_PASTE, LinesOfFile, lines_of
 
 Evidence = Literal["all", "cpuid", "kernel", "names", "level", "os", "identity", "none"]
+
+
+def list_of(fields: Mapping[str, str]) -> str:
+    """The kernel's list of features in the fields of a block; empty if it has none."""
+    return fields.get("flags") or fields.get("Features", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,7 @@ class Sighting:
         """Whether there is evidence on any feature in it."""
         return bool(
             self.groups or self.claims or self.xcr0 is not None or self.vulnerabilities
-        ) or any("flags" in block.fields for block in self.cpuinfo)
+        ) or any(list_of(block.fields) for block in self.cpuinfo)
 
 
 class Paste:

@@ -19,9 +19,10 @@ from cpuprobe.evidence.machines.dump import MAXIMUM_CPU_NUMBER, MAXIMUM_CPUS
 from cpuprobe.evidence.machines.formats.kernel_words import VULNERABILITIES
 from cpuprobe.evidence.machines.formats.proc_cpuinfo import identity_of
 from cpuprobe.evidence.machines.isa import X86, isa_named
-from cpuprobe.evidence.machines.kernel_list import gather, is_arm_list, is_list
+from cpuprobe.evidence.machines.kernel_list import gather, gather_arm, is_arm_list, is_list
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
+from cpuprobe.facts.arm_cpus import part_named
 from cpuprobe.facts.tables import load_table
 
 _LINE = re.compile(r"[ \t]*([^\s:|][^:|]{1,60}?)[ \t]*:(?:[ \t]+(.*)|[ \t]*)$")
@@ -89,6 +90,8 @@ class _Machine:
             if fields.get(key)
         }
         if "flags" in kept and is_arm_list(kept["flags"].split()):
+            if isa in (None, "aarch64") and "asimd" in kept["flags"].split():
+                return self._of_arm(source, kept)
             isa = isa if isa and isa not in X86 else "aarch64"
         if isa is not None and isa not in X86:
             brand = kept.get("model name")
@@ -105,6 +108,28 @@ class _Machine:
             identity=msgspec.structs.replace(identity_of(kept), hypervisor=hypervisor),
             cpuinfo=block,
             numbered=bool(block),
+            vulnerabilities=self.vulnerabilities,
+        )
+
+    def _of_arm(self, source: str, kept: dict[str, str]) -> Sighting:
+        """An aarch64 machine: lscpu names maker and core, whose numbers tell the same."""
+        fields = {"Features": kept["flags"]}
+        brand, vendor = kept.get("model name"), kept.get("vendor_id")
+        part = part_named(vendor or "", brand or "")
+        if part is not None:
+            fields |= {"CPU implementer": f"0x{part[0]:02x}", "CPU part": f"0x{part[1]:03x}"}
+        incomplete = None if self.flags is None else self.flags.incomplete
+        return Sighting(
+            source=source,
+            line=self.line,
+            isa="aarch64",
+            identity=ToldIdentity(
+                vendor=vendor and vendor[:256],
+                brand=brand and brand[:256],
+                hypervisor=self.fields.get("hypervisor", "")[:256] or None,
+            ),
+            cpuinfo=(Cpuinfo(self._cpus(), fields, incomplete),),
+            numbered=True,
             vulnerabilities=self.vulnerabilities,
         )
 
@@ -167,8 +192,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             machine = _Machine(number - 1)
         if not machine.fields:
             machine.line = number - 1
-        if key == "flags" and not arm:
-            number = _take_flags(machine, lines, number, value)
+        if key == "flags":
+            number = _take_flags(machine, lines, number, value, arm=arm)
         else:
             if key == "model name":
                 value, number = _whole(match.start(2), value, lines, number)
@@ -186,9 +211,14 @@ def _whole(column: int, value: str, lines: Sequence[str], number: int) -> tuple[
     return value + rest[column:], number + 1
 
 
-def _take_flags(machine: _Machine, lines: Sequence[str], number: int, value: str) -> int:
+def _take_flags(
+    machine: _Machine, lines: Sequence[str], number: int, value: str, *, arm: bool = False
+) -> int:
     bits32 = isa_named(machine.fields.get("architecture", "")) == "i686"
-    found = gather(lines, number - 1, value, bits32=bits32)
+    if arm:
+        found = gather_arm(lines, number - 1, value)
+    else:
+        found = gather(lines, number - 1, value, bits32=bits32)
     words = " ".join(found.words)[:_MAXIMUM_VALUE]
     if machine.fields.setdefault("flags", words) == words:
         machine.flags = Cpuinfo((0,), {}, found.incomplete)
@@ -212,7 +242,7 @@ def _read_document(document: Any) -> Iterator[Sighting]:
         elif key is not None and len(value) <= _MAXIMUM_VALUE:
             machine.fields.setdefault(key, value)
         elif _labels().get(label) == "flags" and is_arm_list(value.split()):
-            machine.fields.setdefault("flags", value)
+            _take_flags(machine, [value], 1, value, arm=True)
     if (seen := machine.sighting("lscpu-json")) is not None:
         yield seen
 

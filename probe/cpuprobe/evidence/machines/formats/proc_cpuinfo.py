@@ -13,14 +13,25 @@ from dataclasses import dataclass, field
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.dump import MAXIMUM_CPU_NUMBER, MAXIMUM_CPUS, MAXIMUM_GROUPS
-from cpuprobe.evidence.machines.isa import X86
-from cpuprobe.evidence.machines.kernel_list import Incomplete, gather, is_list
-from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
+from cpuprobe.evidence.machines.isa import JUDGED
+from cpuprobe.evidence.machines.kernel_list import Incomplete, gather, gather_arm, is_list
+from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting, list_of
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
 
 # arch/x86/kernel/cpu/proc.c
 _KEPT = ("vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags", "bugs")
+# arch/arm64/kernel/cpuinfo.c
+_KEPT_ARM = (
+    "Features",
+    "CPU implementer",
+    "CPU architecture",
+    "CPU variant",
+    "CPU part",
+    "CPU revision",
+)
 _ONLY_32_BIT = frozenset({"fdiv_bug", "f00f_bug", "coma_bug", "hlt_bug"})
+_OF_ARM = frozenset({*_KEPT_ARM, "model name"})
+_TELLING = frozenset({"flags", "vendor_id", "Features", "CPU implementer"})
 _MAXIMUM_VALUE = 16384
 _FIELD = re.compile(r"[ \t]*([A-Za-z#][A-Za-z0-9_ #()-]{1,30}?)[ \t]*[:=](?:[ \t]+(.*)|)$")
 # Keys by which the file of another instruction set shows: key, what its value must match, name.
@@ -45,7 +56,9 @@ _FOREIGN = (
     ("arch", r"IA-64", "ia64"),
     ("cpu family", r"PA-RISC", "parisc"),
 )
-_KEYS = frozenset({*_KEPT, *_ONLY_32_BIT, *(key for key, _, _ in _FOREIGN), "processor"})
+_KEYS = frozenset(
+    {*_KEPT, *_KEPT_ARM, *_ONLY_32_BIT, *(key for key, _, _ in _FOREIGN), "processor"}
+)
 _FOREIGN_KEYS = {key: [(re.compile(v), isa) for k, v, isa in _FOREIGN if k == key] for key in _KEYS}
 
 
@@ -117,6 +130,8 @@ def identity_of(fields: dict[str, str]) -> ToldIdentity:
         value = fields.get(key, "")
         return int(value) if value.isascii() and value.isdecimal() and len(value) < 6 else None
 
+    if "CPU implementer" in fields or "Features" in fields:
+        return ToldIdentity(brand=" ".join(fields.get("model name", "").split())[:256] or None)
     return ToldIdentity(
         vendor=fields.get("vendor_id", "")[:256] or None,
         brand=" ".join(fields.get("model name", "").split())[:256] or None,
@@ -128,7 +143,7 @@ def identity_of(fields: dict[str, str]) -> ToldIdentity:
 
 def _cut_ones_marked(blocks: list[Cpuinfo]) -> tuple[Cpuinfo, ...]:
     """The blocks; a list that is the beginning of another one's breaks off."""
-    lists = [block.fields.get("flags", "").split() for block in blocks]
+    lists = [list_of(block.fields).split() for block in blocks]
     longest = max(lists, key=len)
     return tuple(
         Cpuinfo(block.cpus, block.fields, "cut")
@@ -185,6 +200,12 @@ def _take(block: _Block, key: str, value: str, lines: Sequence[str], number: int
         if expression.match(value):
             block.isa = isa
             block.fields["isa"] = isa
+    if key == "Features" and block.isa == "aarch64":
+        arm = gather_arm(lines, number - 1, value)
+        block.fields["Features"] = " ".join(arm.words)[:_MAXIMUM_VALUE]
+        block.incomplete = arm.incomplete
+        block.end = arm.end
+        return arm.end
     if key == "flags":
         if not is_list(value):
             return number
@@ -195,7 +216,12 @@ def _take(block: _Block, key: str, value: str, lines: Sequence[str], number: int
             block.isa, block.incomplete = None, "foreign"
         block.end = found.end
         return found.end
-    if key in _KEPT and value.strip() and len(value) <= _MAXIMUM_VALUE:
+    if (
+        key in (*_KEPT, *_KEPT_ARM)
+        and key != "Features"
+        and value.strip()
+        and len(value) <= _MAXIMUM_VALUE
+    ):
         block.fields[key] = value.strip()
     return number
 
@@ -215,7 +241,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
     section: _Section | None = None
     for block in _blocks(paste):
         isa = block.fields.pop("isa", None)
-        if isa is not None and isa not in X86:
+        if isa is not None and isa not in JUDGED:
             brand = block.fields.get("model name") or _brand_nearby(paste, block)
             yield Sighting(
                 source="proc-cpuinfo",
@@ -224,7 +250,9 @@ def _read(paste: Paste) -> Iterator[Sighting]:
                 identity=ToldIdentity(brand=brand[:256]) if brand else None,
             )
             return
-        if not ("flags" in block.fields or "vendor_id" in block.fields):
+        if block.isa == "aarch64":
+            block.fields = {k: v for k, v in block.fields.items() if k in _OF_ARM}
+        if not block.fields.keys() & _TELLING:
             continue
         if section is None:
             section = _Section(block.line)
