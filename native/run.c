@@ -41,38 +41,39 @@ compare_results(const struct guard *guard, const struct candidate *candidate, ui
     return OUTCOME_OK;
 }
 
-static unsigned int lost_class; /* the first whose registers cannot be loaded; 0: none known */
+static unsigned int lost_classes; /* those whose registers cannot be loaded (bits) */
 
 /* Forgets what is known of this CPU's registers: we are about to run on another. */
 void
 guard_new_cpu(void)
 {
-    lost_class = 0;
+    lost_classes = 0;
 }
 
 /*
  * Loads the input and runs a candidate.
  *
  * Where the registers of its class cannot be loaded, it is run once more with fewer of them: a
- * fault then still is evidence, but a clean end is not (`skipped`), as its input was unknown.
+ * fault then still is evidence, but a clean end is not (`skipped`), as its input was unknown. A
+ * class may be lost and one above it not: SVE is, on a CPU that has SME alone.
  */
 enum outcome
 run_loaded(struct guard *guard, const struct candidate *candidate, const struct input *input)
 {
     unsigned int class = candidate->state;
 
-    if (lost_class != 0 && class >= lost_class)
-        class = lost_class - 1;
     for (;; class --) {
         enum outcome outcome;
 
+        if (lost_classes >> class & 1)
+            continue;
         load_input(guard, candidate, input);
         outcome = run_once(guard, candidate->code, candidate->length, class);
         if (outcome == OUTCOME_OK)
             return class == candidate->state ? OUTCOME_OK : OUTCOME_SKIPPED;
         if (!guard->fault.loading || class == 0)
             return outcome;
-        lost_class = class;
+        lost_classes |= 1u << class;
     }
 }
 

@@ -13,10 +13,11 @@ from tests.golden.aarch64.inputs import VARIANTS
 from tests.lab import wheel
 from tests.lab.architecture import AARCH64
 from tests.lab.arm_python import arm_python
-from tests.lab.common import tool
+from tests.lab.common import c_compiler, tool
 from tests.lab.emulators import EMULATORS, Emulator
 from tests.lab.programs import native_executable
 from tests.lab.user import run_user
+from tests.tools.native_builds import Tree
 
 pytestmark = pytest.mark.lab
 
@@ -52,6 +53,30 @@ def test_what_the_kernel_told_the_program() -> None:
     assert observation["page_size"] == 4096
     assert not {"hwcap2", "amx_permission"} & observation.keys()
     assert not {"cpuid", "xcr0"} & observation["groups"][0].keys()
+
+
+@pytest.mark.slow
+def test_a_cpu_without_sve_and_a_kernel_without_mrs(tmp_path: Path) -> None:
+    """SME alone (Apple M4) shows itself though SVE cannot be loaded; before Linux 4.11 MRS dies."""
+    entry = "native/isa/aarch64/entry.c"
+    tree = Tree(tmp_path)
+    tree.replace(entry, r'"b\.eq 3f\\n"', r'"b.eq 9f\\n"')
+    flags = r'("ldr x9, \[x19, #128\]\\n"\n    "msr nzcv)'
+    tree.replace(entry, flags, r'"b 1f\\n9: .inst 0\\n1:\\n" \1')
+    tree.replace(entry, r"0xd5380000 \+ \(.*?\) \+ \(.*?\)", "0")
+    probe = tree.build(target="native-aarch64", CROSS=c_compiler(AARCH64))
+    run = run_user("max", [probe, "--json"], emulator=EMULATORS[0].path)
+    observation = json.loads(run.stdout)["observation"]
+    ran: dict[str, set[str]] = {}
+    for (_, features), outcome in zip(
+        observation["candidates"], observation["groups"][0]["ran"], strict=True
+    ):
+        ran.setdefault(features[-1], set()).add(outcome)
+
+    assert observation["groups"][0]["registers"] == {}
+    assert observation["groups"][0]["registers_outcome"] == "sigill"
+    assert ran["sme"] == ran["smef32f32"] == ran["sme-fa64"] == ran["lse"] == {"ok"}
+    assert ran["sve"] == ran["sve2"] == {"skipped"}
 
 
 @pytest.mark.slow

@@ -40,11 +40,12 @@ class Tree:
             raise ValueError(f"{file}: nothing there matches {pattern!r}")
         (self._folder / file).write_text(text)
 
-    def build(self, compiler: str = "cc") -> Path:
+    def build(self, compiler: str = "cc", target: str = "native", **settings: str) -> Path:
         """cpuprobe-native of the copy. Raises CalledProcessError if it does not compile."""
-        command = ["make", "-s", "native", f"CC={compiler}"]
+        chosen = [f"{name}={value}" for name, value in {"CC": compiler, **settings}.items()]
+        command = ["make", "-s", target, *chosen]
         subprocess.run(command, cwd=self._folder, check=True, capture_output=True)
-        return self._folder / "build" / "cpuprobe-native"
+        return self._folder / "build" / f"cpuprobe-{target}"
 
 
 def without_avx512(folder: Path) -> Path:
