@@ -90,7 +90,10 @@ def test_code_of_the_program(
 
     opened: list[str] = []
     sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
-    explain(core, here)
+    without = explain(core, here)
+    # There is a core already: what it lacks is in the program, and in no further core.
+    assert "  cpuprobe explain --core CORE --exe dead" in without.advice
+    assert not any("coredumpctl" in line for line in without.advice)
     # A core may be a stranger's: what it names stays closed, though it is there.
     assert str(core) in opened
     assert str(program) not in opened

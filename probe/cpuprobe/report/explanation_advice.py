@@ -43,6 +43,18 @@ _BYTES: Mapping[str, tuple[str, ...]] = {
         "  adb logcat -b crash -d | cpuprobe explain -",
     ),
 }
+# A dump that is at hand and has not the code: no other dump of that machine need have it.
+_OF_A_DUMP: Mapping[str, tuple[str, ...]] = {
+    "core file": (
+        "The core lacks the code. The file that it was loaded from has it, if it is that version:",
+        "  cpuprobe explain --core CORE --exe {}",
+        "  gdb -batch -ex 'x/16xb $pc' {} CORE | cpuprobe explain -",
+    ),
+    "minidump": (
+        "The dump lacks the code. The file that it was loaded from has it, if it is that version:",
+        "  cpuprobe explain --minidump DUMP --exe {}",
+    ),
+}
 
 
 def lines(answer: Judged) -> list[str]:
@@ -60,10 +72,14 @@ def _one(words: str) -> Callable[[Advice, Judged], Iterator[str]]:
 
 
 def _get_bytes(advice: Advice, answer: Judged) -> Iterator[str]:
-    system = advice.values[0]
+    system, crash = advice.values[0], answer.crash
+    if crash.source in _OF_A_DUMP:
+        module = "PROGRAM" if crash.module is None else shlex.quote(plain(crash.module))
+        yield from (line.format(module) for line in _OF_A_DUMP[crash.source])
+        return
     found = _BYTES[system if system in _BYTES else "linux"]
     # Where a log has told all it knows, only a core or a debugger has more.
-    told = answer.crash.source == "kernel log"
+    told = crash.source == "kernel log"
     yield from (line for line in found if not (told and line.startswith("  dmesg")))
 
 
