@@ -55,6 +55,7 @@ $(BIN)/.runs: $(PARTS)
 	CPUPROBE_REQUIRE_NATIVE=1 $(PIP) --editable .
 	@# pip compiles what it installs; an editable package is left to the first import, which may not write
 	@$(BIN)/python -m compileall -q probe/cpuprobe profiles
+	@echo 'the command is $(BIN)/cpuprobe; `. $(BIN)/activate` makes it cpuprobe' >&2
 	touch $@
 
 $(BIN)/.installed: $(BIN)/.runs

@@ -72,8 +72,9 @@ def test_a_machine_is_sent_to_inspect(tmp_path: Path):
     assert result.stderr.count(b"\n") == 1
 
 
-def test_a_file_that_is_not_there_is_no_text():
-    result = run("nothing-here.log")
+@pytest.mark.parametrize("name", ["nothing-here.log", "/nowhere", "./crash", "~/core.123"])
+def test_a_file_that_is_not_there_is_no_text(name):
+    result = run(name)
 
     assert result.returncode == 4
     assert b"no such file" in result.stderr

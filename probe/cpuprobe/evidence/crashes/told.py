@@ -22,6 +22,7 @@ from cpuprobe.files import OpenedFile, read_bounded
 
 _MACHINE = "that is a machine, not a crash: cpuprobe inspect"
 _ENDINGS = (".log", ".txt", ".core", ".dmp", ".mdmp", ".ips", ".crash", ".json", ".gz", ".zst")
+_FOLDERS = ("/", "./", "../", "~/")
 
 
 class Told(NamedTuple):
@@ -47,7 +48,8 @@ def tell(words: Sequence[str], executables: Sequence[str] = ()) -> Told:
         machines = [each.machine for each in files if each.machine is not None]
         crashes = [crash for each in files for crash in each.crashes]
         return Told(crashes, machines[0] if len(machines) == 1 else None)
-    if len(words) == 1 and words[0].lower().endswith(_ENDINGS) and " " not in words[0]:
+    is_path = words[0].startswith(_FOLDERS) or words[0].lower().endswith(_ENDINGS)
+    if len(words) == 1 and is_path and " " not in words[0]:
         raise CaptureError(f"{words[0]}: no such file")
     return of_text(" ".join(words).encode("utf-8", "surrogateescape"), executables)
 
