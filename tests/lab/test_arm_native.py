@@ -15,7 +15,7 @@ from tests.lab.architecture import AARCH64
 from tests.lab.arm_python import arm_python
 from tests.lab.common import c_compiler, tool
 from tests.lab.emulators import EMULATORS, Emulator
-from tests.lab.programs import native_executable
+from tests.lab.programs import WASMTIME, native_executable
 from tests.lab.user import run_user
 from tests.tools.native_builds import Tree
 
@@ -55,6 +55,18 @@ def test_what_the_kernel_told_the_program() -> None:
     assert not {"cpuid", "xcr0"} & observation["groups"][0].keys()
 
 
+# Two commands by one start of Python, which takes seconds under emulation.
+_COMMANDS = """
+import os, runpy, sys
+for words in (["--json"], ["flags"]):
+    if not os.fork():
+        sys.argv = ["cpuprobe", *words]
+        runpy.run_module("cpuprobe", run_name="__main__")
+    assert os.wait()[1] == 0
+    print("--", flush=True)
+"""
+
+
 @pytest.mark.slow
 def test_a_cpu_without_sve_and_a_kernel_without_mrs(tmp_path: Path) -> None:
     """SME alone (Apple M4) shows itself though SVE cannot be loaded; before Linux 4.11 MRS dies."""
@@ -82,15 +94,20 @@ def test_a_cpu_without_sve_and_a_kernel_without_mrs(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_wheel_measures_under_emulation() -> None:
     """Built by a cross compiler from the same setup.py, run by Python for arm64."""
-    required = ["cffi>=1.17", "msgspec>=0.19", "typer>=0.20,<0.29"]
+    required = ["cffi>=1.17", "msgspec>=0.19", "typer>=0.20,<0.29", WASMTIME]
     python = arm_python([str(wheel.wheel(AARCH64)), *required])
-    argv: list[str | Path] = [python.loader, python.executable, "-m", "cpuprobe", "--json"]
+    argv: list[str | Path] = [python.loader, python.executable, "-c", _COMMANDS]
     emulator = tool(*AARCH64.user)
     run = run_user("cortex-a72", argv, emulator=emulator, env=python.env, root=python.root)
-    report = json.loads(run.stdout)
+
+    assert run.status == "exit 0", run.stderr
+    first, flags, _ = run.stdout.decode().split("--\n")
+    report = json.loads(first)
     native = _observe(EMULATORS[0], "cortex-a72")
 
-    assert (run.status, run.stderr) == ("exit 0", b"")
+    assert flags.split() == [
+        f"has_{name}=false" for name in ("lse", "pauth", "fp16", "dotprod", "i8mm")
+    ]
     assert report["observation"]["groups"][0]["ran"] == native["groups"][0]["ran"]
     assert report["observation"]["auxv"] == native["auxv"]
     assert report["assessment"]["basis"] == "executed"
