@@ -101,28 +101,31 @@ struct operation {
 };
 unsigned scan_operation(const uint8_t *code, size_t available, uint64_t address,
                         struct operation *made);
-enum { MOST_CALLS = 16384, MAY_ANSWER = 1, IS_FOREIGN = 2 };
+enum { MOST_CALLS = 16384, MAY_ANSWER = 1, IS_FOREIGN = 2, NEVER_RETURNS = 4, CALLS_ARGUMENT = 8 };
 enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED };
 struct ways_set { uint64_t *all; uint32_t count, room; };
 struct ways_known {
-    struct ways_set statics, regions, fields, foreign, slots; const uint64_t *pointers;
+    struct ways_set statics, regions, fields, fillers, questions, foreign, slots;
+    const uint64_t *pointers;
 };
 struct ways_call { uint64_t target, site; uint32_t unless, answers; };
 struct ways_escape { uint64_t address, site; uint32_t unless, way; };
 struct ways_need { uint64_t address; uint32_t feature, unless; };
 struct ways_summary {
-    uint32_t needs, calls, escapes, statics, fields, steps; uint8_t answers, is_whole;
+    uint32_t needs, calls, escapes, statics, fields, steps, invokes;
+    uint8_t answers, is_whole, returns;
     struct ways_need need[...]; struct ways_call call[...]; struct ways_escape escape[...];
     uint64_t static_memory[...], field[...];
     ...;
 };
 struct ways_space {
-    uint32_t targets; uint64_t target[...]; uint8_t answer[...]; struct ways_summary summary; ...;
+    uint32_t targets; uint64_t target[...]; uint16_t answer[...]; struct ways_summary summary; ...;
 };
 uint32_t ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_t address,
                     uint64_t start, uint64_t end);
 uint32_t ways_target(struct ways_space *space, uint64_t target);
-void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps);
+void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps,
+                 int is_main);
 int ways_add(struct ways_set *set, uint64_t address);
 extern const struct instruction_class scan_classes[];
 extern const unsigned scan_features, scan_known_features, scan_classes_number;

@@ -34,7 +34,6 @@ ways_target(struct ways_space *space, uint64_t target)
         return MOST_CALLS;
     space->target[space->targets] = target;
     space->answer[space->targets] = 0;
-    space->mark[space->targets] = 0;
     space->hash[space->targets] = at;
     space->hashed[at] = (uint16_t)++space->targets;
     return space->targets - 1;
@@ -176,6 +175,96 @@ ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_
     return space->blocks;
 }
 
+/* --- what ends a run -----------------------------------------------------------------------------
+ */
+
+/* What main's value is: not written yet, a constant other than 0, anything else. */
+enum value { UNSET, FAILURE, OTHER };
+
+static enum value
+value_of(const struct ways_space *space, const struct block *block)
+{
+    for (uint32_t at = block->count; at--;) {
+        const struct operation *each = &space->operation[block->first + at];
+        unsigned flow = flow_of(each);
+        int is_constant = each->where[1] == OPERAND_IMM32 || each->where[1] == OPERAND_SIGNED32;
+
+        if (flow == FLOW_CALL || flow == FLOW_INDIRECT_CALL)
+            return OTHER;
+        if (each->count && each->registers[0] == RAX && !(each->traits & IS_FLAGS_ONLY))
+            return each->traits & IS_MOV && is_constant && each->immediate & 0xff ? FAILURE : OTHER;
+    }
+    return UNSET;
+}
+
+/* A program that says that it needs a feature and returns 1 refuses, as one that exits does. The
+ * blocks that return whatever was put there before are marked in `guarded`, values in `visits`. */
+static void
+end_failures(struct ways_space *space)
+{
+    int changed = 1;
+
+    for (uint32_t at = 0; at < space->blocks; at++) {
+        struct block *block = &space->block[at];
+
+        block->visits = (uint8_t)value_of(space, block);
+        block->guarded = block->visits == UNSET && block->leaves;
+    }
+    while (changed) {
+        changed = 0;
+        for (uint32_t at = 0; at < space->blocks; at++) {
+            struct block *block = &space->block[at];
+            int passes =
+                block->visits == UNSET && !block->leaves && block->number && !block->guarded;
+
+            for (uint32_t way = 0; way < block->number; way++)
+                passes &= space->block[block->ways[way]].guarded;
+            block->guarded |= (uint8_t)passes;
+            changed |= passes;
+        }
+    }
+    for (uint32_t at = 1; at < space->blocks; at++) { /* what all ways to a block agree in */
+        struct block *block = &space->block[at];
+        uint32_t first = space->before_first[at], end = space->before_first[at + 1];
+        int fails = block->visits == UNSET && first < end;
+
+        for (; first < end; first++)
+            fails &= space->block[space->before[first]].visits == FAILURE;
+        block->visits = fails ? FAILURE : block->visits;
+    }
+    for (uint32_t at = 0; at < space->blocks; at++) {
+        struct block *block = &space->block[at];
+        uint32_t number = 0;
+
+        if (block->visits != FAILURE)
+            continue;
+        block->leaves &= flow_of(&space->operation[block->first + block->count - 1]) != FLOW_RET;
+        for (uint32_t way = 0; way < block->number; way++)
+            if (!space->block[block->ways[way]].guarded)
+                block->ways[number++] = block->ways[way];
+        block->number = number;
+    }
+}
+
+void
+ways_end(struct ways_space *space, int is_main)
+{
+    for (uint32_t at = 0; at < space->blocks; at++) {
+        struct block *block = &space->block[at];
+        const struct operation *last = &space->operation[block->first + block->count - 1];
+        uint32_t number;
+
+        if (!block->leaves || last->where[0] != OPERAND_TARGET)
+            continue;
+        number = ways_target(space, last->immediate);
+        if (number < MOST_CALLS && space->answer[number] & NEVER_RETURNS)
+            block->leaves = 0;
+    }
+    if (is_main)
+        end_failures(space);
+    ways_link(space);
+}
+
 /* For each block those before it. */
 static void
 turn_round(struct ways_space *space)
@@ -199,11 +288,11 @@ find_alive(struct ways_space *space)
 {
     uint32_t pending = 0;
 
-    for (uint32_t at = 0; at < space->blocks; at++)
-        if (space->block[at].leaves) {
-            space->block[at].alive = 1;
+    for (uint32_t at = 0; at < space->blocks; at++) {
+        space->block[at].alive = space->block[at].leaves;
+        if (space->block[at].leaves)
             space->pending[pending++] = at;
-        }
+    }
     while (pending) {
         uint32_t at = space->pending[--pending];
 

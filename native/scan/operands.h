@@ -21,6 +21,7 @@ enum {
     READS_FLAGS = 512,
     WRITES_FLAGS = 1024,
     NEVER_FAULTS = 2048, /* does something else where a feature is missing */
+    IS_EXCHANGE = 4096,  /* XCHG */
 };
 
 /* Where an operand stands. */

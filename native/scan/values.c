@@ -444,7 +444,18 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
         set_register(state, target, labels);
         return;
     }
+    if (each->traits & IS_EXCHANGE && target < 16 && each->registers[1] < 16) {
+        uint32_t other = labels_of(state, each->registers[1]);
+
+        set_register(state, each->registers[1], labels_of(state, target));
+        set_register(state, target, other);
+        return;
+    }
     labels |= operand_labels(space, known, state, each);
+    if (each->traits & READS_FLAGS && state->flags & CHOICE) /* CMOV: what it takes is chosen */
+        for (unsigned at = 0; at < each->count; at++)
+            if (each->registers[at] < 16)
+                state->pointed &= ~(1u << each->registers[at]);
     if (each->traits & WRITES_FLAGS)
         state->flags = labels;
     if (each->traits & IS_FLAGS_ONLY)
@@ -466,9 +477,13 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
 {
     uint32_t steps = 0;
 
-    for (unsigned at = 0; at < 6; at++)
+    for (unsigned at = 0; at < 6; at++) {
+        uint64_t point = state->points[ways_arguments[at]];
+
         answers |= state->pointed >> ways_arguments[at] & 1 &&
-                   holds_answer(known, state->points[ways_arguments[at]]);
+                   (holds_answer(known, point) || ways_holds(&known->fillers, point, point));
+    }
+    answers |= (int)space->reads;
     for (unsigned at = 0; answers && at < 6; at++)
         if (state->pointed >> ways_arguments[at] & 1)
             ways_add(&known->regions, state->points[ways_arguments[at]]);

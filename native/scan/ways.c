@@ -66,12 +66,17 @@ open_from(struct ways_space *space, uint32_t choices, uint32_t start, uint8_t *s
 /* --- going over it -------------------------------------------------------------------------------
  */
 
-/* Whether a call through memory calls a function that answers. */
+/* Whether a call through memory or a register calls a function that answers. */
 static int
 indirect_answers(struct function *f, const struct operation *each)
 {
+    const struct values *state = &f->live;
+    unsigned number = each->registers[0];
     uint64_t address;
 
+    if (number < 16)
+        return state->pointed >> number & 1 &&
+               answer_of(f->space, state->points[number]) & MAY_ANSWER;
     return each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER &&
            ways_static(f->space, &f->live, each, &address) &&
            answer_of(f->space, 0 - address) & MAY_ANSWER;
@@ -232,13 +237,20 @@ add_need(struct ways_summary *made, unsigned feature, uint64_t address, uint32_t
     made->need[made->needs++] = (struct ways_need){address, feature, unless};
 }
 
-/* Static addresses in registers of arguments leave the function. */
+/* Static addresses in registers of arguments leave the function; what it was handed itself may go
+ * on to others. */
 static void
-hand_over(struct function *f, enum way way, uint32_t unless, uint64_t site)
+hand_over(struct function *f, unsigned answer, uint32_t unless, uint64_t site)
 {
-    for (unsigned at = 0; at < 6; at++)
-        if (f->live.pointed >> ways_arguments[at] & 1)
-            add_escape(f, f->live.points[ways_arguments[at]], way, unless, site);
+    for (unsigned at = 0; at < 6; at++) {
+        unsigned number = ways_arguments[at];
+        int gone = answer & IS_FOREIGN || answer & CALLS_ARGUMENT << at;
+
+        if (f->live.pointed >> number & 1)
+            add_escape(f, f->live.points[number], gone ? WAY_FOREIGN : WAY_KEPT, unless, site);
+        else if (gone && !unless)
+            f->made->invokes |= f->live.labels[number] & ARGUMENTS;
+    }
 }
 
 /* A call, or a branch to another function. */
@@ -260,8 +272,7 @@ leave(struct function *f, const struct operation *each, uint32_t unless, uint64_
         if (state->labels[ways_arguments[at]] & CHOICE)
             answers |= (uint32_t)ARGUMENT << at;
     add_call(f, (struct ways_call){each->immediate, site, unless, answers});
-    hand_over(f, answer_of(f->space, each->immediate) & IS_FOREIGN ? WAY_FOREIGN : WAY_KEPT, unless,
-              site);
+    hand_over(f, answer_of(f->space, each->immediate), unless, site);
 }
 
 /* What leaves the function at one operation. */
@@ -276,7 +287,9 @@ tell_leaving(struct function *f, const struct operation *each, uint32_t unless)
     if (each->where[0] == OPERAND_TARGET) {
         leave(f, each, unless, site);
     } else if (flow == FLOW_INDIRECT_CALL || flow == FLOW_INDIRECT_JMP || flow == FLOW_CALL) {
-        hand_over(f, WAY_FOREIGN, unless, site);
+        hand_over(f, IS_FOREIGN, unless, site);
+        if (each->registers[0] < 16 && !unless)
+            f->made->invokes |= state->labels[each->registers[0]] & ARGUMENTS;
     } else if (flow == FLOW_RET) {
         if (state->pointed >> RAX & 1)
             add_escape(f, state->points[RAX], WAY_KEPT, unless, site);
@@ -314,65 +327,132 @@ tell(struct function *f, uint32_t number, uint32_t unless)
 static void
 clear(struct ways_summary *made)
 {
-    made->needs = made->calls = made->escapes = 0;
+    made->needs = made->calls = made->escapes = made->invokes = 0;
     __builtin_memset(made->needed, 0, sizeof made->needed);
 }
 
-static void
-mark_target(struct ways_space *space, uint64_t target, uint32_t mark)
-{
-    uint32_t number = ways_target(space, target);
-
-    if (number < MOST_CALLS)
-        space->mark[number] = mark;
-}
+/* What a block comes to: a function that it calls, a feature, an address that it lets go of. */
+struct item {
+    enum { CALLS, NEEDS, LETS_GO } kind;
+    uint64_t what, site;
+    uint32_t way;
+};
 
 static int
-is_marked(struct ways_space *space, uint64_t target, uint32_t mark)
+is_told(const struct ways_summary *made, const struct item *item)
 {
-    uint32_t number = ways_target(space, target);
-
-    return number < MOST_CALLS && space->mark[number] == mark;
+    if (item->kind == NEEDS)
+        return made->needed[item->what / 64] >> item->what % 64 & 1;
+    for (uint32_t at = 0; item->kind == CALLS && at < made->calls; at++)
+        if (made->call[at].target == item->what)
+            return 1;
+    for (uint32_t at = 0; item->kind == LETS_GO && at < made->escapes; at++)
+        if (made->escape[at].address == item->what && made->escape[at].way == item->way)
+            return 1;
+    return 0;
 }
 
-/* Takes in what both sides of a choice come to: it does not guard that. */
+/* The number of an item as a bit, which is new at the end; no bit where there is no room, or where
+ * it is told already. */
+static uint64_t
+item_bit(const struct ways_summary *made, struct item *items, uint32_t *count, struct item item)
+{
+    uint32_t at = 0;
+
+    while (at < *count && (items[at].kind != item.kind || items[at].what != item.what ||
+                           items[at].way != item.way))
+        at++;
+    if (at == MOST_ITEMS || (at == *count && is_told(made, &item)))
+        return 0;
+    if (at == *count)
+        items[(*count)++] = item;
+    return 1ull << at;
+}
+
+/* What a block itself comes to, as bits. */
+static uint64_t
+own_items(struct function *f, uint32_t number, struct item *items, uint32_t *count)
+{
+    struct ways_summary *made = &f->space->side, *whole = &f->space->summary;
+    uint64_t bits = 0;
+
+    f->made = made;
+    clear(made);
+    tell(f, number, 0);
+    f->made = whole;
+    for (uint32_t at = 0; at < made->needs; at++)
+        bits |= item_bit(whole, items, count,
+                         (struct item){NEEDS, made->need[at].feature, made->need[at].address, 0});
+    for (uint32_t at = 0; at < made->calls; at++)
+        bits |= item_bit(whole, items, count,
+                         (struct item){CALLS, made->call[at].target, made->call[at].site, 0});
+    for (uint32_t at = 0; at < made->escapes; at++)
+        bits |= item_bit(whole, items, count,
+                         (struct item){LETS_GO, made->escape[at].address, made->escape[at].site,
+                                       made->escape[at].way});
+    return bits;
+}
+
+/* What a block comes to: what any way from it does; at a choice, what all ways do. */
+static uint64_t
+come_to(const struct ways_space *space, uint32_t number, struct item *items, uint32_t *count)
+{
+    const struct block *block = &space->block[number];
+    const struct operation *last = &space->operation[block->first + block->count - 1];
+    const struct ways_summary *whole = &space->summary;
+    uint64_t some = 0, all = UINT64_MAX;
+    uint32_t sides = 0;
+
+    for (uint32_t way = 0; way < block->number; way++)
+        if (space->block[block->ways[way]].alive) {
+            some |= space->comes[block->ways[way]];
+            all &= space->comes[block->ways[way]];
+            sides++;
+        }
+    if (block->branches & CHOICE && block->leaves && last->where[0] == OPERAND_TARGET) {
+        all &= item_bit(whole, items, count,
+                        (struct item){CALLS, last->immediate, space->start + last->offset, 0});
+        sides++;
+    }
+    return space->own[number] | (block->branches & CHOICE ? sides ? all : 0 : some);
+}
+
+/* Takes in what every side of a choice comes to: the choice does not guard that. */
 static void
-tell_both(struct function *f, uint32_t number, const uint8_t *everywhere)
+tell_all_sides(struct function *f)
 {
     struct ways_space *space = f->space;
-    const struct block *block = &space->block[number];
-    struct ways_summary *one = &space->side[0], *other = &space->side[1];
-    uint8_t *seen = space->open[8];
+    struct item items[MOST_ITEMS];
+    uint32_t count = 0;
+    int changed = 1;
 
-    if (block->number + block->leaves != 2)
-        return;
-    for (unsigned side = 0; side < 2; side++) {
-        f->made = &space->side[side];
-        clear(f->made);
-        if (side == block->number) { /* it goes on in another function */
-            const struct operation *last = &space->operation[block->first + block->count - 1];
+    for (uint32_t at = 0; at < space->blocks; at++) {
+        const struct block *block = &space->block[at];
 
-            add_call(f, (struct ways_call){last->immediate, space->start + last->offset, 0, 0});
-            continue;
-        }
-        if (!space->block[block->ways[side]].alive)
-            continue;
-        open_from(space, CHOICE, block->ways[side], seen);
-        for (uint32_t at = 0; at < space->blocks; at++)
-            if (seen[at] && !everywhere[at])
-                tell(f, at, 0);
+        space->own[at] =
+            block->alive && space->entry[at].reached ? own_items(f, at, items, &count) : 0;
+        space->comes[at] = space->own[at];
     }
-    f->made = &space->summary;
-    for (uint32_t at = 0; at < other->calls; at++)
-        mark_target(space, other->call[at].target, number + 1);
-    for (uint32_t at = 0; at < one->calls; at++)
-        if (is_marked(space, one->call[at].target, number + 1))
-            add_call(f, one->call[at]);
-    for (uint32_t at = 0; at < one->needs; at++) {
-        const struct ways_need *need = &one->need[at];
+    for (unsigned round = 0; changed && round < MOST_ROUNDS; round++) {
+        changed = 0;
+        for (uint32_t at = space->blocks; at--;) {
+            uint64_t now = space->block[at].alive ? come_to(space, at, items, &count) : 0;
 
-        if (other->needed[need->feature / 64] >> need->feature % 64 & 1)
-            add_need(f->made, need->feature, need->address, need->unless);
+            changed |= now != space->comes[at];
+            space->comes[at] = now;
+        }
+    }
+    for (uint32_t at = 0; at < count; at++) {
+        const struct item *item = &items[at];
+
+        if (!(space->comes[0] >> at & 1))
+            continue;
+        if (item->kind == NEEDS)
+            add_need(f->made, (unsigned)item->what, item->site, 0);
+        else if (item->kind == CALLS)
+            add_call(f, (struct ways_call){item->what, item->site, 0, 0});
+        else
+            add_escape(f, item->what, item->way, 0, item->site);
     }
 }
 
@@ -392,16 +472,27 @@ sort(uint64_t *all, uint32_t count)
         }
 }
 
-/* What the function does with the stack, before it is gone over. */
-static void
-look_at_stack(struct ways_space *space)
+/* Whether an operation takes the address of the name of /proc/cpuinfo. */
+static unsigned
+asks(const struct ways_known *known, const struct operation *each)
 {
-    space->framed = space->frames = space->written = 0;
+    uint64_t address = each->is_static ? (uint64_t)each->displacement : each->immediate;
+    int is_address = each->is_static || (each->traits & IS_MOV && each->where[1] >= OPERAND_IMM32);
+
+    return known->questions.count && is_address && ways_holds(&known->questions, address, address);
+}
+
+/* What the function does with the stack, and whom it asks, before it is gone over. */
+static void
+look_over(struct ways_space *space, const struct ways_known *known)
+{
+    space->framed = space->frames = space->written = space->reads = 0;
     for (uint32_t at = 0; at < space->operations; at++) {
         const struct operation *each = &space->operation[at];
         int first = each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER;
 
         space->framed |= each->framing;
+        space->reads |= asks(known, each);
         if ((first || each->traits & IS_LEA) && (each->base == RSP || each->base == RBP))
             space->writes[space->written++] = ways_slot(each);
     }
@@ -414,7 +505,7 @@ tell_all(struct function *f)
 {
     struct ways_space *space = f->space;
     uint8_t *everywhere = space->open[6];
-    uint32_t labels = 0, choices = 0;
+    uint32_t labels = 0;
 
     open_from(space, CHOICE, 0, everywhere);
     for (uint32_t at = 0; at < space->blocks; at++)
@@ -431,25 +522,23 @@ tell_all(struct function *f)
         if (everywhere[number])
             tell(f, number, unless);
     }
-    for (uint32_t at = 0; at < space->blocks && choices < MOST_CHOICES; at++)
-        if (everywhere[at] && space->block[at].branches & CHOICE) {
-            choices++;
-            tell_both(f, at, everywhere);
-        }
+    if (labels & CHOICE)
+        tell_all_sides(f);
 }
 
 void
-ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps)
+ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps, int is_main)
 {
     struct ways_summary *made = &space->summary;
     struct function f = {.space = space, .known = known, .made = made, .most_steps = most_steps};
     uint8_t *reachable = space->open[7], *without = space->open[8];
 
     clear(made);
-    __builtin_memset(space->mark, 0, space->targets * sizeof *space->mark);
     made->statics = made->fields = 0;
     made->is_whole = 1;
-    look_at_stack(space);
+    look_over(space, known);
+    ways_end(space, is_main);
+    made->returns = space->block[0].alive;
     for (uint32_t at = 0; at < space->blocks; at++)
         space->block[at].guarded = space->block[at].branches = 0;
     open_from(space, 0, 0, reachable);

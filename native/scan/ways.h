@@ -17,7 +17,8 @@ enum {
     MOST_OPERATIONS = 8000, /* of a function; a larger one is not looked at */
     LARGEST = 1 << 18,      /* bytes: larger ones are made by generators and choose nothing */
     MOST_PASSES = 3,        /* how often it is gone over, as a choice makes new answers */
-    MOST_CHOICES = 32,      /* both sides of which are compared */
+    MOST_ROUNDS = 8,        /* how often what its blocks come to is gone over */
+    MOST_ITEMS = 64,        /* that all sides of a choice may come to */
     MOST_VISITS = 8,        /* of a block in one pass */
     SLOTS_A_STEP = 16,      /* places that are joined in the time that an instruction takes */
     NEAR =
@@ -43,7 +44,12 @@ enum {
 };
 
 /* Of the functions that are called, as far as the caller knows. */
-enum { MAY_ANSWER = 1, IS_FOREIGN = 2 };
+enum {
+    MAY_ANSWER = 1,
+    IS_FOREIGN = 2,
+    NEVER_RETURNS = 4,
+    CALLS_ARGUMENT = 8, /* it calls its first argument; for the next twice the number */
+};
 
 /* Addresses in order. */
 struct ways_set {
@@ -53,11 +59,13 @@ struct ways_set {
 
 /* What is known of the whole file. */
 struct ways_known {
-    struct ways_set statics; /* static memory that holds an answer */
-    struct ways_set regions; /* where static memory begins that was handed to what may answer */
-    struct ways_set fields;  /* how far behind a pointer answers were put */
-    struct ways_set foreign; /* slots with the address of another file's variable that is one */
-    struct ways_set slots;   /* static memory that the loader fills with addresses, and these: */
+    struct ways_set statics;   /* static memory that holds an answer */
+    struct ways_set regions;   /* where static memory begins that was handed to what may answer */
+    struct ways_set fields;    /* how far behind a pointer answers were put */
+    struct ways_set fillers;   /* functions that fill what they are told to, and tables of them */
+    struct ways_set questions; /* the name of /proc/cpuinfo */
+    struct ways_set foreign;   /* slots with the address of another file's variable that is one */
+    struct ways_set slots;     /* static memory that the loader fills with addresses, and these: */
     const uint64_t *pointers;
 };
 
@@ -86,7 +94,9 @@ struct ways_need {
 struct ways_summary {
     uint32_t needs, calls, escapes, statics, fields;
     uint32_t steps;
+    uint32_t invokes; /* labels of arguments that it calls, or hands to other files' functions */
     uint8_t answers, is_whole;
+    uint8_t returns; /* a run may come back from it */
     uint64_t needed[MOST_FEATURES / 64 + 1];
     struct ways_need need[MOST_FEATURES];
     struct ways_call call[MOST_CALLS];
@@ -119,7 +129,8 @@ struct ways_space {
     const uint8_t *code;
     uint64_t start, end;
     uint32_t operations, blocks, targets, frames, written, framed;
-    uint32_t used; /* of the arena */
+    uint32_t used;  /* of the arena */
+    uint32_t reads; /* it reads /proc/cpuinfo: whatever it calls may answer */
     struct operation operation[MOST_OPERATIONS + 1];
     struct block block[MOST_OPERATIONS + 1];
     struct values entry[MOST_OPERATIONS + 1];
@@ -128,15 +139,15 @@ struct ways_space {
     uint64_t target[MOST_CALLS]; /* what is called; of a call through memory, less than nothing */
     uint16_t hashed[4 * MOST_CALLS]; /* 1 + its number, by its hash */
     uint32_t hash[MOST_CALLS];
-    uint8_t answer[MOST_CALLS];
-    uint32_t mark[MOST_CALLS];
+    uint16_t answer[MOST_CALLS];
     uint64_t frame[256], writes[MOST_OPERATIONS + 1];
     uint32_t pending[2 * MOST_OPERATIONS + 2], order[MOST_OPERATIONS + 2];
     uint32_t rank[MOST_OPERATIONS + 2], before[2 * MOST_OPERATIONS + 2];
     uint32_t before_first[MOST_OPERATIONS + 3], cursor[MOST_OPERATIONS + 2];
     uint8_t open[10][MOST_OPERATIONS + 1];
     uint64_t live[MOST_LIVE], merged[MOST_LIVE], arena[ARENA];
-    struct ways_summary summary, side[2];
+    uint64_t own[MOST_OPERATIONS + 1], comes[MOST_OPERATIONS + 1]; /* items, as bits */
+    struct ways_summary summary, side;
 };
 
 /* Begins with a function: its blocks, and what it calls in `target`. Returns how many blocks there
@@ -149,7 +160,8 @@ uint32_t ways_target(struct ways_space *space, uint64_t target);
 
 /* Goes over it, once `answer` is filled for each target. Where there are more targets afterwards it
  * is to be done again, with what they are. */
-void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps);
+void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps,
+                 int is_main); /* what main returns is told to who started the program */
 
 /* Adds an address; whether it is new. What is full takes no more. */
 int ways_add(struct ways_set *set, uint64_t address);
@@ -157,7 +169,9 @@ int ways_add(struct ways_set *set, uint64_t address);
 /* --- between the files of this --- */
 
 void ways_link(struct ways_space *space); /* which blocks may end it, and where ways meet */
-void ways_enter(struct values *state);    /* what a function begins with */
+/* Takes out what ends a run: branches to what never returns; of main, where it returns failure. */
+void ways_end(struct ways_space *space, int is_main);
+void ways_enter(struct values *state); /* what a function begins with */
 void ways_copy(struct ways_space *space, struct values *to, const struct values *from);
 int ways_join(struct ways_space *space, struct values *mine, const struct values *theirs);
 /* One operation that is no branch: its values. */

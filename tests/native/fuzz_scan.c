@@ -146,8 +146,8 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
         return;
     for (unsigned round = 0; round < 2; round++) {
         for (uint32_t at = 0; at < space.targets; at++)
-            space.answer[at] = code[at % size] & (MAY_ANSWER | IS_FOREIGN);
-        ways_finish(&space, &known, 20000);
+            space.answer[at] = code[at % size];
+        ways_finish(&space, &known, 20000, (int)(size & 1));
         HOLDS(space.targets <= MOST_CALLS && space.used <= ARENA);
         HOLDS(made->calls <= MOST_CALLS && made->escapes <= MOST_CALLS);
         HOLDS(made->needs <= MOST_FEATURES && made->statics <= MOST_KEPT);

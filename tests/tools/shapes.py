@@ -37,6 +37,7 @@ _IS: Mapping[str, tuple[str, ...]] = {
     "IS_TEST": ("TEST", "AND", "BT"),
     "IS_ADD": ("ADD",),
     "IS_MOVQ": ("MOVQ",),
+    "IS_EXCHANGE": ("XCHG",),
     "NEVER_FAULTS": tuple(NEVER_FAULTS),
 }
 _SIZES = {"UINT8": 1, "INT8": 1, "UINT32": 4, "INT32": 4, "UINT64": 8, "INT64": 8}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary, asking_names
 from cpuprobe.code.summary import Summary
-from cpuprobe.code.ways import Told, Ways
+from cpuprobe.code.ways import NEAR, Told, Ways
 
 MOST = 400_000
 """Steps (ways.MOST_STEPS) that are made to learn what asks, and as many afterwards."""
@@ -36,10 +37,12 @@ class Functions:
         self._file, self._links = file, links
         asked = asking_names()
         foreign = {slot for slot, name in links.names.items() if asked.search(name)}
-        self._ways = Ways(links.pointers, foreign)
+        self._ways = Ways(links.pointers, foreign, file.answers, file.questions)
         self._askers: set[int] = set()
         self._summaries: dict[int, Summary] = {}
         self._small: dict[int, bool] = {}
+        self._ended: dict[int, Summary] = {}
+        self._main = main(file)
         self._depth = 0
         self.left = MOST
         self.whole = True
@@ -48,7 +51,15 @@ class Functions:
     def _learn(self) -> None:
         """Finds the functions that ask, those that answer, and where they put answers."""
         pending: dict[int, None] = {}  # in order, each once
-        for address in self._links.asking():
+        takers = [
+            site
+            for low, size in (
+                *((at, NEAR) for at in self._file.answers),
+                *((at, 1) for at in self._file.questions),
+            )
+            for _, site in self._links.takers(low, low + size)
+        ]
+        for address in (*takers, *self._links.asking()):
             function = self._links.function(address)
             if function is not None:
                 pending.setdefault(function[0])
@@ -59,17 +70,27 @@ class Functions:
             visits[start] += 1
             self._summaries.pop(start, None)
             summary = self.summary(start)
-            news = self._ways.learn(summary)
+            fresh = self._ways.learn(summary)
+            news = bool(fresh)
             if summary.answers and start not in self._askers:
                 self._askers.add(start)
                 news = True
+            if summary.fields and self._ways.fills(start):
+                tables = map(self._links.table, self._links.slots(start))
+                found = {table for table in tables if table is not None and self._ways.fills(table)}
+                fresh |= {start, *found}
+                news = True
             if news:
-                for site in self._links.callers(start):
-                    caller = self._links.function(site)
-                    if caller is not None and visits[caller[0]] < _VISITS:
-                        pending.setdefault(caller[0])
+                readers = [
+                    site for at in fresh for _, site in self._links.takers(at - NEAR + 1, at + 1)
+                ]
+                for site in (*self._links.callers(start), *readers):
+                    other = self._links.function(site)
+                    if other is not None and visits[other[0]] < _VISITS:
+                        pending.setdefault(other[0])
         self._summaries.clear()
         self._small.clear()
+        self._ended.clear()
         self.left = MOST
 
     def _asks(self, target: int) -> bool:
@@ -89,15 +110,22 @@ class Functions:
         """Whether a small function answers from what is known: most that do are a few lines."""
         if target not in self._small:
             self._small[target] = False  # for what comes back to it
+            self._small[target] = self._ending(target).answers
+        return self._small[target]
+
+    def _ending(self, target: int) -> Summary:
+        """A small function; an empty summary for what comes back to it, and for others."""
+        if target not in self._ended:
+            self._ended[target] = Summary()
             function = self._links.function(target)
             is_small = (
                 function is not None and function[0] == target and function[1] <= target + _SMALL
             )
             if is_small and self._depth < _DEPTH:
                 self._depth += 1
-                self._small[target] = self.summary(target).answers
+                self._ended[target] = self.summary(target)
                 self._depth -= 1
-        return self._small[target]
+        return self._ended[target]
 
     def _foreign(self, target: int) -> bool:
         code = self._file.code_at(target)
@@ -113,11 +141,16 @@ class Functions:
                 self.whole = False
                 return Summary()
             code = self._file.code_at(start)
-            made = self._ways.look(code, *function, self._told) if code else Summary()
+            made = Summary()
+            if code is not None:
+                made = self._ways.look(code, *function, self._told, start == self._main)
             self.left -= made.steps
             self.whole &= made.whole
             self._summaries[start] = made
         return self._summaries[start]
 
     def _told(self, target: int) -> Told:
-        return self._asks(target), target >= 0 and self._foreign(target)
+        if target < 0 or self._foreign(target):
+            return Told(self._asks(target), target >= 0, 0, True)
+        ending = self._ending(target)
+        return Told(self._asks(target), False, ending.invokes, ending.returns)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from cpuprobe.code import elf as abi
 from cpuprobe.code import go
+from cpuprobe.code.cpuinfo import questions
 from cpuprobe.code.eh_frame import read_unwind
 from cpuprobe.code.elf import ArtifactError, Elf, Source, notes, text
 from cpuprobe.code.needs import Kind
@@ -21,6 +22,8 @@ MOST_CODE = 512 << 20
 MOST_FUNCTIONS = 3 << 19
 """A browser with all its symbols has about half as many."""
 _MOST_UNDEFINED = 1 << 16
+_ANSWERS = b"__cpu_model\0", b"__cpu_features2\0"
+"""libgcc's and compiler-rt's variables, as __builtin_cpu_supports reads them."""
 MOST_WORDS = 32 << 20
 """Bytes of static data in which addresses are looked for."""
 
@@ -76,6 +79,7 @@ def read_elf(source: Source) -> Binary:
         if elf.kind != abi.ET_REL:  # the addresses in an object file wait for relocation
             _read_unwind(file, elf)
             _read_dynamic(file, elf)
+            file.questions = questions(elf, MOST_WORDS)
             file.linked = file.kind == "executable" or bool(file.exports)
         _read_properties(file, elf)
         _read_go(file, elf)
@@ -122,6 +126,8 @@ def _read_symbols(file: Binary, elf: Elf) -> None:
             if section == 0:
                 if name and len(undefined) < _MOST_UNDEFINED:
                     undefined.add(text(strings, name))
+            elif info & 0xF == abi.STT_OBJECT and strings.startswith(_ANSWERS, name):
+                file.answers.append(value)
             elif section in by_section:
                 named = len(file.strings) - 1, name
                 _symbol(file, by_section[section], named, info, value, size)

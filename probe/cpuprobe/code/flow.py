@@ -128,21 +128,30 @@ def begins(file: Binary) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """
     if file.kind != "executable":
         return file.initial, ()
-    mains: list[int] = []
-    for each in _follow(file, file.entry):
-        if each.op_count == 2 and each.op0_register in (Register.RDI, Register.EDI):
-            if each.is_ip_rel_memory_operand:
-                mains.append(each.ip_rel_memory_address)
-            elif each.op1_kind in (OpKind.IMMEDIATE32, OpKind.IMMEDIATE32TO64):
-                mains.append(each.immediate32)
+    mains = [address for address in (main(file),) if address is not None]
     handed: list[int] = []
-    for each in _follow(file, mains[-1]) if mains else ():
+    for each in _follow(file, mains[0]) if mains else ():
         if each.is_ip_rel_memory_operand and each.mnemonic == Mnemonic.LEA:
             handed.append(each.ip_rel_memory_address)
+        elif each.mnemonic == Mnemonic.MOV and each.op1_kind == OpKind.IMMEDIATE32TO64:
+            handed.append(each.immediate(1))
         if each.flow_control == FlowControl.CALL:
             break
     callbacks = tuple(address for address in handed if file.code_at(address) is not None)
-    return (file.entry, *mains[-1:], *file.initial), callbacks
+    return (file.entry, *mains, *file.initial), callbacks
+
+
+def main(file: Binary) -> int | None:
+    """What a program hands to the C library as main; None where that is not seen."""
+    found: int | None = None
+    if file.kind == "executable":
+        for each in _follow(file, file.entry):
+            if each.op_count == 2 and each.op0_register in (Register.RDI, Register.EDI):
+                if each.is_ip_rel_memory_operand:
+                    found = each.ip_rel_memory_address
+                elif each.op1_kind in (OpKind.IMMEDIATE32, OpKind.IMMEDIATE32TO64):
+                    found = each.immediate32
+    return found
 
 
 def straight_line(file: Binary, forms: Forms, roots: Sequence[int]) -> dict[str, int]:

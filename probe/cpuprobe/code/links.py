@@ -18,10 +18,16 @@ _RELATIVE_32 = struct.Struct("<i").unpack_from
 _CALLS = (re.compile(rb"[\xe8\xe9]"), 1), (re.compile(rb"\x0f[\x80-\x8f]"), 2)
 _LEAS = re.compile(rb"[\x48\x4c][\x8b\x8d][\x05\x0d\x15\x1d\x25\x2d\x35\x3d]")
 _LEA = 0x8D
-# MOV of an address as an immediate (B8 to BF; C7 /0), in programs that do not move.
-_IMMEDIATES = re.compile(rb"[\xb8-\xbf]|\xc7[\xc0-\xc7]")
+# MOV of an address as an immediate (B8 to BF; C7 /0, to memory too), in programs that do not move.
+_IMMEDIATES = re.compile(
+    rb"[\xb8-\xbf]|\xc7(?:[\xc0-\xc7\x00-\x03\x06\x07]|\x04.|[\x40-\x43\x45-\x47].|\x44.."
+    rb"|[\x05\x80-\x83\x85-\x87].{4}|\x84.{5})",
+    re.DOTALL,
+)
 _UNSIGNED_32 = struct.Struct("<I").unpack_from
 _CPUID = re.compile(rb"\x0f\xa2|\x0f\x01\xd0")
+_TABLE = 32
+"""Slots of a table of functions that are looked at."""
 _R_64, _R_GLOB_DAT, _R_JUMP_SLOT, _R_RELATIVE, _R_IRELATIVE = 1, 6, 7, 8, 37
 
 
@@ -106,7 +112,7 @@ class Links:
             data, base = code.data, code.address
             for pattern, length in _CALLS:
                 ahead = base + length + 4
-                for match in pattern.finditer(data, 0, max(len(data) - length - 4, 0)):
+                for match in pattern.finditer(data, 0, max(len(data) - 4, 0)):
                     at = match.start()
                     target = ahead + at + _RELATIVE_32(data, at + length)[0]
                     if target in starts:
@@ -134,11 +140,15 @@ class Links:
         at = bisect_right(taken, max(high, 0)) - 1
         return taken[at] if at >= 0 and taken[at] >= low else None
 
+    def table(self, slot: int) -> int | None:
+        """Where the table begins that a slot is in: the address nearest before it that is taken."""
+        return self.nearest(slot - 8 * _TABLE, slot)
+
     def _collect_taken(self) -> array[int]:
         found: list[tuple[int, int]] = []
         for code in self._file.code:
             data, base = code.data, code.address
-            for match in _LEAS.finditer(data, 0, max(len(data) - 6, 0)):
+            for match in _LEAS.finditer(data, 0, max(len(data) - 4, 0)):
                 at = match.start()
                 target: int | None = base + at + 7 + _RELATIVE_32(data, at + 3)[0]
                 if data[at + 1] != _LEA:  # what the slot holds

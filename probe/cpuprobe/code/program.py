@@ -97,6 +97,8 @@ class Binary:
         exports: functions that others may call: all names of each, by its address.
         linked: what it exports, and how its parts refer to each other, is known: of ELF.
         relocations: what the dynamic loader writes into its memory.
+        answers: where the variables begin into which a compiler's runtime puts what CPUID said.
+        questions: where its data names the file in which Linux lists the CPU's features.
     """
 
     architecture: str
@@ -118,6 +120,8 @@ class Binary:
     exports: dict[int, list[Name]] = field(default_factory=dict)
     linked: bool = False
     relocations: Relocations = field(default_factory=Relocations)
+    answers: list[int] = field(default_factory=list)
+    questions: frozenset[int] = frozenset()
 
     def _number(self, address: int) -> int:
         return bisect_right(self.code, address, key=lambda code: code.address) - 1

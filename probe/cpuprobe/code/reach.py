@@ -38,8 +38,6 @@ MANY = 20
 told by its callers what the CPU can do in a way that is not seen here."""
 MOST_FUNCTIONS = 1 << 20
 """Of a file whose callers are followed; Chromium has half as many."""
-_VTABLE = 32
-"""Slots of a table of functions that are looked at."""
 
 
 def reached(
@@ -179,7 +177,7 @@ class _Search:
         for _, site in self._links.takers(start, start + 1):
             yield from self._escapes(site, start, ("foreign", "stored"))
         for slot in self._links.slots(start):
-            table = self._table(slot)
+            table = self._links.table(slot)
             if table is None or not self._is_methods(table):
                 continue
             for address, site in self._links.takers(table, table + 1):
@@ -191,10 +189,6 @@ class _Search:
             exact = each.address == address or each.address == address + 16
             if holder and exact and each.way in ways:
                 yield holder[0], each.unless
-
-    def _table(self, slot: int) -> int | None:
-        """The address nearest before a slot that code takes."""
-        return self._links.nearest(slot - 8 * _VTABLE, slot)
 
     def _is_methods(self, table: int) -> bool:
         """Whether a table is one of virtual functions.
@@ -222,7 +216,7 @@ class _Search:
         callers = (self._links.function(site) for site in self._links.callers(start))
         return any(each is not None and each[0] not in holding for each in callers) or any(
             table is not None and self._is_methods(table)
-            for table in map(self._table, self._links.slots(start))
+            for table in map(self._links.table, self._links.slots(start))
         )
 
     def _is_reached(

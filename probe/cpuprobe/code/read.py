@@ -146,4 +146,5 @@ def complete(reading: Reading, found: Scan | None) -> Needs:
 
 def _dispatch(file: Binary) -> tuple[str, ...]:
     chosen = [f"{file.ifuncs} functions chosen at load time (ifunc)"] if file.ifuncs else []
-    return (*file.asks_others, *chosen)
+    cpuinfo = ["/proc/cpuinfo"] if file.questions else []
+    return (*file.asks_others, *cpuinfo, *chosen)

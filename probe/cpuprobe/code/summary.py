@@ -49,6 +49,8 @@ class Summary:
         answers: it may return an answer.
         statics: static memory that it puts an answer into.
         fields: how far behind a pointer it puts answers.
+        invokes: the labels of arguments that it calls, or hands to functions of other files.
+        returns: a run may come back from it.
         whole: it was gone over to its end.
         steps: that took.
     """
@@ -59,5 +61,7 @@ class Summary:
     answers: bool = False
     statics: Collection[int] = ()
     fields: Collection[int] = ()
+    invokes: int = 0
+    returns: bool = True
     whole: bool = True
     steps: int = 1

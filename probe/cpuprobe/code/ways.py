@@ -9,7 +9,7 @@ import struct
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from cpuprobe.code.native import ffi, lib, name_of
 from cpuprobe.code.program import CodeBytes
@@ -24,8 +24,35 @@ _NEED, _CALL = struct.Struct("<QII"), struct.Struct("<QQII")
 
 _numbers = ffi and ffi.new_allocator(should_clear_after_alloc=False)
 
-Told = tuple[bool, bool]
-"""Whether what is called may answer what the CPU can do, and whether it is another file's."""
+NEAR = 64
+"""Bytes behind an address that was handed on which may be part of what it points to."""
+
+
+class Told(NamedTuple):
+    """What is known of something that is called.
+
+    Attributes:
+        answers: it may answer what the CPU can do.
+        foreign: it is another file's.
+        invokes: the labels of arguments that it calls.
+        returns: a run may come back from it.
+    """
+
+    answers: bool
+    foreign: bool
+    invokes: int
+    returns: bool
+
+    @property
+    def word(self) -> int:
+        """For C."""
+        word = self.answers * lib.MAY_ANSWER | self.foreign * lib.IS_FOREIGN
+        word |= lib.NEVER_RETURNS * (not self.returns)
+        return int(word | self.invokes // _FIRST * lib.CALLS_ARGUMENT)
+
+
+_FIRST = 2
+"""The label of the first argument."""
 
 
 class _Memory(threading.local):
@@ -41,25 +68,37 @@ _MEMORY = _Memory() if ffi else None
 class Ways:
     """Looks at the functions of one file, and knows where answers are kept in it."""
 
-    def __init__(self, pointers: Mapping[int, int], foreign: Iterable[int]) -> None:
+    def __init__(
+        self,
+        pointers: Mapping[int, int],
+        foreign: Iterable[int],
+        regions: Iterable[int] = (),
+        questions: Iterable[int] = (),
+    ) -> None:
         """Knows no answers yet.
 
         Args:
             pointers: static memory that the loader fills with addresses, and these.
             foreign: static memory with the address of another file's variable that is an answer.
+            regions: where static memory begins that holds answers.
+            questions: addresses of the name of /proc/cpuinfo.
         """
         assert _MEMORY is not None
         self._space = _MEMORY.space
         self._known = ffi.new("struct ways_known *")
         self._kept: list[Any] = []  # what C's structures point to
-        for each in (self._known.statics, self._known.regions, self._known.fields):
+        known = self._known
+        for each in (known.statics, known.regions, known.fields, known.fillers):
             each.all, each.room = self._keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
         slots = sorted(pointers)
-        for name, found in (("foreign", sorted(foreign)), ("slots", slots)):
+        lists = {"foreign": sorted(foreign), "slots": slots, "questions": sorted(questions)}
+        for name, found in lists.items():
             numbers = self._keep(ffi.from_buffer("uint64_t[]", array("Q", found)))
             setattr(self._known, name, {"all": numbers, "count": len(found)})
         values = array("Q", map(pointers.__getitem__, slots))
         self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", values))
+        for address in regions:
+            lib.ways_add(ffi.addressof(known, "regions"), address)
         self._data: dict[int, Any] = {}
         self._looks = 0
 
@@ -67,15 +106,26 @@ class Ways:
         self._kept.append(made)
         return made
 
-    def learn(self, summary: Summary) -> bool:
-        """Takes in where a function puts answers; whether some of that is news."""
-        known = self._known
-        news = [lib.ways_add(ffi.addressof(known, "statics"), each) for each in summary.statics]
+    def learn(self, summary: Summary) -> set[int]:
+        """Takes in where a function puts answers; which static memory is news."""
+        statics = ffi.addressof(self._known, "statics")
+        news = {each for each in summary.statics if lib.ways_add(statics, each)}
         for each in summary.fields:
-            lib.ways_add(ffi.addressof(known, "fields"), each)
-        return any(news)
+            lib.ways_add(ffi.addressof(self._known, "fields"), each)
+        return news
 
-    def look(self, code: CodeBytes, start: int, end: int, told: Callable[[int], Told]) -> Summary:
+    def fills(self, address: int) -> bool:
+        """Takes in a function that fills what a pointer points to, or its table; if it is news."""
+        return bool(lib.ways_add(ffi.addressof(self._known, "fillers"), address))
+
+    def look(
+        self,
+        code: CodeBytes,
+        start: int,
+        end: int,
+        told: Callable[[int], Told],
+        is_main: bool = False,
+    ) -> Summary:
         """Looks at one function.
 
         Args:
@@ -84,22 +134,22 @@ class Ways:
             end: the address behind it.
             told: of what is called, by its address; of what is called through static memory, by the
                 slot's address, less than nothing.
+            is_main: what it returns is told to who started the program.
         """
         space = self._space
         look = self._begin(code, start, end)
         targets: list[int] = []
-        answers = bytearray()
+        answers = array("H")
         while look:
             targets += ffi.unpack(space.target, space.targets)[len(targets) :]
             for each in targets[len(answers) :]:
-                asks, foreign = told(each if each < 1 << 63 else each - (1 << 64))
-                answers.append(asks * lib.MAY_ANSWER | foreign * lib.IS_FOREIGN)
+                answers.append(told(each if each < 1 << 63 else each - (1 << 64)).word)
             if look != self._looks:  # others were looked at meanwhile
                 look = self._begin(code, start, end)
                 for each in targets:
                     lib.ways_target(space, each)
-            ffi.memmove(space.answer, answers, len(answers))
-            lib.ways_finish(space, self._known, MOST_STEPS)
+            ffi.memmove(space.answer, answers, answers.itemsize * len(answers))
+            lib.ways_finish(space, self._known, MOST_STEPS, is_main)
             if space.targets == len(targets):
                 return _summary(space.summary)
         return Summary()
@@ -125,6 +175,8 @@ def _summary(made: Any) -> Summary:
         bool(made.answers),
         ffi.unpack(made.static_memory, made.statics),
         ffi.unpack(made.field, made.fields),
+        made.invokes,
+        bool(made.returns),
         bool(made.is_whole),
         made.steps,
     )

@@ -1,0 +1,32 @@
+"""Programs that look into /proc/cpuinfo for what the CPU can do: where their data names it."""
+
+from __future__ import annotations
+
+import re
+
+from cpuprobe.code import elf as abi
+from cpuprobe.code.elf import Elf
+
+_PATH = b"/proc/cpuinfo"
+_FLAG = re.compile(rb"(?<![a-z])(avx|sse4_|fma|bmi)")
+"""What is looked for there by who does not only count CPUs (Linux, arch/x86/kernel/cpu/proc.c)."""
+
+
+def questions(elf: Elf, most: int) -> frozenset[int]:
+    """The addresses of the file's name among constants, where names of features are as well.
+
+    Args:
+        elf: an ELF file with sections; without them nothing is found.
+        most: bytes of constants that are looked at.
+    """
+    found: set[int] = set()
+    for section in elf.sections:
+        unlike = abi.SHF_EXECINSTR | abi.SHF_WRITE
+        constant = section.flags & (abi.SHF_ALLOC | unlike) == abi.SHF_ALLOC
+        if not constant or section.type != abi.SHT_PROGBITS or section.size > most:
+            continue
+        most -= section.size
+        places = [match.start() for match in re.finditer(re.escape(_PATH), section.data)]
+        if places and _FLAG.search(section.data):
+            found.update(section.address + at for at in places)
+    return frozenset(found)

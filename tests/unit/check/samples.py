@@ -1,0 +1,426 @@
+"""Programs in C, C++ and Rust that ask what the CPU can do, or do not, and what becomes of them.
+
+Each is (what it does on a CPU without AVX2, source): it `runs`, `dies` of SIGILL, or `refuses`, by
+its own exit code. Emulated CPUs hold these words (test_oracles.py).
+"""
+
+from __future__ import annotations
+
+C_HEAD = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cpuid.h>
+float a[1000], b[1000];
+#define LOOP(k) for (int i = 0; i < 1000; i++) a[i] = a[i] * b[i] + k
+#define NEW __attribute__((target("arch=haswell"), noinline))
+#define OLD __attribute__((noinline))
+NEW void fast(int k) { LOOP(k); }
+OLD void slow(int k) { LOOP(k); }
+OLD int has(void) { unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 5 & 1; }
+OLD int asked(void) { return __builtin_cpu_supports("sse4.2"); }
+"""
+C_MAIN = 'int main(int argc, char **argv) { work(argc); printf("%f\\n", a[7]); return 0; }\n'
+
+C = {
+    "family": (
+        "runs",
+        r"""OLD void work(int k) { if (__builtin_cpu_is("haswell")) fast(k); else slow(k); }
+        """,
+    ),
+    "level": (
+        "runs",
+        r"""OLD void work(int k) { if (__builtin_cpu_supports("x86-64-v3")) fast(k); else slow(k); }
+        """,
+    ),
+    "both": (
+        "runs",
+        r"""OLD void work(int k) {
+        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) fast(k);
+        else slow(k); }
+        """,
+    ),
+    "bitmask": (
+        "runs",
+        r"""OLD void work(int k) { unsigned a, b, c, d; __cpuid(1, a, b, c, d);
+        if ((c & (1<<27)) == 0) { slow(k); return; }
+        unsigned lo, hi; __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+        if ((lo & 6) != 6) { slow(k); return; }
+        __cpuid_count(7, 0, a, b, c, d);
+        if (b & (1 << 5)) fast(k); else slow(k); }
+        """,
+    ),
+    "returns": (
+        "refuses",
+        r"""int main(int argc, char **argv) { if (!has()) { fprintf(stderr, "needs AVX2\n");
+        return 1; } fast(argc); printf("%f\n", a[7]); return 0; }
+        """,
+    ),
+    "returns_check": (
+        "refuses",
+        r"""OLD int check(void) { if (!has()) { fputs("not supported\n", stderr); return -1; }
+        return 0; }
+        int main(int argc, char **argv) { if (check() < 0) return 2; fast(argc); return 0; }
+        """,
+    ),
+    "fallback_check": (
+        "runs",
+        r"""OLD int init(void) { if (!has()) return -1; return 0; }
+        OLD int run(int k) { int r = init(); if (r) return r; fast(k); return 0; }
+        OLD void work(int k) { if (run(k) < 0) slow(k); }
+        """,
+    ),
+    "indexed_level": (
+        "runs",
+        r"""static void (*const table[])(int) = {slow, fast};
+        OLD void work(int k) { table[has()](k); }
+        """,
+    ),
+    "indexed_kept": (
+        "runs",
+        r"""static void (*const table[])(int) = {slow, fast}; static int level;
+        __attribute__((constructor)) void set(void) { level = has(); }
+        OLD void work(int k) { table[level](k); }
+        """,
+    ),
+    "codecs": (
+        "dies",
+        r"""struct codec { const char *name; void (*f)(int); };
+        static const struct codec all[] = {{"one", slow}, {"two", fast}};
+        OLD void work(int k) { if (asked()) puts("new"); for (int i = 0; i < 2;
+        i++) all[i].f(k); }
+        """,
+    ),
+    "pointer_lowered": (
+        "runs",
+        r"""static void (*impl)(int) = fast;
+        __attribute__((constructor)) void set(void) { if (!has()) impl = slow; }
+        OLD void work(int k) { impl(k); }
+        """,
+    ),
+    "pointer_lazy": (
+        "runs",
+        r"""static void resolve(int k); static void (*impl)(int) = resolve;
+        static void resolve(int k) { impl = has() ? fast : slow; impl(k); }
+        OLD void work(int k) { impl(k); }
+        """,
+    ),
+    "switch_level": (
+        "runs",
+        r"""OLD int level(void) { return has() ? 3 : 1; }
+        OLD void work(int k) { switch (level()) { case 0: puts("0"); break; case 1: slow(k);
+        break; case 2: puts("2"); break;
+        case 3: fast(3); break; case 4: puts("4"); break; case 5: puts("five"); slow(9);
+        break; case 6: slow(7); break; } }
+        """,
+    ),
+    "cpuinfo": (
+        "runs",
+        r"""OLD int knows(void) { char line[4096]; int found = 0;
+        FILE *f = fopen("/proc/cpuinfo", "r"); if (!f) return 0;
+        while (fgets(line, sizeof line, f)) if (!strncmp(line, "flags", 5)) {
+        found = strstr(line, " avx2") != NULL; break; } fclose(f); return found; }
+        OLD void work(int k) { if (knows()) fast(k); else slow(k); }
+        """,
+    ),
+    "cpuinfo_read": (
+        "runs",
+        r"""#include <fcntl.h>
+        #include <unistd.h>
+        static char text[1 << 16]; OLD int knows(void) { int fd = open("/proc/cpuinfo",
+        O_RDONLY); if (fd < 0) return 0; int n = read(fd, text, sizeof text - 1); close(fd);
+        return n > 0 && strstr(text, " avx2") != NULL; }
+        OLD void work(int k) { if (knows()) fast(k); else slow(k); }
+        """,
+    ),
+    "struct_ops": (
+        "runs",
+        r"""struct ops { void (*f)(int); void (*g)(int); };
+        static const struct ops new_ops = {fast, fast}, old_ops = {slow, slow};
+        static const struct ops *ops; __attribute__((constructor)) void set(void) {
+        ops = has() ? &new_ops : &old_ops; }
+        OLD void work(int k) { ops->f(k); ops->g(k); }
+        """,
+    ),
+    "atexit": (
+        "dies",
+        r"""NEW void last(void) { LOOP(1); } OLD void work(int k) { if (asked()) puts("new");
+        atexit(last); }
+        """,
+    ),
+    "and_size": (
+        "runs",
+        r"""OLD void work(int k) { if (k < 100 && has()) fast(k); else slow(k); }
+        """,
+    ),
+    "after": (
+        "dies",
+        r"""OLD void work(int k) { fast(k); if (has()) fast(k + 1); else slow(k); }
+        """,
+    ),
+    "ternary": (
+        "runs",
+        r"""OLD void work(int k) { (has() ? fast : slow)(k); }
+        """,
+    ),
+    "global_bits": (
+        "runs",
+        r"""static unsigned flags; OLD void init(void) {
+        if (__builtin_cpu_supports("sse4.2")) flags |= 1;
+        if (__builtin_cpu_supports("avx2")) flags |= 2; }
+        OLD void work(int k) { init(); if (flags & 2) fast(k); else slow(k); }
+        """,
+    ),
+    "memory_struct": (
+        "runs",
+        r"""struct ctx { int pad; char has_avx2; char more; void (*f)(int); };
+        static struct ctx *ctx;
+        OLD void init(void) { ctx = calloc(1, sizeof *ctx); ctx->has_avx2 = has(); }
+        OLD void work(int k) { init(); if (ctx->has_avx2) fast(k); else slow(k); }
+        """,
+    ),
+    "inline": (
+        "dies",
+        r"""OLD void work(int k) { if (asked()) puts("new");
+            __asm__ volatile("vpaddd %%ymm1, %%ymm0, %%ymm0" ::: "xmm0"); }
+        """,
+    ),
+    "thread_guarded": (
+        "runs",
+        r"""#include <pthread.h>
+        NEW void *start(void *p) { LOOP(1); return p; }
+        OLD void work(int k) { pthread_t t; if (!has()) return; pthread_create(&t, 0, start,
+        0); pthread_join(t, 0); }
+        """,
+    ),
+    "trap": (
+        "dies",
+        r"""OLD void work(int k) { if (!has()) __builtin_trap(); fast(k); }
+        """,
+    ),
+}
+C_ALONE = ("returns", "returns_check")
+"""With a main of their own."""
+
+CXX = {
+    "function": (
+        "dies",
+        r"""#include <functional>
+        std::function<void(int)> make(int k) { if (k > 50) return slow; return fast; }
+        OLD void work(int k) { if (asked()) puts("new"); make(k)(k); }
+        """,
+    ),
+    "function_guarded": (
+        "runs",
+        r"""#include <functional>
+        std::function<void(int)> make() { if (has()) return fast; return slow; }
+        OLD void work(int k) { make()(k); }
+        """,
+    ),
+    "virtual": (
+        "runs",
+        r"""#include <memory>
+        struct Impl { virtual void run(int) = 0; virtual ~Impl() {} };
+        struct Fast : Impl { NEW void run(int k) override { LOOP(k); } };
+        struct Slow : Impl { void run(int k) override { LOOP(k); } };
+        std::unique_ptr<Impl> make() { if (has()) return std::make_unique<Fast>();
+        return std::make_unique<Slow>(); }
+        OLD void work(int k) { make()->run(k); }
+        """,
+    ),
+    "virtual_always": (
+        "dies",
+        r"""#include <memory>
+        struct Impl { virtual void run(int) = 0; virtual ~Impl() {} };
+        struct Fast : Impl { NEW void run(int k) override { LOOP(k); } };
+        struct Slow : Impl { void run(int k) override { LOOP(k); } };
+        OLD std::unique_ptr<Impl> make(int k) { if (k < 100) return std::make_unique<Fast>();
+        return std::make_unique<Slow>(); }
+        OLD void work(int k) { if (asked()) puts("new"); make(k)->run(k); }
+        """,
+    ),
+    "static_object": (
+        "dies",
+        r"""struct Table { Table() { fast(3); } }; static Table table; OLD void work(int k) {
+        if (asked()) puts("new"); }
+        """,
+    ),
+    "static_local": (
+        "runs",
+        r"""OLD bool ok() { static const bool value = has(); return value; }
+        OLD void work(int k) { if (ok()) fast(k); else slow(k); }
+        """,
+    ),
+    "throws": (
+        "refuses",
+        r"""#include <stdexcept>
+        OLD void need() { if (!has()) throw std::runtime_error("needs AVX2"); }
+        OLD void work(int k) { need(); fast(k); }
+        """,
+    ),
+    "versions": (
+        "runs",
+        r"""__attribute__((target("default"), noinline)) void multi(int k) { LOOP(k); }
+        __attribute__((target("arch=haswell"), noinline)) void multi(int k) { LOOP(k); }
+        OLD void work(int k) { multi(k); }
+        """,
+    ),
+    "variant": (
+        "dies",
+        r"""#include <variant>
+        struct A { int k; }; struct B { int k; }; struct V { void operator()(A x) {
+        slow(x.k); } void operator()(B x) { fast(x.k); } };
+        OLD std::variant<A, B> make(int k) { if (k < 100) return B{k}; return A{k}; }
+        OLD void work(int k) { if (asked()) puts("new"); std::visit(V{}, make(k)); }
+        """,
+    ),
+    "once": (
+        "runs",
+        r"""#include <mutex>
+        static std::once_flag once; static void (*f)(int); OLD void work(int k) {
+        std::call_once(once, [] { f = has() ? fast : slow; }); f(k); }
+        """,
+    ),
+}
+
+SHARED = """
+template <class T> __attribute__((noinline)) void scale(T *x, int n, T k) {
+    for (int i = 0; i < n; i++) x[i] = x[i] * k + x[(i + 7) % n]; }
+void other(float *x, int n);
+"""
+OTHER = """
+void other(float *x, int n) { scale(x, n, 3.0f); for (int i = 0; i < n; i++) x[i] += 1; }
+"""
+"""This is compiled for AVX2, and linked first: its copy of `scale` is the one that is kept."""
+COMDAT = {
+    "leaked": (
+        "dies",
+        """#include <stdio.h>
+        int main(int c, char **v) { static float x[1000];
+            if (__builtin_cpu_supports("avx2")) other(x, 1000);
+            scale(x, 1000, 2.0f); printf("%f\\n", x[3]); return 0; }
+        """,
+    ),
+    "own": (
+        "runs",
+        """#include <stdio.h>
+        int main(int c, char **v) { static float x[1000];
+            if (__builtin_cpu_supports("avx2")) other(x, 1000); else x[3] = 5;
+            printf("%f\\n", x[3]); return 0; }
+        """,
+    ),
+}
+
+RUST_HEAD = """#![allow(dead_code, unused_unsafe, unused_imports)]
+use std::sync::atomic::*;
+#[target_feature(enable = "avx2,fma")]
+#[inline(never)]
+unsafe fn fast(a: &mut [f32], k: f32) {
+    for i in 0..a.len() { a[i] = a[i].mul_add(k, 1.5); } }
+#[inline(never)]
+unsafe fn slow(a: &mut [f32], k: f32) { for i in 0..a.len() { a[i] = a[i] * k + 1.5; } }
+fn main() {
+    let n = std::env::args().count();
+    let mut a = vec![1.25f32; 1000];
+    work(&mut a, n);
+    println!("{}", a[n]);
+}
+"""
+RUST = {
+    "plain": (
+        "dies",
+        r"""#[inline(never)] fn work(a: &mut [f32], n: usize) { for i in 0..a.len() {
+        a[i] = a[i].mul_add(n as f32, 1.5); } }
+        """,
+    ),
+    "detected": (
+        "runs",
+        r"""#[inline(never)] fn work(a: &mut [f32], n: usize) {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") { unsafe {
+        fast(a, n as f32) } }
+            else { unsafe { slow(a, n as f32) } } }
+        """,
+    ),
+    "unasked": (
+        "dies",
+        r"""#[inline(never)] fn work(a: &mut [f32], n: usize) {
+        if is_x86_feature_detected!("sse4.2") { println!("new"); } unsafe { fast(a,
+        n as f32) } }
+        """,
+    ),
+    "once": (
+        "runs",
+        r"""use std::sync::OnceLock; static F: OnceLock<unsafe fn(&mut [f32],
+        f32)> = OnceLock::new();
+        #[inline(never)] fn work(a: &mut [f32], n: usize) {
+            let f = F.get_or_init(||
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    fast as unsafe fn(&mut [f32], f32) } else { slow });
+            unsafe { f(a, n as f32) } }
+        """,
+    ),
+    "once_bool": (
+        "runs",
+        r"""use std::sync::OnceLock; static F: OnceLock<bool> = OnceLock::new();
+        #[inline(never)] fn work(a: &mut [f32], n: usize) {
+        if *F.get_or_init(||
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
+            { unsafe { fast(a, n as f32) } }
+            else { unsafe { slow(a, n as f32) } } }
+        """,
+    ),
+    "dyn_always": (
+        "dies",
+        r"""trait K { fn run(&self, a: &mut [f32], k: f32); } struct A(u8); struct B(u8);
+        impl K for A { fn run(&self, a: &mut [f32], k: f32) { unsafe { fast(a,
+        k + self.0 as f32) } } } impl K for B { fn run(&self, a: &mut [f32], k: f32) {
+        unsafe { slow(a, k + self.0 as f32) } } }
+        #[inline(never)] fn make(n: usize) -> Box<dyn K> { if n < 100 {
+        Box::new(A(n as u8)) } else { Box::new(B(3)) } }
+        #[inline(never)] fn work(a: &mut [f32], n: usize) {
+        if is_x86_feature_detected!("sse4.2") { println!("new"); } make(n).run(a, n as f32) }
+        """,
+    ),
+    "indexed_level": (
+        "runs",
+        r"""static T: [unsafe fn(&mut [f32], f32); 2] = [slow, fast];
+        #[inline(never)] fn work(a: &mut [f32], n: usize) {
+        let l = (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) as usize;
+            unsafe { T[l](a, n as f32) } }
+        """,
+    ),
+    "assert": (
+        "refuses",
+        r"""#[inline(never)] fn work(a: &mut [f32], n: usize) {
+        assert!(is_x86_feature_detected!("avx2")); unsafe { fast(a, n as f32) } }
+        """,
+    ),
+    "cpuid": (
+        "runs",
+        r"""#[inline(never)] fn has() -> bool { use std::arch::x86_64::*;
+        #[allow(unused_unsafe)] unsafe { __cpuid_count(7, 0).ebx >> 5 & 1 != 0 } }
+        #[inline(never)] fn work(a: &mut [f32], n: usize) { if has() { unsafe { fast(a,
+        n as f32) } }
+            else { unsafe { slow(a, n as f32) } } }
+        """,
+    ),
+    "thread": (
+        "dies",
+        r"""#[inline(never)] fn work(a: &mut [f32], n: usize) {
+        if is_x86_feature_detected!("sse4.2") { println!("new"); } let mut v = a.to_vec();
+        std::thread::spawn(move || unsafe { fast(&mut v, n as f32); v[3] }).join().unwrap(); }
+        """,
+    ),
+    "token": (
+        "runs",
+        r"""#[derive(Clone, Copy)] struct Avx2(()); impl Avx2 { fn new() -> Option<Self> {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        Some(Avx2(())) } else { None } } fn run(self, a: &mut [f32], k: f32) { unsafe {
+        fast(a, k) } } }
+        #[inline(never)] fn work(a: &mut [f32], n: usize) { match Avx2::new() {
+        Some(t) => t.run(a, n as f32), None => unsafe { slow(a, n as f32) } } }
+        """,
+    ),
+}
+RUST_FLAGS = {"plain": ("-Ctarget-cpu=haswell",)}
