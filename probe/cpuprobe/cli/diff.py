@@ -36,11 +36,17 @@ def diff(
     from cpuprobe.assessment.difference import Side, compare, to_json
     from cpuprobe.errors import UsageError
     from cpuprobe.evidence.machines import read_capture
+    from cpuprobe.facts.isa import facts_of
     from cpuprobe.facts.wasmtime import UnknownWasmtimeError
 
     if a == b == "-":
         raise UsageError("only one of the two captures can be standard input")
     observations = [read_capture(a), read_capture(b)]
+    isas = [facts_of(each.isa).name for each in observations]
+    if isas[0] != isas[1]:
+        raise UsageError(
+            f"A is of {isas[0]} and B of {isas[1]}: nothing that one compiles runs on the other"
+        )
     try:
         first = assess(observations[0], wasmtime)
         # Flags are only comparable for one version: A's, unless it has none and B has.

@@ -130,11 +130,15 @@ def of_machines(captures: list[str], profiles: list[Profile], options: Options) 
     """What is safe on every captured machine, or on this one, within the profiles."""
     from cpuprobe.assessment import assess
     from cpuprobe.emit import choose
+    from cpuprobe.errors import UsageError
+    from cpuprobe.facts.isa import facts_of
 
     wasmtime = options.wasmtime
     observations = [machine(path)[1] for path in captures] or [_this_machine(wasmtime)]
     if len(observations) > 1 and wasmtime is None:
         wasmtime = _one_version(observations)
+    if len({facts_of(each.isa).name for each in observations}) > 1:
+        raise UsageError("captures of different instruction sets have no flag in common")
     assessments = [assess(each, wasmtime) for each in observations]
     for name, assessment in zip(captures, assessments, strict=False):
         if assessment.verdict == "insufficient":
@@ -155,7 +159,8 @@ def of_profiles(profiles: list[Profile], options: Options) -> FlagSet:
     from cpuprobe.facts.wasmtime import known_versions, lookup
 
     version = options.wasmtime or installed_version()
-    row = next(iter(known_versions().values())) if version is None else lookup(version)
+    isa = profiles[0].isa
+    row = next(iter(known_versions(isa).values())) if version is None else lookup(version, isa)
     return choose_alone(profiles, row, without=options.without, only_off=options.only_off)
 
 

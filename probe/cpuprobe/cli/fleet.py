@@ -220,6 +220,8 @@ def _profiles(names: Sequence[str]) -> tuple[frozenset[str], tuple[Profile, ...]
 
     named = {profile.name: profile for profile in map(find_profile, names)}
     for name, profile in named.items():
+        if profile.isa != "x86-64":
+            raise UsageError(f"--profile {name}: the shares are of x86-64, it is of {profile.isa}")
         if profile.mask:
             raise UsageError(f"--profile {name}: it only forbids, so that every machine meets it")
     known = {**load_profiles(), **named}.values()

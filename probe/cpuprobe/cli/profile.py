@@ -176,6 +176,7 @@ def cost(
 
     Where the counts are from, how old they are and how they are biased is said each time.
     """
+    from cpuprobe.errors import UsageError
     from cpuprobe.facts.profiles import find_profile
     from cpuprobe.fleet.answer import target_version
     from cpuprobe.fleet.cost import costs_of
@@ -183,6 +184,9 @@ def cost(
     from cpuprobe.report.cost_text import cost_lines
 
     wanted = [find_profile(name) for name in names]
+    for each in wanted:
+        if each.isa != "x86-64":
+            raise UsageError(f"{each.name}: the reference is of x86-64, it is of {each.isa}")
     found = costs_of(*count_table(reference, target_version(None)), wanted)
     print_result(found, json, lambda: cost_lines(found, width()))
 

@@ -83,6 +83,10 @@ def _rendered(subjects: list[ReportedMachine], form: str) -> str:
     if form == "html":
         from cpuprobe.report.html import render_html
 
+        if len({each.assessment.isa for each in subjects}) > 1:
+            from cpuprobe.errors import UsageError
+
+            raise UsageError("one page compares machines of one instruction set")
         return render_html(subjects)
     if form == "markdown":
         from cpuprobe.report.markdown import render_markdown

@@ -8,11 +8,14 @@ import msgspec
 
 from cpuprobe.assessment.levels import highest_level
 from cpuprobe.assessment.model import Assessment
-from cpuprobe.assessment.wasmtime import REFUSED
+from cpuprobe.assessment.wasmtime import REFUSED, features_of
 from cpuprobe.errors import UsageError
-from cpuprobe.facts.features import Feature, FeatureTable, load_features, load_levels
+from cpuprobe.facts.features import Feature, FeatureTable
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profiles import Profile
 from cpuprobe.facts.wasmtime import WasmtimeVersion
+
+_EXAMPLES = ("avx2", "sse4.1", "lse", "sve2")
 
 
 class FlagSet(msgspec.Struct, frozen=True):
@@ -32,6 +35,7 @@ class FlagSet(msgspec.Struct, frozen=True):
         executed: whether each of those machines executed what is on.
         profiles: the names of the profiles that they were cut down to.
         without: what the user gave up, in the user's words.
+        isa: the instruction set that they are of.
     """
 
     values: dict[str, bool]
@@ -44,6 +48,7 @@ class FlagSet(msgspec.Struct, frozen=True):
     executed: bool = True
     profiles: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    isa: str = "x86-64"
 
     @property
     def written(self) -> dict[str, bool]:
@@ -64,8 +69,8 @@ class FlagSet(msgspec.Struct, frozen=True):
 
     @property
     def level(self) -> str | None:
-        """The highest psABI level all of whose features may be used; None below x86-64-v1."""
-        return highest_level(load_levels(), self.safe)
+        """The highest level all of whose features may be used; None below the first."""
+        return highest_level(facts_named(self.isa).levels(), self.safe)
 
 
 def refuse_only_off(flags: FlagSet, dialect: str, says: str = "says what may be used") -> None:
@@ -98,9 +103,10 @@ def choose(
         only_off: see `FlagSet`.
 
     Raises:
-        UsageError: an unknown group.
+        UsageError: an unknown group, or what is given is of several instruction sets.
     """
-    table = load_features()
+    isa = _one_isa([*(each.isa for each in assessments), *(each.isa for each in profiles)])
+    table = facts_named(isa).features()
     given_up, named = _given_up(table, without)
     against = _beyond(table, profiles)
     flags: dict[str, list[str]] = {flag: [] for flag in assessments[0].cranelift}
@@ -132,6 +138,7 @@ def choose(
         executed=all(each.basis == "executed" for each in assessments),
         profiles=tuple(profile.name for profile in profiles),
         without=tuple(without),
+        isa=isa,
     )
 
 
@@ -151,12 +158,14 @@ def choose_alone(
         only_off: as for `choose`.
 
     Raises:
-        UsageError: an unknown group.
+        UsageError: an unknown group, or what is given is of several instruction sets.
     """
-    table = load_features()
+    isa = _one_isa([each.isa for each in profiles])
+    table = facts_named(isa).features()
     given_up, named = _given_up(table, without)
     against = _beyond(table, profiles)
-    flags = {flag: [REFUSED] if flag in version.refuses else [] for flag in version.flags}
+    known = features_of(version)
+    flags = {flag: [REFUSED] if flag in version.refuses else [] for flag in known}
     usable = {feature: feature not in against and feature not in given_up for feature in table}
     return FlagSet(
         *_decide(table, flags, against, given_up),
@@ -168,7 +177,16 @@ def choose_alone(
         executed=False,
         profiles=tuple(profile.name for profile in profiles),
         without=tuple(without),
+        isa=isa,
     )
+
+
+def _one_isa(isas: Sequence[str]) -> str:
+    """The instruction set that machines and profiles are of; UsageError if they are of several."""
+    different = sorted(set(isas))
+    if len(different) > 1:
+        raise UsageError(f"{' and '.join(different)} have no flag in common: ask one at a time")
+    return different[0]
 
 
 def _given_up(
@@ -182,7 +200,8 @@ def _given_up(
         if features is None:
             raise UsageError(
                 f"--without {name}: no such group, feature or flag; groups: "
-                f"{', '.join(table.groups)}; features are named as by GCC and LLVM (avx2, sse4.1)"
+                f"{', '.join(table.groups)}; features are named as by GCC and LLVM "
+                f"({', '.join(each for each in _EXAMPLES if each in table)})"
             )
         named.update(features)
         for gone in {each for f in features for each in (f, *table.dependents(f))}:

@@ -12,7 +12,7 @@ import re
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.errors import CaptureError, UsageError
-from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.isa import AARCH64, X86_64, facts_named
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9.-]{0,31}")
 LONGEST = 4096
@@ -27,11 +27,13 @@ def cache_key(flags: FlagSet) -> str:
     Raises UsageError where not even the lowest level is known to be safe.
     """
     if flags.level is None:
-        raise UsageError("no key: not all of x86-64-v1 is known to be safe there")
-    within = next(frozenset(each.features) for each in load_levels() if each.name == flags.level)
+        lowest = facts_named(flags.isa).levels()[0].name
+        raise UsageError(f"no key: not all of {lowest} is known to be safe there")
+    facts = facts_named(flags.isa)
+    within = next(frozenset(e.features) for e in facts.levels() if e.name == flags.level)
     beyond = [
         name
-        for name, row in load_features().items()
+        for name, row in facts.features().items()
         if row.for_programs and name in flags.safe and name not in within
     ]
     return "+".join((flags.level, *beyond))
@@ -53,7 +55,7 @@ def beyond(key: str, flags: FlagSet) -> tuple[str, ...]:
     Raises CaptureError if it is no key; a digest is none, it cannot be asked.
     """
     words = key.strip().split("+")
-    levels = {each.name: each.features for each in load_levels()}
+    levels = {each.name: each.features for facts in (X86_64, AARCH64) for each in facts.levels()}
     if len(key) > LONGEST or words[0] not in levels or not all(map(_WORD.fullmatch, words)):
         raise CaptureError("that is no key: one looks like x86-64-v3+aes+pclmul")
     needed = dict.fromkeys((*levels[words[0]], *words[1:]))

@@ -14,7 +14,7 @@ import msgspec
 
 from cpuprobe.emit.choose import FlagSet
 from cpuprobe.errors import UsageError
-from cpuprobe.facts.target import TARGET
+from cpuprobe.facts.target import TARGETS
 from cpuprobe.words import plain
 
 # wasmtime 14 moved Cranelift's settings to -C (crates/cli-flags at tags v13.0.0 and v14.0.0).
@@ -73,8 +73,8 @@ def _title(flags: FlagSet) -> str:
     wasmtime = f"for wasmtime {_comment(flags.wasmtime)}"
     limit = f" within {_comment(', '.join(flags.profiles))}" if flags.profiles else ""
     if not flags.machines:
-        return f"The x86-64 flags{limit}, {wasmtime}. No machine was asked."
-    return f"The x86-64 flags that cpuprobe found safe{limit}, {wasmtime}."
+        return f"The {flags.isa} flags{limit}, {wasmtime}. No machine was asked."
+    return f"The {flags.isa} flags that cpuprobe found safe{limit}, {wasmtime}."
 
 
 def _promise(flags: FlagSet) -> str:
@@ -82,12 +82,13 @@ def _promise(flags: FlagSet) -> str:
     if not flags.machines:
         return f"only for machines that meet {_comment(' and '.join(flags.profiles))}."
     if not flags.executed:
-        return "by CPUID of the machine this is for; nothing was executed there."
+        claim = "CPUID" if flags.isa == "x86-64" else "HWCAP"
+        return f"by {claim} of the machine this is for; nothing was executed there."
     return "every flag set to true was executed on the machine this is for."
 
 
 def _rust(flags: FlagSet) -> str:
-    pinned = "" if flags.only_off else f'    config.target("{TARGET}")?;\n'
+    pinned = "" if flags.only_off else f'    config.target("{TARGETS[flags.isa]}")?;\n'
     lines = "".join(
         f'        config.cranelift_flag_set("{flag}", "{value}");{_why(flags, flag, "//")}\n'
         for flag, value in _settings(flags)
@@ -110,7 +111,7 @@ def _c(flags: FlagSet) -> str:
     pinned = (
         ""
         if flags.only_off
-        else f'    error = wasmtime_config_target_set(config, "{TARGET}");\n'
+        else f'    error = wasmtime_config_target_set(config, "{TARGETS[flags.isa]}");\n'
         "    if (error != NULL)\n"
         "        return error;\n"
     )
@@ -140,7 +141,7 @@ def _python(flags: FlagSet) -> str:
     head = f"# {_title(flags)}\nimport wasmtime\n"
     if not _at_least(flags, _FIRST_WITH_PYTHON_METHODS):
         return head + _python_below_45(flags)
-    pinned = "" if flags.only_off else f'config.target = "{TARGET}"\n'
+    pinned = "" if flags.only_off else f'config.target = "{TARGETS[flags.isa]}"\n'
     lines = "".join(
         f'config.cranelift_flag_set("{flag}", "{value}"){_why(flags, flag, "#")}\n'
         for flag, value in _settings(flags)
@@ -159,7 +160,7 @@ def _python_below_45(flags: FlagSet) -> str:
     pinned = (
         ""
         if flags.only_off
-        else f'error = {call}_target_set(pointer, text("{TARGET}"))\n'
+        else f'error = {call}_target_set(pointer, text("{TARGETS[flags.isa]}"))\n'
         "if error:\n"
         "    raise wasmtime.WasmtimeError._from_ptr(error)\n"
     )
@@ -184,14 +185,14 @@ def _cli(flags: FlagSet) -> str:
     codegen = _at_least(flags, _FIRST_WITH_CODEGEN_OPTIONS)
     option = "-C cranelift-" if codegen else "--cranelift-set "
     # Its only option for a target drops what would be inferred, as the APIs do.
-    words = [] if flags.only_off else [f"--target {TARGET}"]
+    words = [] if flags.only_off else [f"--target {TARGETS[flags.isa]}"]
     words += [f"{option}{flag}={value}" for flag, value in _settings(flags)]
     return " ".join(map(shlex.quote, " ".join(words).split())) + "\n"
 
 
 def _clif(flags: FlagSet) -> str:
     words = [flag if value == "true" else f"{flag}=false" for flag, value in _settings(flags)]
-    return " ".join(["target x86_64", *words]) + "\n"
+    return " ".join([f"target {TARGETS[flags.isa].partition('-')[0]}", *words]) + "\n"
 
 
 FORMATS: MappingProxyType[str, Callable[[FlagSet], str]] = MappingProxyType(

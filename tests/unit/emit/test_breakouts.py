@@ -24,6 +24,7 @@ from cpuprobe.emit import FORMATS, FlagSet, choose, choose_alone
 from cpuprobe.errors import CaptureError, UsageError
 from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.evidence.observation import (
+    Auxv,
     Claims,
     Fault,
     Kernel,
@@ -229,6 +230,8 @@ def full_machine() -> Observation:
         ran_before_permission={name: "sigill"},
         faults={name: Fault(1, 1)},
         wrong={name: "00ff"},
+        registers={"midr_el1": 1},
+        registers_outcome="sigill",
     )
     return msgspec.structs.replace(
         machine,
@@ -248,6 +251,8 @@ def full_machine() -> Observation:
             ),
         ),
         identity=ToldIdentity(vendor="v", brand="b", microcode="0x1", hypervisor="KVM"),
+        auxv=Auxv(hwcap=1),
+        page_size=4096,
     )
 
 
