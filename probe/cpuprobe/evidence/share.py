@@ -34,6 +34,7 @@ from cpuprobe.evidence.observation import (
 )
 from cpuprobe.evidence.packed_cpuid import leaves, packed_leaves
 from cpuprobe.evidence.shapes import FeatureName, Mnemonic
+from cpuprobe.facts.isa import facts_of
 from cpuprobe.facts.tables import load_table
 
 BEGIN = "cpuprobe1:"
@@ -41,7 +42,10 @@ END = "."
 _MAXIMUM = 1 << 18  # bytes of an unpacked code; a machine whose 64 CPUs all differ has 30 KB
 _ROWS: tuple[Outcome | None, ...] = (None, "ok", "sigill", "skipped")
 _GDS = "gather_data_sampling"
-_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "microcode")
+_FIELDS = (
+    *("vendor_id", "cpu family", "model", "model name", "stepping", "microcode"),
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision"),
+)
 
 
 class _Code(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -74,6 +78,7 @@ def pack(observation: Observation) -> str:
     names = {each.name for each in kept}
     blocks = observation.cpuinfo or ()
     words = {word: place for place, word in enumerate(table["words"])}
+    key = facts_of(observation.isa).list_key
     code = _Code(
         rest=_rest(observation, names),
         cpuid=tuple(packed_leaves(group) for group in observation.groups),
@@ -81,9 +86,9 @@ def pack(observation: Observation) -> str:
             _packed_outcomes([packed.get(row.name) for row in rows], at)
             for at in range(len(observation.groups) if packed else 0)
         ),
-        flags=tuple(_packed_flags(block, words) for block in blocks),
+        flags=tuple(_packed_flags(block.fields.get(key, ""), words) for block in blocks),
         words=tuple(
-            " ".join(w for w in block.fields.get("flags", "").split() if w not in words)
+            " ".join(w for w in block.fields.get(key, "").split() if w not in words)
             for block in blocks
         ),
         spelt=tuple((each.name, each.features, each.outcomes) for each in spelt),
@@ -175,8 +180,8 @@ def _outcomes(packed: bytes, at: int) -> Outcome | None:
 # --- the kernel's flags ---
 
 
-def _packed_flags(block: Cpuinfo, words: Mapping[str, int]) -> bytes:
-    mask = sum({1 << words[w] for w in block.fields.get("flags", "").split() if w in words})
+def _packed_flags(flags: str, words: Mapping[str, int]) -> bytes:
+    mask = sum({1 << words[w] for w in flags.split() if w in words})
     return mask.to_bytes(-(-mask.bit_length() // 8), "little")
 
 
@@ -206,13 +211,14 @@ def _rest(observation: Observation, names: set[str]) -> Observation:
         for group in observation.groups
     )
     fields = [key for key in _FIELDS if key != "model name" or not told]
+    listed = facts_of(observation.isa).list_key
     blocks = observation.cpuinfo
     if blocks is not None:
         blocks = tuple(
             Cpuinfo(
                 block.cpus,
                 {key: block.fields[key] for key in fields if key in block.fields}
-                | ({"flags": ""} if "flags" in block.fields else {}),
+                | {key: "" for key in (listed,) if key in block.fields},
                 block.incomplete,
             )
             for block in blocks
@@ -257,13 +263,13 @@ def _observation(code: _Code) -> Observation:
         )
         for number, group in enumerate(rest.groups)
     )
-    blocks = rest.cpuinfo
+    blocks, listed = rest.cpuinfo, facts_of(rest.isa).list_key
     if blocks is not None:
         blocks = tuple(
             Cpuinfo(
                 block.cpus,
                 {
-                    key: _flags(code.flags[at], code.words[at]) if key == "flags" else value
+                    key: _flags(code.flags[at], code.words[at]) if key == listed else value
                     for key, value in block.fields.items()
                 },
                 block.incomplete,

@@ -21,7 +21,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests import arm_fakes
 from tests.every import every
+from tests.golden.aarch64 import entries as aarch64
 from tests.tools.share import missing_candidates, missing_words
 from tests.unit.report.test_screen import WIDTHS, WORLDS, shown
 
@@ -29,8 +31,9 @@ from cpuprobe.assessment import Assessment, assess
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence import block
 from cpuprobe.evidence.machines import parse_capture, read_capture
-from cpuprobe.evidence.observation import Observation
+from cpuprobe.evidence.observation import Candidate, Observation
 from cpuprobe.evidence.share import BEGIN, END, pack, unpack
+from cpuprobe.facts.aarch64 import load_features
 from cpuprobe.facts.tables import load_table
 from cpuprobe.report.document import make_report, to_json
 
@@ -44,6 +47,7 @@ CAPTURES = [
         "macos-sysctl-i7-8750h.txt", "xen-xl-info.txt", "openbsd-dmesg-haswell.txt",
         "same-lscpu-plus-cpuid.txt", "virtualbox-decoded-rows.txt", "steam-system-info.txt",
         "old-kernel-2.6.32-haswell.txt", "smartos-lx-zone-cpuinfo.txt",
+        "aarch64-cpuinfo-linaro.txt", "arm-lscpu-x925-a725-wrap.txt",
     )),
 ]  # fmt: skip
 
@@ -71,6 +75,23 @@ def test_a_code_tells_what_its_machine_told(path):
     observation = readable(path)
     if observation is not None:
         assert same(unpack(pack(observation)), observation)
+
+
+def test_a_code_of_aarch64_is_short_and_keeps_what_its_kernel_lists():
+    """Its candidates and the words of `Features` are in the frozen lists too."""
+    entries = aarch64.read_list((aarch64.FOLDER / "candidates.list").read_text())
+    candidates = tuple(Candidate(e.name, tuple(e.features)) for e in entries)
+    features = [n for n in load_features() if n not in {"sve", "sve2"}]
+    machine = arm_fakes.observation(
+        msgspec.structs.replace(arm_fakes.group(features), ran=("ok",) * len(candidates)),
+        cpuinfo=(arm_fakes.cpuinfo(features),),
+        auxv=arm_fakes.auxv(features),
+        candidates=candidates,
+    )
+    code = pack(machine)
+
+    assert same(unpack(code), machine)
+    assert len(code) < 1000
 
 
 def test_enough_captures_were_read():
