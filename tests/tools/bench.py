@@ -21,6 +21,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.lab.architecture import AARCH64
+from tests.lab.common import LabMissing, ordinary, tool
+from tests.lab.programs import native_executable
 from tests.tools import native_builds, run_bench, scan_bench
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
@@ -93,6 +96,8 @@ class NativeSpeed(NamedTuple):
         further: for each further CPU, None on a machine of one.
         many: for MANY_CPUS.
         flags: of `cpuprobe-native flags` to `cpuid -r`, None where that is not installed.
+        emulated: that for aarch64 to a static program that prints a line, both under qemu-aarch64;
+            None where the emulator or the cross compiler is not installed.
     """
 
     ratio: float | None
@@ -100,6 +105,19 @@ class NativeSpeed(NamedTuple):
     further: float | None
     many: float
     flags: float | None
+    emulated: float | None
+
+
+def _under_emulation() -> dict[str, list[str]]:
+    """The probe for aarch64 and what it is held against, on the model with most features."""
+    try:
+        emulator = [tool(*AARCH64.user), "-cpu", "max"]
+        return {
+            "emulated": [*emulator, str(native_executable(AARCH64))],
+            "hello": [*emulator, str(ordinary("hello.c", AARCH64))],
+        }
+    except LabMissing:
+        return {}
 
 
 def native_speed(rounds: int = 4 * ROUNDS) -> NativeSpeed:
@@ -114,6 +132,7 @@ def native_speed(rounds: int = 4 * ROUNDS) -> NativeSpeed:
             "without": [str(native_builds.without_avx512(Path(folder) / "without"))],
             "many": [str(native_builds.with_cpus(Path(folder) / "many", MANY_CPUS))],
         }
+        found |= _under_emulation()
         cpuid = shutil.which("cpuid")
         if cpuid is not None:
             found["cpuid"] = [cpuid, "-r"]
@@ -131,6 +150,7 @@ def native_speed(rounds: int = 4 * ROUNDS) -> NativeSpeed:
         (medians["all"] - medians["one"]) / (len(cpus) - 1) if len(cpus) > 1 else None,
         medians["many"],
         other and medians["flags"] / other,
+        medians["emulated"] / medians["hello"] if "hello" in medians else None,
     )
 
 
@@ -149,6 +169,7 @@ def _native_lines(speed: NativeSpeed) -> Iterator[str]:
         ("/ cpuid -r, without AVX-512", speed.ratio_without, 0.8, ""),
         ("a further CPU", speed.further, 0.7, " ms"),
         (f"{MANY_CPUS} CPUs", speed.many, 40, " ms"),
+        ("aarch64, emulated / hello", speed.emulated, 2, ""),
     )
     for what, value, goal, unit in rows:
         if value is not None:
