@@ -56,10 +56,10 @@ def form_of(instruction: Instruction) -> Form:
 
 # Every feature behind a flag, claimed by an emulated CPU: compiling executes none of them. glibc's
 # string functions would use AVX-512 before Python starts.
-_CLAIMS_ALL = "Haswell,x-force-features=on,+avx-vnni," + ",".join(
+CLAIMS_ALL = "Haswell,x-force-features=on,+avx-vnni," + ",".join(
     f"+avx512{name}" for name in ("f", "vl", "dq", "bw", "cd", "vbmi", "bitalg", "vnni")
 )
-_GLIBC = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512DQ,-AVX512BW"}
+GLIBC = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512DQ,-AVX512BW"}
 
 
 def compile_here(wasm: bytes, flags: Iterable[str]) -> bytes:
@@ -98,7 +98,7 @@ def compile_emulated(wasm: bytes, flags: Iterable[str]) -> bytes:
             new = made.with_suffix(".new")
             command = [sys.executable, "-m", "tests.golden.coverage", "--compile"]
             argv = [*command, str(source), str(new), *names]
-            run = run_user(_CLAIMS_ALL, argv, env=_GLIBC, timeout=1800)
+            run = run_user(CLAIMS_ALL, argv, env=GLIBC, timeout=1800)
             source.unlink()
             if run.status != "exit 0":
                 raise LabError(f"compiling ended with {run.status}: {tail(run.stderr.decode(), 2)}")

@@ -13,7 +13,13 @@ from tests.native.conftest import required
 
 ROOT = Path(__file__).parents[2]
 # Of what measures this machine, or has wasmtime compile for it: what is quick enough emulated.
-FILES = ("cli/test_cli.py", "assessment/test_wasmtime_model.py", "code/test_check_cwasm.py")
+FILES = (
+    "cli/test_cli.py",
+    "assessment/test_wasmtime_model.py",
+    "code/test_check_cwasm.py",
+    "wasm/test_module_proof.py",
+    "evidence/test_verdict.py",
+)
 # They run cpuprobe-native, which nobody emulates there.
 LEFT_OUT = "not test_native_prints"
 
@@ -25,8 +31,10 @@ def test_no_test_depends_on_the_cpu(tmp_path: Path) -> None:
     qemu = required("qemu-x86_64")
     python.write_text(f'#!/bin/sh\nexec {qemu} -cpu Nehalem {sys.executable} "$@"\n')
     python.chmod(0o755)
-    (tmp_path / "emulated.py").write_text(f"import sys\n\nsys.executable = {str(python)!r}\n")
-    plugins = ("-p", "emulated", "-p", "no:cacheprovider", "-p", "no:xdist")
+    # Read by every Python at its start: those that they start in their turn are emulated too.
+    site = f"import sys\n\nsys.executable = {str(python)!r}\n"
+    (tmp_path / "sitecustomize.py").write_text(site)
+    plugins = ("-p", "no:cacheprovider", "-p", "no:xdist")
     files = [f"tests/unit/{file}" for file in FILES]
     done = subprocess.run(
         [python, "-m", "pytest", "-q", *plugins, "-k", LEFT_OUT, *files],
