@@ -138,6 +138,12 @@ __asm__(
     "undefined_instruction:\n"
     ".inst 0\n" /* UDF #0 */
     "b candidate_return\n"
+    BTI_C
+    ".globl streaming_multiply\n"
+    ".hidden streaming_multiply\n"
+    "streaming_multiply:\n"
+    ".inst 0x4ea29c20\n" /* mul v0.4s, v1.4s, v2.4s */
+    "b candidate_return\n"
     /* MRS runs like a candidate: it faults where the kernel does not emulate it. */
     ".globl guarded_mrs\n"
     ".hidden guarded_mrs\n"

@@ -22,6 +22,7 @@ enum check_of_isa {
     CHECK_RANDOM = 16, /* RNDR, RNDRRS: several draws into x0, Z tells that there was none */
     CHECK_SIGNED,      /* the upper half of x0 depends on x1, the lower half is the expected one */
     CHECK_WIDE,        /* by value, where vectors have 32 bytes or more; undefined elsewhere */
+    CHECK_STREAMING,   /* by value; proves nothing where streaming mode has all of A64 */
 };
 
 enum location {

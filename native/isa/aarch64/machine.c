@@ -7,6 +7,8 @@
 
 #include <linux/prctl.h>
 
+extern HIDDEN const uint8_t streaming_multiply[]; /* entry.c */
+
 #define RANDOM_DRAWS 8
 #define RANDOM_ATTEMPTS 1000
 #define SIGNATURES 8
@@ -188,6 +190,23 @@ is_wide(void)
     return !failed(length) && (length & PR_SVE_VL_LEN_MASK) >= 32;
 }
 
+/*
+ * What streaming mode has by a feature of its own. Where all of A64 works there (FEAT_SME_FA64), so
+ * does this without that feature, and nothing is learnt.
+ */
+static enum outcome
+run_streaming(struct guard *guard, const struct candidate *candidate, const struct input *input,
+              uint32_t index, struct cpu_record *record)
+{
+    enum outcome outcome = run_loaded(guard, candidate, input);
+
+    if (outcome == OUTCOME_OK)
+        outcome = compare_results(guard, candidate, index, record);
+    if (outcome == OUTCOME_OK && run_once(guard, streaming_multiply, 4, STATE_SME) == OUTCOME_OK)
+        return OUTCOME_SKIPPED;
+    return outcome;
+}
+
 /* Runs and judges a candidate whose check is this instruction set's own. */
 enum outcome
 run_special(struct guard *guard, const struct candidate *candidate, const struct input *input,
@@ -199,6 +218,8 @@ run_special(struct guard *guard, const struct candidate *candidate, const struct
         return run_random(guard, candidate, input);
     if (candidate->check == CHECK_SIGNED)
         return run_signed(guard, candidate, input, index, record);
+    if (candidate->check == CHECK_STREAMING)
+        return run_streaming(guard, candidate, input, index, record);
     outcome = run_loaded(guard, candidate, input);
     if (outcome == OUTCOME_OK)
         return is_wide() ? compare_results(guard, candidate, index, record) : OUTCOME_SKIPPED;

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[3] / "native" / "isa" / "aarch64" / "candidates"
-CHECKS = ("VALUE", "RUNS", "HINT", "RANDOM", "SIGNED", "WIDE")
+CHECKS = ("VALUE", "RUNS", "HINT", "RANDOM", "SIGNED", "WIDE", "STREAMING")
 CLASSES = ("GPR", "FP", "SVE", "SME")
 _OPTIONS = ("results", "name", "like", "state")
 _PLAIN = re.compile(r"[ !#-\[\]-~]+")

@@ -123,10 +123,10 @@ def _count_signs(x: Operation) -> None:
 
 @handles("fexpa")
 def _exponential(x: Operation) -> None:
-    """Lanes of the table that are powers of two: the lower six bits are zero there."""
-    width, _ = x.shape(0)
-    assert width == 32
-    x.put([(a >> 6 & 0xFF) << 23 for a in x.lanes(1)])
+    """The exponent from the upper bits, and of two to the power of 64ths the fraction."""
+    assert x.shape(0)[0] == 32
+    fractions = [round((2 ** (n / 64) - 1) * 2**23) for n in range(64)]
+    x.put([(a >> 6 & 0xFF) << 23 | fractions[a & 63] for a in x.lanes(1)])
 
 
 @handles("setffr", "smstart", "smstop", "rdvl")

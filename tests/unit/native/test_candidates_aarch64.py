@@ -13,6 +13,7 @@ from tests.golden.aarch64.entries import FOLDER, ListError, read_list
 from tests.native.conftest import required
 from tests.tools import native_facts_aarch64
 
+from cpuprobe.code import a64
 from cpuprobe.facts.aarch64 import load_features
 
 TEXT = (FOLDER / "candidates.list").read_text(encoding="ascii")
@@ -79,6 +80,27 @@ def test_words_are_what_an_assembler_makes(tmp_path: Path):
     assert {name for n in refused for name in rows[n][2].features} <= {
         *UNKNOWN_TO_ASSEMBLER.split()
     }
+
+
+# Armv8.0-A's own, or such a one in a way that only the feature allows; a hint, SETF8 and SETF16.
+WITHOUT_ROW = {"fp-armv8", "neon", "lse2", "sme-fa64", "rprfm", "flagm"}
+
+
+def test_words_are_what_the_table_of_instructions_calls_them():
+    """profiles/instructions-aarch64.toml is made from LLVM: where it has a word, the same name."""
+    unnamed = set()
+    for entry in ENTRIES:
+        found = [a64.row_of(word) for word in entry.words]
+        named = [
+            (instruction.split()[0], row.mnemonic.split()[0])
+            for instruction, row in zip(entry.text.split("; "), found, strict=True)
+            if row is not None
+        ]
+        assert [pair for pair in named if pair[0] != pair[1]] == [], entry.name
+        if not named:
+            unnamed.add(entry.features[-1])
+
+    assert unnamed <= WITHOUT_ROW
 
 
 @pytest.mark.parametrize(

@@ -638,204 +638,207 @@ CANDIDATE(211, "ld1w { z0.s }, p1/z, [x10]", 61, "0xa540a540",
 CANDIDATE(212, "ld1rqb { z0.b }, p0/z, [x10]", 61, "0xa4002140",
           SVE, INT, VALUE, 0,
           "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01", VARIANTS(0xa8f5d4c2, 0x3660fdb1, 0xa21c5550))
-CANDIDATE(213, "rdffr p3.b", 61, "0x252c9000,0x2519f003",
+CANDIDATE(213, "fexpa z0.s, z1.s", 61, "0x04a0b820",
+          SVE, INT, VALUE, 0,
+          "\x0c\x3e\xfd\x7f\x0c\x3e\xfd\x7f\x00\x00\x00\x00\x00\x00\x00\x7e", VARIANTS(0x4d8e0005, 0xd99991be, 0x9412dd1f))
+CANDIDATE(214, "rdffr p3.b", 61, "0x252c9000,0x2519f003",
           SVE, INT, VALUE, 25,
           "\xff\xff", VARIANTS(0xd11ebca3, 0xd11ebca3, 0xd11ebca3))
-CANDIDATE(214, "fmmla z0.s, z1.s, z2.s", 62, "0x64a2e420",
+CANDIDATE(215, "fmmla z0.s, z1.s, z2.s", 62, "0x64a2e420",
           SVE, S32, VALUE, 0,
           "\x00\x00\x60\xc0\x00\x00\x08\x41\x00\x00\xbe\xc1\x00\x00\x30\x41", VARIANTS(0x772d3ee6, 0xaecf88f9, 0xda543a51))
-CANDIDATE(215, "fmmla z0.d, z1.d, z2.d", 63, "0x64e2e420",
+CANDIDATE(216, "fmmla z0.d, z1.d, z2.d", 63, "0x64e2e420",
           SVE, S64, WIDE, 0,
           "\x00\x00\x00\x00\x00\x00\x0c\xc0\x00\x00\x00\x00\x00\x00\x21\x40", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(216, "trn2 z0.q, z1.q, z2.q", 63, "0x05a21c20",
+CANDIDATE(217, "trn2 z0.q, z1.q, z2.q", 63, "0x05a21c20",
           SVE, INT, WIDE, 0,
           "\x3c\x5e\x81\xb4\x0c\x5e\xc6\x8e\x04\xa3\x40\x6c\x97\xd6\x3c\xfb", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(217, "ld1rob { z0.b }, p0/z, [x10]", 63, "0xa4202140",
+CANDIDATE(218, "ld1rob { z0.b }, p0/z, [x10]", 63, "0xa4202140",
           SVE, INT, WIDE, 0,
           "\x01\x80\xff\x7f\x00\x80\x01\x00\xff\xff\xff\x7f\x80\xff\x7f\x01", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(218, "bfdot z0.s, z1.h, z2.h", 64, "0x64628020",
+CANDIDATE(219, "bfdot z0.s, z1.h, z2.h", 64, "0x64628020",
           SVE, WB16, VALUE, 0,
           "\x00\x00\x60\xc0\x00\x00\xd0\x40\x00\x00\xf2\xc1\x00\x00\x28\x40", VARIANTS(0xd698ad19, 0x33339642, 0x32873a6e))
-CANDIDATE(219, "bfmmla z0.s, z1.h, z2.h", 64, "0x6462e420",
+CANDIDATE(220, "bfmmla z0.s, z1.h, z2.h", 64, "0x6462e420",
           SVE, WB16, VALUE, 0,
           "\x00\x00\x20\x40\x00\x00\x34\x41\x00\x00\x84\xc1\x00\x00\xdf\xc1", VARIANTS(0x727f56b0, 0xfa47ec94, 0x110ee80e))
-CANDIDATE(220, "bfcvt z0.h, p0/m, z1.s", 64, "0x658aa020",
+CANDIDATE(221, "bfcvt z0.h, p0/m, z1.s", 64, "0x658aa020",
           SVE, F32, VALUE, 0,
           "\x40\xbf\x00\x00\x4d\x3e\x00\x00\xb4\x41\x00\x00\x33\x4f\x00\x00", VARIANTS(0xa4f0a402, 0xf56b726b, 0x898b85d7))
-CANDIDATE(221, "smmla z0.s, z1.b, z2.b", 65, "0x45029820",
+CANDIDATE(222, "smmla z0.s, z1.b, z2.b", 65, "0x45029820",
           SVE, INT, VALUE, 0,
           "\x00\xc0\xff\x7f\x81\xc1\x01\x03\x01\x40\x00\x80\x81\x81\xff\x7f", VARIANTS(0x71b60ea1, 0x97cbcf75, 0xf3b150e))
-CANDIDATE(222, "usdot z0.s, z1.b, z2.b", 65, "0x44827820",
+CANDIDATE(223, "usdot z0.s, z1.b, z2.b", 65, "0x44827820",
           SVE, INT, VALUE, 0,
           "\x7f\x41\xff\x7f\x81\x7e\x02\x03\x7f\x3f\x00\x80\x01\xbf\xff\x7f", VARIANTS(0x196a6939, 0x369e2cab, 0xe5674948))
-CANDIDATE(223, "sqrdmlah z0.s, z1.s, z2.s", 66, "0x44827020",
+CANDIDATE(224, "sqrdmlah z0.s, z1.s, z2.s", 66, "0x44827020",
           SVE, INT, VALUE, 0,
           "\xff\xff\xff\x7f\xfe\x00\x02\x03\x00\x00\x00\x00\x00\x82\x7e\x80", VARIANTS(0x724b5ce2, 0x9b44b6ec, 0xb21540e7))
-CANDIDATE(224, "mul z0.s, z1.s, z2.s", 66, "0x04a26020",
+CANDIDATE(225, "mul z0.s, z1.s, z2.s", 66, "0x04a26020",
           SVE, INT, VALUE, 0,
           "\xff\x7f\x00\x00\x01\x80\xfe\xff\x00\x00\x00\x80\x00\xff\x81\xfe", VARIANTS(0x5f9c7cb, 0x7add5ff4, 0xb3f24575))
-CANDIDATE(225, "bsl z0.d, z0.d, z1.d, z2.d", 66, "0x04213c40",
+CANDIDATE(226, "bsl z0.d, z0.d, z1.d, z2.d", 66, "0x04213c40",
           SVE, INT, VALUE, 0,
           "\xfe\x7f\x00\x00\x00\x81\x02\x03\xff\xff\xff\xff\x00\x00\x80\xff", VARIANTS(0x64a3986f, 0x2f7eb09b, 0xf8583faf))
-CANDIDATE(226, "eor3 z0.d, z0.d, z1.d, z2.d", 66, "0x04213840",
+CANDIDATE(227, "eor3 z0.d, z0.d, z1.d, z2.d", 66, "0x04213840",
           SVE, INT, VALUE, 0,
           "\x7e\xff\xff\x7f\x00\x81\xfc\xfc\x00\x00\x00\x80\x01\x00\xff\xff", VARIANTS(0xc97b5de1, 0xe9005d35, 0x6b8f4a62))
-CANDIDATE(227, "umullb z0.d, z1.s, z2.s", 66, "0x45c27820",
+CANDIDATE(228, "umullb z0.d, z1.s, z2.s", 66, "0x45c27820",
           SVE, INT, VALUE, 0,
           "\xff\x7f\x00\x00\x00\x40\x00\x40\x00\x00\x00\x80\xff\xff\xff\x3f", VARIANTS(0x56e63bf, 0x2bd0e482, 0x263409ae))
-CANDIDATE(228, "umullt z0.h, z1.b, z2.b", 66, "0x45427c20",
+CANDIDATE(229, "umullt z0.h, z1.b, z2.b", 66, "0x45427c20",
           SVE, INT, VALUE, 0,
           "\x00\x00\x00\x40\x81\x7e\x00\x00\x00\x00\x80\x3f\x01\xfe\x80\x7f", VARIANTS(0xbd755717, 0xf705e82e, 0xf2725523))
-CANDIDATE(229, "match p3.b, p0/z, z1.b, z2.b", 66, "0x45228023",
+CANDIDATE(230, "match p3.b, p0/z, z1.b, z2.b", 66, "0x45228023",
           SVE, INT, VALUE, 25,
           "\xff\xff", VARIANTS(0x5b88556c, 0x303995ad, 0xd11ebca3))
-CANDIDATE(230, "xar z0.s, z0.s, z1.s, #5", 66, "0x047b3420",
+CANDIDATE(231, "xar z0.s, z0.s, z1.s, #5", 66, "0x047b3420",
           SVE, INT, VALUE, 0,
           "\xfb\xff\xff\xff\xf7\x1f\x18\xf8\xff\xff\xff\xff\xf8\x07\xfc\x03", VARIANTS(0xb1006529, 0xcd60ca81, 0xdf1553f))
-CANDIDATE(231, "aese z0.b, z0.b, z1.b", 67, "0x4522e020",
+CANDIDATE(232, "aese z0.b, z0.b, z1.b", 67, "0x4522e020",
           SVE, INT, VALUE, 0,
           "\xd2\xbb\x16\xd2\x16\x16\xcd\x16\x16\x16\x16\x7b\x63\x16\x7b\x16", VARIANTS(0xe888c003, 0x25cb1fe7, 0xb6b04aa8))
-CANDIDATE(232, "aesd z0.b, z0.b, z1.b", 67, "0x4522e420",
+CANDIDATE(233, "aesd z0.b, z0.b, z1.b", 67, "0x4522e420",
           SVE, INT, VALUE, 0,
           "\x6b\x7d\x7d\xd5\x7d\x7d\x3a\x7d\x7d\x0c\x7d\x6b\x52\x7d\xd5\x7d", VARIANTS(0x8caa63c5, 0xa727b0c5, 0xfc3d01a4))
-CANDIDATE(233, "aesmc z0.b, z0.b", 67, "0x4520e000",
+CANDIDATE(234, "aesmc z0.b, z0.b", 67, "0x4520e000",
           SVE, INT, VALUE, 0,
           "\x00\xfe\x64\x1a\x02\x07\x00\x05\x7f\x7f\x64\xe4\x80\x80\x9b\x1b", VARIANTS(0x21ec8f91, 0x1e748b81, 0xdd3b1a45))
-CANDIDATE(234, "pmullb z0.q, z1.d, z2.d", 68, "0x45026820",
+CANDIDATE(235, "pmullb z0.q, z1.d, z2.d", 68, "0x45026820",
           SVE, INT, VALUE, 0,
           "\xff\x7f\x00\x00\x55\x95\x01\x80\xff\xbf\xff\x7f\xaa\xaa\x00\x00", VARIANTS(0x9b8e2d35, 0xa5c2c10f, 0x4976f96d))
-CANDIDATE(235, "pmullt z0.q, z1.d, z2.d", 68, "0x45026c20",
+CANDIDATE(236, "pmullt z0.q, z1.d, z2.d", 68, "0x45026c20",
           SVE, INT, VALUE, 0,
           "\x00\x00\x00\x80\xff\xaa\x7f\x15\xff\xd5\x55\x95\x00\xc0\xea\x7f", VARIANTS(0x1e678bbf, 0x28b10086, 0xcf5ffa78))
-CANDIDATE(236, "bdep z0.s, z1.s, z2.s", 69, "0x4582b420",
+CANDIDATE(237, "bdep z0.s, z1.s, z2.s", 69, "0x4582b420",
           SVE, INT, VALUE, 0,
           "\x01\x00\x00\x80\xff\x7f\x03\x00\x00\x00\x00\x00\x00\x80\x7f\x00", VARIANTS(0x82e376d8, 0x6a147ace, 0x8aab5a49))
-CANDIDATE(237, "bext z0.d, z1.d, z2.d", 69, "0x45c2b020",
+CANDIDATE(238, "bext z0.d, z1.d, z2.d", 69, "0x45c2b020",
           SVE, INT, VALUE, 0,
           "\xff\xff\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\x80\x00\x00", VARIANTS(0xa1ac0b9, 0x8774bd87, 0xfb0c0f2d))
-CANDIDATE(238, "bgrp z0.b, z1.b, z2.b", 69, "0x4502b820",
+CANDIDATE(239, "bgrp z0.b, z1.b, z2.b", 69, "0x4502b820",
           SVE, INT, VALUE, 0,
           "\xff\x7f\x00\x01\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff", VARIANTS(0xe42b2db8, 0x1d87424d, 0x37f83ecf))
-CANDIDATE(239, "rax1 z0.d, z1.d, z2.d", 70, "0x4522f420",
+CANDIDATE(240, "rax1 z0.d, z1.d, z2.d", 70, "0x4522f420",
           SVE, INT, VALUE, 0,
           "\xfc\x7f\x00\x80\x00\x00\xff\xff\xff\xff\xff\x7f\x02\x01\x7f\xff", VARIANTS(0x609dc310, 0xe66cba8c, 0x2a9251cd))
-CANDIDATE(240, "sm4e z0.s, z0.s, z1.s", 71, "0x4523e020",
+CANDIDATE(241, "sm4e z0.s, z0.s, z1.s", 71, "0x4523e020",
           SVE, INT, VALUE, 0,
           "\x1e\xd2\x1f\x5b\x80\x8e\x93\xee\xeb\x84\x1b\xe3\x4f\xb9\x40\x3b", VARIANTS(0xd952326f, 0x8f443120, 0x62a78853))
-CANDIDATE(241, "sm4ekey z0.s, z1.s, z2.s", 71, "0x4522f020",
+CANDIDATE(242, "sm4ekey z0.s, z1.s, z2.s", 71, "0x4522f020",
           SVE, INT, VALUE, 0,
           "\x3a\xdf\xdc\x2e\xfd\x74\x33\x66\xe9\x59\x98\x44\x3d\xd0\x86\x68", VARIANTS(0x55448755, 0x257967ea, 0x9618d4d1))
-CANDIDATE(242, "ld1w { z0.q }, p0/z, [x10]", 72, "0xa5102140",
+CANDIDATE(243, "ld1w { z0.q }, p0/z, [x10]", 72, "0xa5102140",
           SVE, INT, VALUE, 0,
           "\x01\x80\xff\x7f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", VARIANTS(0xcb9b2b00, 0x5a6a789f, 0xf3677506))
-CANDIDATE(243, "ld1d { z0.q }, p0/z, [x10]", 72, "0xa5902140",
+CANDIDATE(244, "ld1d { z0.q }, p0/z, [x10]", 72, "0xa5902140",
           SVE, INT, VALUE, 0,
           "\x01\x80\xff\x7f\x00\x80\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", VARIANTS(0x82e47f0c, 0x3a27a0f, 0xd7e528a2))
-CANDIDATE(244, "bfadd z0.h, z1.h, z2.h", 73, "0x65020020",
+CANDIDATE(245, "bfadd z0.h, z1.h, z2.h", 73, "0x65020020",
           SVE, WB16, VALUE, 0,
           "\xb0\x40\xa0\x40\x10\x41\x60\xc0\xe0\xbf\x80\xbf\x00\xbf\x80\xbe", VARIANTS(0xd03de5b9, 0x6082187d, 0xd03de5b9))
-CANDIDATE(245, "bfmul z0.h, z1.h, z2.h", 73, "0x65020820",
+CANDIDATE(246, "bfmul z0.h, z1.h, z2.h", 73, "0x65020820",
           SVE, WB16, VALUE, 0,
           "\x28\xc1\xc0\x40\x00\x41\x00\xc0\x00\xbf\xf0\xc1\x00\xbf\xf0\xbf", VARIANTS(0x7a2b0a45, 0xf2861983, 0x7a2b0a45))
-CANDIDATE(246, "fmmla z0.s, z1.h, z2.h", 74, "0x6422e420",
+CANDIDATE(247, "fmmla z0.s, z1.h, z2.h", 74, "0x6422e420",
           SVE, W16, VALUE, 0,
           "\x00\x00\x20\x40\x00\x00\x34\x41\x00\x00\x84\xc1\x00\x00\xdf\xc1", VARIANTS(0x727f56b0, 0xfa47ec94, 0x110ee80e))
-CANDIDATE(247, "expand z0.b, p1, z1.b", 75, "0x05318420",
+CANDIDATE(248, "expand z0.b, p1, z1.b", 75, "0x05318420",
           SVE, INT, VALUE, 0,
           "\xff\x00\x00\x00\x00\x00\x7f\x00\x80\xff\x00\x00\xff\x00\x00\x00", VARIANTS(0xf3d6b36d, 0xf99c0887, 0xcdd1809b))
-CANDIDATE(248, "bfscale z0.h, p0/m, z0.h, z1.h", 76, "0x65098020",
+CANDIDATE(249, "bfscale z0.h, p0/m, z0.h, z1.h", 76, "0x65098020",
           SVE, INT, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(249, "cls z0.s, p1/z, z1.s", 77, "0x0488a420",
+CANDIDATE(250, "cls z0.s, p1/z, z1.s", 77, "0x0488a420",
           SVE, INT, VALUE, 0,
           "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00", VARIANTS(0x69691905, 0x193cd9f4, 0xbcdb4f75))
-CANDIDATE(250, "addha za0.s, p0/m, p1/m, z1.s", 78, "0xc00800ff,0xc0902020,0xc0820020",
+CANDIDATE(251, "addha za0.s, p0/m, p1/m, z1.s", 78, "0xc00800ff,0xc0902020,0xc0820020",
           SME, INT, VALUE, 0,
           "\xff\x7f\x00\x80\x00\x00\x00\x00\x00\x00\x00\x80\x00\xff\x80\xff", VARIANTS(0x791f5969, 0x9b54acf7, 0x2de59e83))
-CANDIDATE(251, "addha za0.s, p0/m, p0/m, z1.s", 78, "0xc00800ff,0xc0900020,0xc0820000",
+CANDIDATE(252, "addha za0.s, p0/m, p0/m, z1.s", 78, "0xc00800ff,0xc0900020,0xc0820000",
           SME, INT, VALUE, 0,
           "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff", VARIANTS(0x337b4cb9, 0x9b54acf7, 0x673b1f3e))
-CANDIDATE(252, "fmopa za0.s, p0/m, p0/m, z1.s, z2.s", 79, "0xc00800ff,0x80820020,0xc0820020",
+CANDIDATE(253, "fmopa za0.s, p0/m, p0/m, z1.s, z2.s", 79, "0xc00800ff,0x80820020,0xc0820020",
           SME, S32, VALUE, 0,
           "\x00\x00\x40\xc0\x00\x00\xc0\x40\x00\x00\x00\x40\x00\x00\x80\x3f", VARIANTS(0x2c1651cb, 0x798fe772, 0xe12f1625))
-CANDIDATE(253, "fmopa za0.s, p0/m, p0/m, z1.h, z2.h", 80, "0xc00800ff,0x81a20020,0xc0820020",
+CANDIDATE(254, "fmopa za0.s, p0/m, p0/m, z1.h, z2.h", 80, "0xc00800ff,0x81a20020,0xc0820020",
           SME, S16, VALUE, 0,
           "\x00\x00\xc0\xc1\x00\x00\xc0\x40\x00\x00\x90\xc1\x00\x00\x80\xbf", VARIANTS(0xd356c175, 0xc0959ed8, 0xd356c175))
-CANDIDATE(254, "bfmopa za0.s, p0/m, p0/m, z1.h, z2.h", 81, "0xc00800ff,0x81820020,0xc0820040",
+CANDIDATE(255, "bfmopa za0.s, p0/m, p0/m, z1.h, z2.h", 81, "0xc00800ff,0x81820020,0xc0820040",
           SME, WB16, VALUE, 0,
           "\x00\x00\x70\xc1\x00\x00\xa0\xc0\x00\x00\xf4\xc1\x00\x00\x08\xc1", VARIANTS(0xe6c2ca99, 0x451c1abe, 0xe6c2ca99))
-CANDIDATE(255, "smopa za0.s, p0/m, p1/m, z1.b, z2.b", 82, "0xc00800ff,0xa0822020,0xc0820020",
+CANDIDATE(256, "smopa za0.s, p0/m, p1/m, z1.b, z2.b", 82, "0xc00800ff,0xa0822020,0xc0820020",
           SME, INT, VALUE, 0,
           "\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\xff\xff\xff\xff", VARIANTS(0x36cd2068, 0xbffc2984, 0xca5e4285))
-CANDIDATE(256, "usmopa za0.s, p0/m, p0/m, z1.b, z2.b", 82, "0xc00800ff,0xa1820020,0xc0820060",
+CANDIDATE(257, "usmopa za0.s, p0/m, p0/m, z1.b, z2.b", 82, "0xc00800ff,0xa1820020,0xc0820060",
           SME, INT, VALUE, 0,
           "\x80\x80\xff\xff\x02\x7d\x00\x00\x02\x7d\x00\x00\x01\xbf\xff\xff", VARIANTS(0x79af68d4, 0xbd14e21f, 0xb7d3b0ef))
-CANDIDATE(257, "smopa za0.d, p0/m, p0/m, z1.h, z2.h", 83, "0xc00800ff,0xa0c20020,0xc0c20020",
+CANDIDATE(258, "smopa za0.d, p0/m, p0/m, z1.h, z2.h", 83, "0xc00800ff,0xa0c20020,0xc0c20020",
           SME, INT, VALUE, 0,
           "\x80\x01\x80\x3f\x00\x00\x00\x00\x80\x3f\x41\xc0\xff\xff\xff\xff", VARIANTS(0xdec75ea8, 0xd1c06bfe, 0x63226fc3))
-CANDIDATE(258, "fmopa za0.d, p0/m, p0/m, z1.d, z2.d", 84, "0xc00800ff,0x80c20020,0xc0c20020",
+CANDIDATE(259, "fmopa za0.d, p0/m, p0/m, z1.d, z2.d", 84, "0xc00800ff,0x80c20020,0xc0c20020",
           SME, S64, VALUE, 0,
           "\x00\x00\x00\x00\x00\x00\x08\xc0\x00\x00\x00\x00\x00\x00\x18\x40", VARIANTS(0xaa5da875, 0xab07ecee, 0x514d09af))
-CANDIDATE(259, "mul v0.4s, v1.4s, v2.4s", 85, "0x4ea29c20",
+CANDIDATE(260, "mul v0.4s, v1.4s, v2.4s", 85, "0x4ea29c20",
           SME, INT, VALUE, 0,
           "\xff\x7f\x00\x00\x01\x80\xfe\xff\x00\x00\x00\x80\x00\xff\x81\xfe", VARIANTS(0x5f9c7cb, 0x7add5ff4, 0xb3f24575))
-CANDIDATE(260, "smax { z0.s, z1.s }, { z0.s, z1.s }, z2.s", 86, "0xc1a2a000",
+CANDIDATE(261, "smax { z0.s, z1.s }, { z0.s, z1.s }, z2.s", 86, "0xc1a2a000",
           SME, INT, VALUE, 26,
           "\x80\x80\xff\x7f\x00\x01\x02\x03\xff\xff\xff\x7f\x01\xff\x7f\x80\xff\x7f\x00\x80\xff\xff\x01\x00\xff\xff\xff\x7f\x00\xff\x80\xff", VARIANTS(0x73f2c1eb, 0xb009858, 0x3feca7b0))
-CANDIDATE(261, "sclamp { z0.s, z1.s }, z2.s, z3.s", 86, "0xc1a3c440",
+CANDIDATE(262, "sclamp { z0.s, z1.s }, z2.s, z3.s", 86, "0xc1a3c440",
           SME, INT, VALUE, 26,
           "\xff\x00\x7f\x80\xff\x7f\x80\x00\x00\xff\x00\xff\x01\xff\x7f\x80\xff\x7f\x00\x80\xff\xff\x01\x00\x00\xff\x00\xff\x00\xff\x80\xff", VARIANTS(0xc2b2afcb, 0xbf7e8145, 0x9fdd7629))
-CANDIDATE(262, "smopa za0.s, p0/m, p0/m, z1.h, z2.h", 87, "0xc00800ff,0xa0820028,0xc0820020",
+CANDIDATE(263, "smopa za0.s, p0/m, p0/m, z1.h, z2.h", 87, "0xc00800ff,0xa0820028,0xc0820020",
           SME, INT, VALUE, 0,
           "\xff\x7f\xff\xff\x00\x80\xff\xff\x00\x80\x00\x00\x7e\x81\xff\xff", VARIANTS(0x31104c29, 0xaf48f152, 0x671569b2))
-CANDIDATE(263, "bmopa za0.s, p0/m, p0/m, z1.s, z2.s", 88, "0xc00800ff,0x80820028,0xc0820020",
+CANDIDATE(264, "bmopa za0.s, p0/m, p0/m, z1.s, z2.s", 88, "0xc00800ff,0x80820028,0xc0820020",
           SME, INT, VALUE, 0,
           "\x0f\x00\x00\x00\x10\x00\x00\x00\x12\x00\x00\x00\x12\x00\x00\x00", VARIANTS(0x3d78b0d6, 0x70cfb064, 0xbcd42b78))
-CANDIDATE(264, "bfmopa za0.h, p0/m, p0/m, z1.h, z2.h", 89, "0xc00800ff,0x81a20028,0xc0420020",
+CANDIDATE(265, "bfmopa za0.h, p0/m, p0/m, z1.h, z2.h", 89, "0xc00800ff,0x81a20028,0xc0420020",
           SME, WB16, VALUE, 0,
           "\x40\xc0\xc0\x40\x00\x40\x80\x3f\x00\x3f\x20\x41\x80\x3f\x20\x40", VARIANTS(0x457d8e9b, 0x3ae1acfb, 0x457d8e9b))
-CANDIDATE(265, "fmopa za0.h, p0/m, p0/m, z1.h, z2.h", 90, "0xc00800ff,0x81820028,0xc0420020",
+CANDIDATE(266, "fmopa za0.h, p0/m, p0/m, z1.h, z2.h", 90, "0xc00800ff,0x81820028,0xc0420020",
           SME, S16, VALUE, 0,
           "\x00\xc2\x00\x46\x00\x40\x00\x3c\x00\x38\x00\x49\x00\x3c\x00\x41", VARIANTS(0x92a1bcf7, 0xaa159e39, 0x92a1bcf7))
-CANDIDATE(266, "movaz z0.s, za0h.s[w12, 1]", 91, "0xc00800ff,0xc0900020,0xc0820220",
+CANDIDATE(267, "movaz z0.s, za0h.s[w12, 1]", 91, "0xc00800ff,0xc0900020,0xc0820220",
           SME, INT, VALUE, 0,
           "\xff\x7f\x00\x80\xff\xff\x01\x00\x00\x00\x00\x80\x00\xff\x80\xff", VARIANTS(0x337b4cb9, 0x9b54acf7, 0x673b1f3e))
-CANDIDATE(267, "aese { z0.b, z1.b }, { z0.b, z1.b }, z2.q[0]", 92, "0x4522e840",
+CANDIDATE(268, "aese { z0.b, z1.b }, { z0.b, z1.b }, z2.q[0]", 92, "0x4522e840",
           SVE, INT, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(268, "luti4 { z0.b - z3.b }, zt0, { z4, z5 }", 93, "0xc08b0080",
+CANDIDATE(269, "luti4 { z0.b - z3.b }, zt0, { z4, z5 }", 93, "0xc08b0080",
           SME, INT, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(269, "fmopa za0.h, p0/m, p0/m, z1.b, z2.b", 94, "0xc00800ff,0x80a20028,0xc0420020",
+CANDIDATE(270, "fmopa za0.h, p0/m, p0/m, z1.b, z2.b", 94, "0xc00800ff,0x80a20028,0xc0420020",
           SME, S8, VALUE, 0,
           "\x00\xce\x00\x46\x80\xcc\x00\xbc\x00\x00\x00\xcc\x00\xce\x80\xd1", VARIANTS(0x8210af54, 0x8210af54, 0x8210af54))
-CANDIDATE(270, "fmopa za0.s, p0/m, p0/m, z1.b, z2.b", 95, "0xc00800ff,0x80a20020,0xc0820020",
+CANDIDATE(271, "fmopa za0.s, p0/m, p0/m, z1.b, z2.b", 95, "0xc00800ff,0x80a20020,0xc0820020",
           SME, S8, VALUE, 0,
           "\x00\x00\x86\xc1\x00\x80\x03\xc2\x00\x00\x7c\xc2\x00\x00\xdc\x41", VARIANTS(0xe807b208, 0xe807b208, 0xe807b208))
-CANDIDATE(271, "fmlalb z0.h, z1.b, z2.b", 96, "0x64a28820",
-          SME, S8, VALUE, 0,
-          "\x40\xc9\x00\x48\x00\xb8\x00\xb8\x40\x49\x00\x3c\x00\xcd\x80\xc7", VARIANTS(0x554a4003, 0x554a4003, 0x554a4003))
-CANDIDATE(272, "fdot z0.s, z1.b, z2.b", 97, "0x64628420",
-          SME, S8, VALUE, 0,
-          "\x00\x00\xc0\x3f\x00\x80\x03\xc2\x00\x00\xa4\x41\x00\x00\x00\xc2", VARIANTS(0xbf74be74, 0xbf74be74, 0xbf74be74))
-CANDIDATE(273, "fdot z0.h, z1.b, z2.b", 98, "0x64228420",
-          SME, S8, VALUE, 0,
-          "\x80\xc4\x00\x46\xa0\xcf\xc0\xc0\x60\x4c\x00\x42\x40\xcd\x80\xc9", VARIANTS(0x214a1920, 0x214a1920, 0x214a1920))
-CANDIDATE(274, "fmul { z0.s, z1.s }, { z2.s, z3.s }, z4.s", 99, "0xc1a8e840",
+CANDIDATE(272, "fmlalb z0.h, z1.b, z2.b", 96, "0x64a28820",
+          SME, S8, STREAMING, 0,
+          "\x40\xc9\x00\x48\x00\xb8\x00\xb8\x40\x49\x00\x3c\x00\xcd\x80\xc7", VARIANTS(0x0, 0x0, 0x0))
+CANDIDATE(273, "fdot z0.s, z1.b, z2.b", 97, "0x64628420",
+          SME, S8, STREAMING, 0,
+          "\x00\x00\xc0\x3f\x00\x80\x03\xc2\x00\x00\xa4\x41\x00\x00\x00\xc2", VARIANTS(0x0, 0x0, 0x0))
+CANDIDATE(274, "fdot z0.h, z1.b, z2.b", 98, "0x64228420",
+          SME, S8, STREAMING, 0,
+          "\x80\xc4\x00\x46\xa0\xcf\xc0\xc0\x60\x4c\x00\x42\x40\xcd\x80\xc9", VARIANTS(0x0, 0x0, 0x0))
+CANDIDATE(275, "fmul { z0.s, z1.s }, { z2.s, z3.s }, z4.s", 99, "0xc1a8e840",
           SME, F32, VALUE, 26,
           "\x66\xe6\xb9\xc1\x66\x66\x26\x40\xe1\x7a\xa8\xc0\xb8\x1e\x85\xbf\xcd\xcc\x0c\xbf\x00\x00\x4c\x41\x00\x00\x58\x41\x00\x00\xb0\x41", VARIANTS(0x86a075e1, 0xb3bc5066, 0x893a9a93))
-CANDIDATE(275, "bdep z0.d, z1.d, z2.d", 100, "0x45c2b420",
-          SME, INT, VALUE, 0,
-          "\x01\x00\x00\x80\xff\x1f\x00\xc0\x00\x00\x00\x00\x01\x00\x7f\x80", VARIANTS(0xa07d3d72, 0x35ce38eb, 0x983a0dbd))
-CANDIDATE(276, "aese z0.b, z0.b, z2.b", 101, "0x4522e040",
-          SME, INT, VALUE, 0,
-          "\x0c\xf3\x63\x63\x16\x63\xd2\x16\x63\x16\x16\xb0\x7c\xcd\x54\x63", VARIANTS(0xdf17af0a, 0xdcbc64bd, 0x32a0d18e))
-CANDIDATE(277, "fexpa z0.s, z1.s", 102, "0x04a0b820",
-          SME, INT, RUNS, 9,
-          "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(278, "ftmopa za0.s, { z0.s, z1.s }, z2.s, z20[0]", 103, "0x80420000",
+CANDIDATE(276, "bdep z0.d, z1.d, z2.d", 100, "0x45c2b420",
+          SME, INT, STREAMING, 0,
+          "\x01\x00\x00\x80\xff\x1f\x00\xc0\x00\x00\x00\x00\x01\x00\x7f\x80", VARIANTS(0x0, 0x0, 0x0))
+CANDIDATE(277, "aese z0.b, z0.b, z2.b", 101, "0x4522e040",
+          SME, INT, STREAMING, 0,
+          "\x0c\xf3\x63\x63\x16\x63\xd2\x16\x63\x16\x16\xb0\x7c\xcd\x54\x63", VARIANTS(0x0, 0x0, 0x0))
+CANDIDATE(278, "fexpa z0.s, z2.s", 102, "0x04a0b840",
+          SME, INT, STREAMING, 0,
+          "\xd2\x64\x01\x00\x0c\x3e\xfd\x7f\x0c\x3e\xfd\x7f\xd2\x64\x01\x7e", VARIANTS(0x0, 0x0, 0x0))
+CANDIDATE(279, "ftmopa za0.s, { z0.s, z1.s }, z2.s, z20[0]", 103, "0x80420000",
           SME, S32, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
-CANDIDATE(279, "fmop4a za0.s, z0.s, z16.s", 104, "0x80000000",
+CANDIDATE(280, "fmop4a za0.s, z0.s, z16.s", 104, "0x80000000",
           SME, S32, RUNS, 9,
           "", VARIANTS(0x0, 0x0, 0x0))
