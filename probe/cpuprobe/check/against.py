@@ -8,7 +8,7 @@ from cpuprobe.assessment import Assessment
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.wasmtime import Flags
 from cpuprobe.evidence.observation import Observation
-from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profiles import Profile
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, WasmtimeVersion, known_versions, lookup
 
@@ -24,6 +24,7 @@ class HostCapabilities:
         detected: features that wasmtime's detector reports.
         wasmtime: the version that shall load artifacts; None if any will do.
         flags: every flag that this wasmtime knows how to test; None where the version is unknown.
+        isa: its instruction set.
     """
 
     name: str
@@ -32,54 +33,60 @@ class HostCapabilities:
     detected: frozenset[str]
     wasmtime: str | None
     flags: frozenset[str] | None
+    isa: str = "x86-64"
 
 
 def machine(name: str, observation: Observation, assessment: Assessment) -> HostCapabilities:
     """A machine that was observed."""
     safe = frozenset(each for each, state in assessment.features.items() if state.safe)
     target = assessment.wasmtime
-    version = _row(target.version)
+    version = _row(target.version, assessment.isa)
     found = observation.wasmtime
     known = found.flags if found is not None and found.flags is not None else version.flags
     detected = Flags(Machine(observation), version, target).detected
     return HostCapabilities(
         name,
         safe,
-        _levels(safe),
+        _levels(safe, assessment.isa),
         detected,
         target.version if target.installed else None,
         frozenset(known) - set(version.refuses),
+        assessment.isa,
     )
 
 
 def within(profile: Profile) -> HostCapabilities:
     """A machine that has all of a profile and no more; of a mask, all but what it forbids."""
-    features = frozenset(name for name in load_features() if profile.permits(name))
-    row = _row(None)
+    isa = profile.isa
+    table = facts_named(isa).features()
+    features = frozenset(name for name in table if profile.permits(name))
+    row = _row(None, isa)
     flags = frozenset(row.flags) - set(row.refuses)
-    return HostCapabilities(profile.name, features, _levels(features), features, None, flags)
+    levels = _levels(features, isa)
+    return HostCapabilities(profile.name, features, levels, features, None, flags, isa)
 
 
-def _levels(safe: frozenset[str]) -> frozenset[str]:
-    return frozenset(each.name for each in load_levels() if safe.issuperset(each.features))
+def _levels(safe: frozenset[str], isa: str) -> frozenset[str]:
+    levels = facts_named(isa).levels()
+    return frozenset(each.name for each in levels if safe.issuperset(each.features))
 
 
-def _row(version: str | None) -> WasmtimeVersion:
-    newest = next(iter(known_versions().values()))
+def _row(version: str | None, isa: str) -> WasmtimeVersion:
+    newest = next(iter(known_versions(isa).values()))
     if version is None:
         return newest
     try:
-        return lookup(version)
+        return lookup(version, isa)
     except UnknownWasmtimeError:
         return newest
 
 
 def lacking(machine: HostCapabilities) -> frozenset[str]:
     """The features that may not be used there."""
-    return frozenset(load_features()) - machine.safe
+    return frozenset(facts_named(machine.isa).features()) - machine.safe
 
 
-def feature_of(flag: str) -> str | None:
+def feature_of(flag: str, isa: str = "x86-64") -> str | None:
     """The canonical name of the feature behind a flag."""
-    feature = load_features().by_cranelift.get(flag)
+    feature = facts_named(isa).features().by_cranelift.get(flag)
     return None if feature is None else feature.name

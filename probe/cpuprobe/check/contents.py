@@ -54,21 +54,22 @@ class Contents(NamedTuple):
     unread: Counter[str]
 
 
-def contents(path: str, sought: tuple[str, ...] = ()) -> Contents:
+def contents(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> Contents:
     """Reads all that a file holds.
 
     Args:
         path: the file.
         sought: features of which every function is listed.
+        isa: the instruction set whose code is read.
 
     Raises:
         ArtifactError: it cannot be opened.
     """
     try:
         if os.path.isdir(path):
-            return _Reader(members_of_folder(path), _size(path), path, sought).contents()
+            return _Reader(members_of_folder(path), _size(path), path, sought, isa).contents()
         with OpenedFile(path) as file:
-            return _Reader(members(file, path), file.size, path, sought).contents()
+            return _Reader(members(file, path), file.size, path, sought, isa).contents()
     except CaptureError as error:
         raise ArtifactError(str(error).removeprefix(f"{path}: ")) from None
 
@@ -84,7 +85,9 @@ def _size(folder: str) -> int:
 class _Reader:
     """Reads one file, and keeps count of what that costs."""
 
-    def __init__(self, found: Iterator[Member], size: int, path: str, sought: tuple[str, ...]):
+    def __init__(
+        self, found: Iterator[Member], size: int, path: str, sought: tuple[str, ...], isa: str
+    ) -> None:
         """Reads it.
 
         Args:
@@ -92,8 +95,10 @@ class _Reader:
             size: its own, in bytes.
             path: its own.
             sought: features of which every function is listed.
+            isa: the instruction set whose code is read.
         """
         self._path = path
+        self._isa = isa
         self._sought = sought
         self._steps = BUDGET + STEPS * size
         self._litter = 0
@@ -163,7 +168,7 @@ class _Reader:
             self._litter = 0
             gc.collect()
         try:
-            reading = Reading(source)
+            reading = Reading(source, self._isa)
             scan = reading.scan(self._sought)
             self._steps -= scan.steps if scan else 0
             meter.count(source.size)

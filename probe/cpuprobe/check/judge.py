@@ -10,6 +10,7 @@ from cpuprobe.check.against import HostCapabilities, feature_of
 from cpuprobe.check.compiled import Compiled
 from cpuprobe.check.guard import evidence
 from cpuprobe.code.needs import Engine, Function, Needs
+from cpuprobe.code.read import ARCHITECTURES
 from cpuprobe.words import names
 
 # What is to be expected of a file:
@@ -86,7 +87,7 @@ _LOADER = "CPU ISA level is lower than required"
 # Go, runtime/asm_amd64.s, bad_cpu.
 _GO = "This program can only be run on AMD64 processors with {} microarchitecture support."
 
-_HOST = "x86_64"
+_HOSTS = {"x86-64": "x86_64", "aarch64": "aarch64"}
 
 
 def judge(path: str, needs: Needs, against: HostCapabilities) -> Fit:
@@ -99,11 +100,11 @@ def judge(path: str, needs: Needs, against: HostCapabilities) -> Fit:
     """
     if needs.engine is not None:
         return _cwasm(path, needs, needs.engine, against)
-    if needs.architecture != "x86-64":
+    if needs.architecture != ARCHITECTURES[against.isa]:
         return Fit(
             path=path,
             expectation="foreign",
-            reason=f"code for {needs.architecture}, not x86-64",
+            reason=f"code for {needs.architecture}, not {ARCHITECTURES[against.isa]}",
             needs=needs,
         )
     missing = tuple(name for name in needs.features if name not in against.safe)
@@ -186,7 +187,7 @@ def _cwasm(path: str, needs: Needs, engine: Engine, against: HostCapabilities) -
     unsafe = tuple(
         name
         for flag in engine.flags
-        if (name := feature_of(flag)) is not None and name not in against.safe
+        if (name := feature_of(flag, against.isa)) is not None and name not in against.safe
     )
     if missing:
         return Fit(
@@ -214,10 +215,10 @@ def refusal(engine: Engine, against: HostCapabilities) -> str | None:
     if against.wasmtime is not None and not _same_version(engine.version, against.wasmtime):
         return _VERSION.format(engine.version)
     architecture = engine.target.partition("-")[0]
-    if architecture != _HOST:
+    if architecture != _HOSTS[against.isa]:
         return None if architecture.startswith("pulley") else _ARCHITECTURE.format(architecture)
     for flag in engine.flags:
-        feature = feature_of(flag)
+        feature = feature_of(flag, against.isa)
         if feature is None or (against.flags is not None and flag not in against.flags):
             return _NO_TEST.format(flag)
         if feature not in against.detected:

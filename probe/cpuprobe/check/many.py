@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from cpuprobe.check import meter
@@ -95,7 +96,9 @@ def check(
     unread = Counter() if unread is None else unread
     done: dict[str, _Answer] = {}
     with meter.watched(lambda read: progress(len(done), len(files), read)):
-        for path, result in _results([path for path, _ in files], processes, tuple(sought)):
+        for path, result in _results(
+            [path for path, _ in files], processes, tuple(sought), against.isa
+        ):
             done[path] = result
             meter.tell()
     fits = []
@@ -134,13 +137,13 @@ _Answer = Needs | Contents | Kind | str
 """What is needed of a file, what it holds, the kind that is not read, why it cannot be."""
 
 
-def read(path: str, sought: tuple[str, ...] = ()) -> Needs | Contents | str:
-    """What a file needs or holds, or why it cannot be read."""
+def read(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> Needs | Contents | str:
+    """What a file needs or holds of an instruction set, or why it cannot be read."""
     kind = kind_of_file(path)
     try:
         if kind is not None and kind.opens is not None:
-            return contents(path, sought)
-        reading = opened(path)
+            return contents(path, sought, isa)
+        reading = opened(path, isa)
         needs = complete(reading, reading.scan(sought))
         meter.count(_size(path))
         return needs
@@ -151,7 +154,7 @@ def read(path: str, sought: tuple[str, ...] = ()) -> Needs | Contents | str:
 
 
 def _results(
-    paths: list[str], processes: int, sought: tuple[str, ...]
+    paths: list[str], processes: int, sought: tuple[str, ...], isa: str
 ) -> Iterator[tuple[str, _Answer]]:
     kinds = {path: kind_of_file(path) for path in paths}
     yield from ((path, kind) for path, kind in kinds.items() if kind and kind.unread)
@@ -160,10 +163,10 @@ def _results(
     left.sort(key=lambda path: -sizes[path])  # the largest first: all end together
     processes = min(processes, len(left))
     if processes < 2 or sum(sizes.values()) < SMALL:
-        yield from ((path, read(path, sought)) for path in left)
+        yield from ((path, read(path, sought, isa)) for path in left)
         return
     forms()  # made once, before the others are forked from this process
-    yield from results(read, [(path, sought) for path in left], processes)
+    yield from results(partial(read, isa=isa), [(path, sought) for path in left], processes)
 
 
 def _size(path: str) -> int:

@@ -96,7 +96,11 @@ _MADE_TO_FAULT: tuple[tuple[int, int, str, Kind], ...] = (
     (0xFFE0001F, 0xD4200000, "brk", "breakpoint"),
     (0xFFE0001F, 0xD4400000, "hlt", "trap"),
 )
-_UNALLOCATED = frozenset({0b0001, 0b0011})  # bits 28 to 25 (C4.1)
+
+
+def is_unallocated(word: int) -> bool:
+    """Whether a word is where the encoding (C4.1) has no instruction, or UDF alone."""
+    return word >> 25 & 15 in (0b0001, 0b0011) or not word & 0x9E000000
 
 
 def decode(code: bytes, text: str = "") -> Decoded:
@@ -149,7 +153,7 @@ def _of_word(word: int) -> _What:
     row = row_of(word)
     if row is not None and row.features:
         return row.mnemonic, row.features, "hint" if row.hint else "feature"
-    return "", (), "undecodable" if word >> 25 & 15 in _UNALLOCATED else "unknown"
+    return "", (), "undecodable" if is_unallocated(word) else "unknown"
 
 
 # --- what a disassembler wrote ---

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
+from cpuprobe.code.a64_scan import rows_in, words_of
 from cpuprobe.code.budget import BUDGET, FUNCTION, Budget
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.code.forms import forms
 from cpuprobe.code.needs import MOST_LISTED, Confidence, Coverage, Engine, Function, Needs
+from cpuprobe.code.program import CodeBytes
 from cpuprobe.code.tally import FoundIn, uses
-from cpuprobe.code.walk import artifact_functions, reachable_instructions
-from cpuprobe.facts.features import load_features
+from cpuprobe.code.walk import FunctionCode, artifact_functions, reachable_instructions
+from cpuprobe.facts.aarch64 import load_features as load_arm_features
+from cpuprobe.facts.isa import X86_64, facts_of_code
 
 CONFIDENCE: Confidence = "artifact"
 
 
-def read_cwasm(content: bytes, most: int = BUDGET) -> Needs:
-    """Reads an artifact.
+def read_cwasm(content: bytes, most: int = BUDGET, isa: str = "x86-64") -> Needs:
+    """Reads an artifact; code for others than `isa` is not looked at.
 
     Args:
         content: the whole file.
         most: steps of work that it may be.
+        isa: the instruction set.
 
     Returns:
-        Its needs; no code is looked at unless it is x86-64 code.
+        Its needs.
 
     Raises:
         ArtifactError: damaged, more work than a file may be, or of no wasmtime that is known.
@@ -35,11 +41,13 @@ def read_cwasm(content: bytes, most: int = BUDGET) -> Needs:
         if name.startswith("has_") and value is True
     )
     architecture = section.target.partition("-")[0]
-    if architecture != "x86_64":
+    facts = facts_of_code(architecture.replace("x86_64", "x86-64"))
+    if facts is None or facts.name != isa:
         engine = Engine(section.version, section.target, on, ())
         return Needs(kind="cwasm", architecture=architecture, engine=engine)
-    code = _read_code(content, Budget(most))
-    table = load_features()
+    read = _read_code if facts is X86_64 else _read_words
+    code = read(content, Budget(most))
+    table = facts.features()
     allowed = {table.by_cranelift[flag].name for flag in on if flag in table.by_cranelift}
     allowed = allowed.union(*(table.closure(name) for name in allowed))
     return msgspec.structs.replace(
@@ -51,6 +59,50 @@ def read_cwasm(content: bytes, most: int = BUDGET) -> Needs:
             tuple(name for name in code.features if name not in allowed),
         ),
     )
+
+
+def _read_words(content: bytes, budget: Budget) -> Needs:
+    """What its functions need, of aarch64; constants between their instructions are not told apart.
+
+    Cranelift puts them behind a function's code as a rule (literal pools), so that one that looks
+    like an instruction is rare.
+    """
+    table = load_arm_features()
+    known: dict[str, list[FoundIn[str]]] = {}
+    unknown: dict[str, list[FoundIn[str]]] = {}
+    functions: list[Function] = []
+    total = 0
+    for function in artifact_functions(content):
+        budget.spend(FUNCTION + len(function.data) // 4)
+        total += len(function.data)
+        code = CodeBytes(0, "", function.address, function.data)
+        words = words_of(code)
+        rows = rows_in(words)
+        addresses: dict[str, list[int]] = {}
+        for at, word in enumerate(words):
+            for name in rows[word].features if word in rows else ():
+                addresses.setdefault(name, []).append(function.address + 4 * at)
+        for name, where in addresses.items():
+            place = where[0], len(where), CONFIDENCE, function.name
+            (known if name in table else unknown).setdefault(name, []).append(place)
+        needed = {name: where for name, where in addresses.items() if name in table}
+        if needed:
+            functions.append(_listed(function, needed))
+    return Needs(
+        kind="cwasm",
+        architecture="aarch64",
+        features=uses(known, str),
+        functions=tuple(functions[:MOST_LISTED]),
+        unlisted=max(0, len(functions) - MOST_LISTED),
+        unknown=uses(unknown, str),
+        coverage=Coverage(total=total, symbol=total),
+    )
+
+
+def _listed(function: FunctionCode, needed: Mapping[str, list[int]]) -> Function:
+    first, last = min(map(min, needed.values())), max(map(max, needed.values()))
+    counts = {name: len(where) for name, where in needed.items()}
+    return Function(function.name, function.address, first, last, CONFIDENCE, counts)
 
 
 def _read_code(content: bytes, budget: Budget) -> Needs:
@@ -76,11 +128,7 @@ def _read_code(content: bytes, budget: Budget) -> Needs:
             (known if is_known else unknown).setdefault(name, []).append(place)
         needed = {name: where for (is_known, name), where in addresses.items() if is_known}
         if needed:
-            first, last = min(map(min, needed.values())), max(map(max, needed.values()))
-            counts = {name: len(where) for name, where in needed.items()}
-            functions.append(
-                Function(function.name, function.address, first, last, CONFIDENCE, counts)
-            )
+            functions.append(_listed(function, needed))
     return Needs(
         kind="cwasm",
         features=uses(known, str),

@@ -29,15 +29,15 @@ MOST_WORDS = 32 << 20
 
 _OSABI_WASMTIME = 200  # wasmtime, crates/environ/src/obj.rs, ELFOSABI_WASMTIME
 _STB_GLOBAL = 1
-_HIDDEN = (
-    1  # of st_other: STV_INTERNAL is 1, STV_HIDDEN 2, STV_PROTECTED 3; those of .dynsym are seen
-)
+# of st_other: STV_INTERNAL is 1, STV_HIDDEN 2, STV_PROTECTED 3; those of .dynsym are seen
+_HIDDEN = 1
 _NT_GNU_PROPERTY_TYPE_0 = 5
 _X86_ISA_1_NEEDED, _X86_ISA_1_USED = 0xC0008002, 0xC0010002
 _DT_INIT, _DT_INIT_ARRAY, _DT_INIT_ARRAYSZ, _DT_FLAGS_1 = 12, 25, 27, 0x6FFFFFFB
 _DF_1_PIE = 0x08000000
 _MOST_INITIAL = 1024
-_R_X86_64_64, _R_X86_64_RELATIVE, _R_X86_64_IRELATIVE = 1, 8, 37
+# R_X86_64_64 (R_AARCH64_ABS64), RELATIVE, IRELATIVE (AAELF64, 5.7)
+_RELOCATIONS = {abi.EM_X86_64: (1, 8, 37), abi.EM_AARCH64: (257, 1027, 1032)}
 _KINDS: dict[int, Kind] = {abi.ET_REL: "object", abi.ET_EXEC: "executable"}
 MACHINES = {
     3: "i386",
@@ -54,23 +54,27 @@ MACHINES = {
 _LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 
 
-def read_elf(source: Source) -> Binary:
-    """Reads an ELF file. Of other machines than x86-64 nothing but the header is read.
+def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
+    """Reads an ELF file. Of other machines than one nothing but the header is read.
 
     Args:
         source: the file.
+        machine: EM_X86_64 or EM_AARCH64.
 
     Raises:
         ArtifactError: not an ELF file, cut off, or an offset points outside of it.
     """
     elf = Elf(source)
     wasmtime = elf.abi == _OSABI_WASMTIME
-    if elf.machine != abi.EM_X86_64 or not elf.wide or elf.order != "<":
+    known = MACHINES.get(elf.machine, f"ELF machine {elf.machine}")
+    if elf.machine == abi.EM_X86_64:
+        known = "x86-64" if elf.wide else "x32"
+    if elf.machine != machine or not elf.wide or elf.order != "<":
         # The x32 ABI (x86-64 code in a 32-bit file) is not for us either.
-        known = MACHINES.get(elf.machine, f"ELF machine {elf.machine}")
-        name = "x32" if elf.machine == abi.EM_X86_64 else known
-        return Binary(name, "other", wasmtime)
-    file = Binary("x86-64", _KINDS.get(elf.kind, "library"), wasmtime, elf.entry)
+        return Binary(
+            "x32" if elf.machine == machine == abi.EM_X86_64 else known, "other", wasmtime
+        )
+    file = Binary(known, _KINDS.get(elf.kind, "library"), wasmtime, elf.entry)
     if elf.kind not in (abi.ET_REL, abi.ET_EXEC, abi.ET_DYN):
         raise ArtifactError(f"ELF: neither program, library nor object file (type {elf.kind})")
     if not wasmtime:
@@ -81,8 +85,9 @@ def read_elf(source: Source) -> Binary:
             _read_dynamic(file, elf)
             file.questions = questions(elf, MOST_WORDS)
             file.linked = file.kind == "executable" or bool(file.exports)
-        _read_properties(file, elf)
-        _read_go(file, elf)
+        if machine == abi.EM_X86_64:
+            _read_properties(file, elf)
+            _read_go(file, elf)
     return file
 
 
@@ -265,6 +270,7 @@ def _read_dynamic(file: Binary, elf: Elf) -> None:
 
 def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
     """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
+    word, relative, chosen = _RELOCATIONS[elf.machine]
     for section in elf.sections:
         if section.type == abi.SHT_RELA and section.size % 24 == 0:
             content = section.data
@@ -272,12 +278,12 @@ def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
             words = memoryview(content).cast("Q")
             # r_info is the second of three words, its low 32 bits the type.
             kinds = words.cast("B").cast("I")[2::6].tolist()
-            file.ifuncs += kinds.count(_R_X86_64_IRELATIVE)
+            file.ifuncs += kinds.count(chosen)
             for row in [at for at, slot in enumerate(words[::3].tolist()) if slot in slots]:
                 place, info, addend = words[3 * row : 3 * row + 3]
-                if kinds[row] == _R_X86_64_RELATIVE:
+                if kinds[row] == relative:
                     slots[place] = addend
-                elif kinds[row] == _R_X86_64_64:
+                elif kinds[row] == word:
                     slots[place] = _symbol_value(elf, info >> 32) + addend
 
 

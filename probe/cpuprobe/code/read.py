@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from cpuprobe.code import macho
+from cpuprobe.code import a64_reach, a64_scan, macho
 from cpuprobe.code.cwasm import read_cwasm
-from cpuprobe.code.elf import ArtifactError, Elf, Source
+from cpuprobe.code.elf import EM_AARCH64, EM_X86_64, ArtifactError, Elf, Source
 from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.flow import begins, straight_line
 from cpuprobe.code.forms import forms
@@ -22,12 +22,15 @@ from cpuprobe.code.tally import Scan
 from cpuprobe.errors import CaptureError
 from cpuprobe.files import OpenedFile
 
+ARCHITECTURES = {"x86-64": "x86-64", "aarch64": "AArch64"}
+"""What files call the instruction sets whose code is read, by our names."""
+_MACHINES = {"x86-64": EM_X86_64, "aarch64": EM_AARCH64}
 MOST_COMPILED = 256 << 20
 """Bytes of an artifact of wasmtime, which is held whole."""
 
 
-def opened(path: str) -> Reading:
-    """Reads a file.
+def opened(path: str, isa: str = "x86-64") -> Reading:
+    """Reads a file, for an instruction set.
 
     Raises:
         ArtifactError: it cannot be read, is no regular file, no ELF file, or is damaged.
@@ -36,7 +39,7 @@ def opened(path: str) -> Reading:
         with OpenedFile(path) as file:
             if file.size == 0:
                 raise ArtifactError("empty")
-            return Reading(file)
+            return Reading(file, isa)
     except CaptureError as error:
         raise ArtifactError(str(error).removeprefix(f"{path}: ")) from None
 
@@ -44,20 +47,21 @@ def opened(path: str) -> Reading:
 class Reading:
     """What is needed of one file in memory."""
 
-    def __init__(self, source: Source) -> None:
-        """Reads all that is needed of a file.
+    def __init__(self, source: Source, isa: str = "x86-64") -> None:
+        """Reads all that is needed of a file; code for others than `isa` is not looked at.
 
         Raises:
             ArtifactError: it is no ELF file, or is damaged.
         """
-        self._file = _read(source)
+        self._file = _read(source, isa)
+        self._isa = isa
         self._content = b""
         self._plan: Plan | None = None
         if self._file.wasmtime:
             if source.size > MOST_COMPILED:
                 raise ArtifactError(f"compiled wasm larger than {MOST_COMPILED >> 20} MiB")
             self._content = Elf(source).read(0, source.size, "it")
-        elif self._file.architecture == "x86-64":
+        elif self._file.architecture == ARCHITECTURES[isa]:
             self._plan = plan(self._file)
 
     def needs(self) -> Needs:
@@ -68,12 +72,13 @@ class Reading:
         """
         file = self._file
         if file.wasmtime:
-            return read_cwasm(self._content)
+            return read_cwasm(self._content, isa=self._isa)
         if self._plan is None:
             return Needs(kind="other", architecture=file.architecture)
         return Needs(
             kind=file.kind,
-            entry=straight_line(file, forms(), begins(file)[0]),
+            architecture=file.architecture,
+            entry=_straight_line(file),
             isa_needed=file.isa_needed,
             isa_used=file.isa_used,
             dispatch=_dispatch(file),
@@ -91,7 +96,8 @@ class Reading:
         """
         if self._plan is None:
             return None
-        return scan(self._file, self._plan, sought)
+        scanning = scan if self._file.architecture == "x86-64" else a64_scan.scan
+        return scanning(self._file, self._plan, sought)
 
     def reached(self, found: Scan, chooses: bool) -> tuple[dict[str, Reach], bool]:
         """What of the features is reached without a choice before; and whether that is all."""
@@ -99,6 +105,8 @@ class Reading:
             # The addresses of an object wait for relocation. Go's compiler keeps to the level that
             # its runtime tests, and its assembler's functions are behind tests.
             return {}, bool(self._file.go)
+        if self._file.architecture != "x86-64":
+            return a64_reach.Reached(self._file, frozenset(found.features)).ways, False
         roots, further = begins(self._file)
         ways, ended = reached(self._file, forms(), found.pages, (*roots, *further), chooses)
         return ways, ended and self._file.linked
@@ -111,11 +119,16 @@ _READERS: dict[bytes, Callable[[Source], Binary]] = {
 }
 
 
-def _read(source: Source) -> Binary:
+def _read(source: Source, isa: str) -> Binary:
     start = source.some(0, 4)
-    return next((read for magic, read in _READERS.items() if start.startswith(magic)), read_elf)(
-        source
-    )
+    read = next((read for magic, read in _READERS.items() if start.startswith(magic)), None)
+    return read_elf(source, _MACHINES[isa]) if read is None else read(source)
+
+
+def _straight_line(file: Binary) -> dict[str, int]:
+    if file.architecture != "x86-64":
+        return a64_reach.straight(file) if file.kind != "object" else {}
+    return straight_line(file, forms(), begins(file)[0])
 
 
 def complete(reading: Reading, found: Scan | None) -> Needs:
