@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from cpuprobe.assessment.model import Assessment
+from cpuprobe.code import a64
 from cpuprobe.code.decode import NEVER_FAULTS
 from cpuprobe.crash.advise import advise
 from cpuprobe.crash.cases import like
@@ -13,7 +15,7 @@ from cpuprobe.crash.instructions import Read, read
 from cpuprobe.crash.judge import is_sent, judge
 from cpuprobe.crash.model import Judged
 from cpuprobe.evidence.crashes.model import Crash
-from cpuprobe.facts.isa import X86_64, IsaFacts, facts_of_code, names_of
+from cpuprobe.facts.isa import AARCH64, X86_64, IsaFacts, facts_of_code, names_of
 
 Machine = Callable[[], Assessment]
 HERE = "this machine"
@@ -40,6 +42,7 @@ def diagnose(
     Raises:
         CannotMeasureError: iced-x86 is not installed, or `machine` cannot be measured.
     """
+    crash = _as_typed(crash, isa)
     found = read(crash)
     level = crash.refusal is not None and crash.refusal.kind == "level"
     wanted, facts, foreign = _wanted(crash, found, isa, level)
@@ -73,6 +76,16 @@ def diagnose(
         ),
         cut=found.cut,
     )
+
+
+def _as_typed(crash: Crash, isa: Callable[[], str]) -> Crash:
+    """Bytes by themselves are of the machine's instruction set; a word may stand as a number."""
+    if crash.source != "bytes" or len(crash.code) % 4 or isa() not in names_of(AARCH64):
+        return crash
+    code = crash.code
+    if len(code) == 4 and not a64.decode(code).features and a64.decode(code[::-1]).features:
+        code = code[::-1]
+    return replace(crash, code=code, isa="aarch64")
 
 
 def _wanted(

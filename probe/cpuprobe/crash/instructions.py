@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cpuprobe.code import a64
 from cpuprobe.code.assembly import read_line
-from cpuprobe.code.decode import Decoded
+from cpuprobe.code.decode import MAXIMUM_INSTRUCTIONS, Decoded
 from cpuprobe.code.instructions import Instruction, instructions
 from cpuprobe.code.newer import features_of
 from cpuprobe.crash.model import Shown
@@ -115,8 +115,12 @@ def _foreign(crash: Crash) -> Read:
     if not crash.code and not crash.text:
         return Read()
     text = " ".join(crash.text.split())
-    if crash.isa == "aarch64":
-        decoded = a64.decode(crash.code, text)
+    if crash.isa != "aarch64":
+        decoded = [Decoded(crash.code[:4], "unknown", intel=text, att=text)]
+    elif crash.sequence and not text:
+        ends = range(0, min(len(crash.code), 4 * MAXIMUM_INSTRUCTIONS), 4)
+        decoded = [a64.decode(crash.code[at : at + 4]) for at in ends]
     else:
-        decoded = Decoded(crash.code[:4], "unknown", intel=text, att=text)
-    return Read((Shown(decoded, text),), (Instruction(decoded),))
+        decoded = [a64.decode(crash.code, text)]
+    shown = tuple(Shown(each, text) for each in decoded)
+    return Read(shown, tuple(map(Instruction, decoded)))

@@ -110,3 +110,12 @@ def test_code_of_x86_is_not_judged_there_and_is_judged_here() -> None:
     (crash,) = of_text(AVX2.encode()).crashes
     machine = fakes.observation(fakes.group(fakes.V3))
     assert diagnose(crash, lambda: assess(machine)).verdict == "has"
+
+
+@pytest.mark.parametrize("text", ["21 00 e2 b8", "b8e20021", "ldaddal w2, w1, [x1]"])
+def test_what_is_typed_is_of_the_machines_instruction_set(text: str) -> None:
+    """Bytes as they lie in memory, or the word as a number; a line tells by its operands."""
+    answer = explain(text, PI4)
+
+    assert (answer.verdict, answer.isa) == ("lacks", "aarch64")
+    assert answer.instructions[0].bytes in ("2100e2b8", "")

@@ -93,6 +93,11 @@ def isa_of_crash(crash: Crash, named: Sequence[Isa], texts: Sequence[str]) -> Is
 _NO_X86 = re.compile(r"(?<![%\w])#-?(?:0x)?\d|\{(?:r\d|lr|pc)|\bsp!|\[sp[,\]]")
 
 
+def isa_of_text(line: str) -> Isa | None:
+    """The instruction set of an assembler line by its operands; None if they tell of none."""
+    return _by_operands([line])
+
+
 def _by_operands(texts: Sequence[str]) -> Isa | None:
     counts = {isa: sum(1 for text in texts if each.search(text)) for isa, each in _OPERANDS.items()}
     if any(_NO_X86.search(text) for text in texts):

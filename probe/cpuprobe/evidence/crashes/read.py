@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cpuprobe.code import a64
 from cpuprobe.code.assembly import is_mnemonic, read_line
 from cpuprobe.code.image import code_at
 from cpuprobe.code.newer import features_of
@@ -13,6 +14,7 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.folds import unfolded
 from cpuprobe.evidence.crashes.formats.listing import instruction
 from cpuprobe.evidence.crashes.formats.registry import OF_LINES, OF_TEXT, RULES
+from cpuprobe.evidence.crashes.isa import isa_of_text
 from cpuprobe.evidence.crashes.join import join
 from cpuprobe.evidence.crashes.large import telling_part
 from cpuprobe.evidence.crashes.model import Clue, Crash, Note
@@ -117,6 +119,8 @@ def _lone(line: str) -> Crash:
         except CaptureError:
             pass  # an instruction without operands
     text = instruction(line)
+    if isa_of_text(line) == "aarch64" or (text is None and a64.decode(b"", line).kind != "unknown"):
+        return Crash("assembler line", text=line, isa="aarch64")
     if text is None or not features_of(text.split()[0]):
         read_line(line)  # which says what is wrong with it
     return Crash("assembler line", text=text or line)
