@@ -125,7 +125,7 @@ def worded(answer: Judged) -> Explanation:
                 each.os,
                 each.kernel,
                 each.ran,
-                cause(each),
+                cause(each, answer.crash.isa),
                 each.remedy,
             )
             for each in answer.features
@@ -244,7 +244,8 @@ def _shown(answer: InstructionAnswer) -> Iterator[str]:
 
 
 def _features(machine: str, answer: Explanation) -> Iterator[str]:
-    rows = [("feature", "CPUID", "OS", "kernel", "executed", "state", "safe")]
+    claim = "registers" if answer.isa == "aarch64" else "CPUID"
+    rows = [("feature", claim, "OS", "kernel", "executed", "state", "safe")]
     rows += [
         (
             each.name,

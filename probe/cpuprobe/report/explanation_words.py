@@ -65,7 +65,7 @@ def _needs(answer: Judged) -> str:
     if emulator is not None:
         needs += f", which {emulator} does not execute; that says nothing of the CPU"
     if lacking:
-        return f"{needs}; on {answer.machine} {_states(lacking)}."
+        return f"{needs}; on {answer.machine} {_states(lacking, answer.crash.isa)}."
     if answer.reason == "illegal elsewhere":
         return (
             f"{needs}; {answer.machine} has all of that: so it died on another machine (give its "
@@ -74,10 +74,11 @@ def _needs(answer: Judged) -> str:
     return f"{needs}; {answer.machine} has all of that."
 
 
-def _states(lacking: Sequence[FeatureJudged]) -> str:
+def _states(lacking: Sequence[FeatureJudged], isa: str | None) -> str:
     groups: dict[str, list[str]] = {}
+    of = "" if isa == "aarch64" else "by CPUID "
     for each in lacking:
-        groups.setdefault(STATES[each.state], []).append(each.name)
+        groups.setdefault(STATES[each.state].replace("by CPUID ", of), []).append(each.name)
     return ", ".join(
         f"{names(each)} {'is' if len(each) == 1 else 'are'} {words}"
         for words, each in groups.items()
@@ -100,7 +101,7 @@ def _foreign(answer: Judged) -> str:
 def _judgement(answer: Judged) -> str:
     lacking = [each for each in answer.features if each.lacking]
     if lacking:
-        return f"On {answer.machine} {_states(lacking)}."
+        return f"On {answer.machine} {_states(lacking, answer.crash.isa)}."
     if not answer.features:
         return ""
     if all(each.safe for each in answer.features):
@@ -143,12 +144,14 @@ def _named(answer: Judged) -> str:
 _REFUSED = {"flag-mismatch": _flag, "level-missing": _level, "missing-features-named": _named}
 
 
-def cause(each: FeatureJudged) -> str:
-    """Why a feature is not safe."""
+def cause(each: FeatureJudged, isa: str | None) -> str:
+    """Why a feature of an instruction set is not safe."""
     if each.cause == "builds on":
         return f"it builds on {names(each.value.split())}, not safe here"
     if each.cpuid is not None:
         absent = "CPUID does not enumerate it"
+        if isa == "aarch64":
+            absent = "neither ID registers nor HWCAP tell of it"
     elif each.kernel is not None:
         absent = "the kernel does not list it"
     else:
