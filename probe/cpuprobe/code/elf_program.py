@@ -15,7 +15,7 @@ from cpuprobe.code.cpuinfo import questions
 from cpuprobe.code.eh_frame import read_unwind
 from cpuprobe.code.elf import ArtifactError, Elf, Source, notes, text
 from cpuprobe.code.needs import Kind
-from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Name, Range
+from cpuprobe.code.program import MACHINES, NAMELESS, Binary, CodeBytes, Name, Range
 
 MOST_CODE = 512 << 20
 """Bytes of executable sections; a browser has about 200 MB, a large Go program 300."""
@@ -39,18 +39,6 @@ _MOST_INITIAL = 1024
 # R_X86_64_64 (R_AARCH64_ABS64), RELATIVE, IRELATIVE (AAELF64, 5.7)
 _RELOCATIONS = {abi.EM_X86_64: (1, 8, 37), abi.EM_AARCH64: (257, 1027, 1032)}
 _KINDS: dict[int, Kind] = {abi.ET_REL: "object", abi.ET_EXEC: "executable"}
-MACHINES = {
-    3: "i386",
-    8: "MIPS",
-    20: "PowerPC",
-    21: "PowerPC64",
-    22: "s390x",
-    40: "ARM",
-    183: "AArch64",
-    243: "RISC-V",
-    258: "LoongArch",
-}
-"""e_machine (System V ABI, registry of machines); the common ones."""
 _LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 
 

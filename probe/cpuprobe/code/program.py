@@ -12,6 +12,19 @@ from cpuprobe.code.elf import text
 from cpuprobe.code.needs import Confidence, Kind
 from cpuprobe.facts.tables import load_table
 
+MACHINES = {
+    3: "i386",
+    8: "MIPS",
+    20: "PowerPC",
+    21: "PowerPC64",
+    22: "s390x",
+    40: "ARM",
+    183: "AArch64",
+    243: "RISC-V",
+    258: "LoongArch",
+}
+"""e_machine (System V ABI, registry of machines); the common ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class CodeBytes:
