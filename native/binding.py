@@ -127,6 +127,27 @@ uint32_t ways_target(struct ways_space *space, uint64_t target);
 void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps,
                  int is_main);
 int ways_add(struct ways_set *set, uint64_t address);
+enum { MOST_BUCKETS = 4194304 };
+struct link { uint64_t key, value; };
+struct links { struct link *all; uint64_t count, room; };
+struct links_index { const uint64_t *all; uint32_t *below; uint32_t count, shift; };
+struct links_range { uint64_t start, end; };
+struct links_known {
+    struct links_index functions, slots; const uint64_t *pointers;
+    const struct links_range *code; uint32_t ranges, is_fixed;
+};
+void links_index(struct links_index *index);
+void links_search(const uint8_t *code, uint64_t size, uint64_t address,
+                  const struct links_known *known, struct links *calls, struct links *taken,
+                  struct links *asking);
+void links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbols,
+                       uint64_t symbols_size, struct links *pointers, struct links *names);
+void links_words(const uint8_t *content, uint64_t size, uint64_t address,
+                 const struct links_known *known, struct links *pointers);
+void links_sort(struct link *all, struct link *spare, uint64_t count);
+uint64_t links_last(struct link *all, uint64_t count);
+void links_turn(const struct links_known *known, struct links *turned);
+void links_limits(const struct links_known *known, const uint64_t *ends, uint64_t *limits);
 extern const struct instruction_class scan_classes[];
 extern const unsigned scan_features, scan_known_features, scan_classes_number;
 extern const char *const scan_feature_names[];
@@ -142,6 +163,7 @@ static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include <sys/auxv.h>
 #include "core.h"
 #include "flags.h"
+#include "scan/links.h"
 #include "scan/scan.h"
 #include "scan/ways.h"
 

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "links.h"
 #include "scan.h"
 #include "ways.h"
 
@@ -159,6 +160,58 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
     }
 }
 
+/* Sorted, and as many as there is room for. */
+static void
+sorted(struct links *links)
+{
+    static struct link spare[MOST_RANGES];
+
+    links->count = links->count < links->room ? links->count : links->room;
+    links_sort(links->all, spare, links->count);
+    for (uint64_t at = 1; at < links->count; at++)
+        HOLDS(links->all[at].key >= links->all[at - 1].key);
+    HOLDS(links_last(links->all, links->count) <= links->count);
+}
+
+/* How the bytes refer to each other, as code, relocations, symbols and words. */
+static void
+find_links(const uint8_t *code, size_t size, uint64_t address)
+{
+    static uint32_t below[2][MOST_BUCKETS + 2];
+    static struct link found[4][MOST_RANGES];
+    struct links calls = {found[0], 0, MOST_RANGES}, taken = {found[1], 0, MOST_RANGES};
+    struct links asking = {found[2], 0, MOST_RANGES}, turned = {found[3], 0, MOST_RANGES};
+    struct links_range range = {address, address + size};
+    uint64_t starts[MOST_RANGES], ends[MOST_RANGES], limits[MOST_RANGES], at = address;
+    struct links_known known = {.code = &range, .ranges = 1, .is_fixed = code[0] & 1};
+
+    for (unsigned number = 0; number < MOST_RANGES; number++) {
+        starts[number] = at;
+        ends[number] = code[number % size] & 2 ? 0 : at + code[number % size];
+        at += 1u + code[number % size] * (code[0] ? 1ull : 1ull << 40);
+    }
+    known.functions = known.slots = (struct links_index){starts, below[0], MOST_RANGES, 0};
+    known.slots.below = below[1];
+    known.pointers = ends;
+    links_index(&known.functions);
+    links_index(&known.slots);
+    links_limits(&known, ends, limits);
+    for (unsigned number = 0; number < MOST_RANGES; number++)
+        HOLDS(limits[number] <= address + size);
+    links_search(code, size, address, &known, &calls, &taken, &asking);
+    links_turn(&known, &turned);
+    sorted(&calls);
+    sorted(&taken);
+    sorted(&turned);
+    for (uint64_t each = 0; each < calls.count; each++)
+        HOLDS(calls.all[each].value >= address && calls.all[each].value < address + size);
+    calls.count = taken.count = 0;
+    links_words(code, size, address, &known, &taken);
+    links_relocations(code, size, code, size, &calls, &taken);
+    sorted(&calls);
+    sorted(&taken);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -175,6 +228,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     address = (uint64_t)data[0] << 4 | (uint64_t)data[1] << 40;
     code = guarded(data, size, data[0] & 1);
     decode_everywhere(code, size);
+    find_links(code, size, address);
     /* Functions, gaps and what is neither, as the bytes have it. */
     for (size_t at = 0; at < size && count < MOST_RANGES; count++) {
         unsigned step = data[at] + 1u + (data[at] & 7 ? 0 : 2048);

@@ -98,7 +98,7 @@ class Functions:
             name = self._links.names.get(-target)
             if name is not None:
                 return bool(asking_names().search(name))
-            target = self._links.pointers.get(-target, 0)
+            target = self._links.pointers.get(-target) or 0
         if target in self._askers:
             return True
         name = self._links.imported(target)

@@ -1,34 +1,92 @@
-"""How the parts of a file refer to each other: direct calls, addresses in data, imported names."""
+"""How the parts of a file refer to each other: direct calls, addresses in data, imported names.
+
+The bytes are gone through in C (native/scan/links.h); only where the package has its extension.
+"""
 
 from __future__ import annotations
 
 import functools
-import re
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from cpuprobe.code.elf import text
-from cpuprobe.code.program import Binary, Relocations
+from cpuprobe.code.native import ffi, lib
+from cpuprobe.code.program import Binary
 
 _RELATIVE_32 = struct.Struct("<i").unpack_from
-# CALL and JMP (E8, E9), JCC (0F 80 to 0F 8F), each with 32 bits relative to what follows; LEA of
-# such an address (REX.W 8D, ModRM 00 reg 101).
-_CALLS = (re.compile(rb"[\xe8\xe9]"), 1), (re.compile(rb"\x0f[\x80-\x8f]"), 2)
-_LEAS = re.compile(rb"[\x48\x4c][\x8b\x8d][\x05\x0d\x15\x1d\x25\x2d\x35\x3d]")
-_LEA = 0x8D
-# MOV of an address as an immediate (B8 to BF; C7 /0, to memory too), in programs that do not move.
-_IMMEDIATES = re.compile(
-    rb"[\xb8-\xbf]|\xc7(?:[\xc0-\xc7\x00-\x03\x06\x07]|\x04.|[\x40-\x43\x45-\x47].|\x44.."
-    rb"|[\x05\x80-\x83\x85-\x87].{4}|\x84.{5})",
-    re.DOTALL,
-)
-_UNSIGNED_32 = struct.Struct("<I").unpack_from
-_CPUID = re.compile(rb"\x0f\xa2|\x0f\x01\xd0")
+_RELA = 24
+"""Bytes of an Elf64_Rela."""
 _TABLE = 32
 """Slots of a table of functions that are looked at."""
-_R_64, _R_GLOB_DAT, _R_JUMP_SLOT, _R_RELATIVE, _R_IRELATIVE = 1, 6, 7, 8, 37
+_DENSE = 32
+"""Bytes of code to a reference, at least; where there are more code is gone through again."""
+
+_new = ffi and ffi.new_allocator(should_clear_after_alloc=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Addresses in order, and to each another one."""
+
+    keys: Sequence[int]
+    values: Sequence[int]
+
+    def between(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """The pairs from one address on, below another."""
+        for at in range(bisect_left(self.keys, low), bisect_left(self.keys, high)):
+            yield self.keys[at], self.values[at]
+
+    def of(self, key: int) -> Iterator[int]:
+        """What an address has."""
+        for at in range(bisect_left(self.keys, key), bisect_right(self.keys, key)):
+            yield self.values[at]
+
+    def get(self, key: int, other: int | None = None) -> int | None:
+        """The first of an address."""
+        return next(self.of(key), other)
+
+    def __contains__(self, key: int) -> bool:
+        """Whether there is an address."""
+        at = bisect_left(self.keys, key)
+        return at < len(self.keys) and self.keys[at] == key
+
+
+def _gathered(*rooms: int) -> list[Any]:
+    """Empty lists for C, with so much room."""
+    made = []
+    for room in rooms:
+        links = ffi.new("struct links *")
+        links.room = room
+        memory = _new("struct link[]", room)
+        links.all = memory
+        made.append((links, memory))
+    return made
+
+
+def _filled(fill: Callable[..., None], *rooms: int) -> list[Any]:
+    """Lists that C fills, again with more room where that was not enough."""
+    while True:
+        made = _gathered(*rooms)
+        fill(*(links for links, _ in made))
+        wanted = [links.count for links, _ in made]
+        if all(count <= room for count, room in zip(wanted, rooms, strict=True)):
+            return made
+        rooms = tuple(wanted)
+
+
+def _pairs(made: Any, last: bool = False) -> Pairs:
+    """A list of C in order; `last`: of each key only what came last."""
+    links, memory = made
+    count = links.count
+    lib.links_sort(memory, _new("struct link[]", count), count)
+    if last:
+        count = lib.links_last(memory, count)
+    words = array("Q", ffi.buffer(memory, 16 * count)[:])
+    return Pairs(words[0::2], words[1::2])
 
 
 class Links:
@@ -43,100 +101,101 @@ class Links:
     def __init__(self, file: Binary) -> None:
         """Reads relocations."""
         self._file = file
-        self._ends: dict[int, int] = {}
+        ends: dict[int, int] = {}
         for functions in file.functions.values():
-            for start, function in functions.items():
-                self._ends[start] = function.end
-        self.starts = sorted(self._ends)
-        self.pointers: dict[int, int] = {}
-        self.names: dict[int, str] = {}
-        self._read(file.relocations)
-        self._targets: array[int] | None = None
-        self._sites = array("Q")
-        self._taken: array[int] | None = None
-        self._takers = array("Q")
+            ends.update((start, function.end) for start, function in functions.items())
+        self.starts = array("Q", sorted(ends))
+        self._known = ffi.new("struct links_known *")
+        self._kept: list[Any] = []  # what C's structures point to
+        ranges = [(code.address, code.address + len(code.data)) for code in file.code]
+        self._known.code = self._keep(ffi.new("struct links_range[]", ranges))
+        self._known.ranges, self._known.is_fixed = len(ranges), bool(file.relocations.words)
+        self._index(self._known.functions, self.starts)
+        self._limits = array("Q", bytes(8 * len(self.starts)))
+        known_ends = array("Q", map(ends.__getitem__, self.starts))
+        lib.links_limits(
+            self._known,
+            ffi.from_buffer("uint64_t[]", known_ends),
+            ffi.from_buffer("uint64_t[]", self._limits),
+        )
+        self.pointers, self.names = self._read()
+        self._index(self._known.slots, self.pointers.keys)
+        self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
 
-    def _read(self, found: Relocations) -> None:
-        rows = list(struct.iter_unpack("<IBBHQQ", found.symbols[: len(found.symbols) // 24 * 24]))
-        for table in found.tables:
-            for place, info, addend in struct.iter_unpack("<QQQ", table):
-                kind, number = info & 0xFFFFFFFF, info >> 32
-                if kind in (_R_RELATIVE, _R_IRELATIVE):
-                    self.pointers[place] = addend
-                elif kind in (_R_64, _R_GLOB_DAT, _R_JUMP_SLOT) and number < len(rows):
-                    name, _, _, section, value, _ = rows[number]
-                    if section:
-                        self.pointers[place] = value + (addend if kind == _R_64 else 0)
-                    else:
-                        self.names[place] = text(found.strings, name)
-        for address, content in found.words:
-            size = len(content) & ~7
-            for at, word in enumerate(struct.unpack(f"<{size // 8}Q", content[:size])):
-                if word and self._file.code_at(word) is not None:
-                    self.pointers.setdefault(address + 8 * at, word)
+    def _keep(self, made: Any) -> Any:
+        self._kept.append(made)
+        return made
+
+    def _index(self, index: Any, addresses: Sequence[int]) -> None:
+        span = addresses[-1] - addresses[0] if addresses else 0
+        index.all, index.count = (
+            self._keep(ffi.from_buffer("uint64_t[]", addresses)),
+            len(addresses),
+        )
+        index.below = self._keep(_new("uint32_t[]", min(span >> 5, lib.MOST_BUCKETS) + 3))
+        lib.links_index(ffi.addressof(index))
+
+    def _read(self) -> tuple[Pairs, dict[int, str]]:
+        found = self._file.relocations
+
+        def fill(pointers: Any, names: Any) -> None:
+            for address, content in found.words:
+                lib.links_words(content, len(content), address, self._known, pointers)
+            for table in found.tables:
+                lib.links_relocations(
+                    table, len(table), found.symbols, len(found.symbols), pointers, names
+                )
+
+        rows = sum(len(table) // _RELA for table in found.tables)
+        pointers, names = _filled(fill, rows, rows)
+        named = _pairs(names, last=True)
+        of = functools.cache(functools.partial(text, found.strings))  # most stand in many slots
+        every = dict(zip(named.keys, map(of, named.values), strict=True))
+        return _pairs(pointers, last=True), every
 
     def function(self, address: int) -> tuple[int, int] | None:
         """The function that holds an address: its start, and the address behind it."""
         at = bisect_right(self.starts, address) - 1
-        if at < 0:
-            return None
-        start = self.starts[at]
-        following = self.starts[at + 1] if at + 1 < len(self.starts) else 1 << 64
-        code = self._file.code_at(start)
-        if code is None:
-            return None
-        limit = min(following, code.address + len(code.data))
-        end = self._ends[start]
-        end = min(end, limit) if end else limit
-        return (start, end) if address < end else None
+        return (
+            (self.starts[at], self._limits[at]) if at >= 0 and address < self._limits[at] else None
+        )
 
-    def begins(self, address: int) -> bool:
-        """Whether a function begins there."""
-        return address in self._ends
+    def functions(self, low: int, high: int) -> Iterator[int]:
+        """Where the functions begin that have some of the bytes between two addresses."""
+        for at in range(max(bisect_right(self.starts, low) - 1, 0), len(self.starts)):
+            if self.starts[at] >= high:
+                return
+            if self._limits[at] > max(low, self.starts[at]):
+                yield self.starts[at]
 
-    def after(self, address: int) -> int | None:
-        """Where the next function begins."""
-        at = bisect_right(self.starts, address)
-        return self.starts[at] if at < len(self.starts) else None
+    @functools.cached_property
+    def _searched(self) -> tuple[Pairs, Pairs, list[int]]:
+        """The calls of functions; addresses that code takes; what may be CPUID or XGETBV."""
+
+        def fill(*lists: Any) -> None:
+            for code in self._file.code:
+                data = ffi.from_buffer("uint8_t[]", code.data)
+                lib.links_search(data, len(data), code.address, self._known, *lists)
+
+        room = sum(len(code.data) for code in self._file.code) // _DENSE + 64
+        calls, taken, asking = _filled(fill, room, room, 1024)
+        return _pairs(calls), _pairs(taken), list(_pairs(asking).values)
 
     def callers(self, target: int) -> Iterator[int]:
         """The addresses at or near which a function is called, or jumped to."""
-        targets = self._targets if self._targets is not None else self._collect()
-        for at in range(bisect_left(targets, target), bisect_right(targets, target)):
-            yield self._sites[at]
+        return self._searched[0].of(target)
 
-    def _collect(self) -> array[int]:
-        starts = self._ends.keys()
-        found: list[tuple[int, int]] = []
-        for code in self._file.code:
-            data, base = code.data, code.address
-            for pattern, length in _CALLS:
-                ahead = base + length + 4
-                for match in pattern.finditer(data, 0, max(len(data) - 4, 0)):
-                    at = match.start()
-                    target = ahead + at + _RELATIVE_32(data, at + length)[0]
-                    if target in starts:
-                        found.append((target, base + at))
-        found.sort()
-        self._targets = array("Q", [target for target, _ in found])
-        self._sites = array("Q", [site for _, site in found])
-        return self._targets
-
-    def asking(self) -> Iterator[int]:
+    def asking(self) -> list[int]:
         """The addresses of bytes that may be CPUID or XGETBV."""
-        for code in self._file.code:
-            for match in _CPUID.finditer(code.data):
-                yield code.address + match.start()
+        return self._searched[2]
 
     def takers(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """Addresses in a range that code takes, with those of instructions that may take them."""
-        taken = self._taken if self._taken is not None else self._collect_taken()
-        for at in range(bisect_left(taken, max(low, 0)), bisect_left(taken, high)):
-            yield taken[at], self._takers[at]
+        return self._searched[1].between(max(low, 0), high)
 
     def nearest(self, low: int, high: int) -> int | None:
         """The last address between two, both included, that code takes."""
-        taken = self._taken if self._taken is not None else self._collect_taken()
+        taken = self._searched[1].keys
         at = bisect_right(taken, max(high, 0)) - 1
         return taken[at] if at >= 0 and taken[at] >= low else None
 
@@ -144,49 +203,14 @@ class Links:
         """Where the table begins that a slot is in: the address nearest before it that is taken."""
         return self.nearest(slot - 8 * _TABLE, slot)
 
-    def _collect_taken(self) -> array[int]:
-        found: list[tuple[int, int]] = []
-        for code in self._file.code:
-            data, base = code.data, code.address
-            for match in _LEAS.finditer(data, 0, max(len(data) - 4, 0)):
-                at = match.start()
-                target: int | None = base + at + 7 + _RELATIVE_32(data, at + 3)[0]
-                if data[at + 1] != _LEA:  # what the slot holds
-                    target = self.pointers.get(target or 0)
-                if target is not None:
-                    found.append((target, base + at))
-            if self._file.relocations.words:
-                low, high = self._span
-                for match in _IMMEDIATES.finditer(data, 0, max(len(data) - 4, 0)):
-                    at = match.start()
-                    target = _UNSIGNED_32(data, match.end())[0]
-                    if low <= target < high and (target in self._ends or self._has_slot(target)):
-                        found.append((target, base + at))
-        found = [row for row in found if 0 <= row[0] < 1 << 64]
-        found.sort()
-        self._taken = array("Q", [target for target, _ in found])
-        self._takers = array("Q", [site for _, site in found])
-        return self._taken
-
-    @functools.cached_property
-    def _span(self) -> tuple[int, int]:
-        every = [*self.starts[:1], *self.starts[-1:], *self.pointers]
-        return min(every, default=0), max(every, default=0) + 1
-
-    def _has_slot(self, address: int) -> bool:
-        return any(address + 8 * at in self.pointers for at in range(4))
-
     def slots(self, address: int) -> tuple[int, ...]:
-        """Where in data an address stands."""
-        return tuple(self._reverse.get(address, ()))
+        """Where in data the address of a function stands."""
+        return tuple(self._turned.of(address))
 
     @functools.cached_property
-    def _reverse(self) -> dict[int, list[int]]:
-        found: dict[int, list[int]] = {}
-        for slot, target in self.pointers.items():
-            if target in self._ends:
-                found.setdefault(target, []).append(slot)
-        return found
+    def _turned(self) -> Pairs:
+        fill = functools.partial(lib.links_turn, self._known)
+        return _pairs(_filled(fill, len(self.pointers.keys))[0])
 
     def imported(self, target: int) -> str | None:
         """The name of another file's function, if a PLT entry for it begins there."""

@@ -73,15 +73,12 @@ class _Search:
     ) -> None:
         self._file, self._pages = file, pages
         self._links = Links(file)
-        self._variant = re.compile(
-            "|".join(load_table("baseline")["dispatch"]["variants"]), re.IGNORECASE
-        )
+        self._variant = re.compile("|".join(load_table("baseline")["dispatch"]["variants"]))
         self._functions = Functions(file, self._links)
         begins: By = "load" if file.kind == "library" else "run"
-        self._roots: dict[int, By] = dict.fromkeys(roots, begins)
-        for address, names in file.exports.items():
-            if not any(self._variant.search(file.name(name)) for name in names):
-                self._roots.setdefault(address, "export")
+        self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
+        self._open: dict[int, bool] = {}
+        self._calling: dict[int, frozenset[int]] = {}
         self._chooses = chooses
         self._enough = max(1, len(file.exports) // MANY)
 
@@ -91,31 +88,31 @@ class _Search:
         return self._functions.left > 0 and self._functions.whole
 
     def found(self) -> dict[str, Reach]:
-        holding = self._holding()
+        alike: dict[frozenset[str], set[int]] = {}
+        for start, names in self._holding().items():
+            alike.setdefault(names, set()).add(start)
         met: dict[str, Reach] = {}
-        features = sorted({name for names in holding.values() for name in names} - _CHOSEN)
-        for feature in features:
-            if feature in met:
-                continue
-            self._climb(feature, {at for at, names in holding.items() if feature in names}, met)
+        for feature in sorted({name for names in alike for name in names} - _CHOSEN):
+            those = (starts for names, starts in alike.items() if feature in names)
+            self._climb(feature, set[int]().union(*those), met)
         return met
+
+    def _root(self, start: int) -> By | None:
+        """Why a function is one that others call, if it is."""
+        if start not in self._roots:
+            names = map(self._file.name, self._file.exports.get(start, ()))
+            variant = any(self._variant.search(name.lower()) for name in names)
+            is_one = start in self._file.exports and not variant
+            self._roots[start] = "export" if is_one else None
+        return self._roots[start]
 
     def _holding(self) -> dict[int, frozenset[str]]:
         """Functions on a page with a feature, with the features of their pages."""
         found: dict[int, frozenset[str]] = {}
         for page, features in self._pages.items():
-            address, stop = page << 12, page + 1 << 12
-            while address < stop:
-                function = self._links.function(address)
-                if function is None:
-                    following = self._links.after(address)
-                    if following is None:
-                        break
-                    address = following
-                    continue
-                known = found.get(function[0], features)  # one set for all functions of a page
-                found[function[0]] = known if features <= known else known | features
-                address = function[1]
+            for start in self._links.functions(page << 12, page + 1 << 12):
+                known = found.get(start, features)  # one set for all functions of a page
+                found[start] = known if features <= known else known | features
         return found
 
     def _climb(self, feature: str, holding: set[int], met: dict[str, Reach]) -> None:
@@ -136,10 +133,12 @@ class _Search:
         hot: dict[int, tuple[int, int]] = {}  # function -> address of the feature, unless
         pending: list[int] = []
         looked: set[int] = set()
-        queue = [start for start in sorted(holding) if self._is_entered(start, holding)]
-        queue.sort(key=self._roots.__contains__)  # those that others call are looked at first
-        while queue and self._functions.left > 0:
-            start = queue.pop()
+        queue: list[int] = []  # those that are called by others of these, and then:
+        entered = self._entered(holding)
+        while self._functions.left > 0:
+            start = queue.pop() if queue else next(entered, -1)
+            if start < 0:
+                break
             if start in looked:
                 continue
             looked.add(start)
@@ -209,15 +208,36 @@ class _Search:
     def _range(self, start: int) -> Range | None:
         return next((each[start] for each in self._file.functions.values() if start in each), None)
 
-    def _is_entered(self, start: int, holding: Collection[int]) -> bool:
-        """Whether something comes to one of these functions from outside of them."""
-        if start in self._roots or next(self._links.takers(start, start + 1), None) is not None:
-            return True
-        callers = (self._links.function(site) for site in self._links.callers(start))
-        return any(each is not None and each[0] not in holding for each in callers) or any(
-            table is not None and self._is_methods(table)
-            for table in map(self._links.table, self._links.slots(start))
-        )
+    def _entered(self, holding: Collection[int]) -> Iterator[int]:
+        """Those of some functions to which something comes from outside of them.
+
+        Those that others call come first.
+        """
+        ordered = sorted(holding, reverse=True)
+        yield from filter(self._root, ordered)
+        for start in ordered:
+            if self._root(start):
+                continue
+            called = any(each not in holding for each in self._callers_of(start) if each >= 0)
+            if called or self._is_open(start):
+                yield start
+
+    def _callers_of(self, start: int) -> frozenset[int]:
+        """The functions that seem to call one; -1 for what is in none."""
+        if start not in self._calling:
+            callers = map(self._links.function, self._links.callers(start))
+            self._calling[start] = frozenset(each[0] if each else -1 for each in callers)
+        return self._calling[start]
+
+    def _is_open(self, start: int) -> bool:
+        """Whether something may come to a function but by a call."""
+        if start not in self._open:
+            taken = next(self._links.takers(start, start + 1), None) is not None
+            self._open[start] = taken or any(
+                table is not None and self._is_methods(table)
+                for table in map(self._links.table, self._links.slots(start))
+            )
+        return self._open[start]
 
     def _is_reached(
         self,
@@ -229,15 +249,16 @@ class _Search:
         exported: dict[int, int],
     ) -> bool:
         """Takes note of a function that comes to a feature; whether that is enough."""
-        if start not in self._roots:
+        by = self._root(start)
+        if by is None:
             return False
-        if self._roots[start] == "export":
+        if by == "export":
             # Who calls one that calls others may tell it of the CPU.
             told = where[1] and self._chooses and start not in holding
             if not told and not (start in holding and self._is_part(start, holding)):
                 exported[start] = where[0]
             return False
-        met[feature] = self._reach(where[0], start, self._roots[start])
+        met[feature] = self._reach(where[0], start, by)
         return True
 
     def _is_part(self, start: int, holding: Collection[int]) -> bool:
@@ -251,10 +272,10 @@ class _Search:
         if self._takes_vectors(start):
             return True
         taken = next(self._links.takers(start, start + 1), None) is not None
-        callers = {
-            each and each[0] for each in map(self._links.function, self._links.callers(start))
-        }
-        return taken or bool(self._links.slots(start)) or bool(callers and callers <= {*holding})
+        callers = self._callers_of(start)
+        return (
+            taken or bool(self._links.slots(start)) or bool(callers and callers.issubset(holding))
+        )
 
     def _takes_vectors(self, start: int) -> bool:
         function = self._links.function(start)

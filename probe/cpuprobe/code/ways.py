@@ -8,9 +8,10 @@ from __future__ import annotations
 import struct
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from cpuprobe.code.links import Pairs
 from cpuprobe.code.native import ffi, lib, name_of
 from cpuprobe.code.program import CodeBytes
 from cpuprobe.code.summary import Call, Escape, Summary, Way
@@ -70,7 +71,7 @@ class Ways:
 
     def __init__(
         self,
-        pointers: Mapping[int, int],
+        pointers: Pairs,
         foreign: Iterable[int],
         regions: Iterable[int] = (),
         questions: Iterable[int] = (),
@@ -90,13 +91,15 @@ class Ways:
         known = self._known
         for each in (known.statics, known.regions, known.fields, known.fillers):
             each.all, each.room = self._keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
-        slots = sorted(pointers)
-        lists = {"foreign": sorted(foreign), "slots": slots, "questions": sorted(questions)}
+        lists = {
+            "foreign": array("Q", sorted(foreign)),
+            "slots": pointers.keys,
+            "questions": array("Q", sorted(questions)),
+        }
         for name, found in lists.items():
-            numbers = self._keep(ffi.from_buffer("uint64_t[]", array("Q", found)))
+            numbers = self._keep(ffi.from_buffer("uint64_t[]", found))
             setattr(self._known, name, {"all": numbers, "count": len(found)})
-        values = array("Q", map(pointers.__getitem__, slots))
-        self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", values))
+        self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", pointers.values))
         for address in regions:
             lib.ways_add(ffi.addressof(known, "regions"), address)
         self._data: dict[int, Any] = {}

@@ -1,0 +1,79 @@
+/* How the parts of a file refer to each other: calls and jumps to functions, addresses that code
+ * takes, addresses in static memory.
+ *
+ * Code is searched for such bytes wherever they stand: what does not begin an instruction is told
+ * apart later, where it matters (ways.h). Nothing is allocated. */
+#ifndef CPUPROBE_LINKS_H
+#define CPUPROBE_LINKS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What refers, and to what: of a call the function and the call's address, say. */
+struct link {
+    uint64_t key, value;
+};
+
+/* Links as they are found; `count` goes on where there is no room. */
+struct links {
+    struct link *all;
+    uint64_t count, room;
+};
+
+/* Addresses in order, each once, and for each bucket of 1 << shift bytes from the first on how many
+ * are below it. */
+struct links_index {
+    const uint64_t *all;
+    uint32_t *below;
+    uint32_t count, shift;
+};
+enum { MOST_BUCKETS = 1 << 22 };
+
+/* Makes an index of `count` addresses; `below` has room for MOST_BUCKETS + 2. */
+void links_index(struct links_index *index);
+
+/* A range of code: its address, and the one behind. */
+struct links_range {
+    uint64_t start, end;
+};
+
+/* What is known of a file before its code is searched. */
+struct links_known {
+    struct links_index functions;
+    struct links_index slots; /* static memory that the loader fills with addresses, and these: */
+    const uint64_t *pointers;
+    const struct links_range *code;
+    uint32_t ranges;
+    uint32_t is_fixed; /* it does not move: addresses are immediates too */
+};
+
+/* Searches code. `calls`: key is the function, value the address of the call; `taken`: an address,
+ * and that of the instruction which may take it; `asking`: value is the address of bytes that may
+ * be CPUID or XGETBV. */
+void links_search(const uint8_t *code, uint64_t size, uint64_t address,
+                  const struct links_known *known, struct links *calls, struct links *taken,
+                  struct links *asking);
+
+/* Reads a table of Elf64_Rela. `pointers`: key is the slot, value what it is filled with; `names`:
+ * value is the place of another file's symbol in the string table. */
+void links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbols,
+                       uint64_t symbols_size, struct links *pointers, struct links *names);
+
+/* Reads static memory that is not moved: which words are addresses of code. */
+void links_words(const uint8_t *content, uint64_t size, uint64_t address,
+                 const struct links_known *known, struct links *pointers);
+
+/* Sorts links by their keys; those with one key stay in their order. `spare` has as much room. */
+void links_sort(struct link *all, struct link *spare, uint64_t count);
+
+/* Keeps the last of each key, of links in order; returns how many there are. */
+uint64_t links_last(struct link *all, uint64_t count);
+
+/* Turns slots with addresses of functions round: key is the function. */
+void links_turn(const struct links_known *known, struct links *turned);
+
+/* Where each function ends at the latest: at `ends`, if that is known, where the next one begins,
+ * or its code ends; 0 where it is in no code. */
+void links_limits(const struct links_known *known, const uint64_t *ends, uint64_t *limits);
+
+#endif
