@@ -31,7 +31,7 @@ from cpuprobe.assessment import Assessment, assess
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence import block
 from cpuprobe.evidence.machines import parse_capture, read_capture
-from cpuprobe.evidence.observation import Candidate, Observation
+from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation
 from cpuprobe.evidence.share import BEGIN, END, pack, unpack
 from cpuprobe.facts.aarch64 import load_features
 from cpuprobe.facts.tables import load_table
@@ -278,3 +278,17 @@ if __name__ == "__main__":
     for world, machine in WORLDS.items():
         known.setdefault(world, {"code": pack(machine), "machine": _told(machine)})
     CODES.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def test_a_code_of_aarch64_tells_what_its_machine_told():
+    """Registers, HWCAP, the kernel's list and outcomes: the same assessment comes out."""
+    features = (*arm_fakes.BASE, "lse", "dotprod")
+    blocks = (arm_fakes.cpuinfo(features),)
+    measured = arm_fakes.observation(
+        arm_fakes.group(features), auxv=arm_fakes.auxv(features), cpuinfo=blocks
+    )
+    pasted = arm_fakes.observation(
+        CpuGroup(cpus=(0, 1)), executed=False, cpuinfo=blocks, source="proc-cpuinfo"
+    )
+    for machine in (measured, pasted):
+        assert assess(unpack(pack(machine))) == assess(machine)
