@@ -55,7 +55,9 @@ class ArmEvidence(GroupEvidence):
         told: dict[str, bool | None] = {}
         for name, feature in load_features().items():
             answers = (self._registers[name], self._bits[name])
-            if True in answers:
+            if answers == (None, None):  # a text: the kernel's list is the claim
+                told[name] = self.listed[name]
+            elif True in answers:
                 told[name] = True
             else:
                 told[name] = False if False in answers and _tells(ground, feature) else None

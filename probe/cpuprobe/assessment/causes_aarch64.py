@@ -5,11 +5,12 @@ The words that a kernel's command line can have stand in profiles/quirks.toml, `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cpuprobe.assessment.causes import cause, set_aside
 from cpuprobe.assessment.ground import NO_CAUSE, Cause, Ground
 from cpuprobe.assessment.kernel import release_number
+from cpuprobe.evidence.observation import Auxv
 from cpuprobe.facts.aarch64 import load_features
 
 Why = tuple[Cause, list[str]]
@@ -72,7 +73,7 @@ def why_masked(ground: Ground, listed: list[str]) -> Why:
 
 def why_incoherent(ground: Ground, listed: list[str]) -> Why:
     """Why something is claimed without what it builds on."""
-    if without_sve(ground) and any("sve" in ground.table.closure(name) for name in listed):
+    if "sve2" in listed:
         return cause("sve2-without-sve"), []
     return NO_CAUSE, []
 
@@ -91,10 +92,17 @@ def _command_line(words: list[str]) -> Why:
 
 
 def without_sve(ground: Ground) -> bool:
-    """Whether ID registers tell of SVE2 and not of SVE."""
-    sve, sve2 = load_features()["sve"], load_features()["sve2"]
+    """Whether ID registers or HWCAP tell of SVE2 and not of SVE."""
+    auxv = ground.observation.auxv or Auxv()
+
+    def told(name: str, registers: Mapping[str, int]) -> bool:
+        feature = load_features()[name]
+        word = getattr(auxv, feature.hwcap.word) if feature.hwcap else None
+        bit = feature.hwcap is not None and word is not None and feature.hwcap.holds(word)
+        return bit or feature.told_by(registers) is True
+
     return any(
-        sve2.told_by(group.registers) and not sve.told_by(group.registers)
+        told("sve2", group.registers) and not told("sve", group.registers)
         for group in ground.ordered
     )
 

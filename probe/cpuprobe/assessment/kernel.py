@@ -57,6 +57,7 @@ class KernelWitness:
             same_cpu: whether a block describes the CPU that was measured.
             table: the features of its instruction set.
         """
+        self._key = key
         self.set_aside = _reason_to_set_aside(observation, key, same_cpu)
         blocks = () if self.set_aside is not None else observation.cpuinfo or ()
         self._listings = [
@@ -82,7 +83,8 @@ class KernelWitness:
         listed = frozenset[str]().union(*(listing.names for listing in self._listings))
         known = table.by_kernel_flag
         proofs = [known[name].kernel.since for name in listed & known.keys()]
-        for row in load_table("quirks")["kernel_age"]:
+        ages = "kernel_age" if self._key == "flags" else "kernel_age_aarch64"
+        for row in load_table("quirks")[ages]:
             if not listed.isdisjoint(
                 row.get("words", ())
             ) or not observation.vulnerabilities.keys().isdisjoint(row.get("vulnerabilities", ())):

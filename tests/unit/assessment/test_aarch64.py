@@ -9,7 +9,7 @@ import pytest
 from tests import arm_fakes as arm
 
 from cpuprobe.assessment import Assessment, Finding, assess
-from cpuprobe.evidence.observation import Auxv, Kernel, Observation, Wasmtime
+from cpuprobe.evidence.observation import Auxv, CpuGroup, Kernel, Observation, Wasmtime
 from cpuprobe.facts.aarch64 import load_features, load_levels
 
 LEVELS = {level.name: level.features for level in load_levels()}
@@ -211,3 +211,32 @@ def test_every_feature_of_a_level_can_be_shown() -> None:
     """A hint in a level would keep every machine that executes below it."""
     for level in load_levels():
         assert all(load_features()[name].for_programs for name in level.features), level.name
+
+
+def test_list_of_an_apple_guest() -> None:
+    """What a pasted list has without what it builds on is incoherent, and not safe."""
+    words = (*V8_2, "sve2", "bf16")
+    found = assess(pasted(words))
+
+    assert finding(found, "CP401").cause_id == "sve2-without-sve"
+    assert not found.features["sve2"].safe
+
+
+def test_list_of_a_raspberry_pi() -> None:
+    """A whole list with cpuid is of Linux 4.11 or later, which would print atomics."""
+    found = assess(pasted(arm.BASE))
+
+    assert found.features["lse"].state == "absent"
+    assert found.features["mops"].state == "unknown"
+    assert found.basis == "registers"
+
+
+def pasted(features: tuple[str, ...]) -> Observation:
+    """A machine of which the kernel's list is all that is known."""
+    return arm.observation(
+        CpuGroup(cpus=(0, 1)),
+        executed=False,
+        cpuinfo=(arm.cpuinfo(features),),
+        source="proc-cpuinfo",
+        kernel=Kernel(),
+    )

@@ -115,6 +115,7 @@ class _Machine:
         """An aarch64 machine: lscpu names maker and core, whose numbers tell the same."""
         fields = {"Features": kept["flags"]}
         brand, vendor = kept.get("model name"), kept.get("vendor_id")
+        brand = None if brand == "-" else brand  # a part that it has no name for
         part = part_named(vendor or "", brand or "")
         if part is not None:
             fields |= {"CPU implementer": f"0x{part[0]:02x}", "CPU part": f"0x{part[1]:03x}"}
