@@ -18,7 +18,6 @@ from typing import Any
 
 from elftools.elf.elffile import ELFFile
 
-PLATFORMS = ("manylinux_2_17_{0}.manylinux2014_{0}", "musllinux_1_1_{0}")
 EXTENSION = "cpuprobe/_native.abi3.so"
 # Of a C library: glibc has both since 2.16 (getauxval(3)), musl since 1.0.
 OF_LIBC = {"__errno_location", "getauxval"}
@@ -39,12 +38,16 @@ def foreign(extension: bytes) -> Iterator[str]:
             yield f"the symbol {symbol.name}"
 
 
+def platforms(machine: str) -> tuple[str, str]:
+    """The tags for glibc and for musl, by the name that `uname -m` has for the machine."""
+    return f"manylinux_2_17_{machine}.manylinux2014_{machine}", f"musllinux_1_1_{machine}"
+
+
 def tagged(wheel: Path) -> list[Path]:
     """The wheels for both C libraries, in place of the one that was built."""
     made = []
     machine = wheel.stem.partition("linux_")[2]
-    for platform in PLATFORMS:
-        tag = platform.format(machine)
+    for tag in platforms(machine):
         command = [sys.executable, "-m", "wheel", "tags", "--platform-tag", tag, str(wheel)]
         name = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
         made.append(wheel.with_name(name))
