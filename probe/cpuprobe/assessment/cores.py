@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from cpuprobe.assessment.aarch64 import parts, words_of
 from cpuprobe.assessment.causes import cause
 from cpuprobe.assessment.causes_aarch64 import why_taken_away
-from cpuprobe.assessment.ground import Cause
 from cpuprobe.assessment.machine import Machine, cpus_of
 from cpuprobe.assessment.model import Finding
 from cpuprobe.words import names
@@ -25,15 +24,15 @@ def _taken_away(machine: Machine) -> Iterator[Finding]:
     The kernel did it where its command line says so (CP102); else all that is known is that the
     core and its features do not belong together (CP403).
     """
-    by_cause: dict[tuple[Cause, tuple[str, ...]], list[str]] = {}
-    for name in machine.showing(
-        lambda evidence: evidence.cpuid is False and evidence.owned and not evidence.runs
-    ):
-        if machine.table[name].for_programs:
-            reason, lines = why_taken_away(machine, [name])
-            by_cause.setdefault((reason, tuple(lines)), []).append(name)
+    taken = [
+        name
+        for name in machine.showing(
+            lambda evidence: evidence.cpuid is False and evidence.owned and not evidence.runs
+        )
+        if machine.table[name].for_programs
+    ]
     cores = ", ".join(words_of(part) for part in parts(machine, machine.groups))
-    for (why, proof), listed in by_cause.items():
+    for listed, why, proof in machine.by_cause(taken, why_taken_away):
         where = [
             group for group in machine.groups if any(group.features[name].owned for name in listed)
         ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from cpuprobe.assessment.ground import Cause
 from cpuprobe.assessment.machine import Machine, cpus_of
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence
@@ -31,17 +30,14 @@ def _broken(machine: Machine, code: str, shows: Callable[[Evidence], bool]) -> I
         for name, groups in machine.showing(shows).items()
         if (broken := [group for group in groups if group.states[name] == "broken"])
     }
-    if not where:
-        return
-    listed = list(where)
-    cpus = cpus_of(group for groups in where.values() for group in groups)
     isa = machine.isa
     explain = isa.causes.faults if code == "CP201" else isa.causes.wrong
-    why, proof = explain(machine, listed)
-    evidence = [f"{isa.words.enumerates} {names(listed)}{isa.words.and_enabled}"]
-    for name in listed:
-        evidence += _failed(machine, name)
-    yield machine.finding(code, listed, cpus, [*evidence, *proof], why)
+    for listed, why, proof in machine.by_cause(where, explain):
+        cpus = cpus_of(group for name in listed for group in where[name])
+        evidence = [f"{isa.words.enumerates} {names(listed)}{isa.words.and_enabled}"]
+        for name in listed:
+            evidence += _failed(machine, name)
+        yield machine.finding(code, listed, cpus, [*evidence, *proof], why)
 
 
 def _failed(machine: Machine, name: str) -> Iterator[str]:
@@ -68,12 +64,9 @@ def _candidate(group: CpuGroup, name: str) -> str:
 
 
 def _hidden(machine: Machine) -> Iterator[Finding]:
-    """One finding a cause: what hides one feature need not hide another."""
-    by_cause: dict[tuple[Cause, tuple[str, ...]], list[str]] = {}
-    for name in machine.in_state("hidden"):
-        why, proof = machine.isa.causes.masked(machine, [name])
-        by_cause.setdefault((why, tuple(proof)), []).append(name)
-    for (why, lines), listed in by_cause.items():
+    for listed, why, lines in machine.by_cause(
+        machine.in_state("hidden"), machine.isa.causes.masked
+    ):
         yield machine.finding(
             "CP203",
             listed,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuprobe.assessment.ground import Cause
 from cpuprobe.assessment.machine import Machine, cpus_of
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.witnesses import Evidence, GroupEvidence
@@ -53,15 +52,12 @@ def executions(machine: Machine, listed: list[str]) -> Iterator[str]:
 
 def _withheld_by_kernel(machine: Machine) -> Iterator[Finding]:
     """CP102, one a cause. What CP101 explains is not reported twice."""
-    by_cause: dict[tuple[Cause, tuple[str, ...]], list[str]] = {}
-    for name in machine.showing(
+    unlisted = machine.showing(
         lambda evidence: (
             evidence.kernel is False and evidence.cpuid is True and evidence.os is not False
         )
-    ):
-        reason, lines = machine.isa.causes.not_listed(machine, [name])
-        by_cause.setdefault((reason, tuple(lines)), []).append(name)
-    for (why, proof), listed in by_cause.items():
+    )
+    for listed, why, proof in machine.by_cause(unlisted, machine.isa.causes.not_listed):
         flags = [machine.table[name].kernel.flag or name for name in listed]
         cpus = machine.cpus_where(
             lambda group, listed=listed: any(group.features[n].kernel is False for n in listed)

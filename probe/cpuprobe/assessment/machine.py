@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from cpuprobe.assessment.ground import NO_CAUSE, Cause, Ground
+from cpuprobe.assessment.isa import Why
 from cpuprobe.assessment.isas import isa_of
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.states import assess_features
@@ -59,6 +60,19 @@ class Machine(Ground):
                 if test(evidence):
                     found.setdefault(name, []).append(group)
         return {name: found[name] for name in self.table if name in found} if found else found
+
+    def by_cause(
+        self, listed: Iterable[str], explain: Callable[[Ground, list[str]], Why]
+    ) -> list[tuple[list[str], Cause, tuple[str, ...]]]:
+        """The features of each cause, with it and the evidence for it: one finding each.
+
+        What explains one feature need not explain another. In the order in which they come.
+        """
+        found: dict[tuple[Cause, tuple[str, ...]], list[str]] = {}
+        for name in listed:
+            why, proof = explain(self, [name])
+            found.setdefault((why, tuple(proof)), []).append(name)
+        return [(own, why, proof) for (why, proof), own in found.items()]
 
     def cpus_where(self, test: Any) -> tuple[int, ...]:
         """The CPUs of the groups for which `test(GroupEvidence)` holds, ascending."""

@@ -154,6 +154,17 @@ def test_what_hides_one_feature_need_not_hide_another() -> None:
     }
 
 
+def test_each_wrong_result_has_its_own_cause() -> None:
+    """PACIA that does nothing stays the hint space's doing beside a unit that computes wrongly."""
+    outcomes = {"pauth": "wrong", "i8mm": "wrong"}
+    found = assess(machine((*V1, "pauth"), outcomes=outcomes))
+
+    assert {each.features: each.cause_id for each in found.findings if each.code == "CP202"} == {
+        ("pauth",): "pauth-does-nothing",
+        ("i8mm",): "unknown",
+    }
+
+
 def test_pacia_that_does_nothing_is_no_fault_of_a_unit() -> None:
     """HWCAP claims it, PACIA leaves the address as it is: the hint space, not a defect."""
     told = finding(assess(machine((*V8_2, "pauth"), outcomes={"pauth": "wrong"})), "CP202")
