@@ -5,6 +5,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+from tests.emulation import cpu_with  # noqa: F401
+
 # A shell without job control starts what it puts behind itself with these ignored, and that goes on
 # to every child: none could be interrupted.
 for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):

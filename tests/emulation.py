@@ -7,39 +7,35 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from cpuprobe.errors import CannotMeasureError
-from tests.golden.coverage import CLAIMS_ALL, GLIBC
 
-Answer = TypeVar("Answer")
-REFUSED = "not available on the host"
+@pytest.fixture
+def cpu_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function (*features): where this CPU lacks one, every Python is started on an emulated CPU.
 
-
-def anywhere(call: Callable[[], Answer], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
-    """Calls; where this CPU lacks a flag, again with every Python it starts on an emulated one.
-
-    Args:
-        call: raises CannotMeasureError with wasmtime's words, or returns exit code 3.
-        folder: for the script that starts them.
-        monkeypatch: puts it in the place of `sys.executable`.
+    Those are started as `sys.executable`; compiling executes nothing of what is only claimed there.
     """
-    try:
-        answer = call()
-        if answer != 3:
-            return answer
-    except CannotMeasureError as error:
-        if REFUSED not in str(error):
-            raise
-    emulator = shutil.which("qemu-x86_64")
-    if emulator is None:
-        pytest.skip("this CPU lacks a flag, and there is no qemu-x86_64")
-    python = folder / "python"
-    settings = " ".join(f"{name}={value}" for name, value in GLIBC.items())
-    own = os.path.join(sys.prefix, "bin", "python")
-    python.write_text(f'#!/bin/sh\nexec env {settings} {emulator} -cpu {CLAIMS_ALL} {own} "$@"\n')
-    python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
-    return call()
+
+    def start_there(*features: str) -> None:
+        from cpuprobe.assessment import assess
+        from cpuprobe.evidence.measure import observe
+        from tests.golden.coverage import CLAIMS_ALL, GLIBC
+
+        assessed = assess(observe())
+        if all(assessed.features[feature].safe for feature in features):
+            return
+        emulator = shutil.which("qemu-x86_64")
+        if emulator is None:
+            pytest.skip(f"this CPU lacks one of {features}, and there is no qemu-x86_64")
+        python = tmp_path / "python"
+        settings = " ".join(f"{name}={value}" for name, value in GLIBC.items())
+        own = os.path.join(sys.prefix, "bin", "python")
+        python.write_text(
+            f'#!/bin/sh\nexec env {settings} {emulator} -cpu {CLAIMS_ALL} {own} "$@"\n'
+        )
+        python.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(python))
+
+    return start_there

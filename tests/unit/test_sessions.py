@@ -199,8 +199,10 @@ def _substance(lines: list[str]) -> str:
     [each for each in SESSIONS if each.words not in ELSEWHERE and absent(each)],
     ids=lambda each: f"{each.page}: {each.words}"[:80],
 )
-def test_a_session_on_files_of_its_own_says_what_is_shown(session, there, capfd):
+def test_a_session_on_files_of_its_own_says_what_is_shown(session, there, capfd, cpu_with):
     """Word by word, but for numbers."""
+    if "app.w" in session.words:
+        cpu_with("avx2")
     if "app.wasm" in session.words:
         wasmtime = pytest.importorskip("wasmtime")
         Path("app.wasm").write_bytes(wasmtime.wat2wasm(Path("app.wat").read_text()))
@@ -292,8 +294,10 @@ NAMES = {
 
 
 @pytest.mark.parametrize("words", sorted({words for _, words in COMMANDS} - {*ELSEWHERE, *NAMES}))
-def test_a_command_runs(words, there, capfd, monkeypatch):
+def test_a_command_runs(words, there, capfd, monkeypatch, cpu_with):
     """Each in a folder with what it names; the exit code is that of an answer."""
+    if "app.w" in words or "--module" in words:
+        cpu_with("avx2")
     if "--allow" in words:
         shutil.copy2("cpu-allow.toml", "allow.toml")
     arguments = _spelt(words)

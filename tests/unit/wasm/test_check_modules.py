@@ -41,8 +41,9 @@ def functions(fit: Fit, feature: str) -> list[str]:
     return [place.name for place in fit.needs.features[feature].places]
 
 
-def test_a_module_is_compiled_for_the_target(tmp_path):
+def test_a_module_is_compiled_for_the_target(tmp_path, cpu_with):
     """With its flags; TZCNT counts; the flags that it does not use change nothing."""
+    cpu_with("avx2")
     fit = checked(CORE, "x86-64-v3", tmp_path)
     assert fit.needs is not None
     assert fit.needs.engine is not None
@@ -68,7 +69,8 @@ def test_less_is_needed_of_a_lower_target(tmp_path):
     assert (inferred.message is not None) == bool(inferred.flags)
 
 
-def test_one_of_many_is_compiled_once(tmp_path):
+def test_one_of_many_is_compiled_once(tmp_path, cpu_with):
+    cpu_with("avx2")
     path = tmp_path / "module.wat"
     path.write_text(CORE)
     fit = check_module(str(path), within(find_profile("x86-64-v3")), once=True)
@@ -77,7 +79,8 @@ def test_one_of_many_is_compiled_once(tmp_path):
     assert functions(fit, "bmi") == ["wasm[0]::function[0]::zeros"]
 
 
-def test_a_component_is_compiled(tmp_path):
+def test_a_component_is_compiled(tmp_path, cpu_with):
+    cpu_with("avx2")
     fit = checked(COMPONENT, "x86-64-v3", tmp_path)
 
     assert fit.expectation == "runs"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.emulation import anywhere
 
 from cpuprobe.cli import run
 from cpuprobe.errors import CaptureError
@@ -51,10 +50,11 @@ def test_flags_and_features_that_agree_are_proved(tmp_path, text):
     assert proof.code.instructions > 20
 
 
-def test_code_beyond_the_set_is_named(module, tmp_path, monkeypatch):
+def test_code_beyond_the_set_is_named(module, cpu_with):
     """Compiled with AVX-512 for a set without it: the instruction, where and how often."""
     flags = (*V2_FLAGS, "has_avx", "has_avx2", "has_avx512f", "has_avx512vl", "has_avx512dq")
-    proof = anywhere(lambda: proved(module, flags, LEVEL["x86-64-v3"]), tmp_path, monkeypatch)
+    cpu_with("avx512dq", "avx512vl")
+    proof = proved(module, flags, LEVEL["x86-64-v3"])
 
     assert proof.verdict == "outside"
     found = {each.form: each for each in proof.code.outside}
@@ -70,12 +70,12 @@ def test_what_is_no_module_is_an_input_error(tmp_path):
         proved(path, V2_FLAGS, LEVEL["x86-64-v2"])
 
 
-def test_command(module, capsys, tmp_path, monkeypatch):
+def test_command(module, capsys, cpu_with):
     """By profile, as text and as JSON; a profile alone makes no sense."""
     assert run(["verify", "--module", str(module), "--profile", "x86-64-v1"]) == 0
     assert capsys.readouterr().out.startswith("PROVED  ")
-    haswell = ["verify", "--module", str(module), "--profile", "haswell", "--json"]
-    assert anywhere(lambda: run(haswell), tmp_path, monkeypatch) == 0
+    cpu_with("avx2")
+    assert run(["verify", "--module", str(module), "--profile", "haswell", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["verdict"] == "proved" and document["flags"]["has_avx2"] is True
     assert set(document["code"]["features"]) <= find_profile("haswell").features
