@@ -90,6 +90,15 @@ def row_of(word: int) -> Row | None:
     return None
 
 
+@functools.cache
+def may_need(half: int) -> bool:
+    """Whether some word with this upper half of 16 bits is in a row that needs something."""
+    return any(
+        row.features and not row.hint and not (half ^ row.value >> 16) & row.mask >> 16
+        for row in _index().get(half >> INDEX - 16, ())
+    )
+
+
 # UDF: undefined for ever (DDI 0487, C4.1.1, "Reserved"). BRK and HLT: C6.2.
 _MADE_TO_FAULT: tuple[tuple[int, int, str, Kind], ...] = (
     (0xFFFF0000, 0x00000000, "udf", "always-invalid"),

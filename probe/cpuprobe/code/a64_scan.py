@@ -1,7 +1,7 @@
 """A64 code -> the features in it, function by function.
 
-All instructions are four bytes wide, so nothing is decoded: each different word of a section is
-looked up once in the rows of `cpuprobe.code.a64`. A word in bytes of no known function counts only
+All instructions are four bytes wide, so nothing is decoded: words are looked up in the rows of
+`cpuprobe.code.a64`. A word in bytes of no known function counts only
 where no word near it is one that no CPU executes.
 """
 
@@ -27,6 +27,7 @@ OUTLINE_ATOMICS = "__aarch64_have_lse_atomics"
 """libgcc's and compiler-rt's flag, by which each of their helpers chooses."""
 _NEAR = 24
 """Words on both sides of one in bytes of no function that must be instructions."""
+_UPPER = 1 if sys.byteorder == "little" else 0
 _PER_WORD = 16  # words that are looked up while a step of a Budget is made
 
 
@@ -68,14 +69,22 @@ def words_of(code: CodeBytes) -> array[int]:
     return words
 
 
-def rows_in(words: array[int]) -> dict[int, a64.Row]:
-    """The rows of all words that need something, by the word; hints need nothing."""
-    found = {}
-    for word in set(words):
-        row = a64.row_of(word)
-        if row is not None and row.features and not row.hint:
-            found[word] = row
-    return found
+def needy(words: array[int]) -> Iterator[tuple[int, a64.Row]]:
+    """The places of the words that need something, with their rows; hints need nothing.
+
+    Most words are ruled out by their upper halves, of which a file has few different ones.
+    """
+    halves = array("H", words.tobytes())[_UPPER::2]
+    wanted = {half for half in set(halves) if a64.may_need(half)}
+    known: dict[int, a64.Row | None] = {}
+    for at in [at for at, half in enumerate(halves) if half in wanted] if wanted else ():
+        word = words[at]
+        if word not in known:
+            row = a64.row_of(word)
+            known[word] = row if row is not None and row.features and not row.hint else None
+        found = known[word]
+        if found is not None:
+            yield at, found
 
 
 def is_outlined(words: array[int], at: int) -> bool:
@@ -147,9 +156,9 @@ class _Hits:
         """Looks each of them up."""
         self._base = code.address
         self._words = words = words_of(code)
-        rows = {word: numbers[row] for word, row in rows_in(words).items()}
-        self._at = [at for at, word in enumerate(words) if word in rows] if rows else []
-        self._rows = [rows[words[at]] for at in self._at]
+        found = list(needy(words))
+        self._at = [at for at, _ in found]
+        self._rows = [numbers[row] for _, row in found]
         self.outlined = any(is_outlined(words, at) for at in self._at)
 
     def between(self, where: Range) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from cpuprobe.code.a64_scan import rows_in, words_of
+from cpuprobe.code.a64_scan import needy, words_of
 from cpuprobe.code.budget import BUDGET, FUNCTION, Budget
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.code.forms import forms
@@ -76,11 +76,9 @@ def _read_words(content: bytes, budget: Budget) -> Needs:
         budget.spend(FUNCTION + len(function.data) // 4)
         total += len(function.data)
         code = CodeBytes(0, "", function.address, function.data)
-        words = words_of(code)
-        rows = rows_in(words)
         addresses: dict[str, list[int]] = {}
-        for at, word in enumerate(words):
-            for name in rows[word].features if word in rows else ():
+        for at, row in needy(words_of(code)):
+            for name in row.features:
                 addresses.setdefault(name, []).append(function.address + 4 * at)
         for name, where in addresses.items():
             place = where[0], len(where), CONFIDENCE, function.name
