@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, epilog, machine
+from cpuprobe.cli.common import command_app, epilog, x86_machine
 from cpuprobe.cli.output import note, print_result, progress
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def bench(
     from cpuprobe.wasm.request import Request
 
     jobs = _jobs(module, invoke, tuple(args or ()), bundled)
-    here = assess(machine(None)[1])
+    here = assess(x86_machine(None)[1])
     setups = _setups(here)
     tables: list[Table] = []
     for name, content, function, given in jobs:

@@ -114,6 +114,8 @@ def check(
     import gc
 
     judged = _machine(against)
+    if form is Format.NFD and judged.isa != "x86-64":
+        raise UsageError(f"--format nfd-image is of x86-64, and {judged.name} is of {judged.isa}")
     # Millions of small objects, none in a cycle: looking for cycles takes a sixth of the time.
     gc.disable()
     from cpuprobe.check.allow import read_list
@@ -159,6 +161,7 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
     """
     from cpuprobe.check.against import lacking
     from cpuprobe.check.compiled import is_module
+    from cpuprobe.check.judge import Fit
     from cpuprobe.check.many import check as check_files
     from cpuprobe.check.many import expand
 
@@ -175,6 +178,12 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
             found.unread,
         )
         safe = _safe_flags() if modules and judged.name != HERE else None
+        if modules and judged.isa != "x86-64":
+            why = f"wasmtime compiles it here for x86-64; check the .cwasm of {judged.isa}"
+            return found, [
+                *fits,
+                *(Fit(path=path, expectation="unread", reason=why, error=why) for path in modules),
+            ]
         for done, path in enumerate(modules):
             from cpuprobe.wasm.compiled import MANY, check_module
 

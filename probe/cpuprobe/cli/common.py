@@ -81,6 +81,21 @@ def machine(on: str | None, root: str = "/") -> tuple[str, Observation]:
     return name_of(on), read_capture(on)
 
 
+def x86_machine(on: str | None) -> tuple[str, Observation]:
+    """The same, for what compiles for x86-64 alone.
+
+    Raises:
+        UsageError: that machine is of another instruction set.
+        CaptureError, CannotMeasureError: as `machine` does.
+    """
+    from cpuprobe.errors import UsageError
+
+    name, observation = machine(on)
+    if observation.isa == "aarch64":
+        raise UsageError(f"{name} is of aarch64, and this command compiles for x86-64 alone")
+    return name, observation
+
+
 def name_of(capture: str) -> str:
     """What to call a capture."""
     return "standard input" if capture == "-" else visible(os.path.basename(capture))

@@ -168,9 +168,9 @@ class _Here:
         """All there is to say. Raises CannotMeasureError."""
         if self._assessment is None:
             from cpuprobe.assessment import assess
-            from cpuprobe.cli.common import machine
+            from cpuprobe.cli.common import x86_machine
 
-            self._assessment = assess(machine(None)[1])
+            self._assessment = assess(x86_machine(None)[1])
         return self._assessment
 
     def flags(self, say: Callable[[str], None]) -> Mapping[str, bool]:
@@ -230,12 +230,12 @@ def _setup(
     import msgspec
 
     from cpuprobe.assessment import assess
-    from cpuprobe.cli.common import machine
+    from cpuprobe.cli.common import x86_machine
     from cpuprobe.evidence.observation import Wasmtime
 
     # The names of the flags are those that are used here, also of a release that no table knows.
     ours = Wasmtime(here.assessment.wasmtime.version, tuple(here.assessment.cranelift))
-    there = msgspec.structs.replace(machine(flags_from)[1], wasmtime=ours)
+    there = msgspec.structs.replace(x86_machine(flags_from)[1], wasmtime=ours)
     return Setup(TARGET, assess(there).cranelift)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, epilog, machine, on_option
+from cpuprobe.cli.common import command_app, epilog, on_option, x86_machine
 from cpuprobe.cli.output import complain, print_result, progress
 
 app = command_app()
@@ -74,7 +74,7 @@ def _operators(version: str, flags_from: str | None, json: bool) -> int:
     from cpuprobe.wasm.proof import verify as prove
 
     try:
-        _, observation = machine(flags_from)
+        _, observation = x86_machine(flags_from)
         assessment = assess(observation, version)
         safe = {name for name, each in assessment.features.items() if each.safe}
         with progress() as bar:
@@ -120,7 +120,7 @@ def _module(path: str, version: str, on: str | None, profile: str | None, json: 
             target = profile
             chosen = choose_alone([find_profile(profile)], lookup(version))
         else:
-            target, observation = machine(on)
+            target, observation = x86_machine(on)
             chosen = choose([assess(observation, version)])
     except UnknownWasmtimeError as error:
         raise CannotMeasureError(str(error)) from None
