@@ -116,6 +116,12 @@ def check(
     return [fit for fit in fits if fit is not None]
 
 
+def of_x86(modules: Iterable[str], isa: str) -> list[Fit]:
+    """WebAssembly modules against a machine for which they are not compiled here."""
+    why = f"wasmtime compiles it here for x86-64; check the .cwasm of {isa}"
+    return [Fit(path=path, expectation="unread", reason=why, error=why) for path in modules]
+
+
 def _fit(met: Met, against: HostCapabilities, named: bool, unread: Counter[str]) -> Fit | None:
     """What is told of one file; None: no more than a count in `unread`."""
     if met.needs is not None:

@@ -159,31 +159,24 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
         judged: the machine.
         listing: every function with what the machine lacks is listed.
     """
+    from cpuprobe.check import many
     from cpuprobe.check.against import lacking
     from cpuprobe.check.compiled import is_module
-    from cpuprobe.check.judge import Fit
-    from cpuprobe.check.many import check as check_files
-    from cpuprobe.check.many import expand
 
-    found = expand(files)
+    found = many.expand(files)
     modules = {path: None for path, named in found.files if is_module(path, named)}
-    # os.cpu_count() would not respect a cpuset.
     with progress() as bar:
-        fits = check_files(
+        fits = many.check(
             [each for each in found.files if each[0] not in modules],
             judged,
-            len(os.sched_getaffinity(0)),
+            len(os.sched_getaffinity(0)),  # os.cpu_count() would not respect a cpuset
             lambda done, of, read: bar("files", done, of, f"{read >> 20} MB"),
             lacking(judged) if listing else (),
             found.unread,
         )
         safe = _safe_flags() if modules and judged.name != HERE else None
-        if modules and judged.isa != "x86-64":
-            why = f"wasmtime compiles it here for x86-64; check the .cwasm of {judged.isa}"
-            return found, [
-                *fits,
-                *(Fit(path=path, expectation="unread", reason=why, error=why) for path in modules),
-            ]
+        if judged.isa != "x86-64":
+            return found, [*fits, *many.of_x86(modules, judged.isa)]
         for done, path in enumerate(modules):
             from cpuprobe.wasm.compiled import MANY, check_module
 
