@@ -131,6 +131,8 @@ def settle(
     Returns:
         The same files, and the groups of variants among them.
     """
+    if against.isa != "x86-64":  # the rows are of its levels
+        return list(fits), ()
     kinds = [_kind(fit.path) for fit in fits]
     groups: dict[str, list[int]] = defaultdict(list)
     for number, kind in enumerate(kinds):

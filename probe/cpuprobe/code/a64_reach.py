@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 from cpuprobe.code import a64
 from cpuprobe.code.a64_scan import is_outlined, words_of
-from cpuprobe.code.budget import Budget
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.program import Binary, asking_names
 
 _STRAIGHT = 4096
 """Instructions that are followed from each beginning."""
+MOST_FOLLOWED = 3_000_000
+"""Instructions that are followed in one file, at 3 microseconds each; then the search ends."""
 _RELATIVE = 1027  # R_AARCH64_RELATIVE (ELF for the Arm 64-bit Architecture, 5.7)
 
 _LENGTHS = frozenset({"cntb", "cntd", "cnth", "cntw", "rdvl"})
@@ -71,12 +72,9 @@ class Reached:
         Args:
             file: an AArch64 program or library.
             wanted: the features that are looked for.
-
-        Raises:
-            ArtifactError: it is more than a file may take.
         """
         self._file = file
-        self._budget = Budget()
+        self._left = MOST_FOLLOWED
         self._words = {code.index: words_of(code) for code in file.code}
         self._slots = dict(_slots(file))
         self._asking = _asking_stubs(file)
@@ -84,7 +82,7 @@ class Reached:
         self.ways: dict[str, Reach] = {}
         seen: set[int] = set()
         pending = list(self._starts())
-        while pending and wanted - self.ways.keys():
+        while pending and self._left > 0 and wanted - self.ways.keys():
             start = pending.pop()
             pending += [_Start(each, start.by) for each in self._follow(start, seen)]
 
@@ -121,7 +119,7 @@ class Reached:
     def _follow(self, start: _Start, seen: set[int]) -> Iterator[int]:
         """Follows one function; the functions that it calls."""
         pending: list[tuple[int, _State]] = [(start.address, {})]
-        while pending:
+        while pending and self._left > 0:
             address, state = pending.pop()
             tested = False  # the condition flags tell of the CPU
             while address not in seen:
@@ -129,7 +127,7 @@ class Reached:
                 word = self._word(address)
                 if word is None:
                     break
-                self._budget.spend(1)
+                self._left -= 1
                 self._meet(word, address, start)
                 target = _target(word, address)
                 if word & 0xFC000000 == 0x94000000 and target is not None:
@@ -257,13 +255,20 @@ def straight(file: Binary) -> dict[str, int]:
     words = {code.index: words_of(code) for code in file.code}
     roots = (file.entry, *file.initial) if file.kind == "executable" else file.initial
     met: dict[str, int] = {}
+    seen: set[int] = set()
     for root in roots:
         address, returns = root, list[int]()
         for _ in range(_STRAIGHT):
             code = file.code_at(address)
             at = 0 if code is None else (address - code.address) // 4
-            if code is None or code.name.startswith(".plt") or at >= len(words[code.index]):
+            if (
+                address in seen
+                or code is None
+                or code.name.startswith(".plt")
+                or at >= len(words[code.index])
+            ):
                 break
+            seen.add(address)
             word = words[code.index][at]
             row = a64.row_of(word)
             if row is not None and not row.hint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,8 +15,10 @@ from cpuprobe.check.against import HostCapabilities, machine, within
 from cpuprobe.check.judge import Fit
 from cpuprobe.check.many import check, expand
 from cpuprobe.code import a64_scan
+from cpuprobe.code.elf import ArtifactError, Held
 from cpuprobe.code.layout import plan
 from cpuprobe.code.program import Binary, CodeBytes
+from cpuprobe.code.read import Reading, complete
 from cpuprobe.facts.profiles import find_profile
 
 GCC, QEMU = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
@@ -168,3 +171,24 @@ def test_data_among_code_is_no_code() -> None:
 
     assert a64_scan.scan(file, plan(file)).features == {}
     assert a64_scan.scan(alone, plan(alone)).features["lse"].instructions == 64
+
+
+def test_a_damaged_file_is_read_or_refused(programs: dict[str, Path]) -> None:
+    """Bytes of a program changed at random: headers, tables and code."""
+    whole, some = programs["by-call"].read_bytes(), random.Random(183)
+    read = 0
+    for _ in range(80):
+        damaged = bytearray(whole)
+        for _ in range(some.randrange(1, 6)):
+            damaged[some.choice((some.randrange(64), some.randrange(len(whole))))] = some.randrange(
+                256
+            )
+        damaged[:20] = whole[:20]
+        try:
+            reading = Reading(Held(damaged), "aarch64")
+            complete(reading, reading.scan())
+            read += 1
+        except ArtifactError:
+            pass
+
+    assert read > 10
