@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import Literal
 
-from cpuprobe.code.elf import EM_X86_64, PF_X, PT_LOAD, ArtifactError, Elf, Segment
+from cpuprobe.code.elf import EM_AARCH64, EM_X86_64, PF_X, PT_LOAD, ArtifactError, Elf, Segment
 from cpuprobe.errors import CaptureError
 from cpuprobe.files import OpenedFile
 
@@ -16,13 +16,13 @@ _PAGE = 4096
 
 
 def elf_image(file: OpenedFile) -> Elf:
-    """An ELF file for x86-64 with program headers.
+    """An ELF file for x86-64 or AArch64 with program headers.
 
     Raises:
         ArtifactError: it is no such file, or its headers lie outside of it.
     """
     elf = Elf(file)
-    if elf.wide and (elf.machine != EM_X86_64 or elf.order != "<"):
+    if elf.wide and (elf.machine not in (EM_AARCH64, EM_X86_64, EM_AARCH64) or elf.order != "<"):
         raise ArtifactError(f"an ELF file for another processor (e_machine {elf.machine})")
     if not elf.segments:
         raise ArtifactError("an ELF file without program headers")
@@ -33,7 +33,7 @@ def code_at(path: str, offset: int, origin: Origin, mapping_size: int | None = N
     """The code at an offset of an executable file.
 
     Args:
-        path: an ELF file for x86-64, or a PE file.
+        path: an ELF file for x86-64 or AArch64, or a PE file.
         offset: where the instruction is.
         origin: what `offset` counts from.
         mapping_size: for origin `mapping`, the size of that mapping in bytes.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from tests import arm_fakes, fakes
+from tests.elf_files import HEADER, elf, note
 
 from cpuprobe.assessment import assess
 from cpuprobe.crash.diagnose import diagnose
+from cpuprobe.evidence.crashes.core_file import read_core
 from cpuprobe.evidence.crashes.told import of_text
 from cpuprobe.report.explanation import Explanation, to_text, worded
 
@@ -119,3 +123,24 @@ def test_what_is_typed_is_of_the_machines_instruction_set(text: str) -> None:
 
     assert (answer.verdict, answer.isa) == ("lacks", "aarch64")
     assert answer.instructions[0].bytes in ("2100e2b8", "")
+
+
+def test_a_core_tells_the_word_at_pc(tmp_path: Path) -> None:
+    """elf_prstatus of arm64: signal, X0 to X30, SP, PC, PSTATE; the code is in the core."""
+    registers = [*range(31), 0x7000, 0x400004, 0x60000000]
+    status = (
+        bytes(12) + struct.pack("<H", 4) + bytes(98) + struct.pack("<34Q", *registers) + bytes(8)
+    )
+    told, code = note(1, status), bytes.fromhex("1f2003d5") + bytes.fromhex("2100e2b8")
+    segments = [(4, 0, HEADER, 0, len(told)), (1, 5, HEADER + len(told), 0x400000, len(code))]
+    core = bytearray(elf(told + code, segments, kind=4))
+    core[18:20] = (183).to_bytes(2, "little")
+    (tmp_path / "core").write_bytes(core)
+
+    crash = read_core(str(tmp_path / "core"))
+    machine = arm_fakes.observation(arm_fakes.group(PI4))
+    answer = diagnose(crash, lambda: assess(machine), "pi", "", lambda: "aarch64")
+
+    assert (crash.isa, crash.signal, crash.address) == ("aarch64", "SIGILL", 0x400004)
+    assert crash.registers["x30"] == 30
+    assert (answer.verdict, answer.instructions[0].decoded.mnemonic) == ("lacks", "LDADDAL")

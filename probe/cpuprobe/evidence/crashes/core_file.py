@@ -1,7 +1,8 @@
-"""Core files of Linux on x86-64, as the kernel and gdb's gcore write them.
+"""Core files of Linux on x86-64 and AArch64, as the kernel and gdb's gcore write them.
 
 Layout: System V ABI (program headers, notes), Linux include/uapi/linux/elfcore.h (elf_prstatus),
-arch/x86/include/asm/user_64.h (user_regs_struct), fs/binfmt_elf.c (NT_FILE, NT_SIGINFO; the thread
+arch/x86/include/asm/user_64.h (user_regs_struct), arch/arm64/include/uapi/asm/ptrace.h
+(user_pt_regs), fs/binfmt_elf.c (NT_FILE, NT_SIGINFO; the thread
 that got the signal comes first).
 """
 
@@ -11,7 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cpuprobe.code.elf import ET_CORE, PF_X, PT_LOAD, PT_NOTE, Elf, Segment, notes
+from cpuprobe.code.elf import EM_X86_64, ET_CORE, PF_X, PT_LOAD, PT_NOTE, Elf, Segment, notes
 from cpuprobe.code.image import WINDOW, code_at, elf_image
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.model import Crash, Note
@@ -22,8 +23,9 @@ from cpuprobe.words import base_name
 _NT_PRSTATUS, _NT_AUXV, _NT_FILE, _NT_SIGINFO = 1, 6, 0x46494C45, 0x53494749
 _MAXIMUM_NOTES = 8 << 20  # the first thread's and the process's come first
 _MAXIMUM_FILES = 1 << 17
-_PRSTATUS = 336
-_REGISTERS = [
+_BEFORE = 112
+"""Bytes of elf_prstatus before the registers; behind them is pr_fpvalid, with padding."""
+_OF_X86 = (
     "r15",
     "r14",
     "r13",
@@ -51,7 +53,8 @@ _REGISTERS = [
     "es",
     "fs",
     "gs",
-]
+)
+_OF_AARCH64 = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
 # Positive si_code: the kernel raised the signal, say ILL_ILLOPN; zero and less: kill, raise, tgkill
 # (include/uapi/asm-generic/siginfo.h).
 _SI_USER = 0
@@ -83,7 +86,7 @@ def read_core(path: str, executables: tuple[str, ...] = ()) -> Crash:
             the core names are never opened: it may be a stranger's.
 
     Raises:
-        CaptureError: not a core of Linux on x86-64, or damaged.
+        CaptureError: not a core of Linux on x86-64 or AArch64, or damaged.
     """
     with opened(path) as file:
         return _read(file, executables)
@@ -95,8 +98,9 @@ def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:
     if elf.kind != ET_CORE:
         raise CaptureError("an ELF file, but no core: give a program with --exe")
     segments = elf.segments
-    core = _notes(elf, file)
-    rip = core.registers["rip"]
+    x86 = elf.machine == EM_X86_64
+    core = _notes(elf, file, _OF_X86 if x86 else _OF_AARCH64)
+    rip = core.registers["rip" if x86 else "pc"]
     holder = next(
         (
             each
@@ -119,6 +123,7 @@ def _read(file: OpenedFile, executables: tuple[str, ...]) -> Crash:
     return Crash(
         source="core file",
         code=code,
+        isa=None if x86 else "aarch64",
         signal=signal_name(core.signal),
         address=rip,
         module=None if named is None else base_name(named.path),
@@ -192,7 +197,7 @@ def _same_file(
     return True
 
 
-def _notes(elf: Elf, file: OpenedFile) -> _Core:
+def _notes(elf: Elf, file: OpenedFile, names: Sequence[str]) -> _Core:
     registers: dict[str, int] | None = None
     signal, si_code = 0, None
     files: tuple[MappedFile, ...] = ()
@@ -201,10 +206,11 @@ def _notes(elf: Elf, file: OpenedFile) -> _Core:
     body = b"" if holder is None else file.some(holder.offset, min(holder.size, _MAXIMUM_NOTES))
     for _, kind, content in notes(body, 4):
         if kind == _NT_PRSTATUS and registers is None:
-            if len(content) < _PRSTATUS:
+            if len(content) < _BEFORE + 8 * len(names) + 8:
                 raise CaptureError("a damaged core: the thread's registers are cut short")
             (signal,) = struct.unpack_from("<H", content, 12)  # pr_cursig
-            registers = dict(zip(_REGISTERS, struct.unpack_from("<27Q", content, 112), strict=True))
+            values = struct.unpack_from(f"<{len(names)}Q", content, _BEFORE)
+            registers = dict(zip(names, values, strict=True))
         elif kind == _NT_SIGINFO and si_code is None and len(content) >= 12:
             number, _, si_code = struct.unpack_from("<iii", content)
             signal = signal or number
