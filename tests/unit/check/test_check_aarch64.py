@@ -185,7 +185,7 @@ def test_a_damaged_file_is_read_or_refused(programs: dict[str, Path]) -> None:
             )
         damaged[:20] = whole[:20]
         try:
-            reading = Reading(Held(damaged), "aarch64")
+            reading = Reading(Held(bytes(damaged)), "aarch64")
             complete(reading, reading.scan())
             read += 1
         except ArtifactError:
