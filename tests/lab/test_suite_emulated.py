@@ -20,7 +20,7 @@ FILES = (
     "wasm/test_module_proof.py",
     "evidence/test_verdict.py",
 )
-# They run cpuprobe-native, which nobody emulates there.
+# The first runs cpuprobe-native, which nobody emulates there; the others are slow and say no more.
 LEFT_OUT = "not (test_native_prints or without_a_module or another_machine or help)"
 
 
