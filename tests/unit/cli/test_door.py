@@ -109,6 +109,7 @@ def usable_base() -> dict[str, Any]:
                 base["observation"][key] = real["observation"][key]
             else:
                 del base["observation"][key]
+    base["observation"]["isa"] = "x86_64"  # some commands are of that alone
     assert accepted(base)
     return base
 
