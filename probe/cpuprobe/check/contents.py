@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cpuprobe.check import meter
 from cpuprobe.code.archives.images import LAYER, MOST_NAMES, Image, images, visible
+from cpuprobe.code.archives.table import MODULE
 from cpuprobe.code.archives.walk import BETWEEN, LINK, Member, members, members_of_folder
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.elf import ArtifactError, Source
@@ -23,6 +24,9 @@ STEPS = 20
 library, which is packed to a quarter, makes four."""
 FILE = 4000
 """Steps for each file in it, whatever code it has."""
+MOST_MODULES = 20
+"""WebAssembly modules that are handed on to be compiled, and MOST_MODULE bytes of them."""
+MOST_MODULE = 16 << 20
 _LITTER = 64 << 20
 
 
@@ -34,12 +38,14 @@ class Met(NamedTuple):
         needs: what it needs.
         unread: of what kind it is, which is not read.
         error: why it cannot be read.
+        module: a WebAssembly module, to be compiled by whoever can; `unread` holds if none can.
     """
 
     name: str
     needs: Needs | None = None
     unread: str = ""
     error: str = ""
+    module: bytes = b""
 
 
 class Contents(NamedTuple):
@@ -102,6 +108,7 @@ class _Reader:
         self._sought = sought
         self._steps = BUDGET + STEPS * size
         self._litter = 0
+        self._modules = self._module_bytes = 0
         self._met: list[Met] = []
         self._unread: Counter[str] = Counter()
         self._said: dict[str, bytes] = {}
@@ -150,7 +157,9 @@ class _Reader:
             self._layers.setdefault(layer, []).append(inside.partition(BETWEEN)[0])
         if member.said:
             self._said[member.name[len(self._path) + len(BETWEEN) :]] = member.said
-        if member.source is not None:
+        if member.source is not None and member.kind is MODULE:
+            self._met.append(self._module(member, member.source))
+        elif member.source is not None:
             self._met.append(self._judged(member, member.source))
         elif member.error:
             self._met.append(Met(member.name, error=f"{member.kind.name}: {member.error}"))
@@ -158,6 +167,16 @@ class _Reader:
             self._met.append(Met(member.name, unread=member.kind.name))
         elif member.kind is not LINK:
             self._unread[member.kind.name] += 1
+
+    def _module(self, member: Member, source: Source) -> Met:
+        self._steps -= FILE
+        if self._steps < 0:
+            raise ArtifactError("the code in it is too much work")
+        self._modules += 1
+        self._module_bytes += source.size
+        if self._modules > MOST_MODULES or self._module_bytes > MOST_MODULE:
+            return Met(member.name, unread=MODULE.name)
+        return Met(member.name, unread=MODULE.name, module=source.some(0, source.size))
 
     def _judged(self, member: Member, source: Source) -> Met:
         self._steps -= FILE

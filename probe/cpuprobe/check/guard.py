@@ -80,7 +80,7 @@ def evidence(needs: Needs, missing: Collection[str]) -> Evidence:
             f"({chooses}){doubt}",
         )
     if not needs.dispatch:
-        if needs.kind == "library" and needs.followed:
+        if needs.kind in ("library", "object") and needs.followed:
             return Evidence(
                 True,
                 f"{where}; nothing in this file chooses, and nothing comes there but functions "

@@ -78,6 +78,7 @@ def check(
     progress: Callable[[int, int, int], None],
     sought: Collection[str] = (),
     unread: Counter[str] | None = None,
+    modules: list[tuple[Fit, bytes]] | None = None,
 ) -> list[Fit]:
     """Reads files, and all that they hold, and holds each against a machine.
 
@@ -88,6 +89,8 @@ def check(
         progress: called with the number of files that are done, of all, and of bytes judged.
         sought: features of which every function is listed, in `Needs.functions`.
         unread: what is met and not read is counted here by kind.
+        modules: WebAssembly modules that files hold come here, each with what stands in its place;
+            None: they are not read.
 
     Returns:
         In the order of `files`, what one holds in its place. Files for other architectures that
@@ -101,11 +104,17 @@ def check(
         ):
             done[path] = result
             meter.tell()
-    fits = []
+    fits: list[Fit | None] = []
     for path, named in files:
         answer = done[path]
         if isinstance(answer, Contents):
-            fits += [_fit(met, against, False, unread) for met in answer.met]
+            for met in answer.met:
+                if met.module and modules is not None:
+                    fit = Fit(path=met.name, expectation="unread")
+                    modules.append((fit, met.module))
+                    fits.append(fit)
+                else:
+                    fits.append(_fit(met, against, False, unread))
             unread += answer.unread
         elif isinstance(answer, Kind):
             fits.append(_fit(Met(path, unread=answer.name), against, named, unread))

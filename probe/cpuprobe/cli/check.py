@@ -162,9 +162,12 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
     from cpuprobe.check import many
     from cpuprobe.check.against import lacking
     from cpuprobe.check.compiled import is_module
+    from cpuprobe.evidence.installed import installed_version
 
     found = many.expand(files)
     modules = {path: None for path, named in found.files if is_module(path, named)}
+    compiles = judged.isa == "x86-64" and installed_version() is not None
+    held: list[tuple[Fit, bytes]] | None = [] if compiles else None
     with progress() as bar:
         fits = many.check(
             [each for each in found.files if each[0] not in modules],
@@ -173,7 +176,13 @@ def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple
             lambda done, of, read: bar("files", done, of, f"{read >> 20} MB"),
             lacking(judged) if listing else (),
             found.unread,
+            held,
         )
+        if held:
+            from cpuprobe.wasm.compiled import check_held
+
+            made = {id(place): fit for place, fit in check_held(held, judged)}
+            fits = [made.get(id(fit), fit) for fit in fits]
         safe = _safe_flags() if modules and judged.name != HERE else None
         if judged.isa != "x86-64":
             return found, [*fits, *many.of_x86(modules, judged.isa)]

@@ -84,7 +84,8 @@ class Functions:
                 readers = [
                     site for at in fresh for _, site in self._links.takers(at - NEAR + 1, at + 1)
                 ]
-                for site in (*self._links.callers(start), *readers):
+                # Itself as well: what it returns may be what it has put there.
+                for site in (start, *self._links.callers(start), *readers):
                     other = self._links.function(site)
                     if other is not None and visits[other[0]] < _VISITS:
                         pending.setdefault(other[0])
@@ -99,6 +100,7 @@ class Functions:
             if name is not None:
                 return bool(asking_names().search(name))
             target = self._links.pointers.get(-target) or 0
+        target = self._links.stubs.get(target, target)
         if target in self._askers:
             return True
         name = self._links.imported(target)
@@ -146,10 +148,16 @@ class Functions:
                 made = self._ways.look(code, *function, self._told, start == self._main)
             self.left -= made.steps
             self.whole &= made.whole
+            stubs = self._links.stubs
+            if stubs:
+                made.calls = [
+                    call._replace(target=stubs.get(call.target, call.target)) for call in made.calls
+                ]
             self._summaries[start] = made
         return self._summaries[start]
 
     def _told(self, target: int) -> Told:
+        target = self._links.stubs.get(target, target)
         if target < 0 or self._foreign(target):
             return Told(self._asks(target), target >= 0, 0, True)
         ending = self._ending(target)

@@ -6,6 +6,7 @@ The bytes are gone through in C (native/scan/links.h); only where the package ha
 from __future__ import annotations
 
 import functools
+import re
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
@@ -20,6 +21,8 @@ from cpuprobe.code.program import Binary
 _RELATIVE_32 = struct.Struct("<i").unpack_from
 _RELA = 24
 """Bytes of an Elf64_Rela."""
+# A PLT entry: ENDBR64 or none, JMP through a slot, with BND or without.
+_STUB = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\xf2?\xff\x25.{4}", re.DOTALL)
 _TABLE = 32
 """Slots of a table of functions that are looked at."""
 _DENSE = 32
@@ -96,14 +99,19 @@ class Links:
         starts: where functions begin, in order.
         pointers: slots in data that hold an address of this file.
         names: slots in data that hold the address of something of another file, by its name.
+        stubs: PLT entries that lead to functions of this file, as libraries call what they export.
     """
 
     def __init__(self, file: Binary) -> None:
         """Reads relocations."""
         self._file = file
+        self.stubs: dict[int, int] = {}
+        self._entered: dict[int, list[int]] = {}  # the other way round
         ends: dict[int, int] = {}
         for functions in file.functions.values():
             ends.update((start, function.end) for start, function in functions.items())
+        entries = dict(self._entries())
+        ends.update((entry, 0) for entry in entries if entry not in ends)
         self.starts = array("Q", sorted(ends))
         self._known = ffi.new("struct links_known *")
         self._kept: list[Any] = []  # what C's structures point to
@@ -121,6 +129,21 @@ class Links:
         self.pointers, self.names = self._read()
         self._index(self._known.slots, self.pointers.keys)
         self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
+        for entry, slot in entries.items():
+            target = self.pointers.get(slot)
+            if target is not None and target in ends:
+                self.stubs[entry] = target
+                self._entered.setdefault(target, []).append(entry)
+
+    def _entries(self) -> Iterator[tuple[int, int]]:
+        """The entries of PLTs, and the slots through which they jump."""
+        for code in self._file.code:
+            for match in _STUB.finditer(code.data) if code.name.startswith(".plt") else ():
+                end = code.address + match.end()
+                yield (
+                    code.address + match.start(),
+                    end + _RELATIVE_32(match[0], len(match[0]) - 4)[0],
+                )
 
     def _keep(self, made: Any) -> Any:
         self._kept.append(made)
@@ -183,7 +206,9 @@ class Links:
 
     def callers(self, target: int) -> Iterator[int]:
         """The addresses at or near which a function is called, or jumped to."""
-        return self._searched[0].of(target)
+        calls = self._searched[0]
+        for start in (target, *self._entered.get(target, ())):
+            yield from calls.of(start)
 
     def asking(self) -> list[int]:
         """The addresses of bytes that may be CPUID or XGETBV."""

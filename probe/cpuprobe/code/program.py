@@ -69,6 +69,12 @@ def asking_names() -> re.Pattern[str]:
     return re.compile("|".join(load_table("baseline")["dispatch"]["asking"]))
 
 
+@functools.cache
+def variant_names() -> re.Pattern[str]:
+    """The names, in lower case, of functions that say which CPU they are for: callers chose."""
+    return re.compile("|".join(load_table("baseline")["dispatch"]["variants"]))
+
+
 @dataclass
 class Relocations:
     """What the dynamic loader writes into a file's memory, as it stands in the file.

@@ -9,7 +9,6 @@ C (native/scan/ways.h); where the package was built without its extension nobody
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from iced_x86 import Decoder, OpKind, Register
@@ -19,9 +18,8 @@ from cpuprobe.code.forms import Forms
 from cpuprobe.code.links import Links
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import By, Reach
-from cpuprobe.code.program import Binary, Range
+from cpuprobe.code.program import Binary, Range, variant_names
 from cpuprobe.code.summary import Way
-from cpuprobe.facts.tables import load_table
 
 _PROLOGUE = 256
 """Bytes at a function's start in which it takes its arguments."""
@@ -73,7 +71,6 @@ class _Search:
     ) -> None:
         self._file, self._pages = file, pages
         self._links = Links(file)
-        self._variant = re.compile("|".join(load_table("baseline")["dispatch"]["variants"]))
         self._functions = Functions(file, self._links)
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
@@ -101,7 +98,7 @@ class _Search:
         """Why a function is one that others call, if it is."""
         if start not in self._roots:
             names = map(self._file.name, self._file.exports.get(start, ()))
-            variant = any(self._variant.search(name.lower()) for name in names)
+            variant = any(variant_names().search(name.lower()) for name in names)
             is_one = start in self._file.exports and not variant
             self._roots[start] = "export" if is_one else None
         return self._roots[start]

@@ -13,9 +13,9 @@ from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.flow import begins, straight_line
 from cpuprobe.code.forms import forms
 from cpuprobe.code.layout import Plan, plan
-from cpuprobe.code.needs import Needs, Reach
+from cpuprobe.code.needs import Needs, Reach, Use
 from cpuprobe.code.pe import read_pe
-from cpuprobe.code.program import Binary
+from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.reach import reached
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan
@@ -101,15 +101,25 @@ class Reading:
 
     def reached(self, found: Scan, chooses: bool) -> tuple[dict[str, Reach], bool]:
         """What of the features is reached without a choice before; and whether that is all."""
-        if self._file.kind == "object" or self._file.go:
-            # The addresses of an object wait for relocation. Go's compiler keeps to the level that
-            # its runtime tests, and its assembler's functions are behind tests.
-            return {}, bool(self._file.go)
+        if self._file.kind == "object":
+            # Its addresses wait for relocation; what only functions named for CPUs hold is chosen
+            # by others.
+            return {}, all(map(_is_named, found.features.values()))
+        if self._file.go:
+            # Go's compiler keeps to the level that its runtime tests, and its assembler's functions
+            # are behind tests.
+            return {}, True
         if self._file.architecture != "x86-64":
             return a64_reach.Reached(self._file, frozenset(found.features)).ways, False
         roots, further = begins(self._file)
         ways, ended = reached(self._file, forms(), found.pages, (*roots, *further), chooses)
         return ways, ended and self._file.linked
+
+
+def _is_named(use: Use) -> bool:
+    """Whether every function with a feature is named for a CPU."""
+    names = [place.name.lower() for place in use.places]
+    return len(names) == use.functions and all(map(variant_names().search, names))
 
 
 # By what a file begins with; what begins otherwise is no ELF file.

@@ -11,13 +11,15 @@ import math
 import os
 import signal
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
 from cpuprobe.check.against import HostCapabilities, feature_of
 from cpuprobe.check.compiled import Compiled, Setup
 from cpuprobe.check.judge import Fit, judge
+from cpuprobe.code.archives.walk import BETWEEN
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.cwasm import read_cwasm
 from cpuprobe.code.elf import ArtifactError, read_sections
@@ -66,15 +68,51 @@ def check_module(
     return _Module(path, against).fit(safe, once)
 
 
+def check_held(
+    modules: Sequence[tuple[Fit, bytes]], against: HostCapabilities
+) -> Iterator[tuple[Fit, Fit]]:
+    """Compiles the modules that files hold, each once; those of one file share its time.
+
+    Args:
+        modules: each with what stands in its place.
+        against: the machine.
+
+    Yields what stood in a module's place, and what comes of it.
+    """
+    left: dict[str, float] = {}
+    for fit, content in modules:
+        holder = fit.path.partition(BETWEEN)[0]
+        with memory_file(content) as path:
+            module = _Module(fit.path, against, path, left.get(holder, float(SECONDS)))
+            yield fit, module.fit(None, True)
+        left[holder] = module.left
+
+
+@contextmanager
+def memory_file(content: bytes) -> Iterator[str]:
+    """A file that lies in memory alone, by a path that children of this process can open."""
+    number = os.memfd_create("module")
+    try:
+        with open(number, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/{os.getpid()}/fd/{number}"
+    finally:
+        os.close(number)
+
+
 class _Module:
     """One file, and the time that is left for it."""
 
-    def __init__(self, path: str, against: HostCapabilities) -> None:
+    def __init__(
+        self, path: str, against: HostCapabilities, place: str = "", seconds: float = SECONDS
+    ) -> None:
+        """Of `path`, which is its name; it lies at `place` if that is elsewhere."""
         self._path = path
+        self._place = place or path
         self._against = against
         self._most = float(SECONDS)
-        self._left = self._most
-        self._steps = BUDGET + STEPS * _size(path)
+        self.left = seconds
+        self._steps = BUDGET + STEPS * _size(self._place)
 
     def fit(self, safe: Mapping[str, bool] | None, once: bool) -> Fit:
         version = installed_version()
@@ -139,10 +177,10 @@ class _Module:
 
     def _compile(self, flags: Mapping[str, bool] | None) -> bytes:
         """The artifact. Raises ChildError or ArtifactError."""
-        if self._left < 1:
+        if self.left < 1:
             raise ArtifactError(f"no time is left of the {self._most:.0f} s that it may take")
-        artifact, taken = compile_file(self._path, flags, self._left)
-        self._left -= taken
+        artifact, taken = compile_file(self._place, flags, self.left)
+        self.left -= taken
         return artifact
 
 

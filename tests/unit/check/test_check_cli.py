@@ -18,6 +18,7 @@ from tests.fakes import gds_machine
 
 from cpuprobe.assessment import assess
 from cpuprobe.check.many import APPENDED
+from cpuprobe.code.archives.table import KINDS
 from cpuprobe.report.document import make_report, to_json
 from cpuprobe.report.fit import to_text
 
@@ -192,6 +193,8 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
         "app.rar": b"Rar!\x1a\x07\x01\x00",
         "app.dmg": b"\x78\xda" + bytes(100),
         "app.wasm": b"\x00asm\x01\x00\x00\x00",
+        "page.zip": zip_of({"page.wasm": b"\x00asm\x01\x00\x00\x00"}),
+        "app.lib": ar_of({"x.obj/": b"\x64\x86" + bytes(18), "y/": b"\0\0\xff\xff\2\0\x64\x86"}),
         "notes.txt": b"nothing\n",
         "data.bin": b"\x80\x01\x00\xff",
     }
@@ -222,14 +225,15 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
         "image.tar!new.so",
         "setup.exe",
     }
-    assert told.pop("app.wasm") == "runs"
-    unread = {"app.7z", "app.dmg", "app.rar", "setup.msi"}
+    assert told.pop("app.wasm") == told.pop("page.zip!page.wasm") == "runs"
+    unread = {"app.7z", "app.dmg", "app.rar", "setup.msi", "app.lib!x.obj", "app.lib!y"}
     assert {name for name, expectation in told.items() if expectation == "unread"} == unread
     assert told.keys() == read | unread
     assert document["unread"] == {
         "AArch64 file": 1,
         "appended archive": 1,
         "7-Zip archive": 1,
+        "COFF object file": 2,
         "RAR archive": 1,
         "Windows installer": 1,
         "macOS disk image": 1,
@@ -238,6 +242,18 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
     }
     text = check(tmp_path, "--against", "x86-64-v2").stdout
     assert all(name in text for name in (*read, *unread, *document["unread"]))
+
+
+def test_every_kind_that_may_hold_code_is_told_of_by_its_path(tmp_path):
+    """A file of the first bytes of each, and no more: by a verdict, as damaged, or as unread."""
+    named = [kind for kind in KINDS if kind.named]
+    for number, kind in enumerate(named):
+        (tmp_path / f"{number}{kind.end}").write_bytes(kind.start + bytes(8))
+    document = json.loads(check(tmp_path, "--against", "x86-64-v2", "--json").stdout)
+    told = {file["path"].rpartition("/")[2].partition("!")[0] for file in document["files"]}
+
+    assert len(named) > 30
+    assert told == {f"{number}{kind.end}" for number, kind in enumerate(named)}
 
 
 def test_nothing_read_is_no_success(tmp_path):

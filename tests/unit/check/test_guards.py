@@ -277,6 +277,19 @@ def test_what_is_spread_through_a_file_is_a_build(tmp_path):
     assert (chosen.expectation, chosen.missing) == ("guarded", ("avx", "avx2", "fma"))
 
 
+def test_an_object_whose_functions_are_named_for_cpus(tmp_path):
+    """Others choose them; one function without such a name, and it is not so."""
+    named = HEAD.replace("fast(", "sum_avx2(")
+    other = "NEW void other(int k) { LOOP(k); }\n"
+    fit = held_against(build(tmp_path, named, "-c"), "x86-64-v2")
+
+    assert (fit.expectation, fit.fits) == ("guarded", True)
+    assert "functions that are named for such CPUs: their callers choose" in fit.reason
+    assert held_against(build(tmp_path, named + other, "-c"), "x86-64-v2").expectation == (
+        "unguarded"
+    )
+
+
 def test_the_doubt_is_said(tmp_path):
     """Nothing in an object chooses; the rest of its program may."""
     fit = held_against(build(tmp_path, HEAD, "-c"), "x86-64-v2")

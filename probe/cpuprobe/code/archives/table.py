@@ -46,6 +46,8 @@ TAR = Kind("tar archive", opens=tars.entries)
 IMAGE = Kind("image as a folder", opens=tars.entries)
 """An OCI layout, which is read as a tar archive of it would be."""
 APPIMAGE = Kind("AppImage", opens=squashfs.appimage)
+MODULE = Kind("WebAssembly module", b"\x00asm")
+"""To be compiled, which is not this package's."""
 TEXT = Kind("text file", named=False)
 OTHER = Kind("other file", named=False)
 
@@ -53,7 +55,7 @@ KINDS = (
     ELF,
     Kind("Windows program", b"MZ", code=True),
     *(Kind("macOS program", magic, code=True) for magic in (macho.MAGIC, *macho.FURTHER_MAGIC)),
-    Kind("WebAssembly module", b"\x00asm"),
+    MODULE,
     # What holds files.
     *(
         Kind("universal macOS program", magic + bytes([0, 0, 0, count]), opens=fat.entries)
@@ -86,6 +88,8 @@ KINDS = (
     Kind("lz4 file", b"\x04\x22\x4d\x18"),
     Kind("lzip file", b"LZIP"),
     *(Kind("COFF object file", b"\x64\x86", end) for end in (".o", ".obj")),
+    # Those of cl /GL, and of many sections (Windows SDK, winnt.h, ANON_OBJECT_HEADER).
+    *(Kind("COFF object file", b"\0\0\xff\xff%c\0\x64\x86" % form) for form in (1, 2)),
     Kind("LLVM bitcode file", b"BC\xc0\xde"),
     Kind("Java class file", b"\xca\xfe\xba\xbe", named=False),
     Kind("Android bytecode file", b"dex\n", named=False),

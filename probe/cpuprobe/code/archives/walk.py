@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cpuprobe.code.archives.allowance import MOST_NESTED, Allowance, SpentError
 from cpuprobe.code.archives.images import DESCRIBES, LAYER, MOST_SAID
 from cpuprobe.code.archives.streams import Cursor, Entry, Stream
-from cpuprobe.code.archives.table import TEXT, Kind, kind_of
+from cpuprobe.code.archives.table import MODULE, TEXT, Kind, kind_of
 from cpuprobe.code.elf import ArtifactError, Source
 from cpuprobe.files import HEAD, OpenedFile
 
@@ -67,7 +67,7 @@ def members_of_folder(folder: str) -> Iterator[Member]:
 def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Iterator[Member]:
     allowance.enter()
     kind = kind_of(stream.peek(HEAD), name)
-    if kind.code:
+    if kind.code or (kind is MODULE and depth):
         yield from _code(stream, name, kind, allowance)
     elif kind.opens is None:
         yield Member(name, kind, said=_said(stream, name) if kind is TEXT else b"")
