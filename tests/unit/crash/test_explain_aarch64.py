@@ -14,6 +14,7 @@ from cpuprobe.assessment import assess
 from cpuprobe.crash.diagnose import diagnose
 from cpuprobe.evidence.crashes.core_file import read_core
 from cpuprobe.evidence.crashes.told import of_text
+from cpuprobe.evidence.machines import read_capture
 from cpuprobe.report.explanation import Explanation, to_text, worded
 
 PI4, PI5 = arm_fakes.BASE, (*arm_fakes.BASE, "lse", "rdm", "fullfp16", "asimdhp", "dotprod", "rcpc")
@@ -144,3 +145,15 @@ def test_a_core_tells_the_word_at_pc(tmp_path: Path) -> None:
     assert (crash.isa, crash.signal, crash.address) == ("aarch64", "SIGILL", 0x400004)
     assert crash.registers["x30"] == 30
     assert (answer.verdict, answer.instructions[0].decoded.mnemonic) == ("lacks", "LDADDAL")
+
+
+def test_the_kernels_list_of_a_raspberry_pi_4_says_no(tmp_path: Path) -> None:
+    """`cpuid` in it proves Linux 4.11, which lists `atomics` where they are."""
+    lines = ["processor\t: 0", "Features\t: fp asimd evtstrm crc32 cpuid"]
+    lines += ["CPU implementer\t: 0x41", "CPU architecture: 8", "CPU variant\t: 0x0"]
+    path = tmp_path / "cpuinfo"
+    path.write_text("\n".join([*lines, "CPU part\t: 0xd08", "CPU revision\t: 3", "", ""]))
+    seen = read_capture(str(path))
+
+    (crash,) = of_text(CASAL.encode()).crashes
+    assert diagnose(crash, lambda: assess(seen), "pi", "", lambda: seen.isa).verdict == "lacks"
