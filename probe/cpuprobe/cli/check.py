@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpuprobe.cli.common import command_app, epilog, machine
-from cpuprobe.cli.output import complain, note, print_result, print_text, progress, write_page
+from cpuprobe.cli.output import complain, note, print_result, print_text, write_page
 from cpuprobe.errors import UsageError
-from cpuprobe.words import HERE, counted
+from cpuprobe.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cpuprobe.check.against import HostCapabilities
     from cpuprobe.check.allow import AllowList
     from cpuprobe.check.gate import Gate
     from cpuprobe.check.judge import Fit
-    from cpuprobe.check.many import Found
 
 
 class Format(str, Enum):
@@ -121,6 +118,7 @@ def check(
     from cpuprobe.check.allow import read_list
     from cpuprobe.check.gate import exit_code, gate, nothing_read
     from cpuprobe.check.variants import settle
+    from cpuprobe.cli.checking import checked
     from cpuprobe.report.fit import document, kinds
 
     if diff is not None and (write_allow is not None or fail_on not in ("unguarded", "never")):
@@ -131,7 +129,7 @@ def check(
     listed = None if allow is None else read_list(allow)
     fresh = None if write_allow is None else _fresh(write_allow)
     listing = any(each is not None for each in (allow, fresh, diff))
-    found, fits = _checked(files, judged, listing)
+    found, fits = checked(files, judged, listing)
     fits, variants = settle(fits, judged)
     if listed is not None:
         fits = [listed.apply(fit) for fit in fits]
@@ -149,61 +147,6 @@ def check(
     if fresh is not None:
         return _write(fresh, fits, failing, listed, judged.name)
     return exit_code(failing, fits, stale)
-
-
-def _checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple[Found, list[Fit]]:
-    """What is meant by the arguments, and how each file of it fits.
-
-    Args:
-        files: the arguments.
-        judged: the machine.
-        listing: every function with what the machine lacks is listed.
-    """
-    from cpuprobe.check import many
-    from cpuprobe.check.against import lacking
-    from cpuprobe.check.compiled import is_module
-    from cpuprobe.evidence.installed import installed_version
-
-    found = many.expand(files)
-    modules = {path: None for path, named in found.files if is_module(path, named)}
-    compiles = judged.isa == "x86-64" and installed_version() is not None
-    held: list[tuple[Fit, bytes]] | None = [] if compiles else None
-    with progress() as bar:
-        fits = many.check(
-            [each for each in found.files if each[0] not in modules],
-            judged,
-            len(os.sched_getaffinity(0)),  # os.cpu_count() would not respect a cpuset
-            lambda done, of, read: bar("files", done, of, f"{read >> 20} MB"),
-            lacking(judged) if listing else (),
-            found.unread,
-            held,
-        )
-        if held:
-            from cpuprobe.wasm.compiled import check_held
-
-            made = {id(place): fit for place, fit in check_held(held, judged)}
-            fits = [made.get(id(fit), fit) for fit in fits]
-        safe = _safe_flags() if modules and judged.name != HERE else None
-        if judged.isa != "x86-64":
-            return found, [*fits, *many.of_x86(modules, judged.isa)]
-        for done, path in enumerate(modules):
-            from cpuprobe.wasm.compiled import MANY, check_module
-
-            bar("modules", done, len(modules))
-            fits.append(check_module(path, judged, safe, once=len(modules) > MANY))
-    return found, fits
-
-
-def _safe_flags() -> Mapping[str, bool] | None:
-    """This machine's, for the installed wasmtime; None where it cannot be measured."""
-    from cpuprobe.assessment import assess
-    from cpuprobe.errors import CannotMeasureError
-    from cpuprobe.facts.wasmtime import UnknownWasmtimeError
-
-    try:
-        return assess(machine(None)[1]).cranelift
-    except (CannotMeasureError, UnknownWasmtimeError):
-        return None
 
 
 def _print(report: dict[str, Any], form: Format, quiet: bool) -> None:
@@ -247,9 +190,10 @@ def _compared(
     from cpuprobe.check.builds import compare
     from cpuprobe.check.gate import nothing_read
     from cpuprobe.check.variants import settle
+    from cpuprobe.cli.checking import checked
     from cpuprobe.report.builds_text import document
 
-    _, unsettled = _checked([old], judged, True)
+    _, unsettled = checked([old], judged, True)
     before, _ = settle(unsettled, judged)
     report = document(judged.name, compare(fits, before, files, [old]))
     _print(report, form, quiet)

@@ -1,0 +1,72 @@
+"""The files that `check` is given, each held against the machine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cpuprobe.cli.common import machine
+from cpuprobe.cli.output import progress
+from cpuprobe.words import HERE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cpuprobe.check.against import HostCapabilities
+    from cpuprobe.check.judge import Fit
+    from cpuprobe.check.many import Found
+
+
+def checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple[Found, list[Fit]]:
+    """What is meant by the arguments, and how each file of it fits.
+
+    Args:
+        files: the arguments.
+        judged: the machine.
+        listing: every function with what the machine lacks is listed.
+    """
+    from cpuprobe.check import many
+    from cpuprobe.check.against import lacking
+    from cpuprobe.check.compiled import is_module
+    from cpuprobe.evidence.installed import installed_version
+
+    found = many.expand(files)
+    modules = {path: None for path, named in found.files if is_module(path, named)}
+    compiles = judged.isa == "x86-64" and installed_version() is not None
+    held: list[tuple[Fit, bytes]] | None = [] if compiles else None
+    with progress() as bar:
+        fits = many.check(
+            [each for each in found.files if each[0] not in modules],
+            judged,
+            len(os.sched_getaffinity(0)),  # os.cpu_count() would not respect a cpuset
+            lambda done, of, read: bar("files", done, of, f"{read >> 20} MB"),
+            lacking(judged) if listing else (),
+            found.unread,
+            held,
+        )
+        if held:
+            from cpuprobe.wasm.compiled import check_held
+
+            made = {id(place): fit for place, fit in check_held(held, judged)}
+            fits = [made.get(id(fit), fit) for fit in fits]
+        safe = _safe_flags() if modules and judged.name != HERE else None
+        if judged.isa != "x86-64":
+            return found, [*fits, *many.of_x86(modules, judged.isa)]
+        for done, path in enumerate(modules):
+            from cpuprobe.wasm.compiled import MANY, check_module
+
+            bar("modules", done, len(modules))
+            fits.append(check_module(path, judged, safe, once=len(modules) > MANY))
+    return found, fits
+
+
+def _safe_flags() -> Mapping[str, bool] | None:
+    """This machine's, for the installed wasmtime; None where it cannot be measured."""
+    from cpuprobe.assessment import assess
+    from cpuprobe.errors import CannotMeasureError
+    from cpuprobe.facts.wasmtime import UnknownWasmtimeError
+
+    try:
+        return assess(machine(None)[1]).cranelift
+    except (CannotMeasureError, UnknownWasmtimeError):
+        return None
