@@ -125,6 +125,7 @@ build/objects/%.o: native/%.c $(HEADERS) $(EMBEDDED_HEADERS)
 	$(CC) $(LIBRARY_FLAGS) -c -o $@ $<
 
 build/lib/libcpuprobe.a: $(LIBRARY_OBJECTS)
+	@$(if $(EMBEDDED),,echo "libcpuprobe: not for $(ISA), whose verdict is Python's" >&2; exit 1)
 	@mkdir -p $(@D)
 	$(LD) -r -o build/objects/libcpuprobe.o $(LIBRARY_OBJECTS)
 	$(OBJCOPY) --localize-hidden --strip-unneeded build/objects/libcpuprobe.o
