@@ -1,13 +1,14 @@
 """The worlds of aarch64: real kernels that take features away, and CPUs that differ.
 
 Facts were seen with QEMU 7.2.22 and Debian's 6.1.192-2 and 6.12.117-1~deb12u1. One boot has two
-witnesses: the oracle (guest/oracle.c) proves the world itself, whether cpuprobe is right or wrong,
-and then becomes cpuprobe-native.
+witnesses: the oracle (guest/oracle.c) proves the world itself, whether cpuprobe is right or wrong;
+names that begin with `native-` are what cpuprobe has to say of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tests.lab.architecture import AARCH64
 from tests.lab.expect import Codes, Judged, Text, Words
@@ -48,10 +49,10 @@ def _proved(
     return {
         "status": "exit 0",
         "stderr": "",
-        **{f"oracle/runs/{name}": "ok" for name in runs},
-        **{f"oracle/runs/{name}": "sigill" for name in faults},
-        **{f"oracle/effects/{name}": int(name in effects) for name in _EFFECTS},
-        "oracle/features": features,
+        **{f"runs/{name}": "ok" for name in runs},
+        **{f"runs/{name}": "sigill" for name in faults},
+        **{f"effects/{name}": int(name in effects) for name in _EFFECTS},
+        "features": features,
     }
 
 
@@ -60,66 +61,75 @@ def _judged(
 ) -> Mapping[str, object]:
     """What cpuprobe has to say: features by state, findings, wasmtime 50's flags that are on."""
     return {
+        "status": "exit 0",
+        "stderr": "",
         "assessment/features": Judged(states),
         "assessment/findings": Codes(codes),
         "assessment/cranelift": {f"has_{name}": name in flags for name in _FLAGS},
     }
 
 
+def _both(
+    name: str,
+    *,
+    shows: str,
+    proved: Mapping[str, object],
+    judged: Mapping[str, object],
+    **machine: Any,
+) -> tuple[World, World]:
+    """One machine as the oracle and as cpuprobe-native see it."""
+    machine |= {"kind": "kernel", "architecture": AARCH64, "shows": shows}
+    return (
+        World(name, program="oracle", expect=proved, **machine),
+        World(f"native-{name}", program="arm-native", expect=judged, **machine),
+    )
+
+
 ARM_WORLDS: tuple[World, ...] = (
-    World(
-        name="arm64-a72",
-        kind="kernel",
+    *_both(
+        "arm64-a72",
         cpu="cortex-a72",
-        architecture=AARCH64,
-        program="arm-both",
         shows="no LSE, nothing later than Armv8.0",
-        expect={
-            **_proved(
-                _EVERYWHERE,
-                (*_LATER, *_LATEST, *_SVE, "pauth", "pacga", "mte"),
-                (),
-                Words(["aes", "crc32"], ["atomics"]),
-            ),
+        proved=_proved(
+            _EVERYWHERE,
+            (*_LATER, *_LATEST, *_SVE, "pauth", "pacga", "mte"),
+            (),
+            Words(["aes", "crc32"], ["atomics"]),
+        ),
+        judged={
             **_judged([], [], usable=_EVERYWHERE),
             "assessment/level": "armv8.0-a",
         },
     ),
-    World(
-        name="arm64-max",
-        kind="kernel",
+    *_both(
+        "arm64-max",
         cpu=MAX,
         options=_MTE,
-        architecture=AARCH64,
-        program="arm-both",
         shows="SVE2, signatures, tags: all that 6.1 lets through",
-        expect={
-            **_proved(
-                (*_USABLE, *_SVE, "pauth", "pacga", "mte"),
-                (),
-                _EFFECTS,
-                Words(["atomics", "sve2", "paca", "pacg", "bti", "mte"], ["sme"]),
-            ),
+        proved=_proved(
+            (*_USABLE, *_SVE, "pauth", "pacga", "mte"),
+            (),
+            _EFFECTS,
+            Words(["atomics", "sve2", "paca", "pacg", "bti", "mte"], ["sme"]),
+        ),
+        judged={
             **_judged([], _FLAGS, usable=(*_USABLE, *_SVE, "pauth", "pacga", "mte")),
         },
     ),
-    World(
-        name="arm64-withheld",
-        kind="kernel",
+    *_both(
+        "arm64-withheld",
         cpu=_V2,
         options=_MTE,
         append=WITHHELD,
-        architecture=AARCH64,
-        program="arm-both",
         shows="CP102 and its word; PACGA and GMI run unlisted: CP203",
         # The kernel hides SSBS for an erratum of this core.
-        expect={
-            **_proved(
-                (*_USABLE, "pauth", "pacga", "mte"),
-                _SVE,
-                (),
-                Words(["atomics"], ["sve", "sve2", "paca", "pacg", "bti", "mte", "ssbs"]),
-            ),
+        proved=_proved(
+            (*_USABLE, "pauth", "pacga", "mte"),
+            _SVE,
+            (),
+            Words(["atomics"], ["sve", "sve2", "paca", "pacg", "bti", "mte", "ssbs"]),
+        ),
+        judged={
             **_judged(
                 ["CP102", "CP203", "CP403"],
                 ("lse", "fp16", "dotprod", "i8mm"),
@@ -137,41 +147,35 @@ ARM_WORLDS: tuple[World, ...] = (
             "assessment/findings[code=CP403]/features": ["lse2"],
         },
     ),
-    World(
-        name="arm64-fields",
-        kind="kernel",
+    *_both(
+        "arm64-fields",
         cpu=MAX,
         append="id_aa64isar0.atomic=0 id_aa64isar1.gpi=0 id_aa64pfr1.bt=0",
-        architecture=AARCH64,
-        program="arm-both",
         shows="6.1 takes GPI and BT, and ignores ISAR0.Atomic",
         # Tags are the board's to give: without mte=on there are none, and GMI is undefined.
-        expect={
-            **_proved(
-                (*_USABLE, *_SVE, "pauth", "pacga"),
-                ("mte",),
-                ("pauth",),
-                Words(["atomics", "paca", "sve"], ["pacg", "bti"]),
-            ),
+        proved=_proved(
+            (*_USABLE, *_SVE, "pauth", "pacga"),
+            ("mte",),
+            ("pauth",),
+            Words(["atomics", "paca", "sve"], ["pacg", "bti"]),
+        ),
+        judged={
             **_judged(["CP203"], _FLAGS, usable=(*_USABLE, *_SVE, "pauth"), hidden=("pacga",)),
             "assessment/findings[code=CP203]/cause": Text(r"says id_aa64isar1\.gpi=0$"),
         },
     ),
-    World(
-        name="arm64-n1-6.12",
-        kind="kernel",
+    *_both(
+        "arm64-n1-6.12",
         cpu="neoverse-n1",
         series="6.12",
-        architecture=AARCH64,
-        program="arm-both",
         shows="an erratum hides SSBS, which runs",
-        expect={
-            **_proved(
-                (*_EVERYWHERE, *_LATER, "ssbs"),
-                (*_SVE, "pauth", "pacga", "bf16", "i8mm", "flagm", "dit"),
-                (),
-                Words(["atomics", "asimddp", "dcpop"], ["ssbs"]),
-            ),
+        proved=_proved(
+            (*_EVERYWHERE, *_LATER, "ssbs"),
+            (*_SVE, "pauth", "pacga", "bf16", "i8mm", "flagm", "dit"),
+            (),
+            Words(["atomics", "asimddp", "dcpop"], ["ssbs"]),
+        ),
+        judged={
             **_judged(
                 ["CP203"],
                 ("lse", "fp16", "dotprod"),

@@ -146,25 +146,6 @@ def arm_native() -> Runnable:
     return static(native_executable(AARCH64), derive=assessed)
 
 
-def _two_opinions(output: bytes) -> dict[str, object]:
-    """Take the oracle's object and the report after it apart."""
-    first, _, second = output.partition(b"}}\n")
-    try:
-        seen = {"stdout": "", "oracle": json.loads(first + b"}}"), **json.loads(second)}
-    except ValueError:
-        return {}
-    return {**seen, **assessed(second)}
-
-
-def arm_both() -> Runnable:
-    """Return the oracle, which then becomes cpuprobe-native: one boot for both."""
-    first, second = oracle(), arm_native()
-    argv = (*first.guest_argv, *second.guest_argv)
-    files = {**first.files, **second.files}
-    user = (*first.user_argv, *second.user_argv)
-    return Runnable(argv, user, files=files, derive=_two_opinions)
-
-
 def _root() -> Disk:
     return disk([str(wheel.wheel()), WASMTIME])
 
@@ -196,7 +177,6 @@ PROGRAMS: Mapping[str, Callable[[], Runnable]] = {
     "native": native,
     "oracle": oracle,
     "arm-native": arm_native,
-    "arm-both": arm_both,
     "cpuprobe": cpuprobe,
     "cpuprobe-python": cpuprobe_python,
     "python": python,

@@ -148,13 +148,13 @@ def run(world: World, then: World | None = None) -> list[Result]:
 
 
 # Static programs that leave nothing behind: where both are asked of a machine, one guest runs both.
-TOGETHER = ("probe", "native")
+TOGETHER = {"probe": "native", "oracle": "arm-native"}
 
 
 def together(worlds: Iterable[World]) -> list[tuple[World, ...]]:
     """The worlds by guests, in their order; two in one where that shows both."""
-    firsts = {each.machine: each for each in worlds if each.program == TOGETHER[0]}
-    seconds = {each.machine: each for each in worlds if each.program == TOGETHER[1]}
+    firsts = {each.machine: each for each in worlds if each.program in TOGETHER}
+    seconds = {each.machine: each for each in worlds if each.program in TOGETHER.values()}
     groups: list[tuple[World, ...]] = []
     for world in worlds:
         first, second = firsts.get(world.machine), seconds.get(world.machine)
