@@ -28,6 +28,9 @@ _TABLE = 32
 _DENSE = 32
 """Bytes of code to a reference, at least; where there are more code is gone through again."""
 
+_MOST_AT_FIRST = 1 << 20
+"""References of a kind for which there is room, before it is known how many there are."""
+
 _new = ffi and ffi.new_allocator(should_clear_after_alloc=False)
 
 
@@ -56,6 +59,11 @@ class Pairs:
         """Whether there is an address."""
         at = bisect_left(self.keys, key)
         return at < len(self.keys) and self.keys[at] == key
+
+
+def _bytes(content: bytes) -> Any:
+    """Bytes for C: large ones are read as a bytearray, which it does not take itself."""
+    return ffi.from_buffer("uint8_t[]", content)
 
 
 def _gathered(*rooms: int) -> list[Any]:
@@ -163,12 +171,13 @@ class Links:
 
         def fill(pointers: Any, names: Any) -> None:
             for address, content in found.words:
-                lib.links_words(content, len(content), address, self._known, pointers)
+                lib.links_words(_bytes(content), len(content), address, self._known, pointers)
             for table in found.tables:
                 lib.links_relocations(
-                    table, len(table), found.symbols, len(found.symbols), pointers, names
+                    _bytes(table), len(table), symbols, len(symbols), pointers, names
                 )
 
+        symbols = _bytes(found.symbols)
         rows = sum(len(table) // _RELA for table in found.tables)
         pointers, names = _filled(fill, rows, rows)
         named = _pairs(names, last=True)
@@ -197,10 +206,11 @@ class Links:
 
         def fill(*lists: Any) -> None:
             for code in self._file.code:
-                data = ffi.from_buffer("uint8_t[]", code.data)
+                data = _bytes(code.data)
                 lib.links_search(data, len(data), code.address, self._known, *lists)
 
-        room = sum(len(code.data) for code in self._file.code) // _DENSE + 64
+        size = sum(len(code.data) for code in self._file.code)
+        room = min(size // _DENSE + 64, _MOST_AT_FIRST)
         calls, taken, asking = _filled(fill, room, room, 1024)
         return _pairs(calls), _pairs(taken), list(_pairs(asking).values)
 

@@ -34,6 +34,8 @@ _CHOSEN = {"rtm"}
 MANY = 20
 """One of so many exported functions must come to a feature. Of a build all do; one alone may be
 told by its callers what the CPU can do in a way that is not seen here."""
+_MOST_HELD = 1 << 16
+"""Functions of which it is held at once what comes to them."""
 MOST_FUNCTIONS = 1 << 20
 """Of a file whose callers are followed; Chromium has half as many."""
 
@@ -96,12 +98,11 @@ class _Search:
 
     def _root(self, start: int) -> By | None:
         """Why a function is one that others call, if it is."""
-        if start not in self._roots:
-            names = map(self._file.name, self._file.exports.get(start, ()))
+        if start not in self._roots and start in self._file.exports:
+            names = map(self._file.name, self._file.exports[start])
             variant = any(variant_names().search(name.lower()) for name in names)
-            is_one = start in self._file.exports and not variant
-            self._roots[start] = "export" if is_one else None
-        return self._roots[start]
+            self._roots[start] = None if variant else "export"
+        return self._roots.get(start)
 
     def _holding(self) -> dict[int, frozenset[str]]:
         """Functions on a page with a feature, with the features of their pages."""
@@ -223,6 +224,8 @@ class _Search:
         """The functions that seem to call one; -1 for what is in none."""
         if start not in self._calling:
             callers = map(self._links.function, self._links.callers(start))
+            if len(self._calling) == _MOST_HELD:
+                self._calling.clear()
             self._calling[start] = frozenset(each[0] if each else -1 for each in callers)
         return self._calling[start]
 
@@ -230,6 +233,8 @@ class _Search:
         """Whether something may come to a function but by a call."""
         if start not in self._open:
             taken = next(self._links.takers(start, start + 1), None) is not None
+            if len(self._open) == _MOST_HELD:
+                self._open.clear()
             self._open[start] = taken or any(
                 table is not None and self._is_methods(table)
                 for table in map(self._links.table, self._links.slots(start))

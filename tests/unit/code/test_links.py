@@ -1,0 +1,97 @@
+"""How the parts of a file refer to each other, found in C."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Range, Relocations
+
+pytest.importorskip("iced_x86")
+pytest.importorskip("cpuprobe._native")
+
+from cpuprobe.code.links import Links
+
+BASE, SLOT = 0x1000, 0x8000
+R_64, R_JUMP_SLOT, R_RELATIVE = 1, 7, 8
+
+
+def relative(code: str, site: int, target: int) -> bytes:
+    """An instruction that ends with the distance to its target."""
+    head = bytes.fromhex(code)
+    return head + struct.pack("<i", target - site - len(head) - 4)
+
+
+def links(code: bytes, starts: tuple[int, ...], relocations: Relocations) -> Links:
+    functions = {start: Range(start, 0, NAMELESS, "unwind", False) for start in starts}
+    return Links(
+        Binary(
+            "x86-64",
+            "library",
+            code=[CodeBytes(0, ".text", BASE, code)],
+            functions={0: functions},
+            relocations=relocations,
+        )
+    )
+
+
+def test_calls_and_addresses_that_are_taken():
+    """CALL, JMP and JCC to a function; LEA of an address, and MOV from a slot that holds one."""
+    code = (
+        relative("e8", BASE, BASE + 0x40)
+        + relative("0f85", BASE + 5, BASE + 0x40)
+        + relative("e9", BASE + 11, BASE + 0x41)  # no function begins there
+        + relative("488d05", BASE + 16, 0x9000)
+        + relative("4c8b3d", BASE + 23, SLOT)
+        + b"\x0f\xa2\x0f\x01\xd0"
+    ).ljust(0x40, b"\x90") + relative("e8", BASE + 0x40, BASE)
+    rows = struct.pack("<QQQ", SLOT, R_RELATIVE, 0x9100)
+    found = links(code, (BASE, BASE + 0x40), Relocations([rows]))
+
+    assert [*found.callers(BASE + 0x40)] == [BASE, BASE + 5]
+    assert [*found.callers(BASE)] == [BASE + 0x40]
+    assert [*found.takers(0x9000, 0x9200)] == [(0x9000, BASE + 16), (0x9100, BASE + 23)]
+    assert found.nearest(0x9000, 0x90FF) == 0x9000
+    assert found.asking() == [BASE + 30, BASE + 32]
+    assert found.function(BASE + 0x3F) == (BASE, BASE + 0x40)
+    assert found.function(BASE + len(code)) is None
+    assert [*found.functions(BASE + 0x3F, BASE + 0x41)] == [BASE, BASE + 0x40]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_relocations(kind):
+    """Large tables are bytearrays; of one slot the last row counts; a name is another file's."""
+    symbol = struct.Struct("<IBBHQQ")
+    symbols = symbol.pack(0, 0, 0, 0, 0, 0) + symbol.pack(0, 0x12, 0, 1, BASE, 0)
+    symbols += symbol.pack(1, 0x12, 0, 0, 0, 0)
+    rows = (
+        (SLOT, R_RELATIVE, 1),
+        (SLOT + 8, 1 << 32 | R_64, 4),
+        (SLOT, R_RELATIVE, BASE),
+        (SLOT + 16, 2 << 32 | R_JUMP_SLOT, 0),
+        (SLOT + 24, 9 << 32 | R_64, 0),  # no such symbol
+    )
+    table = b"".join(struct.pack("<QQQ", *row) for row in rows) + b"\1\2\3"
+    found = links(
+        b"\x90" * 32, (BASE,), Relocations([kind(table)], kind(symbols), b"\0getauxval\0")
+    )
+
+    assert dict(zip(found.pointers.keys, found.pointers.values, strict=True)) == {
+        SLOT: BASE,
+        SLOT + 8: BASE + 4,
+    }
+    assert found.names == {SLOT + 16: "getauxval"}
+    assert found.slots(BASE) == (SLOT,)
+    assert (SLOT in found.pointers, SLOT + 4 in found.pointers) == (True, False)
+
+
+def test_immediates_of_a_program_that_does_not_move():
+    """MOV of a function's address to a register, and to memory."""
+    start = BASE + 0x20
+    code = b"\xbf" + struct.pack("<I", start) + b"\x48\xc7\x44\x24\x08" + struct.pack("<I", start)
+    words = [(SLOT, struct.pack("<QQ", 5, start))]
+    found = links(code.ljust(0x30, b"\x90"), (BASE, start), Relocations(words=words))
+
+    assert [*found.takers(start, start + 1)] == [(start, BASE), (start, BASE + 6)]
+    assert found.slots(start) == (SLOT + 8,)
