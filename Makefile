@@ -44,7 +44,7 @@ NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,n
 .PHONY: help run test quick lint lint-c bench fleet-bench lab fuzz wheel wheel-aarch64 native native-aarch64 lib golden gen gen-check goldens format docs clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
 # Two stamps: to run it takes the plain dependencies, seconds and under 100 MB; the tests take hundreds.
 PARTS := pyproject.toml setup.py native/binding.py $(CORE) $(HEADERS) $(SCANNER) $(SCANNER_HEADERS)

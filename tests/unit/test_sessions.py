@@ -347,7 +347,9 @@ def _options(command: Any, context: Any) -> set[str]:
 
 def test_every_target_of_make_exists():
     """`make X` on a page is a rule of the Makefile."""
-    rules = set(re.findall(r"(?m)^([a-z][a-z-]*(?: [a-z-]+)*):", (ROOT / "Makefile").read_text()))
+    rules = set(
+        re.findall(r"(?m)^([a-z][a-z0-9-]*(?: [a-z0-9-]+)*):", (ROOT / "Makefile").read_text())
+    )
     known = {name for rule in rules for name in rule.split()}
     shown = {
         name
