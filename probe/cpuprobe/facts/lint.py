@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from cpuprobe.facts.features import load_features
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profile_rows import NOT_STATED, Profile
 
 
@@ -35,7 +35,7 @@ def problems(profile: Profile) -> tuple[Problem, ...]:
     For a preset of wasmtime only those features count for which wasmtime has a flag: the rest it
     cannot say.
     """
-    table = load_features()
+    table = facts_named(profile.isa).features()
     sayable = {f.name for f in table.by_cranelift.values()} if profile.kind == "preset" else table
     found = []
     for name in table:

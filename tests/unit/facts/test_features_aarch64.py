@@ -13,6 +13,7 @@ from cpuprobe.assessment.kernel import release_number
 from cpuprobe.errors import CaptureError
 from cpuprobe.facts.aarch64 import HwcapBit, IdField, load_features
 from cpuprobe.facts.arm_cpus import core_of, name_of
+from cpuprobe.facts.lint import problems
 from cpuprobe.facts.profiles import built_in_profiles, find_profile
 from cpuprobe.facts.tables import TableError, load_table, parse_toml
 
@@ -155,4 +156,6 @@ def test_profiles_of_two_instruction_sets_do_not_mix(tmp_path: Path) -> None:
         find_profile(str(file))
     file.write_text(row.format('"graviton2"') + 'features = ["sve"]\n')
 
-    assert find_profile(str(file)).isa == "aarch64"
+    own = find_profile(str(file))
+    assert own.isa == "aarch64"
+    assert [problem.text for problem in problems(own)] == ["has sve without complxnum"]
