@@ -81,6 +81,7 @@ class Llvm:
 
     Attributes:
         known: those of FEATURES that it knows.
+        plain: the same without SME's, with which SVE's instructions need no SVE.
         whole: a word's text with all features on; None where it is no instruction.
         base: likewise with none on.
     """
@@ -104,7 +105,7 @@ class Llvm:
         names = b"|".join(re.escape(name.encode()) for name in FEATURES)
         found = {match[1].decode() for match in re.finditer(rb"\0(%b)(?=\0)" % names, content)}
         self.known = tuple(name for name in FEATURES if name in found)
-        self._plain = tuple(f for f in self.known if not f.startswith(_STREAMING))
+        self.plain = tuple(f for f in self.known if not f.startswith(_STREAMING))
         self._asked: dict[tuple[tuple[str, ...], str], Callable[[int], str | None]] = {}
         self.base, self.whole = self.asked(()), self.asked(self.known)
         self._keys: dict[str, Key] = {}
@@ -141,7 +142,7 @@ class Llvm:
             return None
         form = _form(text, word)
         if form not in self._keys:
-            on = self._plain if self.asked(self._plain)(word) is not None else self.known
+            on = self.plain if self.asked(self.plain)(word) is not None else self.known
             needs = {name for name in on if self.asked(on, name)(word) is None}
             mnemonic = text.split(None, 1)[0]
             self._keys[form] = mnemonic, _canonical(mnemonic, text, needs)
