@@ -1,0 +1,190 @@
+"""Real wheels, npm packages and Debian packages: verdicts, beside what emulated CPUs make of them.
+
+    python -m tests.tools.real_files [--only wheel|npm|deb] [FOLDER]
+
+Downloads with pip, npm and apt into FOLDER (a temporary one), judges against x86-64-v2, executes
+under QEMU's Nehalem and Haswell, and prints a table in Markdown. Nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cpuprobe.check.against import within
+from cpuprobe.check.gate import ORDER
+from cpuprobe.check.many import check, expand
+from cpuprobe.facts.profiles import find_profile
+
+TARGET = "x86-64-v2"
+CPUS = ("Nehalem", "Haswell")
+SECONDS = 300
+
+
+class Row(NamedTuple):
+    """A package, and the least that executes its code.
+
+    Attributes:
+        kind: where it comes from: `wheel`, `npm` or `deb`.
+        package: as its client names it, with a version or none.
+        job: of a wheel Python code, of npm's the file that Node loads or executes, of Debian's a
+            command line; a file is taken from the package.
+    """
+
+    kind: str
+    package: str
+    job: str
+
+
+_ARRAY = "import numpy as n; a = n.arange(999, dtype='f4'); assert a @ a > 0; n.sort(a[::-1])"
+_FRAME = "import polars as p; p.DataFrame({'a': range(999)}).select(p.col('a').sum() * 2)"
+ROWS = (
+    Row("wheel", "orjson", "import orjson; orjson.loads(orjson.dumps({'a': ['b' * 99] * 99}))"),
+    Row("wheel", "blake3", "import blake3; blake3.blake3(bytes(99999)).digest()"),
+    Row("wheel", "simsimd", "import simsimd; simsimd.get_capabilities()"),
+    Row("wheel", "pyroaring", "from pyroaring import BitMap as B; len(B(range(9999)) | B([1]))"),
+    Row("wheel", "rapidfuzz", "from rapidfuzz import fuzz; fuzz.ratio('abc' * 99, 'abd' * 99)"),
+    Row("wheel", "numpy", _ARRAY),
+    Row("wheel", "polars==0.20.31", _FRAME),
+    Row("wheel", "polars-lts-cpu==0.20.31", _FRAME),
+    Row("wheel", "duckdb", "import duckdb; duckdb.sql('select sum(i) from range(9999) t(i)')"),
+    Row("wheel", "zstandard", "import zstandard as z; z.compress(bytes(99999))"),
+    Row("wheel", "xxhash", "import xxhash; xxhash.xxh3_64(bytes(99999)).digest()"),
+    Row("wheel", "msgspec", "import msgspec; msgspec.json.decode(b'[1, 2, 3]')"),
+    Row("npm", "@esbuild/linux-x64", "bin/esbuild --version"),
+    Row("npm", "@biomejs/cli-linux-x64", "biome --version"),
+    Row("npm", "@oven/bun-linux-x64", "bin/bun --version"),
+    Row("npm", "@oven/bun-linux-x64-baseline", "bin/bun --version"),
+    Row("npm", "turbo-linux-64", "bin/turbo --version"),
+    Row("npm", "@rollup/rollup-linux-x64-gnu", "rollup.linux-x64-gnu.node"),
+    Row("npm", "@swc/core-linux-x64-gnu", "swc.linux-x64-gnu.node"),
+    Row("npm", "lightningcss-linux-x64-gnu", "lightningcss.linux-x64-gnu.node"),
+    Row("npm", "@tailwindcss/oxide-linux-x64-gnu", "tailwindcss-oxide.linux-x64-gnu.node"),
+    Row("npm", "@node-rs/crc32-linux-x64-gnu", "crc32.linux-x64-gnu.node"),
+    Row("npm", "@node-rs/xxhash-linux-x64-gnu", "xxhash.linux-x64-gnu.node"),
+    Row("npm", "@parcel/watcher-linux-x64-glibc", "watcher.node"),
+    Row("deb", "ripgrep", "usr/bin/rg root /etc/passwd"),
+    Row("deb", "zstd", "usr/bin/zstd -qc /etc/passwd"),
+    Row("deb", "xz-utils", "usr/bin/xz -qc /etc/passwd"),
+    Row("deb", "xxhash", "usr/bin/xxhsum /etc/passwd"),
+    Row("deb", "b3sum", "usr/bin/b3sum /etc/passwd"),
+    Row("deb", "restic", "usr/bin/restic version"),
+    Row("deb", "diamond-aligner", "usr/bin/diamond version"),
+    Row("deb", "raxml", "usr/lib/raxml/bin/raxmlHPC-PTHREADS-AVX -v"),
+    Row("deb", "minimap2", "usr/bin/minimap2 --version"),
+    Row("deb", "bwa", "usr/bin/bwa index"),
+    Row("deb", "openssl", "usr/bin/openssl dgst -sha256 /etc/passwd"),
+    Row("deb", "fd-find", "usr/bin/fdfind passwd /etc"),
+)
+
+
+def run(command: Sequence[str], folder: Path, **environment: str) -> int | None:
+    """The exit code; None where it took too long."""
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            timeout=SECONDS,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def fetch(row: Row, folder: Path) -> Path:
+    """Downloads and unpacks a package; returns what is to be judged.
+
+    Raises:
+        OSError: it is not to be had.
+    """
+    commands = {
+        "wheel": (sys.executable, "-m", "pip", "download", "-q", "--no-deps"),
+        "npm": ("npm", "pack", "--silent"),
+        "deb": ("apt-get", "download", "-qq"),
+    }
+    only = ("--only-binary=:all:",) if row.kind == "wheel" else ()
+    run((*commands[row.kind], *only, row.package), folder)
+    packed = next((each for each in folder.iterdir() if each.is_file()), None)
+    if packed is None:
+        raise OSError(f"{row.package} cannot be downloaded")
+    inside = folder / "in"
+    if row.kind == "deb":
+        run(("dpkg", "-x", str(packed), str(inside)), folder)
+    elif row.kind == "npm":
+        with tarfile.open(packed) as archive:
+            archive.extractall(inside, filter="data")
+    else:
+        zipfile.ZipFile(packed).extractall(inside)
+    return packed
+
+
+def executed(row: Row, folder: Path, cpu: str) -> str:
+    """What becomes of its job on an emulated CPU."""
+    qemu = shutil.which("qemu-x86_64") or "qemu-x86_64"
+    inside = folder / "in" / ("package" if row.kind == "npm" else "")
+    first, *rest = row.job.split()
+    if row.kind == "wheel":
+        job = [os.path.realpath(sys.executable), "-c", row.job]
+    elif first.endswith(".node"):
+        job = [os.path.realpath(shutil.which("node") or "node"), "-e", f"require('./{first}')"]
+    else:
+        (inside / first).chmod(0o755)
+        job = [str(inside / first), *rest]
+    path = os.pathsep.join((str(inside), *sys.path[1:]))
+    code = run([qemu, "-cpu", cpu, *job], inside, PYTHONPATH=path)
+    return {None: "no end", 0: "ran", -4: "SIGILL", 132: "SIGILL"}.get(code, f"exit code {code}")
+
+
+def verdict(path: Path) -> tuple[str, bool]:
+    """The worst verdict of what a package holds, and whether all of it fits."""
+    nobody = check(expand([str(path)]).files, within(find_profile(TARGET)), 1, lambda *told: None)
+    if not nobody:
+        return "NOTHING", False
+    worst = min(nobody, key=lambda fit: ORDER.index(fit.expectation))
+    return worst.expectation.upper(), all(fit.fits for fit in nobody)
+
+
+def lines(rows: Sequence[Row], folder: Path) -> Iterator[str]:
+    """The table, line by line, as it comes to be known."""
+    yield f"| | {CPUS[0]} | {CPUS[1]} | against {TARGET} | |"
+    yield "|---|---|---|---|---|"
+    for number, row in enumerate(rows):
+        place = folder / str(number)
+        place.mkdir()
+        try:
+            packed = fetch(row, place)
+            judged, fits = verdict(packed)
+            old, new = (executed(row, place, cpu) for cpu in CPUS)
+        except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+            yield f"| {row.kind}: {row.package} | | | not tried: {error} | |"
+            continue
+        finally:
+            shutil.rmtree(place / "in", ignore_errors=True)
+        wrong = (new == old == "ran" and not fits) or (old == "SIGILL" and fits)
+        yield f"| {row.kind}: {packed.name} | {old} | {new} | `{judged}` | {'WRONG' * wrong} |"
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?")
+    parser.add_argument("--only", choices=("wheel", "npm", "deb"))
+    given = parser.parse_args()
+    chosen = [row for row in ROWS if given.only in (None, row.kind)]
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        for line in lines(chosen, Path(folder)):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
