@@ -59,7 +59,8 @@ class Functions:
             )
             for _, site in self._links.takers(low, low + size)
         ]
-        for address in (*takers, *self._links.asking()):
+        readers = [site for at in self._file.answers for site in self._links.readers(at, at + NEAR)]
+        for address in (*takers, *readers, *self._links.asking()):
             function = self._links.function(address)
             if function is not None:
                 pending.setdefault(function[0])

@@ -23,6 +23,12 @@ _RELA = 24
 """Bytes of an Elf64_Rela."""
 # A PLT entry: ENDBR64 or none, JMP through a slot, with BND or without.
 _STUB = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\xf2?\xff\x25.{4}", re.DOTALL)
+# MOV, MOVZX, TEST, AND, CMP and BT of memory that is counted from the next instruction.
+_READS = re.compile(
+    rb"(?:\x0f[\xb6\xb7\xba]|[\x8b\x23\x39\x3b\x80\x81\x83\xf6\xf7])[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]"
+)
+_LONGEST_BEHIND = 4
+"""Bytes of an immediate that may stand behind the address."""
 _TABLE = 32
 """Slots of a table of functions that are looked at."""
 _DENSE = 32
@@ -227,6 +233,21 @@ class Links:
     def takers(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """Addresses in a range that code takes, with those of instructions that may take them."""
         return self._searched[1].between(max(low, 0), high)
+
+    def readers(self, low: int, high: int) -> Iterator[int]:
+        """The addresses of instructions that may read static memory between two addresses.
+
+        All code is gone through: for the few addresses of which it matters.
+        """
+        for code in self._file.code:
+            for match in _READS.finditer(code.data, 0, max(len(code.data) - 4, 0)):
+                end = match.end()
+                target = code.address + end + 4 + _RELATIVE_32(code.data, end)[0]
+                if low <= target + _LONGEST_BEHIND and target < high:
+                    yield code.address + match.start()
+            if high < 1 << 31:  # where nothing moves, an address may be an immediate
+                for match in re.finditer(re.escape(struct.pack("<I", low)), code.data):
+                    yield code.address + match.start() - 1
 
     def nearest(self, low: int, high: int) -> int | None:
         """The last address between two, both included, that code takes."""

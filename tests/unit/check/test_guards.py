@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import subprocess
@@ -11,9 +12,11 @@ import pytest
 
 pytest.importorskip("iced_x86")
 
+from tests.archives import tar_of
 from tests.needs import read_needs
 
 from cpuprobe.check.against import within
+from cpuprobe.check.contents import contents
 from cpuprobe.check.judge import Fit, judge
 from cpuprobe.code import go
 from cpuprobe.code.needs import Needs
@@ -288,6 +291,17 @@ def test_an_object_whose_functions_are_named_for_cpus(tmp_path):
     assert held_against(build(tmp_path, named + other, "-c"), "x86-64-v2").expectation == (
         "unguarded"
     )
+
+
+def test_a_program_that_does_not_move_is_the_same_in_an_archive(tmp_path):
+    """What is unpacked in memory is judged as the file is: its data hold addresses, unrelocated."""
+    path = build(tmp_path, HEAD + ASKED + LEAKS["called"] + MAIN, "-no-pie")
+    packed = tmp_path / "a.tgz"
+    packed.write_bytes(gzip.compress(tar_of({"a.out": path.read_bytes()})))
+    (met,) = contents(str(packed)).met
+
+    assert met.needs == read_needs(str(path))
+    assert met.needs.reached
 
 
 def test_the_doubt_is_said(tmp_path):
