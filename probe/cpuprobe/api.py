@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from cpuprobe.assessment import assess
 from cpuprobe.errors import CannotMeasureError
 from cpuprobe.evidence.measure import observe
-from cpuprobe.facts.target import TARGET
+from cpuprobe.facts.target import TARGETS
 
 if TYPE_CHECKING:
     import wasmtime
 
 
 def safe_flags() -> dict[str, bool]:
-    """The x86-64 flags for the installed wasmtime that are safe on this machine.
+    """The flags for the installed wasmtime that are safe on this machine.
 
     Returns:
         Every `has_*` flag which that version knows (the newest known version where none is
@@ -42,7 +42,7 @@ def safe_config() -> wasmtime.Config:
         >>> import wasmtime
         >>> engine = wasmtime.Engine(safe_config())
     """
-    flags = safe_flags()
+    assessment = assess(observe())
     try:
         from wasmtime import Config
     except ImportError:
@@ -51,7 +51,7 @@ def safe_config() -> wasmtime.Config:
 
     config = Config()
     try:
-        set_flags(config, TARGET, flags)
+        set_flags(config, TARGETS[assessment.isa], assessment.cranelift)
     except MissingOptionError as error:
         raise CannotMeasureError(f"{error}; 13 is the first that has") from None
     return config

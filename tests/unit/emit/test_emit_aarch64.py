@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import types
 
 import pytest
 from tests import arm_fakes as arm
 from tests.fakes import V3, group, observation
 from tests.unit.facts.test_features_sources import tool
 
+from cpuprobe import api
 from cpuprobe.assessment import Assessment, assess
 from cpuprobe.emit import FORMATS, choose, choose_alone
 from cpuprobe.emit.key import beyond, cache_key
@@ -98,3 +101,18 @@ def test_key() -> None:
     assert beyond(key, here) == ()
     assert beyond(key, choose([machine(LEVELS["armv8.0-a"])])) != ()
     assert "lse" in beyond(key, choose([assess(observation(group(V3)))]))
+
+
+def test_safe_config_is_for_this_machines_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine on aarch64 is not made for x86-64."""
+    told: list[tuple[str, dict[str, bool]]] = []
+    here = arm.observation(arm.group(N1), auxv=arm.auxv(N1))
+    monkeypatch.setattr("cpuprobe.api.observe", lambda: here)
+    monkeypatch.setitem(sys.modules, "wasmtime", types.SimpleNamespace(Config=object))
+    monkeypatch.setattr(
+        "cpuprobe.wasm.configure.set_flags", lambda config, *rest: told.append(rest)
+    )
+
+    api.safe_config()
+
+    assert told == [("aarch64-unknown-linux-gnu", assess(here).cranelift)]
