@@ -65,7 +65,6 @@ ROWS = (
     Row("npm", "@biomejs/cli-linux-x64", "biome --version"),
     Row("npm", "@oven/bun-linux-x64", "bin/bun --version"),
     Row("npm", "@oven/bun-linux-x64-baseline", "bin/bun --version"),
-    Row("npm", "turbo-linux-64", "bin/turbo --version"),
     Row("npm", "@rollup/rollup-linux-x64-gnu", "rollup.linux-x64-gnu.node"),
     Row("npm", "@swc/core-linux-x64-gnu", "swc.linux-x64-gnu.node"),
     Row("npm", "lightningcss-linux-x64-gnu", "lightningcss.linux-x64-gnu.node"),
