@@ -254,6 +254,11 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     auxv: Auxv | None = None
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] | None = None
 
+    @property
+    def tried(self) -> int:
+        """How many candidates were executed on each CPU; one that was skipped anywhere was not."""
+        return sum("skipped" not in ran for ran in zip(*(g.ran for g in self.groups), strict=True))
+
     def __post_init__(self) -> None:
         """Checks what the types cannot say; decoding turns a ValueError into its own error."""
         seen: set[int] = set()

@@ -88,7 +88,7 @@ def level_words(assessment: Assessment) -> str:
 
 def _measured_by(subject: ReportedMachine) -> str:
     observation = subject.observation
-    executed = f"{counted(len(observation.candidates), 'instruction')} executed on each CPU"
+    executed = f"{counted(observation.tried, 'instruction')} executed on each CPU"
     if not observation.executed:
         executed = "nothing was executed"
     source = f"cpuprobe {VERSION}"

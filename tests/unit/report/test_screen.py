@@ -86,7 +86,7 @@ CAPTURES = {name for name in WORLDS if name.endswith("-capture")}
 def shown(name: str, width: int, code: str = "") -> list[str]:
     machine = WORLDS[name]
     on = "'my host.txt'" if name in CAPTURES else ""
-    told = screen(assess(machine), len(machine.candidates), width, on, code)
+    told = screen(assess(machine), machine.tried, width, on, code)
     return [text_of(line).rstrip() for line in told]
 
 
@@ -145,6 +145,16 @@ if __name__ == "__main__":
     GOLDENS.mkdir(exist_ok=True)
     for world in WORLDS:
         (GOLDENS / f"{world}.txt").write_text("\n".join(shown(world, 80)) + "\n")
+
+
+def test_what_was_skipped_on_a_cpu_was_not_executed_on_each():
+    """The number of executed instructions holds for every CPU."""
+    first = arm_fakes.group(arm_fakes.BASE, cpus=(0,))
+    second = arm_fakes.group(arm_fakes.BASE, cpus=(1,), outcomes={"neon": "skipped"})
+    ran = sum(outcome != "skipped" for outcome in first.ran)
+
+    assert arm_fakes.observation(first).tried == ran
+    assert arm_fakes.observation(first, second).tried == ran - 1
 
 
 def test_aarch64_is_spoken_of_in_its_own_words() -> None:
