@@ -8,7 +8,7 @@ check_compatible_with_native_host).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -188,17 +188,26 @@ def _xcr0(observation: Observation) -> str | None:
 
 
 def _findings(a: Assessment, b: Assessment) -> Findings:
-    by_code_a = {finding.code: finding for finding in a.findings}
-    by_code_b = {finding.code: finding for finding in b.findings}
+    """A code may stand several times, once a cause: those of equal features cancel out."""
+    only_a, only_b = _without(a.findings, b.findings), _without(b.findings, a.findings)
+    both = {each.code for each in only_a} & {each.code for each in only_b}
     return Findings(
-        only_a=tuple(each for code, each in by_code_a.items() if code not in by_code_b),
-        only_b=tuple(each for code, each in by_code_b.items() if code not in by_code_a),
+        only_a=tuple(each for each in only_a if each.code not in both),
+        only_b=tuple(each for each in only_b if each.code not in both),
         changed={
-            code: Pair(each.features, by_code_b[code].features)
-            for code, each in by_code_a.items()
-            if code in by_code_b and each.features != by_code_b[code].features
+            code: Pair(_features_of(code, only_a), _features_of(code, only_b))
+            for code in sorted(both)
         },
     )
+
+
+def _without(found: Iterable[Finding], others: Iterable[Finding]) -> list[Finding]:
+    have = {(each.code, each.features) for each in others}
+    return [each for each in found if (each.code, each.features) not in have]
+
+
+def _features_of(code: str, found: Iterable[Finding]) -> tuple[str, ...]:
+    return tuple(name for each in found if each.code == code for name in each.features)
 
 
 def _notes(a: Side, b: Side) -> Iterator[str]:

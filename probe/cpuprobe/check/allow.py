@@ -25,7 +25,7 @@ from cpuprobe.check.judge import Fit, Permission
 from cpuprobe.check.patterns import glob, lasting_file, lasting_symbol
 from cpuprobe.code.needs import Function
 from cpuprobe.errors import CaptureError, did_you_mean
-from cpuprobe.facts.features import load_features, load_levels
+from cpuprobe.facts.isa import X86_64, IsaFacts
 from cpuprobe.facts.tables import TableError, parse_strangers_toml
 from cpuprobe.files import read_bounded
 
@@ -102,18 +102,21 @@ class AllowList:
         rows: as they stand in it.
     """
 
-    def __init__(self, rows: Sequence[Row], name: str) -> None:
+    def __init__(self, rows: Sequence[Row], name: str, facts: IsaFacts = X86_64) -> None:
         """Prepares rows.
 
         Args:
             rows: of a list.
             name: the list's, for errors.
+            facts: the instruction set whose features they name.
 
         Raises:
             CaptureError: a row names an unknown feature or no address, or there are too many.
         """
         self.rows = tuple(rows)
-        self._rules = [_rule(row, f"{name}: [[allow]] row {at}") for at, row in enumerate(rows, 1)]
+        self._rules = [
+            _rule(row, f"{name}: [[allow]] row {at}", facts) for at, row in enumerate(rows, 1)
+        ]
         self._met: dict[int, set[str]] = {}
         patterns = sum(len(rule.tests) for rule in self._rules)
         if len(rows) > MOST_ROWS or patterns > MOST_PATTERNS:
@@ -209,8 +212,8 @@ class AllowList:
         return tuple(found)
 
 
-def read_list(path: str) -> AllowList:
-    """Reads a list.
+def read_list(path: str, facts: IsaFacts = X86_64) -> AllowList:
+    """Reads a list; its rows name features and levels of one instruction set, `facts`.
 
     Raises:
         CaptureError: it cannot be read, or breaks a rule; one line.
@@ -233,10 +236,10 @@ def read_list(path: str) -> AllowList:
                 )
     except TableError as error:
         raise CaptureError(str(error)) from None
-    return AllowList(rows, name)
+    return AllowList(rows, name, facts)
 
 
-def _rule(row: Row, place: str) -> _Rule:
+def _rule(row: Row, place: str, facts: IsaFacts) -> _Rule:
     file = lasting_file(row.file)
     like = [glob(f"{before}{file}") for before in ("", "*/", "*!")]
     exact: dict[str, str] = {}
@@ -251,7 +254,7 @@ def _rule(row: Row, place: str) -> _Rule:
     return _Rule(
         row,
         lambda path: any(each(path) for each in like),
-        _ceiling(row.features, place),
+        _ceiling(row.features, place, facts),
         exact,
         tests,
     )
@@ -271,9 +274,9 @@ def _by_address(text: str, place: str) -> _Test:
     return lambda function, _: low <= function.address and function.last <= high
 
 
-def _ceiling(names: Sequence[str], place: str) -> frozenset[str]:
-    table = load_features()
-    levels = {level.name: level.features for level in load_levels()}
+def _ceiling(names: Sequence[str], place: str, facts: IsaFacts) -> frozenset[str]:
+    table = facts.features()
+    levels = {level.name: level.features for level in facts.levels()}
     ceiling: set[str] = set()
     for name in names:
         if name in levels:

@@ -11,7 +11,7 @@ from cpuprobe.check.allow import AllowList, Row
 from cpuprobe.check.judge import Fit
 from cpuprobe.check.patterns import ends, lasting_file, lasting_symbol
 from cpuprobe.code.needs import Function
-from cpuprobe.facts.features import load_features
+from cpuprobe.facts.isa import X86_64, IsaFacts
 from cpuprobe.words import visible
 
 MOST_NAMED = 500
@@ -27,12 +27,13 @@ def allowable(fit: Fit) -> bool:
     return fit.expectation in ("guarded", "unguarded") and not (fit.needs and fit.needs.unlisted)
 
 
-def rows_for(fits: Iterable[Fit], kept: AllowList | None) -> list[Row]:
+def rows_for(fits: Iterable[Fit], kept: AllowList | None, facts: IsaFacts = X86_64) -> list[Row]:
     """The rows of a new list, reasons empty but for those that are kept.
 
     Args:
         fits: the files that shall be allowed, as an `AllowList` left them if there is one.
         kept: the list so far, applied: what is stale of it is left out.
+        facts: the instruction set of the files.
     """
     rows = [] if kept is None else list(kept.lasting())
     every = list(fits)
@@ -42,17 +43,19 @@ def rows_for(fits: Iterable[Fit], kept: AllowList | None) -> list[Row]:
         # As much of the end of its path as no other file has.
         path = lasting_file(fit.path)
         file = next((end for end in ends(path) if counts[end] == 1), path)
-        rows += _rows(file, functions, frozenset(fit.missing))
+        rows += _rows(file, functions, frozenset(fit.missing), facts)
     return rows
 
 
-def _rows(file: str, functions: Sequence[Function], lacking: frozenset[str]) -> Iterator[Row]:
+def _rows(
+    file: str, functions: Sequence[Function], lacking: frozenset[str], facts: IsaFacts
+) -> Iterator[Row]:
     if not functions:
         return
     names = {lasting_symbol(each.name) for each in functions}
-    beyond = [_least(lacking.intersection(each.features)) for each in functions]
+    beyond = [_least(lacking.intersection(each.features), facts) for each in functions]
     if len(names) > MOST_NAMED or "" in names or any("*" in name for name in names):
-        features = _least({name for each in beyond for name in each})
+        features = _least({name for each in beyond for name in each}, facts)
         yield Row(file=file, features=features, reason="", most=len(functions))
         return
     groups: dict[tuple[str, ...], set[str]] = {}
@@ -62,9 +65,9 @@ def _rows(file: str, functions: Sequence[Function], lacking: frozenset[str]) -> 
         yield Row(file=file, features=features, reason="", symbols=tuple(sorted(symbols)))
 
 
-def _least(features: Collection[str]) -> tuple[str, ...]:
+def _least(features: Collection[str], facts: IsaFacts) -> tuple[str, ...]:
     """Those that no other of them implies, in the table's order."""
-    table = load_features()
+    table = facts.features()
     implied = frozenset[str]().union(*(table.closure(name) for name in features))
     return tuple(name for name in table if name in features and name not in implied)
 

@@ -119,6 +119,7 @@ def check(
     from cpuprobe.check.gate import exit_code, gate, nothing_read
     from cpuprobe.check.variants import settle
     from cpuprobe.cli.checking import checked
+    from cpuprobe.facts.isa import facts_named
     from cpuprobe.report.fit import document, kinds
 
     if diff is not None and (write_allow is not None or fail_on not in ("unguarded", "never")):
@@ -126,7 +127,7 @@ def check(
     if diff is not None and form is Format.NFD:
         raise UsageError("--format nfd-image says what one build needs: leave out --diff")
     failing = gate(fail_on)
-    listed = None if allow is None else read_list(allow)
+    listed = None if allow is None else read_list(allow, facts_named(judged.isa))
     fresh = None if write_allow is None else _fresh(write_allow)
     listing = any(each is not None for each in (allow, fresh, diff))
     found, fits = checked(files, judged, listing)
@@ -145,7 +146,7 @@ def check(
     if nothing_read(fits):
         complain(f"nothing was read: {kinds(found.unread) or 'no file'}")
     if fresh is not None:
-        return _write(fresh, fits, failing, listed, judged.name)
+        return _write(fresh, fits, failing, listed, judged)
     return exit_code(failing, fits, stale)
 
 
@@ -216,14 +217,21 @@ def _fresh(path: str) -> str:
     return path
 
 
-def _write(path: str, fits: list[Fit], failing: Gate, listed: AllowList | None, target: str) -> int:
+def _write(
+    path: str,
+    fits: list[Fit],
+    failing: Gate,
+    listed: AllowList | None,
+    judged: HostCapabilities,
+) -> int:
     """Writes an allow-list of what fails; the exit code."""
     from cpuprobe.check.gate import nothing_read
     from cpuprobe.check.write_allow import allowable, rows_for, to_toml
+    from cpuprobe.facts.isa import facts_named
 
     chosen = [fit for fit in fits if failing.fails(fit)]
-    rows = rows_for(filter(allowable, chosen), listed)
-    write_page(to_toml(rows, target), path)
+    rows = rows_for(filter(allowable, chosen), listed, facts_named(judged.isa))
+    write_page(to_toml(rows, judged.name), path)
     left = sum(not allowable(fit) for fit in chosen)
     more = f"; {counted(left, 'file')} that no list can allow" if left else ""
     note(f"{path}: {counted(len(rows), 'row')}, each wants a reason{more}")

@@ -31,10 +31,11 @@ _State = dict[int, tuple[str, int]]
 
 
 class _Start(NamedTuple):
-    """Where others come in, and why."""
+    """A function, and where others come in on the way to it, and why."""
 
     address: int
     by: By
+    begins: int
 
 
 def _signed(value: int, bits: int) -> int:
@@ -84,21 +85,21 @@ class Reached:
         pending = list(self._starts())
         while pending and self._left > 0 and wanted - self.ways.keys():
             start = pending.pop()
-            pending += [_Start(each, start.by) for each in self._follow(start, seen)]
+            pending += [start._replace(address=each) for each in self._follow(start, seen)]
 
     def _starts(self) -> Iterator[_Start]:
         """Where callers from outside come in; the last is followed first."""
-        yield from (_Start(address, "export") for address in self._file.exports)
-        yield from (_Start(address, "load") for address in self._file.initial)
+        yield from (_Start(address, "export", address) for address in self._file.exports)
+        yield from (_Start(address, "load", address) for address in self._file.initial)
         if self._file.kind == "executable":
-            yield _Start(self._file.entry, "run")
+            yield _Start(self._file.entry, "run", self._file.entry)
             # What it hands to the C library as main (glibc, sysdeps/aarch64/start.S: X0).
             state: _State = {}
             for address, word in self._straight(self._file.entry):
                 if word & 0xFC000000 == 0x94000000 or word & 0xFFFFFC1F == 0xD63F0000:
                     kind, main = state.get(0, ("", 0))
                     if kind == _PAGE and self._file.code_at(main) is not None:
-                        yield _Start(main, "run")
+                        yield _Start(main, "run", main)
                     return
                 self._update(state, word, address)
 
@@ -157,10 +158,8 @@ class Reached:
         if row is None or row.hint or row.mnemonic in _LENGTHS or self._is_outlined(address):
             return
         for name in row.features:
-            names = self._file.exports.get(start.address, [])
-            way = Reach(
-                address, start.address, start.by, self._file.name(names[0]) if names else ""
-            )
+            names = self._file.exports.get(start.begins, [])
+            way = Reach(address, start.begins, start.by, self._file.name(names[0]) if names else "")
             self.ways.setdefault(name, way)
 
     def _is_outlined(self, address: int) -> bool:

@@ -97,7 +97,8 @@ class Binary:
     """What the scan needs of a file: ELF, PE or Mach-O.
 
     Attributes:
-        architecture: of its code, by ELF's names; nothing else is read of others than `x86-64`.
+        architecture: of its code, by ELF's names; of another than was asked for nothing more is
+            read.
         kind: what sort of file it is.
         wasmtime: it is wasmtime's artifact.
         entry: where every run begins; 0: nowhere.

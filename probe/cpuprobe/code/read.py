@@ -33,7 +33,7 @@ def opened(path: str, isa: str = "x86-64") -> Reading:
     """Reads a file, for an instruction set.
 
     Raises:
-        ArtifactError: it cannot be read, is no regular file, no ELF file, or is damaged.
+        ArtifactError: it cannot be read, is no regular file, of no kind that is read, or damaged.
     """
     try:
         with OpenedFile(path) as file:
@@ -51,7 +51,7 @@ class Reading:
         """Reads all that is needed of a file; code for others than `isa` is not looked at.
 
         Raises:
-            ArtifactError: it is no ELF file, or is damaged.
+            ArtifactError: it is of no kind that is read, or is damaged.
         """
         self._file = _read(source, isa)
         self._isa = isa
@@ -122,7 +122,7 @@ def _is_named(use: Use) -> bool:
     return len(names) == use.functions and all(map(variant_names().search, names))
 
 
-# By what a file begins with; what begins otherwise is no ELF file.
+# By what a file begins with; what begins otherwise is read as ELF.
 _READERS: dict[bytes, Callable[[Source], Binary]] = {
     b"MZ": read_pe,
     **dict.fromkeys((macho.MAGIC, *macho.FURTHER_MAGIC), macho.read_macho),

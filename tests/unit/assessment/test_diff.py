@@ -13,7 +13,8 @@ from tests.command import cpuprobe
 from tests.fakes import V2, V3, V4, XCR0_AVX512, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
-from cpuprobe.assessment.difference import Side, compare
+from cpuprobe.assessment.difference import Findings, Pair, Side, compare
+from cpuprobe.assessment.model import Finding
 from cpuprobe.evidence.observation import Cpuinfo, Observation
 from cpuprobe.report.document import make_report, to_json
 
@@ -125,6 +126,28 @@ def test_a_finding_with_other_features_is_changed_not_new():
     assert document["findings"]["changed"]["CP201"] == {"a": ["avx512vl"], "b": ["avx512dq"]}
     assert document["a_on_b"]["missing"] == ["has_avx512dq"]
     assert document["b_on_a"]["missing"] == ["has_avx512vl"]
+
+
+def test_a_code_with_two_causes_is_two_findings():
+    """What both have cancels out, cause by cause; the other is not lost behind its code."""
+    machine = gds_machine()
+    one = assess(machine, "50")
+    found = one.findings[0]
+    other = msgspec.structs.replace(found, features=("pku",))
+
+    def findings(a: tuple[Finding, ...], b: tuple[Finding, ...]) -> Findings:
+        sides = (
+            Side(str(at), machine, msgspec.structs.replace(one, findings=each))
+            for at, each in enumerate((a, b))
+        )
+        return compare(*sides).findings
+
+    assert findings((found, other), (other,)) == Findings((found,), (), {})
+    assert findings((), (found, other)) == Findings((), (found, other), {})
+    third = msgspec.structs.replace(found, features=("apxf",))
+    assert findings((found, other), (third, other)).changed == {
+        found.code: Pair(found.features, ("apxf",))
+    }
 
 
 def test_text_is_readable_and_narrow(tmp_path):

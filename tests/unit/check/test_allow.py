@@ -19,6 +19,7 @@ from cpuprobe.check.write_allow import rows_for, to_toml
 from cpuprobe.cli import run
 from cpuprobe.code.needs import Function, Needs, Use
 from cpuprobe.errors import CaptureError, UsageError
+from cpuprobe.facts.isa import AARCH64
 from cpuprobe.report.fit import document, to_text
 
 LEGACY = "_ZN4ring3aes17h0123456789abcdefE"
@@ -277,6 +278,19 @@ def test_what_cannot_be_chosen_is_usage(words):
 
 
 # --- writing -------------------------------------------------------------------------------------
+
+
+def test_a_list_is_of_one_instruction_set(tmp_path):
+    """Features, levels and what they build on are those of aarch64 there."""
+    fits = [fit(function("f", "sve2", "sve"), function("g", "lse"))]
+    path = tmp_path / "list.toml"
+    text = to_toml(rows_for(fits, None, AARCH64), "armv8.0-a")
+    path.write_text(text.replace('reason = ""', 'reason = "seen"'))
+
+    assert [row.features for row in read_list(str(path), AARCH64).rows] == [("sve2",), ("lse",)]
+    assert read_list(str(path), AARCH64).apply(fits[0]).allowed
+    with pytest.raises(CaptureError, match="no feature and no level: 'sve2'"):
+        read_list(str(path))
 
 
 def test_a_written_list_allows_what_it_was_written_of(tmp_path):

@@ -162,6 +162,16 @@ def test_a_library_is_reached_by_its_exports(tmp_path: Path) -> None:
     assert found.needs is not None and found.needs.features["lse"].places[0].name == "add"
 
 
+def test_a_way_begins_where_others_come_in(tmp_path: Path) -> None:
+    """Not in the function of the library's own that it leads to."""
+    source = ATOMIC.split("int main", maxsplit=1)[0].replace(
+        "int add", "static __attribute__((noinline)) int add"
+    ) + ("int outer(int x) { return add(x) + add(x + 1); }")
+    found = fit(build(tmp_path, "lib.so", source, "-march=armv8.1-a -shared -fPIC"), V80)
+
+    assert "a function that others may call (outer)" in found.reason
+
+
 def test_data_among_code_is_no_code() -> None:
     """A word of LSE between words that no CPU executes, in bytes of no function."""
     ldadd, text = (0xF8210001).to_bytes(4, "little"), b"constants for AArch64, not code. " * 3
