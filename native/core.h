@@ -2,18 +2,18 @@
  * cpuprobe's core: types and entry points shared by its files.
  *
  * The core is freestanding C11: no libc, no floating point, nothing beyond the instruction set's
- * first version from the compiler. It is compiled twice, into the Python extension
- * `cpuprobe._native` and into the static executable `cpuprobe-native`; both hand out the same JSON
+ * first version from the compiler. It is compiled into the Python extension `cpuprobe._native`, the
+ * static executable `cpuprobe-native` and the library libcpuprobe; all hand out the same JSON
  * document.
  *
  * Files: measure.c is the parent, with cpus.c (which CPUs) and deaths.c (what a child's death
  * means); child.c is the child, with sweep.c (which candidates it runs), guard.c (no fault or hang
- * gets past it) and run.c (is the result right?); system.c and cpuinfo.c read the kernel's files
- * through files.c; verdict.c and flags.c say what it all means; json.c, text.c and errors.c write;
- * observe.c puts the observation together; main.c is the executable. What only one instruction set
- * has lies in its directory of isa/, which is on the include path: entry and exit of candidates,
- * the CPU's identity, the candidate table, the witnesses of the verdict. words.h and facts.h are
- * generated.
+ * gets past it) and run.c (is the result right?); system.c, cpuinfo.c and cmdline.c read the
+ * kernel's files through files.c; groups.c, verdict.c and flags.c say what it all means, survey.c
+ * asks all of them; json.c, text.c and errors.c write; observe.c puts the observation together;
+ * main.c is the executable. What only one instruction set has lies in its directory of isa/, which
+ * is on the include path: entry and exit of candidates, the CPU's identity, the candidate table,
+ * the witnesses of the verdict. words.h and facts.h are generated.
  */
 #ifndef CPUPROBE_CORE_H
 #define CPUPROBE_CORE_H

@@ -65,7 +65,7 @@ print(int descriptor, const char *text, size_t length)
         long written = syscall3(__NR_write, descriptor, text, length);
 
         if (written <= 0) {
-            if (written == -4) /* EINTR */
+            if (written == -ERRNO_EINTR)
                 continue;
             if (descriptor == 1)
                 complain("standard output", "cannot be written");

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cpuprobe.facts.features import load_features
@@ -105,3 +107,14 @@ def test_no_preset_has_more_than_its_cpu():
             assert {table[flag].name for flag, on in flags.items() if on} <= profile.features
             compared += 1
     assert compared > 10
+
+
+def test_what_the_core_says_of_known_releases_is_the_table() -> None:
+    """Its refusal of `--wasmtime` and the header's words, which are typed by hand."""
+    known = sorted(known_versions())
+    between = [str(each) for each in range(known[0], known[-1]) if each not in known]
+    told = f"{known[0]} to {known[-1]}"
+    native = Path(__file__).parents[3] / "native"
+
+    assert f'; {told} are known, but {" and ".join(between)}"' in (native / "main.c").read_text()
+    assert f" * wasmtime_major: {told}; 0 is the" in (native / "library/cpuprobe.h").read_text()
