@@ -106,6 +106,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         finding = (("CP101", "error", f"cause {kind % 7}", "title"),)
         facts = Facts(
             states=bytes(width),
+            isa="x86-64",
             safe=kinds[kind],
             basis="executed",
             verdict="mismatch",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cpuprobe.cli.common import command_app, epilog
+from cpuprobe.cli.fleet_asked import flag_set, percentages, profiles_of, refuse_foreign
 from cpuprobe.cli.output import note, print_result, progress, tell, width, write_page
 
 if TYPE_CHECKING:
@@ -140,17 +140,18 @@ def fleet(
         raise UsageError("-o FOLDER belongs to fleet ingest; a page is written with --html FILE")
     if json and html == "-":
         raise UsageError("--json and --html -: only one of them can go to standard output")
-    named, profiles = _profiles(profile or ())
+    named, profiles = profiles_of(profile or ())
     told = Asked(
         profiles=profiles,
-        flag_sets=tuple(_flag_set(each) for each in flags or ()),
-        wanted=COVERAGES if coverage is None else tuple(_percentages(coverage)),
+        flag_sets=tuple(flag_set(each) for each in flags or ()),
+        wanted=COVERAGES if coverage is None else tuple(percentages(coverage)),
         top=top or 20,
     )
     if reference:
         if len(paths) > 1 or any((backend, weights, export, strict, executed_only)):
             raise UsageError("--reference takes one table at most, and options on what is told")
         found = reference_of(paths[0] if paths else None, wasmtime, told)
+        refuse_foreign(named, found)
         _show(found, json, html, named, top)
         return int(found.mismatched.machines > 0)
     if not paths:
@@ -166,14 +167,21 @@ def fleet(
             backend=backend or "duckdb",
             executed_only=executed_only,
         )
+    refuse_foreign(named, found)
     _tell_unmet(reads)
     _show(found, json, html, named, top)
-    return int(found.mismatched.machines > 0 or any(each.mismatched for each in found.unknown))
+    if export is not None and found.others:
+        note(f"--export: the table is of x86-64: without those of {', '.join(found.others)}")
+    wrong = any(each.mismatched.machines for each in (found, *found.others.values()))
+    return int(wrong or any(each.mismatched for each in found.unknown))
 
 
 def _export(tally: Tally, path: str) -> None:
+    from cpuprobe.errors import CaptureError
     from cpuprobe.fleet.reference import table_of
 
+    if not tally:
+        raise CaptureError("--export: the table is of x86-64, and no such machine is counted")
     write_page("".join(f"{line}\n" for line in table_of(tally)), path)
 
 
@@ -192,62 +200,31 @@ def _ingest(paths: Sequence[str], output: str | None, reads: Reads, json: bool) 
 
 
 def _show(
-    found: Fleet, json: bool, html: str | None, named: frozenset[str], top: int | None
+    found: Fleet, json: bool, html: str | None, named: Mapping[str, Profile], top: int | None
 ) -> None:
     if html is not None:
+        from cpuprobe.errors import CaptureError
         from cpuprobe.report.fleet_html import to_html
+        from cpuprobe.report.fleet_isas import x86_64_alone
 
-        write_page(to_html(found), html)
+        if not found.total.machines:
+            raise CaptureError("--html: the page tells of x86-64, and no such machine is there")
+        write_page(to_html(x86_64_alone(found)), html)
     if json or html != "-":
         print_result(found, json, lambda: _lines(found, named, top))
 
 
-def _lines(found: Fleet, named: frozenset[str], top: int | None) -> Iterator[Line]:
+def _lines(found: Fleet, named: Mapping[str, Profile], top: int | None) -> Iterator[Line]:
     import msgspec
 
     from cpuprobe.report.fleet_text import TOP, lines
 
-    shown = tuple(
-        each for each in found.profiles if each.kind in _SHOWN_KINDS or each.name in named
-    )
-    return lines(msgspec.structs.replace(found, profiles=shown), width(), top=top or TOP)
+    def shown(one: Fleet) -> Fleet:
+        told = (each for each in one.profiles if each.kind in _SHOWN_KINDS or each.name in named)
+        return msgspec.structs.replace(one, profiles=tuple(told))
 
-
-def _profiles(names: Sequence[str]) -> tuple[frozenset[str], tuple[Profile, ...]]:
-    """What the profiles asked for are called; and with them all that ask for something."""
-    from cpuprobe.errors import UsageError
-    from cpuprobe.facts.profiles import find_profile, load_profiles
-
-    named = {profile.name: profile for profile in map(find_profile, names)}
-    for name, profile in named.items():
-        if profile.isa != "x86-64":
-            raise UsageError(f"--profile {name}: the shares are of x86-64, it is of {profile.isa}")
-        if profile.mask:
-            raise UsageError(f"--profile {name}: it only forbids, so that every machine meets it")
-    known = {**load_profiles(), **named}.values()
-    asked = tuple(each for each in known if each.kind != "level" and not each.mask)
-    return frozenset(named), asked
-
-
-def _flag_set(text: str) -> tuple[str, ...]:
-    from cpuprobe.errors import UsageError
-
-    flags = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    if not flags:
-        raise UsageError("--flags: name at least one, as in has_avx2,has_fma")
-    return flags
-
-
-def _percentages(text: str) -> list[Decimal]:
-    from cpuprobe.errors import UsageError
-
-    try:
-        shares = [Decimal(word.strip().removesuffix("%")) / 100 for word in text.split(",")]
-        if all(0 < share <= 1 for share in shares):
-            return shares
-    except InvalidOperation:
-        pass
-    raise UsageError(f"--coverage {text[:60]}: percentages above 0 and up to 100, as in 99.9,99,95")
+    isas = {name: shown(each) for name, each in found.others.items()}
+    return lines(msgspec.structs.replace(shown(found), isas=isas), width(), top=top or TOP)
 
 
 def _tell_unmet(reads: Reads) -> None:

@@ -32,7 +32,10 @@ class IsaFacts(NamedTuple):
 X86_64 = IsaFacts("x86-64", x86_64.load_features, x86_64.load_levels, "flags")
 AARCH64 = IsaFacts("aarch64", aarch64.load_features, aarch64.load_levels, "Features")
 
-_BY_NAME = {each.name: each for each in (X86_64, AARCH64)}
+OTHERS = (AARCH64,)
+"""Those beside x86-64."""
+
+_BY_NAME = {each.name: each for each in (X86_64, *OTHERS)}
 _BY_ISA = {"x86_64": X86_64, "i686": X86_64, "aarch64": AARCH64}
 
 

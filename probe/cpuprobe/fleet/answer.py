@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cpuprobe.errors import CannotMeasureError, UsageError
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.facts.features import load_features
+from cpuprobe.facts.isa import OTHERS, X86_64
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
 from cpuprobe.fleet.backends import MEMORY, arrow, connect
 from cpuprobe.fleet.captures import NAMED, Captures, Feedback, Reads
+from cpuprobe.fleet.machine import UNDECIDED
 from cpuprobe.fleet.model import Fleet, Skipped, Unknown
 from cpuprobe.fleet.queries import ask
 from cpuprobe.fleet.reference import count_table
@@ -84,8 +87,11 @@ def _ingest(captures: Captures, folder: str, version: str) -> Manifest:
         raise CannotMeasureError(f"wasmtime {version} has more than {MAXIMUM_FLAGS} flags")
     with new_folder(folder) as temporary:
         writer = Writer(temporary)
-        for machine in captures.machines():
-            writer.add(*machine)
+        for label, weight, facts in captures.machines():
+            if facts.isa == X86_64.name:
+                writer.add(label, weight, facts)
+            else:  # the tables have the columns of one instruction set
+                captures.unknown[UnknownKey("isa", facts.isa)] += 1
         writer.close()
         manifest = Manifest(
             schema=SCHEMA,
@@ -117,7 +123,7 @@ def fleet_of(
 ) -> Fleet:
     """What captures and tables say of a fleet.
 
-    A backend is asked for tables, and for captures too where it is not the default.
+    A backend is asked for tables (of x86-64 alone), and for captures where it is not the default.
 
     Args:
         paths: what the user named; see `sources.expand`.
@@ -138,14 +144,13 @@ def fleet_of(
     version = _version(folders, manifests, how)
     flags = lookup(version).flags if arguments or not manifests else manifests[0].flags
     _check_tables(folders, manifests, flags)
-    _check_flags(asked.flag_sets, flags, version)
+    known = {each.name: _flags(version, each.name) for each in OTHERS}
+    _check_flags(asked.flag_sets, [flags, *known.values()], version)
     captures = Captures(arguments, version, how, feedback)
-    name, tally = backend, Tally()
+    name, tally, tallies = backend, Tally(), {each.name: Tally(each) for each in OTHERS}
     with tempfile.TemporaryDirectory(prefix="cpuprobe-fleet-") as scratch:
         if arguments and backend == "duckdb":
-            for _, weight, facts in captures.machines():
-                if facts.basis == "executed" or not executed_only:
-                    tally.add(facts, Count(1, millionths(weight)))
+            _count(captures, tally, tallies, executed_only)
         elif arguments:
             folders.append(os.path.join(scratch, "tables"))
             _ingest(captures, folders[-1], version)
@@ -155,16 +160,28 @@ def fleet_of(
                 name = connection.name
     _add_unknown(tally, captures, manifests)
     feedback.counted(tally)
-    return summarize(
+    others = {isa: each for isa, each in tallies.items() if each}
+    _check_flags(asked.flag_sets, [flags, *map(known.__getitem__, others)], version)
+    one = functools.partial(summarize, asked=asked, backend=name, wasmtime=version)
+    return one(
         tally,
-        asked,
-        backend=name,
-        wasmtime=version,
         flags=flags,
+        isas={isa: one(each, flags=known[isa]) for isa, each in others.items()},
         skipped=_skipped(manifests, captures),
         unread=sum(each.unread for each in manifests) + captures.unread,
         unread_kinds=dict(sum((Counter(each.unread_kinds) for each in manifests), captures.kinds)),
     )
+
+
+def _count(
+    captures: Captures, tally: Tally, others: Mapping[str, Tally], executed_only: bool
+) -> None:
+    """Counts machines, each with those of its instruction set; the undecided stand together."""
+    for _, weight, facts in captures.machines():
+        if facts.basis == "executed" or not executed_only:
+            apart = facts.level != UNDECIDED and facts.isa in others
+            counted = others[facts.isa] if apart else tally
+            counted.add(facts, Count(1, millionths(weight)))
 
 
 def _add_unknown(tally: Tally, captures: Captures, manifests: Sequence[Manifest]) -> None:
@@ -205,7 +222,7 @@ def reference_of(path: str | None, wasmtime: str | None, asked: Asked) -> Fleet:
     """
     version = target_version(wasmtime)
     flags = lookup(version).flags
-    _check_flags(asked.flag_sets, flags, version)
+    _check_flags(asked.flag_sets, [flags], version)
     reference, tally = count_table(path, version)
     return summarize(
         tally, asked, backend="table", wasmtime=version, flags=flags, reference=reference
@@ -232,10 +249,22 @@ def _major(version: str) -> str:
     return version.partition(".")[0]
 
 
-def _check_flags(flag_sets: Sequence[Sequence[str]], flags: Sequence[str], version: str) -> None:
-    for flag in (flag for each in flag_sets for flag in each):
-        if flag not in flags:
-            raise UsageError(
-                f"--flags {flag[:60]}: wasmtime {version} has no such flag; it has "
-                f"{', '.join(flags)}"
-            )
+def _flags(version: str, isa: str) -> tuple[str, ...]:
+    """The flags of a version; none where it was not measured for the instruction set."""
+    with contextlib.suppress(UnknownWasmtimeError):
+        return lookup(version, isa).flags
+    return ()
+
+
+def _check_flags(
+    flag_sets: Sequence[Sequence[str]], known: Sequence[Sequence[str]], version: str
+) -> None:
+    """Each set is of the flags of one instruction set; `known` has those of x86-64 first."""
+    for each in flag_sets:
+        if any(set(flags).issuperset(each) for flags in known):
+            continue
+        flag = next(flag for flag in each if flag not in known[0])
+        raise UsageError(
+            f"--flags {flag[:60]}: wasmtime {version} has no such flag; it has "
+            f"{', '.join(known[0])}"
+        )

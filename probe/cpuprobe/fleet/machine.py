@@ -15,7 +15,8 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.evidence.machines.read import UnjudgedError
 from cpuprobe.evidence.observation import Observation
-from cpuprobe.facts.features import load_features
+from cpuprobe.facts import isa as isas
+from cpuprobe.facts.isa import IsaFacts
 from cpuprobe.facts.wasmtime import lookup
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.piece import Piece, label_of
@@ -54,11 +55,12 @@ class Facts(NamedTuple):
     """What a fleet keeps of one machine.
 
     Attributes:
+        isa: its instruction set, by the name of its facts, whose table and levels the rest is of.
         states: for each feature of the table the number of its state in `STATES`.
         safe: the features that are safe: a bit for each, in the order of the table, lowest first.
         basis: as in the assessment.
-        verdict: as in the assessment.
-        level: the psABI level that is known to be met, or `undecided`.
+        verdict: as in the assessment; on aarch64 also `insufficient` where the level is open.
+        level: the level that is known to be met, or `undecided`.
         advertised_level: as in the assessment.
         model: the CPU model.
         kernel: its release.
@@ -69,6 +71,7 @@ class Facts(NamedTuple):
         findings: code, severity, cause and title of each.
     """
 
+    isa: str
     states: bytes
     safe: int
     basis: str
@@ -118,9 +121,6 @@ def read_machine(piece: Piece) -> tuple[Machine, bytes] | Skipped:
             content, label, weight = _unwrap(piece)
         number = None if weight is None else to_weight(weight)
         observation = parse_capture(content)
-        if observation.isa == "aarch64":
-            words = "of aarch64: what a fleet shares are features of x86-64"
-            return Skipped(label, words, "isa", observation.isa)
         evidence, model = _evidence(observation)
         packed = msgspec.msgpack.encode(evidence)
         key = hashlib.blake2b(packed, digest_size=16).digest()
@@ -151,10 +151,11 @@ def _evidence(observation: Observation) -> tuple[Observation, str]:
 
     Most machines of a fleet are alike but for the words of their brand and the numbers of their
     CPUs. Those are left out where one group and one block of /proc/cpuinfo speak of the same CPUs
-    and CPUID has told nothing.
+    and neither CPUID nor ID registers have told anything.
     """
     (group, *more), blocks = observation.groups, observation.cpuinfo or ()
-    if more or group.cpuid or len(blocks) != 1 or blocks[0].cpus != group.cpus:
+    told = more or group.cpuid or group.registers
+    if told or len(blocks) != 1 or blocks[0].cpus != group.cpus:
         return observation, ""
     fields = dict(blocks[0].fields)
     brand = fields.pop("model name", "")
@@ -167,21 +168,23 @@ def _evidence(observation: Observation) -> tuple[Observation, str]:
 def facts_of(evidence: Observation, wasmtime: str) -> Facts:
     """What a fleet keeps of a machine, for one version of wasmtime."""
     assessment = assess(evidence, wasmtime)
-    features = [assessment.features[name] for name in load_features()]
+    isa = isas.facts_of(evidence.isa)
+    features = [assessment.features[name] for name in isa.features()]
     identity = assessment.identity
     return Facts(
+        isa=isa.name,
         states=bytes(_STATE_NUMBER[each.state] for each in features),
         safe=sum(1 << at for at, each in enumerate(features) if each.safe),
         basis=assessment.basis,
-        verdict=assessment.verdict,
-        level=_level(assessment, evidence),
+        verdict=_verdict(assessment, isa),
+        level=_level(assessment, evidence, isa.list_key),
         advertised_level=assessment.advertised_level,
         model=_model(assessment),
         kernel=_text(identity.kernel or "") or "unknown",
         hypervisor=_text(identity.hypervisor or "") or _no_hypervisor(evidence),
         flags=sum(
             1 << at
-            for at, flag in enumerate(lookup(wasmtime).flags)
+            for at, flag in enumerate(lookup(wasmtime, isa.name).flags)
             if assessment.cranelift.get(flag, False)
         ),
         source=_text(evidence.source),
@@ -193,7 +196,7 @@ def facts_of(evidence: Observation, wasmtime: str) -> Facts:
     )
 
 
-def _level(assessment: Assessment, evidence: Observation) -> str | None:
+def _level(assessment: Assessment, evidence: Observation, list_key: str) -> str | None:
     """The level to count by; `undecided` where too little is told.
 
     A whole list of a kernel whose age is not told decides all but what is younger than the list
@@ -202,9 +205,17 @@ def _level(assessment: Assessment, evidence: Observation) -> str | None:
     decided = assessment.level_at_least == assessment.level_at_most
     blocks = evidence.cpuinfo or ()
     whole = bool(blocks) and all(
-        each.fields.get("flags") and each.incomplete is None for each in blocks
+        each.fields.get(list_key) and each.incomplete is None for each in blocks
     )
     return assessment.level_at_least if decided or whole else UNDECIDED
+
+
+def _verdict(assessment: Assessment, isa: IsaFacts) -> str:
+    """The verdict; old kernels are as usual on aarch64 as lists that tell of no kernel's age."""
+    is_open = assessment.level_at_least != assessment.level_at_most
+    if isa is isas.AARCH64 and is_open and assessment.verdict == "consistent":
+        return "insufficient"
+    return assessment.verdict
 
 
 def _text(text: str) -> str:
@@ -232,6 +243,9 @@ def _cpu(assessment: Assessment) -> CPU:
 
 
 def _no_hypervisor(observation: Observation) -> str:
-    """What to write where none shows: `none` only if there was something that could show it."""
+    """What to write where none shows: `none` only if there was something that could show it.
+
+    On aarch64 nothing can: MIDR_EL1 and the kernel's file tell of the host's CPU in most guests.
+    """
     recorded = any(group.cpuid for group in observation.groups) or observation.cpuinfo
-    return "none" if recorded else "unknown"
+    return "none" if recorded and observation.isa != "aarch64" else "unknown"

@@ -97,8 +97,8 @@ class Group(msgspec.Struct, frozen=True):
     Attributes:
         value: the CPU model, the kernel's release or the hypervisor; `unknown` where not recorded.
         machines: how many.
-        levels: their psABI levels of what is safe, `none` below x86-64-v1, to the share of the
-            group (0 to 1).
+        levels: their levels of what is safe, `none` below the first, to the share of the group
+            (0 to 1).
         mismatched: those with a finding of severity error.
     """
 
@@ -187,6 +187,10 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schema: `cpuprobe.fleet/1`.
+        isa: the instruction set of the machines that the shares are of; left out for x86-64.
+        isas: the same of the machines of each other instruction set, by its name; left out where
+            there are none. No share here counts them. What no share at all counts, and what
+            could not be read, stands in the outermost alone.
         total: all machines that were read and of which enough is known.
         executed: those whose basis is `executed`: on the rest nothing was run, and safe means only
             that nothing known speaks against a feature.
@@ -195,7 +199,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         dated: those whose list of features is whole, of a kernel whose age is not told: what it
             does not name they may have if it is too young for that kernel.
         wasmtime: the version whose flags are counted.
-        levels: the psABI levels.
+        levels: the psABI levels, or the versions of the Arm architecture.
         profiles: the other profiles.
         flag_sets: sets of flags that were asked for by name.
         features: each feature's own coverage, by canonical name, in the order of the table.
@@ -214,6 +218,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: str = "cpuprobe.fleet/1"
+    isa: str | msgspec.UnsetType = msgspec.UNSET
     cpuprobe: str
     backend: str
     total: Share
@@ -238,3 +243,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[Skipped, ...] = ()
     unread: int = 0
     unread_kinds: dict[str, int] = {}
+    isas: dict[str, Fleet] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def others(self) -> dict[str, Fleet]:
+        """`isas`, empty where it is left out."""
+        return {} if self.isas is msgspec.UNSET else self.isas

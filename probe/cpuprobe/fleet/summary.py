@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import msgspec
 
-from cpuprobe.facts.features import load_features, load_levels
-from cpuprobe.facts.profiles import Profile, needed
+from cpuprobe.facts.isa import X86_64, IsaFacts
+from cpuprobe.facts.profiles import Profile, built_in_profiles, needed
 from cpuprobe.facts.tables import load_table
 from cpuprobe.fleet.model import (
     BestSet,
@@ -37,8 +37,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be told of a fleet.
 
     Attributes:
-        profiles: those whose coverage is told; psABI levels are always.
-        flag_sets: sets that were asked for by name.
+        profiles: those whose coverage is told, each of its instruction set; levels always are.
+        flag_sets: sets that were asked for by name, each of the instruction set that has them.
         wanted: shares to be covered, 0 to 1.
         top: how many models, kernels and hypervisors are told apart.
     """
@@ -60,8 +60,9 @@ def summarize(
     unread: int = 0,
     unread_kinds: Mapping[str, int] | None = None,
     reference: Reference | None = None,
+    isas: dict[str, Fleet] | None = None,
 ) -> Fleet:
-    """Everything that is told of a fleet.
+    """Everything that is told of the machines of one instruction set.
 
     Args:
         tally: what was counted.
@@ -73,60 +74,60 @@ def summarize(
         unread: how many in all.
         unread_kinds: how many for each kind of reason.
         reference: where the counts are from, if they are those of a table.
+        isas: what is told of the machines of other instruction sets.
 
     Raises:
-        CaptureError: no machine was counted.
+        CaptureError: no machine was counted, of these others neither.
     """
-    answers = tally.answers(asked.top)
-    fleet = Summary(answers, flags)
+    fleet = Summary(tally.answers(asked.top, may_be_empty=bool(isas)), flags, tally.isa)
     best = fleet.best()
     return Fleet(
+        isa=msgspec.UNSET if tally.isa is X86_64 else tally.isa.name,
         cpuprobe=VERSION,
         backend=backend,
-        total=fleet.share(answers.total),
-        executed=fleet.share(answers.executed),
-        mismatched=fleet.share(answers.mismatched),
+        total=fleet.share(fleet.answers.total),
+        executed=fleet.share(fleet.answers.executed),
+        mismatched=fleet.share(fleet.answers.mismatched),
         wasmtime=wasmtime,
         levels=fleet.levels(),
-        profiles=tuple(fleet.profile(each) for each in asked.profiles),
-        flag_sets=tuple(fleet.flag_set(each) for each in asked.flag_sets),
-        features={
-            name: fleet.share(fleet.count(lambda each, at=at: each.safe >> at & 1 == 1))  # type: ignore[misc]
-            for at, name in enumerate(load_features())
-        },
+        profiles=fleet.profiles(asked.profiles),
+        flag_sets=fleet.flag_sets(asked.flag_sets),
+        features=fleet.features(),
         curve=fleet.curve(),
         best=best,
         targets=tuple(fleet.target(each, best) for each in sorted(set(asked.wanted), reverse=True)),
-        findings=tuple(fleet.finding(each) for each in answers.findings),
+        findings=tuple(fleet.finding(each) for each in fleet.answers.findings),
         models=fleet.groups("model"),
         kernels=fleet.groups("kernel"),
         hypervisors=fleet.groups("hypervisor"),
         matrix=fleet.matrix(),
-        dated=fleet.share(answers.dated),
-        unknown=tuple(answers.unknown),
+        dated=fleet.share(fleet.answers.dated),
+        unknown=tuple(fleet.answers.unknown),
         skipped=tuple(skipped),
         unread=unread,
         unread_kinds=dict(unread_kinds or {}),
         reference=reference,
+        isas=isas or msgspec.UNSET,
     )
 
 
 class Summary:
     """The counts, and what they are parts of."""
 
-    def __init__(self, answers: Answers, flags: Sequence[str]) -> None:
-        """Keep what was counted, and wasmtime's flags in its order."""
-        self._answers = answers
+    def __init__(self, answers: Answers, flags: Sequence[str], isa: IsaFacts = X86_64) -> None:
+        """Keep what was counted, wasmtime's flags in its order, and the instruction set."""
+        self._isa = isa
+        self.answers = answers
         self._flags = tuple(flags)
         self._patterns = answers.patterns
-        self._table = load_features()
+        self._table = isa.features()
         self._names = tuple(self._table)
         self._bits = {name: 1 << at for at, name in enumerate(self._names)}
-        self._levels = load_levels()
+        self._levels = isa.levels()
 
     def share(self, count: Count) -> Share:
         """A count as a part of the fleet."""
-        whole = self._answers.total.weight
+        whole = self.answers.total.weight
         return Share(count.machines, count.weight / _UNIT, count.weight / whole if whole else 0.0)
 
     def mask(self, names: Iterable[str]) -> int:
@@ -138,7 +139,14 @@ class Summary:
         return total(Count(each.machines, each.weight) for each in self._patterns if test(each))
 
     def levels(self) -> tuple[Coverage, ...]:
-        """The psABI levels, by the level that each machine was assessed to have."""
+        """The levels: of a chain by the level that each machine was assessed to have.
+
+        Those of the Arm architecture are none, so that one level does not tell which others a
+        machine reaches: there by their features.
+        """
+        if self._isa is not X86_64:
+            profiles = built_in_profiles(self._isa.name)
+            return tuple(self.profile(profiles[level.name]) for level in self._levels)
         names = [level.name for level in self._levels]
         return tuple(
             Coverage(
@@ -148,6 +156,10 @@ class Summary:
             )
             for at, name in enumerate(names)
         )
+
+    def profiles(self, profiles: Iterable[Profile]) -> tuple[Coverage, ...]:
+        """Those of the instruction set."""
+        return tuple(self.profile(each) for each in profiles if each.isa == self._isa.name)
 
     def profile(self, profile: Profile) -> Coverage:
         """The machines that meet a profile: all that programs can need of it is safe there.
@@ -167,11 +179,21 @@ class Summary:
 
         return meets
 
-    def flag_set(self, flags: Sequence[str]) -> Coverage:
-        """The machines on which all of these flags are safe."""
+    def flag_sets(self, sets: Iterable[Sequence[str]]) -> tuple[Coverage, ...]:
+        """The machines on which all flags of a set are safe, for each that has these alone."""
+        return tuple(map(self._flag_set, filter(set(self._flags).issuperset, sets)))
+
+    def _flag_set(self, flags: Sequence[str]) -> Coverage:
         wanted = sum(1 << self._flags.index(flag) for flag in flags)
         covered = self.count(lambda each: wanted & each.flags == wanted)
         return Coverage(",".join(flags), "flags", self.share(covered))
+
+    def features(self) -> dict[str, Share]:
+        """The machines on which each feature is safe."""
+        return {
+            name: self.share(self.count(lambda each, at=at: each.safe >> at & 1 == 1))  # type: ignore[misc]
+            for at, name in enumerate(self._names)
+        }
 
     def curve(self) -> tuple[Step, ...]:
         """The curve of coverage, over what programs can need: no run confirms anything else."""
@@ -214,7 +236,7 @@ class Summary:
 
     def target(self, wanted: Decimal, best: Sequence[BestSet]) -> Target:
         """The last set that covers enough: with a flag more, never more machines are covered."""
-        least = wanted * Decimal(self._answers.total.weight)
+        least = wanted * Decimal(self.answers.total.weight)
         enough = [each for each in best if round(each.covered.weight * _UNIT) >= least]
         return Target(float(wanted), enough[-1] if enough else None)
 
@@ -230,7 +252,7 @@ class Summary:
 
     def groups(self, column: str) -> tuple[Group, ...]:
         """The groups by one column."""
-        return tuple(self._group(each) for each in self._answers.groups[column])
+        return tuple(self._group(each) for each in self.answers.groups[column])
 
     def _group(self, group: GroupCount) -> Group:
         whole = group.all.weight
@@ -243,7 +265,7 @@ class Summary:
 
     def matrix(self) -> Matrix:
         """CPU models against flags."""
-        shown = [each.value for each in self._answers.groups["model"]]
+        shown = [each.value for each in self.answers.groups["model"]]
         held = {model: [0] * len(self._flags) for model in shown}
         whole = dict.fromkeys(shown, 0)
         for pattern in self._patterns:
@@ -251,7 +273,7 @@ class Summary:
             whole[model] += pattern.weight
             for at in positions(pattern.flags):
                 held[model][at] += pattern.weight
-        all_weight = self._answers.total.weight
+        all_weight = self.answers.total.weight
         return Matrix(
             rows=tuple(shown),
             columns=self._flags,

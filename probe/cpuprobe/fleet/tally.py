@@ -6,12 +6,12 @@ what differs in the fleet, never with its machines, and is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple, TypeVar
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.facts.features import load_levels
+from cpuprobe.facts.isa import X86_64, IsaFacts
 from cpuprobe.fleet.machine import CPU, UNDECIDED, Facts
 from cpuprobe.fleet.model import Unknown, UnknownKind
 from cpuprobe.fleet.selection import Pattern
@@ -61,7 +61,7 @@ class UnknownKey(NamedTuple):
 
 
 class GroupCount(NamedTuple):
-    """Machines that share a value, by psABI level, and those with a finding of severity error."""
+    """Machines that share a value, by level, and those with a finding of severity error."""
 
     value: str
     all: Count
@@ -115,10 +115,11 @@ def total(counts: Iterable[Count]) -> Count:
 
 
 class Tally:
-    """The counts."""
+    """The counts of machines of one instruction set."""
 
-    def __init__(self) -> None:
+    def __init__(self, isa: IsaFacts = X86_64) -> None:
         """Nothing is counted yet."""
+        self.isa = isa
         self._patterns: dict[tuple[int, int, str, str], Count] = {}
         self._groups: dict[str, dict[GroupKey, Count]] = {column: {} for column in COLUMNS}
         self._findings: dict[FindingKey, Count] = {}
@@ -165,16 +166,21 @@ class Tally:
         """Counts machines that no share counts."""
         _add(self._unknown, key, count)
 
-    def answers(self, top: int) -> Answers:
+    def __bool__(self) -> bool:
+        """Whether a machine was counted that shares are of."""
+        return bool(self._patterns)
+
+    def answers(self, top: int, *, may_be_empty: bool = False) -> Answers:
         """What the counts come to, with so many models, kernels and hypervisors told apart.
 
         Raises:
-            CaptureError: no machine was counted.
+            CaptureError: no machine was counted, and it may not be empty.
         """
         every = self._groups["hypervisor"]
-        if not every:
+        if not every and not may_be_empty:
             raise CaptureError(self._nothing())
-        groups = {column: _by_value(self._groups[column]) for column in COLUMNS}
+        levels = [level.name for level in self.isa.levels()]
+        groups = {column: _by_value(self._groups[column], levels) for column in COLUMNS}
         told_apart = {each.value for each in groups["model"][: max(top, MODELS)]}
         patterns: dict[tuple[int, int, str, str], Count] = {}
         for (safe, flags, level, model), count in self._patterns.items():
@@ -238,22 +244,22 @@ def _where(counts: dict[GroupKey, Count], test: Callable[[GroupKey], bool]) -> C
     return total(count for key, count in counts.items() if test(key))
 
 
-def _group(value: str, counts: dict[GroupKey, Count]) -> GroupCount:
+def _group(value: str, counts: dict[GroupKey, Count], names: Sequence[str]) -> GroupCount:
     every = total(counts.values())
     levels = {
         name: _where(counts, lambda each, name=name: each.level == name).weight  # type: ignore[misc]
-        for name in (level.name for level in load_levels())
+        for name in names
     }
     below = every.weight - sum(levels.values())
     return GroupCount(value, every, {"none": below, **levels}, _where(counts, _wrong))
 
 
-def _by_value(counts: dict[GroupKey, Count]) -> list[GroupCount]:
+def _by_value(counts: dict[GroupKey, Count], levels: Sequence[str]) -> list[GroupCount]:
     """A group for each value, the heaviest first."""
     values: dict[str, dict[GroupKey, Count]] = {}
     for key, count in counts.items():
         values.setdefault(key.value, {})[key] = count
-    groups = [_group(value, held) for value, held in values.items()]
+    groups = [_group(value, held, levels) for value, held in values.items()]
     return sorted(groups, key=lambda group: (-group.all.weight, group.value))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from cpuprobe.fleet.model import Coverage, FindingCount, Fleet, Group, Share
+from cpuprobe.report.fleet_isas import sections, shares_line
 from cpuprobe.report.fleet_sets import grouped
 from cpuprobe.report.fleet_words import (
     NOTHING,
@@ -46,8 +47,21 @@ def lines(fleet: Fleet, width: int, *, top: int = TOP) -> Iterator[Line]:
         width: of the terminal, in columns.
         top: how many rows of a group and of findings are told.
     """
-    for part_ in _parts(fleet, width, max(top, 1)):
+    for part_ in _every(fleet, width, max(top, 1)):
         yield from fold(part_, width)
+
+
+def _every(fleet: Fleet, width: int, top: int) -> Iterator[Line]:
+    """One instruction set after the other, where there are others than x86-64."""
+    if not fleet.others:
+        yield from _parts(fleet, width, top)
+        return
+    yield (Styled(shares_line(fleet), "bold"),)
+    if fleet.unknown:
+        yield unknown_line(fleet)
+    for name, each in sections(fleet).items():
+        yield from ("", (Styled(f"{name}: every share is of its machines", "bold"),))
+        yield from _parts(each, width, top)
 
 
 def _parts(fleet: Fleet, width: int, top: int) -> Iterator[Line]:

@@ -109,8 +109,8 @@ def short(text: str, cells: int = _NAME_CELLS) -> str:
 
 
 def level_word(name: str) -> str:
-    """A psABI level in short: `v3`, `below v1`."""
-    return "below v1" if name == "none" else short(name.removeprefix("x86-64-"), 20)
+    """A level in short: `v3`, `armv8.2-a`."""
+    return short(name.removeprefix("x86-64-"), 20)
 
 
 def weighted(fleet: Fleet) -> bool:
@@ -200,9 +200,10 @@ def basis_lines(fleet: Fleet) -> Iterator[str]:
     if weighted(fleet):
         yield f"Shares are by weight; the machines weigh {fleet.total.weight:,.6g} together."
     if fleet.dated.machines:
+        young = " (AVX-512 and later)" if fleet.isa is msgspec.UNSET else ""
         yield (
-            f"The kernel of {count_of(fleet.dated, fleet)} may be too old to name young features "
-            "(AVX-512 and later): what is not named there counts as missing."
+            f"The kernel of {count_of(fleet.dated, fleet)} may be too old to name young features"
+            f"{young}: what is not named there counts as missing."
         )
     if fleet.unread:
         yield f"{counted(fleet.unread, 'capture')} could not be read and count nowhere above."
@@ -223,10 +224,14 @@ def rest_line(rest: Sequence[Share], fleet: Fleet) -> str:
 
 def levels_of(group: Group) -> list[str]:
     """The levels of a group's machines, with their parts where there are several."""
-    levels = {name: share for name, share in group.levels.items() if part(share) > 0}
-    if len(levels) == 1:
-        return [level_word(name) for name in levels]
-    return [f"{level_word(name)} {percent(share)}" for name, share in levels.items()]
+    lowest = next((name for name in group.levels if name != "none"), "")
+    levels = {
+        f"below {level_word(lowest)}" if name == "none" else level_word(name): share
+        for name, share in group.levels.items()
+        if part(share) > 0
+    }
+    told = [f"{name} {percent(share)}" for name, share in levels.items()]
+    return list(levels) if len(levels) == 1 else told
 
 
 _KINDS = {

@@ -34,6 +34,7 @@ FINDINGS = st.tuples(
 )
 MACHINES = st.builds(
     Facts,
+    isa=st.just("x86-64"),
     states=st.binary(min_size=WIDTH, max_size=WIDTH).map(
         lambda drawn: bytes(each % len(STATES) for each in drawn)
     ),
@@ -109,7 +110,7 @@ def test_the_backends_agree_with_a_count_of_captures(backend, examples, tmp_path
 def machine(**more) -> Facts:
     words = ("cpuid", "consistent", None, None, "m", "k", "none")
     cpu = CPU("GenuineIntel", "6", "58", bits32=False, guest=False)
-    return Facts(bytes(WIDTH), 1, *words, 0, "lscpu", cpu, ())._replace(**more)
+    return Facts("x86-64", bytes(WIDTH), 1, *words, 0, "lscpu", cpu, ())._replace(**more)
 
 
 def test_weights_are_added_up_exactly():
