@@ -151,14 +151,15 @@ def _evidence(observation: Observation) -> tuple[Observation, str]:
 
     Most machines of a fleet are alike but for the words of their brand and the numbers of their
     CPUs. Those are left out where one group and one block of /proc/cpuinfo speak of the same CPUs
-    and neither CPUID nor ID registers have told anything.
+    and neither CPUID nor ID registers have told anything. On aarch64 the words stay: what a CPU is
+    called comes of its part number first.
     """
     (group, *more), blocks = observation.groups, observation.cpuinfo or ()
     told = more or group.cpuid or group.registers
     if told or len(blocks) != 1 or blocks[0].cpus != group.cpus:
         return observation, ""
     fields = dict(blocks[0].fields)
-    brand = fields.pop("model name", "")
+    brand = "" if observation.isa == "aarch64" else fields.pop("model name", "")
     one = msgspec.structs.replace(blocks[0], cpus=(0,), fields=fields)
     return msgspec.structs.replace(
         observation, groups=(msgspec.structs.replace(group, cpus=(0,)),), cpuinfo=(one,)

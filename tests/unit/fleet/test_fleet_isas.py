@@ -116,6 +116,19 @@ def test_all_that_can_be_assessed_is_counted(capfdbinary, tmp_path):
     assert b"1 capture could not be read" in text.out
 
 
+def test_a_core_is_called_by_its_part_number(capfdbinary, tmp_path):
+    """Some kernels have a model name beside it that says nothing of the core."""
+    words = CPUINFO.replace("Features", "model name\t: ARMv8 Processor rev 1 (v8l)\nFeatures")
+    files = {"a.txt": CPUINFO.encode(), "b.txt": words.encode()}
+
+    ran = cpuprobe(capfdbinary, "fleet", write_folder(tmp_path / "x", files), "--json")
+
+    models = ran.json["isas"]["aarch64"]["models"]
+    assert [(each["value"], each["machines"]["machines"]) for each in models] == [
+        ("ARM Neoverse-N1", 2)
+    ]
+
+
 def test_flags_and_profiles_of_both(capfdbinary, tmp_path, mixed):
     """Each is counted where it belongs, and refused where there is no such machine."""
     asked = ("--flags", "has_lse", "--flags", "has_avx2", "--profile", "cortex-a55")
