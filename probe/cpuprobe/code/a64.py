@@ -169,8 +169,10 @@ def _of_word(word: int) -> _What:
 
 _VECTORS = re.compile(r"\b(?:z\d{1,2}|p\d{1,2}|pn\d{1,2}|ffr)\b")
 _MATRIX = re.compile(r"\b(?:za\d{0,2}[hv]?|zt0)\b|^(?:rd|add)s[vp]l\b")
-_HALVES = {"fullfp16": re.compile(r"\bh\d{1,2}\b"), "asimdhp": re.compile(r"\.[48]h\b")}
+_HALVES = {"fullfp16": re.compile(r"\bh\d{1,2}\b"), "asimdhp": re.compile(r"\.[48]h\b|\.h\[")}
 _QUADS = re.compile(r"\.1q\b")
+_COUNTER = re.compile(r"\bpn\d")
+_LIST = re.compile(r"\{\s*z\d+\S*\s+(?:-\s*)?z")
 _GENERAL = re.compile(r"\b[wx](?:\d{1,2}|zr)\b")
 _ANY_VECTOR = re.compile(r"\b[vzpbhsdq]\d{1,2}\b")
 _IN_GENERAL = frozenset({"abs", "cnt", "ctz", "smax", "smin", "umax", "umin"})
@@ -187,25 +189,39 @@ def _by_mnemonic() -> Mapping[str, tuple[Row, ...]]:
 
 
 def _of_text(text: str) -> tuple[tuple[str, ...], bool]:
-    """The features that a line needs, as far as it tells, and whether it is a hint."""
+    """The features that a line needs, as far as it tells, and whether it is a hint.
+
+    Where several rows may be meant it is the one that builds on least: never none of them.
+    """
     low = text.lower().replace(",", " ")
     words = low.split()
-    found = [
+    named = [
         row
         for row in _by_mnemonic().get(words[0] if words else "", ())
-        if set(row.mnemonic.split()) <= set(words) and _fits(row, low)
+        if set(row.mnemonic.split()) <= set(words)
     ]
+    found = [row for row in named if _fits(row, low)]
+    if not found and not any(row.shared for row in named):
+        found = named  # by its name alone: RDVL has no register that tells
     if not found:
         return (), False
-    # What all forms need that the line may be; of one set in another the smaller.
+    least = min(found, key=lambda row: _needed(row, low))
+    return tuple(sorted(least.features)), least.hint
+
+
+def _needed(row: Row, text: str) -> tuple[bool, bool, bool, int]:
+    """How much a row needs, to be compared with others that a line may mean.
+
+    What streaming mode knows as well is a line of SVE. Lists of vectors that are no operand of a
+    load or a store, and predicates as counters, came with SVE2.1 and SME2.
+    """
     table = load_features()
-    sets = [
-        frozenset(row.features).union(*(table.closure(n) for n in row.features if n in table))
-        for row in found
-    ]
-    common = frozenset.intersection(*sets)
-    implied = frozenset[str]().union(*(table.closure(name) for name in common if name in table))
-    return tuple(sorted(common - implied)), all(row.hint for row in found)
+    known = [name for name in row.features if name in table]
+    names = frozenset(row.features).union(*(table.closure(name) for name in known))
+    lists = _LIST.search(text) is not None and not text.startswith(("ld", "st"))
+    newer = lists or _COUNTER.search(text) is not None
+    mismatch = names.isdisjoint(("sme2", "sve2p1")) is newer
+    return len(known) < len(row.features), mismatch, "sme" in names, len(names)
 
 
 def _fits(row: Row, text: str) -> bool:
