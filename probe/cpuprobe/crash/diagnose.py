@@ -79,8 +79,10 @@ def diagnose(
 
 
 def _as_typed(crash: Crash, isa: Callable[[], str]) -> Crash:
-    """Bytes by themselves are of the machine's instruction set; a word may stand as a number."""
-    if crash.source != "bytes" or len(crash.code) % 4 or isa() not in names_of(AARCH64):
+    """What both instruction sets have is of the machine's; a word may stand as a number."""
+    both = crash.source == "assembler line" and crash.text.lower() in ("nop", "ret")
+    words = crash.source == "bytes" and len(crash.code) % 4 == 0
+    if not (both or words) or isa() not in names_of(AARCH64):
         return crash
     code = crash.code
     if len(code) == 4 and not a64.decode(code).features and a64.decode(code[::-1]).features:
@@ -103,5 +105,6 @@ def _wanted(
     if facts is None:
         return (), X86_64, True
     wanted = needed([each.decoded for each in found.shown], crash.refusal, facts)
-    asked = bool(wanted) or level or facts is not X86_64
+    typed = crash.source in ("bytes", "assembler line")
+    asked = bool(wanted) or level or typed or facts is not X86_64
     return wanted, facts, asked and isa() not in names_of(facts)

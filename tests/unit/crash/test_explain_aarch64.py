@@ -126,6 +126,18 @@ def test_what_is_typed_is_of_the_machines_instruction_set(text: str) -> None:
     assert answer.instructions[0].bytes in ("2100e2b8", "")
 
 
+@pytest.mark.parametrize("text", ["push rbp", "90", "mov eax, 1", "ud2", "0f 0b", "20 50 bf"])
+def test_code_of_x86_is_not_called_fit_there(text: str) -> None:
+    """Not even what every x86-64 CPU has."""
+    assert explain(text, PI4).verdict == "foreign-isa"
+
+
+@pytest.mark.parametrize("text", ["nop", "ret"])
+def test_what_both_have_is_of_the_machine(text: str) -> None:
+    assert explain(text, PI4).verdict != "foreign-isa"
+    assert explain(text).verdict == "baseline"
+
+
 def test_a_core_tells_the_word_at_pc(tmp_path: Path) -> None:
     """elf_prstatus of arm64: signal, X0 to X30, SP, PC, PSTATE; the code is in the core."""
     registers = [*range(31), 0x7000, 0x400004, 0x60000000]
