@@ -268,22 +268,28 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             if seen.intersection(group.cpus):
                 raise ValueError("a CPU stands in two groups")
             seen.update(group.cpus)
-            if group.xcr0 is not None and group.xcr0 >= 1 << 64:
-                raise ValueError("XCR0 has more than 64 bits")
-            if any(value >= 1 << 64 for value in group.registers.values()):
-                raise ValueError("a register has more than 64 bits")
+            if any(value >= 1 << 64 for value in (group.xcr0 or 0, *group.registers.values())):
+                raise ValueError("XCR0 or a register has more than 64 bits")
             expected = len(self.candidates) if self.executed else 0
             if len(group.ran) != expected:
                 raise ValueError(f"{len(group.ran)} outcomes for {expected} candidates")
             if len({(leaf.leaf, leaf.subleaf) for leaf in group.cpuid}) != len(group.cpuid):
                 raise ValueError("a CPUID leaf stands twice in a group")
-        if self.auxv is not None and any(
-            word is not None and word >= 1 << 64
-            for word in (self.auxv.hwcap, self.auxv.hwcap2, self.auxv.hwcap3)
-        ):
+        words = () if self.auxv is None else msgspec.structs.astuple(self.auxv)
+        if any((word or 0) >= 1 << 64 for word in words):
             raise ValueError("a word of the auxiliary vector has more than 64 bits")
         if len({candidate.name for candidate in self.candidates}) != len(self.candidates):
             raise ValueError("a candidate stands twice")
+        self._check_isa()
+
+    def _check_isa(self) -> None:
+        """Refuses registers of another `isa`; /proc/cpuinfo may be that of an emulator's host."""
+        if self.isa == "aarch64":
+            if any(group.cpuid or group.xcr0 is not None for group in self.groups):
+                raise ValueError("CPUID or XCR0 of x86, but isa says aarch64")
+        elif self.auxv is not None or any(group.registers for group in self.groups):
+            told = self.isa.replace("_", "-")
+            raise ValueError(f"registers or auxiliary vector of aarch64, but isa says {told}")
 
 
 class Document(msgspec.Struct, frozen=True):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
+from tests import arm_fakes
 from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.cpuid import Cpuid, clear_topology
 from cpuprobe.evidence.machines import parse_capture, read_capture
-from cpuprobe.evidence.observation import CpuidLeaf, Observation
+from cpuprobe.evidence.observation import Auxv, CpuGroup, CpuidLeaf, Observation
+from cpuprobe.evidence.share import pack, unpack
 from cpuprobe.report.document import make_report, to_json
 from cpuprobe.report.text import identity_line
 
@@ -584,6 +588,47 @@ def test_the_same_report_twice_and_two_different_ones():
 def test_refused_in_one_line(content, reason):
     """What is no capture ends in one line that says why."""
     assert reason in refusal(content)
+
+
+CONTRADICTIONS = (
+    (arm_fakes.observation(arm_fakes.group(arm_fakes.BASE)), "x86_64", "registers .* of aarch64"),
+    (
+        arm_fakes.observation(CpuGroup(cpus=(0,)), executed=False, auxv=Auxv(hwcap=3)),
+        "i686",
+        "auxiliary vector of aarch64",
+    ),
+    (gds_machine(), "aarch64", "CPUID or XCR0 of x86"),
+    (
+        Observation(source="probe", executed=False, groups=(CpuGroup(cpus=(0,), xcr0=7),)),
+        "aarch64",
+        "CPUID or XCR0 of x86",
+    ),
+)
+
+
+@pytest.mark.parametrize(("machine", "isa", "reason"), CONTRADICTIONS)
+def test_evidence_of_another_instruction_set_is_refused(machine, isa, reason, monkeypatch):
+    """Told or left out, `isa` contradicts no register: in a report, nor in a share code."""
+    document = json.loads(report_text(machine))
+    told = [{**document["observation"], "isa": isa}]
+    if isa == "x86_64":
+        told.append({key: value for key, value in told[0].items() if key != "isa"})
+    for each in told:
+        assert re.search(reason, refusal(json.dumps({**document, "observation": each}).encode()))
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr(Observation, "_check_isa", lambda self: None)
+        code = pack(msgspec.structs.replace(machine, isa=isa))
+    with pytest.raises(CaptureError, match=reason):
+        unpack(code)
+
+
+def test_the_cpuinfo_of_an_emulators_host_contradicts_nothing():
+    """Below qemu-aarch64 programs may see the /proc/cpuinfo of the x86 machine that it runs on."""
+    (block,) = gds_machine().cpuinfo or ()
+    group = arm_fakes.group(arm_fakes.BASE, cpus=block.cpus)
+    emulated = arm_fakes.observation(group, cpuinfo=(block,))
+
+    assert read(report_text(emulated)) == emulated
 
 
 def test_an_unreadable_path(tmp_path):
