@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, epilog, x86_machine
+from cpuprobe.cli.common import command_app, epilog, no_option, x86_machine
 from cpuprobe.cli.output import note, print_result, progress
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ app = command_app()
 )
 def bench(
     module: Annotated[
-        str | None, typer.Argument(metavar="[MODULE]", help="A .wasm or .wat file.")
+        str | None,
+        typer.Argument(metavar="[MODULE]", callback=no_option, help="A .wasm or .wat file."),
     ] = None,
     args: Annotated[
         list[str] | None, typer.Argument(metavar="[ARGS]", help="The function's arguments.")

@@ -60,6 +60,30 @@ def on_option(*others: str, more: str = "") -> Any:
     return typer.Option("--on", *others, metavar="CAPTURE", help=text)
 
 
+def no_option(context: Any, module: str | None) -> str | None:
+    """The module of a command whose further words are a program's own.
+
+    What is no option of the command stands there too where it comes before the module.
+
+    Args:
+        context: Typer's; its command has the options.
+        module: the word, None where there is none.
+
+    Raises:
+        UsageError: it is an option, and no such file is there.
+    """
+    from cpuprobe.errors import UsageError, did_you_mean
+
+    if module is None or module == "-" or module[:1] != "-" or os.path.lexists(module):
+        return module
+    word = visible(module.partition("=")[0])
+    known = [each for parameter in context.command.params for each in parameter.opts]
+    near = did_you_mean(word, [each for each in known if each.startswith("-")])
+    raise UsageError(
+        f"no such option: {word}{near or ';'} try `cpuprobe {context.info_name} --help`"
+    )
+
+
 def machine(on: str | None, root: str = "/") -> tuple[str, Observation]:
     """What to call a machine, and what is known of it.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, epilog, on_option
+from cpuprobe.cli.common import command_app, epilog, no_option, on_option
 from cpuprobe.cli.running import run as run_module
 
 app = command_app()
@@ -28,7 +28,10 @@ app = command_app()
 )
 def run(
     module: Annotated[
-        str, typer.Argument(metavar="MODULE", help="A module or component, .wasm or .wat.")
+        str,
+        typer.Argument(
+            metavar="MODULE", callback=no_option, help="A module or component, .wasm or .wat."
+        ),
     ],
     args: Annotated[
         list[str] | None,

@@ -367,6 +367,8 @@ def test_bad_input_gets_one_line(arguments, code, words):
         (["inspect"], ["Missing argument 'CAPTURE...'", "Usage: cpuprobe inspect [OPTIONS]"]),
         (["diff", "a"], ["Missing argument 'B'", "try `cpuprobe diff --help`"]),
         (["flags", "--profile", "haswel"], ["did you mean", "haswell"]),
+        (["run", "--quite", "m.wasm"], ["--quite; did you mean --quiet", "`cpuprobe run --help`"]),
+        (["bench", "--round=9", "m.wasm"], ["--round; did you mean --rounds", "cpuprobe bench"]),
     ],
 )
 def test_a_slip_of_the_hand_is_answered_with_what_was_meant(arguments, words):
