@@ -47,6 +47,27 @@ def test_identities(one, other, same):
     assert agree(ToldIdentity(**other), ToldIdentity(**one)) is same
 
 
+ARM_BLOCK = "Features\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
+X86_LIST = "fpu vme sse sse2 ssse3 avx avx2"
+X86_BLOCK = f"vendor_id\t: GenuineIntel\nflags\t\t: {X86_LIST}\n"
+CPUID_R = "CPU:\n   0x00000000 0x00: eax=0x00000000 ebx=0x68747541 ecx=0x444d4163 edx=0x69746e65\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"processor\t: 0\n{ARM_BLOCK}\nprocessor\t: 1\n{X86_BLOCK}",
+        f"processor\t: 0\n{X86_BLOCK}\nprocessor\t: 1\n{ARM_BLOCK}",
+        "Architecture: aarch64\nCPU(s): 4\nVendor ID: GenuineIntel\nModel: 85\nFlags: " + X86_LIST,
+        f"processor\t: 0\n{ARM_BLOCK}\n{CPUID_R}",
+    ],
+)
+def test_two_instruction_sets_are_two_machines(text):
+    """One block of /proc/cpuinfo, lscpu's flags, CPUID: none of x86 is about an aarch64 machine."""
+    with pytest.raises(CaptureError, match=r"2 different machines .*aarch64"):
+        parse_capture(text.encode())
+
+
 def test_two_machines_under_headings():
     """`inspect` shows both, by what stands above them; other commands have one machine to judge."""
     path = MACHINES / "two-lscpu-works-crashes.txt"

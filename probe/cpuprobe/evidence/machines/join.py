@@ -108,7 +108,8 @@ class Machine:
         foreign = {
             each for each in (self.isa, sighting.isa) if each is not None and each not in X86
         }
-        untold = None in (self.isa, sighting.isa) and foreign == {"aarch64"}
+        x86 = any(each.shows_x86 for each in (*self.sightings, sighting))
+        untold = None in (self.isa, sighting.isa) and foreign == {"aarch64"} and not x86
         if len(foreign) > 1 or (foreign and self.isa != sighting.isa and not untold):
             return False
         return agree(self.identity, who(sighting)) and all(

@@ -71,6 +71,13 @@ class Sighting:
             self.groups or self.claims or self.xcr0 is not None or self.vulnerabilities
         ) or any(list_of(block.fields) for block in self.cpuinfo)
 
+    @property
+    def shows_x86(self) -> bool:
+        """Whether there is what only x86 has: CPUID, or a list that its kernel calls `flags`."""
+        return any(group.cpuid for group in self.groups) or any(
+            "flags" in block.fields for block in self.cpuinfo
+        )
+
 
 class Paste:
     """A clean text as lines, and whole, unless it is larger than anybody pastes."""

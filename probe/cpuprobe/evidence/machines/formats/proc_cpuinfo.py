@@ -82,12 +82,16 @@ class _Section:
         self.numbered = False
         self.isa: str | None = None
         self.end = line
+        self._x86 = False
         self._kinds: dict[tuple[object, ...], list[int]] = {}
         self._kind_of: dict[int, tuple[object, ...]] = {}
         self._next = 0
 
     def add(self, block: _Block) -> bool:
-        """Takes a CPU; False if its number stands here already, with other content."""
+        """Takes a CPU; False if it is of another file.
+
+        Its number stands here already, with other content, or it is of another instruction set.
+        """
         key = (block.incomplete, *sorted(block.fields.items()))
         number = self._next if block.number is None else block.number
         if number > MAXIMUM_CPU_NUMBER:
@@ -97,7 +101,10 @@ class _Section:
             return False
         if block.number is None and self._kinds and block.line > self.end + 2:
             return key in self._kinds  # lines of one grep follow each other; these do not
-        self.end = block.end
+        x86 = self._x86 or "flags" in block.fields
+        if x86 and "aarch64" in (self.isa, block.isa):
+            return False
+        self._x86, self.end = x86, block.end
         self.numbered |= block.number is not None
         self.isa = self.isa or block.isa
         if known is None:
