@@ -19,6 +19,7 @@ from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import Binary
 
 _RELATIVE_32 = struct.Struct("<i").unpack_from
+_HIGHEST = (1 << 64) - 1  # an address; damaged sizes lead beyond it
 _RELA = 24
 """Bytes of an Elf64_Rela."""
 # A PLT entry: ENDBR64 or none, JMP through a slot, with BND or without.
@@ -123,13 +124,13 @@ class Links:
         self._entered: dict[int, list[int]] = {}  # the other way round
         ends: dict[int, int] = {}
         for functions in file.functions.values():
-            ends.update((start, function.end) for start, function in functions.items())
+            ends.update((at, min(each.end, _HIGHEST)) for at, each in functions.items())
         entries = dict(self._entries())
-        ends.update((entry, 0) for entry in entries if entry not in ends)
+        ends.update((entry, 0) for entry in entries if entry not in ends and entry <= _HIGHEST)
         self.starts = array("Q", sorted(ends))
         self._known = ffi.new("struct links_known *")
         self._kept: list[Any] = []  # what C's structures point to
-        ranges = [(code.address, code.address + len(code.data)) for code in file.code]
+        ranges = [(e.address, min(e.address + len(e.data), _HIGHEST)) for e in file.code]
         self._known.code = self._keep(ffi.new("struct links_range[]", ranges))
         self._known.ranges, self._known.is_fixed = len(ranges), bool(file.relocations.words)
         self._index(self._known.functions, self.starts)
