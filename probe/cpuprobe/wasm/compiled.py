@@ -104,14 +104,14 @@ class _Module:
     """One file, and the time that is left for it."""
 
     def __init__(
-        self, path: str, against: HostCapabilities, place: str = "", seconds: float = SECONDS
+        self, path: str, against: HostCapabilities, place: str = "", seconds: float | None = None
     ) -> None:
         """Of `path`, which is its name; it lies at `place` if that is elsewhere."""
         self._path = path
         self._place = place or path
         self._against = against
         self._most = float(SECONDS)
-        self.left = seconds
+        self.left = self._most if seconds is None else seconds
         self._steps = BUDGET + STEPS * _size(self._place)
 
     def fit(self, safe: Mapping[str, bool] | None, once: bool) -> Fit:
