@@ -84,19 +84,26 @@ def submasks(bits: int) -> Iterator[int]:
 
 def row_of(word: int) -> Row | None:
     """The row that holds a word; None where every Armv8.0-A CPU has it, or none."""
-    for row in _index().get(word >> INDEX, ()):
+    for row in _of_half(word >> 16):
         if word & row.mask == row.value:
             return row
     return None
 
 
 @functools.cache
+def _of_half(half: int) -> tuple[Row, ...]:
+    """The rows that hold some word with this upper half of 16 bits."""
+    return tuple(
+        row
+        for row in _index().get(half >> INDEX - 16, ())
+        if not (half ^ row.value >> 16) & row.mask >> 16
+    )
+
+
+@functools.cache
 def may_need(half: int) -> bool:
     """Whether some word with this upper half of 16 bits is in a row that needs something."""
-    return any(
-        row.features and not row.hint and not (half ^ row.value >> 16) & row.mask >> 16
-        for row in _index().get(half >> INDEX - 16, ())
-    )
+    return any(row.features and not row.hint for row in _of_half(half))
 
 
 # UDF: undefined for ever (DDI 0487, C4.1.1, "Reserved"). BRK and HLT: C6.2.

@@ -7,19 +7,25 @@ either, so that what is not found here may be reached all the same.
 
 from __future__ import annotations
 
+import functools
 import struct
+from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code import a64
+from cpuprobe.code.a64_branches import branch_target, is_end, signed
 from cpuprobe.code.a64_scan import is_outlined, words_of
 from cpuprobe.code.needs import By, Reach
-from cpuprobe.code.program import Binary, asking_names
+from cpuprobe.code.program import Binary, CodeBytes, asking_names
 
 _STRAIGHT = 4096
 """Instructions that are followed from each beginning."""
 MOST_FOLLOWED = 3_000_000
-"""Instructions that are followed in one file, at 3 microseconds each; then the search ends."""
+"""Instructions that are followed in one file, at 2 microseconds each; then the search ends."""
+_MOST_BRANCHES = 1 << 16
+_MOST_CALLS = 1 << 18
+"""Ways that are kept for later: of one function, and to others. Further ones are not followed."""
 _RELATIVE = 1027  # R_AARCH64_RELATIVE (ELF for the Arm 64-bit Architecture, 5.7)
 
 _LENGTHS = frozenset({"cntb", "cntd", "cnth", "cntw", "rdvl"})
@@ -38,26 +44,21 @@ class _Start(NamedTuple):
     begins: int
 
 
-def _signed(value: int, bits: int) -> int:
-    return value - (1 << bits) if value >> bits - 1 else value
+class _Section:
+    """Executable bytes, and which of their words were met."""
+
+    def __init__(self, code: CodeBytes) -> None:
+        """None was. The procedure linkage table is passed over: it leads out."""
+        self.words = array("I") if code.name.startswith(".plt") else words_of(code)
+        self.start, self.end = code.address, code.address + 4 * len(self.words)
+        self.seen = bytearray(len(self.words))
 
 
-def _target(word: int, address: int) -> int | None:
-    """Where a direct branch goes; None if it is none. DDI 0487, C4.1.93."""
-    if word & 0x7C000000 == 0x14000000:  # B, BL
-        return address + 4 * _signed(word & 0x3FFFFFF, 26)
-    if word & 0xFF000000 == 0x54000000 or word & 0x7E000000 == 0x34000000:  # B.cond, CBZ, CBNZ
-        return address + 4 * _signed(word >> 5 & 0x7FFFF, 19)
-    if word & 0x7E000000 == 0x36000000:  # TBZ, TBNZ
-        return address + 4 * _signed(word >> 5 & 0x3FFF, 14)
-    return None
-
-
-def _ends(word: int) -> bool:
-    """Whether nothing follows: B, BR, RET and their authenticated forms, UDF, BRK."""
-    if word & 0xFC000000 == 0x14000000 or word & 0xFFFF0000 == 0 or word & 0xFFE00000 == 0xD4200000:
-        return True
-    return word & 0xFE000000 == 0xD6000000 and word >> 21 & 0b11 != 1
+@functools.lru_cache(1 << 16)
+def _needs(word: int) -> tuple[str, ...]:
+    """The features without which a word dies; none of one that only asks for a length."""
+    row = a64.row_of(word)
+    return () if row is None or row.hint or row.mnemonic in _LENGTHS else row.features
 
 
 class Reached:
@@ -65,6 +66,7 @@ class Reached:
 
     Attributes:
         ways: by feature, the first that was found.
+        followed: how many instructions were; MOST_FOLLOWED: the rest is not known.
     """
 
     def __init__(self, file: Binary, wanted: frozenset[str]) -> None:
@@ -76,16 +78,21 @@ class Reached:
         """
         self._file = file
         self._left = MOST_FOLLOWED
-        self._words = {code.index: words_of(code) for code in file.code}
+        self._sections = {code.index: _Section(code) for code in file.code}
+        self._here = next(iter(self._sections.values()), _Section(CodeBytes(0, "", 0, b"")))
+        self._wanted = set(wanted)
         self._slots = dict(_slots(file))
         self._asking = _asking_stubs(file)
         self._begins = {address for each in file.functions.values() for address in each}
         self.ways: dict[str, Reach] = {}
-        seen: set[int] = set()
         pending = list(self._starts())
-        while pending and self._left > 0 and wanted - self.ways.keys():
+        most = len(pending) + _MOST_CALLS
+        while pending and self._left > 0 and self._wanted:
             start = pending.pop()
-            pending += [start._replace(address=each) for each in self._follow(start, seen)]
+            for called in self._follow(start):
+                if len(pending) < most:
+                    pending.append(start._replace(address=called))
+        self.followed = MOST_FOLLOWED - self._left
 
     def _starts(self) -> Iterator[_Start]:
         """Where callers from outside come in; the last is followed first."""
@@ -103,34 +110,40 @@ class Reached:
                     return
                 self._update(state, word, address)
 
-    def _word(self, address: int) -> int | None:
-        code = self._file.code_at(address)
-        if code is None or address & 3 or code.name.startswith(".plt"):
-            return None
-        words, at = self._words[code.index], (address - code.address) // 4
-        return words[at] if at < len(words) else None
+    def _at(self, address: int) -> int | None:
+        """Where an address is in the words of a section, which then is `_here`."""
+        here = self._here
+        if not here.start <= address < here.end:
+            code = self._file.code_at(address)
+            if code is None:
+                return None
+            self._here = here = self._sections[code.index]
+        return (address - here.start) // 4 if address < here.end and not address & 3 else None
 
     def _straight(self, address: int) -> Iterator[tuple[int, int]]:
         for at in range(address, address + 4 * _STRAIGHT, 4):
-            word = self._word(at)
-            if word is None or _ends(word):
+            index = self._at(at)
+            word = 0 if index is None else self._here.words[index]
+            if is_end(word):
                 return
             yield at, word
 
-    def _follow(self, start: _Start, seen: set[int]) -> Iterator[int]:
+    def _follow(self, start: _Start) -> Iterator[int]:
         """Follows one function; the functions that it calls."""
         pending: list[tuple[int, _State]] = [(start.address, {})]
         while pending and self._left > 0:
             address, state = pending.pop()
             tested = False  # the condition flags tell of the CPU
-            while address not in seen:
-                seen.add(address)
-                word = self._word(address)
-                if word is None:
+            while self._left > 0 and self._wanted:
+                at = self._at(address)
+                if at is None or self._here.seen[at]:
                     break
+                self._here.seen[at] = 1
+                word = self._here.words[at]
                 self._left -= 1
-                self._meet(word, address, start)
-                target = _target(word, address)
+                if names := _needs(word):
+                    self._meet(names, address, start)
+                target = branch_target(word, address)
                 if word & 0xFC000000 == 0x94000000 and target is not None:
                     yield target
                     state = {0: (_FLAG, 0)} if target in self._asking else {}
@@ -142,41 +155,39 @@ class Reached:
                     told = kind == _FLAG and (not size or word & 0x7E000000 == 0x36000000)
                     if tested if conditional else told:
                         break
-                    pending.append((target, dict(state)))
+                    if len(pending) < _MOST_BRANCHES:
+                        pending.append((target, dict(state)))
                 elif target is not None:  # B: within the function, or a call at its end
                     address = target
                     continue
-                if _ends(word):
+                if is_end(word):
                     break
-                tested = self._update(state, word, address, tested)
+                # What holds nothing only ADR and ADRP change.
+                if state or tested or word & 0x1F000000 == 0x10000000:
+                    tested = self._update(state, word, address, tested)
                 address += 4
                 if address in self._begins:  # behind a call that does not return
                     break
 
-    def _meet(self, word: int, address: int, start: _Start) -> None:
-        row = a64.row_of(word)
-        if row is None or row.hint or row.mnemonic in _LENGTHS or self._is_outlined(address):
+    def _meet(self, features: tuple[str, ...], address: int, start: _Start) -> None:
+        new = [name for name in features if name not in self.ways]
+        if not new or is_outlined(self._here.words, (address - self._here.start) // 4):
             return
-        for name in row.features:
-            names = self._file.exports.get(start.begins, [])
-            way = Reach(address, start.begins, start.by, self._file.name(names[0]) if names else "")
-            self.ways.setdefault(name, way)
-
-    def _is_outlined(self, address: int) -> bool:
-        code = self._file.code_at(address)
-        return code is not None and is_outlined(
-            self._words[code.index], (address - code.address) // 4
-        )
+        names = self._file.exports.get(start.begins, [])
+        way = Reach(address, start.begins, start.by, self._file.name(names[0]) if names else "")
+        for name in new:
+            self.ways[name] = way
+            self._wanted.discard(name)
 
     def _update(self, state: _State, word: int, address: int, tested: bool = False) -> bool:
         """What an instruction leaves in the registers; whether the flags tell of the CPU."""
         into, of = word & 0x1F, word >> 5 & 0x1F
         kind, value = state.get(of, ("", 0))
         if word & 0x9F000000 == 0x90000000:  # ADRP
-            page = _signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21) << 12
+            page = signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21) << 12
             state[into] = _PAGE, (address & ~0xFFF) + page
         elif word & 0x9F000000 == 0x10000000:  # ADR
-            state[into] = _PAGE, address + _signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
+            state[into] = _PAGE, address + signed((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3, 21)
         elif word & 0xFFC00000 == 0x91000000 and kind == _PAGE:  # ADD of 64 bits
             state[into] = _PAGE, value + (word >> 10 & 0xFFF)
         elif word & 0x3FC00000 == 0x39400000 and kind == _PAGE:  # LDR, LDRH, LDRB: unsigned offset
@@ -238,7 +249,7 @@ def _asking_stubs(file: Binary) -> frozenset[int]:
             if page & 0x9F00001F == 0x90000010 and load & 0xFFC003FF == 0xF9400211:
                 address = code.address + 4 * at
                 base = (address & ~0xFFF) + (
-                    _signed((page >> 5 & 0x7FFFF) << 2 | page >> 29 & 3, 21) << 12
+                    signed((page >> 5 & 0x7FFFF) << 2 | page >> 29 & 3, 21) << 12
                 )
                 if base + ((load >> 10 & 0xFFF) << 3) in names:
                     found |= {address, address - 4}  # BTI C may stand before
@@ -273,7 +284,7 @@ def straight(file: Binary) -> dict[str, int]:
             if row is not None and not row.hint:
                 for name in row.features:
                     met.setdefault(name, address)
-            target = _target(word, address)
+            target = branch_target(word, address)
             if word & 0x7C000000 == 0x14000000 and target is not None:
                 if word >> 31:
                     returns.append(address + 4)
@@ -282,7 +293,7 @@ def straight(file: Binary) -> dict[str, int]:
                 break
             elif word & 0xFFFFFC1F == 0xD65F0000 and returns:
                 address = returns.pop()
-            elif _ends(word) or word & 0xFE000000 == 0xD6000000:
+            elif is_end(word) or word & 0xFE000000 == 0xD6000000:
                 break
             else:
                 address += 4

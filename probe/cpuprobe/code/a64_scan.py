@@ -7,16 +7,17 @@ where no word near it is one that no CPU executes.
 
 from __future__ import annotations
 
+import functools
 import sys
 from array import array
-from bisect import bisect_left
-from collections.abc import Collection, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from cpuprobe.code import a64
-from cpuprobe.code.budget import FUNCTION
+from cpuprobe.code.budget import FUNCTION, ROW, Budget
 from cpuprobe.code.layout import Plan
 from cpuprobe.code.program import Binary, CodeBytes, Range
 from cpuprobe.code.sketch import sketch
@@ -28,6 +29,7 @@ OUTLINE_ATOMICS = "__aarch64_have_lse_atomics"
 _NEAR = 24
 """Words on both sides of one in bytes of no function that must be instructions."""
 _UPPER = 1 if sys.byteorder == "little" else 0
+_AT_ONCE = 1 << 16  # words of which lists are made
 _PER_WORD = 16  # words that are looked up while a step of a Budget is made
 
 
@@ -74,17 +76,25 @@ def needy(words: array[int]) -> Iterator[tuple[int, a64.Row]]:
 
     Most words are ruled out by their upper halves, of which a file has few different ones.
     """
-    halves = array("H", words.tobytes())[_UPPER::2]
-    wanted = {half for half in set(halves) if a64.may_need(half)}
-    known: dict[int, a64.Row | None] = {}
-    for at in [at for at, half in enumerate(halves) if half in wanted] if wanted else ():
-        word = words[at]
-        if word not in known:
-            row = a64.row_of(word)
-            known[word] = row if row is not None and row.features and not row.hint else None
-        found = known[word]
+    for at in _with_halves(words, a64.may_need):
+        found = _needy(words[at])
         if found is not None:
             yield at, found
+
+
+@functools.lru_cache(1 << 16)
+def _needy(word: int) -> a64.Row | None:
+    row = a64.row_of(word)
+    return row if row is not None and row.features and not row.hint else None
+
+
+def _with_halves(words: array[int], accepted: Callable[[int], bool]) -> Iterator[int]:
+    """The places of the words whose upper halves of 16 bits are accepted."""
+    for start in range(0, len(words), _AT_ONCE):
+        halves = array("H", words[start : start + _AT_ONCE].tobytes())[_UPPER::2]
+        wanted = {half for half in set(halves) if accepted(half)}
+        if wanted:
+            yield from [at for at, half in enumerate(halves, start) if half in wanted]
 
 
 def is_outlined(words: array[int], at: int) -> bool:
@@ -120,12 +130,12 @@ def scan(file: Binary, work: Plan, sought: Collection[str] = ()) -> Scan:
         section = hits.get(piece.code.index)
         if section is None:
             tally.budget.spend(len(piece.code.data) // (4 * _PER_WORD))
-            section = hits[piece.code.index] = _Hits(piece.code, kinds.numbers)
+            section = hits[piece.code.index] = _Hits(piece.code, kinds.numbers, tally.budget)
         for each in piece.ranges:
-            found = list(section.between(each))
-            if found:
+            rows, addresses = section.between(each)
+            if rows:
                 tally.budget.spend(FUNCTION)
-                tally.add(each, [row for _, row in found], [address for address, _ in found])
+                tally.add(each, rows, addresses)
     if any(section.outlined for section in hits.values()):
         tally.signs.add(OUTLINE_ATOMICS)
     swept = sum(
@@ -152,26 +162,56 @@ class _Hits:
         outlined: one of them stands in a helper for atomics.
     """
 
-    def __init__(self, code: CodeBytes, numbers: dict[a64.Row, int]) -> None:
-        """Looks each of them up."""
-        self._base = code.address
+    def __init__(self, code: CodeBytes, numbers: dict[a64.Row, int], budget: Budget) -> None:
+        """Looks each of them up, and charges for it.
+
+        Raises:
+            ArtifactError: the budget is used up.
+        """
         self._words = words = words_of(code)
-        found = list(needy(words))
-        self._at = [at for at, _ in found]
-        self._rows = [numbers[row] for _, row in found]
-        self.outlined = any(is_outlined(words, at) for at in self._at)
+        self._base = code.address
+        self._rows, self._addresses = array("H"), array("Q")
+        self.outlined = False
+        known = {id(row): number for row, number in numbers.items()}  # a row's hash is dear
+        for at, row in needy(words):
+            if not len(self._rows) % _AT_ONCE:
+                budget.spend(ROW * _AT_ONCE)
+            self._rows.append(known[id(row)])
+            self._addresses.append(code.address + 4 * at)
+            if not self.outlined and is_outlined(words, at):
+                self.outlined = True
 
-    def between(self, where: Range) -> Iterator[tuple[int, int]]:
-        """The addresses and rows in a range."""
-        first = bisect_left(self._at, (where.start - self._base + 3) // 4)
-        for number in range(first, len(self._at)):
-            at = self._at[number]
-            address = self._base + 4 * at
-            if address + 4 > where.end:
-                return
-            if where.source is not None or self._is_code(at):
-                yield address, self._rows[number]
+    def between(self, where: Range) -> tuple[array[int], array[int]]:
+        """The rows and addresses in a range; of one that is no function where they are believed."""
+        first = bisect_left(self._addresses, where.start)
+        end = bisect_right(self._addresses, where.end - 4)
+        if where.source is not None or first >= end:
+            return self._rows[first:end], self._addresses[first:end]
+        rows, addresses = array("H"), array("Q")
+        stretch = bisect_right(self._believed, where.start, key=lambda each: each[1])
+        for low, high in map(self._believed.__getitem__, range(stretch, len(self._believed))):
+            if low >= where.end:
+                break
+            some = slice(
+                bisect_left(self._addresses, low, first, end),
+                bisect_left(self._addresses, high, first, end),
+            )
+            rows += self._rows[some]
+            addresses += self._addresses[some]
+        return rows, addresses
 
-    def _is_code(self, at: int) -> bool:
-        near = self._words[max(0, at - _NEAR) : at + _NEAR]
-        return not any(a64.is_unallocated(word) for word in near)
+    @functools.cached_property
+    def _believed(self) -> list[tuple[int, int]]:
+        """Stretches of addresses with no word nearby that no CPU executes: from, to before."""
+        found, low = [], 0
+        for at in _with_halves(self._words, _is_odd):
+            if low <= at - _NEAR:
+                found.append((low, at - _NEAR + 1))
+            low = at + _NEAR + 1
+        if low < len(self._words):
+            found.append((low, len(self._words)))
+        return [(self._base + 4 * low, self._base + 4 * high) for low, high in found]
+
+
+def _is_odd(half: int) -> bool:
+    return a64.is_unallocated(half << 16)

@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from tests import arm_fakes
@@ -14,7 +15,8 @@ from cpuprobe.assessment import assess
 from cpuprobe.check.against import HostCapabilities, machine, within
 from cpuprobe.check.judge import Fit
 from cpuprobe.check.many import check, expand
-from cpuprobe.code import a64_scan
+from cpuprobe.code import a64, a64_reach, a64_scan
+from cpuprobe.code.budget import ROW
 from cpuprobe.code.elf import ArtifactError, Held
 from cpuprobe.code.layout import plan
 from cpuprobe.code.program import Binary, CodeBytes
@@ -181,6 +183,25 @@ def test_data_among_code_is_no_code() -> None:
 
     assert a64_scan.scan(file, plan(file)).features == {}
     assert a64_scan.scan(alone, plan(alone)).features["lse"].instructions == 64
+
+
+def test_dense_code_is_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal words are looked up once, each hit is charged, and following them ends."""
+    row_of = Mock(wraps=a64.row_of)
+    is_unallocated = Mock(wraps=a64.is_unallocated)
+    monkeypatch.setattr(a64, "row_of", row_of)
+    monkeypatch.setattr(a64, "is_unallocated", is_unallocated)
+    monkeypatch.setattr(a64_reach, "MOST_FOLLOWED", 1000)
+    count, rdvl = 50_000, (0x04BF5020).to_bytes(4, "little")
+    code = CodeBytes(1, ".text", 0x1000, rdvl * count)
+    file = Binary("AArch64", "executable", entry=0x1000, code=[code])
+    found = a64_scan.scan(file, plan(file))
+    way = a64_reach.Reached(file, frozenset({"sve"}))
+
+    assert found.features["sve"].instructions == count
+    assert found.steps >= ROW * count
+    assert row_of.call_count + is_unallocated.call_count <= 3
+    assert (way.ways, way.followed) == ({}, 1000)
 
 
 def test_a_damaged_file_is_read_or_refused(programs: dict[str, Path]) -> None:
