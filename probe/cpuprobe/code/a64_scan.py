@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from cpuprobe.code import a64
-from cpuprobe.code.budget import FUNCTION, ROW, Budget
+from cpuprobe.code.budget import FUNCTION, Budget
 from cpuprobe.code.layout import Plan
 from cpuprobe.code.program import Binary, CodeBytes, Range
 from cpuprobe.code.sketch import sketch
@@ -31,6 +31,7 @@ _NEAR = 24
 _UPPER = 1 if sys.byteorder == "little" else 0
 _AT_ONCE = 1 << 16  # words of which lists are made
 _PER_WORD = 16  # words that are looked up while a step of a Budget is made
+_PER_HIT = 8  # steps that a word costs which needs something
 
 
 class _Meaning(NamedTuple):
@@ -175,7 +176,7 @@ class _Hits:
         known = {id(row): number for row, number in numbers.items()}  # a row's hash is dear
         for at, row in needy(words):
             if not len(self._rows) % _AT_ONCE:
-                budget.spend(ROW * _AT_ONCE)
+                budget.spend(_PER_HIT * _AT_ONCE)
             self._rows.append(known[id(row)])
             self._addresses.append(code.address + 4 * at)
             if not self.outlined and is_outlined(words, at):
