@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests import arm_fakes
 from tests.every import every
 from tests.fakes import gds_machine
 
@@ -24,7 +25,6 @@ from cpuprobe.emit import FORMATS, FlagSet, choose, choose_alone
 from cpuprobe.errors import CaptureError, UsageError
 from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.evidence.observation import (
-    Auxv,
     Claims,
     Fault,
     Kernel,
@@ -230,7 +230,6 @@ def full_machine() -> Observation:
         ran_before_permission={name: "sigill"},
         faults={name: Fault(1, 1)},
         wrong={name: "00ff"},
-        registers={"midr_el1": 1},
         registers_outcome="sigill",
     )
     return msgspec.structs.replace(
@@ -251,7 +250,6 @@ def full_machine() -> Observation:
             ),
         ),
         identity=ToldIdentity(vendor="v", brand="b", microcode="0x1", hypervisor="KVM"),
-        auxv=Auxv(hwcap=1),
         page_size=4096,
     )
 
@@ -287,7 +285,7 @@ def test_the_report_that_is_attacked_is_good():
     """So that the refusals below are for the one thing changed, and no field is left out."""
     assert parse_capture(json.dumps(document()).encode()) == full_machine()
     assert len(PLACES) > 40
-    unset = {"unmeasured_cpus", "denied", "isa", "amx_permission"}
+    unset = {"unmeasured_cpus", "denied", "isa", "amx_permission", "auxv"}  # auxv: numbers
     assert set(Observation.__struct_fields__) - document()["observation"].keys() <= unset
 
 
@@ -301,6 +299,22 @@ def test_every_string_has_a_shape(path: tuple[str | int, ...]):
             continue
         with pytest.raises(CaptureError) as caught:
             parse_capture(content)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", BREAKOUTS)
+def test_what_only_aarch64_has_is_of_its_shape(text: str):
+    """The names of registers, how MRS died, and the instruction set itself."""
+    machine = arm_fakes.observation(arm_fakes.group(arm_fakes.BASE))
+    content = to_json(make_report(machine, assess(machine)))
+    assert parse_capture(content) == machine
+    for changes, more in (({"registers": {text: 1}}, {}), ({"registers_outcome": text}, {}),
+                          ({}, {"isa": text})):  # fmt: skip
+        whole = json.loads(content)
+        whole["observation"]["groups"][0] |= changes
+        whole["observation"] |= more
+        with pytest.raises(CaptureError) as caught:
+            parse_capture(json.dumps(whole).encode())
         assert "\n" not in str(caught.value)
 
 
