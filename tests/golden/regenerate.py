@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -352,6 +353,21 @@ def inputs_header() -> str:
     return "".join(out)
 
 
+def settle(made: Mapping[str, str], folder: Path, *, write: bool) -> int:
+    """Writes the headers that are stale, or tells of them; 1 if it told of any."""
+    stale = [
+        name
+        for name, text in made.items()
+        if not (folder / name).exists() or (folder / name).read_text(encoding="ascii") != text
+    ]
+    for name in stale:
+        if write:
+            (folder / name).write_text(made[name], encoding="ascii")
+        else:
+            print(f"{folder / name} is stale: run `make golden`", file=sys.stderr)
+    return int(bool(stale) and not write)
+
+
 def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     """Write the headers, or compare them with `--check`; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -370,17 +386,9 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     except ListError as error:
         print(error, file=sys.stderr)
         return 2
-    stale = [
-        name
-        for name, text in made.items()
-        if not (folder / name).exists() or (folder / name).read_text(encoding="ascii") != text
-    ]
     if options.check:
-        for name in stale:
-            print(f"{folder / name} is stale: run `make golden`", file=sys.stderr)
-        return 1 if stale else 0
-    for name in stale:
-        (folder / name).write_text(made[name], encoding="ascii")
+        return settle(made, folder, write=False)
+    settle(made, folder, write=True)
     print(f"{made['table.h'].count('CANDIDATE(')} candidates, {len(INPUTS)} input sets")
     return 0
 

@@ -35,8 +35,8 @@ from cpuprobe.facts.isa import facts_of
 from cpuprobe.facts.wasmtime import (
     UnknownWasmtimeError,
     WasmtimeVersion,
-    known_versions,
     lookup,
+    newest,
 )
 
 __all__ = [
@@ -132,13 +132,13 @@ def _target(
     if wanted is not None and (found is None or _major(found.version) != _major(wanted)):
         return lookup(wanted, isa), WasmtimeTarget(version=wanted, installed=False)
     if found is None:
-        newest = next(iter(known_versions(isa).values()))
-        return newest, WasmtimeTarget(version=str(newest.major), installed=False)
+        row = newest(isa)
+        return row, WasmtimeTarget(version=str(row.major), installed=False)
     target = WasmtimeTarget(version=found.version, installed=True)
     try:
         row = lookup(found.version, isa)
     except UnknownWasmtimeError:
-        row = next(iter(known_versions(isa).values()))
+        row = newest(isa)
         if found.flags is None:
             notes.append(
                 f"wasmtime {found.version} was never measured; the flags are those of {row.major}"

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cpuprobe.assessment.causes import cause, set_aside
-from cpuprobe.assessment.ground import NO_CAUSE, Cause, Ground
+from cpuprobe.assessment.ground import NO_CAUSE, Ground, Why
 from cpuprobe.assessment.kernel import release_number
 from cpuprobe.evidence.observation import Auxv
 from cpuprobe.facts.aarch64 import load_features
-
-Why = tuple[Cause, list[str]]
 
 
 def words_that_hide(ground: Ground, listed: Iterable[str]) -> list[str]:

@@ -28,6 +28,8 @@ class Cause(NamedTuple):
 
 
 NO_CAUSE = Cause()
+Why = tuple[Cause, list[str]]
+"""A cause, and the evidence for it."""
 
 
 class Ground:

@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from cpuprobe.assessment.ground import Cause, Ground
+from cpuprobe.assessment.ground import Ground, Why
 from cpuprobe.assessment.model import Basis, FeatureAssessment, Identity
 from cpuprobe.assessment.witnesses import GroupEvidence
 from cpuprobe.evidence.observation import CpuGroup
 from cpuprobe.facts.features import Feature
 from cpuprobe.facts.isa import IsaFacts
-
-Why = tuple[Cause, list[str]]
-"""A cause, and the evidence for it."""
 
 
 class Words(NamedTuple):

@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cpuprobe.assessment.ground import NO_CAUSE, Cause, Ground
-from cpuprobe.assessment.isa import Why
+from cpuprobe.assessment.ground import NO_CAUSE, Cause, Ground, Why
 from cpuprobe.assessment.isas import isa_of
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.states import assess_features

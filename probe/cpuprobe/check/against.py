@@ -10,7 +10,7 @@ from cpuprobe.assessment.wasmtime import Flags
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profiles import Profile
-from cpuprobe.facts.wasmtime import UnknownWasmtimeError, WasmtimeVersion, known_versions, lookup
+from cpuprobe.facts.wasmtime import nearest, newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def machine(name: str, observation: Observation, assessment: Assessment) -> Host
     """A machine that was observed."""
     safe = frozenset(each for each, state in assessment.features.items() if state.safe)
     target = assessment.wasmtime
-    version = _row(target.version, assessment.isa)
+    version = nearest(target.version, assessment.isa)
     found = observation.wasmtime
     known = found.flags if found is not None and found.flags is not None else version.flags
     detected = Flags(Machine(observation), version, target).detected
@@ -60,7 +60,7 @@ def within(profile: Profile) -> HostCapabilities:
     isa = profile.isa
     table = facts_named(isa).features()
     features = frozenset(name for name in table if profile.permits(name))
-    row = _row(None, isa)
+    row = newest(isa)
     flags = frozenset(row.flags) - set(row.refuses)
     levels = _levels(features, isa)
     return HostCapabilities(profile.name, features, levels, features, None, flags, isa)
@@ -69,16 +69,6 @@ def within(profile: Profile) -> HostCapabilities:
 def _levels(safe: frozenset[str], isa: str) -> frozenset[str]:
     levels = facts_named(isa).levels()
     return frozenset(each.name for each in levels if safe.issuperset(each.features))
-
-
-def _row(version: str | None, isa: str) -> WasmtimeVersion:
-    newest = next(iter(known_versions(isa).values()))
-    if version is None:
-        return newest
-    try:
-        return lookup(version, isa)
-    except UnknownWasmtimeError:
-        return newest
 
 
 def lacking(machine: HostCapabilities) -> frozenset[str]:

@@ -156,11 +156,11 @@ def of_profiles(profiles: list[Profile], options: Options) -> FlagSet:
     """What the profiles permit, for the wanted, the installed or the newest wasmtime."""
     from cpuprobe.emit import choose_alone
     from cpuprobe.evidence.installed import installed_version
-    from cpuprobe.facts.wasmtime import known_versions, lookup
+    from cpuprobe.facts.wasmtime import lookup, newest
 
     version = options.wasmtime or installed_version()
     isa = profiles[0].isa
-    row = next(iter(known_versions(isa).values())) if version is None else lookup(version, isa)
+    row = newest(isa) if version is None else lookup(version, isa)
     return choose_alone(profiles, row, without=options.without, only_off=options.only_off)
 
 

@@ -89,16 +89,12 @@ def show(
     from cpuprobe.evidence.installed import installed_version
     from cpuprobe.facts.archspec import archspec_facts
     from cpuprobe.facts.profiles import find_profile, load_profiles
-    from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
+    from cpuprobe.facts.wasmtime import nearest
     from cpuprobe.report.profile_text import shown_lines
     from cpuprobe.wasm.preset_lint import preset_flags
 
     one = find_profile(name)
-    newest = next(iter(known_versions(one.isa).values()))
-    try:
-        version = lookup(installed_version() or str(newest.major), one.isa)
-    except UnknownWasmtimeError:
-        version = newest
+    version = nearest(installed_version(), one.isa)
     flags = choose_alone([one], version)
     document = shown(
         one,

@@ -216,26 +216,32 @@ def _of_text(text: str) -> tuple[tuple[str, ...], bool]:
     return tuple(sorted(least.features)), least.hint
 
 
+@functools.cache
+def _with_all(features: tuple[str, ...]) -> tuple[frozenset[str], bool]:
+    """Features with all that they build on, and whether the table knows each of them."""
+    table = load_features()
+    known = [name for name in features if name in table]
+    closed = frozenset(features).union(*(table.closure(name) for name in known))
+    return closed, len(known) == len(features)
+
+
 def _needed(row: Row, text: str) -> tuple[bool, bool, bool, int]:
     """How much a row needs, to be compared with others that a line may mean.
 
     What streaming mode knows as well is a line of SVE. Lists of vectors that are no operand of a
     load or a store, and predicates as counters, came with SVE2.1 and SME2.
     """
-    table = load_features()
-    known = [name for name in row.features if name in table]
-    names = frozenset(row.features).union(*(table.closure(name) for name in known))
+    names, told = _with_all(row.features)
     lists = _LIST.search(text) is not None and not text.startswith(("ld", "st"))
     newer = lists or _COUNTER.search(text) is not None
     mismatch = names.isdisjoint(("sme2", "sve2p1")) is newer
-    return len(known) < len(row.features), mismatch, "sme" in names, len(names)
+    return not told, mismatch, "sme" in names, len(names)
 
 
 def _fits(row: Row, text: str) -> bool:
     """Whether the operands of a line can be those of a row."""
     names = set(row.features)
-    table = load_features()
-    all_names = names.union(*(table.closure(name) for name in names if name in table))
+    all_names, _ = _with_all(row.features)
     matrix, vectors = _MATRIX.search(text) is not None, _VECTORS.search(text) is not None
     if "sme" in all_names:
         return matrix or vectors

@@ -16,9 +16,9 @@ from cpuprobe.crash.judge import is_sent, judge
 from cpuprobe.crash.model import Judged
 from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.facts.isa import AARCH64, X86_64, IsaFacts, facts_of_code, names_of
+from cpuprobe.words import HERE
 
 Machine = Callable[[], Assessment]
-HERE = "this machine"
 
 
 def diagnose(

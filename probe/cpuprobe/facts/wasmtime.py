@@ -43,6 +43,21 @@ def known_versions(isa: str = "x86-64") -> Mapping[int, WasmtimeVersion]:
     return MappingProxyType({row.major: row for row in sorted(rows, key=lambda row: -row.major)})
 
 
+def newest(isa: str = "x86-64") -> WasmtimeVersion:
+    """The row of the newest version that was measured for an instruction set."""
+    return next(iter(known_versions(isa).values()))
+
+
+def nearest(version: str | None, isa: str = "x86-64") -> WasmtimeVersion:
+    """The row of a version; the newest's where it was never measured, or none is named."""
+    if version is None:
+        return newest(isa)
+    try:
+        return lookup(version, isa)
+    except UnknownWasmtimeError:
+        return newest(isa)
+
+
 def lookup(version: str, isa: str = "x86-64") -> WasmtimeVersion:
     """The row of a version: `50`, `50.0.1` and `v50` are the same.
 

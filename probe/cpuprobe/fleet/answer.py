@@ -13,7 +13,7 @@ from cpuprobe.errors import CannotMeasureError, UsageError
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.isa import OTHERS, X86_64
-from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
+from cpuprobe.facts.wasmtime import UnknownWasmtimeError, lookup, newest
 from cpuprobe.fleet.backends import MEMORY, arrow, connect
 from cpuprobe.fleet.captures import NAMED, Captures, Feedback, Reads
 from cpuprobe.fleet.machine import UNDECIDED
@@ -51,7 +51,7 @@ def target_version(wanted: str | None) -> str:
             if installed is not None:
                 lookup(installed)
                 return installed
-        return str(next(iter(known_versions())))
+        return str(newest().major)
     try:
         lookup(wanted)
     except UnknownWasmtimeError as error:

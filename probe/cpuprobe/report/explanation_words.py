@@ -16,9 +16,7 @@ from cpuprobe.report.explanation_sentences import (
     STATES,
     WITHOUT_BYTES,
 )
-from cpuprobe.words import names, plain
-
-HERE = "this machine"
+from cpuprobe.words import HERE, names, plain
 
 
 def summary(answer: Judged) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.evidence.observation import Observation
-from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
+from cpuprobe.facts.wasmtime import nearest
 from cpuprobe.wasm.installed import Inference
 
 __all__ = ["Inference", "compare_inference", "refused_flags"]
@@ -42,7 +42,4 @@ def compare_inference(
 
 def refused_flags(version: str) -> tuple[str, ...]:
     """The flags that this wasmtime accepts on no host; the newest release's if it is not known."""
-    try:
-        return lookup(version).refuses
-    except UnknownWasmtimeError:
-        return next(iter(known_versions().values())).refuses
+    return nearest(version).refuses

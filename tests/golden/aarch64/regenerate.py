@@ -17,7 +17,7 @@ from tests.golden.aarch64.entries import CLASSES, FOLDER, Entry, ListError, read
 from tests.golden.aarch64.inputs import INPUTS, SOURCE, TARGET, VARIANTS
 from tests.golden.aarch64.machine import State, UnsupportedInstruction, execute
 from tests.golden.machine import mask_of
-from tests.golden.regenerate import checksum, literal
+from tests.golden.regenerate import checksum, literal, settle
 
 MODEL = (ciphers, floats, general, integers, scalable)
 """The modules that hold meanings: importing them registers those."""
@@ -223,17 +223,9 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     except ListError as error:
         print(error, file=sys.stderr)
         return 2
-    stale = [
-        name
-        for name, text in headers.items()
-        if not (folder / name).exists() or (folder / name).read_text(encoding="ascii") != text
-    ]
     if options.check:
-        for name in stale:
-            print(f"{folder / name} is stale: run `make golden`", file=sys.stderr)
-        return 1 if stale else 0
-    for name in stale:
-        (folder / name).write_text(headers[name], encoding="ascii")
+        return settle(headers, folder, write=False)
+    settle(headers, folder, write=True)
     print(f"{headers['table.h'].count('CANDIDATE(')} candidates, {len(INPUTS)} input sets")
     return 0
 
