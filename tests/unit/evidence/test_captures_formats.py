@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests import arm_fakes
+from tests.every import every
 from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
@@ -347,6 +348,45 @@ def test_another_architecture():
     arm = "Architecture: x86_64\nCPU(s): 4\nVendor ID: ARM\nFlags: fp asimd aes pmull\n"
 
     assert "another instruction set (aarch64)" in refusal(arm.encode())
+
+
+ARM_32 = "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt lpae evtstrm"
+ARM_32_TEXTS = {
+    "armv7l cpuinfo": "processor\t: 0\nmodel name\t: ARMv7 Processor rev 4 (v7l)\n"
+    f"Features\t: {ARM_32} crc32\nCPU implementer\t: 0x41\nCPU architecture: 7\n",
+    "armv8l cpuinfo": "processor\t: 0\nmodel name\t: ARMv8 Processor rev 4 (v8l)\n"
+    f"Features\t: {ARM_32} aes crc32\nCPU implementer\t: 0x41\nCPU architecture: 8\n",
+    "armv5tel cpuinfo": "Processor\t: Feroceon 88FR131 rev 1 (v5l)\n"
+    "Features\t: swp half thumb fastmult edsp\nCPU implementer\t: 0x56\nCPU architecture: 5TE\n",
+    "no list": "processor : 0\nCPU implementer : 0x41\nCPU architecture: 7\nCPU part : 0xc07\n",
+    "armv7l lscpu": "Architecture: armv7l\nCPU(s): 4\nVendor ID: ARM\nModel name: Cortex-A53\n"
+    f"Flags: {ARM_32} crc32\n",
+    "armv8l lscpu": "Architecture: armv8l\nCPU(s): 4\nVendor ID: ARM\n"
+    f"Flags: {ARM_32} fphp asimdhp aes crc32\n",
+    "lscpu below a translator": f"Architecture: x86_64\nCPU(s): 4\nFlags: {ARM_32}\n",
+    "flags alone": f"CPU flags: {ARM_32}\n",
+    "node_exporter": "".join(f'node_cpu_flag_info{{flag="{w}"}} 1\n' for w in ARM_32.split()),
+    "cpuid2cpuflags": "CPU_FLAGS_ARM: edsp neon thumb vfp vfpv3 v4 v5 v6 v7 thumb2\n",
+    "JVM": "CPU: total 4 (initial active 4) (ARMv7), vfp, vfp3-32, simd, mp_ext\n",
+    "NumPy": "'simd_extensions': {'baseline': [], 'found': ['NEON'], 'not_found': ['ASIMD']}\n",
+}
+
+
+@every(ARM_32_TEXTS)
+def test_32_bit_arm_is_called_so(kind):
+    """It is no AArch64, whose 32-bit programs see such texts too, and one machine."""
+    assert "another instruction set (arm" in refusal(ARM_32_TEXTS[kind].encode())
+
+
+def test_names_of_32_bits_on_arm64():
+    """Kernels of phones and boards mix them in: what only arm64 says counts."""
+    below = f"Features : {ARM_32} aes\nCPU implementer : 0x41\nCPU architecture: "
+    board = "processor : 0\nmodel name : ARMv8 Processor rev 1 (v8l)\n"
+    phone = "Processor : AArch64 Processor rev 4 (aarch64)\nprocessor : 0\nprocessor : 1\n"
+
+    assert read(f"{board}Features : fp asimd evtstrm aes {ARM_32}\n").isa == "aarch64"
+    assert "(aarch64)" in refusal(f"{phone}{below}8\n".encode())
+    assert "(aarch64)" in refusal(f"processor : 0\n{below}AArch64\n".encode())
 
 
 def test_lscpu_of_aarch64():

@@ -30,7 +30,11 @@ _AFTER_AVX = frozenset(
     {"lahf_lm", "cmp_legacy", "abm", "arat", "xsaveopt", "fsgsbase", "bmi1", "cpuid_fault", "pti"}
 )
 _NEEDS_THEM = frozenset({"sse4_2", "popcnt", "avx", "xsave", "aes"})
-_ARM = frozenset({"asimd", "evtstrm", "fphp", "neon", "vfpv3", "thumb", "half", "fastmult"})
+# arch/arm/kernel/setup.c, hwcap_str: what no arm64 kernel lists, but to 32-bit programs.
+_ARM_32 = frozenset(
+    {"swp", "half", "thumb", "fastmult", "vfp", "edsp", "neon", "vfpv3", "tls", "vfpv4", "idiva"}
+)
+_ARM = _ARM_32 | {"asimd", "evtstrm", "fphp"}
 # What WSL 1, Cygwin, BSD's lscpu and translators list, and no Linux: names of CPUID's, or ARM's.
 _NOT_OF_LINUX = _ARM | {"osxsave", "sse3", "cflsh", "clfsh", "htt", "aesni", "pclmuldq"}
 _LONGEST = 64  # lines of one list
@@ -178,9 +182,14 @@ def judge(words: Sequence[str], *, bits32: bool = False, followed: bool = False)
     return None
 
 
-def is_arm_list(words: Sequence[str]) -> bool:
-    """Whether a list of flags is an ARM kernel's, whatever the text calls its machine."""
-    return len(_ARM.intersection(words)) >= 1 and "fpu" not in words
+def isa_of_arm_list(words: Sequence[str]) -> Literal["aarch64", "arm"] | None:
+    """Which ARM's list of flags this is, whatever the text calls its machine; None: no ARM's.
+
+    Old arm64 kernels of phones list the names of both.
+    """
+    if "fpu" in words or not _ARM.intersection(words):
+        return None
+    return "arm" if _ARM_32.intersection(words) and "asimd" not in words else "aarch64"
 
 
 def gather_arm(lines: Sequence[str], number: int, value: str) -> KernelList:

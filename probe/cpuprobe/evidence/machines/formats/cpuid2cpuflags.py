@@ -20,7 +20,9 @@ _NAMES = {"mmxext": "", "3dnowext": "", "padlock": ""}
 def _read(paste: Paste) -> Iterator[Sighting]:
     for number, match in paste.matches(_LINE):
         if match[1] != "X86":
-            yield Sighting(source="cpuid2cpuflags", line=number, isa=_ISAS[match[1]])
+            old = match[1] == "ARM" and "v8" not in match[3].split()
+            isa = "arm" if old else _ISAS[match[1]]
+            yield Sighting(source="cpuid2cpuflags", line=number, isa=isa)
         elif match[2] == "=":
             yield Sighting(source="cpuid2cpuflags", line=number, nothing=_CHOSEN)
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.kernel_list import gather, is_arm_list, is_list, linux_words
+from cpuprobe.evidence.machines.kernel_list import gather, is_list, isa_of_arm_list, linux_words
 from cpuprobe.evidence.machines.names import claims_of_names, feature_named
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
@@ -63,8 +63,8 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
             pass  # what is not there, or what somebody builds for
         elif is_list(match[1]):
             value = match[1]
-        elif is_arm_list(match[1].split()):
-            yield number, Cpuinfo((0,), {}), "aarch64"
+        elif (arm := isa_of_arm_list(match[1].split())) is not None:
+            yield number, Cpuinfo((0,), {}), arm
         if value is None or "ia64" in value.split():  # the registry of Windows, misread
             number += 1
             continue

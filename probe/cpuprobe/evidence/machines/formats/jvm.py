@@ -12,6 +12,7 @@ from cpuprobe.evidence.observation import ToldIdentity
 _LINE = re.compile(r"\bCPU: ?total (\d+)(.*)$")
 _WHO = re.compile(r"family (\d{1,3}) model (\d{1,3}) stepping (\d{1,3})")
 _ARM = re.compile(r"0x[0-9a-f]{2}:0x[0-9a-f]+:0x[0-9a-f]{3}|, (?:asimd|simd|neon|fp), |\baarch64\b")
+_ARM_32 = re.compile(r"\(ARMv\d\)")  # hotspot/cpu/arm/vm_version_arm_32.cpp
 _OTHERS = re.compile(r"\b(riscv64|rv64\w*|ppc64le|s390x|z/Architecture)\b")
 _ISAS = {"rv": "riscv64", "ri": "riscv64", "pp": "ppc64le", "s3": "s390x", "z/": "s390x"}
 _LINES = 8  # of one row, wrapped
@@ -21,8 +22,9 @@ _NAMES = {"3dnowpref": "prfchw", "clmul": "pclmul", "tsc": "", "ht": "", "vzerou
 def _read(paste: Paste) -> Iterator[Sighting]:
     for number, match in paste.matches(_LINE):
         words = _whole(match[2], paste.lines[number + 1 : number + _LINES])
-        if _ARM.search(words):
-            yield Sighting(source="jvm", line=number, isa="aarch64")
+        if _ARM.search(words) or _ARM_32.search(words):
+            isa = "arm" if _ARM_32.search(words) else "aarch64"
+            yield Sighting(source="jvm", line=number, isa=isa)
             return
         if (other := _OTHERS.search(words)) is not None:
             yield Sighting(source="jvm", line=number, isa=_ISAS[other[1][:2]])

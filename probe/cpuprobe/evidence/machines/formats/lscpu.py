@@ -19,7 +19,7 @@ from cpuprobe.evidence.machines.dump import MAXIMUM_CPU_NUMBER, MAXIMUM_CPUS
 from cpuprobe.evidence.machines.formats.kernel_words import VULNERABILITIES
 from cpuprobe.evidence.machines.formats.proc_cpuinfo import identity_of
 from cpuprobe.evidence.machines.isa import X86, isa_named
-from cpuprobe.evidence.machines.kernel_list import gather, gather_arm, is_arm_list, is_list
+from cpuprobe.evidence.machines.kernel_list import gather, gather_arm, is_list, isa_of_arm_list
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
 from cpuprobe.facts.arm_cpus import part_named
@@ -89,10 +89,11 @@ class _Machine:
             for key in ("vendor_id", "model name", "cpu family", "model", "stepping", "flags")
             if fields.get(key)
         }
-        if "flags" in kept and is_arm_list(kept["flags"].split()):
-            if isa in (None, "aarch64") and "asimd" in kept["flags"].split():
-                return self._of_arm(source, kept)
-            isa = isa if isa and isa not in X86 else "aarch64"
+        arm = isa_of_arm_list(kept.get("flags", "").split())
+        if arm == "aarch64" and isa in (None, "aarch64") and "asimd" in kept["flags"].split():
+            return self._of_arm(source, kept)
+        if arm is not None and (isa is None or isa in X86):
+            isa = arm
         if isa is not None and isa not in X86:
             brand = kept.get("model name")
             identity = ToldIdentity(brand=brand[:256]) if brand else None
@@ -166,6 +167,10 @@ def _key(label: str, value: str, among_fields: bool) -> str | None:
     return key
 
 
+def _is_arm_list(label: str, value: str) -> bool:
+    return _labels().get(label) == "flags" and isa_of_arm_list(value.split()) is not None
+
+
 def _read(paste: Paste) -> Iterator[Sighting]:
     lines = paste.lines
     machine = _Machine(0)
@@ -182,7 +187,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             machine.vulnerabilities.setdefault(*row)
             continue
         key = _key(label, value, bool(machine.fields))
-        arm = key is None and _labels().get(label) == "flags" and is_arm_list(value.split())
+        arm = key is None and _is_arm_list(label, value)
         if arm:
             key = "flags"
         if key is None or not value.strip() or len(value) > _MAXIMUM_VALUE:
@@ -242,7 +247,7 @@ def _read_document(document: Any) -> Iterator[Sighting]:
             _take_flags(machine, [value], 1, value)
         elif key is not None and len(value) <= _MAXIMUM_VALUE:
             machine.fields.setdefault(key, value)
-        elif _labels().get(label) == "flags" and is_arm_list(value.split()):
+        elif _is_arm_list(label, value):
             _take_flags(machine, [value], 1, value, arm=True)
     if (seen := machine.sighting("lscpu-json")) is not None:
         yield seen

@@ -32,8 +32,8 @@ _GROUPS = {
 }
 _LEVELS = {"X86_V2": "x86-64-v2", "X86_V3": "x86-64-v3", "X86_V4": "x86-64-v4"}
 _FOREIGN = {
-    "NEON": "aarch64",
     "ASIMD": "aarch64",
+    "NEON": "arm",
     "VSX": "ppc64le",
     "VX": "s390x",
     "LSX": "loongarch64",
@@ -73,7 +73,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
 def _sightings(answers: dict[str, list[str]], number: int) -> Iterator[Sighting]:
     found = [*answers.get("baseline", ()), *answers.get("found", ())]
     missing = answers.get("not found", [])
-    foreign = next((_FOREIGN[name] for name in [*found, *missing] if name in _FOREIGN), None)
+    told = (isa for names in (found, missing) for name, isa in _FOREIGN.items() if name in names)
+    foreign = next(told, None)
     if foreign is not None:
         yield Sighting(source="numpy", line=number, isa=foreign)
         return

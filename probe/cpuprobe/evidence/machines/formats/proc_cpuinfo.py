@@ -13,8 +13,14 @@ from dataclasses import dataclass, field
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.dump import MAXIMUM_CPU_NUMBER, MAXIMUM_CPUS, MAXIMUM_GROUPS
-from cpuprobe.evidence.machines.isa import JUDGED
-from cpuprobe.evidence.machines.kernel_list import Incomplete, gather, gather_arm, is_list
+from cpuprobe.evidence.machines.isa import FOREIGN_KEYS, JUDGED, isa_of_field
+from cpuprobe.evidence.machines.kernel_list import (
+    Incomplete,
+    gather,
+    gather_arm,
+    is_list,
+    isa_of_arm_list,
+)
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting, list_of
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
 
@@ -34,32 +40,7 @@ _OF_ARM = frozenset({*_KEPT_ARM, "model name"})
 _TELLING = frozenset({"flags", "vendor_id", "Features", "CPU implementer"})
 _MAXIMUM_VALUE = 16384
 _FIELD = re.compile(r"[ \t]*([A-Za-z#][A-Za-z0-9_ #()-]{1,30}?)[ \t]*[:=](?:[ \t]+(.*)|)$")
-# Keys by which the file of another instruction set shows: key, what its value must match, name.
-# arch/*/kernel/{cpuinfo,proc,processor,setup}.c
-_FOREIGN = (
-    ("CPU implementer", r"0x", "aarch64"),
-    ("Features", r"(?:.* )?(?:asimd|fp) ", "aarch64"),
-    ("Features", r"(?:.* )?(?:half|thumb|neon|vfp\w*|swp)\b", "arm"),
-    ("Processor", r"AArch64", "aarch64"),
-    ("Processor", r"ARM", "arm"),
-    ("model name", r"ARM", "arm"),
-    ("isa", r"rv64", "riscv64"),
-    ("isa", r"rv32", "riscv32"),
-    ("isa", r"mips", "mips64"),
-    ("vendor_id", r"IBM/S390", "s390x"),
-    ("features", r"(?:.* )?esan3", "s390x"),
-    ("cpu", r"POWER|PPC|pSeries|e[56]500", "ppc64"),
-    ("cpu", r"TI UltraSparc|UltraSparc|SPARC", "sparc64"),
-    ("cpu", r"Alpha", "alpha"),
-    ("cpu model", r"MIPS|ICT Loongson|Cavium Octeon", "mips64"),
-    ("CPU Family", r"Loongson", "loongarch64"),
-    ("arch", r"IA-64", "ia64"),
-    ("cpu family", r"PA-RISC", "parisc"),
-)
-_KEYS = frozenset(
-    {*_KEPT, *_KEPT_ARM, *_ONLY_32_BIT, *(key for key, _, _ in _FOREIGN), "processor"}
-)
-_FOREIGN_KEYS = {key: [(re.compile(v), isa) for k, v, isa in _FOREIGN if k == key] for key in _KEYS}
+_KEYS = frozenset({*_KEPT, *_KEPT_ARM, *_ONLY_32_BIT, *FOREIGN_KEYS, "processor"})
 
 
 @dataclass
@@ -71,6 +52,7 @@ class _Block:
     fields: dict[str, str] = field(default_factory=dict)
     incomplete: Incomplete = None
     isa: str | None = None
+    rank: int | None = None  # how little the field says that `isa` is from
     end: int = 0
 
 
@@ -183,7 +165,8 @@ def _blocks(paste: Paste) -> Iterator[_Block]:
             number += 1
             continue
         value = match[2] or ""
-        if (key == "processor" and value.strip().isdecimal()) or key in block.fields:
+        begins = (key == "processor" and value.strip().isdecimal()) or key in block.fields
+        if begins and block.fields.keys() != {"isa"}:  # `Processor` of ARM stands above all CPUs
             if block.fields:
                 yield block
             block = _Block(line=number)
@@ -203,11 +186,11 @@ def _take(block: _Block, key: str, value: str, lines: Sequence[str], number: int
     """Takes one field; the number of the line after it."""
     if key in _ONLY_32_BIT:
         block.isa = "i686"
-    for expression, isa in _FOREIGN_KEYS[key]:
-        if expression.match(value):
-            block.isa = isa
-            block.fields["isa"] = isa
-    if key == "Features" and block.isa == "aarch64":
+    rank, isa = isa_of_field(key, value)
+    if isa is not None and (block.rank is None or rank < block.rank):
+        block.isa, block.rank = isa, rank
+        block.fields["isa"] = isa
+    if key == "Features" and block.isa == "aarch64" and isa_of_arm_list(value.split()) != "arm":
         arm = gather_arm(lines, number - 1, value)
         block.fields["Features"] = " ".join(arm.words)[:_MAXIMUM_VALUE]
         block.incomplete = arm.incomplete

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.kernel_list import is_arm_list
+from cpuprobe.evidence.machines.kernel_list import isa_of_arm_list
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
 
@@ -40,7 +40,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         brand=labels.get("model_name") or None,
         **numbers,  # type: ignore[arg-type]
     )
-    isa = "aarch64" if is_arm_list(tuple(words)) else None
+    isa = isa_of_arm_list(tuple(words))
     block = Cpuinfo((0,), {"flags": " ".join(words)[:16384]}, "short")
     yield Sighting(
         source="node-exporter",
