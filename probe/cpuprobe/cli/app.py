@@ -52,7 +52,38 @@ class LazyGroup(TyperGroup):
             return None
         command = typer.main.get_command(import_module(COMMANDS[cmd_name]).app)
         command.name = cmd_name
-        return command
+        return _taking_once(command)
+
+    def make_parser(self, ctx: Any) -> Any:
+        """The parser of its own options."""
+        return _refusing_repeats(ctx, super().make_parser(ctx))
+
+
+def _taking_once(command: Any) -> Any:
+    """The command and what is below it, made to refuse an option that is given twice."""
+    make = command.make_parser
+    command.make_parser = lambda ctx: _refusing_repeats(ctx, make(ctx))
+    for below in getattr(command, "commands", {}).values():
+        _taking_once(below)
+    return command
+
+
+def _refusing_repeats(context: Any, parser: Any) -> Any:
+    """The parser, made to refuse two values for what takes one: the last would count silently."""
+    parse = parser.parse_args
+
+    def parse_args(args: list[str]) -> Any:
+        values, rest, order = parse(args)
+        for option in {id(each): each for each in order}.values():
+            takes_one = option.param_type_name == "option" and not (
+                option.is_flag or option.multiple or option.count
+            )
+            if takes_one and sum(each is option for each in order) > 1:
+                context.fail(f"{' or '.join(option.opts)} is given more than once")
+        return values, rest, order
+
+    parser.parse_args = parse_args
+    return parser
 
 
 def _options_before(context: Any, name: str | None, command: Any) -> Iterator[str]:

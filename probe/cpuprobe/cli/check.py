@@ -70,7 +70,10 @@ _FailOn = Annotated[
         "in the one before; and unread, stale. With commas.",
     ),
 ]
-_Form = Annotated[Format, typer.Option("--format", help="For people, programs or annotations.")]
+_Form = Annotated[
+    Format | None,
+    typer.Option("--format", help="For people, programs or annotations. Default: text."),
+]
 _Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 _Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Tell only what makes the exit code 1.")
@@ -99,7 +102,7 @@ def check(
     write_allow: _WriteAllow = None,
     diff: _Diff = None,
     fail_on: _FailOn = "unguarded",
-    form: _Form = Format.TEXT,
+    form: _Form = None,
     json: _Json = False,
     quiet: _Quiet = False,
 ) -> int:
@@ -110,8 +113,11 @@ def check(
     """
     import gc
 
+    if json and form not in (None, Format.JSON):
+        raise UsageError(f"--json and --format {form.value}: give one of them")
+    shown = Format.JSON if json else form or Format.TEXT
     judged = _machine(against)
-    if form is Format.NFD and judged.isa != "x86-64":
+    if shown is Format.NFD and judged.isa != "x86-64":
         raise UsageError(f"--format nfd-image is of x86-64, and {judged.name} is of {judged.isa}")
     # Millions of small objects, none in a cycle: looking for cycles takes a sixth of the time.
     gc.disable()
@@ -124,7 +130,7 @@ def check(
 
     if diff is not None and (write_allow is not None or fail_on not in ("unguarded", "never")):
         raise UsageError("--diff fails on what came: of --fail-on it takes never, no --write-allow")
-    if diff is not None and form is Format.NFD:
+    if diff is not None and shown is Format.NFD:
         raise UsageError("--format nfd-image says what one build needs: leave out --diff")
     failing = gate(fail_on)
     listed = None if allow is None else read_list(allow, facts_named(judged.isa))
@@ -135,7 +141,6 @@ def check(
     if listed is not None:
         fits = [listed.apply(fit) for fit in fits]
     stale = () if listed is None else listed.stale()
-    shown = Format.JSON if json else form
     if diff is not None:
         for each in stale:
             note(f"{allow}: row {each.row} is stale: {each.what or each.file}")

@@ -55,7 +55,7 @@ def plain(words: Sequence[str]) -> dict[str, Any] | None:
 
     Returns:
         None where the option parser has to read it: another option, a word that may be one, a
-        value that looks like one, no module.
+        value that looks like one, one value too many, no module.
     """
     found: dict[str, Any] = {}
     operands: list[str] = []
@@ -73,7 +73,7 @@ def plain(words: Sequence[str]) -> dict[str, Any] | None:
                 found[name] = True
                 continue
             value = next(rest, "-")
-            if value.startswith("-"):
+            if value.startswith("-") or (kind == _ONCE and name in found):
                 return None
             if kind == _ONCE:
                 found[name] = value

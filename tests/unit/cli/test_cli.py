@@ -7,8 +7,10 @@ import importlib
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,12 @@ import typer
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.command import cpuprobe
+from tests.every import every
 from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
 from cpuprobe.cli import guarded, run, running
-from cpuprobe.cli.app import COMMANDS
+from cpuprobe.cli.app import COMMANDS, app
 from cpuprobe.evidence import measure
 from cpuprobe.facts.features import load_features
 from cpuprobe.report.document import SCHEMA, make_report, to_json
@@ -704,6 +707,62 @@ def test_a_command_that_is_none_is_told_with_what_is_near(word, end, capfd):
 
     assert run([word]) == 2
     assert capfd.readouterr().err == f"cpuprobe: error: no such command: {word}{end}\n"
+
+
+def _options_with_a_value() -> Iterator[tuple[list[str], str]]:
+    """Every option that takes one value, with its command's words, by the parser's tree."""
+    waiting: list[tuple[list[str], Any]] = [([], typer.main.get_command(app))]
+    while waiting:
+        words, command = waiting.pop()
+        for option in command.params:
+            if option.param_type_name == "option" and not (option.is_flag or option.multiple):
+                yield from ((words, name) for name in option.opts)
+        if words == []:
+            waiting += [([name], command.get_command(None, name)) for name in COMMANDS]
+        waiting += [
+            ([*words, name], below) for name, below in getattr(command, "commands", {}).items()
+        ]
+
+
+@every(list(_options_with_a_value()))
+def test_of_two_values_none_counts_silently(capfd, option):
+    """Whatever takes one value refuses a second one, by any of its names."""
+    words, name = option
+
+    assert run([*words, name, "1", name, "2"]) == 2
+    assert "is given more than once; try `cpuprobe" in capfd.readouterr().err
+
+
+@every(
+    [
+        ["check", "x", "--against", "x86-64-v1", "--on", "x86-64-v3"],
+        ["run", "--invoke", "f", "x.wasm", "--invoke", "g"],
+        ["check", "x", "--format", "sarif", "--json"],
+    ]
+)
+def test_two_names_of_one_thing_do_not_overwrite_each_other(capfd, arguments):
+    """An option's other name, the plain reader of `run`, and --json beside another format."""
+    assert run(arguments) == 2
+    assert re.search("more than once|give one of them", capfd.readouterr().err)
+
+
+def test_what_may_be_repeated_is(capfd):
+    """Options of lists, and those without a value."""
+    assert (
+        run(
+            [
+                "flags",
+                "--on",
+                str(ROOT / "docs/examples/gds.json"),
+                "--on",
+                str(ROOT / "docs/examples/gds.json"),
+                "--without",
+                "avx",
+            ]
+        )
+        == 0
+    )
+    assert run(["inspect", str(ROOT / "docs/examples/gds.json"), "--json", "--json"]) == 1
 
 
 GDS = "docs/examples/gds.json"

@@ -32,7 +32,7 @@ complete -c cpuprobe -n '__fish_seen_subcommand_from check' -l allow -r -d 'What
 complete -c cpuprobe -n '__fish_seen_subcommand_from check' -l write-allow -r -d 'Write what fails now as such a list; reasons empty.'
 complete -c cpuprobe -n '__fish_seen_subcommand_from check' -l diff -r -d 'Tell what came and went since this file or folder.'
 complete -c cpuprobe -n '__fish_seen_subcommand_from check' -l fail-on -r -d 'What makes the exit code 1: never, dies, unguarded or guarded, each of which takes in the one before; and unread, stale. With commas. [default: unguarded]'
-complete -c cpuprobe -n '__fish_seen_subcommand_from check' -l format -r -f -a 'text json sarif github nfd-image' -d 'For people, programs or annotations. [default: text]'
+complete -c cpuprobe -n '__fish_seen_subcommand_from check' -l format -r -f -a 'text json sarif github nfd-image' -d 'For people, programs or annotations. Default: text.'
 complete -c cpuprobe -n '__fish_seen_subcommand_from check' -l json -d 'The same as --format json.'
 complete -c cpuprobe -n '__fish_seen_subcommand_from check' -l quiet -s q -d 'Tell only what makes the exit code 1.'
 complete -c cpuprobe -n '__fish_seen_subcommand_from check' -s h -l help -d 'Show this message and exit.'
