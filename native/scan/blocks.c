@@ -140,7 +140,7 @@ list_targets(struct ways_space *space)
         if (each->where[0] == OPERAND_TARGET &&
             (flow == FLOW_CALL || !is_inside(space, each->immediate)))
             ways_target(space, each->immediate);
-        else if (flow == FLOW_INDIRECT_CALL && each->is_static)
+        else if ((flow == FLOW_INDIRECT_CALL || flow == FLOW_INDIRECT_JMP) && each->is_static)
             ways_target(space, 0 - (uint64_t)each->displacement);
     }
 }

@@ -274,8 +274,7 @@ void
 links_turn(const struct links_known *known, struct links *turned)
 {
     for (uint32_t at = 0; at < known->slots.count; at++)
-        if (number_of(&known->functions, known->pointers[at]) < known->functions.count)
-            add(turned, known->pointers[at], known->slots.all[at]);
+        add(turned, known->pointers[at], known->slots.all[at]);
 }
 
 void

@@ -69,7 +69,7 @@ void links_sort(struct link *all, struct link *spare, uint64_t count);
 /* Keeps the last of each key, of links in order; returns how many there are. */
 uint64_t links_last(struct link *all, uint64_t count);
 
-/* Turns slots with addresses of functions round: key is the function. */
+/* Turns slots round: key is the address that stands there. */
 void links_turn(const struct links_known *known, struct links *turned);
 
 /* Where each function ends at the latest: at `ends`, if that is known, where the next one begins,

@@ -66,6 +66,14 @@ open_from(struct ways_space *space, uint32_t choices, uint32_t start, uint8_t *s
 /* --- going over it -------------------------------------------------------------------------------
  */
 
+/* Whether an operation calls or jumps through static memory, and through which. */
+static int
+is_memory_call(const struct function *f, const struct operation *each, uint64_t *address)
+{
+    return each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER &&
+           ways_static(f->space, &f->live, each, address);
+}
+
 /* Whether a call through memory or a register calls a function that answers. */
 static int
 indirect_answers(struct function *f, const struct operation *each)
@@ -77,9 +85,7 @@ indirect_answers(struct function *f, const struct operation *each)
     if (number < 16)
         return state->pointed >> number & 1 &&
                answer_of(f->space, state->points[number]) & MAY_ANSWER;
-    return each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER &&
-           ways_static(f->space, &f->live, each, &address) &&
-           answer_of(f->space, 0 - address) & MAY_ANSWER;
+    return is_memory_call(f, each, &address) && answer_of(f->space, 0 - address) & MAY_ANSWER;
 }
 
 /* One operation, in the block with a number. */
@@ -287,7 +293,9 @@ tell_leaving(struct function *f, const struct operation *each, uint32_t unless)
     if (each->where[0] == OPERAND_TARGET) {
         leave(f, each, unless, site);
     } else if (flow == FLOW_INDIRECT_CALL || flow == FLOW_INDIRECT_JMP || flow == FLOW_CALL) {
-        hand_over(f, IS_FOREIGN, unless, site);
+        int named = is_memory_call(f, each, &address);
+
+        hand_over(f, named ? answer_of(f->space, 0 - address) : IS_FOREIGN, unless, site);
         if (each->registers[0] < 16 && !unless)
             f->made->invokes |= state->labels[each->registers[0]] & ARGUMENTS;
     } else if (flow == FLOW_RET) {

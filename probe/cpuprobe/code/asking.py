@@ -6,7 +6,7 @@ from collections import Counter
 
 from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
-from cpuprobe.code.program import Binary, asking_names
+from cpuprobe.code.program import Binary, asking_names, passive_names
 from cpuprobe.code.summary import Summary
 from cpuprobe.code.ways import NEAR, Told, Ways
 
@@ -160,6 +160,8 @@ class Functions:
     def _told(self, target: int) -> Told:
         target = self._links.stubs.get(target, target)
         if target < 0 or self._foreign(target):
-            return Told(self._asks(target), target >= 0, 0, True)
+            name = self._links.names.get(-target) if target < 0 else self._links.imported(target)
+            calls = name is None or not passive_names().search(name)
+            return Told(self._asks(target), calls, 0, True)
         ending = self._ending(target)
         return Told(self._asks(target), False, ending.invokes, ending.returns)

@@ -124,7 +124,8 @@ def _read_symbols(file: Binary, elf: Elf) -> None:
             elif section in by_section:
                 named = len(file.strings) - 1, name
                 _symbol(file, by_section[section], named, info, value, size)
-                if dynamic and info >> 4 and info & 0xF == abi.STT_FUNC and not other & _HIDDEN:
+                seen = info >> 4 and not other & _HIDDEN
+                if dynamic and seen and info & 0xF in (abi.STT_NOTYPE, abi.STT_FUNC):
                     file.exports.setdefault(value, []).append(named)
     file.undefined = frozenset(undefined)
 
@@ -260,6 +261,8 @@ def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
     """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
     word, relative, chosen = _RELOCATIONS[elf.machine]
     for section in elf.sections:
+        if section.name in (".got", ".got.plt"):
+            file.relocations.of_code.append((section.address, section.address + section.size))
         if section.type == abi.SHT_RELA and section.size % 24 == 0:
             content = section.data
             file.relocations.tables.append(content)

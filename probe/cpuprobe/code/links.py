@@ -32,6 +32,8 @@ _LONGEST_BEHIND = 4
 """Bytes of an immediate that may stand behind the address."""
 _TABLE = 32
 """Slots of a table of functions that are looked at."""
+_OBJECT = 1 << 14
+"""Bytes of static data that begin at one address, at most: tables of some hundred methods."""
 _DENSE = 32
 """Bytes of code to a reference, at least; where there are more code is gone through again."""
 
@@ -260,8 +262,22 @@ class Links:
         """Where the table begins that a slot is in: the address nearest before it that is taken."""
         return self.nearest(slot - 8 * _TABLE, slot)
 
+    def object_of(self, slot: int) -> int | None:
+        """Where the object begins that a slot is in: what code takes or data points to.
+
+        None too for what is in no object: the global offset table.
+        """
+        if any(start <= slot < end for start, end in self._file.relocations.of_code):
+            return None
+        lowest = max(slot - _OBJECT, 0)
+        data = self._turned.keys
+        at = bisect_right(data, slot) - 1
+        pointed = data[at] if at >= 0 and data[at] >= lowest else None
+        taken = self.nearest(lowest, slot)
+        return max((each for each in (pointed, taken) if each is not None), default=None)
+
     def slots(self, address: int) -> tuple[int, ...]:
-        """Where in data the address of a function stands."""
+        """Where in data an address stands."""
         return tuple(self._turned.of(address))
 
     @functools.cached_property

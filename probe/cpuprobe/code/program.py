@@ -70,6 +70,12 @@ def asking_names() -> re.Pattern[str]:
 
 
 @functools.cache
+def passive_names() -> re.Pattern[str]:
+    """The names of other files' functions that call nothing of what is handed to them."""
+    return re.compile("|".join(load_table("baseline")["dispatch"]["passive"]))
+
+
+@functools.cache
 def variant_names() -> re.Pattern[str]:
     """The names, in lower case, of functions that say which CPU they are for: callers chose."""
     return re.compile("|".join(load_table("baseline")["dispatch"]["variants"]))
@@ -84,12 +90,14 @@ class Relocations:
         symbols: .dynsym.
         strings: its names.
         words: of files that do not move: the address and content of static data.
+        of_code: where the slots stand that code alone uses: the global offset table.
     """
 
     tables: list[bytes] = field(default_factory=list)
     symbols: bytes = b""
     strings: bytes = b""
     words: list[tuple[int, bytes]] = field(default_factory=list)
+    of_code: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass

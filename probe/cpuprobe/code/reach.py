@@ -11,24 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from iced_x86 import Decoder, OpKind, Register
-
+from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.forms import Forms
 from cpuprobe.code.links import Links
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import By, Reach
+from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, Range, variant_names
 from cpuprobe.code.summary import Way
 
-_PROLOGUE = 256
-"""Bytes at a function's start in which it takes its arguments."""
-_VECTOR = {
-    int(getattr(Register, f"{kind}MM{number}")): number for kind in "XYZ" for number in range(32)
-}
-_WIDE = frozenset(
-    int(getattr(Register, f"{kind}MM{number}")) for kind in "YZ" for number in range(8)
-)
 _CHOSEN = {"rtm"}
 """No compiler makes it of ordinary code, and a lock that is elided was made so by a choice."""
 MANY = 20
@@ -73,18 +65,21 @@ class _Search:
     ) -> None:
         self._file, self._pages = file, pages
         self._links = Links(file)
+        self._tables = Tables(file, self._links)
         self._functions = Functions(file, self._links)
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
         self._open: dict[int, bool] = {}
         self._calling: dict[int, frozenset[int]] = {}
         self._chooses = chooses
+        self._named: set[str] = set()  # features to which functions come that are named for CPUs
+        self._is_explained = True
         self._enough = max(1, len(file.exports) // MANY)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing was left out."""
-        return self._functions.left > 0 and self._functions.whole
+        """Whether nothing was left out, and it is known what keeps others from what was not met."""
+        return self._functions.left > 0 and self._functions.whole and self._is_explained
 
     def found(self) -> dict[str, Reach]:
         alike: dict[frozenset[str], set[int]] = {}
@@ -94,6 +89,8 @@ class _Search:
         for feature in sorted({name for names in alike for name in names} - _CHOSEN):
             those = (starts for names, starts in alike.items() if feature in names)
             self._climb(feature, set[int]().union(*those), met)
+            # In a file that does not ask, only names say that those who call it do.
+            self._is_explained &= self._chooses or feature in met or feature in self._named
         return met
 
     def _root(self, start: int) -> By | None:
@@ -103,6 +100,10 @@ class _Search:
             variant = any(variant_names().search(name.lower()) for name in names)
             self._roots[start] = None if variant else "export"
         return self._roots.get(start)
+
+    def _is_others(self, start: int) -> bool:
+        """Whether others call a function; in a file that does not ask, by whatever name."""
+        return self._root(start) is not None or (not self._chooses and start in self._file.exports)
 
     def _holding(self) -> dict[int, frozenset[str]]:
         """Functions on a page with a feature, with the features of their pages."""
@@ -175,10 +176,14 @@ class _Search:
             yield from self._escapes(site, start, ("foreign", "stored"))
         for slot in self._links.slots(start):
             table = self._links.table(slot)
-            if table is None or not self._is_methods(table):
+            if table is None or not self._tables.is_methods(table):
                 continue
             for address, site in self._links.takers(table, table + 1):
                 yield from self._escapes(site, address, ("kept", "stored", "foreign"))
+        handed: tuple[Way, ...] = ("foreign",)
+        for thing in self._tables.leading_to(start):
+            for address, site in self._links.takers(thing, thing + 1):
+                yield from self._escapes(site, address, handed)
 
     def _escapes(self, site: int, address: int, ways: Collection[Way]) -> Iterator[tuple[int, int]]:
         holder = self._links.function(site)
@@ -186,22 +191,6 @@ class _Search:
             exact = each.address == address or each.address == address + 16
             if holder and exact and each.way in ways:
                 yield holder[0], each.unless
-
-    def _is_methods(self, table: int) -> bool:
-        """Whether a table is one of virtual functions.
-
-        Itanium C++ ABI, 2.5.2: before it the offset to the top, and the type's description. Rust's
-        begins with a function or nothing, and two numbers, its size and alignment.
-        """
-        pointers = self._links.pointers
-        before = pointers.get(table - 8)
-        typed = before is not None and self._file.code_at(before) is None
-        if typed and table - 16 not in pointers:
-            return True
-        whole = pointers.get(table + 8)  # the address is that of all of it
-        if table not in pointers and whole is not None and self._file.code_at(whole) is None:
-            return table + 16 in pointers
-        return table + 8 not in pointers and table + 16 not in pointers and table + 24 in pointers
 
     def _range(self, start: int) -> Range | None:
         return next((each[start] for each in self._file.functions.values() if start in each), None)
@@ -212,9 +201,9 @@ class _Search:
         Those that others call come first.
         """
         ordered = sorted(holding, reverse=True)
-        yield from filter(self._root, ordered)
+        yield from filter(self._is_others, ordered)
         for start in ordered:
-            if self._root(start):
+            if self._is_others(start):
                 continue
             called = any(each not in holding for each in self._callers_of(start) if each >= 0)
             if called or self._is_open(start):
@@ -229,15 +218,22 @@ class _Search:
             self._calling[start] = frozenset(each[0] if each else -1 for each in callers)
         return self._calling[start]
 
+    def _is_taken(self, address: int) -> bool:
+        return next(self._links.takers(address, address + 1), None) is not None
+
     def _is_open(self, start: int) -> bool:
         """Whether something may come to a function but by a call."""
         if start not in self._open:
-            taken = next(self._links.takers(start, start + 1), None) is not None
+            taken = self._is_taken(start)
             if len(self._open) == _MOST_HELD:
                 self._open.clear()
-            self._open[start] = taken or any(
-                table is not None and self._is_methods(table)
-                for table in map(self._links.table, self._links.slots(start))
+            self._open[start] = (
+                taken
+                or any(
+                    table is not None and self._tables.is_methods(table)
+                    for table in map(self._links.table, self._links.slots(start))
+                )
+                or any(map(self._is_taken, self._tables.leading_to(start)))
             )
         return self._open[start]
 
@@ -253,6 +249,8 @@ class _Search:
         """Takes note of a function that comes to a feature; whether that is enough."""
         by = self._root(start)
         if by is None:
+            if start in self._file.exports:
+                self._named.add(feature)
             return False
         if by == "export":
             # Who calls one that calls others may tell it of the CPU.
@@ -273,7 +271,7 @@ class _Search:
             return False
         if self._takes_vectors(start):
             return True
-        taken = next(self._links.takers(start, start + 1), None) is not None
+        taken = self._is_taken(start)
         callers = self._callers_of(start)
         return (
             taken or bool(self._links.slots(start)) or bool(callers and callers.issubset(holding))
@@ -282,18 +280,7 @@ class _Search:
     def _takes_vectors(self, start: int) -> bool:
         function = self._links.function(start)
         code = self._file.code_at(start)
-        if function is None or code is None:
-            return False
-        written: set[int] = set()
-        end = min(function[1], start + _PROLOGUE)
-        for each in Decoder(64, code.between(start, end), ip=start):
-            for at in range(1, each.op_count):
-                register = each.op_register(at) if each.op_kind(at) == OpKind.REGISTER else 0
-                if register in _WIDE and _VECTOR[register] not in written:
-                    return True
-            if each.op0_kind == OpKind.REGISTER:
-                written.add(_VECTOR.get(each.op0_register, -1))
-        return False
+        return function is not None and code is not None and takes_vectors(code, *function)
 
     def _reach(self, address: int, start: int, by: By) -> Reach:
         function = self._range(start)

@@ -34,7 +34,7 @@ class Told(NamedTuple):
 
     Attributes:
         answers: it may answer what the CPU can do.
-        foreign: it is another file's.
+        foreign: it is another file's, or may be, and may call what is handed to it.
         invokes: the labels of arguments that it calls.
         returns: a run may come back from it.
     """

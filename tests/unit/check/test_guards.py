@@ -231,6 +231,56 @@ def test_an_argument_of_an_exported_function_is_no_answer(asks, tmp_path):
     assert held_against(path, "x86-64-v2").expectation == "unguarded"
 
 
+MODULE = """#include <cpuid.h>
+#include <string.h>
+struct method { const char *name; void (*call)(int); int flags; };
+struct module { long counted[5]; const char *name; long size; const struct method *methods; };
+extern int take(struct module *);
+OLD int vendor(void) { unsigned a, b, c, d; return __get_cpuid(0, &a, &b, &c, &d) ? b : 0; }
+OLD int has(void) { unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 5 & 1; }
+static const struct method methods[] = {{"slow", slow, 1}, {"fast", fast, 1}, {0}};
+static struct module module = {{1}, "module", -1, methods};
+void (*chosen)(int);
+"""
+HANDED = {
+    "module": ("unguarded", "int init(void) { return take(&module) + vendor(); }\n"),
+    "behind a choice": ("guarded", "int init(void) { return has() ? take(&module) : 0; }\n"),
+    "copied": (
+        "guarded",
+        """int init(void) { struct method mine[3]; memcpy(mine, methods, sizeof mine);
+        __asm__("" : : "r"(mine) : "memory");
+        chosen = mine[has()].call; return 0; }\n""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HANDED)
+@pytest.mark.parametrize("way", [(), ("-s",)])
+def test_a_table_that_is_handed_to_another_file(name, way, tmp_path):
+    """As a module of Python hands over its methods: who has the table calls all that is in it."""
+    expected, source = HANDED[name]
+    options = ("-O2", "-shared", "-fPIC", *way)
+    fit = held_against(build(tmp_path, HEAD + MODULE + source, *options), "x86-64-v2")
+
+    assert fit.expectation == expected, fit.reason
+
+
+def test_what_no_one_is_seen_to_call_is_in_doubt_where_nothing_asks(tmp_path):
+    """Only names that say for which CPU they are tell that callers choose."""
+    source = HEAD + "static void (*all[])(int) = {slow, fast};\n"
+    source += "void NAME(int k) { all[k](k); }\n"
+
+    def expected(name: str) -> str:
+        path = build(tmp_path, source, f"-DNAME={name}", "-shared", "-fPIC", name=f"{name}.so")
+        return held_against(path, "x86-64-v2").expectation
+
+    assert expected("work") == "unguarded"
+    leading = HEAD.replace("NEW void fast", "NEW void fast_avx2")
+    path = build(tmp_path, leading, "-shared", "-fPIC", name="named.so")
+    assert held_against(path, "x86-64-v2").expectation == "guarded"
+
+
 def test_what_every_load_executes_dies(tmp_path):
     """A constructor of a library; loading it is enough."""
     source = HEAD + "__attribute__((constructor)) void set(void) { LOOP(1); }\n"
