@@ -15,7 +15,7 @@ import msgspec
 
 from cpuprobe.code.decode import Decoded, Kind
 from cpuprobe.facts.aarch64 import load_features
-from cpuprobe.facts.tables import read_table
+from cpuprobe.facts.tables import load_table, read_table
 
 INDEX = 21
 """Rows are looked up by what is above this bit."""
@@ -125,6 +125,10 @@ def decode(code: bytes, text: str = "") -> Decoded:
     Args:
         code: little-endian; may be empty.
         text: the line; empty where there is none.
+
+    Returns:
+        Of the kind `unknown` where no row tells what it needs, and `undecodable` where no table
+        holds the line's mnemonic.
     """
     raw = _RAW.match(text)
     if raw is not None and not code:
@@ -141,6 +145,8 @@ def decode(code: bytes, text: str = "") -> Decoded:
             kind = "hint" if hint else "feature"
         elif mnemonic in ("udf", "brk", "hlt"):
             kind = next(row[3] for row in _MADE_TO_FAULT if row[2] == mnemonic)
+        elif not is_mnemonic(mnemonic):
+            kind = "undecodable"
     shown = mnemonic if raw is not None and mnemonic else text or mnemonic
     table = load_features()
     other = tuple(name for name in features if name not in table)
@@ -173,6 +179,18 @@ def _of_word(word: int) -> _What:
 
 
 # --- what a disassembler wrote ---
+
+
+def is_mnemonic(word: str) -> bool:
+    """Whether a word is the name of an instruction that some table holds, in any syntax."""
+    return word.lower().partition(".")[0] in _stems()
+
+
+@functools.cache
+def _stems() -> frozenset[str]:
+    everywhere: str = load_table("baseline")["a64"]["mnemonics"]
+    return frozenset(everywhere.split()).union(name.partition(".")[0] for name in _by_mnemonic())
+
 
 _VECTORS = re.compile(r"\b(?:z\d{1,2}|p\d{1,2}|pn\d{1,2}|ffr)\b")
 _MATRIX = re.compile(r"\b(?:za\d{0,2}[hv]?|zt0)\b|^(?:rd|add)s[vp]l\b")

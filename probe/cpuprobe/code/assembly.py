@@ -63,10 +63,9 @@ def read_line(text: str, registers: Mapping[str, int] | None = None) -> tuple[De
         CaptureError: no such instruction.
         CannotMeasureError: iced-x86 is not installed.
     """
-    shown = " ".join(text.split())[:80]
     if len(text) > MAXIMUM_LINE:
-        raise CaptureError(f"{shown}...: too long for an instruction")
-    error = CaptureError(f"{shown!r}: no instruction that is known, nor its bytes")
+        raise CaptureError(f"{_shown(text)}...: too long for an instruction")
+    error = no_instruction(text)
     try:
         line = parse_line(text)
     except ValueError:
@@ -81,6 +80,15 @@ def read_line(text: str, registers: Mapping[str, int] | None = None) -> tuple[De
         if found:
             return tuple(found.values())
     raise error
+
+
+def no_instruction(text: str) -> CaptureError:
+    """What a line is refused with that no table knows, of whatever instruction set."""
+    return CaptureError(f"{_shown(text)!r}: no instruction that is known, nor its bytes")
+
+
+def _shown(text: str) -> str:
+    return " ".join(text.split())[:80]
 
 
 def is_mnemonic(word: str) -> bool:

@@ -132,3 +132,30 @@ def test_binutils_knows_the_words_by_the_same_mnemonics(
     assert len(known) > len(a64.rows()) // 3
     # Until 2.41 binutils took PSEL's words for what came with SVE2.1.
     assert {(ours, theirs) for ours, theirs in other if theirs != "psel"} <= ALIASES
+
+
+def test_every_mnemonic_of_armv8_0_is_known(written: list[tuple[a64.Row, str]]) -> None:
+    """By LLVM's names of words that need nothing and binutils' of rows, and no made-up one is."""
+    if PATH is None:
+        pytest.skip("no libLLVM")
+    llvm, some = Llvm(PATH), random.Random(8)
+    # Of the spaces of vectors and of the system there is little in all words.
+    spaces = ((0xFFFFFFFF, 0), (0xE1FFFFFF, 0x0E000000), (0x003FFFFF, 0xD5000000))
+    words = [some.getrandbits(32) & mask | value for mask, value in spaces for _ in range(20_000)]
+    texts = [text for text in map(llvm.base, words) if text is not None]
+    names = {text.split()[0] for text in texts} - {"udf", "brk", "hlt"}
+    names |= {line.split()[0] for _, line in written}
+    made_up = ("frobnicate", "frob.4s", "vaddps", "addx", "undefined", "")
+
+    assert len(names) > 300
+    assert [name for name in sorted(names) if not a64.is_mnemonic(name)] == []
+    assert [name for name in made_up if a64.is_mnemonic(name)] == []
+
+
+def test_a_line_that_no_table_knows_is_no_instruction() -> None:
+    """Unknown is said as unknown: it is not among what every CPU has."""
+    lines = ("frobnicate x0, x1", "add x0, x1, x2", "add.4s v0, v1, v2", "b.eq 0x40", "udf #1")
+
+    assert [a64.decode(b"", line).kind for line in lines] == [
+        "undecodable", "unknown", "unknown", "unknown", "always-invalid",
+    ]  # fmt: skip

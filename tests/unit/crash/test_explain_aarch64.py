@@ -12,6 +12,7 @@ from tests.elf_files import HEADER, elf, note
 
 from cpuprobe.assessment import assess
 from cpuprobe.crash.diagnose import diagnose
+from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.core_file import read_core
 from cpuprobe.evidence.crashes.told import of_text
 from cpuprobe.evidence.machines import read_capture
@@ -102,6 +103,17 @@ def test_what_no_row_holds_is_not_called_missing() -> None:
     answer = explain("SIGILL\n=> 0xaaaac5d81234 <f+48>:\tldr\tx0, [x1]\n", PI4)
 
     assert (answer.verdict, answer.features) == ("unknown", ())
+
+
+def test_a_line_that_no_table_knows_is_of_no_cpu() -> None:
+    """Under SIGILL it is told as unknown; typed it is refused, as a line of x86 is."""
+    answer = explain("SIGILL\n=> 0xaaaac5d81234 <f+48>:\tfrobnicate\tx0, x1\n", PI4)
+
+    assert (answer.verdict, answer.features) == ("undecodable", ())
+    assert "every CPU" not in answer.summary
+    for line in ("frobnicate x0, x1", "vfrobnicate xmm0, xmm1"):
+        with pytest.raises(CaptureError, match="no instruction that is known"):
+            of_text(line.encode())
 
 
 def test_a_hint_never_faults() -> None:

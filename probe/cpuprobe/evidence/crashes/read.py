@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cpuprobe.code import a64
-from cpuprobe.code.assembly import is_mnemonic, read_line
+from cpuprobe.code.assembly import is_mnemonic, no_instruction, read_line
 from cpuprobe.code.image import code_at
 from cpuprobe.code.newer import features_of
 from cpuprobe.errors import CaptureError
@@ -119,8 +119,13 @@ def _lone(line: str) -> Crash:
         except CaptureError:
             pass  # an instruction without operands
     text = instruction(line)
-    if isa_of_text(line) == "aarch64" or (text is None and a64.decode(b"", line).kind != "unknown"):
-        return Crash("assembler line", text=line, isa="aarch64")
+    of_arm = isa_of_text(line) == "aarch64"
+    if of_arm or text is None:
+        kind = a64.decode(b"", line).kind
+        if of_arm and kind == "undecodable":
+            raise no_instruction(line)
+        if of_arm or kind not in ("unknown", "undecodable"):
+            return Crash("assembler line", text=line, isa="aarch64")
     if text is None or not features_of(text.split()[0]):
         read_line(line)  # which says what is wrong with it
     return Crash("assembler line", text=text or line)
