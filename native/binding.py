@@ -127,24 +127,30 @@ uint32_t ways_target(struct ways_space *space, uint64_t target);
 void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps,
                  int is_main);
 int ways_add(struct ways_set *set, uint64_t address);
-enum { MOST_BUCKETS = 4194304 };
+enum { MOST_BUCKETS = 32768 };
 struct link { uint64_t key, value; };
 struct links { struct link *all; uint64_t count, room; };
-struct links_index { const uint64_t *all; uint32_t *below; uint32_t count, shift; };
+struct links_bucket { ...; };
+struct links_index {
+    const uint64_t *all; struct links_bucket *buckets; uint32_t count, shift; ...;
+};
 struct links_range { uint64_t start, end; };
 struct links_known {
     struct links_index functions, slots; const uint64_t *pointers;
     const struct links_range *code; uint32_t ranges, is_fixed;
 };
 void links_index(struct links_index *index);
-void links_search(const uint8_t *code, uint64_t size, uint64_t address,
+void links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to, uint64_t address,
                   const struct links_known *known, struct links *calls, struct links *taken,
                   struct links *asking);
+void links_group(const struct links *lists, uint32_t number, uint64_t keys, uint64_t *first,
+                 uint64_t *values);
 void links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbols,
                        uint64_t symbols_size, struct links *pointers, struct links *names);
 void links_words(const uint8_t *content, uint64_t size, uint64_t address,
                  const struct links_known *known, struct links *pointers);
 void links_sort(struct link *all, struct link *spare, uint64_t count);
+void links_part(const struct link *all, uint64_t count, uint64_t *keys, uint64_t *values);
 uint64_t links_last(struct link *all, uint64_t count);
 void links_turn(const struct links_known *known, struct links *turned);
 void links_limits(const struct links_known *known, const uint64_t *ends, uint64_t *limits);

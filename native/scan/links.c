@@ -33,31 +33,59 @@ add(struct links *links, uint64_t key, uint64_t value)
 /* --- finding addresses ---------------------------------------------------------------------------
  */
 
+enum { GRANULES = 64 };
+
 void
 links_index(struct links_index *index)
 {
-    uint64_t low = index->count ? index->all[0] : 0, bucket = 0;
+    uint64_t low = index->count ? index->all[0] : 0, next = 0;
     uint64_t span = index->count ? index->all[index->count - 1] - low : 0;
 
-    for (index->shift = 5; span >> index->shift >= MOST_BUCKETS;)
+    for (index->shift = 3; span >> index->shift >= (uint64_t)MOST_BUCKETS * GRANULES;)
         index->shift++;
-    for (uint32_t at = 0; at < index->count; at++)
-        for (; bucket <= (index->all[at] - low) >> index->shift; bucket++)
-            index->below[bucket] = at;
-    index->below[bucket] = index->count;
+    for (uint32_t at = 0; at < index->count; at++) {
+        uint64_t granule = (index->all[at] - low) >> index->shift;
+
+        for (; next <= granule / GRANULES; next++)
+            index->buckets[next] = (struct links_bucket){0, at};
+        index->buckets[granule / GRANULES].held |= 1ull << granule % GRANULES;
+    }
+    index->buckets[next] = index->buckets[next + 1] = (struct links_bucket){0, index->count};
+    index->low = low;
+    index->beyond = (uint32_t)next;
 }
 
-/* The number of an address; `count` where it is none of these. */
-static inline uint32_t
-number_of(const struct links_index *index, uint64_t address)
+/* The bucket of an address, and its granule's bit: none for what is before or behind all of them.
+ */
+static inline const struct links_bucket *
+bucket_of(const struct links_index *index, uint64_t address, uint64_t *bit)
 {
-    uint32_t at, end;
-    uint64_t bucket;
+    uint64_t granule = (address - index->low) >> index->shift, bucket = granule / GRANULES;
 
-    if (!index->count || address < index->all[0] || address > index->all[index->count - 1])
-        return index->count;
-    bucket = (address - index->all[0]) >> index->shift;
-    for (at = index->below[bucket], end = index->below[bucket + 1]; end - at > 8;) {
+    bucket = bucket < index->beyond ? bucket : index->beyond;
+    *bit = index->buckets[bucket].held & 1ull << granule % GRANULES;
+    return index->buckets + bucket;
+}
+
+static inline uint32_t
+ones(uint64_t word)
+{
+    word -= word >> 1 & 0x5555555555555555;
+    word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
+    return (uint32_t)(((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f) * 0x0101010101010101 >> 56);
+}
+
+/* The number of an address whose bucket and bit are known; `count` where it is none of these. */
+static inline uint32_t
+number_in(const struct links_index *index, const struct links_bucket *bucket, uint64_t bit,
+          uint64_t address)
+{
+    /* Or behind that, where granules hold more than one. */
+    uint32_t at = bucket[0].below + ones(bucket->held & (bit - 1)), end = bucket[1].below;
+
+    if (at < end && index->all[at] == address)
+        return at;
+    while (end - at > 8) {
         uint32_t middle = at + (end - at) / 2;
 
         if (index->all[middle] <= address)
@@ -69,6 +97,15 @@ number_of(const struct links_index *index, uint64_t address)
         if (index->all[at] == address)
             return at;
     return index->count;
+}
+
+static uint32_t
+number_of(const struct links_index *index, uint64_t address)
+{
+    uint64_t bit;
+    const struct links_bucket *bucket = bucket_of(index, address, &bit);
+
+    return bit ? number_in(index, bucket, bit, address) : index->count;
 }
 
 static int
@@ -90,46 +127,137 @@ is_code(const struct links_known *known, uint64_t address)
 /* --- searching code ------------------------------------------------------------------------------
  */
 
-/* What a byte may be: of a CALL or JMP, of what begins with 0F; the second or third of LEA or MOV
- * with an address relative to the next instruction; of MOV with an immediate. */
-enum { OF_CALL = 1, OF_ESCAPE = 2, OF_RELATIVE = 4, OF_IMMEDIATE = 8 };
-
-static const uint8_t kinds[256] = {
-    [0xe8] = OF_CALL,      [0xe9] = OF_CALL,      [0x0f] = OF_ESCAPE,    [0x8b] = OF_RELATIVE,
-    [0x8d] = OF_RELATIVE,  [0xb8] = OF_IMMEDIATE, [0xb9] = OF_IMMEDIATE, [0xba] = OF_IMMEDIATE,
-    [0xbb] = OF_IMMEDIATE, [0xbc] = OF_IMMEDIATE, [0xbd] = OF_IMMEDIATE, [0xbe] = OF_IMMEDIATE,
-    [0xbf] = OF_IMMEDIATE, [0xc7] = OF_IMMEDIATE,
+enum {
+    BLOCK = 64,  /* bytes of code that are looked at together */
+    BEHIND = 16, /* bytes after them that are read */
 };
 
-static void
-add_call(const struct links_known *known, struct links *calls, uint64_t site, uint64_t target)
+/* Of a block, a bit for each byte that may begin a CALL, JMP, JCC, CPUID or XGETBV; that may be the
+ * opcode of LEA or MOV relative to the next instruction; that may begin a MOV of an immediate. */
+struct marks {
+    uint64_t branches, relative, immediate;
+};
+
+/* Marks sixteen bytes. Not all that is known of them is asked: what is left is so rare that it
+ * costs less to look at it one by one. */
+#ifdef __SSE2__
+typedef uint8_t bytes __attribute__((vector_size(16)));
+typedef char signed_bytes __attribute__((vector_size(16)));
+
+static inline bytes
+load(const uint8_t *at)
 {
-    if (number_of(&known->functions, target) < known->functions.count)
-        add(calls, target, site);
+    bytes loaded;
+
+    __builtin_memcpy(&loaded, at, sizeof loaded);
+    return loaded;
 }
 
-static void
-search_escape(const uint8_t *code, uint64_t left, uint64_t site, const struct links_known *known,
-              struct links *calls, struct links *asking)
+static inline bytes
+equal(bytes some, uint8_t mask, uint8_t value)
 {
-    if (left >= 6 && (code[1] & 0xf0) == 0x80)
-        add_call(known, calls, site, site + 6 + (uint64_t)distance_at(code + 2));
-    else if ((left >= 2 && code[1] == 0xa2) || (left >= 3 && code[1] == 0x01 && code[2] == 0xd0))
-        add(asking, 0, site);
+    return (bytes)((some & mask) == value);
 }
 
+static inline uint64_t
+bits_of(bytes marked)
+{
+    return (uint32_t)__builtin_ia32_pmovmskb128((signed_bytes)marked);
+}
+
+static inline void
+mark(struct marks *marks, const uint8_t *code, unsigned at, int is_fixed)
+{
+    bytes first = load(code + at), second = load(code + at + 1);
+    bytes escapes =
+        equal(first, 0xff, 0x0f) &
+        (equal(second, 0xf0, 0x80) | equal(second, 0xff, 0xa2) | equal(second, 0xff, 0x01));
+
+    marks->branches |= bits_of(equal(first, 0xfe, 0xe8) | escapes) << at;
+    marks->relative |= bits_of(equal(first, 0xf9, 0x89) & equal(second, 0xc7, 0x05)) << at;
+    if (is_fixed)
+        marks->immediate |= bits_of(equal(first, 0xf8, 0xb8) | equal(first, 0xff, 0xc7)) << at;
+}
+#else
+static inline void
+mark(struct marks *marks, const uint8_t *code, unsigned at, int is_fixed)
+{
+    for (unsigned end = at + 16; at < end; at++) {
+        uint8_t first = code[at], second = code[at + 1];
+        int escapes =
+            first == 0x0f && ((second & 0xf0) == 0x80 || second == 0xa2 || second == 0x01);
+
+        marks->branches |= (uint64_t)((first & 0xfe) == 0xe8 || escapes) << at;
+        marks->relative |= (uint64_t)((first & 0xf9) == 0x89 && (second & 0xc7) == 0x05) << at;
+        marks->immediate |= (uint64_t)(is_fixed && ((first & 0xf8) == 0xb8 || first == 0xc7)) << at;
+    }
+}
+#endif
+
+static inline struct marks
+marks_of(const uint8_t *code, int is_fixed)
+{
+    struct marks marks = {0};
+
+    mark(&marks, code, 0, is_fixed);
+    mark(&marks, code, 16, is_fixed);
+    mark(&marks, code, 32, is_fixed);
+    mark(&marks, code, 48, is_fixed);
+    return marks;
+}
+
+/* Calls, jumps and branches, and what asks. Which of them lead to a function cannot be guessed, so
+ * nothing branches on whether there is one near the target. */
+static inline void
+search_branches(const uint8_t *code, uint64_t left, uint64_t site, uint64_t marks,
+                const struct links_index *functions, struct links *calls, struct links *asking)
+{
+    struct {
+        const struct links_bucket *bucket;
+        uint64_t bit, target, site;
+    } near[BLOCK];
+    unsigned found = 0;
+
+    for (; marks; marks &= marks - 1) {
+        unsigned at = (unsigned)__builtin_ctzll(marks), is_long = code[at] == 0x0f;
+        unsigned length = 5 + is_long;
+        uint64_t target = site + at + length + (uint64_t)distance_at(code + at + 1 + is_long);
+
+        if (is_long && (code[at + 1] & 0xf0) != 0x80) {
+            if (code[at + 1] == 0xa2 || code[at + 2] == 0xd0)
+                add(asking, 0, site + at);
+            continue;
+        }
+        near[found].bucket = bucket_of(functions, target, &near[found].bit);
+        near[found].target = target;
+        near[found].site = site + at;
+        found += near[found].bit && at + length <= left;
+    }
+    for (unsigned at = 0; at < found; at++) {
+        uint32_t number = number_in(functions, near[at].bucket, near[at].bit, near[at].target);
+
+        if (number < functions->count)
+            add(calls, number, near[at].site);
+    }
+}
+
+/* LEA or MOV: `code` and `site` are of its prefix, a REX with W. */
 static void
 search_relative(const uint8_t *code, uint64_t site, const struct links_known *known,
                 struct links *taken)
 {
     uint64_t target = site + 7 + (uint64_t)distance_at(code + 3);
 
+    if ((code[0] & 0xfb) != 0x48)
+        return;
     if (code[1] == 0x8b) { /* what the slot holds */
         uint32_t slot = number_of(&known->slots, target);
 
         if (slot == known->slots.count)
             return;
         target = known->pointers[slot];
+    } else if (code[1] != 0x8d) {
+        return;
     }
     add(taken, target, site);
 }
@@ -161,32 +289,45 @@ moved_at(unsigned modrm)
     return 2 + displacements[mod] + (mod < 3 && rm == 4);
 }
 
-void
-links_search(const uint8_t *code, uint64_t size, uint64_t address, const struct links_known *known,
-             struct links *calls, struct links *taken, struct links *asking)
+static inline void
+search_taken(const uint8_t *code, uint64_t left, uint64_t site, const struct marks *marks,
+             const struct links_known *known, int is_first, struct links *taken)
 {
-    unsigned wanted = OF_CALL | OF_ESCAPE | OF_RELATIVE | (known->is_fixed ? OF_IMMEDIATE : 0);
+    for (uint64_t some = marks->relative | marks->immediate; some; some &= some - 1) {
+        unsigned at = (unsigned)__builtin_ctzll(some), head;
 
-    for (uint64_t at = 0; at < size; at++) {
+        if (marks->relative >> at & 1) {
+            if (at + 6 <= left && at + !is_first)
+                search_relative(code + at - 1, site + at - 1, known, taken);
+            continue;
+        }
+        head = code[at] != 0xc7 ? 1 : moved_at(code[at + 1]);
+        if (head && at + head + 4 <= left)
+            search_immediate(code + at + head, site + at, known, taken);
+    }
+}
+
+void
+links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to, uint64_t address,
+             const struct links_known *known, struct links *calls, struct links *taken,
+             struct links *asking)
+{
+    uint8_t last[1 + BLOCK + BEHIND];
+
+    for (uint64_t at = from; at < to; at += BLOCK) {
         uint64_t left = size - at, site = address + at;
         const uint8_t *here = code + at;
-        unsigned kind = kinds[*here] & wanted;
+        struct marks marks;
 
-        if (__builtin_expect(!kind, 1))
-            continue;
-        if (kind == OF_CALL && left >= 5) {
-            add_call(known, calls, site, site + 5 + (uint64_t)distance_at(here + 1));
-        } else if (kind == OF_ESCAPE) {
-            search_escape(here, left, site, known, calls, asking);
-        } else if (kind == OF_RELATIVE && left >= 6 && at && (here[1] & 0xc7) == 5 &&
-                   (here[-1] & 0xfb) == 0x48) {
-            search_relative(here - 1, site - 1, known, taken);
-        } else if (kind == OF_IMMEDIATE) {
-            unsigned head = *here != 0xc7 ? 1 : left > 1 ? moved_at(here[1]) : 0;
-
-            if (head && left >= head + 4)
-                search_immediate(here + head, site, known, taken);
+        if (left < BLOCK + BEHIND) { /* zeros are nothing that is sought */
+            __builtin_memset(last, 0, sizeof last);
+            last[0] = at ? here[-1] : 0;
+            __builtin_memcpy(last + 1, here, left);
+            here = last + 1;
         }
+        marks = known->is_fixed ? marks_of(here, 1) : marks_of(here, 0);
+        search_branches(here, left, site, marks.branches, &known->functions, calls, asking);
+        search_taken(here, left, site, &marks, known, at == 0, taken);
     }
 }
 
@@ -232,31 +373,58 @@ links_words(const uint8_t *content, uint64_t size, uint64_t address,
 /* --- order ---------------------------------------------------------------------------------------
  */
 
+enum { DIGIT = 11 }; /* bits of a key that are sorted by at once: as many counters fit in a cache */
+
 void
 links_sort(struct link *all, struct link *spare, uint64_t count)
 {
-    uint64_t differ = 0;
     struct link *from = all, *to = spare;
+    uint64_t differ = 0;
 
     for (uint64_t at = 1; at < count; at++)
         differ |= all[at].key ^ all[0].key;
-    for (unsigned shift = 0; shift < 64; shift += 8) {
-        uint64_t first[257] = {0};
+    for (unsigned shift = 0; shift < 64 && differ >> shift; shift += DIGIT) {
+        uint64_t first[(1 << DIGIT) + 1] = {0};
+        const uint64_t mask = (1 << DIGIT) - 1;
         struct link *other = from;
 
-        if (!(differ >> shift & 0xff))
+        if (!(differ >> shift & mask))
             continue;
         for (uint64_t at = 0; at < count; at++)
-            first[(from[at].key >> shift & 0xff) + 1]++;
-        for (unsigned at = 1; at < 257; at++)
+            first[(from[at].key >> shift & mask) + 1]++;
+        for (unsigned at = 1; at <= mask; at++)
             first[at] += first[at - 1];
         for (uint64_t at = 0; at < count; at++)
-            to[first[from[at].key >> shift & 0xff]++] = from[at];
+            to[first[from[at].key >> shift & mask]++] = from[at];
         from = to;
         to = other;
     }
     if (from != all)
         __builtin_memcpy(all, from, count * sizeof *all);
+}
+
+void
+links_group(const struct links *lists, uint32_t number, uint64_t keys, uint64_t *first,
+            uint64_t *values)
+{
+    __builtin_memset(first, 0, (keys + 2) * sizeof *first);
+    for (uint32_t each = 0; each < number; each++)
+        for (uint64_t at = 0; at < lists[each].count; at++)
+            first[lists[each].all[at].key + 2]++;
+    for (uint64_t key = 2; key < keys + 2; key++)
+        first[key] += first[key - 1];
+    for (uint32_t each = 0; each < number; each++)
+        for (uint64_t at = 0; at < lists[each].count; at++)
+            values[first[lists[each].all[at].key + 1]++] = lists[each].all[at].value;
+}
+
+void
+links_part(const struct link *all, uint64_t count, uint64_t *keys, uint64_t *values)
+{
+    for (uint64_t at = 0; at < count; at++) {
+        keys[at] = all[at].key;
+        values[at] = all[at].value;
+    }
 }
 
 uint64_t

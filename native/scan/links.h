@@ -20,16 +20,23 @@ struct links {
     uint64_t count, room;
 };
 
-/* Addresses in order, each once, and for each bucket of 1 << shift bytes from the first on how many
- * are below it. */
+/* Addresses in order, each once, and which granules of 1 << shift bytes, from the first address on,
+ * hold any: of 64 granules a bit each, and how many addresses are below them. */
+struct links_bucket {
+    uint64_t held;
+    uint32_t below;
+};
 struct links_index {
     const uint64_t *all;
-    uint32_t *below;
+    struct links_bucket *buckets;
     uint32_t count, shift;
+    uint32_t beyond; /* the bucket behind the last one, which is empty */
+    uint64_t low;    /* the first address */
 };
-enum { MOST_BUCKETS = 1 << 22 };
+enum { MOST_BUCKETS = 1 << 15 };
 
-/* Makes an index of `count` addresses; `below` has room for MOST_BUCKETS + 2. */
+/* Makes an index of `count` addresses. Of buckets there must be three more than a 512th of the bytes
+ * that they span, or MOST_BUCKETS + 2 if that is less. */
 void links_index(struct links_index *index);
 
 /* A range of code: its address, and the one behind. */
@@ -47,10 +54,11 @@ struct links_known {
     uint32_t is_fixed; /* it does not move: addresses are immediates too */
 };
 
-/* Searches code. `calls`: key is the function, value the address of the call; `taken`: an address,
- * and that of the instruction which may take it; `asking`: value is the address of bytes that may
- * be CPUID or XGETBV. */
-void links_search(const uint8_t *code, uint64_t size, uint64_t address,
+/* Searches a part of code, which begins and ends at a multiple of 64 bytes of it or at its end.
+ * `calls`: key is the function's number, value the address of the call; `taken`: an address, and
+ * that of the instruction which may take it; `asking`: value is the address of bytes that may be
+ * CPUID or XGETBV. What is known is only read: parts can be searched at once. */
+void links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to, uint64_t address,
                   const struct links_known *known, struct links *calls, struct links *taken,
                   struct links *asking);
 
@@ -65,6 +73,14 @@ void links_words(const uint8_t *content, uint64_t size, uint64_t address,
 
 /* Sorts links by their keys; those with one key stay in their order. `spare` has as much room. */
 void links_sort(struct link *all, struct link *spare, uint64_t count);
+
+/* The values of links by their keys, which are below `keys`, in the order of the lists: those of a
+ * key are from `first` of it on to that of the next one. `first` has two more than keys. */
+void links_group(const struct links *lists, uint32_t number, uint64_t keys, uint64_t *first,
+                 uint64_t *values);
+
+/* Takes links apart: their keys, and their values. */
+void links_part(const struct link *all, uint64_t count, uint64_t *keys, uint64_t *values);
 
 /* Keeps the last of each key, of links in order; returns how many there are. */
 uint64_t links_last(struct link *all, uint64_t count);

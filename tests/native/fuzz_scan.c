@@ -160,29 +160,68 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
     }
 }
 
-/* Sorted, and as many as there is room for. */
+/* Sorted. */
 static void
 sorted(struct links *links)
 {
-    static struct link spare[MOST_RANGES];
+    static struct link spare[MOST_BYTES];
 
-    links->count = links->count < links->room ? links->count : links->room;
+    HOLDS(links->count <= links->room);
     links_sort(links->all, spare, links->count);
     for (uint64_t at = 1; at < links->count; at++)
         HOLDS(links->all[at].key >= links->all[at - 1].key);
-    HOLDS(links_last(links->all, links->count) <= links->count);
+}
+
+/* Grouped by their keys, as sorting has them. */
+static void
+grouped(const struct links *links)
+{
+    static uint64_t first[MOST_RANGES + 2], values[MOST_BYTES], keys[MOST_BYTES], same[MOST_BYTES];
+
+    links_group(links, 1, MOST_RANGES, first, values);
+    sorted((struct links *)links);
+    links_part(links->all, links->count, keys, same);
+    HOLDS(first[0] == 0 && first[MOST_RANGES] == links->count);
+    for (uint64_t key = 0; key < MOST_RANGES; key++)
+        for (uint64_t at = first[key]; at < first[key + 1]; at++)
+            HOLDS(keys[at] == key && same[at] == values[at]);
+}
+
+/* Whether a byte begins something that refers to one of some functions, asked of each alone: 1 for
+ * a call, 2 for LEA, 4 for what asks. */
+static unsigned
+refers(const uint8_t *code, size_t left, uint64_t site, const uint64_t *functions, uint64_t *target)
+{
+    unsigned is_long = code[0] == 0x0f && left > 1 && (code[1] & 0xf0) == 0x80;
+    int32_t distance;
+
+    if (left >= 2 && code[0] == 0x0f &&
+        (code[1] == 0xa2 || (left >= 3 && code[1] == 1 && code[2] == 0xd0)))
+        return 4;
+    if (left >= 7 && (code[0] == 0x48 || code[0] == 0x4c) && code[1] == 0x8d &&
+        (code[2] & 0xc7) == 5)
+        return 2;
+    if (left < 5 + is_long || !(is_long || code[0] == 0xe8 || code[0] == 0xe9))
+        return 0;
+    memcpy(&distance, code + 1 + is_long, sizeof distance);
+    *target = site + 5 + is_long + (uint64_t)(int64_t)distance;
+    for (unsigned at = 0; at < MOST_RANGES; at++)
+        if (functions[at] == *target)
+            return 1;
+    return 0;
 }
 
 /* How the bytes refer to each other, as code, relocations, symbols and words. */
 static void
 find_links(const uint8_t *code, size_t size, uint64_t address)
 {
-    static uint32_t below[2][MOST_BUCKETS + 2];
-    static struct link found[4][MOST_RANGES];
-    struct links calls = {found[0], 0, MOST_RANGES}, taken = {found[1], 0, MOST_RANGES};
-    struct links asking = {found[2], 0, MOST_RANGES}, turned = {found[3], 0, MOST_RANGES};
+    static struct links_bucket buckets[2][MOST_BUCKETS + 2];
+    static struct link found[4][MOST_BYTES];
+    struct links calls = {found[0], 0, MOST_BYTES}, taken = {found[1], 0, MOST_BYTES};
+    struct links asking = {found[2], 0, MOST_BYTES}, turned = {found[3], 0, MOST_BYTES};
     struct links_range range = {address, address + size};
-    uint64_t starts[MOST_RANGES], ends[MOST_RANGES], limits[MOST_RANGES], at = address;
+    uint64_t starts[MOST_RANGES], ends[MOST_RANGES], limits[MOST_RANGES], at = address, target;
+    uint64_t half = size / 2 & ~63ull, call = 0, lea = 0, asked = 0;
     struct links_known known = {.code = &range, .ranges = 1, .is_fixed = code[0] & 1};
 
     for (unsigned number = 0; number < MOST_RANGES; number++) {
@@ -190,26 +229,41 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
         ends[number] = code[number % size] & 2 ? 0 : at + code[number % size];
         at += 1u + code[number % size] * (code[0] ? 1ull : 1ull << 40);
     }
-    known.functions = known.slots = (struct links_index){starts, below[0], MOST_RANGES, 0};
-    known.slots.below = below[1];
+    known.functions = known.slots = (struct links_index){.all = starts, .count = MOST_RANGES};
+    known.functions.buckets = buckets[0];
+    known.slots.buckets = buckets[1];
     known.pointers = ends;
     links_index(&known.functions);
     links_index(&known.slots);
     links_limits(&known, ends, limits);
     for (unsigned number = 0; number < MOST_RANGES; number++)
         HOLDS(limits[number] <= address + size);
-    links_search(code, size, address, &known, &calls, &taken, &asking);
+    links_search(code, size, 0, half, address, &known, &calls, &taken, &asking);
+    links_search(code, size, half, size, address, &known, &calls, &taken, &asking);
+    for (size_t each = 0; each < size; each++)
+        switch (refers(code + each, size - each, address + each, starts, &target)) {
+        case 1:
+            HOLDS(call < calls.count && calls.all[call].value == address + each);
+            HOLDS(starts[calls.all[call++].key] == target);
+            break;
+        case 2:
+            while (lea < taken.count && taken.all[lea].value < address + each)
+                lea++;
+            HOLDS(lea < taken.count && taken.all[lea].value == address + each);
+            break;
+        case 4:
+            HOLDS(asked < asking.count && asking.all[asked++].value == address + each);
+        }
+    HOLDS(call == calls.count && asked == asking.count);
     links_turn(&known, &turned);
-    sorted(&calls);
-    sorted(&taken);
+    grouped(&calls);
     sorted(&turned);
-    for (uint64_t each = 0; each < calls.count; each++)
-        HOLDS(calls.all[each].value >= address && calls.all[each].value < address + size);
+    sorted(&taken);
     calls.count = taken.count = 0;
     links_words(code, size, address, &known, &taken);
     links_relocations(code, size, code, size, &calls, &taken);
     sorted(&calls);
-    sorted(&taken);
+    HOLDS(links_last(calls.all, calls.count) <= calls.count);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -276,6 +330,14 @@ fill(uint8_t *data)
     for (size_t at = 0; at < size; at++)
         data[at] = random_number() & 3 ? (uint8_t)random_number()
                                        : starts[random_number() % sizeof starts];
+    for (size_t at = 0; at + 16 < size; at += 1 + random_number() % 64) { /* what leads near */
+        static const uint8_t heads[][3] = {
+            {0x90, 0x90, 0xe8}, {0x90, 0x90, 0xe9}, {0x90, 0x0f, 0x85}, {0x48, 0x8d, 0x05}};
+        int32_t distance = (int32_t)(random_number() % 512) - (int32_t)(at % 256);
+
+        memcpy(data + at, heads[random_number() % 4], 3);
+        memcpy(data + at + 3, &distance, sizeof distance);
+    }
     return size;
 }
 

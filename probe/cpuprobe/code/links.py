@@ -6,17 +6,19 @@ The bytes are gone through in C (native/scan/links.h); only where the package ha
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cpuprobe.code.elf import text
+from cpuprobe.code.lists import Grouped, Pairs, filled, grouped, new, pairs
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import Binary
+from cpuprobe.code.threads import at_once, parts
 
 _RELATIVE_32 = struct.Struct("<i").unpack_from
 _HIGHEST = (1 << 64) - 1  # an address; damaged sizes lead beyond it
@@ -37,37 +39,10 @@ _OBJECT = 1 << 14
 _DENSE = 32
 """Bytes of code to a reference, at least; where there are more code is gone through again."""
 
+_BLOCK = 64
+"""Bytes that C searches together."""
 _MOST_AT_FIRST = 1 << 20
 """References of a kind for which there is room, before it is known how many there are."""
-
-_new = ffi and ffi.new_allocator(should_clear_after_alloc=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Addresses in order, and to each another one."""
-
-    keys: Sequence[int]
-    values: Sequence[int]
-
-    def between(self, low: int, high: int) -> Iterator[tuple[int, int]]:
-        """The pairs from one address on, below another."""
-        for at in range(bisect_left(self.keys, low), bisect_left(self.keys, high)):
-            yield self.keys[at], self.values[at]
-
-    def of(self, key: int) -> Iterator[int]:
-        """What an address has."""
-        for at in range(bisect_left(self.keys, key), bisect_right(self.keys, key)):
-            yield self.values[at]
-
-    def get(self, key: int, other: int | None = None) -> int | None:
-        """The first of an address."""
-        return next(self.of(key), other)
-
-    def __contains__(self, key: int) -> bool:
-        """Whether there is an address."""
-        at = bisect_left(self.keys, key)
-        return at < len(self.keys) and self.keys[at] == key
 
 
 def _bytes(content: bytes) -> Any:
@@ -75,38 +50,13 @@ def _bytes(content: bytes) -> Any:
     return ffi.from_buffer("uint8_t[]", content)
 
 
-def _gathered(*rooms: int) -> list[Any]:
-    """Empty lists for C, with so much room."""
-    made = []
-    for room in rooms:
-        links = ffi.new("struct links *")
-        links.room = room
-        memory = _new("struct link[]", room)
-        links.all = memory
-        made.append((links, memory))
-    return made
+def _do(work: Callable[[], Any]) -> Any:
+    return work()
 
 
-def _filled(fill: Callable[..., None], *rooms: int) -> list[Any]:
-    """Lists that C fills, again with more room where that was not enough."""
-    while True:
-        made = _gathered(*rooms)
-        fill(*(links for links, _ in made))
-        wanted = [links.count for links, _ in made]
-        if all(count <= room for count, room in zip(wanted, rooms, strict=True)):
-            return made
-        rooms = tuple(wanted)
-
-
-def _pairs(made: Any, last: bool = False) -> Pairs:
-    """A list of C in order; `last`: of each key only what came last."""
-    links, memory = made
-    count = links.count
-    lib.links_sort(memory, _new("struct link[]", count), count)
-    if last:
-        count = lib.links_last(memory, count)
-    words = array("Q", ffi.buffer(memory, 16 * count)[:])
-    return Pairs(words[0::2], words[1::2])
+def _cut(at: int, size: int) -> int:
+    """A place in code of some size at which parts of it may be cut, at or before another."""
+    return size if at >= size else max(at, 0) & -_BLOCK
 
 
 class Links:
@@ -172,7 +122,8 @@ class Links:
             self._keep(ffi.from_buffer("uint64_t[]", addresses)),
             len(addresses),
         )
-        index.below = self._keep(_new("uint32_t[]", min(span >> 5, lib.MOST_BUCKETS) + 3))
+        buckets = min(span >> 9, lib.MOST_BUCKETS) + 3
+        index.buckets = self._keep(new("struct links_bucket[]", buckets))
         lib.links_index(ffi.addressof(index))
 
     def _read(self) -> tuple[Pairs, dict[int, str]]:
@@ -188,11 +139,11 @@ class Links:
 
         symbols = _bytes(found.symbols)
         rows = sum(len(table) // _RELA for table in found.tables)
-        pointers, names = _filled(fill, rows, rows)
-        named = _pairs(names, last=True)
+        pointers, names = filled(fill, rows, rows)
+        named = pairs(names, last=True)
         of = functools.cache(functools.partial(text, found.strings))  # most stand in many slots
         every = dict(zip(named.keys, map(of, named.values), strict=True))
-        return _pairs(pointers, last=True), every
+        return pairs(pointers, last=True), every
 
     def function(self, address: int) -> tuple[int, int] | None:
         """The function that holds an address: its start, and the address behind it."""
@@ -209,25 +160,47 @@ class Links:
             if self._limits[at] > max(low, self.starts[at]):
                 yield self.starts[at]
 
-    @functools.cached_property
-    def _searched(self) -> tuple[Pairs, Pairs, list[int]]:
-        """The calls of functions; addresses that code takes; what may be CPUID or XGETBV."""
+    def _search(self, low: int, high: int) -> list[Any]:
+        """Searches the code between two places, counted over all code.
+
+        Returns:
+            The calls of functions; addresses that code takes; what may be CPUID or XGETBV.
+        """
 
         def fill(*lists: Any) -> None:
+            behind = 0
             for code in self._file.code:
-                data = _bytes(code.data)
-                lib.links_search(data, len(data), code.address, self._known, *lists)
+                before, behind = behind, behind + len(code.data)
+                start, end = (_cut(at - before, len(code.data)) for at in (low, high))
+                if start < end:
+                    data = _bytes(code.data)
+                    lib.links_search(data, len(data), start, end, code.address, self._known, *lists)
 
+        room = min((high - low) // _DENSE + 64, _MOST_AT_FIRST)
+        return filled(fill, room, room, 1024)
+
+    @functools.cached_property
+    def _searched(self) -> tuple[Grouped, Pairs, list[int]]:
+        """The callers of functions; addresses that code takes; what may be CPUID or XGETBV."""
         size = sum(len(code.data) for code in self._file.code)
-        room = min(size // _DENSE + 64, _MOST_AT_FIRST)
-        calls, taken, asking = _filled(fill, room, room, 1024)
-        return _pairs(calls), _pairs(taken), list(_pairs(asking).values)
+        number = parts(size)
+        cuts = [size * part // number for part in range(number + 1)]
+        found = at_once(lambda part: self._search(*part), [*itertools.pairwise(cuts)])
+        calls, taken, asking = zip(*found, strict=True)
+        sort: list[Callable[[], Any]] = [
+            lambda: pairs(*taken),
+            lambda: grouped(len(self.starts), *calls),
+        ]
+        in_order, by_function = at_once(_do, sort) if number > 1 else map(_do, sort)
+        every = [link.value for links, memory in asking for link in memory[0 : links.count]]
+        return by_function, in_order, every
 
     def callers(self, target: int) -> Iterator[int]:
         """The addresses at or near which a function is called, or jumped to."""
-        calls = self._searched[0]
         for start in (target, *self._entered.get(target, ())):
-            yield from calls.of(start)
+            at = bisect_left(self.starts, start)
+            if at < len(self.starts) and self.starts[at] == start:
+                yield from self._searched[0].of(at)
 
     def asking(self) -> list[int]:
         """The addresses of bytes that may be CPUID or XGETBV."""
@@ -283,7 +256,7 @@ class Links:
     @functools.cached_property
     def _turned(self) -> Pairs:
         fill = functools.partial(lib.links_turn, self._known)
-        return _pairs(_filled(fill, len(self.pointers.keys))[0])
+        return pairs(*filled(fill, len(self.pointers.keys)))
 
     def imported(self, target: int) -> str | None:
         """The name of another file's function, if a PLT entry for it begins there."""

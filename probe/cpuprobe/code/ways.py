@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from cpuprobe.code.links import Pairs
+from cpuprobe.code.lists import Pairs
 from cpuprobe.code.native import ffi, lib, name_of
 from cpuprobe.code.program import CodeBytes
 from cpuprobe.code.summary import Call, Escape, Summary, Way

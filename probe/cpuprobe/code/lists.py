@@ -1,0 +1,103 @@
+"""Lists of references as C fills them (native/scan/links.h), and what they are in order."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cpuprobe.code.native import ffi, lib
+
+new = ffi and ffi.new_allocator(should_clear_after_alloc=False)
+"""Makes memory for C, which is not cleared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Addresses in order, and to each another one."""
+
+    keys: Sequence[int]
+    values: Sequence[int]
+
+    def between(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """The pairs from one address on, below another."""
+        for at in range(bisect_left(self.keys, low), bisect_left(self.keys, high)):
+            yield self.keys[at], self.values[at]
+
+    def of(self, key: int) -> Iterator[int]:
+        """What an address has."""
+        for at in range(bisect_left(self.keys, key), bisect_right(self.keys, key)):
+            yield self.values[at]
+
+    def get(self, key: int, other: int | None = None) -> int | None:
+        """The first of an address."""
+        return next(self.of(key), other)
+
+    def __contains__(self, key: int) -> bool:
+        """Whether there is an address."""
+        at = bisect_left(self.keys, key)
+        return at < len(self.keys) and self.keys[at] == key
+
+
+def gathered(*rooms: int) -> list[Any]:
+    """Empty lists for C, with so much room."""
+    made = []
+    for room in rooms:
+        memory = new("struct link[]", room)
+        made.append((ffi.new("struct links *", (memory, 0, room)), memory))
+    return made
+
+
+def filled(fill: Callable[..., None], *rooms: int) -> list[Any]:
+    """Lists that C fills, again with more room where that was not enough."""
+    while True:
+        made = gathered(*rooms)
+        fill(*(links for links, _ in made))
+        wanted = [links.count for links, _ in made]
+        if all(count <= room for count, room in zip(wanted, rooms, strict=True)):
+            return made
+        rooms = tuple(wanted)
+
+
+def _words(count: int) -> tuple[array[int], Any]:
+    """So many numbers of 64 bits, and the same for C to fill."""
+    words = array("Q", bytes(8 * count))
+    return words, ffi.from_buffer("uint64_t[]", words)
+
+
+def pairs(*lists: Any, last: bool = False) -> Pairs:
+    """Lists of C, one behind another, in order; `last`: of each key only what came last."""
+    count = sum(links.count for links, _ in lists)
+    memory, at = new("struct link[]", count), 0
+    for links, found in lists:
+        ffi.memmove(memory + at, found, 16 * links.count)
+        at += links.count
+    lib.links_sort(memory, new("struct link[]", count), count)
+    if last:
+        count = lib.links_last(memory, count)
+    (keys, to_keys), (values, to_values) = _words(count), _words(count)
+    lib.links_part(memory, count, to_keys, to_values)
+    return Pairs(keys, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """What numbers have: from `first` of a number on to that of the next one."""
+
+    first: array[int]
+    values: array[int]
+
+    def of(self, number: int) -> array[int]:
+        """What one has."""
+        return self.values[self.first[number] : self.first[number + 1]]
+
+
+def grouped(keys: int, *lists: Any) -> Grouped:
+    """Lists of C, one behind another, by their keys, which are below a number."""
+    given = ffi.new("struct links[]", [links[0] for links, _ in lists])
+    (first, to_first) = _words(keys + 2)
+    (values, to_values) = _words(sum(links.count for links, _ in lists))
+    lib.links_group(given, len(lists), keys, to_first, to_values)
+    return Grouped(first, values)
