@@ -1,10 +1,12 @@
 /* Where a value that tells what the CPU can do goes to inside of one function. */
 #include "ways.h"
 
-const uint8_t ways_arguments[6] = {RDI, RSI, RDX, RCX, R8, R9};
+/* R12 to R15, RBX and RBP are kept by both. */
+#define BOTH_KEEP (0xf000u | 1u << RBX | 1u << RBP)
 
-/* What a call leaves as it was: RBX, RBP, R12 to R15. */
-#define KEPT (1u << RBX | 1u << RBP | 0xf000u)
+const struct ways_convention ways_system_v = {{RDI, RSI, RDX, RCX, R8, R9}, 6, BOTH_KEEP};
+const struct ways_convention ways_windows = {
+    {RCX, RDX, R8, R9}, 4, BOTH_KEEP | 1u << RSI | 1u << RDI};
 
 /* A place on the stack as a number, in order: the register that it is counted from, how far; and
  * its labels. */
@@ -72,12 +74,12 @@ holds_answer(const struct ways_known *known, uint64_t address)
  */
 
 void
-ways_enter(struct values *state)
+ways_enter(struct values *state, const struct ways_convention *convention)
 {
     __builtin_memset(state->labels, 0, sizeof state->labels);
     __builtin_memset(state->frame, 0, sizeof state->frame);
-    for (unsigned at = 0; at < 6; at++)
-        state->labels[ways_arguments[at]] = (uint16_t)(ARGUMENT << at);
+    for (unsigned at = 0; at < convention->number; at++)
+        state->labels[convention->arguments[at]] = (uint16_t)(ARGUMENT << at);
     state->pointed = state->flags = state->count = 0;
     state->reached = 1;
 }
@@ -475,18 +477,19 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
 uint32_t
 ways_call(struct ways_space *space, struct ways_known *known, struct values *state, int answers)
 {
+    const struct ways_convention *convention = known->convention;
     uint32_t steps = 0;
 
-    for (unsigned at = 0; at < 6; at++) {
-        uint64_t point = state->points[ways_arguments[at]];
+    for (unsigned at = 0; at < convention->number; at++) {
+        uint64_t point = state->points[convention->arguments[at]];
 
-        answers |= state->pointed >> ways_arguments[at] & 1 &&
+        answers |= state->pointed >> convention->arguments[at] & 1 &&
                    (holds_answer(known, point) || ways_holds(&known->fillers, point, point));
     }
     answers |= (int)space->reads;
-    for (unsigned at = 0; answers && at < 6; at++)
-        if (state->pointed >> ways_arguments[at] & 1)
-            ways_add(&known->regions, state->points[ways_arguments[at]]);
+    for (unsigned at = 0; answers && at < convention->number; at++)
+        if (state->pointed >> convention->arguments[at] & 1)
+            ways_add(&known->regions, state->points[convention->arguments[at]]);
     for (uint32_t number = 0; answers && number < space->frames; number++) {
         if (!(state->frame[number / 64] >> number % 64 & 1))
             continue;
@@ -495,9 +498,9 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
         steps++;
     }
     for (unsigned at = 0; at < REGISTERS; at++)
-        if (at >= 16 || !(KEPT >> at & 1))
+        if (at >= 16 || !(convention->kept >> at & 1))
             state->labels[at] = 0;
-    state->pointed &= KEPT;
+    state->pointed &= convention->kept;
     state->flags = 0;
     if (answers)
         state->labels[RAX] = state->labels[RDX] = ANSWER;

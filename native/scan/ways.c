@@ -159,7 +159,7 @@ set_out(struct function *f, uint32_t number)
     f->live.slots = f->space->live;
     f->live.room = MOST_LIVE;
     if (!entry->reached) {
-        ways_enter(&f->live);
+        ways_enter(&f->live, f->known->convention);
         __builtin_memset(f->live.labels, 0, sizeof f->live.labels);
     } else {
         __builtin_memcpy(f->live.slots, entry->slots, entry->count * sizeof *entry->slots);
@@ -181,7 +181,7 @@ spread(struct function *f)
         entry->slots = space->arena;
         space->block[at].visits = space->block[at].queued = 0;
     }
-    ways_enter(&space->entry[0]);
+    ways_enter(&space->entry[0], f->known->convention);
     push(space, &pending, 0);
     while (pending && f->steps < f->most_steps) {
         uint32_t number = pop(space, &pending);
@@ -248,8 +248,10 @@ add_need(struct ways_summary *made, unsigned feature, uint64_t address, uint32_t
 static void
 hand_over(struct function *f, unsigned answer, uint32_t unless, uint64_t site)
 {
-    for (unsigned at = 0; at < 6; at++) {
-        unsigned number = ways_arguments[at];
+    const struct ways_convention *convention = f->known->convention;
+
+    for (unsigned at = 0; at < convention->number; at++) {
+        unsigned number = convention->arguments[at];
         int gone = answer & IS_FOREIGN || answer & CALLS_ARGUMENT << at;
 
         if (f->live.pointed >> number & 1)
@@ -263,6 +265,7 @@ hand_over(struct function *f, unsigned answer, uint32_t unless, uint64_t site)
 static void
 leave(struct function *f, const struct operation *each, uint32_t unless, uint64_t site)
 {
+    const struct ways_convention *convention = f->known->convention;
     const struct values *state = &f->live;
     int outside = is_outside(f->space, each->immediate);
     uint32_t answers = 0;
@@ -274,8 +277,8 @@ leave(struct function *f, const struct operation *each, uint32_t unless, uint64_
     }
     if (flow_of(each) != FLOW_CALL && !outside)
         return;
-    for (unsigned at = 0; at < 6; at++)
-        if (state->labels[ways_arguments[at]] & CHOICE)
+    for (unsigned at = 0; at < convention->number; at++)
+        if (state->labels[convention->arguments[at]] & CHOICE)
             answers |= (uint32_t)ARGUMENT << at;
     add_call(f, (struct ways_call){each->immediate, site, unless, answers});
     hand_over(f, answer_of(f->space, each->immediate), unless, site);

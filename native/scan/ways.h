@@ -57,8 +57,19 @@ struct ways_set {
     uint32_t count, room;
 };
 
+/* In which general registers functions are handed their first arguments, and which they leave as
+ * they were, as bits. */
+struct ways_convention {
+    uint8_t arguments[6], number;
+    uint16_t kept;
+};
+
+extern const struct ways_convention ways_system_v; /* x86-64 psABI, 3.2 */
+extern const struct ways_convention ways_windows;  /* Microsoft, "x64 calling convention" */
+
 /* What is known of the whole file. */
 struct ways_known {
+    const struct ways_convention *convention;
     struct ways_set statics;   /* static memory that holds an answer */
     struct ways_set regions;   /* where static memory begins that was handed to what may answer */
     struct ways_set fields;    /* how far behind a pointer answers were put */
@@ -171,7 +182,8 @@ int ways_add(struct ways_set *set, uint64_t address);
 void ways_link(struct ways_space *space); /* which blocks may end it, and where ways meet */
 /* Takes out what ends a run: branches to what never returns; of main, where it returns failure. */
 void ways_end(struct ways_space *space, int is_main);
-void ways_enter(struct values *state); /* what a function begins with */
+/* What a function begins with. */
+void ways_enter(struct values *state, const struct ways_convention *convention);
 void ways_copy(struct ways_space *space, struct values *to, const struct values *from);
 int ways_join(struct ways_space *space, struct values *mine, const struct values *theirs);
 /* One operation that is no branch: its values. */
@@ -190,8 +202,5 @@ flow_of(const struct operation *each)
 {
     return scan_classes[each->class].flow;
 }
-
-/* The registers of arguments, System V ABI. */
-extern const uint8_t ways_arguments[6];
 
 #endif

@@ -130,6 +130,7 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
     static struct ways_space space;
     static uint64_t sets[3][64], slots[64], pointers[64];
     struct ways_known known = {
+        .convention = size & 2 ? &ways_windows : &ways_system_v,
         .statics = {sets[0], 0, 64},
         .regions = {sets[1], 0, 64},
         .fields = {sets[2], 0, 64},

@@ -37,7 +37,7 @@ class Functions:
         self._file, self._links = file, links
         asked = asking_names()
         foreign = {slot for slot, name in links.names.items() if asked.search(name)}
-        self._ways = Ways(links.pointers, foreign, file.answers, file.questions)
+        self._ways = Ways(links.pointers, foreign, file.answers, file.questions, file.is_windows)
         self._askers: set[int] = set()
         self._summaries: dict[int, Summary] = {}
         self._small: dict[int, bool] = {}
@@ -132,7 +132,9 @@ class Functions:
 
     def _foreign(self, target: int) -> bool:
         code = self._file.code_at(target)
-        return code is None or code.name.startswith(".plt")
+        if code is None or code.name.startswith(".plt"):
+            return True
+        return self._links.imported(target) is not None
 
     def summary(self, start: int) -> Summary:
         """One function, by its start; an empty one where too much was looked at already."""

@@ -144,7 +144,7 @@ def begins(file: Binary) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def main(file: Binary) -> int | None:
     """What a program hands to the C library as main; None where that is not seen."""
     found: int | None = None
-    if file.kind == "executable":
+    if file.kind == "executable" and not file.is_windows:
         for each in _follow(file, file.entry):
             if each.op_count == 2 and each.op0_register in (Register.RDI, Register.EDI):
                 if each.is_ip_rel_memory_operand:

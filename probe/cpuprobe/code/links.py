@@ -259,12 +259,10 @@ class Links:
         return pairs(*filled(fill, len(self.pointers.keys)))
 
     def imported(self, target: int) -> str | None:
-        """The name of another file's function, if a PLT entry for it begins there."""
+        """The name of another file's function, if what begins there only jumps to it."""
         code = self._file.code_at(target)
-        if code is None or not (code.name.startswith(".plt") or not code.name):
+        stub = _STUB.match(code.data, target - code.address) if code is not None else None
+        if code is None or stub is None:
             return None
-        data = code.between(target, target + 16)
-        at = data.find(b"\xff\x25")
-        if not 0 <= at <= 5 or at + 6 > len(data):
-            return None
-        return self.names.get(target + at + 6 + _RELATIVE_32(data, at + 2)[0])
+        end = stub.end()
+        return self.names.get(code.address + end + _RELATIVE_32(code.data, end - 4)[0])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 from cpuprobe.code.elf_program import MOST_FUNCTIONS
+from cpuprobe.code.pe_links import imported, pointers
 from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Name, Range
 
 MACHINES = {
@@ -35,7 +36,7 @@ MOST_SECTIONS = 96
 _AMD64 = 0x8664
 _DLL = 0x2000
 _EXECUTE = 0x20000000
-_EXPORT, _IMPORT, _EXCEPTION, _SECURITY, _TLS, _CLR = 0, 1, 3, 4, 9, 14
+_EXPORT, _IMPORT, _EXCEPTION, _SECURITY, _RELOCATIONS, _TLS, _CLR = 0, 1, 3, 4, 5, 9, 14
 _HANDLERS, _CHAINED = 3, 4  # UNW_FLAG_EHANDLER and UHANDLER, UNW_FLAG_CHAININFO
 _MOST_INITIAL = 1024
 _MOST_IMPORTS = 1 << 16
@@ -95,7 +96,7 @@ class _Pe(Bounded):
         self._read_exports(file)
         self._read_symbols(file)
         self._read_unwind(file)
-        file.undefined = frozenset(self._imports())
+        self._read_links(file)
         # The certificates' place counts from the start of the file, unlike all others.
         signed = sum(_directory(self._directories, _SECURITY))
         file.appended = max(0, self._source.size - max(self._end, signed))
@@ -186,7 +187,10 @@ class _Pe(Bounded):
                 name_of[ordinal] = (len(file.strings) - 1, name - section.address)
         for ordinal, address in enumerate(_words(addresses, "I")):
             if not rva <= address < rva + size:  # else it is a name: another library has it
-                self._function(file, address, name_of.get(ordinal, NAMELESS))
+                known = name_of.get(ordinal, NAMELESS)
+                self._function(file, address, known)
+                if file.code_at(self._base + address) is not None:
+                    file.exports.setdefault(self._base + address, []).append(known)
 
     def _read_symbols(self, file: Binary) -> None:
         """The COFF symbols that MinGW leaves in."""
@@ -260,19 +264,28 @@ class _Pe(Bounded):
             functions[start] = Range(start, self._base + end, name, source, lsda)
             last = start, end
 
-    def _imports(self) -> Iterator[str]:
-        """The names of functions of other libraries."""
+    def _read_links(self, file: Binary) -> None:
+        found = dict(self._imports())
+        imported(found.items(), file.relocations)
+        file.undefined = frozenset(found.values())
+        table = self._read_directory(_RELOCATIONS)
+        file.relocations.tables.append(pointers(table, self._at, self._base))
+        file.is_windows = file.linked = True
+
+    def _imports(self) -> Iterator[tuple[int, str]]:
+        """The slots with the addresses of other libraries' functions, and their names."""
         directory = self._read_directory(_IMPORT)
         left = _MOST_IMPORTS
         for row in range(0, min(len(directory), 20 * _MOST_LIBRARIES) // 20 * 20, 20):
             names, _, _, _, bound = struct.unpack_from("<5I", directory, row)
             thunks = self._at(names or bound, 8 * left) if names or bound else b""
-            for thunk in _words(thunks, "Q"):
+            for number, thunk in enumerate(_words(thunks, "Q")):
                 if not thunk or not left:
                     break
                 left -= 1
                 if not thunk >> 63:  # else it is a number
-                    yield text(self._at(thunk + 2 & 0x7FFFFFFF, 64), 0)
+                    slot = self._base + bound + 8 * number
+                    yield slot, text(self._at(thunk + 2 & 0x7FFFFFFF, 64), 0)
 
 
 def _directory(directories: bytes, number: int) -> tuple[int, int]:

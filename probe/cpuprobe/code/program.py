@@ -126,6 +126,7 @@ class Binary:
         linked: what it exports, and how its parts refer to each other, is known: of ELF.
         relocations: what the dynamic loader writes into its memory.
         answers: where the variables begin into which a compiler's runtime puts what CPUID said.
+        is_windows: its functions call each other as on Windows.
         questions: where its data names the file in which Linux lists the CPU's features.
     """
 
@@ -148,6 +149,7 @@ class Binary:
     exports: dict[int, list[Name]] = field(default_factory=dict)
     linked: bool = False
     relocations: Relocations = field(default_factory=Relocations)
+    is_windows: bool = False
     answers: list[int] = field(default_factory=list)
     questions: frozenset[int] = frozenset()
 

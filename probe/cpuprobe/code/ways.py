@@ -75,6 +75,7 @@ class Ways:
         foreign: Iterable[int],
         regions: Iterable[int] = (),
         questions: Iterable[int] = (),
+        is_windows: bool = False,
     ) -> None:
         """Knows no answers yet.
 
@@ -83,12 +84,15 @@ class Ways:
             foreign: static memory with the address of another file's variable that is an answer.
             regions: where static memory begins that holds answers.
             questions: addresses of the name of /proc/cpuinfo.
+            is_windows: its functions call each other as on Windows.
         """
         assert _MEMORY is not None
         self._space = _MEMORY.space
         self._known = ffi.new("struct ways_known *")
         self._kept: list[Any] = []  # what C's structures point to
         known = self._known
+        convention = lib.ways_windows if is_windows else lib.ways_system_v
+        known.convention = ffi.addressof(convention)
         for each in (known.statics, known.regions, known.fields, known.fillers):
             each.all, each.room = self._keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
         lists = {

@@ -61,8 +61,21 @@ def test_an_exported_function_is_no_entry():
 
     assert needs.kind == "library"
     assert needs.entry == {}
-    assert needs.reached == {}
+    assert (needs.reached["avx"].by, needs.reached["avx"].name) == ("export", "sum")
     assert [place.name for place in needs.features["avx2"].places] == ["sum"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reached"), [("chooses.dll", False), ("thread.dll", True), ("table.dll", True)]
+)
+def test_ways_without_a_choice_in_pe(name, reached):
+    """By relocations, imports and the registers of Windows' calling convention."""
+    needs = parse_needs(bytes(content(name)))
+
+    assert needs.dispatch == ("CPUID",)
+    assert needs.followed
+    assert needs.reached.keys() == ({"avx", "avx2"} if reached else set())
+    assert {each.name for each in needs.reached.values()} == ({"work"} if reached else set())
 
 
 def test_functions_of_pe():
