@@ -50,43 +50,6 @@ static const struct prefix prefixes[256] = {
     [0xf3] = {1, ALL_BUT(SEEN_F2), SEEN_F3},
 };
 
-#define MODRMS(reg, len0, len4, len5)                                                              \
-    {reg, len0}, {reg, len0}, {reg, len0}, {reg, len0}, {reg, len4}, {reg, len5}, {reg, len0},     \
-    {                                                                                              \
-        reg, len0                                                                                  \
-    }
-#define EACH_REG(len0, len4, len5)                                                                 \
-    MODRMS(0, len0, len4, len5), MODRMS(1, len0, len4, len5), MODRMS(2, len0, len4, len5),         \
-        MODRMS(3, len0, len4, len5), MODRMS(4, len0, len4, len5), MODRMS(5, len0, len4, len5),     \
-        MODRMS(6, len0, len4, len5), MODRMS(7, len0, len4, len5)
-#define REGISTERS(from)                                                                            \
-    {from, 1}, {from + 1, 1}, {from + 2, 1}, {from + 3, 1}, {from + 4, 1}, {from + 5, 1},          \
-        {from + 6, 1},                                                                             \
-    {                                                                                              \
-        from + 7, 1                                                                                \
-    }
-
-/* SDM vol. 2A, table 2-2. */
-const struct modrm scan_modrm[256] = {
-    EACH_REG(1, 0x80 | 2, 5),
-    EACH_REG(2, 3, 2),
-    EACH_REG(5, 6, 5),
-    REGISTERS(8),
-    REGISTERS(16),
-    REGISTERS(24),
-    REGISTERS(32),
-    REGISTERS(40),
-    REGISTERS(48),
-    REGISTERS(56),
-    REGISTERS(64),
-};
-
-const struct mandatory scan_mandatory[256] = {
-    [0x66] = {8, SEEN_66},
-    [0xf3] = {8, SEEN_F3},
-    [0xf2] = {8, SEEN_F2},
-};
-
 /* The fields of VEX, XOP and EVEX; registers as numbers. */
 struct fields {
     unsigned reg, vvvv, rm, index, modrm;
@@ -94,7 +57,7 @@ struct fields {
     unsigned wide_vvvv; /* with EVEX.V' */
 };
 
-static const uint32_t invalid = LEAF_LOUD | LEAF_TURNS; /* a leaf of class 0: no instruction */
+static const uint32_t invalid = LEAF_LOUD | LEAF_NOTED; /* a leaf of class 0: no instruction */
 
 /* What is left of a leaf that is no instruction here: its length. */
 static uint32_t
@@ -151,23 +114,23 @@ none(unsigned whole, unsigned *length)
 static uint32_t
 of_apx(uint32_t leaf, unsigned flow)
 {
-    return LEAF_LOUD | (leaf & (LEAF_TAIL | LEAF_MODRM)) | LEAF_OF_CLASS(scan_apx_classes[flow]);
+    return invalid | (leaf & (LEAF_TAIL | LEAF_MODRM)) | LEAF_OF_CLASS(scan_apx_classes[flow]);
 }
 
 /* The leaf of an entry, at a place if it is split. */
 static uint32_t
-leaf_of(uint32_t entry, unsigned place)
+leaf_of(struct scan_entry entry, unsigned place)
 {
-    return scan_leaves[ENTRY_LEAVES(entry) + (ENTRY_SPLIT(entry) & place)];
+    return scan_leaves[entry.leaves + (entry.split & place)];
 }
 
 /* The number of a shape; `row` is of scan_shape_rows. */
 static unsigned
 shape_of(unsigned row, unsigned opcode, unsigned place)
 {
-    uint32_t entry = scan_shape_entries[scan_shape_rows[row] * 256u + opcode];
+    struct scan_entry entry = scan_shape_entries[scan_shape_rows[row] * 256u + opcode];
 
-    return scan_shape_leaves[ENTRY_LEAVES(entry) + (ENTRY_SPLIT(entry) & place)];
+    return scan_shape_leaves[entry.leaves + (entry.split & place)];
 }
 
 /* Ends an instruction whose opcode is the byte before `rest`, `head` bytes from its start. */
@@ -177,7 +140,7 @@ finished(uint32_t leaf, const uint8_t *rest, unsigned head, unsigned *length)
     unsigned whole = head + (leaf & LEAF_TAIL);
 
     if (leaf & LEAF_MODRM)
-        whole += operand_length(scan_modrm[rest[0]].length, rest[1]);
+        whole += operand_length(rest[0], rest[1]);
     *length = whole < LONGEST ? whole : LONGEST;
     return whole <= LONGEST ? leaf : invalid;
 }
@@ -201,11 +164,11 @@ legacy(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length,
     kind = opcode;
     if (map == 1 && opcode == 0x0f) { /* 3DNow!: the opcode stands behind the operands */
         row = scan_now_rows[0];
-        kind = at[operand_length(scan_modrm[at[0]].length, at[1])];
+        kind = at[operand_length(at[0], at[1])];
     }
-    leaf = leaf_of(scan_entries[row * 256 + kind], scan_modrm[*at].place);
+    leaf = leaf_of(scan_entries[row * 256 + kind], scan_bytes.places[*at]);
     if (found) {
-        found->shape = shape_of(row, kind, scan_modrm[*at].place);
+        found->shape = shape_of(row, kind, scan_bytes.places[*at]);
         found->modrm = at;
         found->reg = (rex & 4) << 1;
         found->index = (rex & 2) << 2;
@@ -255,11 +218,11 @@ vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length,
         row = scan_vex_rows[numbers[map] * 16 + row];
     }
     f.modrm = *at;
-    leaf = leaf_of(scan_entries[row * 256 + opcode], scan_modrm[f.modrm].place);
+    leaf = leaf_of(scan_entries[row * 256 + opcode], scan_bytes.places[f.modrm]);
     if (found) {
         unsigned inverted = lead == 0xc5 ? ~second & 0x80 : ~second;
 
-        found->shape = shape_of(shapes, opcode, scan_modrm[f.modrm].place);
+        found->shape = shape_of(shapes, opcode, scan_bytes.places[f.modrm]);
         found->modrm = at;
         found->reg = (inverted >> 7 & 1) << 3;
         found->index = (inverted >> 6 & 1) << 3;
@@ -345,14 +308,13 @@ rex2(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length)
     uint32_t leaf;
 
     if (payload == 0 && opcode == 0xa1) /* JMPABS */
-        return finished(LEAF_LOUD | LEAF_OF_CLASS(scan_apx_classes[FLOW_JMP]) | 8, at + 3,
-                        (unsigned)(at + 3 - code), length);
+        return finished(of_apx(8, FLOW_JMP), at + 3, (unsigned)(at + 3 - code), length);
     if (seen & SEEN_REX ||
         (map ? upper == 3 || upper == 8 : upper == 4 || upper == 7 || upper == 0xa || upper == 0xe))
         return none((unsigned)(at + 2 - code), length);
     seen = (seen & (SEEN_ROW & ~SEEN_W)) | (payload >> 3 & SEEN_W);
-    leaf = scan_entries[(map * 16 + (seen & SEEN_ROW)) * 256 + opcode];
-    leaf = leaf_of(leaf, scan_modrm[at[3]].place);
+    leaf = leaf_of(scan_entries[(map * 16 + (seen & SEEN_ROW)) * 256 + opcode],
+                   scan_bytes.places[at[3]]);
     /* Nobody puts it before UD0; jump tables hold such bytes. */
     if (!LEAF_CLASS(leaf) || scan_classes[LEAF_CLASS(leaf)].flow == FLOW_TRAP)
         return none((unsigned)(at + 2 - code), length);
@@ -411,34 +373,29 @@ scan_find(const uint8_t *code, unsigned *length, struct scan_found *found)
 }
 
 uint32_t
-scan_decode_last(const uint8_t *code, size_t available, unsigned *length)
+scan_decode_last(const uint8_t *code, size_t available)
 {
     uint8_t copy[READ_AHEAD] = {0};
     uint32_t leaf;
 
     if (available >= READ_AHEAD)
-        return decode(code, length);
+        return decode(code);
     for (size_t at = 0; at < available; at++)
         copy[at] = code[at];
-    leaf = decode(copy, length);
-    if (*length <= available)
-        return leaf;
-    *length = (unsigned)available;
-    return invalid;
+    leaf = decode(copy);
+    return (leaf & LEAF_LENGTH) <= available ? leaf : invalid | (uint32_t)available;
 }
 
 size_t
 scan_decode_all(const uint8_t *code, size_t size, uint8_t *lengths, uint8_t *kinds)
 {
-    size_t number = 0, at = 0;
+    size_t number = 0;
 
-    while (at < size) {
-        unsigned length;
-        uint32_t leaf = scan_decode_last(code + at, size - at, &length);
+    for (size_t at = 0; at < size; at += lengths[number++]) {
+        uint32_t leaf = scan_decode_last(code + at, size - at);
 
-        lengths[number] = (uint8_t)length;
-        kinds[number++] = (uint8_t)LEAF_CLASS(leaf);
-        at += length;
+        lengths[number] = leaf & LEAF_LENGTH;
+        kinds[number] = (uint8_t)LEAF_CLASS(leaf);
     }
     return number;
 }

@@ -46,22 +46,26 @@ struct instruction_class {
 };
 
 /* An entry of a row, by opcode: where its leaves begin, and whether there is one for each place: of
- * ModRM (struct modrm), or of fields of EVEX. */
-#define ENTRY_LEAVES(entry) ((entry)&0xffff)
-#define ENTRY_SPLIT(entry) ((entry) >> 16)
+ * ModRM, or of fields of EVEX. */
+struct scan_entry {
+    uint16_t leaves, split;
+};
 
 /* A leaf has the bytes behind the operands, whether there are operands in ModRM, what else must
- * hold, and the class. */
+ * hold, and the class. What is decoded has its whole length in place of the bytes behind. */
 enum {
     LEAF_TAIL = 15,
-    LEAF_MODRM = 16,
-    LEAF_TURNS = 1 << 18, /* it may not go on at the next instruction: CLASS_END, CLASS_NEAR */
-    LEAF_LOUD = 1 << 19,  /* not CLASS_QUIET */
+    LEAF_LENGTH = 15,
+    LEAF_NOTED = 16, /* it is loud, or may not go on at the next instruction */
+    LEAF_LOUD = 32,  /* not CLASS_QUIET */
+    LEAF_REST = 64,  /* not decoded in line: a prefix, another map, no instruction */
+    LEAF_MODRM = 7 << 19,
 };
-#define LEAF_CHECK(leaf) ((leaf) >> 5 & 0xfff)
-#define LEAF_REST (1u << 31) /* not decoded in line: a prefix, another map, no instruction */
-#define LEAF_CLASS(leaf) ((leaf) >> 20 & 0xff)
-#define LEAF_OF_CLASS(kind) ((uint32_t)(kind) << 20)
+#define LEAF_CHECK(leaf) ((leaf) >> 7 & 0xfff)
+#define LEAF_CLASS(leaf) ((leaf) >> 22 & 0xff)
+#define LEAF_OF_CLASS(kind) ((uint32_t)(kind) << 22)
+/* Of CLASS_NEAR: how many bytes at its end are the distance. */
+#define LEAF_DISTANCE(leaf) ((1u << ((leaf) >> 30)) >> 1)
 
 /* What must hold. The first two are of legacy forms, the rest of those with VEX, XOP and EVEX. */
 enum {
@@ -93,65 +97,75 @@ extern const unsigned scan_features, scan_known_features, scan_classes_number;
 extern const char *const scan_feature_names[];
 extern const struct instruction_class scan_classes[];
 extern const uint8_t scan_apx_classes[]; /* by flow */
-extern const uint32_t scan_leaves[], scan_entries[];
+extern const uint32_t scan_leaves[];
+extern const struct scan_entry scan_entries[];
 /* Rows of entries. The first 64 are legacy: by map, F2, F3, 66, W. */
 extern const uint8_t scan_now_rows[];
 extern const uint8_t scan_vex_rows[], scan_xop_rows[]; /* by map, pp, W, L */
 extern const uint8_t scan_evex_rows[];                 /* by map, pp, W */
 
-/* Of each ModRM byte: where in a split its leaf is (memory by reg, then all registers), and how
- * long ModRM, SIB and displacement are; the uppermost bit if that depends on SIB. */
-extern const struct modrm {
-    uint8_t place, length;
-} scan_modrm[256];
+/* What is looked up by one byte. Of ModRM: where in a split its leaf is (memory by reg, then all
+ * registers), how long ModRM, SIB and displacement are, and how much longer if SIB names no base;
+ * of SIB what is left of the latter (SDM vol. 2A, tables 2-2 and 2-3).
+ *
+ * What an instruction begins with, before its opcode, is one of 66, F2, F3, then REX, then 0F, of
+ * which each may be there or not; or VEX. A head is of the first byte: which eight bits of the sum
+ * of the second's and the third's count (a shift, the lowest five bits), and to what they are
+ * added: to the number of a start. */
+extern const struct scan_bytes {
+    uint8_t places[256], lengths[256], baseless[256], names_none[256];
+    uint32_t heads[256], seconds[256], thirds[256];
+    struct start {
+        uint8_t skip;   /* bits before the opcode, and what of a leaf is not decoded in line here */
+        uint8_t length; /* bytes, with the opcode */
+        uint16_t row;   /* where it begins in scan_entries */
+    } starts[256];
+} scan_bytes;
+enum {
+    START_BITS = 63,
+    START_REST = LEAF_REST | VVVV_UNUSED << 7,
+};
 
 static inline unsigned
-operand_length(unsigned length, unsigned sib)
+operand_length(unsigned modrm, unsigned sib)
 {
-    /* A SIB byte without a base: the displacement has 32 bits (SDM vol. 2A, table 2-3). */
-    return (length & 0x7f) + ((length >> 7 << 2) & (0u - ((sib & 7) == 5)));
+    return scan_bytes.lengths[modrm] + (scan_bytes.baseless[modrm] & scan_bytes.names_none[sib]);
 }
 
 /* What is not decoded in line. */
 uint32_t scan_decode_rest(const uint8_t *code, unsigned *length);
 
-/* Of a first byte that is 66, F2 or F3: its bits to skip, and the rows to skip. */
-extern const struct mandatory {
-    uint8_t bits, rows;
-} scan_mandatory[256];
-
-/* The leaf of the instruction at `code`, from where READ_AHEAD bytes can be read. */
-static inline uint32_t
-decode(const uint8_t *code, unsigned *length)
+/* The leaf of the instruction at `code`, with its length, from where READ_AHEAD bytes can be read.
+ * There is no branch but to what is not decoded in line. */
+static inline __attribute__((always_inline)) uint32_t
+decode(const uint8_t *code)
 {
+    const struct scan_bytes *bytes = &scan_bytes;
     uint64_t word;
-    uint32_t entry, leaf;
-    unsigned bits, row, rex, escape;
-    struct modrm modrm;
+    uint32_t head, more, leaf;
+    struct scan_entry entry;
+    struct start start;
+    unsigned modrm;
 
-    /* One of 66, F2, F3, then REX, then 0F: each may be there or not, and without a branch. */
     __builtin_memcpy(&word, code, sizeof word);
-    bits = scan_mandatory[word & 0xff].bits;
-    row = scan_mandatory[word & 0xff].rows;
-    word >>= bits;
-    rex = (word & 0xf0) == 0x40;
-    row += word >> 3 & rex;
-    word >>= 8 * rex;
-    escape = (word & 0xff) == 0x0f;
-    row += 16 * escape;
-    word >>= 8 * escape;
-    entry = scan_entries[row * 256 + (word & 0xff)];
-    modrm = scan_modrm[word >> 8 & 0xff];
-    leaf = scan_leaves[ENTRY_LEAVES(entry) + (ENTRY_SPLIT(entry) & modrm.place)];
-    if (__builtin_expect(leaf & LEAF_REST, 0))
-        return scan_decode_rest(code, length);
-    *length = (bits >> 3) + rex + escape + 1 + (leaf & LEAF_TAIL) +
-              (operand_length(modrm.length, word >> 16 & 0xff) & (0u - (leaf >> 4 & 1)));
-    return leaf;
+    head = bytes->heads[word & 0xff];
+    more = (bytes->seconds[word >> 8 & 0xff] + bytes->thirds[word >> 16 & 0xff]) >> (head & 31);
+    start = bytes->starts[(head >> 8) + (more & 0xff)];
+    word >>= start.skip & START_BITS;
+    entry = scan_entries[start.row + (word & 0xff)];
+    modrm = word >> 8 & 0xff;
+    leaf = scan_leaves[entry.leaves + (entry.split & bytes->places[modrm])];
+    if (__builtin_expect(leaf & start.skip & START_REST, 0)) {
+        unsigned length;
+
+        leaf = scan_decode_rest(code, &length);
+        return (leaf & ~(uint32_t)LEAF_LENGTH) | length;
+    }
+    return leaf + start.length + (leaf >> 19 & operand_length(modrm, word >> 16 & 0xff));
 }
 
 /* The same near the end of what can be read: an instruction that is cut off is none. */
-uint32_t scan_decode_last(const uint8_t *code, size_t available, unsigned *length);
+uint32_t scan_decode_last(const uint8_t *code, size_t available);
 
 /* The length and the class of each instruction, decoding straight on; returns how many there are.
  */

@@ -78,7 +78,7 @@ extern const struct shape scan_shapes[];
 enum { SHAPES_VEX = 65, SHAPES_XOP = SHAPES_VEX + 80, SHAPES_EVEX = SHAPES_XOP + 48 };
 extern const uint8_t scan_shape_rows[];
 extern const uint16_t scan_shape_leaves[];
-extern const uint32_t scan_shape_entries[];
+extern const struct scan_entry scan_shape_entries[];
 
 /* Where the parts of an instruction are. */
 struct scan_found {

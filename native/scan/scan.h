@@ -1,7 +1,8 @@
 /* Executable bytes -> where the features stand that they need, function by function.
  *
- * The functions of a part of a file are decoded straight on, three at a time: their loads wait for
- * each other within a function, not between functions. What is quiet there is done with. Else:
+ * The functions of a part of a file are decoded straight on, six at a time: their loads wait for
+ * each other within a function, not between functions. Each hit and each turn is noted without a
+ * branch. What is quiet there is done with. Else:
  *
  * 1. Does each hit follow the start or a branch's target? Asked where a function has few of a
  *    feature (`live`).
@@ -23,6 +24,7 @@ enum {
     LARGE = 64,           /* bytes of a function from which it counts for the spread */
     SWEEP_RUN = 48,       /* instructions in a row that must have nothing odd */
     SWEEP_MARGIN = 12,    /* those next to something odd that are not believed */
+    STREAMS = 6,          /* functions that are decoded at the same time */
     MOST_PLACES = 8,
     SOURCES = 4,
     NO_FUNCTION = 0, /* a source: the bytes belong to no known function */
@@ -75,10 +77,14 @@ struct scan_output {
     scan_mask sought;
 };
 
+/* An instruction that is noted: the lowest bits of where it is in memory, and its leaf. */
+struct scan_event {
+    uint32_t at, leaf;
+};
+
 /* Working memory; it need not be cleared. */
 struct scan_space {
-    uint32_t hits[3][WALK_LIMIT + 1], turns[3][WALK_LIMIT + 1];
-    uint32_t believed[WALK_LIMIT + 1];
+    struct scan_event events[STREAMS][WALK_LIMIT + 1];
     uint32_t order[WALK_LIMIT + 1];
     uint32_t pending[WALK_LIMIT + 1];
     uint8_t lengths[WALK_LIMIT + 1];

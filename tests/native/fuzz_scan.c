@@ -60,15 +60,18 @@ decode_everywhere(const uint8_t *code, size_t size)
 {
     static uint8_t lengths[MOST_BYTES], kinds[MOST_BYTES];
     size_t number, sum = 0;
-    unsigned length;
 
     for (size_t at = 0; at < size; at++) {
-        uint32_t leaf = scan_decode_last(code + at, size - at, &length);
+        uint32_t leaf = scan_decode_last(code + at, size - at);
+        unsigned length = leaf & LEAF_LENGTH, flags;
 
         HOLDS(length >= 1 && length <= LONGEST && length <= size - at);
         HOLDS(LEAF_CLASS(leaf) < scan_classes_number);
         read_operands(code + at, size - at, length, LEAF_CLASS(leaf));
-        HOLDS(!(leaf & LEAF_LOUD) == !!(scan_classes[LEAF_CLASS(leaf)].flags & CLASS_QUIET));
+        flags = scan_classes[LEAF_CLASS(leaf)].flags;
+        HOLDS(!(leaf & LEAF_LOUD) == !!(flags & CLASS_QUIET));
+        HOLDS(!LEAF_DISTANCE(leaf) == !(flags & CLASS_NEAR));
+        HOLDS(!(leaf & LEAF_NOTED) == (!(leaf & LEAF_LOUD) && !(flags & (CLASS_END | CLASS_NEAR))));
     }
     number = scan_decode_all(code, size, lengths, kinds);
     for (size_t at = 0; at < number; at++)

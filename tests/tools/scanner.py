@@ -38,6 +38,7 @@ from cpuprobe.facts.features import load_features
 from cpuprobe.facts.tables import load_table
 from tests.tools.forms import Row, instruction_of, names_in, row_of
 from tests.tools.shapes import Shape, shape_of
+from tests.tools.starts import Starts
 
 PATH = Path(__file__).parents[2] / "native" / "scan" / "tables.c"
 HEADER = PATH.with_name("decode.h")
@@ -64,7 +65,9 @@ _CHECKS = {
     name: int(value)
     for name, value in re.findall(r"^    ([A-Z_]+) = (\d+), +/\*", HEADER.read_text(), re.M)
 }
-LOCKABLE, NO_REX_R = _CHECKS["LOCKABLE"], _CHECKS["NO_REX_R"]
+LOCKABLE, NO_REX_R, VVVV_UNUSED = (
+    _CHECKS[name] for name in ("LOCKABLE", "NO_REX_R", "VVVV_UNUSED")
+)
 
 # An entry of a row: where its leaves begin, and whether there is one for each place.
 SPLIT = 0x7F << 16
@@ -80,6 +83,7 @@ class Leaf(NamedTuple):
         check: what else must hold.
         loud: it is not quiet.
         turns: it may not go on at the next instruction.
+        near: what is behind names a target in the code.
         code: of iced-x86, for its operands; 0 where it knows none.
     """
 
@@ -89,13 +93,19 @@ class Leaf(NamedTuple):
     check: int = 0
     loud: bool = True
     turns: bool = True
+    near: bool = False
     code: int = 0
 
-    def number(self) -> int:
-        """As C reads it."""
-        shape = self.check << 5 | self.modrm << 4 | self.tail
-        rest = not self.kind or (self.check == NO_REX_R and not self.modrm)
-        return rest << 31 | self.kind << 20 | self.loud << 19 | self.turns << 18 | shape
+    def number(self, is_vex: bool) -> int:
+        """As C reads it; `is_vex`: it is of VEX, of which only VVVV_UNUSED is looked at in line."""
+        if is_vex:
+            rest = not self.kind or self.check & ~VVVV_UNUSED != 0
+        else:
+            rest = not self.kind or (self.check == NO_REX_R and not self.modrm)
+        distance = self.tail.bit_length() if self.near else 0
+        marks = (self.loud or self.turns) << 4 | self.loud << 5 | rest << 6
+        fields = distance << 30 | self.kind << 22 | self.modrm * 7 << 19 | self.check << 7
+        return fields | marks | self.tail
 
 
 class Class(NamedTuple):
@@ -193,14 +203,15 @@ class Tables:
     def _class(self, wanted: Class) -> int:
         return self.classes.setdefault(wanted, len(self.classes))
 
-    def entry(self, leaves: Sequence[Leaf]) -> tuple[int, int]:
+    def entry(self, leaves: Sequence[Leaf], is_vex: bool = False) -> tuple[int, int]:
         """A row's entry, for leaves in the order of _PLACES or of _KEYS; and that of its shapes."""
         flags = [each.flags for each in self.classes]
         numbers = tuple(
             leaf._replace(
                 loud="QUIET" not in flags[leaf.kind],
                 turns=not {"END", "NEAR"}.isdisjoint(flags[leaf.kind]),
-            ).number()
+                near="NEAR" in flags[leaf.kind],
+            ).number(is_vex)
             for leaf in leaves
         )
         shape = self.shapes.entry([leaf.code for leaf in leaves])
@@ -222,6 +233,11 @@ def placed(numbers: tuple[int, ...], known: dict[tuple[int, ...], int], leaves: 
         leaves += numbers
         assert len(leaves) < 1 << 16
     return known[numbers] | SPLIT * split
+
+
+def _entry_text(entry: int) -> str:
+    """An entry as C reads it: struct scan_entry."""
+    return f"{{{entry & 0xFFFF}, {entry >> 16}}}"
 
 
 class Shapes:
@@ -255,7 +271,11 @@ class Shapes:
             f"\nconst struct shape scan_shapes[] = {{\n{lines}\n}};\n"
             + _array("uint8_t scan_shape_rows", self.order)
             + _array("uint16_t scan_shape_leaves", self.leaves)
-            + _array("uint32_t scan_shape_entries", [each for row in self.rows for each in row], 12)
+            + _array(
+                "struct scan_entry scan_shape_entries",
+                [_entry_text(each) for row in self.rows for each in row],
+                12,
+            )
         )
 
 
@@ -487,7 +507,7 @@ def _vex(tables: Tables, lead: int, numbers: Sequence[int]) -> list[int]:
                     for form in forms.get((number, pp, wide, opcode), ())
                     if form.info.is_lig or form.info.l == length
                 ]
-                entries.append(tables.entry(_vex_leaves(tables, head, those)))
+                entries.append(tables.entry(_vex_leaves(tables, head, those), is_vex=True))
             rows.append(tables.row(entries))
     return rows
 
@@ -611,6 +631,29 @@ def _array(head: str, values: Iterable[object], per_line: int = 16) -> str:
     return f"\nconst {head}[] = {{\n" + "\n".join(lines) + "\n};\n"
 
 
+def _bytes_text(starts: Starts) -> str:
+    """What is looked up by one byte: ModRM and SIB, and what stands before an opcode."""
+    places, lengths, baseless = zip(*map(_modrm, range(256)), strict=True)
+    names_none = [4 * (sib & 7 == 5) for sib in range(256)]
+    columns = (places, lengths, baseless, names_none, starts.heads, starts.seconds, starts.thirds)
+    return (
+        "\nconst struct scan_bytes scan_bytes = {\n"
+        + "".join(f"    {{{', '.join(map(str, column))}}},\n" for column in columns)
+        + "    {\n"
+        + "".join(f"        {line}\n" for line in starts.lines())
+        + "    },\n};\n"
+    )
+
+
+def _modrm(byte: int) -> tuple[int, int, int]:
+    """The place of a ModRM byte, the length with SIB and displacement, and what SIB may add."""
+    mod, reg, rm = byte >> 6, byte >> 3 & 7, byte & 7
+    if mod == 3:
+        return 8 + (byte & 63), 1, 0
+    displacement = 4 if (mod, rm) == (0, 5) else (0, 1, 4)[mod]
+    return reg, 1 + (rm == 4) + displacement, 4 * ((mod, rm) == (0, 4))
+
+
 def make() -> str:
     """The whole of tables.c."""
     tables = Tables()
@@ -641,8 +684,13 @@ def make() -> str:
         f"\nconst struct instruction_class scan_classes[] = {{\n{kinds}\n}};\n"
         f"\nconst uint8_t scan_apx_classes[] = {{{apx}}};\n"
         + "".join(_array(f"uint8_t scan_{name}_rows", rows[name]) for name in rows)
+        + _bytes_text(Starts(rows["vex"]))
         + _array("uint32_t scan_leaves", tables.leaves, 12)
-        + _array("uint32_t scan_entries", [entry for row in tables.rows for entry in row[:-1]], 12)
+        + _array(
+            "struct scan_entry scan_entries",
+            [_entry_text(entry) for row in tables.rows for entry in row[:-1]],
+            12,
+        )
         + tables.shapes.text()
     )
 
