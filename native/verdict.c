@@ -61,9 +61,9 @@ find_safe(struct verdict *verdict)
     for (unsigned int i = 0; i < FEATURE_COUNT; i++) {
         enum state state = verdict->state[i];
 
-        if (state == STATE_OF_UNKNOWN)
-            add_feature(&unknown, i);
-        else if (state != STATE_OF_USABLE && (state != STATE_OF_UNVERIFIED || verdict->executed))
+        if (state == STATE_OF_UNKNOWN || (state == STATE_OF_UNVERIFIED && verdict->executed))
+            add_feature(&unknown, i); /* told by nobody, or not proven by what was executed */
+        else if (state != STATE_OF_USABLE && state != STATE_OF_UNVERIFIED)
             add_feature(&bad, i);
     }
     for (unsigned int i = 0; i < FEATURE_COUNT; i++) {
@@ -126,7 +126,8 @@ static void
 find_levels(const struct judged_machine *machine, struct verdict *verdict)
 {
     /* A whole list of a kernel that does not tell its release decides the level all the same. */
-    bool of_unknown_age = !machine->kernel->release_told && !machine->set_aside;
+    bool of_unknown_age =
+        !verdict->executed && !machine->kernel->release_told && !machine->set_aside;
 
     verdict->level_at_least = highest_level(&verdict->safe);
     verdict->level_at_most = highest_level(&verdict->possible);

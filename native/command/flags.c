@@ -29,7 +29,7 @@ command_level(const struct request *request)
         return code;
     release(&survey.measurement);
     if (verdict->judgement == JUDGED_INSUFFICIENT) {
-        complain("the level cannot be told; it is below", verdict->level_at_most);
+        complain("the level cannot be told; it is at most", verdict->level_at_most);
         return EXIT_CANNOT_MEASURE;
     }
     write_words(&writer, verdict->level == NULL ? "none" : verdict->level);

@@ -83,7 +83,8 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
     at_least, at_most = level_bounds(levels, machine.usable, machine.told.not_levels)
     # Nobody is known to run a CPU with AVX-512 under a kernel older than its names: what a whole
     # list does not name decides the level, if not the feature.
-    decided = at_least == at_most or machine.kernel.of_unknown_age
+    by_list = machine.kernel.of_unknown_age and not observation.executed
+    decided = at_least == at_most or by_list
     long_mode = machine.isa.long_mode(machine, machine.groups)
     if not long_mode:
         levels, at_least, at_most = (), None, None

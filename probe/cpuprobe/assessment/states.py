@@ -52,7 +52,8 @@ def assess_features(
     claims: nothing known speaks against them.
 
     Returns the assessment of each feature, and whether it may be used: None where that depends on
-    what is unknown, of itself or of what it builds on.
+    what is unknown, of itself or of what it builds on: told by nobody, or claimed and not proven by
+    what was executed.
     """
     states = groups[0].states
     if len(groups) > 1:
@@ -63,9 +64,10 @@ def assess_features(
             )
             for name in table
         }
-    good = {"usable"} if executed else {"usable", "unverified"}
-    unknown = {name for name, state in states.items() if state == "unknown"}
-    bad = {name for name, state in states.items() if state not in good} - unknown
+    open_states = {"unknown", "unverified"} if executed else {"unknown"}
+    unknown = {name for name, state in states.items() if state in open_states}
+    good = {name for name, state in states.items() if state in ("usable", "unverified")}
+    bad = states.keys() - good - unknown
     usable: dict[str, bool | None] = {}
     for name in table:
         closure = table.closure(name)

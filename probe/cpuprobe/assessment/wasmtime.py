@@ -110,7 +110,9 @@ def _would_enable(flags: Flags) -> Iterator[Finding]:
     cpus: set[int] = set()
     for flag in flags.version.flags:
         feature = machine.table.by_cranelift.get(flag)
-        if feature is None or flag in flags.version.refuses or machine.features[feature.name].safe:
+        if feature is None or flag in flags.version.refuses:
+            continue
+        if machine.usable[feature.name] is not False:  # safe, or not known to be unsafe
             continue
         # One CPU on which wasmtime infers the flag is enough: it may be the one that compiles.
         where = machine.cpus_where(

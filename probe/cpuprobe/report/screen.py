@@ -156,9 +156,12 @@ def _level(assessment: Assessment, width: int) -> Iterator[Line]:
 
 
 def _standings(assessment: Assessment, width: int) -> Iterator[Line]:
-    standings: dict[str, list[str]] = {"has": [], "on request": [], "has not": [], "not told": []}
+    order = ("has", "on request", "has not", "not proven", "not told")
+    standings: dict[str, list[str]] = {standing: [] for standing in order}
     for name, called in spoken(assessment).names.items():
-        standing = _STANDING.get(assessment.features[name].state)
+        state = assessment.features[name].state
+        unproven = state == "unverified" and assessment.basis == "executed"
+        standing = "not proven" if unproven else _STANDING.get(state)
         if standing is not None:
             standings[standing].append(called)
     for standing, listed in standings.items():

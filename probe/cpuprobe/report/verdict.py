@@ -54,8 +54,12 @@ def mismatch(assessment: Assessment, *, capital: bool = False) -> str:
 def told(assessment: Assessment) -> str:
     """How much an insufficient text tells, and between which psABI levels the machine is."""
     known, high = assessment.known, assessment.level_at_most
+    claimed = sum(each.state == "unverified" for each in assessment.features.values())
     low = f"at least {assessment.level_at_least}, " if assessment.level_at_least else ""
     level = f": {low}at most {high}" if high else ""
+    if assessment.basis == "executed" and claimed:
+        unproven = counted(claimed, "feature")
+        return f"Too little to judge: of what it claims, nothing that ran proves {unproven}{level}"
     return f"Too little to judge: {known.features} of {known.of} features are told{level}"
 
 

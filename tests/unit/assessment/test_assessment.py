@@ -28,6 +28,8 @@ from tests.fakes import (
 
 from cpuprobe.assessment import Assessment, Finding, assess
 from cpuprobe.evidence.observation import CpuGroup, Observation, Outcome, Repeated
+from cpuprobe.facts.isa import AARCH64, X86_64
+from cpuprobe.report.verdict import headline
 
 
 def codes(assessment: Assessment) -> list[str]:
@@ -500,6 +502,44 @@ def test_a_hint_proves_nothing():
     assert states(assessment, "prfchw") == ["unverified"]
     assert not assessment.features["prfchw"].safe
     assert assessment.verdict == "consistent"
+
+
+@pytest.mark.parametrize("ran", ["one", "none", "one CPU alone"])
+def test_what_is_claimed_and_was_not_tried_is_no_green(ran):
+    """A report of one candidate, or of a child that was killed at once, proves no level."""
+    whole = observation(group(V3), listed=V3, wasmtime="50.0.0")
+    place = [each.features for each in whole.candidates].index(("avx2",))
+    nothing = ("skipped",) * len(whole.candidates)
+    (first,) = whole.groups
+    if ran == "one":
+        less = msgspec.structs.replace(
+            whole,
+            candidates=(whole.candidates[place],),
+            groups=(msgspec.structs.replace(first, ran=("ok",)),),
+        )
+    elif ran == "none":
+        less = msgspec.structs.replace(whole, groups=(msgspec.structs.replace(first, ran=nothing),))
+    else:
+        alone = msgspec.structs.replace(first, cpus=(0,))
+        killed = msgspec.structs.replace(first, cpus=(1,), ran=nothing)
+        less = msgspec.structs.replace(whole, groups=(alone, killed))
+    assessment = assess(less)
+
+    assert assess(whole).verdict == "consistent"
+    assert assessment.verdict == "insufficient"
+    assert (assessment.level, assessment.level_at_least) == (None, None)
+    assert assessment.level_at_most == "x86-64-v3"
+    assert not any(assessment.cranelift.values())
+    assert codes(assessment) == []
+    assert "nothing that ran proves" in headline(assessment)
+
+
+def test_every_feature_of_a_level_can_be_proven_by_running():
+    """Else no machine would ever be known to be of that level."""
+    for facts in (X86_64, AARCH64):
+        table = facts.features()
+        named = {name for level in facts.levels() for name in level.features}
+        assert [name for name in sorted(named) if not table[name].for_programs] == []
 
 
 # --- CP301 ---------------------------------------------------------------------------------------
