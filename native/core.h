@@ -38,6 +38,7 @@ enum check {
     CHECK_VALUE,  /* every result equals the expected bytes */
     CHECK_RUNS,   /* nothing to compare, and the encoding faults where it is missing */
     CHECK_HINT,   /* hint space: runs as a NOP where it is missing, so it is not run at all */
+    CHECK_RANDOM, /* several draws into the first general register */
     CHECK_OF_ISA, /* from here on: isa.h names them */
 };
 

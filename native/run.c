@@ -3,6 +3,9 @@
  */
 #include "guard.h"
 
+#define RANDOM_DRAWS 8
+#define RANDOM_ATTEMPTS 1000
+
 /* Keeps what a candidate left behind; a second try replaces the first. */
 static void
 keep_wrong(struct cpu_record *record, uint32_t index, const uint8_t *bytes, size_t size)
@@ -77,6 +80,44 @@ run_loaded(struct guard *guard, const struct candidate *candidate, const struct 
     }
 }
 
+/*
+ * Random numbers. A draw may fail when the source runs dry, so failed draws are repeated; but a
+ * source that always fails, sticks, or says all-ones is broken: AMD family 15h and 16h fail after
+ * suspend, some Ryzen firmware returned all-ones with CF set (systemd issue 11810).
+ */
+static enum outcome
+run_random(struct guard *guard, const struct candidate *candidate, const struct input *input)
+{
+    uint64_t first = 0;
+    bool differ = false;
+    int draws = 0;
+
+    for (int attempt = 0; attempt < RANDOM_ATTEMPTS && draws < RANDOM_DRAWS; attempt++) {
+        enum outcome outcome = run_loaded(guard, candidate, input);
+
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        if (drew_nothing(&guard->state))
+            continue;
+        if (guard->state.gpr[0] == ~(uint64_t)0)
+            return OUTCOME_WRONG;
+        if (draws++ == 0)
+            first = guard->state.gpr[0];
+        else if (guard->state.gpr[0] != first)
+            differ = true;
+    }
+    return draws == RANDOM_DRAWS && differ ? OUTCOME_OK : OUTCOME_WRONG;
+}
+
+/* Runs and judges a candidate that has no expected value of its own. */
+static enum outcome
+run_unvalued(struct guard *guard, const struct candidate *candidate, const struct input *input,
+             uint32_t index, struct cpu_record *record)
+{
+    return candidate->check == CHECK_RANDOM ? run_random(guard, candidate, input)
+                                            : run_special(guard, candidate, input, index, record);
+}
+
 /* Runs one candidate and judges its result. Fault details go into the record. */
 enum outcome
 guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
@@ -89,8 +130,8 @@ guard_run(struct guard *guard, const struct candidate_table *table, uint32_t ind
     guard->results = table->results;
     if (candidate->check == CHECK_HINT)
         return OUTCOME_SKIPPED;
-    if (candidate->check >= CHECK_OF_ISA)
-        outcome = run_special(guard, candidate, input, index, record);
+    if (candidate->check >= CHECK_RANDOM)
+        outcome = run_unvalued(guard, candidate, input, index, record);
     else {
         outcome = run_loaded(guard, candidate, input);
         if (outcome == OUTCOME_OK && candidate->check == CHECK_VALUE)
@@ -135,8 +176,8 @@ guard_repeat(struct guard *guard, const struct candidate_table *table, uint32_t 
     enum outcome outcome;
 
     guard->results = table->results;
-    if (candidate->check >= CHECK_OF_ISA)
-        return run_special(guard, candidate, input, index, record);
+    if (candidate->check >= CHECK_RANDOM)
+        return run_unvalued(guard, candidate, input, index, record);
     load_input(guard, candidate, input);
     if (wanted != 0)
         load_variant(guard, number);

@@ -19,8 +19,7 @@ enum state_class {
 
 /* Checks beyond those of core.h. */
 enum check_of_isa {
-    CHECK_RANDOM = 16, /* RNDR, RNDRRS: several draws into x0, Z tells that there was none */
-    CHECK_SIGNED,      /* the upper half of x0 depends on x1, the lower half is the expected one */
+    CHECK_SIGNED = 16, /* the upper half of x0 depends on x1, the lower half is the expected one */
     CHECK_WIDE,        /* by value, where vectors have 32 bytes or more; undefined elsewhere */
     CHECK_STREAMING,   /* by value; proves nothing where streaming mode has all of A64 */
 };
@@ -57,6 +56,9 @@ struct machine_state {
     uint8_t padding[224];            /* 288 */
     uint8_t vector[8][VECTOR_BYTES]; /* 512 */
 };
+
+/* RNDR and RNDRRS: Z is set where the source has run dry. */
+#define drew_nothing(state) (((state)->nzcv >> 30 & 1) != 0)
 
 /* Registers that MRS reads, in the kernel's stead where it emulates that (Linux 4.11,
  * Documentation/ arch/arm64/cpu-feature-registers.rst): name, CRm, op2; op0 is 3, op1 and CRn are

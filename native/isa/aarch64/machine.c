@@ -9,12 +9,9 @@
 
 extern HIDDEN const uint8_t streaming_multiply[]; /* entry.c */
 
-#define RANDOM_DRAWS 8
-#define RANDOM_ATTEMPTS 1000
 #define SIGNATURES 8
 #define INPUT_BYTES 64 /* of a vector, repeated as far as vectors reach */
 #define UNIT 16        /* bytes that stay together: the shortest vector */
-#define ZERO_FLAG (1u << 30)
 
 /* Repeats the first bytes of a block as far as it reaches. */
 static void
@@ -126,32 +123,6 @@ take_result(const struct guard *guard, const struct result *result, uint8_t *buf
     return result->size;
 }
 
-/* RNDR and RNDRRS. A draw may fail (Z set) when the source runs dry, so failed draws are repeated;
- * but a source that always fails or sticks is broken. */
-static enum outcome
-run_random(struct guard *guard, const struct candidate *candidate, const struct input *input)
-{
-    uint64_t first = 0;
-    bool differ = false;
-    int draws = 0;
-
-    for (int attempt = 0; attempt < RANDOM_ATTEMPTS && draws < RANDOM_DRAWS; attempt++) {
-        enum outcome outcome = run_loaded(guard, candidate, input);
-
-        if (outcome != OUTCOME_OK)
-            return outcome;
-        if (guard->state.nzcv & ZERO_FLAG)
-            continue;
-        if (guard->state.gpr[0] == ~(uint64_t)0)
-            return OUTCOME_WRONG;
-        if (draws++ == 0)
-            first = guard->state.gpr[0];
-        else if (guard->state.gpr[0] != first)
-            differ = true;
-    }
-    return draws == RANDOM_DRAWS && differ ? OUTCOME_OK : OUTCOME_WRONG;
-}
-
 /*
  * PACIA and its like: nobody knows the key, so no value can be expected, but the signature depends
  * on the modifier. Where the CPU lacks it or the kernel has not turned the key on, an instruction
@@ -214,8 +185,6 @@ run_special(struct guard *guard, const struct candidate *candidate, const struct
 {
     enum outcome outcome;
 
-    if (candidate->check == CHECK_RANDOM)
-        return run_random(guard, candidate, input);
     if (candidate->check == CHECK_SIGNED)
         return run_signed(guard, candidate, input, index, record);
     if (candidate->check == CHECK_STREAMING)

@@ -20,8 +20,7 @@ enum state_class {
 
 /* Checks beyond those of core.h. */
 enum check_of_isa {
-    CHECK_RANDOM = 16, /* RDRAND, RDSEED: several draws into RAX with CF */
-    CHECK_CPU,         /* RDPID, RDTSCP: low 12 bits are the number of our CPU, or all is 0 */
+    CHECK_CPU = 16,    /* RDPID, RDTSCP: low 12 bits are the number of our CPU, or all is 0 */
     CHECK_FSBASE,      /* RAX equals what arch_prctl(ARCH_GET_FS) says */
     CHECK_GSBASE,      /* RAX equals what arch_prctl(ARCH_GET_GS) says */
     CHECK_SYSCALL,     /* RAX is 0 or an error number: the kernel has answered */
@@ -57,6 +56,9 @@ struct machine_state {
 };
 
 #define FLAGS_AT_ENTRY 0x202u
+
+/* RDRAND and RDSEED: CF is clear where the source has run dry. */
+#define drew_nothing(state) (((state)->rflags & 1) == 0)
 
 /* One CPUID result. */
 struct cpuid_leaf {

@@ -8,10 +8,7 @@
 #include <asm/prctl.h>
 
 #define TRANSACTION_ATTEMPTS 200
-#define RANDOM_DRAWS 8
-#define RANDOM_ATTEMPTS 1000
 #define PLACE_ATTEMPTS 3
-#define CARRY_FLAG 1u
 #define MXCSR_DEFAULT 0x1f80u
 
 /* Does a candidate's result reach beyond what every input fills? */
@@ -109,35 +106,6 @@ take_result(const struct guard *guard, const struct result *result, uint8_t *buf
     return result->size;
 }
 
-/*
- * RDRAND and RDSEED. A draw may fail (CF clear) when the source runs dry, so failed draws are
- * repeated; but a source that always fails, sticks, or says all-ones is broken: AMD family 15h and
- * 16h fail after suspend, some Ryzen firmware returned all-ones with CF set (systemd issue 11810).
- */
-static enum outcome
-run_random(struct guard *guard, const struct candidate *candidate, const struct input *input)
-{
-    uint64_t first = 0;
-    bool differ = false;
-    int draws = 0;
-
-    for (int attempt = 0; attempt < RANDOM_ATTEMPTS && draws < RANDOM_DRAWS; attempt++) {
-        enum outcome outcome = run_loaded(guard, candidate, input);
-
-        if (outcome != OUTCOME_OK)
-            return outcome;
-        if (!(guard->state.rflags & CARRY_FLAG))
-            continue;
-        if (guard->state.gpr[0] == ~(uint64_t)0)
-            return OUTCOME_WRONG;
-        if (draws++ == 0)
-            first = guard->state.gpr[0];
-        else if (guard->state.gpr[0] != first)
-            differ = true;
-    }
-    return draws == RANDOM_DRAWS && differ ? OUTCOME_OK : OUTCOME_WRONG;
-}
-
 /* A transaction may abort for good (RTM_ALWAYS_ABORT) without any fault; only a commit proves RTM.
  */
 static enum outcome
@@ -207,8 +175,6 @@ run_special(struct guard *guard, const struct candidate *candidate, const struct
 {
     enum outcome outcome;
 
-    if (candidate->check == CHECK_RANDOM)
-        return run_random(guard, candidate, input);
     if (candidate->check == CHECK_TRANSACTION)
         return run_transaction(guard, candidate, input, record);
     if (candidate->check == CHECK_CPU)

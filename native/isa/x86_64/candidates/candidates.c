@@ -47,33 +47,6 @@ static const struct input inputs[] = {
 #define MASK LOCATION_MASK
 #define FLAGS LOCATION_FLAGS
 #define MEMORY LOCATION_MEMORY
-#define VARIANTS(...)                                                                              \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
-#define RESULT_SET(...) {__VA_ARGS__},
-static const struct result results[][MAXIMUM_RESULTS] = {
-#include "results.h"
-};
-
 /* Code is written as "0xc5,0xf5": five characters a byte, the last comma being the final NUL. */
-#define CANDIDATE(id, name, set, code, state, input, check, results, expected, variants)           \
-    {name "\0" expected, cpuprobe_candidate_##id, sizeof code / 5, set,     sizeof name - 1,       \
-     STATE_##state,      INPUT_##input,           CHECK_##check,   results, variants},
-static const struct candidate candidates[] = {
-#include "table.h"
-};
-
-#define SET(names, features0, features1) {names, {{features0, features1}}},
-static const struct feature_set sets[] = {
-#include "sets.h"
-};
-
-const struct candidate_table *
-cpuprobe_candidates(void)
-{
-    static const struct candidate_table table = {candidates, sizeof candidates / sizeof *candidates,
-                                                 inputs, sets, results};
-
-    return &table;
-}
+#define BYTES_OF(code) (sizeof code / 5)
+#include "../../../candidates.h"
