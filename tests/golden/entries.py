@@ -17,15 +17,13 @@ from iced_x86 import (
     MemorySizeOptions,
 )
 
+from tests.golden.headers import ListError
+
 FOLDER = Path(__file__).resolve().parents[2] / "native" / "isa" / "x86_64" / "candidates"
 CHECKS = ("VALUE", "RUNS", "HINT", "RANDOM", "CPU", "FSBASE", "GSBASE", "SYSCALL", "TRANSACTION")
 _OPTIONS = ("hex", "like", "results", "name")
 _PLAIN = re.compile(r"[ !#-\[\]-~]+")
 _ENCODINGS = {"{evex}": EncodingKind.EVEX, "{vex}": EncodingKind.VEX}
-
-
-class ListError(ValueError):
-    """A line of candidates.list is not understood or does not assemble."""
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.golden.headers import ListError
+
 FOLDER = Path(__file__).resolve().parents[3] / "native" / "isa" / "aarch64" / "candidates"
 CHECKS = ("VALUE", "RUNS", "HINT", "RANDOM", "SIGNED", "WIDE", "STREAMING")
 CLASSES = ("GPR", "FP", "SVE", "SME")
 _OPTIONS = ("results", "name", "like", "state")
 _PLAIN = re.compile(r"[ !#-\[\]-~]+")
 _WORD = re.compile(r"[0-9a-f]{8}")
-
-
-class ListError(ValueError):
-    """A line of candidates.list is not understood, or the model cannot say what it does."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from tests.golden import coverage, crosscheck, regenerate
 from tests.golden.entries import (
     FOLDER,
     Entry,
-    ListError,
     assemble,
     assemble_entries,
     instructions,
@@ -25,6 +24,7 @@ from tests.golden.entries import (
     spell,
     wanted_encoding,
 )
+from tests.golden.headers import ListError
 from tests.golden.inputs import INPUTS
 from tests.golden.machine import HANDLERS
 from tests.lab.common import LabMissing

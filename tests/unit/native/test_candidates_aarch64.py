@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.golden.aarch64 import regenerate
-from tests.golden.aarch64.entries import FOLDER, ListError, read_list
+from tests.golden.aarch64.entries import FOLDER, read_list
+from tests.golden.headers import ListError
 from tests.native.conftest import required
 from tests.tools import native_facts_aarch64
 
