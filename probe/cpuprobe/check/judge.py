@@ -10,7 +10,7 @@ from cpuprobe.check.against import HostCapabilities, feature_of
 from cpuprobe.check.compiled import Compiled
 from cpuprobe.check.guard import evidence
 from cpuprobe.code.needs import Engine, Function, Needs
-from cpuprobe.code.read import ARCHITECTURES
+from cpuprobe.facts.isa import facts_named
 from cpuprobe.words import names
 
 # What is to be expected of a file:
@@ -87,8 +87,6 @@ _LOADER = "CPU ISA level is lower than required"
 # Go, runtime/asm_amd64.s, bad_cpu.
 _GO = "This program can only be run on AMD64 processors with {} microarchitecture support."
 
-_HOSTS = {"x86-64": "x86_64", "aarch64": "aarch64"}
-
 
 def judge(path: str, needs: Needs, against: HostCapabilities) -> Fit:
     """Holds one file against a machine.
@@ -100,13 +98,9 @@ def judge(path: str, needs: Needs, against: HostCapabilities) -> Fit:
     """
     if needs.engine is not None:
         return _cwasm(path, needs, needs.engine, against)
-    if needs.architecture != ARCHITECTURES[against.isa]:
-        return Fit(
-            path=path,
-            expectation="foreign",
-            reason=f"code for {needs.architecture}, not {ARCHITECTURES[against.isa]}",
-            needs=needs,
-        )
+    if needs.architecture != (code := facts_named(against.isa).code):
+        reason = f"code for {needs.architecture}, not {code}"
+        return Fit(path=path, expectation="foreign", reason=reason, needs=needs)
     missing = tuple(name for name in needs.features if name not in against.safe)
     refused = _refused(needs, against)
     if refused is not None:
@@ -215,7 +209,7 @@ def refusal(engine: Engine, against: HostCapabilities) -> str | None:
     if against.wasmtime is not None and not _same_version(engine.version, against.wasmtime):
         return _VERSION.format(engine.version)
     architecture = engine.target.partition("-")[0]
-    if architecture != _HOSTS[against.isa]:
+    if architecture != facts_named(against.isa).target:
         return None if architecture.startswith("pulley") else _ARCHITECTURE.format(architecture)
     for flag in engine.flags:
         feature = feature_of(flag, against.isa)

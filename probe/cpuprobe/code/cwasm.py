@@ -41,7 +41,7 @@ def read_cwasm(content: bytes, most: int = BUDGET, isa: str = "x86-64") -> Needs
         if name.startswith("has_") and value is True
     )
     architecture = section.target.partition("-")[0]
-    facts = facts_of_code(architecture.replace("x86_64", "x86-64"))
+    facts = facts_of_code(architecture)
     if facts is None or facts.name != isa:
         engine = Engine(section.version, section.target, on, ())
         return Needs(kind="cwasm", architecture=architecture, engine=engine)

@@ -20,11 +20,10 @@ from cpuprobe.code.reach import reached
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan
 from cpuprobe.errors import CaptureError
+from cpuprobe.facts.isa import AARCH64, X86_64, facts_named
 from cpuprobe.files import OpenedFile
 
-ARCHITECTURES = {"x86-64": "x86-64", "aarch64": "AArch64"}
-"""What files call the instruction sets whose code is read, by our names."""
-_MACHINES = {"x86-64": EM_X86_64, "aarch64": EM_AARCH64}
+_MACHINES = {X86_64.name: EM_X86_64, AARCH64.name: EM_AARCH64}
 MOST_COMPILED = 256 << 20
 """Bytes of an artifact of wasmtime, which is held whole."""
 
@@ -61,7 +60,7 @@ class Reading:
             if source.size > MOST_COMPILED:
                 raise ArtifactError(f"compiled wasm larger than {MOST_COMPILED >> 20} MiB")
             self._content = Elf(source).read(0, source.size, "it")
-        elif self._file.architecture == ARCHITECTURES[isa]:
+        elif self._file.architecture == facts_named(isa).code:
             self._plan = plan(self._file)
 
     def needs(self) -> Needs:

@@ -15,7 +15,7 @@ from cpuprobe.crash.instructions import Read, read
 from cpuprobe.crash.judge import is_sent, judge
 from cpuprobe.crash.model import Judged
 from cpuprobe.evidence.crashes.model import Crash
-from cpuprobe.facts.isa import AARCH64, X86_64, IsaFacts, facts_of_code, names_of
+from cpuprobe.facts.isa import AARCH64, X86_64, IsaFacts, facts_of_code
 from cpuprobe.words import HERE
 
 Machine = Callable[[], Assessment]
@@ -82,7 +82,7 @@ def _as_typed(crash: Crash, isa: Callable[[], str]) -> Crash:
     """What both instruction sets have is of the machine's; a word may stand as a number."""
     both = crash.source == "assembler line" and crash.text.lower() in ("nop", "ret")
     words = crash.source == "bytes" and len(crash.code) % 4 == 0
-    if not (both or words) or isa() not in names_of(AARCH64):
+    if not (both or words) or isa() not in AARCH64.words:
         return crash
     code = crash.code
     if len(code) == 4 and not a64.decode(code).features and a64.decode(code[::-1]).features:
@@ -107,4 +107,4 @@ def _wanted(
     wanted = needed([each.decoded for each in found.shown], crash.refusal, facts)
     typed = crash.source in ("bytes", "assembler line")
     asked = bool(wanted) or level or typed or facts is not X86_64
-    return wanted, facts, asked and isa() not in names_of(facts)
+    return wanted, facts, asked and isa() not in facts.words

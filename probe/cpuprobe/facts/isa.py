@@ -14,34 +14,56 @@ from cpuprobe.facts.features import FeatureTable, Level
 
 
 class IsaFacts(NamedTuple):
-    """The tables of one instruction set.
+    """The tables and names of one instruction set.
 
     Attributes:
         name: as people write it.
         features: its feature table.
         levels: its levels, lowest first.
         list_key: the key of the kernel's list of features in /proc/cpuinfo.
+        words: the names that observations, crashes and targets of compilers have for it.
+        target: the one of them with which a target begins.
+        code: what files that hold its code call it.
     """
 
     name: str
     features: Callable[[], FeatureTable]
     levels: Callable[[], tuple[Level, ...]]
     list_key: str
+    words: tuple[str, ...]
+    target: str
+    code: str
 
 
-X86_64 = IsaFacts("x86-64", x86_64.load_features, x86_64.load_levels, "flags")
-AARCH64 = IsaFacts("aarch64", aarch64.load_features, aarch64.load_levels, "Features")
+X86_64 = IsaFacts(
+    name="x86-64",
+    features=x86_64.load_features,
+    levels=x86_64.load_levels,
+    list_key="flags",
+    words=("x86_64", "x86-64", "i686", "i386"),
+    target="x86_64",
+    code="x86-64",
+)
+AARCH64 = IsaFacts(
+    name="aarch64",
+    features=aarch64.load_features,
+    levels=aarch64.load_levels,
+    list_key="Features",
+    words=("aarch64",),
+    target="aarch64",
+    code="AArch64",
+)
 
 OTHERS = (AARCH64,)
 """Those beside x86-64."""
 
 _BY_NAME = {each.name: each for each in (X86_64, *OTHERS)}
-_BY_ISA = {"x86_64": X86_64, "i686": X86_64, "aarch64": AARCH64}
+_BY_WORD = {word: each for each in (X86_64, *OTHERS) for word in each.words}
 
 
 def facts_of(isa: str) -> IsaFacts:
     """The facts of an observation's `isa`. Raises KeyError for another word."""
-    return _BY_ISA[isa]
+    return _BY_WORD[isa]
 
 
 def facts_named(name: str) -> IsaFacts:
@@ -50,10 +72,5 @@ def facts_named(name: str) -> IsaFacts:
 
 
 def facts_of_code(isa: str) -> IsaFacts | None:
-    """The facts of an instruction set by the name that crashes and files use; None: none here."""
-    return _BY_ISA.get({"x86-64": "x86_64", "i386": "i686"}.get(isa, isa))
-
-
-def names_of(facts: IsaFacts) -> frozenset[str]:
-    """The words by which observations name an instruction set."""
-    return frozenset(name for name, each in _BY_ISA.items() if each is facts)
+    """The facts of an instruction set by a name of crashes or targets; None: none here."""
+    return _BY_WORD.get(isa)
