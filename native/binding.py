@@ -157,6 +157,30 @@ void links_part(const struct link *all, uint64_t count, uint64_t *keys, uint64_t
 uint64_t links_last(struct link *all, uint64_t count);
 void links_turn(const struct links_known *known, struct links *turned);
 void links_limits(const struct links_known *known, const uint64_t *ends, uint64_t *limits);
+struct function {
+    uint64_t start, end; uint32_t name, strings, section; uint16_t source, lsda;
+};
+struct functions { struct function *all; uint64_t count, room; };
+struct symbols {
+    const uint8_t *rows, *strings; uint64_t size, strings_size; const uint32_t *codes;
+    const struct links_range *code; const uint8_t *answers;
+    uint32_t sections, answers_size, number; uint8_t is_object;
+};
+struct symbols_found {
+    struct functions functions, objects; struct links undefined, exports, answers; uint64_t ifuncs;
+};
+void functions_symbols(const struct symbols *symbols, struct symbols_found *found);
+void functions_unwind(const uint8_t *data, uint64_t size, uint64_t address,
+                      const struct links_range *code, uint32_t ranges, struct functions *made);
+uint64_t functions_settle(struct function *all, struct function *spare, uint64_t count);
+void functions_links(const struct function *all, uint64_t count, struct links *made);
+struct functions_cut {
+    struct scan_range *known, *gaps; uint64_t *known_before, *gaps_before;
+    uint64_t knowns, unknowns, work, bytes[SOURCES], padding, data, large;
+};
+void functions_cut(const struct function *all, uint64_t count, const uint8_t *code, uint64_t size,
+                   uint64_t address, const struct links_range *objects, uint64_t objects_count,
+                   struct functions_cut *cut);
 extern const struct instruction_class scan_classes[];
 extern const unsigned scan_features, scan_known_features, scan_classes_number;
 extern const char *const scan_feature_names[];
@@ -172,6 +196,7 @@ static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include <sys/auxv.h>
 #include "core.h"
 #include "flags.h"
+#include "scan/functions.h"
 #include "scan/links.h"
 #include "scan/scan.h"
 #include "scan/ways.h"

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "functions.h"
 #include "links.h"
 #include "scan.h"
 #include "ways.h"
@@ -270,6 +271,161 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     HOLDS(links_last(calls.all, calls.count) <= calls.count);
 }
 
+/* Functions in order, and how many there are. */
+static uint64_t
+settled(struct functions *made)
+{
+    static struct function spare[MOST_RANGES];
+    uint64_t count = made->count < made->room ? made->count : made->room;
+
+    count = functions_settle(made->all, spare, count);
+    for (uint64_t at = 1; at < count; at++) {
+        const struct function *one = &made->all[at - 1], *other = &made->all[at];
+
+        HOLDS(one->section < other->section ||
+              (one->section == other->section && one->start < other->start));
+    }
+    return count;
+}
+
+/* The code cut into some functions and data: each byte is one thing, and nothing else is. */
+static void
+cut_code(const struct function *functions, uint64_t count, const uint8_t *code, size_t size,
+         uint64_t address)
+{
+    static struct scan_range known[MOST_RANGES], gaps[2 * MOST_RANGES + 1];
+    static uint64_t before[2][2 * MOST_RANGES + 1];
+    struct links_range objects[MOST_RANGES];
+    struct functions_cut cut = {known, gaps, before[0], before[1], .work = code[0]};
+    uint64_t data = 0, sum = 0, at = address, number = 0;
+
+    for (; data < MOST_RANGES && at < address + size; data++) {
+        objects[data].start = at + code[(at - address) / 2];
+        objects[data].end = objects[data].start + 1 + code[at - address] % 24;
+        at = objects[data].end + 1;
+        if (objects[data].end > address + size)
+            break;
+    }
+    functions_cut(functions, count, code, size, address, objects, data, &cut);
+    HOLDS(cut.knowns <= count && cut.unknowns <= count + data + 1);
+    for (at = address, number = 0; number < cut.knowns; at = known[number++].end) {
+        HOLDS(known[number].start >= at && known[number].end > known[number].start);
+        HOLDS(before[0][number] == code[0] + sum);
+        sum += known[number].end - known[number].start;
+    }
+    HOLDS(at <= address + size && cut.bytes[BY_SYMBOL] + cut.bytes[BY_UNWIND] == sum);
+    for (at = address, number = 0; number < cut.unknowns; at = gaps[number++].end) {
+        HOLDS(gaps[number].start >= at && gaps[number].end > gaps[number].start);
+        HOLDS(before[1][number] == code[0] + sum);
+        sum += gaps[number].end - gaps[number].start;
+    }
+    HOLDS(at <= address + size && cut.work == code[0] + sum && cut.large <= cut.knowns);
+    HOLDS(sum + cut.padding + cut.data == size);
+}
+
+/* The bytes with what makes most of them symbols of code. */
+static void
+shape_symbols(uint8_t *rows, size_t size, uint64_t address)
+{
+    for (size_t at = 0; at + 24 <= size; at += 24) {
+        uint64_t value = address + rows[at + 8] + 64 * rows[at + 9];
+
+        rows[at + 4] &= 0x1f;
+        rows[at + 6] &= 7;
+        rows[at + 7] = 0;
+        memcpy(rows + at + 8, &value, 8);
+    }
+}
+
+/* The bytes with what makes most of them unwind entries, most of them of functions in code. */
+static void
+shape_unwind(uint8_t *data, size_t size)
+{
+    static const uint8_t cie[] = {1, 'z', 'L', 'R', 0, 1, 0x78, 16, 2, 0x1b, 0x1b};
+    uint32_t last = 0;
+
+    for (uint32_t at = 0; at + 64 < size;) {
+        uint32_t length = 12 + data[at] % 16, reference = at + 4 - last;
+        uint32_t relative = data[at + 8] * 8u - (at + 8);
+
+        if (data[at + 1] % 8 == 0 || at == 0) {
+            reference = 0;
+            last = at;
+            if (data[at + 2] & 3)
+                memcpy(data + at + 8, cie, sizeof cie);
+        } else if (data[at + 2] & 3) {
+            memcpy(data + at + 8, &relative, 4);
+            memset(data + at + 13, 0, 3);
+            data[at + 16] = 4;
+        }
+        memcpy(data + at, &length, 4);
+        memcpy(data + at + 4, &reference, 4);
+        at += length + 4;
+    }
+}
+
+/* What symbols tell. */
+static void
+read_symbols(const uint8_t *rows, size_t size, const struct links_range *ranges)
+{
+    static struct function made[2][MOST_RANGES];
+    static struct link links[4][MOST_RANGES];
+    static const uint32_t codes[8] = {NO_CODE, 0, 1, 0, NO_CODE, 1, 0, 0};
+    struct symbols symbols = {rows, rows, size, size,    codes, ranges, (const uint8_t *)"\1\0\2\3",
+                              8,    5,    7,    size & 1};
+    struct symbols_found found = {{made[0], 0, MOST_RANGES},  {made[1], 0, MOST_RANGES},
+                                  {links[0], 0, MOST_RANGES}, {links[1], 0, MOST_RANGES},
+                                  {links[2], 0, MOST_RANGES}, 0};
+    struct links starts = {links[3], 0, MOST_RANGES};
+    uint64_t count;
+
+    functions_symbols(&symbols, &found);
+    HOLDS(found.functions.count + found.objects.count + found.undefined.count +
+              found.answers.count <=
+          size / 24);
+    count = settled(&found.functions);
+    for (uint64_t at = 0; at < count; at++) {
+        const struct links_range *range = &ranges[made[0][at].section];
+
+        HOLDS(made[0][at].start >= range->start && made[0][at].start < range->end);
+        HOLDS(made[0][at].end == 0 || made[0][at].end > made[0][at].start);
+    }
+    functions_links(made[0], count, &starts);
+    HOLDS(starts.count == count);
+}
+
+/* Functions, as the bytes have it: of symbols, and of unwind entries. */
+static void
+find_functions(const uint8_t *code, size_t size, uint64_t address)
+{
+    static struct function made[MOST_RANGES];
+    struct links_range ranges[2] = {{address, address + size}, {address + size + 64, ~0ull}};
+    struct functions functions = {made, 0, MOST_RANGES};
+    uint8_t *shaped = malloc(size);
+    uint64_t count;
+
+    HOLDS(shaped != NULL);
+    read_symbols(code, size, ranges);
+    shape_symbols(memcpy(shaped, code, size), size, address);
+    read_symbols(shaped, size, ranges);
+    functions_unwind(code, size, address, ranges, 2, &functions);
+    functions.count = 0;
+    shape_unwind(memcpy(shaped, code, size), size);
+    functions_unwind(shaped, size, address, ranges, 2, &functions);
+    free(shaped);
+    count = settled(&functions);
+    while (count && made[count - 1].section)
+        count--;
+    for (uint64_t at = 0; at < count; at++)
+        HOLDS(made[at].start >= address && made[at].start < address + size &&
+              made[at].end > made[at].start);
+    cut_code(made, count, code, size, address);
+    for (count = 0; count < MOST_RANGES; count++)
+        made[count] = (struct function){.start = address + 3 * count * (1 + code[0] % 8),
+                                        .source = 1 + (code[count % size] & 1)};
+    cut_code(made, count, code, size, address);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -287,6 +443,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     code = guarded(data, size, data[0] & 1);
     decode_everywhere(code, size);
     find_links(code, size, address);
+    find_functions(code, size, address);
     /* Functions, gaps and what is neither, as the bytes have it. */
     for (size_t at = 0; at < size && count < MOST_RANGES; count++) {
         unsigned step = data[at] + 1u + (data[at] & 7 ? 0 : 2048);

@@ -83,7 +83,7 @@ class Reached:
         self._wanted = set(wanted)
         self._slots = dict(_slots(file))
         self._asking = _asking_stubs(file)
-        self._begins = {address for each in file.functions.values() for address in each}
+        self._begins = frozenset(file.functions.starts())
         self.ways: dict[str, Reach] = {}
         pending = list(self._starts())
         most = len(pending) + _MOST_CALLS

@@ -18,8 +18,9 @@ import msgspec
 
 from cpuprobe.code import a64
 from cpuprobe.code.budget import FUNCTION, Budget
+from cpuprobe.code.functions import Range
 from cpuprobe.code.layout import Plan
-from cpuprobe.code.program import Binary, CodeBytes, Range
+from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.sketch import sketch
 from cpuprobe.code.tally import Scan, Tally, listed, uses
 from cpuprobe.facts.aarch64 import load_features
@@ -132,7 +133,7 @@ def scan(file: Binary, work: Plan, sought: Collection[str] = ()) -> Scan:
         if section is None:
             tally.budget.spend(len(piece.code.data) // (4 * _PER_WORD))
             section = hits[piece.code.index] = _Hits(piece.code, kinds.numbers, tally.budget)
-        for each in piece.ranges:
+        for each in piece.ranges():
             rows, addresses = section.between(each)
             if rows:
                 tally.budget.spend(FUNCTION)
@@ -140,7 +141,7 @@ def scan(file: Binary, work: Plan, sought: Collection[str] = ()) -> Scan:
     if any(section.outlined for section in hits.values()):
         tally.signs.add(OUTLINE_ATOMICS)
     swept = sum(
-        each.end - each.start for piece in work.pieces if not piece.known for each in piece.ranges
+        each.end - each.start for piece in work.pieces if not piece.known for each in piece.ranges()
     )
     return Scan(
         uses(tally.features, file.name),

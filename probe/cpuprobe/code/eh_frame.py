@@ -16,6 +16,8 @@ _PC_RELATIVE = 0x10
 _OMIT = 0xFF
 _USUAL = 0x1B  # relative to itself, 32 bits: what compilers write, read without a detour
 _ADDRESS = (1 << 64) - 1
+_LONGEST_AUGMENTATION = 16
+"""Letters; compilers write up to five."""
 
 
 Unwind = tuple[int, int, bool]
@@ -63,7 +65,7 @@ _ENTRY = struct.Struct("<IIiI")
 
 def _cie(data: bytes, position: int, end: int) -> _Cie:
     version = data[position]
-    zero = data.find(b"\0", position + 1, end)
+    zero = data.find(b"\0", position + 1, min(end, position + 2 + _LONGEST_AUGMENTATION))
     if zero < 0 or version not in (1, 3):
         raise _Malformed
     augmentation = data[position + 1 : zero]

@@ -102,8 +102,8 @@ class Section(NamedTuple):
         return self.elf.read(self.offset, self.size, f"section {self.number}")
 
 
-Symbol = tuple[int, int, int, int, int, int]
-"""st_name, st_info, st_other, st_shndx, st_value, st_size."""
+SYMBOL = "IBBHQQ"
+"""An Elf64_Sym: st_name, st_info, st_other, st_shndx, st_value, st_size."""
 
 
 class _Header(NamedTuple):
@@ -259,8 +259,8 @@ class Elf(Bounded):
                 return segment.offset + inside, segment.size - inside
         return None
 
-    def symbols(self, table: Section) -> tuple[bytes, Iterator[Symbol]]:
-        """The string table of a symbol table, and its rows.
+    def symbols(self, table: Section) -> tuple[bytes, bytes]:
+        """The string table of a symbol table, and the table (rows of SYMBOL, of this byte order).
 
         Raises:
             ArtifactError: one of them is damaged.
@@ -268,7 +268,7 @@ class Elf(Bounded):
         if table.link >= len(self.sections) or table.size % 24:
             raise ArtifactError("ELF: damaged symbol table")
         names = self.sections[table.link].data
-        return names, struct.iter_unpack(self.order + "IBBHQQ", table.data)
+        return names, table.data
 
 
 def text(table: bytes, offset: int) -> str:

@@ -6,31 +6,27 @@ x86 notes: x86-64 psABI, "Program Property".
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from cpuprobe.code import elf as abi
-from cpuprobe.code import go
+from cpuprobe.code import go, native_functions, plain_functions
 from cpuprobe.code.cpuinfo import questions
-from cpuprobe.code.eh_frame import read_unwind
 from cpuprobe.code.elf import ArtifactError, Elf, Source, notes, text
+from cpuprobe.code.functions import MOST_FOUND, MOST_FUNCTIONS, NO_CODE, ROW, Exports, Symbols
+from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Kind
-from cpuprobe.code.program import MACHINES, NAMELESS, Binary, CodeBytes, Name, Range
+from cpuprobe.code.program import MACHINES, Binary, CodeBytes
 
 MOST_CODE = 512 << 20
 """Bytes of executable sections; a browser has about 200 MB, a large Go program 300."""
-MOST_FUNCTIONS = 3 << 19
-"""A browser with all its symbols has about half as many."""
 _MOST_UNDEFINED = 1 << 16
-_ANSWERS = b"__cpu_model\0", b"__cpu_features2\0"
+_MOST_SECTIONS = 1 << 16  # st_shndx has 16 bits
+_ANSWERS = b"__cpu_model\0__cpu_features2\0"
 """libgcc's and compiler-rt's variables, as __builtin_cpu_supports reads them."""
 MOST_WORDS = 32 << 20
 """Bytes of static data in which addresses are looked for."""
 
 _OSABI_WASMTIME = 200  # wasmtime, crates/environ/src/obj.rs, ELFOSABI_WASMTIME
-_STB_GLOBAL = 1
-# of st_other: STV_INTERNAL is 1, STV_HIDDEN 2, STV_PROTECTED 3; those of .dynsym are seen
-_HIDDEN = 1
 _NT_GNU_PROPERTY_TYPE_0 = 5
 _X86_ISA_1_NEEDED, _X86_ISA_1_USED = 0xC0008002, 0xC0010002
 _DT_INIT, _DT_INIT_ARRAY, _DT_INIT_ARRAYSZ, _DT_FLAGS_1 = 12, 25, 27, 0x6FFFFFFB
@@ -67,9 +63,8 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
         raise ArtifactError(f"ELF: neither program, library nor object file (type {elf.kind})")
     if not wasmtime:
         _read_code(file, elf)
-        _read_symbols(file, elf)
-        if elf.kind != abi.ET_REL:  # the addresses in an object file wait for relocation
-            _read_unwind(file, elf)
+        _read_functions(file, elf)
+        if elf.kind != abi.ET_REL:
             _read_dynamic(file, elf)
             file.questions = questions(elf, MOST_WORDS)
             file.linked = file.kind == "executable" or bool(file.exports)
@@ -105,80 +100,48 @@ def _read_code(file: Binary, elf: Elf) -> None:
         file.code.append(CodeBytes(index, name, address, body))
 
 
-def _read_symbols(file: Binary, elf: Elf) -> None:
+def _read_functions(file: Binary, elf: Elf) -> None:
+    """Reads symbols, and of what is no object file, whose addresses wait, unwind entries."""
+    make = native_functions if NATIVE else plain_functions
+    rows = [*_read_symbols(file, elf, make.symbols)]
+    found = _eh_frame(elf) if elf.kind != abi.ET_REL else None
+    if found is not None:
+        rows.append(make.unwind(*found, _ranges(file)))
+    if sum(map(len, rows)) > ROW.size * MOST_FOUND:
+        raise ArtifactError(f"ELF: more than {MOST_FUNCTIONS} functions are not read")
+    file.functions = make.settled(rows)
+    if len(file.functions) > MOST_FUNCTIONS:
+        raise ArtifactError(f"ELF: more than {MOST_FUNCTIONS} functions are not read")
+
+
+def _ranges(file: Binary) -> list[tuple[int, int]]:
+    return [(code.address, code.address + len(code.data)) for code in file.code]
+
+
+def _read_symbols(
+    file: Binary, elf: Elf, read: Callable[..., Symbols]
+) -> Iterator[bytes | memoryview]:
+    """Takes in both symbol tables; the rows of their functions."""
     by_section = {code.index: number for number, code in enumerate(file.code)}
+    sections = range(min(len(elf.sections), _MOST_SECTIONS))
+    codes = [by_section.get(number, NO_CODE) for number in sections]
     undefined: set[str] = set()
     tables = [elf.section(abi.SHT_SYMTAB), elf.section(abi.SHT_DYNSYM)]
     for table in sorted(filter(None, tables), key=lambda section: section.number):
         strings, rows = elf.symbols(table)
+        number = len(file.strings)
         file.strings.append(strings)
-        dynamic = table.type == abi.SHT_DYNSYM
-        if dynamic:
-            file.relocations.symbols, file.relocations.strings = table.data, strings
-        for name, info, other, section, value, size in rows:
-            if section == 0:
-                if name and len(undefined) < _MOST_UNDEFINED:
-                    undefined.add(text(strings, name))
-            elif info & 0xF == abi.STT_OBJECT and strings.startswith(_ANSWERS, name):
-                file.answers.append(value)
-            elif section in by_section:
-                named = len(file.strings) - 1, name
-                _symbol(file, by_section[section], named, info, value, size)
-                seen = info >> 4 and not other & _HIDDEN
-                if dynamic and seen and info & 0xF in (abi.STT_NOTYPE, abi.STT_FUNC):
-                    file.exports.setdefault(value, []).append(named)
+        found = read(rows, strings, number, codes, _ranges(file), file.kind == "object", _ANSWERS)
+        if table.type == abi.SHT_DYNSYM:
+            file.relocations.symbols, file.relocations.strings = rows, strings
+            file.exports = Exports(number, *found.exports)
+        undefined.update(text(strings, name) for name in found.undefined[:_MOST_UNDEFINED])
+        file.answers += found.answers
+        file.ifuncs += found.ifuncs
+        for start, end, _, _, code, _, _ in ROW.iter_unpack(found.objects):
+            file.objects.setdefault(code, []).append((start, end))
+        yield found.functions
     file.undefined = frozenset(undefined)
-
-
-def _symbol(file: Binary, number: int, name: Name, info: int, value: int, size: int) -> None:
-    """Takes in one symbol of an executable section."""
-    kind = info & 0xF
-    code = file.code[number]
-    start = value + code.address if file.kind == "object" else value
-    if not code.address <= start < code.address + len(code.data):
-        return
-    if kind == abi.STT_OBJECT and size:
-        file.objects.setdefault(number, []).append((start, start + size))
-    if kind == abi.STT_NOTYPE and (info >> 4 != _STB_GLOBAL or size):
-        return  # labels inside a function, or of data
-    if kind not in (abi.STT_NOTYPE, abi.STT_FUNC, abi.STT_GNU_IFUNC):
-        return
-    file.ifuncs += kind == abi.STT_GNU_IFUNC
-    functions = file.functions.setdefault(number, {})
-    known = functions.get(start)
-    if known is None or (size and not known.end):
-        _bounded(functions)
-        functions[start] = Range(start, start + size if size else 0, name, "symbol", False)
-
-
-def _bounded(functions: dict[int, Range]) -> None:
-    if len(functions) >= MOST_FUNCTIONS:
-        raise ArtifactError(f"ELF: more than {MOST_FUNCTIONS} functions are not read")
-
-
-def _read_unwind(file: Binary, elf: Elf) -> None:
-    found = _eh_frame(elf)
-    if found is None:
-        return
-    starts = [*(code.address for code in file.code), 1 << 64]
-    low = high = 0
-    functions: dict[int, Range] = {}
-    for start, end, lsda in read_unwind(*found):
-        if not low <= start < high:  # in another section than the entry before
-            number = bisect_right(starts, start) - 1
-            if number < 0:
-                continue
-            low = starts[number]
-            high = min(low + len(file.code[number].data), starts[number + 1])
-            functions = file.functions.setdefault(number, {})
-            if start >= high:
-                continue
-        known = functions.get(start)
-        if known is None:
-            _bounded(functions)
-            functions[start] = Range(start, end, NAMELESS, "unwind", lsda)
-        elif lsda or not known.end:
-            functions[start] = Range(start, known.end or end, known.name, known.source, lsda)
 
 
 def _eh_frame(elf: Elf) -> tuple[bytes, int] | None:

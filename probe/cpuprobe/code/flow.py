@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register
 
 from cpuprobe.code.forms import ASKING, Forms
-from cpuprobe.code.program import Binary, CodeBytes, Range
+from cpuprobe.code.functions import Range
+from cpuprobe.code.program import Binary, CodeBytes
 
 Hit = tuple[int, int]
 """A code of iced-x86 and the address of the instruction."""

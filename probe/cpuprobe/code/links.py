@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cpuprobe.code.elf import text
-from cpuprobe.code.lists import Grouped, Pairs, filled, grouped, new, pairs
+from cpuprobe.code.lists import Grouped, Pairs, filled, gathered, grouped, new, pairs
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import Binary
 from cpuprobe.code.threads import at_once, parts
@@ -74,12 +74,9 @@ class Links:
         self._file = file
         self.stubs: dict[int, int] = {}
         self._entered: dict[int, list[int]] = {}  # the other way round
-        ends: dict[int, int] = {}
-        for functions in file.functions.values():
-            ends.update((at, min(each.end, _HIGHEST)) for at, each in functions.items())
         entries = dict(self._entries())
-        ends.update((entry, 0) for entry in entries if entry not in ends and entry <= _HIGHEST)
-        self.starts = array("Q", sorted(ends))
+        every = self._starts([entry for entry in entries if entry <= _HIGHEST])
+        self.starts, ends = every.keys, every.values
         self._known = ffi.new("struct links_known *")
         self._kept: list[Any] = []  # what C's structures point to
         ranges = [(e.address, min(e.address + len(e.data), _HIGHEST)) for e in file.code]
@@ -87,10 +84,9 @@ class Links:
         self._known.ranges, self._known.is_fixed = len(ranges), bool(file.relocations.words)
         self._index(self._known.functions, self.starts)
         self._limits = array("Q", bytes(8 * len(self.starts)))
-        known_ends = array("Q", map(ends.__getitem__, self.starts))
         lib.links_limits(
             self._known,
-            ffi.from_buffer("uint64_t[]", known_ends),
+            ffi.from_buffer("uint64_t[]", ends),
             ffi.from_buffer("uint64_t[]", self._limits),
         )
         self.pointers, self.names = self._read()
@@ -98,7 +94,7 @@ class Links:
         self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
         for entry, slot in entries.items():
             target = self.pointers.get(slot)
-            if target is not None and target in ends:
+            if target is not None and target in every:
                 self.stubs[entry] = target
                 self._entered.setdefault(target, []).append(entry)
 
@@ -111,6 +107,17 @@ class Links:
                     code.address + match.start(),
                     end + _RELATIVE_32(match[0], len(match[0]) - 4)[0],
                 )
+
+    def _starts(self, entries: Sequence[int]) -> Pairs:
+        """Where functions begin and end, those that stand for others included."""
+        rows = self._file.functions.rows
+        functions = ffi.from_buffer("struct function[]", rows)
+        made, memory = gathered(len(entries) + len(functions))[0]
+        for at, entry in enumerate(entries):
+            memory[at].key, memory[at].value = entry, 0
+        made.count = len(entries)
+        lib.functions_links(functions, len(functions), made)
+        return pairs((made, memory), last=True)
 
     def _keep(self, made: Any) -> Any:
         self._kept.append(made)

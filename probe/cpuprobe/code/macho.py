@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
-from cpuprobe.code.elf_program import MOST_CODE, MOST_FUNCTIONS
+from cpuprobe.code.elf_program import MOST_CODE
+from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
 from cpuprobe.code.needs import Confidence, Kind
-from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Name, Range
+from cpuprobe.code.program import Binary, CodeBytes
 
 MAGIC = b"\xcf\xfa\xed\xfe"
 FURTHER_MAGIC = (b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xfe\xed\xfa\xce")
@@ -69,6 +70,7 @@ class _Macho(Bounded):
         super().__init__(source, "Mach-O")
         self.file = Binary("x86-64", kind)
         self._sections: list[_Section] = []
+        self._functions: dict[int, dict[int, Range]] = {}  # by range of code, then start
         self._base = 0  # where __TEXT is: offsets count from there
         self._segments: list[tuple[int, int, int]] = []
         commands = list(self._commands())
@@ -88,6 +90,7 @@ class _Macho(Bounded):
         for address in starts:
             self._function(address, NAMELESS, "unwind")
         self._symbols(found.get(_SYMTAB, b""), starts)
+        self.file.functions = FunctionTable.of(self._functions)
 
     def _commands(self) -> Iterator[tuple[int, bytes]]:
         """The load commands: number, and what stands behind number and size."""
@@ -224,7 +227,7 @@ class _Macho(Bounded):
         code = self.file.code_at(address)
         if code is None:
             return
-        functions = self.file.functions.setdefault(code.index, {})
+        functions = self._functions.setdefault(code.index, {})
         if len(functions) >= MOST_FUNCTIONS:
             raise ArtifactError(f"Mach-O: more than {MOST_FUNCTIONS} functions are not read")
         functions[address] = Range(address, 0, name, source, False)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
-from cpuprobe.code.elf_program import MOST_FUNCTIONS
+from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
 from cpuprobe.code.pe_links import imported, pointers
-from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Name, Range
+from cpuprobe.code.program import Binary, CodeBytes
 
 MACHINES = {
     0x14C: "i386",
@@ -74,6 +74,7 @@ class _Pe(Bounded):
             raise ArtifactError("not a PE file: a program for DOS or 16-bit Windows")
         row = struct.unpack_from("<HHxxxxIIHH", head, 4)
         self._bodies: dict[_Section, bytes] = {}
+        self._functions: dict[int, dict[int, Range]] = {}  # by range of code, then start
         self._machine, self._sections_count, self._symbols, self._symbol_count = row[:4]
         self._optional_size, self._characteristics = row[4:]
 
@@ -96,6 +97,7 @@ class _Pe(Bounded):
         self._read_exports(file)
         self._read_symbols(file)
         self._read_unwind(file)
+        file.functions = FunctionTable.of(self._functions)
         self._read_links(file)
         # The certificates' place counts from the start of the file, unlike all others.
         signed = sum(_directory(self._directories, _SECURITY))
@@ -185,12 +187,14 @@ class _Pe(Bounded):
         for name, ordinal in zip(_words(names, "I"), _words(ordinals, "H"), strict=False):
             if 0 <= name - section.address < section.size:
                 name_of[ordinal] = (len(file.strings) - 1, name - section.address)
+        exports: dict[int, list[Name]] = {}
         for ordinal, address in enumerate(_words(addresses, "I")):
             if not rva <= address < rva + size:  # else it is a name: another library has it
                 known = name_of.get(ordinal, NAMELESS)
                 self._function(file, address, known)
                 if file.code_at(self._base + address) is not None:
-                    file.exports.setdefault(self._base + address, []).append(known)
+                    exports.setdefault(self._base + address, []).append(known)
+        file.exports = exports
 
     def _read_symbols(self, file: Binary) -> None:
         """The COFF symbols that MinGW leaves in."""
@@ -222,23 +226,19 @@ class _Pe(Bounded):
     def _function(self, file: Binary, rva: int, name: Name) -> None:
         address = self._base + rva
         code = file.code_at(address)
-        if code is not None:
-            functions = file.functions.setdefault(code.index, {})
-            known = functions.get(address)
-            if known is None or known.name == NAMELESS:
-                functions[address] = Range(address, 0, name, "symbol", False)
+        functions = self._functions.setdefault(code.index, {}) if code is not None else {}
+        known = functions.get(address)
+        if known is None or known.name == NAMELESS:
+            functions[address] = Range(address, 0, name, "symbol", False)
 
     def _read_unwind(self, file: Binary) -> None:
         table = self._read_directory(_EXCEPTION)
         if len(table) > 12 * MOST_FUNCTIONS:
             raise ArtifactError(f"PE: more than {MOST_FUNCTIONS} functions are not read")
-        low = high = start = 0
-        content = b""
+        low, high, last, content = 0, 0, (0, 0), b""
         code: CodeBytes | None = None
-        last = (0, 0)
-        for begin, end, unwind in sorted(
-            struct.iter_unpack("<III", table[: len(table) // 12 * 12])
-        ):
+        rows = struct.iter_unpack("<III", table[: len(table) // 12 * 12])
+        for begin, end, unwind in sorted(rows):
             if not low <= unwind < high:
                 section = self._section(unwind)
                 if section is None:
@@ -251,11 +251,11 @@ class _Pe(Bounded):
                 code = file.code_at(start)
                 if code is None:
                     continue
-            functions = file.functions.setdefault(code.index, {})
+            functions = self._functions.setdefault(code.index, {})
             known = functions.get(start)
-            if flags & _CHAINED and known is None and last[1] == begin:
+            before = functions.get(last[0])
+            if flags & _CHAINED and known is None and before is not None and last[1] == begin:
                 # It goes on where the one before it ends.
-                before = functions[last[0]]
                 functions[last[0]] = before._replace(end=self._base + end)
                 last = last[0], end
                 continue

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from cpuprobe.code.elf import text
-from cpuprobe.code.needs import Confidence, Kind
+from cpuprobe.code.functions import FunctionTable, Name, Range
+from cpuprobe.code.needs import Kind
 from cpuprobe.facts.tables import load_table
 
 MACHINES = {
@@ -38,29 +39,6 @@ class CodeBytes:
     def between(self, start: int, end: int) -> bytes:
         """The bytes from one address to another."""
         return self.data[start - self.address : end - self.address]
-
-
-Name = tuple[int, int]
-"""Which string table, and where in it: most names are never looked at."""
-NAMELESS: Name = (-1, 0)
-
-
-class Range(NamedTuple):
-    """A function, or bytes that no function claims.
-
-    Attributes:
-        start: its first address.
-        end: the address behind it; 0 where the file does not say.
-        name: NAMELESS where it has none.
-        source: how it is known; None: it is not.
-        lsda: as in Unwind.
-    """
-
-    start: int
-    end: int
-    name: Name
-    source: Confidence | None
-    lsda: bool
 
 
 @functools.cache
@@ -113,7 +91,7 @@ class Binary:
         loader: a dynamic loader looks at its property note.
         initial: where the code is that every load runs (DT_INIT, DT_INIT_ARRAY; TLS callbacks).
         code: executable bytes, in address order.
-        functions: by index of `code`, then start address.
+        functions: by their number of `code`.
         objects: ranges of data inside executable bytes, by index of `code`.
         isa_needed: psABI levels.
         isa_used: likewise.
@@ -137,7 +115,7 @@ class Binary:
     loader: bool = False
     initial: tuple[int, ...] = ()
     code: list[CodeBytes] = field(default_factory=list)
-    functions: dict[int, dict[int, Range]] = field(default_factory=dict)
+    functions: FunctionTable = field(default_factory=FunctionTable)
     objects: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     isa_needed: tuple[str, ...] = ()
     isa_used: tuple[str, ...] = ()
@@ -146,7 +124,7 @@ class Binary:
     strings: list[bytes] = field(default_factory=list)
     appended: int = 0
     go: str = ""
-    exports: dict[int, list[Name]] = field(default_factory=dict)
+    exports: Mapping[int, list[Name]] = field(default_factory=dict)
     linked: bool = False
     relocations: Relocations = field(default_factory=Relocations)
     is_windows: bool = False
@@ -161,6 +139,10 @@ class Binary:
         code = self.code[max(self._number(address), 0)] if self.code else None
         holds = code is not None and 0 <= address - code.address < len(code.data)
         return code if holds else None
+
+    def function(self, start: int) -> Range | None:
+        """The function that begins at an address."""
+        return self.functions.find(self._number(start), start)
 
     @functools.cached_property
     def asks_others(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from cpuprobe.code.links import Links
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.objects import Tables
-from cpuprobe.code.program import Binary, Range, variant_names
+from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.summary import Way
 
 _CHOSEN = {"rtm"}
@@ -48,7 +48,7 @@ def reached(
         roots: where a run or a load begins.
         chooses: something in the file asks what the CPU can do.
     """
-    if not NATIVE or sum(map(len, file.functions.values())) > MOST_FUNCTIONS:
+    if not NATIVE or len(file.functions) > MOST_FUNCTIONS:
         return {}, False
     search = _Search(file, forms, pages, roots, chooses)
     return search.found(), search.ended
@@ -192,9 +192,6 @@ class _Search:
             if holder and exact and each.way in ways:
                 yield holder[0], each.unless
 
-    def _range(self, start: int) -> Range | None:
-        return next((each[start] for each in self._file.functions.values() if start in each), None)
-
     def _entered(self, holding: Collection[int]) -> Iterator[int]:
         """Those of some functions to which something comes from outside of them.
 
@@ -283,5 +280,5 @@ class _Search:
         return function is not None and code is not None and takes_vectors(code, *function)
 
     def _reach(self, address: int, start: int, by: By) -> Reach:
-        function = self._range(start)
+        function = self._file.function(start)
         return Reach(address, start, by, self._file.name(function.name) if function else "")

@@ -18,10 +18,11 @@ import msgspec
 from cpuprobe.code import simple
 from cpuprobe.code.budget import Budget
 from cpuprobe.code.forms import forms
-from cpuprobe.code.layout import SOURCES, Piece, Plan, part_of
+from cpuprobe.code.functions import SOURCES, Range
+from cpuprobe.code.layout import Piece, Plan, part_of
 from cpuprobe.code.native import NATIVE, ffi, lib, name_of
 from cpuprobe.code.needs import MOST_LISTED, Coverage, Function, Place, Use
-from cpuprobe.code.program import Binary, Range
+from cpuprobe.code.program import Binary
 from cpuprobe.code.sketch import sketch
 from cpuprobe.code.tally import Scan, joined
 
@@ -102,12 +103,12 @@ class _Part:
 
     def _scan(self, piece: Piece, space: Any, budget: Budget) -> None:
         """Scans ranges of one section."""
-        code, ranges = piece.code, piece.ranges
+        code, every = piece.code, len(piece.before)
         given = ffi.from_buffer("struct scan_range[]", piece.rows)
         pages = ffi.new("scan_mask[]", (len(code.data) >> 12) + 2)
-        functions = ffi.new("scan_mask[]", len(ranges))
+        functions = ffi.new("scan_mask[]", every)
         output = ffi.new("struct scan_output *", {"pages": pages, "functions": functions})
-        at_once = len(ranges)
+        at_once = every
         if self._sought:
             at_once = min(BATCH, at_once)
             output.listed = listed = ffi.new("struct scan_listed[]", at_once * lib.MOST_FEATURES)
@@ -115,9 +116,9 @@ class _Part:
                 if name_of(number) in self._sought:
                     output.sought[number // 64] |= 1 << number % 64
         data = ffi.from_buffer("uint8_t[]", code.data)
-        for at in range(0, len(ranges), at_once):
+        for at in range(0, every, at_once):
             before = self._tally.steps
-            count = min(at_once, len(ranges) - at)
+            count = min(at_once, every - at)
             lib.cpuprobe_scan(
                 data, len(data), code.address, given + at, count, self._tally, output, space
             )
@@ -158,9 +159,9 @@ class _Part:
 
     def _range(self, number: int) -> Range:
         for piece in self._pieces:
-            if number < len(piece.ranges):
-                return piece.ranges[number]
-            number -= len(piece.ranges)
+            if number < len(piece.before):
+                return piece.range(number)
+            number -= len(piece.before)
         raise IndexError
 
     def _place(self, place: Any) -> Place:

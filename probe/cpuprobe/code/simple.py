@@ -18,8 +18,9 @@ from iced_x86 import Decoder
 from cpuprobe.code.budget import FUNCTION, ROW, WALK
 from cpuprobe.code.flow import Noted, is_live, walk
 from cpuprobe.code.forms import INVALID, Forms
+from cpuprobe.code.functions import Range
 from cpuprobe.code.layout import Plan
-from cpuprobe.code.program import Binary, CodeBytes, Range
+from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.sketch import sketch
 from cpuprobe.code.sweep import PIECE, long_function, sweep
 from cpuprobe.code.tally import Scan, Tally, listed, uses
@@ -45,7 +46,7 @@ def scan(file: Binary, work: Plan, forms: Forms, sought: Collection[str] = ()) -
     tally = Tally(forms, sought=sought)
     swept = unknown = 0
     for piece in work.pieces:
-        for each in piece.ranges:
+        for each in piece.ranges():
             if piece.known:
                 _look(each, piece.code, tally)
             else:

@@ -11,7 +11,8 @@ from iced_x86 import Decoder
 
 from cpuprobe.code.budget import ROW, Budget
 from cpuprobe.code.forms import INVALID
-from cpuprobe.code.program import CodeBytes, Range
+from cpuprobe.code.functions import Range
+from cpuprobe.code.program import CodeBytes
 from cpuprobe.code.tally import Tally
 
 PIECE = 4096

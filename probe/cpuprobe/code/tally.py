@@ -12,6 +12,7 @@ import msgspec
 
 from cpuprobe.code.budget import Budget
 from cpuprobe.code.forms import Forms
+from cpuprobe.code.functions import Name, Range
 from cpuprobe.code.needs import (
     LARGE,
     MOST_LISTED,
@@ -23,7 +24,6 @@ from cpuprobe.code.needs import (
     Spread,
     Use,
 )
-from cpuprobe.code.program import Name, Range
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from functools import cache
 from iced_x86 import Code, Decoder, FlowControl, Instruction, Register, RegisterExt
 
 from cpuprobe.code.budget import COMPILED, Budget
-from cpuprobe.code.elf import SHT_SYMTAB, STT_FUNC, ArtifactError, Elf, Held, text
+from cpuprobe.code.elf import SHT_SYMTAB, STT_FUNC, SYMBOL, ArtifactError, Elf, Held, text
 
 LARGEST_FUNCTION = 4 << 20
 """Bytes; a body in wasm has at most 7.6 MB (JavaScript API, limits), those of real ones some KB."""
@@ -54,7 +54,8 @@ def artifact_functions(artifact: bytes) -> Iterator[FunctionCode]:
     left = len(data)
     seen: set[tuple[int, int]] = set()
     names, symbols = elf.symbols(table)
-    for name, info, _, section, start, size in symbols:
+    rows = struct.iter_unpack(elf.order + SYMBOL, symbols)
+    for name, info, _, section, start, size in rows:
         if info & 0xF != STT_FUNC or section != code.number or (start, size) in seen:
             continue
         seen.add((start, size))

@@ -277,17 +277,16 @@ def test_unwind_entries_are_those_of_pyelftools(dispatched):
     }
     elf = read_elf(Held(content))
     found = {
-        start: function.end - start
-        for functions in elf.functions.values()
-        for start, function in functions.items()
-        if function.source == "unwind" and function.end is not None
+        function.start: function.end - function.start
+        for number in range(len(elf.code))
+        for function in elf.functions.ranges(number)
+        if function.source == "unwind"
     }
 
     assert expected
     for start, size in found.items():
         assert expected[start] == size
-    starts = {start for functions in elf.functions.values() for start in functions}
-    assert set(expected) <= starts
+    assert set(expected) <= set(elf.functions.starts())
 
 
 # --- hostile files -------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from cpuprobe.code.program import NAMELESS, Binary, CodeBytes, Range, Relocations
+from cpuprobe.code.functions import NAMELESS, FunctionTable, Range
+from cpuprobe.code.program import Binary, CodeBytes, Relocations
 
 pytest.importorskip("iced_x86")
 pytest.importorskip("cpuprobe._native")
@@ -30,7 +31,7 @@ def links(code: bytes, starts: tuple[int, ...], relocations: Relocations) -> Lin
             "x86-64",
             "library",
             code=[CodeBytes(0, ".text", BASE, code)],
-            functions={0: functions},
+            functions=FunctionTable.of({0: functions}),
             relocations=relocations,
         )
     )

@@ -29,9 +29,9 @@ def content(name: str) -> bytearray:
 def functions(file: Binary) -> dict[int, tuple[str, str | None]]:
     """By address, name and source."""
     return {
-        start: (file.name(each.name), each.source)
-        for found in file.functions.values()
-        for start, each in found.items()
+        each.start: (file.name(each.name), each.source)
+        for code in range(len(file.code))
+        for each in file.functions.ranges(code)
     }
 
 
@@ -92,7 +92,7 @@ def test_functions_of_pe():
         **functions(stripped),
         0x140001045: ("start", "symbol"),
     }
-    assert sorted(each.end for each in symbols.functions[0].values()) == [
+    assert sorted(each.end for each in symbols.functions.ranges(0)) == [
         0x140001041,
         0x140001045,
         0x14000105A,
@@ -156,7 +156,10 @@ def test_handlers_of_pe(flags, lsda):
     changed, unwind = unwind_of("symbols.exe", 0x1045)
     changed[unwind] = changed[unwind] & 7 | flags << 3
 
-    assert read_pe(Held(bytes(changed))).functions[0][0x140001045].lsda is lsda
+    found = read_pe(Held(bytes(changed))).function(0x140001045)
+
+    assert found is not None
+    assert found.lsda is lsda
 
 
 def test_a_chained_entry_goes_on_with_its_function():
@@ -164,8 +167,9 @@ def test_a_chained_entry_goes_on_with_its_function():
     changed, unwind = unwind_of("entry.exe", 0x1045)
     changed[unwind] = changed[unwind] & 7 | 4 << 3
 
-    found = read_pe(Held(bytes(changed))).functions[0]
-    assert {start: each.end for start, each in found.items()} == {
+    found = read_pe(Held(bytes(changed))).functions.ranges(0)
+
+    assert {each.start: each.end for each in found} == {
         0x140001000: 0x140001041,
         0x140001041: 0x14000105A,
     }

@@ -1,0 +1,104 @@
+#include "functions.h"
+
+/* System V ABI, edition 4.1, chapter 4, "Symbol Table": of Elf64_Sym, and of its fields. */
+enum { ROW = 24, INFO = 4, OTHER = 5, SECTION = 6, VALUE = 8, SIZE = 16 };
+enum { STT_NOTYPE = 0, STT_OBJECT = 1, STT_FUNC = 2, STT_GNU_IFUNC = 10 };
+enum { STB_LOCAL = 0, STB_GLOBAL = 1, HIDDEN = 1 };
+
+struct symbol {
+    uint64_t value, size;
+    uint32_t name;
+    uint16_t section;
+    uint8_t kind, binding, other;
+};
+
+static struct symbol
+read_row(const uint8_t *row)
+{
+    struct symbol symbol = {.kind = row[INFO] & 15, .binding = row[INFO] >> 4, .other = row[OTHER]};
+
+    __builtin_memcpy(&symbol.name, row, sizeof symbol.name);
+    __builtin_memcpy(&symbol.section, row + SECTION, sizeof symbol.section);
+    __builtin_memcpy(&symbol.value, row + VALUE, sizeof symbol.value);
+    __builtin_memcpy(&symbol.size, row + SIZE, sizeof symbol.size);
+    return symbol;
+}
+
+/* Whether a name is one of those of variables that hold answers. */
+static int
+is_answer(const struct symbols *symbols, uint32_t name)
+{
+    uint64_t at = name;
+
+    for (uint32_t letter = 0; letter < symbols->answers_size; letter++) {
+        uint8_t wanted = symbols->answers[letter];
+
+        if (at >= symbols->strings_size || symbols->strings[at] != wanted) {
+            while (letter < symbols->answers_size && symbols->answers[letter]) /* the next one */
+                letter++;
+            at = name;
+        } else if (wanted == 0) {
+            return 1;
+        } else {
+            at++;
+        }
+    }
+    return 0;
+}
+
+/* A symbol of a range of code. */
+static void
+add_symbol(const struct symbols *symbols, const struct symbol *symbol, uint32_t code,
+           struct symbols_found *found)
+{
+    const struct links_range *range = &symbols->code[code];
+    uint64_t inside = symbols->is_object ? symbol->value : symbol->value - range->start;
+    struct function made = {.start = range->start + inside,
+                            .name = symbol->name,
+                            .strings = symbols->number,
+                            .section = code,
+                            .source = BY_SYMBOL};
+
+    if (inside >= range->end - range->start)
+        return;
+    if (symbol->size)
+        made.end = made.start + symbol->size < made.start ? UINT64_MAX : made.start + symbol->size;
+    if (symbol->kind == STT_OBJECT) {
+        if (symbol->size)
+            add_function(&found->objects, &made);
+        return;
+    }
+    /* Else they are labels inside a function, or of data. */
+    if (symbol->kind == STT_NOTYPE && (symbol->binding != STB_GLOBAL || symbol->size))
+        return;
+    if (symbol->kind != STT_NOTYPE && symbol->kind != STT_FUNC && symbol->kind != STT_GNU_IFUNC)
+        return;
+    found->ifuncs += symbol->kind == STT_GNU_IFUNC;
+    add_function(&found->functions, &made);
+}
+
+void
+functions_symbols(const struct symbols *symbols, struct symbols_found *found)
+{
+    for (uint64_t at = 0; at + ROW <= symbols->size; at += ROW) {
+        struct symbol symbol = read_row(symbols->rows + at);
+        uint32_t code;
+
+        if (symbol.section == 0) {
+            if (symbol.name)
+                add_link(&found->undefined, 0, symbol.name);
+            continue;
+        }
+        if (symbol.kind == STT_OBJECT && is_answer(symbols, symbol.name)) {
+            add_link(&found->answers, 0, symbol.value);
+            continue;
+        }
+        code = symbol.section < symbols->sections ? symbols->codes[symbol.section] : NO_CODE;
+        if (code == NO_CODE)
+            continue;
+        add_symbol(symbols, &symbol, code, found);
+        if ((symbol.kind == STT_NOTYPE || symbol.kind == STT_FUNC) && symbol.binding != STB_LOCAL &&
+            !(symbol.other & HIDDEN))
+            add_link(&found->exports, symbol.value, symbol.name);
+    }
+}

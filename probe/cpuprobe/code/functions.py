@@ -1,0 +1,206 @@
+"""The functions of a file in one table, whatever its container and whoever made it.
+
+A table is made in C, or in Python where there is no extension, and of Ranges for containers that
+are read in Python. Of what it holds objects are made when they are asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from cpuprobe.code.needs import Confidence
+
+MOST_FUNCTIONS = 3 << 19
+"""A browser with all its symbols has about half as many."""
+MOST_FOUND = 4 * MOST_FUNCTIONS
+"""As most of them are told of by two symbol tables and by unwind entries."""
+
+Name = tuple[int, int]
+"""Which string table, and where in it: most names are never looked at."""
+NAMELESS: Name = (-1, 0)
+
+SOURCES: tuple[Confidence, ...] = ("sweep", "symbol", "unwind", "artifact")
+"""How a range is known, by its number in C; the first: it is no function."""
+
+ROW = struct.Struct("<QQIIIHH")
+"""`struct function` of native/scan/functions.h."""
+NAMELESS_TABLE = NO_CODE = 0xFFFFFFFF
+_KEY = struct.Struct("<Q16xI4x")
+
+
+class Range(NamedTuple):
+    """A function, or bytes that no function claims.
+
+    Attributes:
+        start: its first address.
+        end: the address behind it; 0 where the file does not say.
+        name: NAMELESS where it has none.
+        source: how it is known; None: it is not.
+        lsda: it has landing pads: control may come to places that no branch names.
+    """
+
+    start: int
+    end: int
+    name: Name
+    source: Confidence | None
+    lsda: bool
+
+
+class FunctionTable:
+    """Functions in the order of their ranges of code and addresses, each once."""
+
+    def __init__(self, rows: bytes | memoryview = b"") -> None:
+        """Takes rows of ROW as they are."""
+        self.rows = memoryview(rows)
+
+    @staticmethod
+    def of(found: Mapping[int, Mapping[int, Range]]) -> FunctionTable:
+        """A table of Ranges, by the number of their range of code and their starts."""
+        rows = (
+            packed(found[number][start], number)
+            for number in sorted(found)
+            for start in sorted(found[number])
+        )
+        return FunctionTable(b"".join(rows))
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.rows) // ROW.size
+
+    def _key(self, at: int) -> tuple[int, int]:
+        start, number = _KEY.unpack_from(self.rows, ROW.size * at)
+        return number, start
+
+    def _at(self, number: int, start: int) -> int:
+        return bisect_left(range(len(self)), (number, start), key=self._key)
+
+    def find(self, number: int, start: int) -> Range | None:
+        """The function that begins at an address in a range of code."""
+        at = self._at(number, start)
+        if at == len(self) or self._key(at) != (number, start):
+            return None
+        return unpacked(ROW.unpack_from(self.rows, ROW.size * at))
+
+    def within(self, number: int) -> memoryview:
+        """The rows of one range of code."""
+        first, end = self._at(number, 0), self._at(number + 1, 0)
+        return self.rows[ROW.size * first : ROW.size * end]
+
+    def ranges(self, number: int) -> Iterator[Range]:
+        """The functions of one range of code."""
+        return map(unpacked, ROW.iter_unpack(self.within(number)))
+
+    def starts(self) -> Iterator[int]:
+        """The address of each."""
+        return (row[0] for row in ROW.iter_unpack(self.rows))
+
+
+def packed(function: Range, number: int) -> bytes:
+    """A row: a function of a range of code; an end beyond all memory is the last address."""
+    table, place = function.name
+    source = SOURCES.index(function.source or "sweep")
+    end = min(function.end, (1 << 64) - 1)
+    return ROW.pack(
+        function.start, end, place, table & NAMELESS_TABLE, number, source, function.lsda
+    )
+
+
+def unpacked(row: tuple[int, ...]) -> Range:
+    """What a row tells."""
+    start, end, place, table, _, source, lsda = row
+    name = NAMELESS if table == NAMELESS_TABLE else (table, place)
+    return Range(start, end, name, SOURCES[source] if source else None, bool(lsda))
+
+
+class Exports(Mapping[int, list[Name]]):
+    """Functions that others may call: all names of each, by its address."""
+
+    def __init__(self, table: int, addresses: Sequence[int], names: Sequence[int]) -> None:
+        """Takes them in the order in which a symbol table has them.
+
+        Args:
+            table: the number of the string table.
+            addresses: of symbols.
+            names: of each, its place in the string table.
+        """
+        self._table, self._addresses, self._names = table, addresses, names
+
+    @functools.cached_property
+    def _places(self) -> dict[int, int]:
+        """Of each address the last symbol; most have but one."""
+        return dict(zip(self._addresses, range(len(self._addresses)), strict=True))
+
+    @functools.cached_property
+    def _further(self) -> dict[int, list[int]]:
+        """The symbols of addresses that have several."""
+        found: dict[int, list[int]] = {}
+        last = self._places.values()
+        if len(last) < len(self._addresses):
+            others = set(range(len(self._addresses))).difference(last)
+            for at in sorted(others):
+                found.setdefault(self._addresses[at], []).append(at)
+        return found
+
+    def __getitem__(self, address: int) -> list[Name]:
+        """The names of one."""
+        rows = [*self._further.get(address, ()), self._places[address]]
+        return [(self._table, self._names[at]) for at in rows]
+
+    def __iter__(self) -> Iterator[int]:
+        """The addresses, in the order in which they come first in the symbol table."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """How many addresses there are."""
+        return len(self._places)
+
+    def __contains__(self, address: object) -> bool:
+        """Whether it is one."""
+        return address in self._places
+
+
+class Symbols(NamedTuple):
+    """What a symbol table tells.
+
+    Attributes:
+        functions: rows of a FunctionTable, as they were found.
+        objects: data among code, likewise.
+        undefined: where in the string table the names of undefined symbols are.
+        exports: of functions that others may call the addresses, and where their names are.
+        answers: addresses of the variables whose names were given.
+        ifuncs: how many functions are chosen at load time.
+    """
+
+    functions: bytes | memoryview
+    objects: bytes | memoryview
+    undefined: Sequence[int]
+    exports: tuple[Sequence[int], Sequence[int]]
+    answers: Sequence[int]
+    ifuncs: int
+
+
+class Cut(NamedTuple):
+    """A range of code, cut into functions and what no function claims.
+
+    Attributes:
+        known: of each function, without overlap, the start, the end, and how it is known
+            (`scan_range` of native/scan/scan.h).
+        known_before: of each where it begins, in bytes of work.
+        gaps: likewise what no function claims and is no padding.
+        gaps_before: likewise.
+        work: bytes, with what was cut before.
+        amounts: bytes that are known in some way, or need no look.
+        large: how many functions are LARGE.
+    """
+
+    known: Sequence[int]
+    known_before: Sequence[int]
+    gaps: Sequence[int]
+    gaps_before: Sequence[int]
+    work: int
+    amounts: dict[str, int]
+    large: int

@@ -1,0 +1,148 @@
+"""Tables of functions, made in C (native/scan/functions.h).
+
+Where the package was built without its extension plain_functions makes the same.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cpuprobe.code.functions import ROW, SOURCES, Cut, FunctionTable, Symbols
+from cpuprobe.code.lists import new
+from cpuprobe.code.native import ffi, lib
+from cpuprobe.code.program import CodeBytes
+
+_RANGE = 24
+
+
+def _bytes(content: bytes) -> Any:
+    return ffi.from_buffer("uint8_t[]", content)
+
+
+def _filled(fill: Callable[[], object], *lists: Any) -> list[memoryview]:
+    """Lists that C fills: it counts them first, and comes again when there is room."""
+    fill()
+    made = []
+    for each in lists:
+        kind = ffi.typeof(each.all).item.cname
+        memory = new(f"{kind}[]", each.count)
+        each.all, each.room, each.count = memory, each.count, 0
+        made.append((each, memory))
+    fill()
+    return [memoryview(ffi.buffer(memory)) for _, memory in made]
+
+
+def _column(links: memoryview, number: int) -> Sequence[int]:
+    return array("Q", bytes(links))[number::2]
+
+
+def symbols(
+    rows: bytes,
+    strings: bytes,
+    number: int,
+    codes: Sequence[int],
+    code: Sequence[tuple[int, int]],
+    is_object: bool,
+    answers: bytes,
+) -> Symbols:
+    """Reads a table of Elf64_Sym.
+
+    Args:
+        rows: the table.
+        strings: its names.
+        number: of the string table.
+        codes: of each section the number of its range of code; NO_CODE: it has none.
+        code: where each range of code starts and ends.
+        is_object: addresses count from their sections.
+        answers: names of variables, each with its NUL.
+    """
+    given, found = ffi.new("struct symbols *"), ffi.new("struct symbols_found *")
+    table, names, wanted = _bytes(rows), _bytes(strings), _bytes(answers)
+    code_of = ffi.new("uint32_t[]", list(codes))
+    ranges = ffi.new("struct links_range[]", list(code))
+    given.rows, given.size = table, len(table)
+    given.strings, given.strings_size, given.number = names, len(names), number
+    given.codes, given.sections, given.code = code_of, len(code_of), ranges
+    given.answers, given.answers_size, given.is_object = wanted, len(wanted), is_object
+
+    def fill() -> None:
+        found.ifuncs = 0
+        lib.functions_symbols(given, found)
+
+    lists = found.functions, found.objects, found.undefined, found.exports, found.answers
+    functions, objects, undefined, exports, answering = _filled(fill, *lists)
+    return Symbols(
+        functions,
+        objects,
+        _column(undefined, 1),
+        (_column(exports, 0), _column(exports, 1)),
+        _column(answering, 1),
+        found.ifuncs,
+    )
+
+
+def unwind(data: bytes, address: int, code: Sequence[tuple[int, int]]) -> memoryview:
+    """The rows of functions in an .eh_frame section.
+
+    Args:
+        data: the section's bytes.
+        address: where it is loaded.
+        code: where each range of code starts and ends.
+    """
+    made = ffi.new("struct functions *")
+    content, ranges = _bytes(data), ffi.new("struct links_range[]", list(code))
+
+    def fill() -> None:
+        lib.functions_unwind(content, len(content), address, ranges, len(ranges), made)
+
+    return _filled(fill, made)[0]
+
+
+def settled(found: Sequence[bytes | memoryview]) -> FunctionTable:
+    """The functions of symbol tables and then of unwind entries, in order and each once.
+
+    Of symbols the first that tells of an end has the name; unwind entries tell of landing pads, and
+    of ends that no symbol tells of.
+    """
+    count = sum(map(len, found)) // ROW.size
+    every, spare = new("struct function[]", count), new("struct function[]", count)
+    ffi.memmove(every, b"".join(found), ROW.size * count)
+    count = lib.functions_settle(every, spare, count)
+    return FunctionTable(memoryview(ffi.buffer(every))[: ROW.size * count])
+
+
+def cut(rows: memoryview, code: CodeBytes, objects: Sequence[tuple[int, int]], work: int) -> Cut:
+    """Cuts a range of code into functions and what no function claims.
+
+    Args:
+        rows: its functions, of a FunctionTable.
+        code: the range.
+        objects: ranges of data in it, in order, without overlap.
+        work: bytes of what was cut before.
+    """
+    count = len(rows) // ROW.size
+    room = count + len(objects) + 1
+    made = ffi.new("struct functions_cut *", {"work": work})
+    known, known_before = new("struct scan_range[]", count), new("uint64_t[]", count)
+    gaps, gaps_before = new("struct scan_range[]", room), new("uint64_t[]", room)
+    made.known, made.known_before = known, known_before
+    made.gaps, made.gaps_before = gaps, gaps_before
+    functions, data = ffi.from_buffer("struct function[]", rows), _bytes(code.data)
+    ranges = ffi.new("struct links_range[]", list(objects))
+    lib.functions_cut(functions, count, data, len(data), code.address, ranges, len(ranges), made)
+    amounts: dict[str, int] = {source: made.bytes[at] for at, source in enumerate(SOURCES)}
+
+    def words(memory: Any, size: int) -> memoryview:
+        return memoryview(ffi.buffer(memory, size)).cast("Q")
+
+    return Cut(
+        words(known, _RANGE * made.knowns),
+        words(known_before, 8 * made.knowns),
+        words(gaps, _RANGE * made.unknowns),
+        words(gaps_before, 8 * made.unknowns),
+        made.work,
+        {**amounts, "padding": made.padding, "data": made.data},
+        made.large,
+    )
