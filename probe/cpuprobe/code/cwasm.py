@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -45,13 +45,13 @@ def read_cwasm(content: bytes, most: int = BUDGET, isa: str = "x86-64") -> Needs
     if facts is None or facts.name != isa:
         engine = Engine(section.version, section.target, on, ())
         return Needs(kind="cwasm", architecture=architecture, engine=engine)
-    read = _read_code if facts is X86_64 else _read_words
-    code = read(content, Budget(most))
+    code = _read(content, Budget(most), _needs if facts is X86_64 else _needs_of_words)
     table = facts.features()
     allowed = {table.by_cranelift[flag].name for flag in on if flag in table.by_cranelift}
     allowed = allowed.union(*(table.closure(name) for name in allowed))
     return msgspec.structs.replace(
         code,
+        architecture=facts.name,
         engine=Engine(
             section.version,
             section.target,
@@ -61,51 +61,20 @@ def read_cwasm(content: bytes, most: int = BUDGET, isa: str = "x86-64") -> Needs
     )
 
 
-def _read_words(content: bytes, budget: Budget) -> Needs:
-    """What its functions need, of aarch64; constants between their instructions are not told apart.
+_Where = tuple[dict[tuple[bool, str], list[int]], int]
+"""What a function needs: whether it has a row, its name, the addresses; and how much is invalid."""
 
-    Cranelift puts them behind a function's code as a rule (literal pools), so that one that looks
-    like an instruction is rare.
+
+def _read(
+    content: bytes, budget: Budget, needs_of: Callable[[FunctionCode, Budget], _Where]
+) -> Needs:
+    """What its functions need.
+
+    Args:
+        content: the whole file.
+        budget: the steps of work that it may be.
+        needs_of: what one function needs.
     """
-    table = load_arm_features()
-    known: dict[str, list[FoundIn[str]]] = {}
-    unknown: dict[str, list[FoundIn[str]]] = {}
-    functions: list[Function] = []
-    total = 0
-    for function in artifact_functions(content):
-        budget.spend(FUNCTION + len(function.data) // 4)
-        total += len(function.data)
-        code = CodeBytes(0, "", function.address, function.data)
-        addresses: dict[str, list[int]] = {}
-        for at, row in needy(words_of(code)):
-            for name in row.features:
-                addresses.setdefault(name, []).append(function.address + 4 * at)
-        for name, where in addresses.items():
-            place = where[0], len(where), CONFIDENCE, function.name
-            (known if name in table else unknown).setdefault(name, []).append(place)
-        needed = {name: where for name, where in addresses.items() if name in table}
-        if needed:
-            functions.append(_listed(function, needed))
-    return Needs(
-        kind="cwasm",
-        architecture="aarch64",
-        features=uses(known, str),
-        functions=tuple(functions[:MOST_LISTED]),
-        unlisted=max(0, len(functions) - MOST_LISTED),
-        unknown=uses(unknown, str),
-        coverage=Coverage(total=total, symbol=total),
-    )
-
-
-def _listed(function: FunctionCode, needed: Mapping[str, list[int]]) -> Function:
-    first, last = min(map(min, needed.values())), max(map(max, needed.values()))
-    counts = {name: len(where) for name, where in needed.items()}
-    return Function(function.name, function.address, first, last, CONFIDENCE, counts)
-
-
-def _read_code(content: bytes, budget: Budget) -> Needs:
-    """What its functions need."""
-    sort = forms()
     known: dict[str, list[FoundIn[str]]] = {}
     unknown: dict[str, list[FoundIn[str]]] = {}
     functions: list[Function] = []
@@ -113,14 +82,8 @@ def _read_code(content: bytes, budget: Budget) -> Needs:
     for function in artifact_functions(content):
         budget.spend(FUNCTION)
         total += len(function.data)
-        addresses: dict[tuple[bool, str], list[int]] = {}
-        for each in reachable_instructions(function, budget):
-            meaning = sort.meaning(each.code)
-            discarded += each.is_invalid
-            for name in meaning.relied_on:
-                addresses.setdefault((True, name), []).append(each.ip)
-            for name in meaning.unknown:
-                addresses.setdefault((False, name), []).append(each.ip)
+        addresses, invalid = needs_of(function, budget)
+        discarded += invalid
         for (is_known, name), where in addresses.items():
             place = where[0], len(where), CONFIDENCE, function.name
             (known if is_known else unknown).setdefault(name, []).append(place)
@@ -135,3 +98,39 @@ def _read_code(content: bytes, budget: Budget) -> Needs:
         unknown=uses(unknown, str),
         coverage=Coverage(total=total, symbol=total, discarded=discarded),
     )
+
+
+def _needs_of_words(function: FunctionCode, budget: Budget) -> _Where:
+    """Of aarch64; constants between instructions are not told apart.
+
+    Cranelift puts them behind a function's code as a rule (literal pools), so that one that looks
+    like an instruction is rare.
+    """
+    budget.spend(len(function.data) // 4)
+    table = load_arm_features()
+    addresses: dict[tuple[bool, str], list[int]] = {}
+    for at, row in needy(words_of(CodeBytes(0, "", function.address, function.data))):
+        for name in row.features:
+            addresses.setdefault((name in table, name), []).append(function.address + 4 * at)
+    return addresses, 0
+
+
+def _needs(function: FunctionCode, budget: Budget) -> _Where:
+    """Of x86-64."""
+    sort = forms()
+    addresses: dict[tuple[bool, str], list[int]] = {}
+    discarded = 0
+    for each in reachable_instructions(function, budget):
+        meaning = sort.meaning(each.code)
+        discarded += each.is_invalid
+        for name in meaning.relied_on:
+            addresses.setdefault((True, name), []).append(each.ip)
+        for name in meaning.unknown:
+            addresses.setdefault((False, name), []).append(each.ip)
+    return addresses, discarded
+
+
+def _listed(function: FunctionCode, needed: Mapping[str, list[int]]) -> Function:
+    first, last = min(map(min, needed.values())), max(map(max, needed.values()))
+    counts = {name: len(where) for name, where in needed.items()}
+    return Function(function.name, function.address, first, last, CONFIDENCE, counts)
