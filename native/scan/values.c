@@ -120,24 +120,30 @@ ways_copy(struct ways_space *space, struct values *to, const struct values *from
 static int
 join_slots(struct ways_space *space, struct values *mine, const struct values *theirs)
 {
-    uint64_t *old = space->merged;
-    uint32_t at = 0, other = 0, count = 0, news = 0, known = mine->count;
+    uint64_t *old = space->merged, fresh = 0;
+    uint32_t at = 0, other = 0, count, news, known = mine->count;
 
-    for (uint32_t each = 0; each < theirs->count; each++) { /* as nearly always, nothing is new */
-        uint64_t word = theirs->slots[each];
+    while (at < known && other < theirs->count) { /* as nearly always, mine has theirs */
+        uint64_t one = mine->slots[at], two = theirs->slots[other];
 
-        while (at < known && mine->slots[at] >> SLOT_LABELS < word >> SLOT_LABELS)
-            at++;
-        news |= at == known || mine->slots[at] >> SLOT_LABELS != word >> SLOT_LABELS ||
-                (word & ~mine->slots[at] & 0xffff) != 0;
+        if (__builtin_expect(!((one ^ two) >> SLOT_LABELS), 1)) {
+            fresh |= two & ~one;
+            mine->slots[at] = one | two;
+            other++;
+        } else if (one > two) {
+            break;
+        }
+        at++;
     }
-    if (!news)
-        return 0;
-    news = at = 0;
+    news = fresh != 0;
+    if (other == theirs->count)
+        return (int)news;
     __builtin_memcpy(old, mine->slots, known * sizeof *old);
     if (make_room(space, mine, known + theirs->count) != known + theirs->count)
-        return 0;
-    while (at < known || other < theirs->count) {
+        return (int)news;
+    if (at)
+        __builtin_memcpy(mine->slots, old, at * sizeof *old);
+    for (count = at; at < known || other < theirs->count;) {
         uint64_t one = at < known ? old[at] >> SLOT_LABELS : UINT64_MAX;
         uint64_t two = other < theirs->count ? theirs->slots[other] >> SLOT_LABELS : UINT64_MAX;
 
@@ -160,18 +166,25 @@ join_slots(struct ways_space *space, struct values *mine, const struct values *t
 int
 ways_join(struct ways_space *space, struct values *mine, const struct values *theirs)
 {
-    uint32_t lost = 0, news = 0;
+    uint32_t lost = mine->pointed & ~theirs->pointed, news = 0;
+    uint64_t fresh = 0;
 
-    for (unsigned at = 0; at < REGISTERS; at++) {
-        news |= theirs->labels[at] & (uint16_t)~mine->labels[at];
-        mine->labels[at] |= theirs->labels[at];
+    for (unsigned at = 0; at < REGISTERS; at += 4) { /* four at once */
+        uint64_t known, other;
+
+        __builtin_memcpy(&known, mine->labels + at, sizeof known);
+        __builtin_memcpy(&other, theirs->labels + at, sizeof other);
+        fresh |= other & ~known;
+        known |= other;
+        __builtin_memcpy(mine->labels + at, &known, sizeof known);
     }
+    news |= fresh != 0;
     news |= (uint32_t)join_slots(space, mine, theirs);
-    for (unsigned at = 0; at < 16; at++)
-        if (mine->pointed >> at & 1)
-            lost |=
-                (uint32_t)(!(theirs->pointed >> at & 1) || theirs->points[at] != mine->points[at])
-                << at;
+    for (uint32_t left = mine->pointed & theirs->pointed; left; left &= left - 1) {
+        unsigned at = (unsigned)__builtin_ctz(left);
+
+        lost |= (uint32_t)(theirs->points[at] != mine->points[at]) << at;
+    }
     mine->pointed &= ~lost;
     for (unsigned at = 0; at < 4; at++) {
         news |= (theirs->frame[at] & ~mine->frame[at]) != 0;
@@ -197,6 +210,42 @@ set_slot(struct values *state, uint64_t slot, uint32_t labels)
         for (; at < state->count; at++)
             state->slots[at] = state->slots[at + 1];
     }
+}
+
+/* Takes an answer for what is written to memory on the stack from a place on. */
+static void
+set_answers(struct values *state, uint64_t first)
+{
+    uint32_t start = place_of(state->slots, state->count, first << SLOT_LABELS), end = start, from;
+    uint32_t fresh = NEAR / 4, to;
+
+    for (; end < state->count && state->slots[end] >> SLOT_LABELS < first + NEAR; end++) {
+        uint64_t slot = state->slots[end] >> SLOT_LABELS;
+
+        if ((slot - first) % 4 == 0) {
+            state->slots[end] = slot << SLOT_LABELS | ANSWER;
+            fresh--;
+        }
+    }
+    if (!fresh)
+        return;
+    if (state->count + fresh > state->room) {
+        for (unsigned at = 0; at < NEAR; at += 4)
+            set_slot(state, first + at, ANSWER);
+        return;
+    }
+    for (uint32_t at = state->count; at-- > end;)
+        state->slots[at + fresh] = state->slots[at];
+    from = end;
+    to = end + fresh;
+    for (uint64_t slot = first + NEAR; slot > first;) {
+        slot -= 4;
+        while (from > start && state->slots[from - 1] >> SLOT_LABELS > slot)
+            state->slots[--to] = state->slots[--from];
+        from -= from > start && state->slots[from - 1] >> SLOT_LABELS == slot;
+        state->slots[--to] = slot << SLOT_LABELS | ANSWER;
+    }
+    state->count += fresh;
 }
 
 /* The labels of a place on the stack, and of seven bytes before it. */
@@ -490,16 +539,12 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     for (unsigned at = 0; answers && at < convention->number; at++)
         if (state->pointed >> convention->arguments[at] & 1)
             ways_add(&known->regions, state->points[convention->arguments[at]]);
-    for (uint32_t number = 0; answers && number < space->frames; number++) {
-        if (!(state->frame[number / 64] >> number % 64 & 1))
-            continue;
-        for (unsigned at = 0; at < NEAR; at += 4)
-            set_slot(state, space->frame[number] + at, ANSWER);
-        steps++;
-    }
-    for (unsigned at = 0; at < REGISTERS; at++)
-        if (at >= 16 || !(convention->kept >> at & 1))
-            state->labels[at] = 0;
+    for (unsigned word = 0; answers && word < 4; word++)
+        for (uint64_t left = state->frame[word]; left; left &= left - 1, steps++)
+            set_answers(state, space->frame[word * 64 + (unsigned)__builtin_ctzll(left)]);
+    for (unsigned at = 0; at < 16; at++)
+        state->labels[at] &= (uint16_t)(0u - (convention->kept >> at & 1u));
+    __builtin_memset(state->labels + 16, 0, sizeof state->labels - 16 * sizeof *state->labels);
     state->pointed &= convention->kept;
     state->flags = 0;
     if (answers)
