@@ -13,8 +13,10 @@ from typing import NamedTuple
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 from cpuprobe.code.elf_program import MOST_CODE
 from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
+from cpuprobe.code.macho_links import Segment, chained, rebased
 from cpuprobe.code.needs import Confidence, Kind
 from cpuprobe.code.program import Binary, CodeBytes
+from cpuprobe.code.relocations import imported, moved
 
 MAGIC = b"\xcf\xfa\xed\xfe"
 FURTHER_MAGIC = (b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xfe\xed\xfa\xce")
@@ -28,10 +30,13 @@ _MOST_SECTIONS = 1 << 12
 _MOST_INITIAL = 1024
 _MOST_UNDEFINED = 1 << 16
 
-_SEGMENT_64, _SYMTAB, _UNIXTHREAD = 0x19, 0x2, 0x5
+_SEGMENT_64, _SYMTAB, _UNIXTHREAD, _DYSYMTAB = 0x19, 0x2, 0x5, 0xB
+_DYLD_INFO, _DYLD_INFO_ONLY, _CHAINED_FIXUPS = 0x22, 0x80000022, 0x80000034
 _FUNCTION_STARTS, _DATA_IN_CODE, _ENCRYPTION_64, _MAIN = 0x26, 0x29, 0x2C, 0x80000028
 _INSTRUCTIONS = 0x80000400  # S_ATTR_PURE_INSTRUCTIONS, S_ATTR_SOME_INSTRUCTIONS
 _STUBS, _INIT_POINTERS, _INIT_OFFSETS, _ZEROFILL = 8, 9, 0x16, 1
+_SLOTS = (6, 7)  # S_NON_LAZY_SYMBOL_POINTERS, S_LAZY_SYMBOL_POINTERS
+_EXTERNAL, _PRIVATE = 0x01, 0x10  # N_EXT, N_PEXT
 _TARGET = (1 << 36) - 1  # what a pointer in a chain of fixups points to
 _KINDS: dict[int, Kind] = {1: "object", 2: "executable", 6: "library", 8: "library", 11: "library"}
 
@@ -42,6 +47,7 @@ class _Section(NamedTuple):
     size: int
     offset: int
     flags: int
+    indirect: int
 
 
 def read_macho(source: Source) -> Binary:
@@ -72,7 +78,8 @@ class _Macho(Bounded):
         self._sections: list[_Section] = []
         self._functions: dict[int, dict[int, Range]] = {}  # by range of code, then start
         self._base = 0  # where __TEXT is: offsets count from there
-        self._segments: list[tuple[int, int, int]] = []
+        self._segments: list[Segment] = []
+        self._contents: dict[Segment, bytes] = {}
         commands = list(self._commands())
         for command, body in commands:
             if command == _SEGMENT_64:
@@ -91,6 +98,8 @@ class _Macho(Bounded):
             self._function(address, NAMELESS, "unwind")
         self._symbols(found.get(_SYMTAB, b""), starts)
         self.file.functions = FunctionTable.of(self._functions)
+        if kind != "object":
+            self._links(found)
 
     def _commands(self) -> Iterator[tuple[int, bytes]]:
         """The load commands: number, and what stands behind number and size."""
@@ -116,9 +125,9 @@ class _Macho(Bounded):
         if raw.rstrip(b"\0") == b"__TEXT":
             self._base = address
         for at in range(64, min(len(body) - 79, 64 + 80 * count), 80):
-            row = struct.unpack_from("<16s16sQQI12xI", body, at)
-            name, _, section, length, place, flags = row
-            self._sections.append(_Section(text(name, 0)[:16], section, length, place, flags))
+            row = struct.unpack_from("<16s16sQQI12xII", body, at)
+            name, *others = row[0], *row[2:]
+            self._sections.append(_Section(text(name, 0)[:16], *others))
         if len(self._sections) > _MOST_SECTIONS:
             raise ArtifactError(f"Mach-O: more than {_MOST_SECTIONS} sections: no file has so many")
 
@@ -211,6 +220,7 @@ class _Macho(Bounded):
         strings = self.read(strings_at, strings_size, "the string table")
         self.file.strings.append(strings)
         undefined: set[str] = set()
+        exports: dict[int, list[Name]] = {}
         for name, kind, section, _, value in struct.iter_unpack("<IBBHQ", table):
             if kind & 0xE0:  # for debuggers
                 continue
@@ -220,8 +230,12 @@ class _Macho(Bounded):
             elif kind & 0xE == 0xE and section and (not starts or value in starts):
                 # C's names begin with an underscore here.
                 skip = strings[name : name + 1] == b"_"
-                self._function(value, (len(self.file.strings) - 1, name + skip), "symbol")
-        self.file.undefined = frozenset(undefined)
+                known = len(self.file.strings) - 1, name + skip
+                self._function(value, known, "symbol")
+                seen = kind & _EXTERNAL and not kind & _PRIVATE
+                if seen and self.file.kind == "library" and self.file.code_at(value) is not None:
+                    exports.setdefault(value, []).append(known)
+        self.file.exports, self.file.undefined = exports, frozenset(undefined)
 
     def _function(self, address: int, name: Name, source: Confidence) -> None:
         code = self.file.code_at(address)
@@ -231,3 +245,53 @@ class _Macho(Bounded):
         if len(functions) >= MOST_FUNCTIONS:
             raise ArtifactError(f"Mach-O: more than {MOST_FUNCTIONS} functions are not read")
         functions[address] = Range(address, 0, name, source, False)
+
+    def _links(self, found: dict[int, bytes]) -> None:
+        relocations = self.file.relocations
+        imported(self._imports(found), relocations)
+        info = found.get(_DYLD_INFO, found.get(_DYLD_INFO_ONLY, b""))
+        opcodes = self._linked(info, "the table of addresses in data")
+        moved(self._pointers(opcodes), relocations)
+        fixups = self._linked(found.get(_CHAINED_FIXUPS, b""), "the table of addresses in data")
+        moved(chained(fixups, self._segments, self._content, self._base), relocations)
+        self.file.linked = self.file.kind == "executable" or bool(self.file.exports)
+
+    def _imports(self, found: dict[int, bytes]) -> Iterator[tuple[int, str]]:
+        """The slots with the addresses of other files' functions, and their names."""
+        numbers, symbols = found.get(_DYSYMTAB, b""), found.get(_SYMTAB, b"")
+        if len(numbers) < 56 or len(symbols) < 16:
+            return
+        offset, count = struct.unpack_from("<II", numbers, 48)
+        indirect = memoryview(self.read(offset, 4 * count, "the indirect symbols")).cast("I")
+        place, count, strings_at, strings_size = struct.unpack_from("<IIII", symbols)
+        table = self.read(place, 16 * count, "the symbol table")
+        strings = self.read(strings_at, strings_size, "the string table")
+        for each in self._sections:
+            if each.flags & 0xFF not in _SLOTS:
+                continue
+            self.file.relocations.of_code.append((each.address, each.address + each.size))
+            numbered = indirect[each.indirect : each.indirect + each.size // 8]
+            for slot, number in enumerate(numbered):
+                if number < count:  # else it is one of this file
+                    name, kind = struct.unpack_from("<IB", table, 16 * number)
+                    if kind & 0xE == 0:
+                        yield each.address + 8 * slot, text(strings, name).removeprefix("_")
+
+    def _pointers(self, opcodes: bytes) -> Iterator[tuple[int, int]]:
+        """The slots that the loader moves, and the addresses that they hold."""
+        segment: Segment = (0, 0, 0)
+        content = b""
+        for slot in rebased(opcodes, self._segments):
+            if not 0 <= slot - segment[0] < segment[2]:
+                inside = (s for s in self._segments if 0 <= slot - s[0] < s[2])
+                segment = next(inside, segment)
+                content = self._content(segment)
+            word = content[slot - segment[0] : slot - segment[0] + 8]
+            if len(word) == 8:
+                yield slot, int.from_bytes(word, "little")
+
+    def _content(self, segment: Segment) -> bytes:
+        """The bytes of a segment, which are read once."""
+        if segment not in self._contents:
+            self._contents[segment] = self.read(segment[1], segment[2], "a segment")
+        return self._contents[segment]

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
-from cpuprobe.code.pe_links import imported, pointers
+from cpuprobe.code.pe_links import pointers
 from cpuprobe.code.program import Binary, CodeBytes
+from cpuprobe.code.relocations import imported, moved
 
 MACHINES = {
     0x14C: "i386",
@@ -72,9 +73,9 @@ class _Pe(Bounded):
         head = source.some(self._header, 24)
         if start[:2] != b"MZ" or head[:4] != b"PE\0\0" or len(head) < 24:
             raise ArtifactError("not a PE file: a program for DOS or 16-bit Windows")
-        row = struct.unpack_from("<HHxxxxIIHH", head, 4)
         self._bodies: dict[_Section, bytes] = {}
         self._functions: dict[int, dict[int, Range]] = {}  # by range of code, then start
+        row = struct.unpack_from("<HHxxxxIIHH", head, 4)
         self._machine, self._sections_count, self._symbols, self._symbol_count = row[:4]
         self._optional_size, self._characteristics = row[4:]
 
@@ -92,8 +93,8 @@ class _Pe(Bounded):
         begin = self._base + entry if entry else 0
         file = Binary("x86-64", "library" if library else "executable", entry=begin)
         self._read_code(file)
-        first = [begin] if library and begin else []
-        file.initial = tuple(dict.fromkeys([*first, *self._callbacks()]))
+        first = {begin: 0} if library and begin else {}
+        file.initial = tuple(first | dict.fromkeys(self._callbacks()))
         self._read_exports(file)
         self._read_symbols(file)
         self._read_unwind(file)
@@ -109,8 +110,7 @@ class _Pe(Bounded):
             raise ArtifactError(f"PE: {self._sections_count} sections: no file has so many")
         place = self._header + 24 + self._optional_size
         table = self.read(place, 40 * self._sections_count, "the section table")
-        sections = []
-        self._end = 0
+        sections, self._end = [], 0
         for row in struct.iter_unpack("<8sIIII12xI", table):
             name, memory, address, size, offset, flags = row
             self._end = max(self._end, offset + size)
@@ -171,8 +171,7 @@ class _Pe(Bounded):
 
     def _read_exports(self, file: Binary) -> None:
         rva, size = _directory(self._directories, _EXPORT)
-        directory = self._at(rva, 40) if rva else b""
-        section = self._section(rva)
+        directory, section = self._at(rva, 40) if rva else b"", self._section(rva)
         if len(directory) < 40 or section is None:
             return
         count, named, *tables = struct.unpack_from("<IIIII", directory, 20)
@@ -191,8 +190,7 @@ class _Pe(Bounded):
         for ordinal, address in enumerate(_words(addresses, "I")):
             if not rva <= address < rva + size:  # else it is a name: another library has it
                 known = name_of.get(ordinal, NAMELESS)
-                self._function(file, address, known)
-                if file.code_at(self._base + address) is not None:
+                if self._function(file, address, known):
                     exports.setdefault(self._base + address, []).append(known)
         file.exports = exports
 
@@ -202,7 +200,7 @@ class _Pe(Bounded):
             return
         table = self.read(self._symbols, 18 * self._symbol_count, "the symbol table")
         place = self._symbols + len(table)
-        (size,) = struct.unpack("<I", self.read(place, 4, "the string table"))
+        size = int.from_bytes(self.read(place, 4, "the string table"), "little")
         strings = self.read(place, size, "the string table")
         self._end = max(self._end, place + size)
         file.strings.append(strings)
@@ -223,13 +221,15 @@ class _Pe(Bounded):
                 self._function(file, self._sections[section - 1].address + value, name)
         file.strings.append(bytes(names))
 
-    def _function(self, file: Binary, rva: int, name: Name) -> None:
+    def _function(self, file: Binary, rva: int, name: Name) -> bool:
+        """Takes in a function; whether there is code at all."""
         address = self._base + rva
         code = file.code_at(address)
         functions = self._functions.setdefault(code.index, {}) if code is not None else {}
         known = functions.get(address)
         if known is None or known.name == NAMELESS:
             functions[address] = Range(address, 0, name, "symbol", False)
+        return code is not None
 
     def _read_unwind(self, file: Binary) -> None:
         table = self._read_directory(_EXCEPTION)
@@ -265,11 +265,11 @@ class _Pe(Bounded):
             last = start, end
 
     def _read_links(self, file: Binary) -> None:
-        found = dict(self._imports())
-        imported(found.items(), file.relocations)
-        file.undefined = frozenset(found.values())
+        names = dict(self._imports())
+        imported(names.items(), file.relocations)
+        file.undefined = frozenset(names.values())
         table = self._read_directory(_RELOCATIONS)
-        file.relocations.tables.append(pointers(table, self._at, self._base))
+        moved(pointers(table, self._at, self._base), file.relocations)
         file.is_windows = file.linked = True
 
     def _imports(self) -> Iterator[tuple[int, str]]:

@@ -101,7 +101,7 @@ class Binary:
         appended: bytes behind all that its tables tell of, as installers have them.
         go: the psABI level that Go's linker says it was built for; empty: it says none.
         exports: functions that others may call: all names of each, by its address.
-        linked: what it exports, and how its parts refer to each other, is known: of ELF.
+        linked: what it exports, and how its parts refer to each other, is known.
         relocations: what the dynamic loader writes into its memory.
         answers: where the variables begin into which a compiler's runtime puts what CPUID said.
         is_windows: its functions call each other as on Windows.

@@ -1,7 +1,21 @@
-/* A library for Windows that asks what the CPU can do, and guards what is beyond it, or does not. See
- * README.md. */
+/* A library that asks what the CPU can do, and guards what is beyond it, or does not. See README.md. */
 #include <cpuid.h>
+#ifdef _WIN32
 #include <windows.h>
+#define EXPORTED __declspec(dllexport)
+#define PAUSE() Sleep(1)
+#define RUN(call, with) CreateThread(0, 0, call, with, 0, 0)
+#define HAND(table) TlsSetValue(1, table)
+/* What is kept then is in RSI or RDI, which functions keep on Windows alone. */
+#define USED "rbx", "rbp", "r12", "r13", "r14", "r15"
+#else
+extern int nap(int), run(unsigned long (*)(void *), void *), hand(void *);
+#define EXPORTED
+#define PAUSE() nap(1)
+#define RUN(call, with) run(call, with)
+#define HAND(table) hand(table)
+#define USED "r12"
+#endif
 #define BOTH __attribute__((noinline))
 
 static float a[1000], b[1000];
@@ -37,19 +51,18 @@ struct module {
     struct method *methods;
 } module = {"module", methods};
 
-__declspec(dllexport) unsigned long work(void *many)
+EXPORTED unsigned long work(void *many)
 {
     int can = has();
 
-    Sleep(1);
+    PAUSE();
 #ifdef CHOOSES
-    /* It is kept in RSI or RDI, which functions keep on Windows alone. */
-    __asm__ volatile("" : : : "rbx", "rbp", "r12", "r13", "r14", "r15");
+    __asm__ volatile("" : : : USED);
     return can ? fast(many) : slow(many);
 #elif defined(THREAD)
-    CreateThread(0, 0, fast, many, 0, 0);
+    RUN(fast, many);
 #elif defined(TABLE)
-    TlsSetValue(1, &module);
+    HAND(&module);
 #endif
     return (unsigned long)can;
 }

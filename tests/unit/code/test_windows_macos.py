@@ -16,6 +16,7 @@ from tests.needs import parse_needs
 from cpuprobe.code.archives.walk import members
 from cpuprobe.code.elf import ArtifactError, Held
 from cpuprobe.code.macho import read_macho
+from cpuprobe.code.macho_links import chained, rebased
 from cpuprobe.code.pe import read_pe
 from cpuprobe.code.program import Binary
 
@@ -65,17 +66,71 @@ def test_an_exported_function_is_no_entry():
     assert [place.name for place in needs.features["avx2"].places] == ["sum"]
 
 
+@pytest.mark.parametrize("suffix", ["dll", "dylib"])
 @pytest.mark.parametrize(
-    ("name", "reached"), [("chooses.dll", False), ("thread.dll", True), ("table.dll", True)]
+    ("name", "reached"), [("chooses", False), ("thread", True), ("table", True)]
 )
-def test_ways_without_a_choice_in_pe(name, reached):
-    """By relocations, imports and the registers of Windows' calling convention."""
-    needs = parse_needs(bytes(content(name)))
+def test_ways_without_a_choice(name, suffix, reached):
+    """By what the loader moves, imports, and the registers of the calling convention."""
+    needs = parse_needs(bytes(content(f"{name}.{suffix}")))
 
     assert needs.dispatch == ("CPUID",)
     assert needs.followed
-    assert needs.reached.keys() == ({"avx", "avx2"} if reached else set())
+    assert ("avx" in needs.reached) == reached
     assert {each.name for each in needs.reached.values()} == ({"work"} if reached else set())
+
+
+def test_what_the_loader_moves_in_macho():
+    """As llvm-objdump --rebase lists it."""
+    file = read_macho(Held(bytes(content("table.dylib"))))
+    rows = [struct.iter_unpack("<QQQ", table) for table in file.relocations.tables]
+
+    assert {place for row in rows for place, info, _ in row if info == 8} == {
+        *(0x2008, 0x2010),
+        *range(0x2020, 0x2050, 8),
+    }
+
+
+SEGMENTS = [(0x1000, 0, 0x1000), (0x2000, 0x1000, 0x100)]
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "slots"),
+    [
+        ("11 21 08 51 00", [0x2008]),
+        ("11 21 08 53", [0x2008, 0x2010, 0x2018]),
+        ("11 21 08 30 10 42 52", [0x2028, 0x2030]),
+        ("11 21 00 60 02 70 10 51", [0x2000, 0x2008, 0x2010, 0x2028]),
+        ("11 21 80 01 80 02 08", [0x2080, 0x2090]),
+        ("11 2f 08 51", [0x8]),  # of no segment
+        ("11 21", []),
+        ("00 21 00 51", []),
+    ],
+)
+def test_rebase_opcodes_of_macho(opcodes, slots):
+    """<mach-o/loader.h>, REBASE_OPCODE_*."""
+    assert list(rebased(bytes.fromhex(opcodes), SEGMENTS)) == slots
+
+
+def test_no_more_slots_than_any_file_has():
+    with pytest.raises(ArtifactError, match="addresses in data"):
+        list(rebased(bytes.fromhex("11 21 00 60 ff ff ff ff ff 7f"), SEGMENTS))
+
+
+@pytest.mark.parametrize("form", [2, 6])
+def test_chained_fixups_of_macho(form):
+    """A chain of an address, an import and an address; the first page's, and none on the second."""
+    body = bytearray(0x100)
+    for at, word in ((8, 0x1234 | 2 << 51), (16, 1 << 63 | 4 << 51), (32, 0x5678)):
+        struct.pack_into("<Q", body, at, word)
+    segment = struct.pack("<IHHQIH2H", 26, 0x80, form, 0, 0, 2, 8, 0xFFFF)
+    fixups = struct.pack("<7I", 0, 28, 0, 0, 0, 0, 0) + struct.pack("<3I", 2, 0, 12) + segment
+    base = 0x100000000 if form == 6 else 0
+
+    for cut in range(len(fixups)):
+        list(chained(fixups[:cut], SEGMENTS, lambda _: bytes(body), 0x100000000))
+    found = chained(fixups, SEGMENTS, lambda _: bytes(body), 0x100000000)
+    assert list(found) == [(0x2008, base + 0x1234), (0x2020, base + 0x5678)]
 
 
 def test_functions_of_pe():
