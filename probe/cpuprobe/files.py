@@ -154,6 +154,10 @@ class OpenedFile:
             pieces += piece
         return bytes(pieces)
 
+    def into(self, offset: int, room: memoryview) -> int:
+        """Fills memory with the bytes at `offset`; returns how many there were: maybe not all."""
+        return os.preadv(self._descriptor, [room], offset)
+
     def exactly(self, offset: int, size: int, what: str) -> bytes:
         """`size` bytes at `offset`; CaptureError, naming `what`, if the file has not got them."""
         if size > MAXIMUM_PIECE:

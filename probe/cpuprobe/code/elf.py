@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from cpuprobe.code.large import LARGE, read_large
 from cpuprobe.errors import CaptureError
 
 MAXIMUM_SEGMENTS = 1 << 17
@@ -48,6 +48,9 @@ class Source(Protocol):
     def some(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes at `offset`."""
 
+    def into(self, offset: int, room: memoryview) -> int:
+        """Fills memory with the bytes at `offset`; returns how many there were."""
+
 
 class Held:
     """A file in memory."""
@@ -60,6 +63,12 @@ class Held:
     def some(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes at `offset`."""
         return bytes(self._content[offset : offset + size])
+
+    def into(self, offset: int, room: memoryview) -> int:
+        """Fills memory with the bytes at `offset`."""
+        found = self._content[offset : offset + len(room)]
+        room[: len(found)] = found
+        return len(found)
 
 
 class Segment(NamedTuple):
@@ -138,13 +147,12 @@ class Bounded:
         self._left -= size
         if self._left < 0:
             raise ArtifactError(f"{self._format}: its tables claim the same bytes many times over")
-        content = self._source.some(offset, min(size, _PIECE))
-        if size > _PIECE:  # held once, while it is put together too
-            whole = bytearray(size)
-            for at in range(0, size, _PIECE):
-                whole[at : at + _PIECE] = self._source.some(offset + at, min(_PIECE, size - at))
-            content = whole  # type: ignore[assignment]  # it is only read, as bytes are
-        if len(content) != size:
+        if size < LARGE:
+            content = self._source.some(offset, size)
+            got = len(content)
+        else:
+            content, got = read_large(self._source, offset, size)
+        if got != size:
             raise ArtifactError("it became shorter while it was read")
         return content
 
@@ -276,23 +284,6 @@ def text(table: bytes, offset: int) -> str:
     end = table.find(b"\0", offset, offset + LONGEST_NAME)
     raw = table[offset : end if end >= 0 else offset + LONGEST_NAME].decode("utf-8", "replace")
     return raw if raw.isprintable() else "".join(c if c.isprintable() else "?" for c in raw)
-
-
-def notes(body: bytes, alignment: int) -> Iterator[tuple[bytes, int, bytes]]:
-    """The owner, the type and the content of each note.
-
-    Args:
-        body: of a PT_NOTE or an SHT_NOTE; what is cut short ends it.
-        alignment: of contents, 4 or 8.
-    """
-    at = 0
-    while at + 12 <= len(body):
-        name_size, size, kind = struct.unpack_from("<III", body, at)
-        start = at + 12 + (name_size + 3 & ~3)
-        if start + size > len(body):
-            return
-        yield body[at + 12 : at + 12 + name_size], kind, body[start : start + size]
-        at = start + (size + alignment - 1 & -alignment)
 
 
 def read_sections(content: bytes | memoryview) -> tuple[Section, ...]:

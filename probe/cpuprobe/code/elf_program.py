@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from cpuprobe.code import elf as abi
 from cpuprobe.code import go, native_functions, plain_functions
 from cpuprobe.code.cpuinfo import questions
-from cpuprobe.code.elf import ArtifactError, Elf, Source, notes, text
+from cpuprobe.code.elf import ArtifactError, Elf, Source, text
 from cpuprobe.code.functions import MOST_FOUND, MOST_FUNCTIONS, NO_CODE, ROW, Exports, Symbols
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Kind
+from cpuprobe.code.notes import notes
 from cpuprobe.code.program import MACHINES, Binary, CodeBytes
 
 MOST_CODE = 512 << 20

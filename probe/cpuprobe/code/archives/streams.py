@@ -27,6 +27,10 @@ class Window:
             return b""
         return self._source.some(self._start + offset, min(size, self.size - offset))
 
+    def into(self, offset: int, room: memoryview) -> int:
+        """Fills memory with the bytes at `offset`."""
+        return self._source.into(self._start + offset, room[: max(0, self.size - offset)])
+
 
 class Stream(ABC):
     """Bytes that are read once, from start to end."""

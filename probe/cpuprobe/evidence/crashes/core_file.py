@@ -12,8 +12,9 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cpuprobe.code.elf import EM_X86_64, ET_CORE, PF_X, PT_LOAD, PT_NOTE, Elf, Segment, notes
+from cpuprobe.code.elf import EM_X86_64, ET_CORE, PF_X, PT_LOAD, PT_NOTE, Elf, Segment
 from cpuprobe.code.image import WINDOW, code_at, elf_image
+from cpuprobe.code.notes import notes
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.model import Crash, Note
 from cpuprobe.evidence.crashes.status import signal_name

@@ -1,0 +1,61 @@
+"""The bytes of a large file: read once, straight to where they stay, by as many threads as pay.
+
+A file is not mapped into memory: one that somebody cuts while it is read would kill the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+from typing import Protocol
+
+from cpuprobe.code.threads import at_once, parts
+
+LARGE = 2 << 20
+"""Bytes from which it pays."""
+_PIECE = 16 << 20
+
+
+class Fills(Protocol):
+    """A file whose bytes can be put somewhere."""
+
+    def into(self, offset: int, room: memoryview) -> int:
+        """Fills memory with the bytes at `offset`; returns how many there were."""
+
+
+def read_large(source: Fills, offset: int, size: int) -> tuple[bytes, int]:
+    """Bytes of a file, and how many there were; what is behind them is zero.
+
+    Raises:
+        MemoryError: there is no room for so many.
+    """
+    made = _room(size)
+    room = memoryview(made)
+    number = parts(size)
+    cuts = [size * part // number & -4096 for part in range(number)] + [size]
+
+    def fill(part: int) -> int:
+        at, end = cuts[part : part + 2]
+        got = 1
+        while at < end and got:
+            got = source.into(offset + at, room[at : min(at + _PIECE, end)])
+            at += got
+        return at - cuts[part]
+
+    return made, sum(at_once(fill, range(number)))
+
+
+def _room(size: int) -> bytes:
+    """Memory that is only read once it is filled, as bytes are.
+
+    In large pages, where the system has them: most of the time would go into small ones.
+    """
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return bytearray(size)  # type: ignore[return-value]
+    try:
+        made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError:
+        raise MemoryError from None
+    with contextlib.suppress(OSError):  # the system has none
+        made.madvise(mmap.MADV_HUGEPAGE)
+    return made  # type: ignore[return-value]
