@@ -156,6 +156,9 @@ void links_sort(struct link *all, struct link *spare, uint64_t count);
 void links_part(const struct link *all, uint64_t count, uint64_t *keys, uint64_t *values);
 uint64_t links_last(struct link *all, uint64_t count);
 void links_turn(const struct links_known *known, struct links *turned);
+void links_hold(const struct links_known *known, const uint64_t *limits, const uint64_t *pages,
+                const uint64_t *masks, uint64_t count, uint64_t *held);
+uint32_t links_holding(const uint64_t *held, uint32_t count, uint32_t bit, uint32_t *numbers);
 void links_limits(const struct links_known *known, const uint64_t *ends, uint64_t *limits);
 struct function {
     uint64_t start, end; uint32_t name, strings, section; uint16_t source, lsda;

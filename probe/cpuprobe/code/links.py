@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cpuprobe.code.elf import text
-from cpuprobe.code.lists import Grouped, Pairs, filled, gathered, grouped, new, pairs
+from cpuprobe.code.lists import Grouped, Pairs, filled, gathered, grouped, new, pairs, words
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import Binary
 from cpuprobe.code.threads import at_once, parts
@@ -159,13 +159,26 @@ class Links:
             (self.starts[at], self._limits[at]) if at >= 0 and address < self._limits[at] else None
         )
 
-    def functions(self, low: int, high: int) -> Iterator[int]:
-        """Where the functions begin that have some of the bytes between two addresses."""
-        for at in range(max(bisect_right(self.starts, low) - 1, 0), len(self.starts)):
-            if self.starts[at] >= high:
-                return
-            if self._limits[at] > max(low, self.starts[at]):
-                yield self.starts[at]
+    def number(self, start: int) -> int | None:
+        """The number of a function, by its start: its place in `starts`."""
+        at = bisect_left(self.starts, start)
+        return at if at < len(self.starts) and self.starts[at] == start else None
+
+    def held(self, pages: array[int], masks: array[int]) -> array[int]:
+        """What stands on the pages of 4 KiB that each function is on, as masks of two words.
+
+        Args:
+            pages: numbers of pages, in order.
+            masks: theirs.
+        """
+        held, to_held = words(2 * len(self.starts))
+        lib.links_hold(
+            self._known,
+            *(ffi.from_buffer("uint64_t[]", each) for each in (self._limits, pages, masks)),
+            len(pages),
+            to_held,
+        )
+        return held
 
     def _search(self, low: int, high: int) -> list[Any]:
         """Searches the code between two places, counted over all code.
@@ -205,9 +218,9 @@ class Links:
     def callers(self, target: int) -> Iterator[int]:
         """The addresses at or near which a function is called, or jumped to."""
         for start in (target, *self._entered.get(target, ())):
-            at = bisect_left(self.starts, start)
-            if at < len(self.starts) and self.starts[at] == start:
-                yield from self._searched[0].of(at)
+            number = self.number(start)
+            if number is not None:
+                yield from self._searched[0].of(number)
 
     def asking(self) -> list[int]:
         """The addresses of bytes that may be CPUID or XGETBV."""

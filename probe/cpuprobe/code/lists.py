@@ -61,10 +61,10 @@ def filled(fill: Callable[..., None], *rooms: int) -> list[Any]:
         rooms = tuple(wanted)
 
 
-def _words(count: int) -> tuple[array[int], Any]:
+def words(count: int) -> tuple[array[int], Any]:
     """So many numbers of 64 bits, and the same for C to fill."""
-    words = array("Q", bytes(8 * count))
-    return words, ffi.from_buffer("uint64_t[]", words)
+    made = array("Q", bytes(8 * count))
+    return made, ffi.from_buffer("uint64_t[]", made)
 
 
 def pairs(*lists: Any, last: bool = False) -> Pairs:
@@ -77,7 +77,7 @@ def pairs(*lists: Any, last: bool = False) -> Pairs:
     lib.links_sort(memory, new("struct link[]", count), count)
     if last:
         count = lib.links_last(memory, count)
-    (keys, to_keys), (values, to_values) = _words(count), _words(count)
+    (keys, to_keys), (values, to_values) = words(count), words(count)
     lib.links_part(memory, count, to_keys, to_values)
     return Pairs(keys, values)
 
@@ -97,7 +97,7 @@ class Grouped:
 def grouped(keys: int, *lists: Any) -> Grouped:
     """Lists of C, one behind another, by their keys, which are below a number."""
     given = ffi.new("struct links[]", [links[0] for links, _ in lists])
-    (first, to_first) = _words(keys + 2)
-    (values, to_values) = _words(sum(links.count for links, _ in lists))
+    (first, to_first) = words(keys + 2)
+    (values, to_values) = words(sum(links.count for links, _ in lists))
     lib.links_group(given, len(lists), keys, to_first, to_values)
     return Grouped(first, values)

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.forms import Forms
+from cpuprobe.code.holding import holding
 from cpuprobe.code.links import Links
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import By, Reach
@@ -82,13 +83,11 @@ class _Search:
         return self._functions.left > 0 and self._functions.whole and self._is_explained
 
     def found(self) -> dict[str, Reach]:
-        alike: dict[frozenset[str], set[int]] = {}
-        for start, names in self._holding().items():
-            alike.setdefault(names, set()).add(start)
         met: dict[str, Reach] = {}
-        for feature in sorted({name for names in alike for name in names} - _CHOSEN):
-            those = (starts for names, starts in alike.items() if feature in names)
-            self._climb(feature, set[int]().union(*those), met)
+        for feature, those in holding(self._links, self._pages):
+            if feature in _CHOSEN or not those:
+                continue
+            self._climb(feature, those, met)
             # In a file that does not ask, only names say that those who call it do.
             self._is_explained &= self._chooses or feature in met or feature in self._named
         return met
@@ -105,16 +104,7 @@ class _Search:
         """Whether others call a function; in a file that does not ask, by whatever name."""
         return self._root(start) is not None or (not self._chooses and start in self._file.exports)
 
-    def _holding(self) -> dict[int, frozenset[str]]:
-        """Functions on a page with a feature, with the features of their pages."""
-        found: dict[int, frozenset[str]] = {}
-        for page, features in self._pages.items():
-            for start in self._links.functions(page << 12, page + 1 << 12):
-                known = found.get(start, features)  # one set for all functions of a page
-                found[start] = known if features <= known else known | features
-        return found
-
-    def _climb(self, feature: str, holding: set[int], met: dict[str, Reach]) -> None:
+    def _climb(self, feature: str, holding: Collection[int], met: dict[str, Reach]) -> None:
         exported: dict[int, int] = {}
         self._up(feature, holding, met, exported)
         if feature not in met and len(exported) >= self._enough:
@@ -197,9 +187,8 @@ class _Search:
 
         Those that others call come first.
         """
-        ordered = sorted(holding, reverse=True)
-        yield from filter(self._is_others, ordered)
-        for start in ordered:
+        yield from filter(self._is_others, holding)
+        for start in holding:
             if self._is_others(start):
                 continue
             called = any(each not in holding for each in self._callers_of(start) if each >= 0)
@@ -270,9 +259,9 @@ class _Search:
             return True
         taken = self._is_taken(start)
         callers = self._callers_of(start)
-        return (
-            taken or bool(self._links.slots(start)) or bool(callers and callers.issubset(holding))
-        )
+        if taken or self._links.slots(start):
+            return True
+        return bool(callers) and all(each in holding for each in callers)
 
     def _takes_vectors(self, start: int) -> bool:
         function = self._links.function(start)

@@ -12,6 +12,7 @@ from cpuprobe.code.program import Binary, CodeBytes, Relocations
 pytest.importorskip("iced_x86")
 pytest.importorskip("cpuprobe._native")
 
+from cpuprobe.code.holding import holding
 from cpuprobe.code.links import Links
 
 BASE, SLOT = 0x1000, 0x8000
@@ -57,7 +58,27 @@ def test_calls_and_addresses_that_are_taken():
     assert found.asking() == [BASE + 30, BASE + 32]
     assert found.function(BASE + 0x3F) == (BASE, BASE + 0x40)
     assert found.function(BASE + len(code)) is None
-    assert [*found.functions(BASE + 0x3F, BASE + 0x41)] == [BASE, BASE + 0x40]
+
+
+def test_functions_on_pages_with_a_feature():
+    """All that have some bytes on the page; what is on two pages has the features of both."""
+    starts = tuple(BASE + at for at in (0x10, 0xFF0, 0x1000, 0x2FFF, 0x3000))
+    found = links(b"\x90" * 0x4000, starts, Relocations())
+    page = BASE >> 12
+    pages = {
+        page + 2: frozenset({"avx"}),
+        page: frozenset({"avx2", "avx"}),
+        page + 9: frozenset({"sha"}),
+    }
+    held = dict(holding(found, pages))
+
+    assert {name: [*those] for name, those in held.items()} == {
+        "avx": [starts[3], starts[2], starts[1], starts[0]],
+        "avx2": [starts[1], starts[0]],
+        "sha": [],
+    }
+    assert [start in held["avx2"] for start in starts] == [True, True, False, False, False]
+    assert BASE not in held["avx"]
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray])

@@ -1,0 +1,62 @@
+"""The functions of a file that hold a feature, or are on a page with what does."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Iterator, Mapping
+
+from cpuprobe.code.links import Links
+from cpuprobe.code.native import ffi, lib
+
+
+class Holding(Collection[int]):
+    """The starts of functions on pages with one feature, the last one first."""
+
+    def __init__(self, links: Links, held: array[int], bit: int) -> None:
+        """Lists them.
+
+        Args:
+            links: of the file.
+            held: as Links.held has it.
+            bit: the feature's in masks.
+        """
+        self._links, self._held = links, held
+        self._word, self._bit = bit // 64, bit % 64
+        count = len(links.starts)
+        numbers = array("I", bytes(4 * count))
+        given = ffi.from_buffer("uint64_t[]", held), count, bit
+        found = lib.links_holding(*given, ffi.from_buffer("uint32_t[]", numbers))
+        self._numbers = numbers[:found]
+
+    def __contains__(self, start: object) -> bool:
+        """Whether a function is one of them."""
+        number = self._links.number(start) if isinstance(start, int) else None
+        return number is not None and self._held[2 * number + self._word] >> self._bit & 1 == 1
+
+    def __iter__(self) -> Iterator[int]:
+        """Each of them."""
+        return map(self._links.starts.__getitem__, self._numbers)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._numbers)
+
+
+def holding(links: Links, pages: Mapping[int, frozenset[str]]) -> Iterator[tuple[str, Holding]]:
+    """The functions on pages with each feature, in the order of the features' names.
+
+    Args:
+        links: of the file.
+        pages: the features on each page of 4 KiB.
+    """
+    names = sorted(frozenset[str]().union(*set(pages.values())))
+    bits = {name: 1 << bit for bit, name in enumerate(names)}
+    masks = {features: sum(map(bits.__getitem__, features)) for features in set(pages.values())}
+    low = (1 << 64) - 1
+    given = array("Q")
+    for page in sorted(pages):
+        mask = masks[pages[page]]
+        given.extend((mask & low, mask >> 64))
+    held = links.held(array("Q", sorted(pages)), given)
+    for bit, name in enumerate(names):
+        yield name, Holding(links, held, bit)
