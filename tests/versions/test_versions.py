@@ -43,11 +43,11 @@ ASK = """
 import json
 from cpuprobe.facts.features import load_features
 from cpuprobe.evidence.measure import observe
-from cpuprobe.wasm.inference import compare_inference
+from cpuprobe.wasm.installed import compare_inference
 from cpuprobe.wasm.introspect import introspect, known_flags
-from cpuprobe.facts.wasmtime import lookup
+from cpuprobe.assessment import assess_with_flags
 asked = introspect()
-found = compare_inference(observe(), {}, lookup(asked.version).refuses, asked.inferred)
+found = compare_inference(assess_with_flags(observe(), asked.version)[1], asked.inferred)
 there = [asked.pulley, asked.winch]
 print(json.dumps([asked.version, asked.known, known_flags(), found.differ, there]))
 """

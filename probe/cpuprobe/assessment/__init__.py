@@ -48,6 +48,7 @@ __all__ = [
     "State",
     "WasmtimeTarget",
     "assess",
+    "assess_with_flags",
 ]
 
 
@@ -73,6 +74,17 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
     Raises:
         UnknownWasmtimeError: `wasmtime` names a version that was never measured.
     """
+    return assess_with_flags(observation, wasmtime)[0]
+
+
+def assess_with_flags(
+    observation: Observation, wasmtime: str | None = None
+) -> tuple[Assessment, Flags]:
+    """The same, and how the flags came about: the evidence, and what wasmtime's detector reports.
+
+    Raises:
+        UnknownWasmtimeError: as `assess`.
+    """
     machine = Machine(observation)
     notes: list[str] = []
     version, target = _target(observation, wasmtime, notes)
@@ -93,7 +105,7 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
         verdict = "mismatch"
     claimed = machine.isa.advertised(machine.features, machine.groups)
     known = sum(feature.state != "unknown" for feature in machine.features.values())
-    return Assessment(
+    assessment = Assessment(
         basis="executed" if observation.executed else machine.isa.basis,
         verdict=verdict,
         known=Known(known, len(machine.features)),
@@ -111,6 +123,7 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
         kernel_set_aside=machine.kernel.set_aside,
         bits=64 if long_mode else 32,
     )
+    return assessment, flags
 
 
 def _findings(machine: Machine, flags: Flags) -> tuple[Finding, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Literal
 
 import msgspec
@@ -48,6 +49,17 @@ class FeatureAssessment(msgspec.Struct, frozen=True):
     ran: Outcome | None
 
 
+class Family(IntEnum):
+    """What findings are about, by the first digit of their codes."""
+
+    WITHHELD = 1
+    EXECUTION = 2
+    UNIFORMITY = 3
+    IDENTITY = 4
+    WASMTIME = 5
+    GDS = 6
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One disagreement, with its evidence and what to do about it.
 
@@ -66,6 +78,11 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str
     cause_id: str | None = None
     cases: tuple[KnownCase, ...] = ()
+
+    @property
+    def family(self) -> Family:
+        """What it is about."""
+        return Family(int(self.code[2]))
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cpuprobe.assessment import Assessment
-from cpuprobe.assessment.machine import Machine
-from cpuprobe.assessment.wasmtime import Flags
+from cpuprobe.assessment import assess_with_flags
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profiles import Profile
-from cpuprobe.facts.wasmtime import nearest, newest
+from cpuprobe.facts.wasmtime import newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +34,18 @@ class HostCapabilities:
     isa: str = "x86-64"
 
 
-def machine(name: str, observation: Observation, assessment: Assessment) -> HostCapabilities:
+def machine(name: str, observation: Observation) -> HostCapabilities:
     """A machine that was observed."""
+    assessment, flags = assess_with_flags(observation)
     safe = frozenset(each for each, state in assessment.features.items() if state.safe)
     target = assessment.wasmtime
-    version = nearest(target.version, assessment.isa)
-    found = observation.wasmtime
-    known = found.flags if found is not None and found.flags is not None else version.flags
-    detected = Flags(Machine(observation), version, target).detected
     return HostCapabilities(
         name,
         safe,
         _levels(safe, assessment.isa),
-        detected,
+        flags.detected,
         target.version if target.installed else None,
-        frozenset(known) - set(version.refuses),
+        frozenset(flags.version.flags) - set(flags.version.refuses),
         assessment.isa,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from cpuprobe.assessment.model import Assessment, Finding, by_gravity
+from cpuprobe.assessment.model import Assessment, Family, Finding, by_gravity
 from cpuprobe.assessment.states import undecided
 from cpuprobe.errors import UsageError
 from cpuprobe.facts.isa import facts_named
@@ -107,7 +107,8 @@ def _missing(name: str, assessment: Assessment, safe: set[str]) -> Missing:
     feature = assessment.features.get(name)
     findings = by_gravity([each for each in assessment.findings if name in each.features])
     # An explanation of a state comes from the finding of that state, not from a warning beside it.
-    telling = [each for each in findings if not each.code.startswith(("CP4", "CP5"))]
+    beside = (Family.IDENTITY, Family.WASMTIME)
+    telling = [each for each in findings if each.family not in beside]
     codes = tuple(each.code for each in telling)
     if feature is None:
         return Missing(name, "unverified", "the capture does not know this feature", codes, "")

@@ -112,13 +112,13 @@ def _setups(here: Assessment) -> list[tuple[str, Setup]]:
     from cpuprobe.facts.profiles import find_profile
     from cpuprobe.facts.target import TARGET
     from cpuprobe.wasm.bench import single_flags
-    from cpuprobe.wasm.infer import inferred_flags
+    from cpuprobe.wasm.introspect import flags_by_fork
     from cpuprobe.wasm.setup import PULLEY, Setup
 
     safe = Setup(TARGET, here.cranelift)
     setups = [("safe set", safe)]
     try:
-        setups.append(("all host flags (inferred)", Setup(TARGET, inferred_flags())))
+        setups.append(("all host flags (inferred)", Setup(TARGET, flags_by_fork())))
     except CannotMeasureError as error:
         note(str(error))
     fewer = choose([here], without=["avx512"]).values

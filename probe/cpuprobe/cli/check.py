@@ -244,13 +244,11 @@ def _write(
 
 
 def _machine(against: str | None) -> HostCapabilities:
-    from cpuprobe.assessment import assess
     from cpuprobe.check.against import machine as capabilities
     from cpuprobe.check.against import within
 
     if against is None:
-        name, observation = machine(None)
-        return capabilities(name, observation, assess(observation))
+        return capabilities(*machine(None))
     from cpuprobe.facts.profiles import find_profile, load_profiles
 
     profiles = load_profiles()
@@ -262,5 +260,4 @@ def _machine(against: str | None) -> HostCapabilities:
         if os.sep in against:
             raise UsageError(f"--against {against}: no such file")
         return within(find_profile(against))
-    name, observation = machine(against)
-    return capabilities(name, observation, assess(observation))
+    return capabilities(*machine(against))

@@ -153,17 +153,14 @@ def _with_wasmtime(
     """What the installed wasmtime says, beside the assessment for the flags that it knows."""
     import msgspec
 
-    from cpuprobe.assessment import assess
-    from cpuprobe.wasm.inference import compare_inference, refused_flags
+    from cpuprobe.assessment import assess_with_flags
+    from cpuprobe.wasm.installed import compare_inference
     from cpuprobe.wasm.introspect import introspect
 
     asked = introspect(_PATIENCE)
     if asked.inferred is not None and observation.wasmtime is not None:
         found = msgspec.structs.replace(observation.wasmtime, flags=asked.known)
         observation = msgspec.structs.replace(observation, wasmtime=found)
-    assessment = assess(observation)
-    if asked.inferred is None:
-        return observation, assessment, asked, None
-    refuses = refused_flags(assessment.wasmtime.version)
-    compared = compare_inference(observation, assessment.cranelift, refuses, asked.inferred)
+    assessment, flags = assess_with_flags(observation)
+    compared = None if asked.inferred is None else compare_inference(flags, asked.inferred)
     return observation, assessment, asked, compared

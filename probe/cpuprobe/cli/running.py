@@ -18,11 +18,11 @@ from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.verdict import native_flags
 from cpuprobe.facts.target import TARGET
 from cpuprobe.files import read_bounded
-from cpuprobe.wasm.guard import attempts
-from cpuprobe.wasm.guarded_run import run_guarded
+from cpuprobe.wasm.attempt import attempts
 from cpuprobe.wasm.imports import sentence, unmet
 from cpuprobe.wasm.request import Request
 from cpuprobe.wasm.setup import Setup
+from cpuprobe.wasm.until_done import run_guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -222,9 +222,9 @@ def _setup(
     here: _Here, flags_from: str | None, inferred: bool, say: Callable[[str], None]
 ) -> Setup:
     if inferred:
-        from cpuprobe.wasm.infer import inferred_flags
+        from cpuprobe.wasm.introspect import flags_by_fork
 
-        return Setup(TARGET, inferred_flags())
+        return Setup(TARGET, flags_by_fork())
     if flags_from is None:
         return Setup(TARGET, here.flags(say))
     import msgspec

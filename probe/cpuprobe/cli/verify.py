@@ -62,20 +62,20 @@ def _operators(version: str, flags_from: str | None, json: bool) -> int:
 
     import msgspec
 
-    from cpuprobe.assessment import assess
+    from cpuprobe.assessment import assess_with_flags
     from cpuprobe.code.elf import ArtifactError
     from cpuprobe.errors import CannotMeasureError
     from cpuprobe.facts.wasmtime import UnknownWasmtimeError
     from cpuprobe.report.proof import document, to_text
 
     start = time.monotonic()
-    from cpuprobe.wasm.inference import compare_inference, refused_flags
+    from cpuprobe.wasm.installed import compare_inference
     from cpuprobe.wasm.introspect import introspect
     from cpuprobe.wasm.proof import verify as prove
 
     try:
         _, observation = x86_machine(flags_from)
-        assessment = assess(observation, version)
+        assessment, flags = assess_with_flags(observation, version)
         safe = {name for name, each in assessment.features.items() if each.safe}
         with progress() as bar:
             result = prove(assessment.cranelift, safe, progress=bar)
@@ -84,9 +84,7 @@ def _operators(version: str, flags_from: str | None, json: bool) -> int:
     introspection = introspect()
     inference = None
     if flags_from is None and introspection.inferred is not None:
-        inference = compare_inference(
-            observation, assessment.cranelift, refused_flags(version), introspection.inferred
-        )
+        inference = compare_inference(flags, introspection.inferred)
     report = document(
         msgspec.to_builtins(result),
         result.verdict,

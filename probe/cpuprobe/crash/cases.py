@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cpuprobe.assessment.model import Assessment
+from cpuprobe.assessment.model import Assessment, Family
 from cpuprobe.crash.advise import runtimes_of
 from cpuprobe.crash.judge import Ruling
 from cpuprobe.crash.model import FeatureJudged, Shown
@@ -51,6 +51,6 @@ def _causes(wanting: Sequence[FeatureJudged], assessment: Assessment | None) -> 
     found = {str(each.cause) for each in wanting if each.cause in ("masked", "not enumerated")}
     names = {each.name for each in wanting if not each.safe}
     for finding in () if assessment is None else assessment.findings:
-        if not finding.code.startswith("CP5") and names & set(finding.features):
+        if finding.family is not Family.WASMTIME and names & set(finding.features):
             found.add(cause_of(finding.code, finding.cause_id) or "")
     return found - {""}

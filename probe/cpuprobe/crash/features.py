@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding, by_gravity
+from cpuprobe.assessment.model import Assessment, Family, FeatureAssessment, Finding, by_gravity
 from cpuprobe.code.decode import Decoded
 from cpuprobe.crash.model import CauseKind, FeatureJudged
 from cpuprobe.evidence.crashes.model import Refusal
@@ -82,8 +82,9 @@ def _cause(
 
 
 def _finding(name: str, findings: Sequence[Finding]) -> Finding | None:
-    about = [each for each in findings if name in each.features and each.code < "CP5"]
-    return next(iter(by_gravity(about)), None)
+    about = [each for each in findings if name in each.features]
+    of_machine = [each for each in about if each.family is not Family.WASMTIME]
+    return next(iter(by_gravity(of_machine)), None)
 
 
 def level_without(names: Iterable[str]) -> Level | None:

@@ -1,13 +1,17 @@
 """What the installed wasmtime says of itself, beside what the model of it expects.
 
-`introspect` asks, `inference` compares; the words for both are in `report.installed`.
+`introspect` asks; the words for both are in `report.installed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from cpuprobe.assessment.wasmtime import Flags
 
 
 class Introspection(msgspec.Struct, frozen=True):
@@ -44,3 +48,26 @@ class Inference(msgspec.Struct, frozen=True):
     inferred: dict[str, bool]
     unsafe: tuple[str, ...]
     differ: tuple[str, ...]
+
+
+def compare_inference(flags: Flags, inferred: dict[str, bool]) -> Inference:
+    """Holds the answer of the installed wasmtime against the model of it.
+
+    Args:
+        flags: of this machine, for that wasmtime.
+        inferred: the answer: `introspect.installed_flags`.
+    """
+    machine = flags.machine
+    detected = [machine.isa.detected(group, machine) for group in machine.groups]
+    differ = []
+    for flag, value in inferred.items():
+        feature = machine.table.by_cranelift.get(flag)
+        # It asks the CPU it happens to run on, and infers none that it accepts on no host.
+        expected = {
+            feature is not None and flag not in flags.version.refuses and feature.name in each
+            for each in detected
+        }
+        if value not in expected:
+            differ.append(flag)
+    unsafe = tuple(flag for flag, value in inferred.items() if value and not flags.values.get(flag))
+    return Inference(inferred, unsafe, tuple(differ))

@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from cpuprobe.code.elf import ArtifactError
+from cpuprobe.errors import CannotMeasureError
 from cpuprobe.evidence.installed import installed_version, package_folder
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, known_versions, lookup
-from cpuprobe.wasm.children import PATIENCE, ChildError, run_script
+from cpuprobe.wasm.attempt import run_once
+from cpuprobe.wasm.children import PATIENCE, ChildError, run_script, word_of
+from cpuprobe.wasm.engine import load_wasmtime
 from cpuprobe.wasm.installed import Introspection
-from cpuprobe.wasm.questions import INFERRED, PULLEY, WINCH, WORKS
+from cpuprobe.wasm.questions import INFERRED, PULLEY, WINCH, WORKS, inferred_flags
+from cpuprobe.wasm.request import Stop, one_line
 
 _Answer = TypeVar("_Answer")
 
@@ -47,6 +53,38 @@ def installed_flags(timeout: float = PATIENCE) -> dict[str, bool]:
         return msgspec.json.decode(said, type=dict[str, bool])
     except msgspec.DecodeError as error:
         raise ChildError(f"wasmtime's child process gave no answer: {error}") from None
+
+
+def flags_by_fork(patience: int = 60) -> dict[str, bool]:
+    """The same, asked in a fork of this very process.
+
+    Under an emulator in user mode that child is emulated too, unlike a fresh interpreter.
+
+    Args:
+        patience: seconds until SIGALRM ends the child.
+
+    Raises:
+        CannotMeasureError: it cannot be asked, or does not answer in time.
+    """
+
+    def ask(report: Callable[[dict[str, Any]], None]) -> None:
+        signal.alarm(patience)
+        try:
+            wasmtime = load_wasmtime()
+        except Stop as stop:
+            report({"stage": "ended", "kind": stop.kind, "message": str(stop)})
+            return
+        try:
+            flags = msgspec.json.encode(inferred_flags()).decode()
+        except (wasmtime.WasmtimeError, ArtifactError) as error:
+            report({"stage": "ended", "kind": "missing", "message": one_line(str(error))})
+            return
+        report({"stage": "ended", "kind": "done", "message": flags})
+
+    ending = run_once(ask, False, True, False)
+    if ending.kind != "done":
+        raise CannotMeasureError(f"wasmtime was killed by {word_of(ending.signal)} in its child")
+    return msgspec.json.decode(ending.message, type=dict[str, bool])
 
 
 def introspect(timeout: float = PATIENCE) -> Introspection:

@@ -1,6 +1,6 @@
 """What the installed wasmtime is asked, in a process that it may kill.
 
-Run by `introspect` in a fresh interpreter (`answer`), and by `guard` in a fork of its own.
+Run by `introspect` in a fresh interpreter (`answer`), or in a fork of its own.
 """
 
 from __future__ import annotations

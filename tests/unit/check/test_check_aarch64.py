@@ -11,7 +11,6 @@ from unittest.mock import Mock
 import pytest
 from tests import arm_fakes
 
-from cpuprobe.assessment import assess
 from cpuprobe.check.against import HostCapabilities, machine, within
 from cpuprobe.check.judge import Fit
 from cpuprobe.check.many import check, expand
@@ -146,7 +145,7 @@ def test_a_verdict_is_what_an_emulated_cortex_a53_does(programs: dict[str, Path]
 def test_a_machine_that_has_it_runs_it(programs: dict[str, Path]) -> None:
     """Profiles and captures of AArch64; on x86-64 it stays foreign, as x86-64's files are here."""
     pi5 = arm_fakes.observation(arm_fakes.group((*arm_fakes.BASE, "lse", "asimdhp", "dotprod")))
-    seen = machine("pi", pi5, assess(pi5))
+    seen = machine("pi", pi5)
 
     assert fit(programs["inline"], within(find_profile("armv8.2-a"))).expectation == "runs"
     assert fit(programs["dot"], within(find_profile("armv8.2-a"))).missing == ("dotprod",)

@@ -78,7 +78,7 @@ def loaded(artifact: bytes) -> str:
 
 def here(artifact: bytes) -> Fit:
     observation = observe()
-    against = machine("this machine", observation, assess(observation))
+    against = machine("this machine", observation)
     return judge("a.cwasm", parse_needs(artifact), against)
 
 

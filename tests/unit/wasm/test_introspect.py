@@ -19,14 +19,14 @@ from cpuprobe.cli import report as report_command
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.witnesses import ExternalWitnesses
 from cpuprobe.facts.tables import load_table
-from cpuprobe.facts.wasmtime import known_versions, lookup
+from cpuprobe.facts.wasmtime import known_versions, lookup, nearest
 from cpuprobe.report.document import make_report, to_json
 from cpuprobe.report.html import render_html
 from cpuprobe.report.installed import inference_lines, introspection_lines
 from cpuprobe.report.markdown import render_markdown
 from cpuprobe.report.proof import document, to_text
 from cpuprobe.report.subject import make_subject
-from cpuprobe.wasm import children, inference, introspect
+from cpuprobe.wasm import children, introspect
 from cpuprobe.wasm.installed import Inference, Introspection
 
 CPUPROBE = (sys.executable, "-m", "cpuprobe")
@@ -164,8 +164,8 @@ def test_a_folder_with_a_blank_is_left_out_too(monkeypatch):
 def test_an_unknown_release_refuses_what_the_newest_does():
     newest = next(iter(known_versions().values()))
 
-    assert inference.refused_flags("999.0.0") == newest.refuses == ("has_apx",)
-    assert inference.refused_flags("49.0.0") == ()
+    assert nearest("999.0.0").refuses == newest.refuses == ("has_apx",)
+    assert nearest("49.0.0").refuses == ()
 
 
 # --- the words -----------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ from tests.lab.common import LabMissing
 from tests.lab.user import run_user
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.wasm import guard, watch
+from cpuprobe.wasm import attempt, watch
 from cpuprobe.wasm.blame import base_first, bisect, culprit
 from cpuprobe.wasm.ending import Ending, Fault, side_effects
-from cpuprobe.wasm.guarded_run import run_guarded
 from cpuprobe.wasm.record import Record, read_record, start_from, to_record
 from cpuprobe.wasm.setup import PULLEY, Setup
+from cpuprobe.wasm.until_done import run_guarded
 from cpuprobe.wasm.values import spell
 
 X86 = "x86_64-unknown-linux-gnu"
@@ -282,18 +282,18 @@ def execute(code: bytes):
 
 
 def traced() -> bool:
-    ending = guard.run_once(execute(b"\x0f\x0b"), False, True, True)
+    ending = attempt.run_once(execute(b"\x0f\x0b"), False, True, True)
     return ending.fault is not None
 
 
 def test_the_child_tells_how_it_ended():
-    assert guard.run_once(execute(b""), False, True, True).kind == "done"
-    ending = guard.run_once(execute(b"\x0f\x0b"), False, True, True)  # UD2
+    assert attempt.run_once(execute(b""), False, True, True).kind == "done"
+    ending = attempt.run_once(execute(b"\x0f\x0b"), False, True, True)  # UD2
     assert (ending.kind, ending.signal) == ("signal", signal.SIGILL)
     if ending.fault is not None:
         assert ending.fault.code[:2] == b"\x0f\x0b"
         assert ending.fault.where == ""
-    ending = guard.run_once(execute(b"\xcc\xcc"), False, True, True)  # INT3
+    ending = attempt.run_once(execute(b"\xcc\xcc"), False, True, True)  # INT3
     assert ending.signal == signal.SIGTRAP
 
 
@@ -324,11 +324,11 @@ def test_a_missing_instruction_is_recorded_and_its_flag_switched_off():
     if not traced():
         pytest.skip("ptrace is refused here")
 
-    def attempt(setup, muted):
+    def once(setup, muted):
         code = lacking.code if setup.flags[lacking.flag] else b""
-        return guard.run_once(execute(code), False, True, muted)
+        return attempt.run_once(execute(code), False, True, muted)
 
-    result, told = guarded(attempt, Setup(X86, {"has_avx2": True, lacking.flag: True}))
+    result, told = guarded(once, Setup(X86, {"has_avx2": True, lacking.flag: True}))
 
     assert result.setup.on == ("has_avx2",)
     assert "SIGILL in compiled code" in told and lacking.text in told
@@ -379,12 +379,12 @@ def test_output_before_a_death_is_noticed(size, effects):
 
     if io_counters() is None:
         pytest.skip("this kernel has no /proc/self/io")
-    assert guard.run_once(program, False, True, True).effects == effects
+    assert attempt.run_once(program, False, True, True).effects == effects
 
 
 def test_nothing_is_written_for_a_process_that_dies_here():
     """On a CPU that is not emulated nobody speaks in its name."""
-    assert guard.last_words(signal.SIGILL) == 0
+    assert attempt.last_words(signal.SIGILL) == 0
 
 
 def test_holder():
@@ -403,9 +403,9 @@ def test_holder():
 
 
 def test_written_bytes():
-    assert guard.written_bytes("rchar: 1\nwchar: 10\n", "rchar: 1\nwchar: 25\n") == 15
-    assert guard.written_bytes(None, "wchar: 5\n") is None
-    assert guard.written_bytes("wchar: 5\n", "") is None
+    assert attempt.written_bytes("rchar: 1\nwchar: 10\n", "rchar: 1\nwchar: 25\n") == 15
+    assert attempt.written_bytes(None, "wchar: 5\n") is None
+    assert attempt.written_bytes("wchar: 5\n", "") is None
 
 
 @pytest.mark.parametrize(
@@ -617,12 +617,11 @@ def test_a_wasmtime_that_does_not_load_is_one_line(small, tmp_path, program, wor
 INFER = """
 import sys
 from cpuprobe.errors import CannotMeasureError
-from cpuprobe.wasm.infer import inferred_flags
-from cpuprobe.wasm.introspect import installed_flags
-print(inferred_flags() == installed_flags())
+from cpuprobe.wasm.introspect import flags_by_fork, installed_flags
+print(flags_by_fork() == installed_flags())
 sys.path.insert(0, sys.argv[1])
 try:
-    inferred_flags(patience=1)
+    flags_by_fork(patience=1)
 except CannotMeasureError as error:
     print(error)
 """
@@ -658,9 +657,9 @@ def test_an_interrupt_reaches_the_program(tmp_path):
 # (VEX.128.66.0F38 40 /r) that wasmtime compiled.
 FORGED = r"""
 import re, sys
-from cpuprobe.wasm import guest, infer, spool
+from cpuprobe.wasm import guest, introspect, spool
 flag, code, limit = sys.argv.pop(1), bytes.fromhex(sys.argv.pop(1)), sys.argv.pop(1)
-make, build, inferred = guest.make_engine, guest.compiled, infer.inferred_flags
+make, build, inferred = guest.make_engine, guest.compiled, introspect.flags_by_fork
 
 def make_engine(request):
     if flag in request.flags:
@@ -676,11 +675,11 @@ def compiled(engine, request):
     assert count == 1, count
     return wasmtime.Module.deserialize(engine, forged)
 
-def inferred_flags():
+def flags_by_fork():
     return {**inferred(), flag: True}
 
 guest.make_engine, guest.compiled = make_engine, compiled
-infer.inferred_flags = inferred_flags
+introspect.flags_by_fork = flags_by_fork
 from cpuprobe.cli import main
 if limit:
     spool.MAXIMUM_INPUT = int(limit)

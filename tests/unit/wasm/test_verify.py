@@ -12,7 +12,7 @@ from tests.fakes import V3, XCR0_AVX, group, observation
 from tests.unit.test_schemas import against
 
 from cpuprobe.api import safe_flags
-from cpuprobe.assessment import assess
+from cpuprobe.assessment import assess, assess_with_flags
 from cpuprobe.evidence.measure import observe
 from cpuprobe.report.proof import document, to_text
 from cpuprobe.wasm import cases, comparison, harness
@@ -22,7 +22,7 @@ wasmtime = pytest.importorskip("wasmtime")
 pytest.importorskip("iced_x86")
 
 from cpuprobe.wasm import proof  # noqa: E402  (needs iced-x86)
-from cpuprobe.wasm.inference import compare_inference  # noqa: E402
+from cpuprobe.wasm.installed import compare_inference  # noqa: E402
 
 BASE = dict.fromkeys(safe_flags(), False)
 ADD = ("i32x4.add",)
@@ -367,16 +367,18 @@ def test_a_model_that_is_wrong_is_reported():
     machine = observation(group(V3, xcr0=XCR0_AVX))
     right = {"has_avx": True, "has_avx2": True, "has_avx512f": False}
 
-    assert compare_inference(machine, right, (), right).differ == ()
+    _, flags = assess_with_flags(machine, "50")
+    assert compare_inference(flags, right).differ == ()
     wrong = {"has_avx": True, "has_avx2": False, "has_avx512f": True}
-    assert compare_inference(machine, wrong, (), wrong).differ == ("has_avx2", "has_avx512f")
+    assert compare_inference(flags, wrong).differ == ("has_avx2", "has_avx512f")
 
 
 def test_what_it_infers_beyond_the_safe_flags_is_named():
-    machine = observation(group(V3, xcr0=XCR0_AVX))
+    machine = observation(group(V3, xcr0=XCR0_AVX, outcomes={"avx2": "sigill"}))
+    _, flags = assess_with_flags(machine, "50")
     inferred = {"has_avx": True, "has_avx2": True}
 
-    assert compare_inference(machine, {"has_avx": True}, (), inferred).unsafe == ("has_avx2",)
+    assert compare_inference(flags, inferred).unsafe == ("has_avx2",)
 
 
 # --- the report ---
