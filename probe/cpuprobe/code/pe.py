@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
-from cpuprobe.code.pe_links import pointers
+from cpuprobe.code.jump_tables import jump_tables
+from cpuprobe.code.pe_links import imports, pointers, words
 from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.relocations import imported, moved
 
@@ -40,8 +41,6 @@ _EXECUTE = 0x20000000
 _EXPORT, _IMPORT, _EXCEPTION, _SECURITY, _RELOCATIONS, _TLS, _CLR = 0, 1, 3, 4, 5, 9, 14
 _HANDLERS, _CHAINED = 3, 4  # UNW_FLAG_EHANDLER and UHANDLER, UNW_FLAG_CHAININFO
 _MOST_INITIAL = 1024
-_MOST_IMPORTS = 1 << 16
-_MOST_LIBRARIES = 1 << 12
 _FUNCTION = 0x20  # of a COFF symbol's type
 
 
@@ -98,10 +97,10 @@ class _Pe(Bounded):
         self._read_exports(file)
         self._read_symbols(file)
         self._read_unwind(file)
+        file.objects = {code.index: self._tables(code) for code in file.code}
         file.functions = FunctionTable.of(self._functions)
         self._read_links(file)
-        # The certificates' place counts from the start of the file, unlike all others.
-        signed = sum(_directory(self._directories, _SECURITY))
+        signed = sum(_directory(self._directories, _SECURITY))  # an offset, unlike all others
         file.appended = max(0, self._source.size - max(self._end, signed))
         return file
 
@@ -183,16 +182,19 @@ class _Pe(Bounded):
         )
         file.strings.append(self._body(section))
         name_of: dict[int, Name] = {}
-        for name, ordinal in zip(_words(names, "I"), _words(ordinals, "H"), strict=False):
+        for name, ordinal in zip(words(names, "I"), words(ordinals, "H"), strict=False):
             if 0 <= name - section.address < section.size:
                 name_of[ordinal] = (len(file.strings) - 1, name - section.address)
         exports: dict[int, list[Name]] = {}
-        for ordinal, address in enumerate(_words(addresses, "I")):
+        for ordinal, address in enumerate(words(addresses, "I")):
             if not rva <= address < rva + size:  # else it is a name: another library has it
                 known = name_of.get(ordinal, NAMELESS)
                 if self._function(file, address, known):
                     exports.setdefault(self._base + address, []).append(known)
         file.exports = exports
+
+    def _tables(self, code: CodeBytes) -> list[tuple[int, int]]:
+        return list(jump_tables(code, self._base, self._functions.get(code.index, {})))
 
     def _read_symbols(self, file: Binary) -> None:
         """The COFF symbols that MinGW leaves in."""
@@ -265,36 +267,16 @@ class _Pe(Bounded):
             last = start, end
 
     def _read_links(self, file: Binary) -> None:
-        names = dict(self._imports())
+        directory = self._read_directory(_IMPORT)
+        names = {self._base + slot: name for slot, name in imports(directory, self._at)}
         imported(names.items(), file.relocations)
         file.undefined = frozenset(names.values())
         table = self._read_directory(_RELOCATIONS)
         moved(pointers(table, self._at, self._base), file.relocations)
         file.is_windows = file.linked = True
 
-    def _imports(self) -> Iterator[tuple[int, str]]:
-        """The slots with the addresses of other libraries' functions, and their names."""
-        directory = self._read_directory(_IMPORT)
-        left = _MOST_IMPORTS
-        for row in range(0, min(len(directory), 20 * _MOST_LIBRARIES) // 20 * 20, 20):
-            names, _, _, _, bound = struct.unpack_from("<5I", directory, row)
-            thunks = self._at(names or bound, 8 * left) if names or bound else b""
-            for number, thunk in enumerate(_words(thunks, "Q")):
-                if not thunk or not left:
-                    break
-                left -= 1
-                if not thunk >> 63:  # else it is a number
-                    slot = self._base + bound + 8 * number
-                    yield slot, text(self._at(thunk + 2 & 0x7FFFFFFF, 64), 0)
-
 
 def _directory(directories: bytes, number: int) -> tuple[int, int]:
     """The address and size of one of the data directories; zeros where there is none."""
     row = directories[8 * number : 8 * number + 8]
     return struct.unpack("<II", row) if len(row) == 8 else (0, 0)
-
-
-def _words(table: bytes, form: str) -> Iterator[int]:
-    size = struct.calcsize(form)
-    for (word,) in struct.iter_unpack(f"<{form}", table[: len(table) // size * size]):
-        yield word

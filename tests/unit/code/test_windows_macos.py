@@ -15,10 +15,12 @@ from tests.needs import parse_needs
 
 from cpuprobe.code.archives.walk import members
 from cpuprobe.code.elf import ArtifactError, Held
+from cpuprobe.code.functions import NAMELESS, Range
+from cpuprobe.code.jump_tables import jump_tables
 from cpuprobe.code.macho import read_macho
 from cpuprobe.code.macho_links import chained, rebased
 from cpuprobe.code.pe import read_pe
-from cpuprobe.code.program import Binary
+from cpuprobe.code.program import Binary, CodeBytes
 
 FILES = Path(__file__).parents[2] / "data" / "binaries"
 
@@ -131,6 +133,31 @@ def test_chained_fixups_of_macho(form):
         list(chained(fixups[:cut], SEGMENTS, lambda _: bytes(body), 0x100000000))
     found = chained(fixups, SEGMENTS, lambda _: bytes(body), 0x100000000)
     assert list(found) == [(0x2008, base + 0x1234), (0x2020, base + 0x5678)]
+
+
+@pytest.mark.parametrize(
+    ("read", "table"),
+    [
+        ("8b 8c 82 30 10 00 00", 0x1030),  # mov ecx, [rdx + rax * 4 + 0x1030]
+        ("41 8b 84 88 30 10 00 00", 0x1030),
+        ("0f b6 84 02 3c 10 00 00", 0x103C),  # movzx eax, byte [rdx + rax + 0x103c]
+        ("8b 8c 82 50 10 00 00", None),  # in the next function: a field of what RDX points to
+        ("8b 8c 82 08 10 00 00", None),  # before the function
+        ("8b 8c 82 00 00 10 00", None),
+        ("8b 82 30 10 00 00", None),  # without an index
+    ],
+)
+def test_jump_tables_behind_code(read, table):
+    """As Microsoft's compiler has them, in the range of the function; LLD's are elsewhere."""
+    data = b"\xcc" * 16 + bytes.fromhex(read) + b"\xff\xe1" + b"\xcc" * 80
+    code = CodeBytes(0, ".text", 0x1000 + (1 << 32), data)
+    functions = {
+        start: Range(start, end, NAMELESS, "unwind", False)
+        for start, end in ((0x100001010, 0x100001044), (0x100001044, 0x100001060))
+    }
+    found = [] if table is None else [(table + (1 << 32), 0x100001044)]
+
+    assert list(jump_tables(code, 1 << 32, functions)) == found
 
 
 def test_functions_of_pe():
