@@ -110,19 +110,25 @@ struct ways_known {
     const struct ways_convention *convention;
     struct ways_set statics, regions, fields, fillers, questions, foreign, slots;
     const uint64_t *pointers;
+    struct ways_set models;
+    uint8_t bits[7][32], tiers[160];
 };
-struct ways_call { uint64_t target, site; uint32_t unless, answers; };
-struct ways_escape { uint64_t address, site; uint32_t unless, way; };
+enum source {
+    CPUID_1_ECX, CPUID_7_EBX, CPUID_7_ECX, CPUID_7_EDX, CPUID_EXT_1_ECX, XCR0_EAX, CPU_MODEL, WORDS
+};
+enum { KEPT_SHIFT = 19 };
+struct ways_call { uint64_t target, site; uint32_t unless; uint16_t answers, tiers; };
+struct ways_escape { uint64_t address, site; uint32_t unless; uint16_t way, tiers; };
 struct ways_need { uint64_t address; uint32_t feature, unless; };
 struct ways_summary {
     uint32_t needs, calls, escapes, statics, fields, steps, invokes;
-    uint8_t answers, is_whole, returns;
+    uint16_t answers, returned; uint8_t is_whole, returns;
     struct ways_need need[...]; struct ways_call call[...]; struct ways_escape escape[...];
     uint64_t static_memory[...], field[...];
     ...;
 };
 struct ways_space {
-    uint32_t targets; uint64_t target[...]; uint16_t answer[...]; struct ways_summary summary; ...;
+    uint32_t targets; uint64_t target[...]; uint32_t answer[...]; struct ways_summary summary; ...;
 };
 uint32_t ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_t address,
                     uint64_t start, uint64_t end);
@@ -130,6 +136,7 @@ uint32_t ways_target(struct ways_space *space, uint64_t target);
 void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps,
                  int is_main);
 int ways_add(struct ways_set *set, uint64_t address);
+int ways_keep(struct ways_set *set, uint64_t word);
 enum { MOST_BUCKETS = 32768 };
 struct link { uint64_t key, value; };
 struct links { struct link *all; uint64_t count, room; };

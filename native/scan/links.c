@@ -173,7 +173,7 @@ mark(struct marks *marks, const uint8_t *code, unsigned at, int is_fixed)
         equal(first, 0xff, 0x0f) &
         (equal(second, 0xf0, 0x80) | equal(second, 0xff, 0xa2) | equal(second, 0xff, 0x01));
 
-    marks->branches |= bits_of(equal(first, 0xfe, 0xe8) | escapes) << at;
+    marks->branches |= bits_of(equal(first, 0xfc, 0xe8) | escapes) << at;
     marks->relative |= bits_of(equal(first, 0xf9, 0x89) & equal(second, 0xc7, 0x05)) << at;
     if (is_fixed)
         marks->immediate |= bits_of(equal(first, 0xf8, 0xb8) | equal(first, 0xff, 0xc7)) << at;
@@ -187,7 +187,7 @@ mark(struct marks *marks, const uint8_t *code, unsigned at, int is_fixed)
         int escapes =
             first == 0x0f && ((second & 0xf0) == 0x80 || second == 0xa2 || second == 0x01);
 
-        marks->branches |= (uint64_t)((first & 0xfe) == 0xe8 || escapes) << at;
+        marks->branches |= (uint64_t)((first & 0xfc) == 0xe8 || escapes) << at;
         marks->relative |= (uint64_t)((first & 0xf9) == 0x89 && (second & 0xc7) == 0x05) << at;
         marks->immediate |= (uint64_t)(is_fixed && ((first & 0xf8) == 0xb8 || first == 0xc7)) << at;
     }
@@ -220,14 +220,18 @@ search_branches(const uint8_t *code, uint64_t left, uint64_t site, uint64_t mark
 
     for (; marks; marks &= marks - 1) {
         unsigned at = (unsigned)__builtin_ctzll(marks), is_long = code[at] == 0x0f;
-        unsigned length = 5 + is_long;
-        uint64_t target = site + at + length + (uint64_t)distance_at(code + at + 1 + is_long);
+        unsigned length = code[at] == 0xeb ? 2 : 5 + is_long;
+        int64_t distance =
+            code[at] == 0xeb ? (int8_t)code[at + 1] : distance_at(code + at + 1 + is_long);
+        uint64_t target = site + at + length + (uint64_t)distance;
 
         if (is_long && (code[at + 1] & 0xf0) != 0x80) {
             if (code[at + 1] == 0xa2 || code[at + 2] == 0xd0)
                 add(asking, 0, site + at);
             continue;
         }
+        if (code[at] == 0xea) /* marked with the others, and no instruction */
+            continue;
         near[found].bucket = bucket_of(functions, target, &near[found].bit);
         near[found].target = target;
         near[found].site = site + at;

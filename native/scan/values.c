@@ -8,10 +8,11 @@ const struct ways_convention ways_system_v = {{RDI, RSI, RDX, RCX, R8, R9}, 6, B
 const struct ways_convention ways_windows = {
     {RCX, RDX, R8, R9}, 4, BOTH_KEEP | 1u << RSI | 1u << RDI};
 
-/* A place on the stack as a number, in order: the register that it is counted from, how far; and
- * its labels. */
-#define SLOT(base, offset) ((uint64_t)((base) == RBP) << 40 | (uint64_t)((offset) + (1ll << 36)))
-#define SLOT_LABELS 16
+/* A place on the stack as a number, in order: the register that it is counted from, how far. Below
+ * it are what is known of the value there, and its labels. */
+#define SLOT(base, offset) ((uint64_t)((base) == RBP) << 32 | (uint32_t)((offset) + (1ll << 31)))
+#define SLOT_LABELS 31
+#define SLOT_FACT(word) ((uint16_t)((word) >> 16 & 0x7fff))
 
 /* --- sets of addresses ---------------------------------------------------------------------------
  */
@@ -62,12 +63,87 @@ ways_add(struct ways_set *set, uint64_t address)
     return 1;
 }
 
-/* Whether static memory holds an answer there. */
-static int
-holds_answer(const struct ways_known *known, uint64_t address)
+int
+ways_keep(struct ways_set *set, uint64_t word)
 {
-    return ways_holds(&known->statics, address < 3 ? 0 : address - 3, address + 3) ||
-           ways_holds(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address);
+    uint64_t address = word >> KEPT_SHIFT, *known;
+    uint32_t at = place_of(set->all, set->count, address << KEPT_SHIFT);
+    uint16_t one = KEPT_FACT(word), other;
+
+    if (at == set->count || set->all[at] >> KEPT_SHIFT != address)
+        return ways_add(set, word);
+    known = &set->all[at];
+    other = KEPT_FACT(*known);
+    word = KEPT_WORD(address, ways_agree(one, 0, other, 0), KEPT_LABELS(word | *known));
+    if (word == *known)
+        return 0;
+    *known = word;
+    return 1;
+}
+
+/* The labels of answers that static memory holds between two addresses, both included. */
+static uint32_t
+kept_labels(const struct ways_set *set, uint64_t low, uint64_t high)
+{
+    uint32_t labels = 0, at = place_of(set->all, set->count, low << KEPT_SHIFT);
+
+    for (; at < set->count && set->all[at] >> KEPT_SHIFT <= high; at++)
+        labels |= KEPT_LABELS(set->all[at]);
+    return labels;
+}
+
+/* What is known of the value in static memory: of a byte of a word, too. */
+static uint16_t
+kept_fact(const struct ways_set *set, uint64_t address)
+{
+    for (unsigned byte = 0; byte < 4 && byte <= address; byte++) {
+        uint32_t at = place_of(set->all, set->count, (address - byte) << KEPT_SHIFT);
+        uint16_t fact = at < set->count && set->all[at] >> KEPT_SHIFT == address - byte
+                            ? KEPT_FACT(set->all[at])
+                            : 0;
+
+        if (fact & FACT_WORD && (fact & 63) + 8 * byte < 32)
+            return (uint16_t)(fact + 8 * byte);
+        if (fact)
+            return byte ? 0 : fact;
+    }
+    return 0;
+}
+
+/* libgcc's __cpu_model (gcc/common/config/i386/cpuinfo.h): who made it, type, subtype, and the
+ * first word of features. */
+enum { MODEL_SUBTYPE = 8, MODEL_WORD = 12, MODEL_SIZE = 16 };
+
+/* How far behind the beginning of a __cpu_model an address is; MODEL_SIZE where it is in none. */
+static uint64_t
+in_model(const struct ways_known *known, uint64_t address)
+{
+    uint32_t at = place_of(known->models.all, known->models.count, address + 1);
+
+    if (!at || address - known->models.all[at - 1] > MODEL_SIZE)
+        return MODEL_SIZE;
+    return address - known->models.all[at - 1];
+}
+
+/* The labels of what static memory holds. */
+static uint32_t
+holds_answer(const struct ways_known *known, uint64_t address, unsigned size)
+{
+    uint64_t offset = in_model(known, address);
+    uint32_t labels;
+
+    if (offset < MODEL_SUBTYPE)
+        return 0;
+    if (offset < MODEL_SIZE)
+        return ANSWER | TELLS_AVX | TELLS_MORE | TELLS_V2;
+    if (address >> (64 - KEPT_SHIFT))
+        return 0;
+    labels = kept_labels(&known->statics, address, address + (size ? size - 1 : 0));
+    if (!labels)
+        labels = kept_labels(&known->statics, address < 3 ? 0 : address - 3, address + 3);
+    return labels |
+           (ways_holds(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address) ? ANSWER
+                                                                                          : 0);
 }
 
 /* --- what is known at a place --------------------------------------------------------------------
@@ -77,10 +153,13 @@ void
 ways_enter(struct values *state, const struct ways_convention *convention)
 {
     __builtin_memset(state->labels, 0, sizeof state->labels);
+    __builtin_memset(state->facts, 0, sizeof state->facts);
     __builtin_memset(state->frame, 0, sizeof state->frame);
     for (unsigned at = 0; at < convention->number; at++)
         state->labels[convention->arguments[at]] = (uint16_t)(ARGUMENT << at);
     state->pointed = state->flags = state->count = 0;
+    state->flag_tier = state->sure = TIER_NONE;
+    state->table = 0;
     state->reached = 1;
 }
 
@@ -116,25 +195,55 @@ ways_copy(struct ways_space *space, struct values *to, const struct values *from
     to->count = count;
 }
 
+/* A place on the stack as two ways leave it; 0 for one that does not know it. */
+static uint64_t
+join_slot(uint64_t mine, unsigned my_sure, uint64_t theirs, unsigned sure)
+{
+    uint64_t slot = (mine | theirs) >> SLOT_LABELS << SLOT_LABELS, fact = 0;
+
+    if (SLOT_FACT(mine) | SLOT_FACT(theirs))
+        fact = ways_agree(SLOT_FACT(mine), my_sure, SLOT_FACT(theirs), sure);
+    return slot | fact << 16 | ((mine | theirs) & 0xffff);
+}
+
+/* A place on the stack that another way does not know; what becomes other by that. */
+static uint64_t
+lose(struct values *mine, uint32_t at, unsigned sure)
+{
+    uint64_t before = mine->slots[at];
+
+    mine->slots[at] = join_slot(before, mine->sure, 0, sure);
+    return mine->slots[at] ^ before;
+}
+
 /* Takes in the places on the stack of another; whether there was anything new. */
 static int
-join_slots(struct ways_space *space, struct values *mine, const struct values *theirs)
+join_slots(struct ways_space *space, struct values *mine, const struct values *theirs,
+           unsigned sure)
 {
     uint64_t *old = space->merged, fresh = 0;
-    uint32_t at = 0, other = 0, count, news, known = mine->count;
+    uint32_t at = 0, other = 0, count, news, known = mine->count, changed = 0;
 
     while (at < known && other < theirs->count) { /* as nearly always, mine has theirs */
         uint64_t one = mine->slots[at], two = theirs->slots[other];
 
         if (__builtin_expect(!((one ^ two) >> SLOT_LABELS), 1)) {
-            fresh |= two & ~one;
-            mine->slots[at] = one | two;
+            uint64_t both =
+                SLOT_FACT(one ^ two) ? join_slot(one, mine->sure, two, sure) : one | two;
+
+            fresh |= both ^ one;
+            mine->slots[at] = both;
             other++;
         } else if (one > two) {
             break;
+        } else if (SLOT_FACT(one)) {
+            fresh |= lose(mine, at, sure);
         }
         at++;
     }
+    for (uint32_t left = at; other == theirs->count && left < known; left++)
+        if (SLOT_FACT(mine->slots[left]))
+            fresh |= lose(mine, left, sure);
     news = fresh != 0;
     if (other == theirs->count)
         return (int)news;
@@ -148,23 +257,46 @@ join_slots(struct ways_space *space, struct values *mine, const struct values *t
         uint64_t two = other < theirs->count ? theirs->slots[other] >> SLOT_LABELS : UINT64_MAX;
 
         if (one == two) {
-            news |= (theirs->slots[other] & ~old[at] & 0xffff) != 0;
-            mine->slots[count++] = old[at++] | theirs->slots[other++];
+            mine->slots[count] = join_slot(old[at], mine->sure, theirs->slots[other++], sure);
+            changed |= mine->slots[count++] != old[at++];
         } else if (one < two) {
-            mine->slots[count++] = old[at++];
+            mine->slots[count] = join_slot(old[at], mine->sure, 0, sure);
+            changed |= mine->slots[count++] != old[at++];
         } else if (known + news < MOST_SLOTS) {
             news++;
-            mine->slots[count++] = theirs->slots[other++];
+            mine->slots[count++] = join_slot(0, mine->sure, theirs->slots[other++], sure);
         } else {
             other++;
         }
     }
     mine->count = count;
-    return news != 0;
+    return (news | changed) != 0;
+}
+
+/* What is known of registers and flags. */
+static uint32_t
+join_facts(struct values *mine, const struct values *theirs, unsigned sure)
+{
+    uint32_t news = 0;
+
+    for (unsigned at = 0; at < 16; at++)
+        if (mine->facts[at] != theirs->facts[at]) {
+            uint16_t fact = ways_agree(mine->facts[at], mine->sure, theirs->facts[at], sure);
+
+            news |= fact ^ mine->facts[at];
+            mine->facts[at] = fact;
+        }
+    if (mine->flag_tier &&
+        (theirs->flag_tier != mine->flag_tier || theirs->flags_known != mine->flags_known ||
+         theirs->flags_set != mine->flags_set)) {
+        mine->flag_tier = TIER_NONE;
+        news = 1;
+    }
+    return news;
 }
 
 int
-ways_join(struct ways_space *space, struct values *mine, const struct values *theirs)
+ways_join(struct ways_space *space, struct values *mine, const struct values *theirs, unsigned sure)
 {
     uint32_t lost = mine->pointed & ~theirs->pointed, news = 0;
     uint64_t fresh = 0;
@@ -179,7 +311,8 @@ ways_join(struct ways_space *space, struct values *mine, const struct values *th
         __builtin_memcpy(mine->labels + at, &known, sizeof known);
     }
     news |= fresh != 0;
-    news |= (uint32_t)join_slots(space, mine, theirs);
+    news |= (uint32_t)join_slots(space, mine, theirs, sure);
+    news |= join_facts(mine, theirs, sure);
     for (uint32_t left = mine->pointed & theirs->pointed; left; left &= left - 1) {
         unsigned at = (unsigned)__builtin_ctz(left);
 
@@ -192,19 +325,25 @@ ways_join(struct ways_space *space, struct values *mine, const struct values *th
     }
     news |= theirs->flags & ~mine->flags;
     mine->flags |= theirs->flags;
+    mine->table = mine->table == theirs->table ? mine->table : 0;
+    if (sure < mine->sure) {
+        mine->sure = (uint8_t)sure;
+        news = 1;
+    }
     return (news | lost) != 0;
 }
 
 static void
-set_slot(struct values *state, uint64_t slot, uint32_t labels)
+set_slot(struct values *state, uint64_t slot, uint32_t labels, uint16_t fact)
 {
     uint32_t at = place_of(state->slots, state->count, slot << SLOT_LABELS);
     int known = at < state->count && state->slots[at] >> SLOT_LABELS == slot;
+    uint64_t word = slot << SLOT_LABELS | (labels & ANSWERS ? (uint64_t)fact << 16 : 0) | labels;
 
     if (labels && known) {
-        state->slots[at] = slot << SLOT_LABELS | labels;
+        state->slots[at] = word;
     } else if (labels && state->count < state->room) {
-        insert(state->slots, &state->count, at, slot << SLOT_LABELS | labels);
+        insert(state->slots, &state->count, at, word);
     } else if (!labels && known) {
         state->count--;
         for (; at < state->count; at++)
@@ -214,7 +353,7 @@ set_slot(struct values *state, uint64_t slot, uint32_t labels)
 
 /* Takes an answer for what is written to memory on the stack from a place on. */
 static void
-set_answers(struct values *state, uint64_t first)
+set_answers(struct values *state, uint64_t first, uint32_t labels)
 {
     uint32_t start = place_of(state->slots, state->count, first << SLOT_LABELS), end = start, from;
     uint32_t fresh = NEAR / 4, to;
@@ -223,7 +362,7 @@ set_answers(struct values *state, uint64_t first)
         uint64_t slot = state->slots[end] >> SLOT_LABELS;
 
         if ((slot - first) % 4 == 0) {
-            state->slots[end] = slot << SLOT_LABELS | ANSWER;
+            state->slots[end] = slot << SLOT_LABELS | labels;
             fresh--;
         }
     }
@@ -231,7 +370,7 @@ set_answers(struct values *state, uint64_t first)
         return;
     if (state->count + fresh > state->room) {
         for (unsigned at = 0; at < NEAR; at += 4)
-            set_slot(state, first + at, ANSWER);
+            set_slot(state, first + at, labels, 0);
         return;
     }
     for (uint32_t at = state->count; at-- > end;)
@@ -243,7 +382,7 @@ set_answers(struct values *state, uint64_t first)
         while (from > start && state->slots[from - 1] >> SLOT_LABELS > slot)
             state->slots[--to] = state->slots[--from];
         from -= from > start && state->slots[from - 1] >> SLOT_LABELS == slot;
-        state->slots[--to] = slot << SLOT_LABELS | ANSWER;
+        state->slots[--to] = slot << SLOT_LABELS | labels;
     }
     state->count += fresh;
 }
@@ -269,8 +408,10 @@ static void
 set_register(struct values *state, unsigned number, uint32_t labels)
 {
     state->labels[number] = (uint16_t)labels;
-    if (number < 16)
+    if (number < 16) {
         state->pointed &= ~(1u << number);
+        state->facts[number] = 0;
+    }
 }
 
 /* --- memory --------------------------------------------------------------------------------------
@@ -323,21 +464,30 @@ ways_static(const struct ways_space *space, const struct values *state,
     return each->has_memory && place.kind == STATIC;
 }
 
+uint64_t
+ways_table(const struct ways_space *space, const struct values *state, const struct operation *each)
+{
+    uint64_t address;
+
+    if (each->index >= 16 || !ways_static(space, state, each, &address))
+        return 0;
+    return address - (each->absolute ? 0 : (uint64_t)each->displacement);
+}
+
 /* The labels of what is read from memory. */
 static uint32_t
 read_memory(const struct ways_space *space, const struct ways_known *known,
             const struct values *state, const struct operation *each)
 {
     struct place place = memory_of(state, each, (int)space->framed);
-    uint32_t labels = (labels_of(state, place.base) & ANSWER) | labels_of(state, place.index);
+    uint32_t labels = (labels_of(state, place.base) & ANSWERS) | labels_of(state, place.index);
     uint32_t at;
 
     switch (place.kind) {
     case STATIC:
-        return labels | (ways_holds(&known->foreign, place.where, place.where) ||
-                                 holds_answer(known, place.where)
-                             ? ANSWER
-                             : 0);
+        if (ways_holds(&known->foreign, place.where, place.where))
+            labels |= ANSWER;
+        return labels | holds_answer(known, place.where, each->size);
     case STACK:
         labels |= slot_labels(state, place.where);
         at = place_of(space->writes, space->written, place.where - 7);
@@ -354,21 +504,54 @@ read_memory(const struct ways_space *space, const struct ways_known *known,
     }
 }
 
+uint16_t
+ways_memory(const struct ways_space *space, const struct ways_known *known,
+            const struct values *state, const struct operation *each)
+{
+    struct place place = memory_of(state, each, (int)space->framed);
+    uint32_t at;
+
+    if (place.kind == STATIC && place.index == NO_REGISTER && !(place.where >> (64 - KEPT_SHIFT))) {
+        uint64_t offset = in_model(known, place.where);
+
+        if (offset >= MODEL_WORD && offset < MODEL_SIZE)
+            return (uint16_t)(FACT_WORD | CPU_MODEL << 7 | (offset - MODEL_WORD) * 8);
+        return kept_fact(&known->statics, place.where);
+    }
+    at = place_of(state->slots, state->count, place.where << SLOT_LABELS);
+    if (place.kind != STACK || place.index != NO_REGISTER || at == state->count ||
+        state->slots[at] >> SLOT_LABELS != place.where)
+        return 0;
+    return SLOT_FACT(state->slots[at]);
+}
+
+/* What is known of static memory that is written: where no CPU without a feature comes along it is
+ * what it was at first. */
+static uint16_t
+kept(const struct values *state, uint16_t fact)
+{
+    int is_zero = fact & FACT_NUMBER && !(fact & 0xff);
+
+    if (fact & FACT_WORD || is_zero)
+        return fact;
+    return state->sure ? ways_number(0, state->sure) | FACT_INITIAL : 0;
+}
+
 static void
 write_memory(struct ways_space *space, struct values *state, const struct operation *each,
-             uint32_t labels)
+             uint32_t labels, uint16_t fact)
 {
     struct place place = memory_of(state, each, (int)space->framed);
     struct ways_summary *made = &space->summary;
 
     if (place.kind == STACK) {
-        set_slot(state, place.where, labels);
-    } else if (labels & ANSWER && place.kind == STATIC) {
+        set_slot(state, place.where, labels, fact);
+    } else if (labels & ANSWERS && place.kind == STATIC && !(place.where >> (64 - KEPT_SHIFT))) {
         struct ways_set set = {made->static_memory, made->statics, MOST_KEPT};
 
-        ways_add(&set, place.where);
+        ways_keep(&set, KEPT_WORD(place.where, kept(state, fact), labels));
         made->statics = set.count;
-    } else if (labels & ANSWER && place.index == NO_REGISTER) {
+    } else if (labels & ANSWERS && place.index == NO_REGISTER) {
         struct ways_set set = {made->field, made->fields, MOST_KEPT};
 
         ways_add(&set, place.where);
@@ -389,7 +572,7 @@ is_memory(const struct operation *each, unsigned at)
 /* LEA. */
 static void
 take_address(struct ways_space *space, struct values *state, const struct operation *each,
-             int guarded)
+             uint32_t guarded)
 {
     struct place place = memory_of(state, each, (int)space->framed);
     unsigned target = each->registers[0];
@@ -397,7 +580,7 @@ take_address(struct ways_space *space, struct values *state, const struct operat
 
     if (target >= 16)
         return;
-    set_register(state, target, guarded ? ANSWER : labels);
+    set_register(state, target, guarded ? guarded : labels);
     if (place.kind == STATIC && (place.index == NO_REGISTER || place.index == place.base)) {
         state->pointed |= 1u << target;
         state->points[target] = place.where;
@@ -472,19 +655,45 @@ operand_labels(const struct ways_space *space, const struct ways_known *known,
     return labels;
 }
 
+/* What is known of a value that is copied and tells nothing itself. */
+static uint16_t
+copied(const struct values *state, const struct operation *each)
+{
+    unsigned second = each->registers[1];
+
+    if (second < 16)
+        return state->facts[second];
+    if (each->where[1] == OPERAND_SIGNED32 || each->where[1] == OPERAND_IMM32)
+        return each->immediate <= INT8_MAX               ? ways_number((int)each->immediate, ALWAYS)
+               : (uint32_t)each->immediate == UINT32_MAX ? ways_number(-1, ALWAYS)
+                                                         : 0;
+    return 0;
+}
+
+static void
+exchange(struct values *state, unsigned one, unsigned other)
+{
+    uint32_t labels = labels_of(state, other);
+    uint16_t fact = state->facts[other], second = state->facts[one];
+
+    set_register(state, other, labels_of(state, one));
+    set_register(state, one, labels);
+    state->facts[one] = fact;
+    state->facts[other] = second;
+}
+
 void
 ways_step(struct ways_space *space, struct ways_known *known, struct values *state,
-          const struct operation *each, int guarded)
+          const struct operation *each, uint32_t guarded)
 {
-    static const uint8_t answering[] = {RAX, RBX, RCX, RDX};
     unsigned target = each->registers[0];
-    uint32_t labels = guarded ? ANSWER : 0;
-    uint64_t point = 0;
+    uint32_t labels = guarded, read;
+    uint64_t point = 0, table;
+    uint16_t fact = 0;
     int points;
 
     if (each->traits & IS_ASKING) {
-        for (unsigned at = 0; at < sizeof answering; at++)
-            set_register(state, answering[at], state->labels[answering[at]] | ANSWER);
+        ways_ask(space, known, state, each);
         return;
     }
     if (each->traits & IS_LEA) {
@@ -493,29 +702,42 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
     }
     if (each->traits & IS_CLEARING && each->same) {
         set_register(state, target, labels);
+        if (target < 16)
+            state->facts[target] = ways_number(0, ALWAYS);
+        if (each->traits & WRITES_FLAGS)
+            state->flag_tier = TIER_NONE;
         return;
     }
     if (each->traits & IS_EXCHANGE && target < 16 && each->registers[1] < 16) {
-        uint32_t other = labels_of(state, each->registers[1]);
-
-        set_register(state, each->registers[1], labels_of(state, target));
-        set_register(state, target, other);
+        exchange(state, target, each->registers[1]);
         return;
     }
-    labels |= operand_labels(space, known, state, each);
+    read = operand_labels(space, known, state, each);
+    if (read & ANSWERS)
+        read = ways_fold(space, known, state, each, read, &fact);
+    else if (each->traits & WRITES_FLAGS)
+        state->flag_tier = TIER_NONE;
+    else if (each->traits & IS_COPY)
+        fact = copied(state, each);
+    labels |= read;
     if (each->traits & READS_FLAGS && state->flags & CHOICE) /* CMOV: what it takes is chosen */
         for (unsigned at = 0; at < each->count; at++)
             if (each->registers[at] < 16)
                 state->pointed &= ~(1u << each->registers[at]);
     if (each->traits & WRITES_FLAGS)
-        state->flags = labels;
+        state->flags = read; /* that it stands behind a choice makes no choice of what it tests */
     if (each->traits & IS_FLAGS_ONLY)
         return;
     if (is_memory(each, 0)) {
-        write_memory(space, state, each, labels);
+        write_memory(space, state, each, labels, fact);
     } else if (target < REGISTERS) {
         points = loads_address(space, known, state, each, &point);
+        table = ways_table(space, state, each);
+        if (each->traits & IS_MOV && table)
+            state->table = table;
         set_register(state, target, labels);
+        if (target < 16)
+            state->facts[target] = fact;
         if (points && target < 16) {
             state->pointed |= 1u << target;
             state->points[target] = point;
@@ -523,31 +745,56 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
     }
 }
 
+/* What is called may write to the places whose addresses were taken. */
+static void
+forget(const struct ways_space *space, struct values *state)
+{
+    for (unsigned word = 0; word < 4; word++)
+        for (uint64_t left = state->frame[word]; left; left &= left - 1) {
+            uint64_t low = space->frame[word * 64 + (unsigned)__builtin_ctzll(left)];
+            uint32_t at = place_of(state->slots, state->count, low << SLOT_LABELS);
+
+            for (; at < state->count && state->slots[at] >> SLOT_LABELS < low + NEAR; at++)
+                state->slots[at] &= ~(0x7fffull << 16);
+        }
+}
+
 uint32_t
-ways_call(struct ways_space *space, struct ways_known *known, struct values *state, int answers)
+ways_call(struct ways_space *space, struct ways_known *known, struct values *state, uint32_t answer)
 {
     const struct ways_convention *convention = known->convention;
-    uint32_t steps = 0;
+    uint32_t steps = 0, answers = answer & ANSWERS;
 
     for (unsigned at = 0; at < convention->number; at++) {
         uint64_t point = state->points[convention->arguments[at]];
 
-        answers |= state->pointed >> convention->arguments[at] & 1 &&
-                   (holds_answer(known, point) || ways_holds(&known->fillers, point, point));
+        if (state->pointed >> convention->arguments[at] & 1 &&
+            (in_model(known, point) < MODEL_SIZE || holds_answer(known, point, 0) ||
+             ways_holds(&known->fillers, point, point)))
+            answers |= ANSWER;
     }
-    answers |= (int)space->reads;
+    if (space->reads)
+        answers |= ANSWER;
+    forget(space, state);
     for (unsigned at = 0; answers && at < convention->number; at++)
         if (state->pointed >> convention->arguments[at] & 1)
             ways_add(&known->regions, state->points[convention->arguments[at]]);
     for (unsigned word = 0; answers && word < 4; word++)
         for (uint64_t left = state->frame[word]; left; left &= left - 1, steps++)
-            set_answers(state, space->frame[word * 64 + (unsigned)__builtin_ctzll(left)]);
-    for (unsigned at = 0; at < 16; at++)
-        state->labels[at] &= (uint16_t)(0u - (convention->kept >> at & 1u));
+            set_answers(state, space->frame[word * 64 + (unsigned)__builtin_ctzll(left)], answers);
+    for (unsigned at = 0; at < 16; at++) {
+        uint16_t mask = (uint16_t)(0u - (convention->kept >> at & 1u));
+
+        state->labels[at] &= mask;
+        state->facts[at] &= mask;
+    }
     __builtin_memset(state->labels + 16, 0, sizeof state->labels - 16 * sizeof *state->labels);
     state->pointed &= convention->kept;
     state->flags = 0;
-    if (answers)
-        state->labels[RAX] = state->labels[RDX] = ANSWER;
+    state->table = 0;
+    state->flag_tier = TIER_NONE;
+    state->labels[RAX] = state->labels[RDX] = (uint16_t)answers;
+    if (answers == (answer & ANSWERS))
+        state->facts[RAX] = (uint16_t)(answer >> 16);
     return steps;
 }

@@ -9,7 +9,8 @@ struct function {
     struct ways_summary *made;
     struct values live;
     uint32_t steps, most_steps;
-    int answers;
+    uint32_t answers, choices; /* labels: of what it returns; of what makes a branch a choice */
+    unsigned tier, tiers;      /* of the features that are sought: the lowest; all, as bits */
 };
 
 static int
@@ -19,7 +20,7 @@ is_outside(const struct ways_space *space, uint64_t address)
 }
 
 /* What is known of something that is called. */
-static unsigned
+static uint32_t
 answer_of(struct ways_space *space, uint64_t target)
 {
     uint32_t number = ways_target(space, target);
@@ -30,31 +31,54 @@ answer_of(struct ways_space *space, uint64_t target)
 /* --- which blocks are reached --------------------------------------------------------------------
  */
 
-/* The blocks that are reached from one without a choice between, where a choice is a branch on one
- * of some labels. */
-static void
-open_from(struct ways_space *space, uint32_t choices, uint32_t start, uint8_t *seen)
+/* Whether it is known where a CPU that lacks a tier goes on after a block. */
+static int
+is_known(const struct block *block, unsigned tier)
 {
-    uint32_t pending = 1, end = space->blocks;
+    return tier && block->tier >= tier;
+}
 
-    __builtin_memset(seen, 0, end);
-    seen[start] = 1;
-    space->pending[0] = start;
+/* Where one goes on after a block; returns how many. Where it is known where a CPU without the
+ * features goes on it is there, unless a run never comes back from it. */
+static uint32_t
+onward(const struct ways_space *space, const struct block *block, uint32_t choices, unsigned tier,
+       uint32_t ways[2])
+{
+    uint32_t number = 0;
+    int known = is_known(block, tier), is_choice = known || block->branches & choices;
+
+    if (known && block->leads == LEADS_OUT && block->leaves)
+        return 0;
+    for (uint32_t way = 0; way < block->number; way++) {
+        if (is_choice && !space->block[block->ways[way]].alive)
+            continue;
+        if (known && block->ways[way] == block->leads) {
+            ways[0] = block->leads;
+            return 1;
+        }
+        ways[number++] = block->ways[way];
+    }
+    if (is_choice && !known && number + block->leaves > 1) {
+        ways[0] = block->meeting;
+        return block->meeting < space->blocks;
+    }
+    return number;
+}
+
+/* The blocks that are reached from one without a choice between, where a choice is a branch on one
+ * of some labels; and with what is known of CPUs that lack a tier, if any. */
+static void
+open_from(struct ways_space *space, uint32_t choices, unsigned tier, uint8_t *seen)
+{
+    uint32_t pending = 1;
+
+    __builtin_memset(seen, 0, space->blocks);
+    seen[0] = 1;
+    space->pending[0] = 0;
     while (pending) {
         const struct block *block = &space->block[space->pending[--pending]];
-        uint32_t ways[2], number = 0, back = block->leaves;
-        int is_choice = (block->branches & choices) != 0;
+        uint32_t ways[2], number = onward(space, block, choices, tier, ways);
 
-        for (uint32_t way = 0; way < block->number; way++) {
-            if (is_choice && !space->block[block->ways[way]].alive)
-                continue;
-            ways[number++] = block->ways[way];
-        }
-        back += number;
-        if (is_choice && back > 1) {
-            number = block->meeting < end;
-            ways[0] = block->meeting;
-        }
         while (number--)
             if (!seen[ways[number]]) {
                 seen[ways[number]] = 1;
@@ -74,8 +98,8 @@ is_memory_call(const struct function *f, const struct operation *each, uint64_t 
            ways_static(f->space, &f->live, each, address);
 }
 
-/* Whether a call through memory or a register calls a function that answers. */
-static int
+/* What is known of what is called through memory or a register. */
+static uint32_t
 indirect_answers(struct function *f, const struct operation *each)
 {
     const struct values *state = &f->live;
@@ -83,34 +107,56 @@ indirect_answers(struct function *f, const struct operation *each)
     uint64_t address;
 
     if (number < 16)
-        return state->pointed >> number & 1 &&
-               answer_of(f->space, state->points[number]) & MAY_ANSWER;
-    return is_memory_call(f, each, &address) && answer_of(f->space, 0 - address) & MAY_ANSWER;
+        return state->pointed >> number & 1 ? answer_of(f->space, state->points[number]) : 0;
+    return is_memory_call(f, each, &address) ? answer_of(f->space, 0 - address) : 0;
+}
+
+/* A conditional branch. */
+static void
+branch(struct function *f, const struct operation *each, struct block *block)
+{
+    const struct ways_space *space = f->space;
+    uint64_t leads = each->immediate;
+    int taken;
+
+    block->branches |= (uint16_t)f->live.flags;
+    block->tier = (uint8_t)ways_outcome(space, &f->live, each, &taken);
+    if (!block->tier)
+        return;
+    if (!taken)
+        leads = space->start + each->offset + each->length;
+    block->leads = is_outside(space, leads) ? LEADS_OUT : LEADS_NOWHERE;
+    for (uint32_t way = 0; way < block->number; way++) {
+        uint32_t first = space->block[block->ways[way]].first;
+
+        if (space->start + space->operation[first].offset == leads)
+            block->leads = block->ways[way];
+    }
 }
 
 /* One operation, in the block with a number. */
 static void
-over(struct function *f, const struct operation *each, struct block *block, int guarded)
+over(struct function *f, const struct operation *each, struct block *block, uint32_t guarded)
 {
     struct values *state = &f->live;
-    int is_near = each->where[0] == OPERAND_TARGET, answers;
+    int is_near = each->where[0] == OPERAND_TARGET;
+    uint32_t answers;
 
     switch (flow_of(each)) {
     case FLOW_JCC:
-        block->branches |= (uint16_t)state->flags;
+        branch(f, each, block);
         break;
     case FLOW_JMP:
         if (is_near && is_outside(f->space, each->immediate))
-            f->answers |= answer_of(f->space, each->immediate) & MAY_ANSWER;
+            f->answers |= answer_of(f->space, each->immediate) & ANSWERS;
         break;
     case FLOW_CALL:
     case FLOW_INDIRECT_CALL:
-        answers = is_near ? (answer_of(f->space, each->immediate) & MAY_ANSWER) != 0
-                          : indirect_answers(f, each);
+        answers = is_near ? answer_of(f->space, each->immediate) : indirect_answers(f, each);
         f->steps += ways_call(f->space, f->known, state, answers);
         break;
     case FLOW_RET:
-        f->answers |= state->labels[RAX] & ANSWER;
+        f->answers |= state->labels[RAX] & ANSWERS;
         break;
     case FLOW_INDIRECT_JMP:
         break;
@@ -166,6 +212,17 @@ set_out(struct function *f, uint32_t number)
     }
 }
 
+/* Goes over a block. */
+static void
+go_over(struct function *f, uint32_t number)
+{
+    struct block *block = &f->space->block[number];
+
+    set_out(f, number);
+    for (uint32_t at = 0; at < block->count; at++)
+        over(f, &f->space->operation[block->first + at], block, block->guarded);
+}
+
 /* Finds out what each block begins with; blocks are gone over in the order of their addresses. */
 static void
 spread(struct function *f)
@@ -189,21 +246,23 @@ spread(struct function *f)
 
         block->visits += block->visits < NEVER;
         block->queued = 0;
-        set_out(f, number);
+        go_over(f, number);
         f->steps += block->count;
-        for (uint32_t at = 0; at < block->count; at++)
-            over(f, &space->operation[block->first + at], block, block->guarded);
         for (uint32_t way = 0; way < block->number; way++) {
             uint32_t to = block->ways[way];
             struct values *entry = &space->entry[to];
+            uint8_t sure = f->live.sure;
 
+            if (block->leads != to && block->tier > sure)
+                sure = block->tier;
             f->steps += f->live.count / SLOTS_A_STEP;
             if (!entry->reached) {
                 ways_copy(space, entry, &f->live);
                 entry->reached = 1;
+                entry->sure = sure;
                 push(space, &pending, to);
-            } else if (ways_join(space, entry, &f->live) && space->block[to].visits < MOST_VISITS &&
-                       !space->block[to].queued) {
+            } else if (ways_join(space, entry, &f->live, sure) &&
+                       space->block[to].visits < MOST_VISITS && !space->block[to].queued) {
                 space->block[to].queued = 1;
                 push(space, &pending, to);
             }
@@ -220,7 +279,8 @@ add_escape(struct function *f, uint64_t address, enum way way, uint32_t unless, 
     struct ways_summary *made = f->made;
 
     if (made->escapes < MOST_CALLS)
-        made->escape[made->escapes++] = (struct ways_escape){address, site, unless, way};
+        made->escape[made->escapes++] =
+            (struct ways_escape){address, site, unless, (uint16_t)way, (uint16_t)f->tiers};
     else
         f->space->summary.is_whole = 0;
 }
@@ -235,9 +295,12 @@ add_call(struct function *f, struct ways_call call)
 }
 
 static void
-add_need(struct ways_summary *made, unsigned feature, uint64_t address, uint32_t unless)
+add_need(struct function *f, unsigned feature, uint64_t address, uint32_t unless)
 {
-    if (made->needed[feature / 64] >> feature % 64 & 1)
+    struct ways_summary *made = f->made;
+
+    if (made->needed[feature / 64] >> feature % 64 & 1 ||
+        !(f->tiers >> f->known->tiers[feature] & 1))
         return;
     made->needed[feature / 64] |= 1ull << feature % 64;
     made->need[made->needs++] = (struct ways_need){address, feature, unless};
@@ -246,7 +309,7 @@ add_need(struct ways_summary *made, unsigned feature, uint64_t address, uint32_t
 /* Static addresses in registers of arguments leave the function; what it was handed itself may go
  * on to others. */
 static void
-hand_over(struct function *f, unsigned answer, uint32_t unless, uint64_t site)
+hand_over(struct function *f, uint32_t answer, uint32_t unless, uint64_t site)
 {
     const struct ways_convention *convention = f->known->convention;
 
@@ -254,6 +317,9 @@ hand_over(struct function *f, unsigned answer, uint32_t unless, uint64_t site)
         unsigned number = convention->arguments[at];
         int gone = answer & IS_FOREIGN || answer & CALLS_ARGUMENT << at;
 
+        /* What is called may have been read of a table: its address is left over. */
+        if (f->live.pointed >> number & 1 && f->live.points[number] == f->live.table)
+            continue;
         if (f->live.pointed >> number & 1)
             add_escape(f, f->live.points[number], gone ? WAY_FOREIGN : WAY_KEPT, unless, site);
         else if (gone && !unless)
@@ -263,30 +329,36 @@ hand_over(struct function *f, unsigned answer, uint32_t unless, uint64_t site)
 
 /* A call, or a branch to another function. */
 static void
-leave(struct function *f, const struct operation *each, uint32_t unless, uint64_t site)
+leave(struct function *f, const struct operation *each, const struct block *block, uint32_t unless,
+      uint64_t site)
 {
     const struct ways_convention *convention = f->known->convention;
     const struct values *state = &f->live;
     int outside = is_outside(f->space, each->immediate);
     uint32_t answers = 0;
 
-    if (flow_of(each) == FLOW_JCC && outside) {
-        if (state->flags & CHOICE)
+    if (flow_of(each) == FLOW_JCC && outside && is_known(block, f->tier)) {
+        if (block->leads != LEADS_OUT)
+            return;
+    } else if (flow_of(each) == FLOW_JCC && outside) {
+        if (state->flags & f->choices)
             return;
         unless |= state->flags & ARGUMENTS;
     }
     if (flow_of(each) != FLOW_CALL && !outside)
         return;
     for (unsigned at = 0; at < convention->number; at++)
-        if (state->labels[convention->arguments[at]] & CHOICE)
+        if (state->labels[convention->arguments[at]] & f->choices)
             answers |= (uint32_t)ARGUMENT << at;
-    add_call(f, (struct ways_call){each->immediate, site, unless, answers});
+    add_call(f, (struct ways_call){each->immediate, site, unless, (uint16_t)answers,
+                                   (uint16_t)f->tiers});
     hand_over(f, answer_of(f->space, each->immediate), unless, site);
 }
 
 /* What leaves the function at one operation. */
 static void
-tell_leaving(struct function *f, const struct operation *each, uint32_t unless)
+tell_leaving(struct function *f, const struct operation *each, const struct block *block,
+             uint32_t unless)
 {
     uint64_t site = f->space->start + each->offset, address;
     const struct values *state = &f->live;
@@ -294,10 +366,12 @@ tell_leaving(struct function *f, const struct operation *each, uint32_t unless)
     int points = second < 16 && state->pointed >> second & 1;
 
     if (each->where[0] == OPERAND_TARGET) {
-        leave(f, each, unless, site);
+        leave(f, each, block, unless, site);
     } else if (flow == FLOW_INDIRECT_CALL || flow == FLOW_INDIRECT_JMP || flow == FLOW_CALL) {
         int named = is_memory_call(f, each, &address);
 
+        if (each->index < 16)
+            f->live.table = ways_table(f->space, state, each);
         hand_over(f, named ? answer_of(f->space, 0 - address) : IS_FOREIGN, unless, site);
         if (each->registers[0] < 16 && !unless)
             f->made->invokes |= state->labels[each->registers[0]] & ARGUMENTS;
@@ -328,9 +402,9 @@ tell(struct function *f, uint32_t number, uint32_t unless)
         if (!(class->flags & CLASS_RARE) && !(each->traits & NEVER_FAULTS))
             for (unsigned word = 0; word < 2; word++)
                 for (uint64_t left = class->known[word]; left; left &= left - 1)
-                    add_need(f->made, word * 64 + (unsigned)__builtin_ctzll(left),
+                    add_need(f, word * 64 + (unsigned)__builtin_ctzll(left),
                              space->start + each->offset, unless);
-        tell_leaving(f, each, unless);
+        tell_leaving(f, each, block, unless);
         over(f, each, block, 0);
     }
 }
@@ -350,15 +424,18 @@ struct item {
 };
 
 static int
-is_told(const struct ways_summary *made, const struct item *item)
+is_told(const struct function *f, const struct item *item)
 {
+    const struct ways_summary *made = &f->space->summary;
+
     if (item->kind == NEEDS)
         return made->needed[item->what / 64] >> item->what % 64 & 1;
     for (uint32_t at = 0; item->kind == CALLS && at < made->calls; at++)
-        if (made->call[at].target == item->what)
+        if (made->call[at].target == item->what && made->call[at].tiers == f->tiers)
             return 1;
     for (uint32_t at = 0; item->kind == LETS_GO && at < made->escapes; at++)
-        if (made->escape[at].address == item->what && made->escape[at].way == item->way)
+        if (made->escape[at].address == item->what && made->escape[at].way == item->way &&
+            made->escape[at].tiers == f->tiers)
             return 1;
     return 0;
 }
@@ -366,14 +443,14 @@ is_told(const struct ways_summary *made, const struct item *item)
 /* The number of an item as a bit, which is new at the end; no bit where there is no room, or where
  * it is told already. */
 static uint64_t
-item_bit(const struct ways_summary *made, struct item *items, uint32_t *count, struct item item)
+item_bit(const struct function *f, struct item *items, uint32_t *count, struct item item)
 {
     uint32_t at = 0;
 
     while (at < *count && (items[at].kind != item.kind || items[at].what != item.what ||
                            items[at].way != item.way))
         at++;
-    if (at == MOST_ITEMS || (at == *count && is_told(made, &item)))
+    if (at == MOST_ITEMS || (at == *count && is_told(f, &item)))
         return 0;
     if (at == *count)
         items[(*count)++] = item;
@@ -392,13 +469,13 @@ own_items(struct function *f, uint32_t number, struct item *items, uint32_t *cou
     tell(f, number, 0);
     f->made = whole;
     for (uint32_t at = 0; at < made->needs; at++)
-        bits |= item_bit(whole, items, count,
+        bits |= item_bit(f, items, count,
                          (struct item){NEEDS, made->need[at].feature, made->need[at].address, 0});
     for (uint32_t at = 0; at < made->calls; at++)
-        bits |= item_bit(whole, items, count,
+        bits |= item_bit(f, items, count,
                          (struct item){CALLS, made->call[at].target, made->call[at].site, 0});
     for (uint32_t at = 0; at < made->escapes; at++)
-        bits |= item_bit(whole, items, count,
+        bits |= item_bit(f, items, count,
                          (struct item){LETS_GO, made->escape[at].address, made->escape[at].site,
                                        made->escape[at].way});
     return bits;
@@ -406,13 +483,20 @@ own_items(struct function *f, uint32_t number, struct item *items, uint32_t *cou
 
 /* What a block comes to: what any way from it does; at a choice, what all ways do. */
 static uint64_t
-come_to(const struct ways_space *space, uint32_t number, struct item *items, uint32_t *count)
+come_to(const struct function *f, uint32_t number, struct item *items, uint32_t *count)
 {
+    const struct ways_space *space = f->space;
     const struct block *block = &space->block[number];
     const struct operation *last = &space->operation[block->first + block->count - 1];
-    const struct ways_summary *whole = &space->summary;
     uint64_t some = 0, all = UINT64_MAX;
-    uint32_t sides = 0;
+    uint32_t sides = 0, ways[2], known = onward(space, block, 0, f->tier, ways);
+    int is_choice = (block->branches & f->choices) != 0;
+
+    if (is_known(block, f->tier)) {
+        while (known--)
+            some |= space->comes[ways[known]];
+        return space->own[number] | some;
+    }
 
     for (uint32_t way = 0; way < block->number; way++)
         if (space->block[block->ways[way]].alive) {
@@ -420,12 +504,12 @@ come_to(const struct ways_space *space, uint32_t number, struct item *items, uin
             all &= space->comes[block->ways[way]];
             sides++;
         }
-    if (block->branches & CHOICE && block->leaves && last->where[0] == OPERAND_TARGET) {
-        all &= item_bit(whole, items, count,
+    if (is_choice && block->leaves && last->where[0] == OPERAND_TARGET) {
+        all &= item_bit(f, items, count,
                         (struct item){CALLS, last->immediate, space->start + last->offset, 0});
         sides++;
     }
-    return space->own[number] | (block->branches & CHOICE ? sides ? all : 0 : some);
+    return space->own[number] | (is_choice ? sides ? all : 0 : some);
 }
 
 /* Takes in what every side of a choice comes to: the choice does not guard that. */
@@ -447,7 +531,7 @@ tell_all_sides(struct function *f)
     for (unsigned round = 0; changed && round < MOST_ROUNDS; round++) {
         changed = 0;
         for (uint32_t at = space->blocks; at--;) {
-            uint64_t now = space->block[at].alive ? come_to(space, at, items, &count) : 0;
+            uint64_t now = space->block[at].alive ? come_to(f, at, items, &count) : 0;
 
             changed |= now != space->comes[at];
             space->comes[at] = now;
@@ -459,9 +543,9 @@ tell_all_sides(struct function *f)
         if (!(space->comes[0] >> at & 1))
             continue;
         if (item->kind == NEEDS)
-            add_need(f->made, (unsigned)item->what, item->site, 0);
+            add_need(f, (unsigned)item->what, item->site, 0);
         else if (item->kind == CALLS)
-            add_call(f, (struct ways_call){item->what, item->site, 0, 0});
+            add_call(f, (struct ways_call){item->what, item->site, 0, 0, (uint16_t)f->tiers});
         else
             add_escape(f, item->what, item->way, 0, item->site);
     }
@@ -510,20 +594,20 @@ look_over(struct ways_space *space, const struct ways_known *known)
     sort(space->writes, space->written);
 }
 
-/* What is told of the blocks that are reached on every way. */
+/* What is told of the blocks that are reached on every way, for features of some tiers. */
 static void
-tell_all(struct function *f)
+tell_tiers(struct function *f)
 {
     struct ways_space *space = f->space;
     uint8_t *everywhere = space->open[6];
     uint32_t labels = 0;
 
-    open_from(space, CHOICE, 0, everywhere);
+    open_from(space, f->choices, f->tier, everywhere);
     for (uint32_t at = 0; at < space->blocks; at++)
         labels |= everywhere[at] ? space->block[at].branches : 0u;
     for (unsigned at = 0; at < 6; at++)
         if (labels & ARGUMENT << at)
-            open_from(space, CHOICE | ARGUMENT << at, 0, space->open[at]);
+            open_from(space, f->choices | ARGUMENT << at, f->tier, space->open[at]);
     for (uint32_t number = 0; number < space->blocks; number++) {
         uint32_t unless = 0;
 
@@ -533,8 +617,89 @@ tell_all(struct function *f)
         if (everywhere[number])
             tell(f, number, unless);
     }
-    if (labels & CHOICE)
+    if (labels & f->choices)
         tell_all_sides(f);
+}
+
+/* Features of several tiers are told of at once where no test tells their CPUs apart. */
+static void
+tell_all(struct function *f)
+{
+    const struct ways_space *space = f->space;
+    uint32_t labels = 0, known = 0;
+
+    for (uint32_t at = 0; at < space->blocks; at++) {
+        if (space->block[at].tier)
+            go_over(f, at); /* with all that became known */
+        labels |= space->block[at].branches;
+        known |= 1u << space->block[at].tier;
+    }
+    f->choices = FLAG;
+    f->tiers = 0;
+    for (unsigned tier = TIER_TOP; tier > TIER_NONE; tier--) {
+        f->choices |= ways_labels(tier);
+        f->tier = tier;
+        f->tiers |= 1u << tier;
+        if (tier > TIER_NONE + 1 && !(labels & ways_labels(tier - 1)) && !(known >> (tier - 1) & 1))
+            continue;
+        f->tiers |= tier == TIER_NONE + 1;
+        tell_tiers(f);
+        f->tiers = 0;
+    }
+}
+
+/* Marks the blocks that stand behind a choice, with the highest tier that it tells of; whether that
+ * is new of any. */
+static int
+mark_guarded(struct function *f)
+{
+    struct ways_space *space = f->space;
+    uint8_t *reachable = space->open[7], *without = space->open[8];
+    uint32_t labels = 0, choices = 0;
+    int news = 0;
+
+    for (uint32_t at = 0; at < space->blocks; at++)
+        labels |= space->block[at].branches;
+    for (unsigned tier = TIER_TOP; tier > TIER_NONE; tier--) {
+        choices |= ways_labels(tier);
+        if (!(labels & ways_labels(tier)))
+            continue;
+        open_from(space, choices, TIER_NONE, without);
+        for (uint32_t at = 0; at < space->blocks; at++)
+            if (reachable[at] && !without[at] && !space->block[at].guarded) {
+                space->block[at].guarded = (uint16_t)ways_labels(tier);
+                news = 1;
+            }
+    }
+    return news;
+}
+
+/* What is known of the value that it returns. */
+static uint16_t
+returned(struct function *f)
+{
+    struct ways_space *space = f->space;
+    unsigned sure = TIER_NONE;
+    uint16_t fact = 0;
+    int first = 1;
+
+    for (uint32_t number = 0; number < space->blocks; number++) {
+        const struct block *block = &space->block[number];
+        const struct operation *last = &space->operation[block->first + block->count - 1];
+        uint16_t mine = 0;
+
+        if (!block->leaves || !space->entry[number].reached)
+            continue;
+        go_over(f, number);
+        if (flow_of(last) == FLOW_RET)
+            mine = f->live.facts[RAX];
+        else if (flow_of(last) == FLOW_JMP && last->where[0] == OPERAND_TARGET)
+            mine = (uint16_t)(answer_of(space, last->immediate) >> 16);
+        fact = first ? mine : ways_agree(fact, sure, mine, f->live.sure);
+        sure = first || f->live.sure < sure ? f->live.sure : sure;
+        first = 0;
+    }
+    return fact;
 }
 
 void
@@ -542,7 +707,6 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
 {
     struct ways_summary *made = &space->summary;
     struct function f = {.space = space, .known = known, .made = made, .most_steps = most_steps};
-    uint8_t *reachable = space->open[7], *without = space->open[8];
 
     clear(made);
     made->statics = made->fields = 0;
@@ -551,21 +715,15 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     ways_end(space, is_main);
     made->returns = space->block[0].alive;
     for (uint32_t at = 0; at < space->blocks; at++)
-        space->block[at].guarded = space->block[at].branches = 0;
-    open_from(space, 0, 0, reachable);
+        space->block[at].guarded = space->block[at].branches = space->block[at].tier = 0;
+    open_from(space, 0, TIER_NONE, space->open[7]);
     for (unsigned pass = 0; pass < MOST_PASSES; pass++) {
-        int news = 0;
-
         spread(&f);
-        open_from(space, ANSWER, 0, without);
-        for (uint32_t at = 0; at < space->blocks; at++)
-            news |= reachable[at] && !without[at] && !space->block[at].guarded;
-        if (!news)
+        if (!mark_guarded(&f))
             break;
-        for (uint32_t at = 0; at < space->blocks; at++)
-            space->block[at].guarded = reachable[at] && !without[at];
     }
-    made->answers = f.answers != 0;
+    made->answers = (uint16_t)f.answers;
+    made->returned = f.answers ? returned(&f) : 0;
     made->steps = f.steps;
     made->is_whole &= f.steps < most_steps;
     tell_all(&f);

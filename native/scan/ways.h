@@ -5,6 +5,10 @@
  * guarded; where both sides meet again, it goes on. A side from which a run never comes back (it
  * exits, it aborts) makes no choice of it: the file refuses, and does not choose.
  *
+ * Features have tiers, and a test vouches for those of its own tier and of lower ones: who has
+ * SSE4.2 need not have AVX2. Where CPUID's bits are known themselves (answers.c) it is known too
+ * which side a CPU without the feature takes, and only the other one is guarded.
+ *
  * `ways_begin` cuts a function into blocks and lists what it calls; the caller finds out which of
  * that may answer what the CPU can do, and `ways_finish` goes over the blocks until nothing new
  * comes of it. Nothing is allocated, and no byte outside of the code is read. */
@@ -31,21 +35,56 @@ enum {
     ARENA = 1 << 20,
 };
 
+/* Tiers of features: what a CPU of one lacks, one of a lower tier lacks as well. */
+enum tier {
+    TIER_NONE, /* every x86-64 CPU has it, or it tells of nothing */
+    TIER_V2,   /* x86-64-v2 */
+    TIER_MORE, /* what is in no level, and needs no AVX: AES, RDRAND */
+    TIER_AVX,  /* x86-64-v3 */
+    TIER_TOP,  /* AVX-512 and later */
+    ALWAYS = 7,
+};
+
 /* Labels of values. */
 enum {
-    ANSWER = 1,   /* it may tell what the CPU can do */
+    ANSWER = 1,   /* it may tell what the CPU can do, whatever it is */
     ARGUMENT = 2, /* the function's first argument; the next has twice the number */
     ARGUMENTS = 0x7e,
     FLAG =
         1 << 7,    /* it is, or was tested as, a flag or a small number in an object, or was handed
                       over on the stack: in a file that asks, such are what objects know of the CPU */
     WORD = 1 << 8, /* it is 32 bits of an object, or 64 */
-    CHOICE = ANSWER | FLAG,
+    TELLS_V2 = 1 << 9, /* it may tell of features of this tier */
+    TELLS_MORE = 1 << 10,
+    TELLS_AVX = 1 << 11,
+    ANSWERS = ANSWER | TELLS_V2 | TELLS_MORE | TELLS_AVX,
+    CHOICE = ANSWERS | FLAG,
+};
+
+/* What is known of a value beside its labels: that it is a word of CPUID's answers, shifted to the
+ * right, maybe inverted; or which number it is on every CPU that lacks a tier. */
+enum {
+    FACT_WORD = 1 << 14, /* the source in bits 7 and up; the shift in bits 5:0 */
+    FACT_INVERTED = 1 << 6,
+    FACT_NUMBER = 1 << 13,  /* the tier in bits 10:8, ALWAYS: of all CPUs; the number in bits 7:0 */
+    FACT_INITIAL = 1 << 12, /* zero, as static memory is at first, or anything else */
+};
+
+/* Words of answers whose bits are known (known.bits). */
+enum source {
+    CPUID_1_ECX,
+    CPUID_7_EBX,
+    CPUID_7_ECX,
+    CPUID_7_EDX,
+    CPUID_EXT_1_ECX,
+    XCR0_EAX,
+    CPU_MODEL, /* the first of libgcc's */
+    WORDS,
 };
 
 /* Of the functions that are called, as far as the caller knows. */
 enum {
-    MAY_ANSWER = 1,
+    MAY_ANSWER = 1, /* and the labels of lower tiers; what is known of the value in bits 31:16 */
     IS_FOREIGN = 2,
     NEVER_RETURNS = 4,
     CALLS_ARGUMENT = 8, /* it calls its first argument; for the next twice the number */
@@ -70,7 +109,7 @@ extern const struct ways_convention ways_windows;  /* Microsoft, "x64 calling co
 /* What is known of the whole file. */
 struct ways_known {
     const struct ways_convention *convention;
-    struct ways_set statics;   /* static memory that holds an answer */
+    struct ways_set statics;   /* static memory that holds an answer, as ways_keep has it */
     struct ways_set regions;   /* where static memory begins that was handed to what may answer */
     struct ways_set fields;    /* how far behind a pointer answers were put */
     struct ways_set fillers;   /* functions that fill what they are told to, and tables of them */
@@ -78,13 +117,16 @@ struct ways_known {
     struct ways_set foreign;   /* slots with the address of another file's variable that is one */
     struct ways_set slots;     /* static memory that the loader fills with addresses, and these: */
     const uint64_t *pointers;
+    struct ways_set models;                        /* libgcc's __cpu_model */
+    uint8_t bits[WORDS][32], tiers[MOST_FEATURES]; /* the tiers of bits, and of features */
 };
 
-/* A direct call, or a jump to another function. If an argument in `unless` is an answer it is
- * guarded; those in `answers` may be. */
+/* A direct call, or a jump to another function, on the way to features of some tiers (as bits). If
+ * an argument in `unless` is an answer it is guarded; those in `answers` may be. */
 struct ways_call {
     uint64_t target, site;
-    uint32_t unless, answers;
+    uint32_t unless;
+    uint16_t answers, tiers;
 };
 
 /* How an address leaves a function: to another file's; returned, or to any function; in memory that
@@ -93,7 +135,8 @@ enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED };
 
 struct ways_escape {
     uint64_t address, site;
-    uint32_t unless, way;
+    uint32_t unless;
+    uint16_t way, tiers;
 };
 
 struct ways_need {
@@ -106,7 +149,8 @@ struct ways_summary {
     uint32_t needs, calls, escapes, statics, fields;
     uint32_t steps;
     uint32_t invokes; /* labels of arguments that it calls, or hands to other files' functions */
-    uint8_t answers, is_whole;
+    uint16_t answers, returned; /* labels of what it returns, and what is known of that */
+    uint8_t is_whole;
     uint8_t returns; /* a run may come back from it */
     uint64_t needed[MOST_FEATURES / 64 + 1];
     struct ways_need need[MOST_FEATURES];
@@ -120,15 +164,23 @@ struct block {
     uint32_t ways[2], number;
     uint8_t leaves; /* it may end the function, or go on in another */
     uint8_t alive;  /* from here it may */
-    uint8_t queued, visits, guarded, reached;
+    uint8_t queued, visits, reached;
+    uint8_t tier;      /* on CPUs that lack this tier it goes on in `leads`; TIER_NONE: not known */
+    uint16_t guarded;  /* labels of the choices that guard it */
     uint16_t branches; /* labels of what it branches on */
+    uint32_t leads;    /* a block, or: */
     uint32_t meeting;  /* the next block that every way to an end goes through */
 };
 
+enum { LEADS_NOWHERE = UINT32_MAX, LEADS_OUT = UINT32_MAX - 1 };
+
 /* What registers and stack hold at one place. */
 struct values {
-    uint16_t labels[REGISTERS];
-    uint64_t points[16]; /* static addresses that general registers hold */
+    uint16_t labels[REGISTERS], facts[16];
+    uint8_t sure;                              /* no CPU that lacks this tier comes here */
+    uint8_t flag_tier, flags_known, flags_set; /* of CPUs that lack a tier; as bits of enum flag */
+    uint64_t points[16];                       /* static addresses that general registers hold */
+    uint64_t table; /* static memory of which a word was read by its number; or 0 */
     uint32_t pointed, flags, reached;
     uint32_t count, room; /* places on the stack, in order, with their labels */
     uint64_t *slots;
@@ -150,7 +202,7 @@ struct ways_space {
     uint64_t target[MOST_CALLS]; /* what is called; of a call through memory, less than nothing */
     uint16_t hashed[4 * MOST_CALLS]; /* 1 + its number, by its hash */
     uint32_t hash[MOST_CALLS];
-    uint16_t answer[MOST_CALLS];
+    uint32_t answer[MOST_CALLS];
     uint64_t frame[256], writes[MOST_OPERATIONS + 1];
     uint32_t pending[2 * MOST_OPERATIONS + 2], order[MOST_OPERATIONS + 2];
     uint32_t rank[MOST_OPERATIONS + 2], before[2 * MOST_OPERATIONS + 2];
@@ -177,6 +229,15 @@ void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t mo
 /* Adds an address; whether it is new. What is full takes no more. */
 int ways_add(struct ways_set *set, uint64_t address);
 
+/* Adds static memory that holds an answer; whether that is news. A word has its address, what is
+ * known of the value, and its labels. */
+int ways_keep(struct ways_set *set, uint64_t word);
+enum { KEPT_SHIFT = 19 };
+#define KEPT_WORD(address, fact, labels)                                                           \
+    ((address) << KEPT_SHIFT | (uint64_t)(fact) << 4 | ((labels)&1) | ((labels) >> 8 & 14))
+#define KEPT_LABELS(word) (((uint32_t)(word)&1) | ((uint32_t)(word)&14) << 8)
+#define KEPT_FACT(word) ((uint16_t)((word) >> 4 & 0x7fff))
+
 /* --- between the files of this --- */
 
 void ways_link(struct ways_space *space); /* which blocks may end it, and where ways meet */
@@ -185,17 +246,43 @@ void ways_end(struct ways_space *space, int is_main);
 /* What a function begins with. */
 void ways_enter(struct values *state, const struct ways_convention *convention);
 void ways_copy(struct ways_space *space, struct values *to, const struct values *from);
-int ways_join(struct ways_space *space, struct values *mine, const struct values *theirs);
+/* Takes in what another way brings, which no CPU that lacks a tier takes; whether that is news. */
+int ways_join(struct ways_space *space, struct values *mine, const struct values *theirs,
+              unsigned sure);
 /* One operation that is no branch: its values. */
 void ways_step(struct ways_space *space, struct ways_known *known, struct values *state,
-               const struct operation *each, int guarded);
+               const struct operation *each, uint32_t guarded);
 uint32_t ways_call(struct ways_space *space, struct ways_known *known, struct values *state,
-                   int answers); /* returns its steps */
+                   uint32_t answer); /* what is known of what is called; returns its steps */
 /* The static memory that an operation names; whether it does. */
 int ways_static(const struct ways_space *space, const struct values *state,
                 const struct operation *each, uint64_t *address);
+/* The address of the table of which an operation reads an entry by its number; or 0. */
+uint64_t ways_table(const struct ways_space *space, const struct values *state,
+                    const struct operation *each);
 uint64_t ways_slot(const struct operation *each); /* a place on the stack as a number */
 int ways_holds(const struct ways_set *set, uint64_t low, uint64_t high);
+/* What is known of a value in memory. */
+uint16_t ways_memory(const struct ways_space *space, const struct ways_known *known,
+                     const struct values *state, const struct operation *each);
+
+/* --- answers.c --- */
+
+/* CPUID and XGETBV: what they leave in registers. */
+void ways_ask(const struct ways_space *space, const struct ways_known *known, struct values *state,
+              const struct operation *each);
+/* What an operation makes of what is known of its operands; `labels` are those of what it reads.
+ * Returns those of its value, and what is known of that in `fact`; sets what is of the flags. */
+uint32_t ways_fold(const struct ways_space *space, const struct ways_known *known,
+                   struct values *state, const struct operation *each, uint32_t labels,
+                   uint16_t *fact);
+/* Whether a CPU that lacks a tier takes a conditional branch; TIER_NONE where that is not known. */
+unsigned ways_outcome(const struct ways_space *space, const struct values *state,
+                      const struct operation *each, int *taken);
+/* What is known of a value on two ways, each of which no CPU that lacks a tier takes. */
+uint16_t ways_agree(uint16_t one, unsigned one_sure, uint16_t other, unsigned other_sure);
+uint32_t ways_labels(unsigned tier);
+uint16_t ways_number(int number, unsigned tier);
 
 static inline unsigned
 flow_of(const struct operation *each)

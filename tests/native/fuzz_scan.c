@@ -136,6 +136,7 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
     struct ways_known known = {
         .convention = size & 2 ? &ways_windows : &ways_system_v,
         .statics = {sets[0], 0, 64},
+        .models = {slots, 64, 64},
         .regions = {sets[1], 0, 64},
         .fields = {sets[2], 0, 64},
         .slots = {slots, 64, 64},
@@ -148,11 +149,14 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
         pointers[at] = address + code[at % size];
     }
     known.foreign = known.slots;
+    for (unsigned at = 0; at < sizeof known.bits; at++)
+        known.bits[at / 32][at % 32] = code[at % size] % 5;
     if (!ways_begin(&space, code, size, address, range->start, range->end))
         return;
     for (unsigned round = 0; round < 2; round++) {
         for (uint32_t at = 0; at < space.targets; at++)
-            space.answer[at] = code[at % size];
+            space.answer[at] = code[at % size] | (uint32_t)code[at * 7 % size] << 9 |
+                               (code[at * 5 % size] & 1 ? FACT_NUMBER + 0x300u : 0) << 16;
         ways_finish(&space, &known, 20000, (int)(size & 1));
         HOLDS(space.targets <= MOST_CALLS && space.used <= ARENA);
         HOLDS(made->calls <= MOST_CALLS && made->escapes <= MOST_CALLS);
@@ -160,7 +164,7 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
         for (uint32_t at = 0; at < made->calls; at++)
             HOLDS(made->call[at].site >= range->start && made->call[at].site < range->end);
         for (uint32_t at = 0; at < made->statics; at++)
-            ways_add(&known.statics, made->static_memory[at]);
+            ways_keep(&known.statics, made->static_memory[at]);
         HOLDS(known.statics.count <= 64 && known.regions.count <= 64);
     }
 }
@@ -206,10 +210,14 @@ refers(const uint8_t *code, size_t left, uint64_t site, const uint64_t *function
     if (left >= 7 && (code[0] == 0x48 || code[0] == 0x4c) && code[1] == 0x8d &&
         (code[2] & 0xc7) == 5)
         return 2;
-    if (left < 5 + is_long || !(is_long || code[0] == 0xe8 || code[0] == 0xe9))
-        return 0;
-    memcpy(&distance, code + 1 + is_long, sizeof distance);
-    *target = site + 5 + is_long + (uint64_t)(int64_t)distance;
+    if (left >= 2 && code[0] == 0xeb) {
+        *target = site + 2 + (uint64_t)(int64_t)(int8_t)code[1];
+    } else {
+        if (left < 5 + is_long || !(is_long || code[0] == 0xe8 || code[0] == 0xe9))
+            return 0;
+        memcpy(&distance, code + 1 + is_long, sizeof distance);
+        *target = site + 5 + is_long + (uint64_t)(int64_t)distance;
+    }
     for (unsigned at = 0; at < MOST_RANGES; at++)
         if (functions[at] == *target)
             return 1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TypeAlias
 
 from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
@@ -24,6 +25,15 @@ _DEPTH = 8
 """How many of these may call each other."""
 
 
+Answer: TypeAlias = tuple[int, int]
+"""The labels of what a function may answer of the CPU, and what is known of that (code.ways)."""
+
+
+def _named(name: str) -> Answer:
+    """Of another file's function."""
+    return int(bool(asking_names().search(name))), 0  # ANSWER: of whatever
+
+
 class Functions:
     """The functions of a file, each looked at when it is asked for.
 
@@ -37,10 +47,12 @@ class Functions:
         self._file, self._links = file, links
         asked = asking_names()
         foreign = {slot for slot, name in links.names.items() if asked.search(name)}
-        self._ways = Ways(links.pointers, foreign, file.answers, file.questions, file.is_windows)
-        self._askers: set[int] = set()
+        self._ways = Ways(
+            links.pointers, foreign, file.answers, file.questions, file.models, file.is_windows
+        )
+        self._askers: dict[int, Answer] = {}
         self._summaries: dict[int, Summary] = {}
-        self._small: dict[int, bool] = {}
+        self._small: dict[int, Answer] = {}
         self._ended: dict[int, Summary] = {}
         self._main = main(file)
         self._depth = 0
@@ -73,8 +85,9 @@ class Functions:
             summary = self.summary(start)
             fresh = self._ways.learn(summary)
             news = bool(fresh)
-            if summary.answers and start not in self._askers:
-                self._askers.add(start)
+            answer = summary.answers, summary.returned
+            if summary.answers and self._askers.get(start) != answer:
+                self._askers[start] = answer
                 news = True
             if summary.fields and self._ways.fills(start):
                 tables = map(self._links.table, self._links.slots(start))
@@ -95,25 +108,26 @@ class Functions:
         self._ended.clear()
         self.left = MOST
 
-    def _asks(self, target: int) -> bool:
+    def _asks(self, target: int) -> Answer:
         if target < 0:
             name = self._links.names.get(-target)
             if name is not None:
-                return bool(asking_names().search(name))
+                return _named(name)
             target = self._links.pointers.get(-target) or 0
         target = self._links.stubs.get(target, target)
         if target in self._askers:
-            return True
+            return self._askers[target]
         name = self._links.imported(target)
         if name is not None:
-            return bool(asking_names().search(name))
+            return _named(name)
         return self._tells(target)
 
-    def _tells(self, target: int) -> bool:
-        """Whether a small function answers from what is known: most that do are a few lines."""
+    def _tells(self, target: int) -> Answer:
+        """What a small function answers from what is known: most that do are a few lines."""
         if target not in self._small:
-            self._small[target] = False  # for what comes back to it
-            self._small[target] = self._ending(target).answers
+            self._small[target] = 0, 0  # for what comes back to it
+            ending = self._ending(target)
+            self._small[target] = ending.answers, ending.returned
         return self._small[target]
 
     def _ending(self, target: int) -> Summary:
@@ -164,6 +178,6 @@ class Functions:
         if target < 0 or self._foreign(target):
             name = self._links.names.get(-target) if target < 0 else self._links.imported(target)
             calls = name is None or not passive_names().search(name)
-            return Told(self._asks(target), calls, 0, True)
+            return Told(*self._asks(target), calls, 0, True)
         ending = self._ending(target)
-        return Told(self._asks(target), False, ending.invokes, ending.returns)
+        return Told(*self._asks(target), False, ending.invokes, ending.returns)

@@ -5,6 +5,7 @@ x86 notes: x86-64 psABI, "Program Property".
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 
@@ -24,6 +25,8 @@ _MOST_UNDEFINED = 1 << 16
 _MOST_SECTIONS = 1 << 16  # st_shndx has 16 bits
 _ANSWERS = b"__cpu_model\0__cpu_features2\0"
 """libgcc's and compiler-rt's variables, as __builtin_cpu_supports reads them."""
+_MODEL = b"\0__cpu_model\0"
+_VALUE, _SYMBOL = struct.Struct("<Q").unpack_from, struct.calcsize("<" + abi.SYMBOL)
 MOST_WORDS = 32 << 20
 """Bytes of static data in which addresses are looked for."""
 
@@ -115,6 +118,14 @@ def _read_functions(file: Binary, elf: Elf) -> None:
         raise ArtifactError(f"ELF: more than {MOST_FUNCTIONS} functions are not read")
 
 
+def _models(rows: bytes, strings: bytes) -> set[int]:
+    """The values of symbols that are named __cpu_model."""
+    found = strings.find(_MODEL)
+    name = re.escape(struct.pack("<I", found + 1))
+    places = (match.start() for match in re.finditer(name, rows)) if found >= 0 else ()
+    return {_VALUE(rows, at + 8)[0] for at in places if at % _SYMBOL == 0}
+
+
 def _ranges(file: Binary) -> list[tuple[int, int]]:
     return [(code.address, code.address + len(code.data)) for code in file.code]
 
@@ -138,6 +149,7 @@ def _read_symbols(
             file.exports = Exports(number, *found.exports)
         undefined.update(text(strings, name) for name in found.undefined[:_MOST_UNDEFINED])
         file.answers += found.answers
+        file.models |= _models(rows, strings) if found.answers else set()
         file.ifuncs += found.ifuncs
         for start, end, _, _, code, _, _ in ROW.iter_unpack(found.objects):
             file.objects.setdefault(code, []).append((start, end))

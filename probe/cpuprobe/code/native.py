@@ -7,7 +7,7 @@ try:
 except ImportError:
     ffi = lib = None
 
-__all__ = ["NATIVE", "ffi", "lib", "name_of"]
+__all__ = ["NATIVE", "ffi", "lib", "name_of", "names"]
 
 NATIVE = lib is not None
 """Whether it is here."""
@@ -21,3 +21,8 @@ _NAMES: list[str] = (
 def name_of(number: int) -> str:
     """The name of a feature by its number in C."""
     return _NAMES[number]
+
+
+def names() -> list[str]:
+    """The names of all, in the order of their numbers."""
+    return _NAMES

@@ -104,6 +104,7 @@ class Binary:
         linked: what it exports, and how its parts refer to each other, is known.
         relocations: what the dynamic loader writes into its memory.
         answers: where the variables begin into which a compiler's runtime puts what CPUID said.
+        models: those of them that are libgcc's __cpu_model.
         is_windows: its functions call each other as on Windows.
         questions: where its data names the file in which Linux lists the CPU's features.
     """
@@ -129,6 +130,7 @@ class Binary:
     relocations: Relocations = field(default_factory=Relocations)
     is_windows: bool = False
     answers: list[int] = field(default_factory=list)
+    models: set[int] = field(default_factory=set)
     questions: frozenset[int] = frozenset()
 
     def _number(self, address: int) -> int:

@@ -20,7 +20,8 @@ from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, variant_names
-from cpuprobe.code.summary import Way
+from cpuprobe.code.summary import Call, Way
+from cpuprobe.code.tiers import tier
 
 _CHOSEN = {"rtm"}
 """No compiler makes it of ordinary code, and a lock that is elided was made so by a choice."""
@@ -75,6 +76,7 @@ class _Search:
         self._chooses = chooses
         self._named: set[str] = set()  # features to which functions come that are named for CPUs
         self._is_explained = True
+        self._tier = 0  # that of the feature that is sought, as a bit
         self._enough = max(1, len(file.exports) // MANY)
 
     @property
@@ -106,6 +108,7 @@ class _Search:
 
     def _climb(self, feature: str, holding: Collection[int], met: dict[str, Reach]) -> None:
         exported: dict[int, int] = {}
+        self._tier = 1 << tier(feature)
         self._up(feature, holding, met, exported)
         if feature not in met and len(exported) >= self._enough:
             first = min(exported)
@@ -132,7 +135,7 @@ class _Search:
                 continue
             looked.add(start)
             summary = self._functions.summary(start)
-            queue += [call.target for call in summary.calls if call.target in holding]
+            queue += [call.target for call in self._calls(start) if call.target in holding]
             if feature in summary.needs:
                 hot[start] = summary.needs[feature]
                 pending.append(start)
@@ -150,11 +153,15 @@ class _Search:
                 if self._is_reached(caller, feature, hot[caller], holding, met, exported):
                     return
 
+    def _calls(self, start: int) -> Iterator[Call]:
+        """What a function calls on its way to the feature that is sought."""
+        return (each for each in self._functions.summary(start).calls if each.tiers & self._tier)
+
     def _callers(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
         """Functions that call one on an unguarded way, each with what would guard the call."""
         for site in self._links.callers(start):
             caller = self._links.function(site)
-            for call in self._functions.summary(caller[0]).calls if caller else ():
+            for call in self._calls(caller[0]) if caller else ():
                 if caller and call.target == start and not call.answers & unless:
                     yield caller[0], call.unless
 
@@ -179,7 +186,7 @@ class _Search:
         holder = self._links.function(site)
         for each in self._functions.summary(holder[0]).escapes if holder else ():
             exact = each.address == address or each.address == address + 16
-            if holder and exact and each.way in ways:
+            if holder and exact and each.way in ways and each.tiers & self._tier:
                 yield holder[0], each.unless
 
     def _entered(self, holding: Collection[int]) -> Iterator[int]:

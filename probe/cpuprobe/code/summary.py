@@ -21,12 +21,14 @@ class Call(NamedTuple):
         site: its own address.
         unless: the labels of arguments; if one of them is an answer, the call is guarded.
         answers: of the arguments handed on, the labels of those that may be answers.
+        tiers: on the way to features of which tiers (code.tiers), as bits.
     """
 
     target: int
     site: int
     unless: int
     answers: int
+    tiers: int
 
 
 class Escape(NamedTuple):
@@ -36,6 +38,7 @@ class Escape(NamedTuple):
     way: Way
     unless: int
     site: int
+    tiers: int
 
 
 @dataclass
@@ -46,8 +49,9 @@ class Summary:
         needs: features that it executes on an unguarded way, with the first address of each.
         calls: what it calls on an unguarded way.
         escapes: addresses that leave it on an unguarded way.
-        answers: it may return an answer.
-        statics: static memory that it puts an answer into.
+        answers: the labels of the answers that it may return.
+        returned: what is known of that (native/scan/ways.h).
+        statics: static memory that it puts an answer into, as ways_keep has it.
         fields: how far behind a pointer it puts answers.
         invokes: the labels of arguments that it calls, or hands to functions of other files.
         returns: a run may come back from it.
@@ -58,7 +62,8 @@ class Summary:
     needs: dict[str, tuple[int, int]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     escapes: list[Escape] = field(default_factory=list)
-    answers: bool = False
+    answers: int = 0
+    returned: int = 0
     statics: Collection[int] = ()
     fields: Collection[int] = ()
     invokes: int = 0

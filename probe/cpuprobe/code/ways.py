@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from cpuprobe.code import tiers
 from cpuprobe.code.lists import Pairs
 from cpuprobe.code.native import ffi, lib, name_of
 from cpuprobe.code.program import CodeBytes
@@ -21,10 +22,12 @@ MOST_STEPS = 200_000
 _MOST_KNOWN = 1 << 12
 """Addresses of one kind that are known of a file."""
 _WAYS: tuple[Way, ...] = ("foreign", "kept", "stored")  # by their numbers in C
-_NEED, _CALL = struct.Struct("<QII"), struct.Struct("<QQII")
+_NEED, _CALL = struct.Struct("<QII"), struct.Struct("<QQIHH")
 
 _numbers = ffi and ffi.new_allocator(should_clear_after_alloc=False)
 
+_ANSWERS = 16
+"""Bytes of a variable into which a compiler's runtime puts what CPUID said."""
 NEAR = 64
 """Bytes behind an address that was handed on which may be part of what it points to."""
 
@@ -33,13 +36,15 @@ class Told(NamedTuple):
     """What is known of something that is called.
 
     Attributes:
-        answers: it may answer what the CPU can do.
+        answers: the labels of what it may answer of the CPU.
+        returned: what is known of that.
         foreign: it is another file's, or may be, and may call what is handed to it.
         invokes: the labels of arguments that it calls.
         returns: a run may come back from it.
     """
 
-    answers: bool
+    answers: int
+    returned: int
     foreign: bool
     invokes: int
     returns: bool
@@ -47,7 +52,7 @@ class Told(NamedTuple):
     @property
     def word(self) -> int:
         """For C."""
-        word = self.answers * lib.MAY_ANSWER | self.foreign * lib.IS_FOREIGN
+        word = self.answers | self.returned << 16 | self.foreign * lib.IS_FOREIGN
         word |= lib.NEVER_RETURNS * (not self.returns)
         return int(word | self.invokes // _FIRST * lib.CALLS_ARGUMENT)
 
@@ -75,6 +80,7 @@ class Ways:
         foreign: Iterable[int],
         regions: Iterable[int] = (),
         questions: Iterable[int] = (),
+        models: Iterable[int] = (),
         is_windows: bool = False,
     ) -> None:
         """Knows no answers yet.
@@ -84,6 +90,7 @@ class Ways:
             foreign: static memory with the address of another file's variable that is an answer.
             regions: where static memory begins that holds answers.
             questions: addresses of the name of /proc/cpuinfo.
+            models: those of the regions that are libgcc's __cpu_model.
             is_windows: its functions call each other as on Windows.
         """
         assert _MEMORY is not None
@@ -99,13 +106,20 @@ class Ways:
             "foreign": array("Q", sorted(foreign)),
             "slots": pointers.keys,
             "questions": array("Q", sorted(questions)),
+            "models": array("Q", sorted(models)),
         }
         for name, found in lists.items():
             numbers = self._keep(ffi.from_buffer("uint64_t[]", found))
             setattr(self._known, name, {"all": numbers, "count": len(found)})
         self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", pointers.values))
+        bits, features = tiers.tables()
+        ffi.memmove(known.bits, bits, len(bits))
+        ffi.memmove(known.tiers, features, len(features))
+        statics = ffi.addressof(known, "statics")
         for address in regions:
-            lib.ways_add(ffi.addressof(known, "regions"), address)
+            for word in range(address, address + _ANSWERS, 4):
+                if word < 1 << 64 - lib.KEPT_SHIFT:
+                    lib.ways_keep(statics, word << lib.KEPT_SHIFT | lib.MAY_ANSWER)
         self._data: dict[int, Any] = {}
         self._looks = 0
 
@@ -116,7 +130,8 @@ class Ways:
     def learn(self, summary: Summary) -> set[int]:
         """Takes in where a function puts answers; which static memory is news."""
         statics = ffi.addressof(self._known, "statics")
-        news = {each for each in summary.statics if lib.ways_add(statics, each)}
+        kept = (each for each in summary.statics if lib.ways_keep(statics, each))
+        news = {each >> lib.KEPT_SHIFT for each in kept}
         for each in summary.fields:
             lib.ways_add(ffi.addressof(self._known, "fields"), each)
         return news
@@ -146,7 +161,7 @@ class Ways:
         space = self._space
         look = self._begin(code, start, end)
         targets: list[int] = []
-        answers = array("H")
+        answers = array("I")
         while look:
             targets += ffi.unpack(space.target, space.targets)[len(targets) :]
             for each in targets[len(answers) :]:
@@ -178,8 +193,12 @@ def _summary(made: Any) -> Summary:
     return Summary(
         {name_of(feature): (address, unless) for address, feature, unless in needs},
         [Call._make(call) for call in calls],
-        [Escape(address, _WAYS[way], unless, site) for address, site, unless, way in escapes],
-        bool(made.answers),
+        [
+            Escape(address, _WAYS[way], unless, site, of)
+            for address, site, unless, way, of in escapes
+        ],
+        made.answers,
+        made.returned,
         ffi.unpack(made.static_memory, made.statics),
         ffi.unpack(made.field, made.fields),
         made.invokes,

@@ -24,6 +24,39 @@ OLD int asked(void) { return __builtin_cpu_supports("sse4.2"); }
 C_MAIN = 'int main(int argc, char **argv) { work(argc); printf("%f\\n", a[7]); return 0; }\n'
 
 C = {
+    "order": (
+        "dies",
+        r"""OLD void work(int k) { if (asked()) fast(k); else slow(k); }
+        """,
+    ),
+    "order_cpuid": (
+        "dies",
+        r"""OLD void work(int k) { unsigned a, b, c, d; __cpuid(1, a, b, c, d);
+        if (c >> 20 & 1) fast(k); else slow(k); }
+        """,
+    ),
+    "vendor": (
+        "dies",
+        r"""OLD void work(int k) {
+        if (__builtin_cpu_is("intel") || __builtin_cpu_is("amd")) fast(k); else slow(k); }
+        """,
+    ),
+    "inverted": (
+        "dies",
+        r"""OLD void work(int k) { if (has()) slow(k); else fast(k); }
+        """,
+    ),
+    "or": (
+        "dies",
+        r"""OLD void work(int k) { if (has() || k < 100) fast(k); else slow(k); }
+        """,
+    ),
+    "kept_order": (
+        "dies",
+        r"""static int flag; OLD void go(int k) { if (flag) fast(k); else slow(k); }
+        OLD void work(int k) { flag = asked(); go(k); }
+        """,
+    ),
     "family": (
         "runs",
         r"""OLD void work(int k) { if (__builtin_cpu_is("haswell")) fast(k); else slow(k); }

@@ -1,0 +1,90 @@
+"""Which side of a branch on CPUID's bits is guarded, and against what: functions made of bytes."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+
+pytest.importorskip("iced_x86")
+
+from cpuprobe.code import tiers
+from cpuprobe.code.lists import Pairs
+from cpuprobe.code.native import NATIVE, lib
+from cpuprobe.code.program import CodeBytes
+from cpuprobe.code.summary import Summary
+from cpuprobe.code.ways import Told, Ways
+from cpuprobe.facts.features import load_levels
+
+pytestmark = pytest.mark.skipif(not NATIVE, reason="the package was built without its extension")
+
+LEAF_7 = "53 b8 07000000 31c9 0fa2"  # push rbx; mov eax, 7; xor ecx, ecx; cpuid
+LEAF_1 = "53 b8 01000000 0fa2"
+LEAF_0 = "53 31c0 0fa2"
+ANY = "53 89f8 0fa2"  # the leaf is an argument
+# vpaddd ymm0, ymm0, ymm0; then, where the two sides meet, pop rbx and ret. Both without the length
+# of the instructions that jump over them, which the rows have.
+AVX2, END = "c5fdfec0", "5b c3"
+SIDES = {  # what is tested, and whether AVX2 on the side that a branch goes on in is guarded
+    "avx2": (LEAF_7 + "f6c320 74 04", True),  # test bl, 0x20; je
+    "avx2, by number": (LEAF_7 + "0fbae305 73 04", True),  # bt ebx, 5; jnc
+    "avx2, shifted": (LEAF_7 + "c1eb05 83e301 74 04", True),  # shr ebx, 5; and ebx, 1; je
+    "avx2, both": (LEAF_7 + "81e328000000 83fb28 75 04", True),  # and ebx, 0x28; cmp ebx, 0x28; jne
+    "avx2, none lacking": (LEAF_7 + "f7d3 f6c328 75 04", True),  # not ebx; test bl, 0x28; jne
+    "avx2, to a number": (LEAF_7 + "f6c320 0f95c0 84c0 74 04", True),  # setne al; test al, al; je
+    "avx2, turned round": (LEAF_7 + "f6c320 0f94c0 84c0 75 04", True),  # sete al; test al, al; jne
+    "avx2, inverted": (LEAF_7 + "f6c320 75 04", False),
+    "avx2, a number, inverted": (LEAF_7 + "f6c320 0f95c0 84c0 75 04", False),
+    "avx512f": (LEAF_7 + "f7c300000100 74 04", True),  # test ebx, 1 << 16
+    "fma, in an upper byte": (LEAF_1 + "f6c510 74 04", True),  # test ch, 0x10; je
+    "sse4.2": (LEAF_1 + "f7c100001000 74 04", False),  # test ecx, 1 << 20; je
+    "aes": (LEAF_1 + "f7c100000002 74 04", False),
+    "sse2": (LEAF_1 + "f7c200000004 74 04", False),  # test edx, 1 << 26
+    "vendor": (LEAF_0 + "81fb47656e75 75 04", False),  # cmp ebx, "Genu"; jne
+    "family": (LEAF_1 + "3dc3060300 72 04", True),  # cmp eax, 0x306c3; jb
+    "who knows": (ANY + "f6c320 75 04", True),
+}
+
+
+def look(text: str, told: Told | None = None) -> Summary:
+    """What becomes of a function, as hexadecimal bytes."""
+    code = CodeBytes(0, ".text", 0x1000, bytes.fromhex(text))
+    ways = Ways(Pairs(array("Q"), array("Q")), ())
+    other = told or Told(0, 0, True, 0, True)
+    return ways.look(code, 0x1000, 0x1000 + len(code.data), lambda target: other)
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_a_branch_guards_the_side_of_its_own_bit(name):
+    text, guarded = SIDES[name]
+    needs = look(text + AVX2 + END).needs
+
+    assert ("avx2" not in needs) is guarded
+
+
+def test_what_a_function_returns_is_known_by_its_bits():
+    """It is a number on CPUs without the feature, which its caller tests."""
+    plain = look(LEAF_7 + "31c0 f6c320 0f95c0 5b c3")  # setne al
+    turned = look(LEAF_7 + "31c0 f6c320 0f94c0 5b c3")  # sete al
+    assert plain.answers == turned.answers == 1 << 11  # TELLS_AVX
+
+    for answer, branch, guarded in (
+        (plain, "74", True),
+        (plain, "75", False),
+        (turned, "75", True),
+        (turned, "74", False),
+    ):
+        told = Told(answer.answers, answer.returned, False, 0, True)
+        needs = look(f"53 e8 00010000 85c0 {branch} 04 {AVX2} {END}", told).needs
+        assert ("avx2" not in needs) is guarded, branch
+
+
+def test_tiers_are_those_of_the_levels():
+    levels = [{tiers.tier(name) for name in level.features} for level in load_levels()]
+
+    assert levels == [{0}, {0, tiers.V2}, {0, tiers.V2, tiers.AVX}, {0, 1, tiers.AVX, tiers.TOP}]
+    assert tiers.tier("aes") == tiers.MORE
+    assert tiers.tier("vaes") == tiers.AVX
+    bits, _ = tiers.tables()
+    word = {at: bits[32 * lib.CPU_MODEL + at] for at in (4, 8, 10, 15, 18)}
+    assert word == {4: tiers.NONE, 8: tiers.V2, 10: tiers.AVX, 15: tiers.TOP, 18: tiers.MORE}
