@@ -1,6 +1,6 @@
 /*
  * Why something does not work here, argued from evidence only, the most specific cause first: the
- * order of cpuprobe/assessment/causes.py.
+ * order of cpuprobe/assessment/causes_x86_64.py.
  */
 #include "screen.h"
 

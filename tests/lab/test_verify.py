@@ -9,7 +9,7 @@ import pytest
 
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.machine import Machine
-from cpuprobe.assessment.std_detect import std_detect
+from cpuprobe.assessment.std_detect_x86_64 import std_detect
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.machines import parse_capture

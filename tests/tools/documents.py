@@ -57,7 +57,7 @@ def findings_page() -> str:
         "# Causes",
         "",
         "A cause is argued from evidence only, the most specific first. The rules that choose one",
-        "are in `probe/cpuprobe/assessment/causes.py`.",
+        "are in `probe/cpuprobe/assessment/causes_x86_64.py` and `causes_aarch64.py`.",
         "",
         "| cause | words | what to do |",
         "|---|---|---|",

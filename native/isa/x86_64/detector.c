@@ -2,8 +2,8 @@
  * A model of Rust's std_detect, with which wasmtime infers its flags and checks those it is given.
  *
  * Source: rust-lang/rust 06b69b5, library/std_detect/src/detect/os/x86.rs. Where its rules differ
- * from the manuals' stands in profiles/quirks.toml; cpuprobe/assessment/std_detect.py is the same
- * in Python.
+ * from the manuals' stands in profiles/quirks.toml; cpuprobe/assessment/std_detect_x86_64.py is the
+ * same in Python.
  */
 #include "../../verdict.h"
 

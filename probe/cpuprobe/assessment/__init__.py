@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cpuprobe.assessment.coherence import coherence_findings
-from cpuprobe.assessment.cores import core_findings
+from cpuprobe.assessment.cores_aarch64 import core_findings
 from cpuprobe.assessment.execution import execution_findings
-from cpuprobe.assessment.gds import gds_findings
-from cpuprobe.assessment.identity import identity_findings
+from cpuprobe.assessment.gds_x86_64 import gds_findings
+from cpuprobe.assessment.identity_x86_64 import identity_findings
 from cpuprobe.assessment.levels import highest_level, level_bounds
 from cpuprobe.assessment.listing import listing_findings
 from cpuprobe.assessment.machine import Machine
@@ -27,7 +27,7 @@ from cpuprobe.assessment.model import (
     WasmtimeTarget,
 )
 from cpuprobe.assessment.notes import notes_on
-from cpuprobe.assessment.os_state import os_state_findings
+from cpuprobe.assessment.os_state_x86_64 import os_state_findings
 from cpuprobe.assessment.uniformity import uniformity_findings
 from cpuprobe.assessment.wasmtime import Flags, wasmtime_findings
 from cpuprobe.evidence.observation import Observation

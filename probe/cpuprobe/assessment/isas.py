@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import cpuprobe.assessment.aarch64 as arm
-import cpuprobe.assessment.causes as x86_causes
 import cpuprobe.assessment.causes_aarch64 as arm_causes
+import cpuprobe.assessment.causes_x86_64 as x86_causes
 import cpuprobe.assessment.x86_64 as x86
 from cpuprobe.assessment.isa import Causes, Isa, Words
-from cpuprobe.assessment.std_detect import std_detect
+from cpuprobe.assessment.std_detect_x86_64 import std_detect
 from cpuprobe.facts import isa as facts
 
 X86_64 = Isa(

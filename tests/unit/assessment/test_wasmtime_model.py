@@ -11,7 +11,7 @@ from tests.fakes import V3, V4, XCR0_AVX, XCR0_AVX512, XCR0_SSE, gds_machine, gr
 from cpuprobe.api import safe_config
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.machine import Machine
-from cpuprobe.assessment.std_detect import std_detect
+from cpuprobe.assessment.std_detect_x86_64 import std_detect
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.measure import observe
 from cpuprobe.facts.features import load_features

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpuprobe.assessment.causes import why_state_off
+from cpuprobe.assessment.causes_x86_64 import why_state_off
 from cpuprobe.assessment.listing import executions, state_is_off, told_elsewhere
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.model import Finding
