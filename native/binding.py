@@ -180,6 +180,8 @@ struct symbols_found {
     struct functions functions, objects; struct links undefined, exports, answers; uint64_t ifuncs;
 };
 void functions_symbols(const struct symbols *symbols, struct symbols_found *found);
+uint64_t functions_relocations(const uint8_t *rows, uint64_t size, uint32_t kind, uint64_t low,
+                               uint64_t high, struct links *within);
 void functions_unwind(const uint8_t *data, uint64_t size, uint64_t address,
                       const struct links_range *code, uint32_t ranges, struct functions *made);
 uint64_t functions_settle(struct function *all, struct function *spare, uint64_t count);

@@ -3,41 +3,57 @@
 /* --- order --------------------------------------------------------------------------------------
  */
 
-/* A byte of what functions are ordered by: eight of the address, four of the range of code. */
-static inline unsigned
-digit_of(const struct function *function, unsigned digit)
-{
-    uint64_t word = digit < 8 ? function->start >> 8 * digit : function->section >> 8 * (digit - 8);
+enum { DIGIT = 11 }; /* bits that are sorted by at once */
 
-    return word & 0xff;
+/* Sorts by some bits of the address, or of the number of the range of code: those that are alike
+ * stay in the order in which they were found. */
+static void
+sort_by(const struct function *from, struct function *to, uint64_t count, int by_section,
+        uint64_t low, unsigned shift)
+{
+    uint64_t first[(1 << DIGIT) + 1] = {0};
+
+    for (uint64_t at = 0; at < count; at++) {
+        uint64_t key = by_section ? from[at].section : from[at].start - low;
+
+        first[(key >> shift & ((1 << DIGIT) - 1)) + 1]++;
+    }
+    for (unsigned at = 1; at < 1 << DIGIT; at++)
+        first[at] += first[at - 1];
+    for (uint64_t at = 0; at < count; at++) {
+        uint64_t key = by_section ? from[at].section : from[at].start - low;
+
+        to[first[key >> shift & ((1 << DIGIT) - 1)]++] = from[at];
+    }
 }
 
-/* Radix sort: those of one place stay in the order in which they were found. */
+static int
+is_in_order(const struct function *all, uint64_t count)
+{
+    for (uint64_t at = 1; at < count; at++)
+        if (all[at].section < all[at - 1].section)
+            return 0;
+    return 1;
+}
+
 static void
 sort(struct function *all, struct function *spare, uint64_t count)
 {
-    uint64_t differ = 0;
-    uint32_t differ_sections = 0;
-    struct function *from = all, *to = spare;
+    uint64_t low = UINT64_MAX, high = 0;
+    struct function *from = all, *to = spare, *other;
 
-    for (uint64_t at = 1; at < count; at++) {
-        differ |= all[at].start ^ all[0].start;
-        differ_sections |= all[at].section ^ all[0].section;
+    for (uint64_t at = 0; at < count; at++) {
+        low = all[at].start < low ? all[at].start : low;
+        high = all[at].start > high ? all[at].start : high;
     }
-    for (unsigned digit = 0; digit < 12; digit++) {
-        uint64_t first[257] = {0};
-        struct function *other = from;
-
-        if (!((digit < 8 ? differ >> 8 * digit : differ_sections >> 8 * (digit - 8)) & 0xff))
-            continue;
-        for (uint64_t at = 0; at < count; at++)
-            first[digit_of(&from[at], digit) + 1]++;
-        for (unsigned at = 1; at < 257; at++)
-            first[at] += first[at - 1];
-        for (uint64_t at = 0; at < count; at++)
-            to[first[digit_of(&from[at], digit)]++] = from[at];
-        from = to;
-        to = other;
+    for (unsigned shift = 0; shift < 64 && count && (high - low) >> shift; shift += DIGIT) {
+        sort_by(from, to, count, 0, low, shift);
+        other = from, from = to, to = other;
+    }
+    /* Ranges of code are numbered by their addresses, unless they overlap. */
+    for (unsigned shift = 0; shift < 32 && !is_in_order(from, count); shift += DIGIT) {
+        sort_by(from, to, count, 1, 0, shift);
+        other = from, from = to, to = other;
     }
     if (from != all)
         __builtin_memcpy(all, from, count * sizeof *all);

@@ -66,6 +66,11 @@ struct symbols_found {
 };
 void functions_symbols(const struct symbols *symbols, struct symbols_found *found);
 
+/* Reads a table of Elf64_Rela: how many rows are of a kind, and which of them fill memory between
+ * two addresses: key is the address, value the row's number. */
+uint64_t functions_relocations(const uint8_t *rows, uint64_t size, uint32_t kind, uint64_t low,
+                               uint64_t high, struct links *within);
+
 /* Adds the functions of an .eh_frame section that is loaded at an address (LSB 5.0, section 10.6).
  * Only their ranges are read. What is damaged ends the reading. */
 void functions_unwind(const uint8_t *data, uint64_t size, uint64_t address,

@@ -1,7 +1,8 @@
 #include "functions.h"
 
-/* System V ABI, edition 4.1, chapter 4, "Symbol Table": of Elf64_Sym, and of its fields. */
-enum { ROW = 24, INFO = 4, OTHER = 5, SECTION = 6, VALUE = 8, SIZE = 16 };
+/* System V ABI, edition 4.1, chapter 4, "Symbol Table": of Elf64_Sym, and of its fields; the same,
+ * "Relocation": of Elf64_Rela. */
+enum { ROW = 24, INFO = 4, OTHER = 5, SECTION = 6, VALUE = 8, SIZE = 16, RELOCATION = 24 };
 enum { STT_NOTYPE = 0, STT_OBJECT = 1, STT_FUNC = 2, STT_GNU_IFUNC = 10 };
 enum { STB_LOCAL = 0, STB_GLOBAL = 1, HIDDEN = 1 };
 
@@ -101,4 +102,21 @@ functions_symbols(const struct symbols *symbols, struct symbols_found *found)
             !(symbol.other & HIDDEN))
             add_link(&found->exports, symbol.value, symbol.name);
     }
+}
+
+uint64_t
+functions_relocations(const uint8_t *rows, uint64_t size, uint32_t kind, uint64_t low,
+                      uint64_t high, struct links *within)
+{
+    uint64_t found = 0;
+
+    for (uint64_t number = 0; number < size / RELOCATION; number++) {
+        uint64_t words[2];
+
+        __builtin_memcpy(words, rows + number * RELOCATION, sizeof words);
+        found += (uint32_t)words[1] == kind;
+        if (words[0] >= low && words[0] < high)
+            add_link(within, words[0], number);
+    }
+    return found;
 }

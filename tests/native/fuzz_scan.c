@@ -400,6 +400,10 @@ read_symbols(const uint8_t *rows, size_t size, const struct links_range *ranges)
     }
     functions_links(made[0], count, &starts);
     HOLDS(starts.count == count);
+    starts.count = 0;
+    HOLDS(functions_relocations(rows, size, rows[0], ranges[0].start, ranges[0].end, &starts) <=
+              size / 24 &&
+          starts.count <= size / 24);
 }
 
 /* Functions, as the bytes have it: of symbols, and of unwind entries. */

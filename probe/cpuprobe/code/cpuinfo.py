@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from cpuprobe.code import elf as abi
-from cpuprobe.code.elf import Elf
+from cpuprobe.code.elf import Elf, Section
 
 _PATH = b"/proc/cpuinfo"
+_PIECE = 1 << 20
+"""Bytes that are looked at together; more would not stay in the processor's cache."""
 _FLAG = re.compile(rb"(?<![a-z])(avx|sse4_|fma|bmi)")
 """What is looked for there by who does not only count CPUs (Linux, arch/x86/kernel/cpu/proc.c)."""
 
@@ -26,7 +29,18 @@ def questions(elf: Elf, most: int) -> frozenset[int]:
         if not constant or section.type != abi.SHT_PROGBITS or section.size > most:
             continue
         most -= section.size
-        places = [match.start() for match in re.finditer(re.escape(_PATH), section.data)]
+        places = list(_places(section))
         if places and _FLAG.search(section.data):
             found.update(section.address + at for at in places)
     return frozenset(found)
+
+
+def _places(section: Section) -> Iterator[int]:
+    """Where the name stands in a section, which is not held for that."""
+    for start in range(0, section.size, _PIECE):
+        size = min(_PIECE + len(_PATH) - 1, section.size - start)
+        content = section.elf.read(section.offset + start, size, f"section {section.number}")
+        at = content.find(_PATH)
+        while at >= 0:
+            yield start + at
+            at = content.find(_PATH, at + 1)

@@ -235,23 +235,23 @@ def _read_dynamic(file: Binary, elf: Elf) -> None:
 
 def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
     """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
+    make = native_functions if NATIVE else plain_functions
     word, relative, chosen = _RELOCATIONS[elf.machine]
+    low, high = min(slots, default=0), min(max(slots, default=-1) + 1, (1 << 64) - 1)
     for section in elf.sections:
         if section.name in (".got", ".got.plt"):
             file.relocations.of_code.append((section.address, section.address + section.size))
         if section.type == abi.SHT_RELA and section.size % 24 == 0:
             content = section.data
             file.relocations.tables.append(content)
-            words = memoryview(content).cast("Q")
-            # r_info is the second of three words, its low 32 bits the type.
-            kinds = words.cast("B").cast("I")[2::6].tolist()
-            file.ifuncs += kinds.count(chosen)
-            for row in [at for at, slot in enumerate(words[::3].tolist()) if slot in slots]:
-                place, info, addend = words[3 * row : 3 * row + 3]
-                if kinds[row] == relative:
-                    slots[place] = addend
-                elif kinds[row] == word:
-                    slots[place] = _symbol_value(elf, info >> 32) + addend
+            count, rows = make.relocations(content, chosen, low, high)
+            file.ifuncs += count
+            for row in rows:
+                place, info, addend = struct.unpack_from("<QQQ", content, 24 * row)
+                kind = info & 0xFFFFFFFF
+                if place in slots and kind in (relative, word):
+                    value = _symbol_value(elf, info >> 32) if kind == word else 0
+                    slots[place] = value + addend
 
 
 def _read_words(file: Binary, elf: Elf) -> None:

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from cpuprobe.code.lists import Pairs
 from cpuprobe.code.needs import Confidence
 
 MOST_FUNCTIONS = 3 << 19
@@ -119,48 +120,41 @@ def unpacked(row: tuple[int, ...]) -> Range:
 class Exports(Mapping[int, list[Name]]):
     """Functions that others may call: all names of each, by its address."""
 
-    def __init__(self, table: int, addresses: Sequence[int], names: Sequence[int]) -> None:
-        """Takes them in the order in which a symbol table has them.
+    def __init__(self, table: int, addresses: Sequence[int], names: Pairs) -> None:
+        """Takes what Symbols have.
 
         Args:
             table: the number of the string table.
-            addresses: of symbols.
-            names: of each, its place in the string table.
+            addresses: in the order of the symbol table.
+            names: of each address the places of its names.
         """
         self._table, self._addresses, self._names = table, addresses, names
 
-    @functools.cached_property
-    def _places(self) -> dict[int, int]:
-        """Of each address the last symbol; most have but one."""
-        return dict(zip(self._addresses, range(len(self._addresses)), strict=True))
-
-    @functools.cached_property
-    def _further(self) -> dict[int, list[int]]:
-        """The symbols of addresses that have several."""
-        found: dict[int, list[int]] = {}
-        last = self._places.values()
-        if len(last) < len(self._addresses):
-            others = set(range(len(self._addresses))).difference(last)
-            for at in sorted(others):
-                found.setdefault(self._addresses[at], []).append(at)
-        return found
-
     def __getitem__(self, address: int) -> list[Name]:
         """The names of one."""
-        rows = [*self._further.get(address, ()), self._places[address]]
-        return [(self._table, self._names[at]) for at in rows]
+        if address not in self._names:
+            raise KeyError(address)
+        return [(self._table, place) for place in self._names.of(address)]
 
     def __iter__(self) -> Iterator[int]:
         """The addresses, in the order in which they come first in the symbol table."""
-        return iter(self._places)
+        return iter(dict.fromkeys(self._addresses))
+
+    @functools.cached_property
+    def _count(self) -> int:
+        return len(set(self._addresses))
 
     def __len__(self) -> int:
         """How many addresses there are."""
-        return len(self._places)
+        return self._count
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return len(self._addresses) > 0
 
     def __contains__(self, address: object) -> bool:
         """Whether it is one."""
-        return address in self._places
+        return isinstance(address, int) and address in self._names
 
 
 class Symbols(NamedTuple):
@@ -170,7 +164,8 @@ class Symbols(NamedTuple):
         functions: rows of a FunctionTable, as they were found.
         objects: data among code, likewise.
         undefined: where in the string table the names of undefined symbols are.
-        exports: of functions that others may call the addresses, and where their names are.
+        exports: of functions that others may call the addresses, and these in order, to each the
+            place of its name.
         answers: addresses of the variables whose names were given.
         ifuncs: how many functions are chosen at load time.
     """
@@ -178,7 +173,7 @@ class Symbols(NamedTuple):
     functions: bytes | memoryview
     objects: bytes | memoryview
     undefined: Sequence[int]
-    exports: tuple[Sequence[int], Sequence[int]]
+    exports: tuple[Sequence[int], Pairs]
     answers: Sequence[int]
     ifuncs: int
 

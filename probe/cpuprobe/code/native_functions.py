@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cpuprobe.code.functions import ROW, SOURCES, Cut, FunctionTable, Symbols
-from cpuprobe.code.lists import new
+from cpuprobe.code.lists import new, pairs
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import CodeBytes
 
@@ -77,10 +77,23 @@ def symbols(
         functions,
         objects,
         _column(undefined, 1),
-        (_column(exports, 0), _column(exports, 1)),
+        (_column(exports, 0), pairs((found.exports, ffi.from_buffer("struct link[]", exports)))),
         _column(answering, 1),
         found.ifuncs,
     )
+
+
+def relocations(table: bytes, kind: int, low: int, high: int) -> tuple[int, Sequence[int]]:
+    """Of a table of Elf64_Rela how many rows are of a kind, and which fill memory in a range."""
+    within, rows = ffi.new("struct links *"), _bytes(table)
+    count = 0
+
+    def fill() -> None:
+        nonlocal count
+        count = lib.functions_relocations(rows, len(rows), kind, low, high, within)
+
+    found = _column(_filled(fill, within)[0], 1)
+    return count, found
 
 
 def unwind(data: bytes, address: int, code: Sequence[tuple[int, int]]) -> memoryview:
@@ -108,7 +121,10 @@ def settled(found: Sequence[bytes | memoryview]) -> FunctionTable:
     """
     count = sum(map(len, found)) // ROW.size
     every, spare = new("struct function[]", count), new("struct function[]", count)
-    ffi.memmove(every, b"".join(found), ROW.size * count)
+    at = 0
+    for rows in found:
+        ffi.memmove(every + at, rows, len(rows))
+        at += len(rows) // ROW.size
     count = lib.functions_settle(every, spare, count)
     return FunctionTable(memoryview(ffi.buffer(every))[: ROW.size * count])
 

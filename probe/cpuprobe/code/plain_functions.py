@@ -26,6 +26,7 @@ from cpuprobe.code.functions import (
     packed,
     unpacked,
 )
+from cpuprobe.code.lists import Pairs
 from cpuprobe.code.needs import LARGE
 from cpuprobe.code.program import CodeBytes
 
@@ -80,9 +81,20 @@ def symbols(
             elif label or kind in (abi.STT_FUNC, abi.STT_GNU_IFUNC):
                 ifuncs += kind == abi.STT_GNU_IFUNC
                 functions += row
+    order = sorted(range(len(exported)), key=exported.__getitem__)
+    named = Pairs(*([column[at] for at in order] for column in (exported, names)))
     return Symbols(
-        bytes(functions), bytes(objects), undefined, (exported, names), answering, ifuncs
+        bytes(functions), bytes(objects), undefined, (exported, named), answering, ifuncs
     )
+
+
+def relocations(table: bytes, kind: int, low: int, high: int) -> tuple[int, Sequence[int]]:
+    """Of a table of Elf64_Rela how many rows are of a kind, and which fill memory in a range."""
+    words = memoryview(table).cast("Q")
+    # r_info is the second of three words, its low 32 bits the type.
+    kinds = words.cast("B").cast("I")[2::6].tolist()
+    places = enumerate(words[::3].tolist())
+    return kinds.count(kind), [row for row, place in places if low <= place < high]
 
 
 def unwind(data: bytes, address: int, code: Sequence[tuple[int, int]]) -> bytes:
