@@ -163,6 +163,9 @@ void links_sort(struct link *all, struct link *spare, uint64_t count);
 void links_part(const struct link *all, uint64_t count, uint64_t *keys, uint64_t *values);
 uint64_t links_last(struct link *all, uint64_t count);
 void links_turn(const struct links_known *known, struct links *turned);
+void links_stubs(const uint8_t *code, uint64_t size, uint64_t address, struct links *stubs);
+void links_entered(const struct links_known *known, const struct links *stubs,
+                   struct links *entered);
 void links_hold(const struct links_known *known, const uint64_t *limits, const uint64_t *pages,
                 const uint64_t *masks, uint64_t count, uint64_t *held);
 uint32_t links_holding(const uint64_t *held, uint32_t count, uint32_t bit, uint32_t *numbers);
@@ -185,7 +188,8 @@ uint64_t functions_relocations(const uint8_t *rows, uint64_t size, uint32_t kind
 void functions_unwind(const uint8_t *data, uint64_t size, uint64_t address,
                       const struct links_range *code, uint32_t ranges, struct functions *made);
 uint64_t functions_settle(struct function *all, struct function *spare, uint64_t count);
-void functions_links(const struct function *all, uint64_t count, struct links *made);
+void functions_links(const struct function *all, uint64_t count, const struct links *stubs,
+                     struct links *made);
 struct functions_cut {
     struct scan_range *known, *gaps; uint64_t *known_before, *gaps_before;
     uint64_t knowns, unknowns, work, bytes[SOURCES], padding, data, large;

@@ -91,8 +91,11 @@ functions_settle(struct function *all, struct function *spare, uint64_t count)
 }
 
 void
-functions_links(const struct function *all, uint64_t count, struct links *made)
+functions_links(const struct function *all, uint64_t count, const struct links *stubs,
+                struct links *made)
 {
+    for (uint64_t at = 0; at < stubs->count && at < stubs->room; at++)
+        add_link(made, stubs->all[at].key, 0);
     for (uint64_t at = 0; at < count; at++)
         add_link(made, all[at].start, all[at].end);
 }

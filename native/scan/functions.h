@@ -82,8 +82,10 @@ void functions_unwind(const uint8_t *data, uint64_t size, uint64_t address,
  * has as much room. */
 uint64_t functions_settle(struct function *all, struct function *spare, uint64_t count);
 
-/* Lists functions: key is the start, value the end. */
-void functions_links(const struct function *all, uint64_t count, struct links *made);
+/* Lists what stands for functions, of which the end is not known, and functions: key is the start,
+ * value the end. */
+void functions_links(const struct function *all, uint64_t count, const struct links *stubs,
+                     struct links *made);
 
 /* A range of code, cut. */
 struct functions_cut {

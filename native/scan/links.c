@@ -449,6 +449,41 @@ links_turn(const struct links_known *known, struct links *turned)
         add(turned, known->pointers[at], known->slots.all[at]);
 }
 
+/* How long an entry of a procedure linkage table is, up to its end; 0 where there is none. */
+static unsigned
+stub_at(const uint8_t *code, uint64_t left)
+{
+    unsigned at = left >= 4 && (uint32_t)distance_at(code) == 0xfa1e0ff3 ? 4 : 0; /* ENDBR64 */
+
+    at += at < left && code[at] == 0xf2; /* BND */
+    return left - at >= 6 && code[at] == 0xff && code[at + 1] == 0x25 ? at + 6 : 0;
+}
+
+void
+links_stubs(const uint8_t *code, uint64_t size, uint64_t address, struct links *stubs)
+{
+    unsigned length;
+
+    for (uint64_t at = 0; at < size; at += length ? length : 1) {
+        length = stub_at(code + at, size - at);
+        if (length)
+            add(stubs, address + at,
+                address + at + length + (uint64_t)distance_at(code + at + length - 4));
+    }
+}
+
+void
+links_entered(const struct links_known *known, const struct links *stubs, struct links *entered)
+{
+    for (uint64_t at = 0; at < stubs->count && at < stubs->room; at++) {
+        uint32_t slot = number_of(&known->slots, stubs->all[at].value);
+
+        if (slot < known->slots.count &&
+            number_of(&known->functions, known->pointers[slot]) < known->functions.count)
+            add(entered, known->pointers[slot], stubs->all[at].key);
+    }
+}
+
 void
 links_limits(const struct links_known *known, const uint64_t *ends, uint64_t *limits)
 {

@@ -35,8 +35,8 @@ struct links_index {
 };
 enum { MOST_BUCKETS = 1 << 15 };
 
-/* Makes an index of `count` addresses. Of buckets there must be three more than a 512th of the bytes
- * that they span, or MOST_BUCKETS + 2 if that is less. */
+/* Makes an index of `count` addresses. Of buckets there must be three more than a 512th of the
+ * bytes that they span, or MOST_BUCKETS + 2 if that is less. */
 void links_index(struct links_index *index);
 
 /* A range of code: its address, and the one behind. */
@@ -85,8 +85,8 @@ void links_part(const struct link *all, uint64_t count, uint64_t *keys, uint64_t
 /* Keeps the last of each key, of links in order; returns how many there are. */
 uint64_t links_last(struct link *all, uint64_t count);
 
-/* What stands on the pages of 4 KiB that functions are on: a mask of two words for each page, in the
- * order of their numbers, and for each function; `limits` as links_limits has them. */
+/* What stands on the pages of 4 KiB that functions are on: a mask of two words for each page, in
+ * the order of their numbers, and for each function; `limits` as links_limits has them. */
 void links_hold(const struct links_known *known, const uint64_t *limits, const uint64_t *pages,
                 const uint64_t *masks, uint64_t count, uint64_t *held);
 
@@ -95,6 +95,14 @@ uint32_t links_holding(const uint64_t *held, uint32_t count, uint32_t bit, uint3
 
 /* Turns slots round: key is the address that stands there. */
 void links_turn(const struct links_known *known, struct links *turned);
+
+/* Finds the entries of a procedure linkage table, jumps through a slot: key is the entry, value the
+ * slot. */
+void links_stubs(const uint8_t *code, uint64_t size, uint64_t address, struct links *stubs);
+
+/* Which of them lead to functions of this file: key is the function, value the entry. */
+void links_entered(const struct links_known *known, const struct links *stubs,
+                   struct links *entered);
 
 /* Where each function ends at the latest: at `ends`, if that is known, where the next one begins,
  * or its code ends; 0 where it is in no code. */

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cpuprobe.code.elf import text
-from cpuprobe.code.lists import Grouped, Pairs, filled, gathered, grouped, new, pairs, words
+from cpuprobe.code.lists import Grouped, Pairs, filled, grouped, new, pairs, words
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import Binary
 from cpuprobe.code.threads import at_once, parts
@@ -25,6 +25,7 @@ _HIGHEST = (1 << 64) - 1  # an address; damaged sizes lead beyond it
 _RELA = 24
 """Bytes of an Elf64_Rela."""
 # A PLT entry: ENDBR64 or none, JMP through a slot, with BND or without.
+_SHORTEST = 6  # bytes of an entry
 _STUB = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\xf2?\xff\x25.{4}", re.DOTALL)
 # MOV, MOVZX, TEST, AND, CMP and BT of memory that is counted from the next instruction.
 _READS = re.compile(
@@ -72,10 +73,8 @@ class Links:
     def __init__(self, file: Binary) -> None:
         """Reads relocations."""
         self._file = file
-        self.stubs: dict[int, int] = {}
-        self._entered: dict[int, list[int]] = {}  # the other way round
-        entries = dict(self._entries())
-        every = self._starts([entry for entry in entries if entry <= _HIGHEST])
+        stubs = self._stubs()
+        every = self._starts(stubs[0])
         self.starts, ends = every.keys, every.values
         self._known = ffi.new("struct links_known *")
         self._kept: list[Any] = []  # what C's structures point to
@@ -92,32 +91,28 @@ class Links:
         self.pointers, self.names = self._read()
         self._index(self._known.slots, self.pointers.keys)
         self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
-        for entry, slot in entries.items():
-            target = self.pointers.get(slot)
-            if target is not None and target in every:
-                self.stubs[entry] = target
-                self._entered.setdefault(target, []).append(entry)
+        fill = functools.partial(lib.links_entered, self._known, stubs[0])
+        self._entered = pairs(*filled(fill, stubs[0].count))
+        self.stubs = dict(zip(self._entered.values, self._entered.keys, strict=True))
 
-    def _entries(self) -> Iterator[tuple[int, int]]:
+    def _stubs(self) -> Any:
         """The entries of PLTs, and the slots through which they jump."""
-        for code in self._file.code:
-            for match in _STUB.finditer(code.data) if code.name.startswith(".plt") else ():
-                end = code.address + match.end()
-                yield (
-                    code.address + match.start(),
-                    end + _RELATIVE_32(match[0], len(match[0]) - 4)[0],
-                )
+        tables = [code for code in self._file.code if code.name.startswith(".plt")]
 
-    def _starts(self, entries: Sequence[int]) -> Pairs:
+        def fill(stubs: Any) -> None:
+            for code in tables:
+                lib.links_stubs(_bytes(code.data), len(code.data), code.address, stubs)
+
+        return filled(fill, sum(len(code.data) for code in tables) // _SHORTEST)[0]
+
+    def _starts(self, stubs: Any) -> Pairs:
         """Where functions begin and end, those that stand for others included."""
-        rows = self._file.functions.rows
-        functions = ffi.from_buffer("struct function[]", rows)
-        made, memory = gathered(len(entries) + len(functions))[0]
-        for at, entry in enumerate(entries):
-            memory[at].key, memory[at].value = entry, 0
-        made.count = len(entries)
-        lib.functions_links(functions, len(functions), made)
-        return pairs((made, memory), last=True)
+        functions = ffi.from_buffer("struct function[]", self._file.functions.rows)
+
+        def fill(made: Any) -> None:
+            lib.functions_links(functions, len(functions), stubs, made)
+
+        return pairs(*filled(fill, stubs.count + len(functions)), last=True)
 
     def _keep(self, made: Any) -> Any:
         self._kept.append(made)
@@ -217,7 +212,7 @@ class Links:
 
     def callers(self, target: int) -> Iterator[int]:
         """The addresses at or near which a function is called, or jumped to."""
-        for start in (target, *self._entered.get(target, ())):
+        for start in (target, *self._entered.of(target)):
             number = self.number(start)
             if number is not None:
                 yield from self._searched[0].of(number)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("iced_x86")
 
+from tests.elf_files import HEADER, elf
 from tests.examples import examples
 from tests.needs import parse_needs, read_needs
 
@@ -339,6 +340,21 @@ def test_hostile_headers_get_one_line(content):
         parse_needs(content)
 
     assert "\n" not in str(caught.value)
+
+
+def test_a_large_section_that_is_cut_while_it_is_read():
+    """What is read by several threads into one place has to be all there."""
+
+    class Cut(Held):
+        def into(self, offset: int, room: memoryview) -> int:
+            return super().into(offset, room[: max(0, (3 << 20) - offset)])
+
+    content = elf(bytes(5 << 20), (), [(0, 1, 4, HEADER, HEADER, 5 << 20, 0)])
+    whole = read_elf(Held(content)).code[0].data
+
+    assert whole[:] == bytes(5 << 20)
+    with pytest.raises(ArtifactError, match="shorter"):
+        read_elf(Cut(content))
 
 
 def test_another_architecture_is_foreign(tmp_path):

@@ -117,3 +117,28 @@ def test_immediates_of_a_program_that_does_not_move():
 
     assert [*found.takers(start, start + 1)] == [(start, BASE), (start, BASE + 6)]
     assert found.slots(start) == (SLOT + 8,)
+
+
+def test_entries_of_a_procedure_linkage_table():
+    """A jump through a slot, with BND or ENDBR64 before, stands for the function behind it."""
+    target, table = BASE, 0x2000
+    code = relative("e8", BASE, table + 16) + relative("e9", BASE + 5, table)
+    entries = (
+        relative("ff25", table, SLOT).ljust(16, b"\x90")
+        + relative("f30f1efaf2ff25", table + 16, SLOT).ljust(16, b"\x90")
+        + relative("ff25", table + 32, SLOT + 8)  # another file's
+        + b"\xff\x25\0\0"  # cut off
+    )
+    file = Binary(
+        "x86-64",
+        "library",
+        code=[CodeBytes(0, ".text", BASE, code), CodeBytes(1, ".plt", table, entries)],
+        functions=FunctionTable.of({0: {BASE: Range(BASE, 0, NAMELESS, "symbol", False)}}),
+        relocations=Relocations([struct.pack("<QQQ", SLOT, R_RELATIVE, target)]),
+    )
+    found = Links(file)
+
+    assert found.stubs == {table: target, table + 16: target}
+    assert sorted(found.callers(target)) == [BASE, BASE + 5]
+    assert list(found.starts) == [BASE, table, table + 16, table + 32]
+    assert found.function(table + 20) == (table + 16, table + 32)
