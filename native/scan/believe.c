@@ -25,36 +25,44 @@ target_of(const struct body *body, uint32_t leaf, uint32_t next)
     }
 }
 
-/* Whether each hit follows the start or a branch's target, with nothing between that ends. */
-static int
-live(struct work *w, const struct body *body, const struct scan_event *events, uint32_t count)
+/* Marks in `targets` where the near branches of a function go. */
+static void
+mark_targets(uint64_t *targets, const struct body *body, const struct noted *noted)
 {
-    uint64_t *targets = w->space->targets;
-    uint32_t low = 0;
-    int asked = 0;
-
     __builtin_memset(targets, 0, (body->size / 64 + 1) * sizeof *targets);
-    for (uint32_t at = 0; at < count; at++) {
-        uint32_t leaf = events[at].leaf;
+    for (uint32_t at = 0; at < noted->count; at++) {
+        const struct scan_event *event = &noted->events[at];
 
-        if (LEAF_DISTANCE(leaf)) {
-            uint32_t next = offset_of(body, &events[at]) + (leaf & LEAF_LENGTH);
-            int64_t target = target_of(body, leaf, next);
+        if (LEAF_DISTANCE(event->leaf)) {
+            uint32_t next = offset_of(body, event) + (event->leaf & LEAF_LENGTH);
+            int64_t target = target_of(body, event->leaf, next);
 
             if (target >= 0 && target < body->size)
                 targets[target / 64] |= 1ull << target % 64;
         }
     }
+}
+
+/* Whether each hit follows the start or a branch's target, with nothing between that ends. */
+static int
+live(struct work *w, const struct body *body, const struct noted *noted)
+{
+    uint64_t *targets = w->space->targets;
+    uint32_t low = 0, last = noted->order[noted->hits - 1];
+    int asked = 1, marked = 0; /* what follows the start is live */
+
     /* Between two ends what follows a live hit is live. */
-    for (uint32_t at = 0; at < count; at++) {
-        uint32_t leaf = events[at].leaf, offset = offset_of(body, &events[at]), from = low;
+    for (uint32_t at = 0; at <= last; at++) {
+        uint32_t leaf = noted->events[at].leaf, offset = offset_of(body, &noted->events[at]);
 
         if (leaf & LEAF_LOUD && !asked) {
-            while (low && from <= offset && !(targets[from / 64] >> from % 64 & 1))
-                from++;
-            if (from > offset)
+            if (!marked)
+                mark_targets(targets, body, noted);
+            marked = asked = 1;
+            while (low <= offset && !(targets[low / 64] >> low % 64 & 1))
+                low++;
+            if (low > offset)
                 return 0;
-            asked = 1;
         }
         if (scan_classes[LEAF_CLASS(leaf)].flags & CLASS_END) {
             low = offset + (leaf & LEAF_LENGTH);
@@ -171,28 +179,21 @@ enum doubt {
     ODD,
 };
 
-/* Of the sum over a function, from which it takes what is quiet. */
+/* Of the sum over a function. */
 static enum doubt
 doubt_of(struct work *w)
 {
     uint32_t groups[256] = {0};
-    unsigned kinds = 0;
     enum doubt doubt = SURE;
 
     for (unsigned at = 0; at < w->kinds; at++) {
-        unsigned kind = w->met[at], flags = scan_classes[kind].flags;
+        unsigned kind = w->met[at];
 
-        if (flags & (CLASS_RARE | CLASS_INVALID))
-            doubt = ODD;
-        if (flags & CLASS_QUIET) {
-            w->hits[kind] = 0;
-        } else {
-            groups[scan_classes[kind].group] += w->hits[kind];
-            w->met[kinds++] = (uint8_t)kind;
-        }
+        if (scan_classes[kind].flags & (CLASS_RARE | CLASS_INVALID))
+            return ODD;
+        groups[scan_classes[kind].group] += w->hits[kind];
     }
-    w->kinds = kinds;
-    for (unsigned at = 0; at < kinds && doubt == SURE; at++)
+    for (unsigned at = 0; at < w->kinds; at++)
         if (groups[scan_classes[w->met[at]].group] <= FEW)
             doubt = UNSURE;
     return doubt;
@@ -213,20 +214,51 @@ forget(struct work *w)
     return sum;
 }
 
+/* Gathers the features of a page, of hits that were just added; returns whether there are any. */
+static uint32_t
+mark_page(const struct work *w, uint64_t page, struct scan_mark *mark)
+{
+    *mark = (struct scan_mark){page, {0, 0}};
+    for (unsigned at = 0; at < w->kinds; at++)
+        if (w->last[w->met[at]] >> 12 == page) {
+            mark->known[0] |= scan_classes[w->met[at]].known[0];
+            mark->known[1] |= scan_classes[w->met[at]].known[1];
+        }
+    return (mark->known[0] | mark->known[1]) != 0;
+}
+
+/* Sums the hits of a function up; returns how many of its pages are in `marks`. */
+static uint32_t
+add_hits(struct work *w, const struct body *body, uint64_t start, const struct noted *noted)
+{
+    struct scan_mark *marks = w->space->marks;
+    uint64_t page = start >> 12;
+    uint32_t pages = 0;
+
+    for (uint32_t at = 0; at < noted->hits; at++) {
+        const struct scan_event *event = &noted->events[noted->order[at]];
+        uint64_t address = start + offset_of(body, event);
+
+        if (address >> 12 != page) {
+            pages += mark_page(w, page, &marks[pages]);
+            page = address >> 12;
+        }
+        add_instruction(w, LEAF_CLASS(event->leaf), address);
+    }
+    return pages + mark_page(w, page, &marks[pages]);
+}
+
 void
-scan_settle(struct work *w, uint32_t number, const struct scan_event *events, uint32_t count)
+scan_settle(struct work *w, uint32_t number, const struct noted *noted)
 {
     const struct scan_range *range = &w->ranges[number];
     struct body body = body_of(w, number);
-    enum doubt doubt;
+    uint32_t pages = add_hits(w, &body, range->start, noted);
+    enum doubt doubt = doubt_of(w);
 
-    for (uint32_t at = 0; at < count; at++)
-        add_instruction(w, LEAF_CLASS(events[at].leaf),
-                        range->start + offset_of(&body, &events[at]));
-    doubt = doubt_of(w);
-    if (doubt == SURE || (doubt == UNSURE && live(w, &body, events, count))) {
-        for (uint32_t at = 0; at < count; at++)
-            scan_mark(w, LEAF_CLASS(events[at].leaf), range->start + offset_of(&body, &events[at]));
+    if (doubt == SURE || (doubt == UNSURE && live(w, &body, noted))) {
+        for (uint32_t at = 0; at < pages; at++)
+            scan_mark(w, &w->space->marks[at]);
     } else {
         uint32_t sound = forget(w), left = walk(w, &body, range->start, range->lsda != 0);
 

@@ -2,29 +2,6 @@
 #include "work.h"
 
 static void
-end_page(struct work *w)
-{
-    uint64_t *known = w->output->pages[w->page - (w->address >> 12)];
-
-    known[0] |= w->on_page[0];
-    known[1] |= w->on_page[1];
-    w->on_page[0] = w->on_page[1] = 0;
-}
-
-void
-scan_mark(struct work *w, unsigned kind, uint64_t address)
-{
-    const struct instruction_class *class = &scan_classes[kind];
-
-    if (address >> 12 != w->page) {
-        end_page(w);
-        w->page = address >> 12;
-    }
-    w->on_page[0] |= class->known[0];
-    w->on_page[1] |= class->known[1];
-}
-
-static void
 keep_place(struct scan_use *use, uint64_t address, uint32_t count, uint32_t range)
 {
     unsigned at = use->places;
@@ -104,7 +81,6 @@ scan_end_function(struct work *w, uint32_t number)
     if (!w->kinds)
         return;
     found = sum_features(w, features, counts, first);
-    end_page(w);
     for (unsigned at = 0; at < found; at++) {
         struct scan_use *use = &w->tally->uses[features[at]];
 

@@ -247,6 +247,22 @@ vex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length,
     return finished(leaf, at, (unsigned)(at - code), length);
 }
 
+/* What a leaf may want that some fields of EVEX do not have, or that takes more than them to tell.
+ */
+static inline unsigned
+refusable(unsigned p0, unsigned p1, unsigned p2)
+{
+    unsigned lacking = LOW_VVVV | VSIB | UNIQUE | UNLIKE | LOW_RM;
+
+    lacking |= (~p1 & 0x78) != 0 ? VVVV_UNUSED : 0;
+    lacking |= (~p2 & 0x08) != 0 ? V_UNUSED : 0;
+    lacking |= (~p0 & 0x90) != 0 ? LOW_REG : 0;
+    lacking |= (~p0 & 0x10) != 0 ? NARROW_REG : 0;
+    lacking |= (p2 & 0x07) != 0 ? NO_MASK : MASK;
+    lacking |= (p2 & 0x80) != 0 ? NO_ZEROING : 0;
+    return lacking;
+}
+
 TWICE uint32_t
 evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length,
      struct scan_found *found)
@@ -281,7 +297,7 @@ evex(const uint8_t *code, const uint8_t *at, unsigned seen, unsigned *length,
     }
     f.aaa = p2 & 7;
     f.z = p2 >> 7;
-    if (LEAF_CHECK(leaf) || f.z) {
+    if (LEAF_CHECK(leaf) & refusable(p0, p1, p2) || (f.z && !f.aaa)) {
         f.reg = (modrm >> 3 & 7) | (~p0 >> 7 & 1) << 3 | (~p0 >> 4 & 1) << 4;
         f.rm = (modrm & 7) | (~p0 >> 5 & 1) << 3 | (~p0 >> 6 & 1) << 4;
         f.vvvv = ~p1 >> 3 & 15;
@@ -328,10 +344,10 @@ whole(const uint8_t *code, unsigned *length, struct scan_found *found)
     const uint8_t *at = code;
     unsigned seen = 0;
 
-    if (*at == 0xc5 || *at == 0xc4)
-        return vex(code, at, seen, length, found);
     if (*at == 0x62)
         return evex(code, at, seen, length, found);
+    if (*at == 0xc5 || *at == 0xc4)
+        return vex(code, at, seen, length, found);
     for (; prefixes[*at].is_one; at++) {
         if (at - code == LONGEST - 1) {
             *length = LONGEST;

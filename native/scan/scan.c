@@ -109,16 +109,14 @@ static void
 count_last(struct work *w, uint32_t number, struct scan_event *events)
 {
     struct body body = body_of(w, number);
-    uint32_t count = 0, leaf, all = 0;
+    uint32_t count = 0, leaf;
 
     for (uint32_t at = 0; at < body.size; at += leaf & LEAF_LENGTH) {
         leaf = leaf_at(&body, at);
         events[count] = (struct scan_event){(uint32_t)(uintptr_t)(body.code + at), leaf};
         count += (leaf & LEAF_NOTED) != 0;
-        all |= leaf;
     }
-    if (all & LEAF_LOUD)
-        scan_settle(w, number, events, count);
+    settle_noted(w, number, events, count);
 }
 
 /* --- functions, six at a time ------------------------------------------------------------------
@@ -180,7 +178,6 @@ static __attribute__((noinline)) int
 turn(struct work *w, struct stream *s, uint32_t leaf)
 {
     struct view *v = &s->view;
-    uint32_t noted = 0;
 
     if (v->at > v->limit) {
         const uint8_t *last = v->at - (leaf & LEAF_LENGTH);
@@ -189,10 +186,7 @@ turn(struct work *w, struct stream *s, uint32_t leaf)
         *v->free++ =
             (struct scan_event){(uint32_t)(uintptr_t)last, cut_off((unsigned)(v->limit - last))};
     }
-    for (const struct scan_event *each = s->events; each < v->free; each++)
-        noted |= each->leaf;
-    if (noted & LEAF_LOUD)
-        scan_settle(w, s->number, s->events, (uint32_t)(v->free - s->events));
+    settle_noted(w, s->number, s->events, (uint32_t)(v->free - s->events));
     return turn_to_next(w, s);
 }
 
@@ -239,7 +233,6 @@ cpuprobe_scan(const uint8_t *code, uint64_t size, uint64_t address, const struct
     w.tally = tally;
     w.output = output;
     w.space = space;
-    w.page = address >> 12;
     for (unsigned at = 0; at < STREAMS; at++)
         streams[at].events = space->events[at];
     while (begun < STREAMS && turn_to_next(&w, &streams[begun]))

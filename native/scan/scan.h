@@ -71,7 +71,8 @@ struct scan_tally {
 
 /* What a scan fills beside its tally. */
 struct scan_output {
-    scan_mask *pages;     /* for each 4 KiB page from that of the first byte on */
+    scan_mask *pages;     /* for each 4 KiB page from that of the first byte on; of those written to
+                           * that     hold ranges */
     scan_mask *functions; /* for each large function with a feature; as many as there are ranges */
     struct scan_listed *listed; /* as many as there are ranges, times MOST_FEATURES; may be NULL */
     scan_mask sought;
@@ -82,6 +83,12 @@ struct scan_event {
     uint32_t at, leaf;
 };
 
+/* The features of a page. */
+struct scan_mark {
+    uint64_t page;
+    scan_mask known;
+};
+
 /* Working memory; it need not be cleared. */
 struct scan_space {
     struct scan_event events[STREAMS][WALK_LIMIT + 1];
@@ -90,6 +97,7 @@ struct scan_space {
     uint8_t lengths[WALK_LIMIT + 1];
     uint8_t kinds[WALK_LIMIT + 1];
     uint64_t targets[WALK_LIMIT / 64 + 1];
+    struct scan_mark marks[WALK_LIMIT / 4096 + 2];
 };
 
 /* Scans some ranges of executable bytes; what it finds is added to the tally and the output.

@@ -19,8 +19,6 @@ struct work {
     uint64_t first[256], last[256];
     uint8_t met[256];
     unsigned kinds;
-    uint64_t page;
-    scan_mask on_page;
 };
 
 /* The bytes of a function, and how far may be read behind its end. */
@@ -65,7 +63,7 @@ leaf_at(const struct body *body, uint32_t offset)
     return __builtin_expect((leaf & LEAF_LENGTH) > left, 0) ? cut_off(left) : leaf;
 }
 
-/* Adds an instruction to the sum over its function; for the pages see scan_mark. */
+/* Adds a hit to the sum over its function. */
 static inline void
 add_instruction(struct work *w, unsigned kind, uint64_t address)
 {
@@ -76,21 +74,54 @@ add_instruction(struct work *w, unsigned kind, uint64_t address)
     w->last[kind] = address;
 }
 
-/* Marks the page of an address with the features of a class; in the order of addresses. */
-void scan_mark(struct work *w, unsigned kind, uint64_t address);
+/* Marks a page with features. */
+static inline void
+scan_mark(struct work *w, const struct scan_mark *mark)
+{
+    uint64_t *known = w->output->pages[mark->page - (w->address >> 12)];
+
+    known[0] |= mark->known[0];
+    known[1] |= mark->known[1];
+}
 
 /* Counts a believed hit, in the order of addresses. */
 static inline void
 count_hit(struct work *w, unsigned kind, uint64_t address)
 {
+    const struct instruction_class *class = &scan_classes[kind];
+    struct scan_mark mark = {address >> 12, {class->known[0], class->known[1]}};
+
     add_instruction(w, kind, address);
-    scan_mark(w, kind, address);
+    scan_mark(w, &mark);
 }
 
 /* Ends a function: its hits, if there are any, become uses of features. */
 void scan_end_function(struct work *w, uint32_t number);
 
-/* Counts of a function those hits that are believed; of what was noted all is in `events`. */
-void scan_settle(struct work *w, uint32_t number, const struct scan_event *events, uint32_t count);
+/* What was noted of a function: all of it, and which of that are hits, in their order. */
+struct noted {
+    const struct scan_event *events;
+    uint32_t count;
+    const uint32_t *order;
+    uint32_t hits;
+};
+
+/* Counts of a function those hits that are believed. */
+void scan_settle(struct work *w, uint32_t number, const struct noted *noted);
+
+/* The same of what was noted, if there are hits. */
+static inline void
+settle_noted(struct work *w, uint32_t number, const struct scan_event *events, uint32_t count)
+{
+    uint32_t *order = w->space->order; /* a walk needs it, but not what is noted */
+    uint32_t hits = 0;
+
+    for (uint32_t at = 0; at < count; at++) {
+        order[hits] = at;
+        hits += (events[at].leaf & LEAF_LOUD) != 0;
+    }
+    if (hits)
+        scan_settle(w, number, &(struct noted){events, count, order, hits});
+}
 
 #endif

@@ -8,9 +8,10 @@ file is scanned in as many threads as there are CPUs.
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -28,6 +29,8 @@ from cpuprobe.code.tally import Scan, joined
 
 ALONE = 4 << 20
 """Bytes of code below which a second thread costs more than it saves."""
+SHARES = 4
+"""For each thread, into as many the work is cut: one of equal bytes can take twice as long."""
 STEPS = 16
 """The scanner in C makes as many of its steps while a Budget's step takes."""
 BATCH = 1024
@@ -52,21 +55,28 @@ def scan(
         return simple.scan(file, work, forms(), sought)
     parts = (threads or len(os.sched_getaffinity(0))) if work.size >= ALONE else 1
     if parts == 1:
-        return _Part(file, work, 0, 1, sought).scan()
+        return _Part(file, work, deque([work.pieces]), True, sought).scan()
+    shares = deque(part_of(work, number, SHARES * parts) for number in range(SHARES * parts))
     with ThreadPoolExecutor(parts) as pool:
-        these = [_Part(file, work, number, parts, sought) for number in range(parts)]
+        these = [_Part(file, work, shares, number == 0, sought) for number in range(parts)]
         return joined(list(pool.map(_Part.scan, these)))
 
 
 class _Part:
-    """A part of a file, and what the scanner in C finds in it."""
+    """What the scanner in C finds in a part of a file."""
 
     def __init__(
-        self, file: Binary, work: Plan, number: int, of: int, sought: Collection[str]
+        self,
+        file: Binary,
+        work: Plan,
+        shares: deque[list[Piece]],
+        is_first: bool,
+        sought: Collection[str],
     ) -> None:
+        """Nothing is found yet; `shares` of the work are taken as long as there are any."""
         self._file, self._work, self._sought = file, work, sought
-        self._first = number == 0
-        self._pieces = part_of(work, number, of)
+        self._shares, self._first = shares, is_first
+        self._pieces: list[Piece] = []
         self._tally = ffi.new("struct scan_tally *")
         self._pages: dict[int, frozenset[str]] = {}
         self._functions: Counter[frozenset[str]] = Counter()
@@ -77,8 +87,11 @@ class _Part:
         """Scans it."""
         space = ffi.new_allocator(should_clear_after_alloc=False)("struct scan_space *")
         budget = Budget()
-        for piece in self._pieces:
-            self._scan(piece, space, budget)
+        with suppress(IndexError):  # other threads take them too
+            while True:
+                for piece in self._shares.popleft():
+                    self._pieces.append(piece)
+                    self._scan(piece, space, budget)
         tally = self._tally
         of = self._work.coverage if self._first else Coverage()
         signs = ((lib.CLASS_CPUID, "CPUID"), (lib.CLASS_XGETBV, "XGETBV"))
@@ -105,9 +118,11 @@ class _Part:
         """Scans ranges of one section."""
         code, every = piece.code, len(piece.before)
         given = ffi.from_buffer("struct scan_range[]", piece.rows)
-        pages = ffi.new("scan_mask[]", (len(code.data) >> 12) + 2)
+        first = piece.rows[0] >> 12
+        pages = ffi.new("scan_mask[]", (piece.rows[-2] >> 12) + 1 - first)
         functions = ffi.new("scan_mask[]", every)
-        output = ffi.new("struct scan_output *", {"pages": pages, "functions": functions})
+        output = ffi.new("struct scan_output *", {"functions": functions})
+        output.pages = ffi.cast("scan_mask *", pages) - (first - (code.address >> 12))
         at_once = every
         if self._sought:
             at_once = min(BATCH, at_once)
@@ -131,10 +146,12 @@ class _Part:
             for key, number in Counter(_keys(functions, self._tally.functions)).items():
                 self._functions[self._set(key)] += number
             self._tally.functions = 0
-        for page, key in enumerate(_keys(pages, len(pages)), code.address >> 12):
-            if key != (0, 0):
-                features = self._set(key)
-                self._pages[page] = self._pages.get(page, features) | features
+        keys = list(_keys(pages, len(pages)))
+        sets = {key: self._set(key) for key in {*keys} if key != (0, 0)}
+        found = {page: sets[key] for page, key in enumerate(keys, first) if key in sets}
+        for page in found.keys() & self._pages.keys():  # where two pieces meet
+            found[page] |= self._pages[page]
+        self._pages.update(found)
 
     def _set(self, key: tuple[int, int]) -> frozenset[str]:
         """The features of a mask."""
