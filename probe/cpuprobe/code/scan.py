@@ -156,9 +156,12 @@ class _Part:
     def _set(self, key: tuple[int, int]) -> frozenset[str]:
         """The features of a mask."""
         if key not in self._sets:
+            names = []
             bits = key[0] | key[1] << 64
-            numbers = range(lib.scan_known_features)
-            self._sets[key] = frozenset(name_of(each) for each in numbers if bits >> each & 1)
+            while bits:
+                names.append(name_of(bits.bit_length() - 1))
+                bits &= ~(1 << bits.bit_length() - 1)
+            self._sets[key] = frozenset(names)
         return self._sets[key]
 
     def _uses(self, numbers: Sequence[int]) -> dict[str, Use]:
