@@ -11,7 +11,6 @@ import os
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -87,11 +86,9 @@ class _Part:
         """Scans it."""
         space = ffi.new_allocator(should_clear_after_alloc=False)("struct scan_space *")
         budget = Budget()
-        with suppress(IndexError):  # other threads take them too
-            while True:
-                for piece in self._shares.popleft():
-                    self._pieces.append(piece)
-                    self._scan(piece, space, budget)
+        for piece in self._taken():
+            self._pieces.append(piece)
+            self._scan(piece, space, budget)
         tally = self._tally
         of = self._work.coverage if self._first else Coverage()
         signs = ((lib.CLASS_CPUID, "CPUID"), (lib.CLASS_XGETBV, "XGETBV"))
@@ -113,6 +110,15 @@ class _Part:
             sketch(self._file.strings) if self._sought and self._first else (),
             budget.spent,
         )
+
+    def _taken(self) -> Iterator[Piece]:
+        """Takes shares of the work; other threads do so at the same time."""
+        while True:
+            try:
+                share = self._shares.popleft()
+            except IndexError:
+                return
+            yield from share
 
     def _scan(self, piece: Piece, space: Any, budget: Budget) -> None:
         """Scans ranges of one section."""

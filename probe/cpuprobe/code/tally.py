@@ -12,7 +12,7 @@ import msgspec
 
 from cpuprobe.code.budget import Budget
 from cpuprobe.code.forms import Forms
-from cpuprobe.code.functions import Name, Range
+from cpuprobe.code.functions import SOURCES, Name, Range
 from cpuprobe.code.needs import (
     LARGE,
     MOST_LISTED,
@@ -176,7 +176,10 @@ def uses(found: Mapping[str, list[FoundIn[T]]], text: Callable[[T], str]) -> dic
 
 
 def joined(scans: Sequence[Scan]) -> Scan:
-    """The parts of one file, in their order, made one: the same as if it had been one part.
+    """The parts of one file made one, whatever was looked at in which part.
+
+    Args:
+        scans: the parts; the first has the sketch.
 
     Raises:
         ArtifactError: all parts together are more than a file may take.
@@ -200,7 +203,7 @@ def joined(scans: Sequence[Scan]) -> Scan:
         _joined([scan.unknown for scan in scans]),
         tuple(sorted({sign for scan in scans for sign in scan.signs})),
         Coverage(*map(sum, zip(*numbers, strict=True))),
-        pages,
+        dict(sorted(pages.items())),
         functions,
         tuple(every[:MOST_LISTED]),
         sum(scan.unlisted for scan in scans) + max(0, more),
@@ -216,10 +219,9 @@ def _joined(parts: list[dict[str, Use]]) -> dict[str, Use]:
             every.setdefault(name, []).append(use)
     summed = {}
     for name in sorted(every):
-        by: Counter[str] = Counter()
-        for use in every[name]:
-            by.update(use.by)
+        sums = {source: sum(use.by.get(source, 0) for use in every[name]) for source in SOURCES}
+        by: dict[str, int] = {source: count for source, count in sums.items() if count}
         places = sorted((p for use in every[name] for p in use.places), key=lambda p: p.address)
         functions = sum(use.functions for use in every[name])
-        summed[name] = Use(by.total(), functions, dict(by), tuple(places[:MOST_PLACES]))
+        summed[name] = Use(sum(by.values()), functions, by, tuple(places[:MOST_PLACES]))
     return summed
