@@ -194,8 +194,9 @@ def joined(scans: Sequence[Scan]) -> Scan:
     functions: Counter[frozenset[str]] = Counter()
     for scan in scans:
         functions.update(scan.functions)
-        for page, features in scan.pages.items():
-            pages[page] = pages.get(page, features) | features
+        for page in pages.keys() & scan.pages.keys():
+            scan.pages[page] |= pages[page]
+        pages.update(scan.pages)
     every = sorted((each for scan in scans for each in scan.listed), key=lambda each: each.address)
     more = len(every) - MOST_LISTED
     return Scan(
@@ -203,7 +204,7 @@ def joined(scans: Sequence[Scan]) -> Scan:
         _joined([scan.unknown for scan in scans]),
         tuple(sorted({sign for scan in scans for sign in scan.signs})),
         Coverage(*map(sum, zip(*numbers, strict=True))),
-        dict(sorted(pages.items())),
+        {page: pages[page] for page in sorted(pages)},
         functions,
         tuple(every[:MOST_LISTED]),
         sum(scan.unlisted for scan in scans) + max(0, more),
