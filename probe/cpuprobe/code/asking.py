@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
-from cpuprobe.code.program import Binary, asking_names, passive_names
+from cpuprobe.code.program import Binary, asks, passive_names
 from cpuprobe.code.summary import Summary
 from cpuprobe.code.ways import NEAR, Told, Ways
 
@@ -31,7 +31,7 @@ Answer: TypeAlias = tuple[int, int]
 
 def _named(name: str) -> Answer:
     """Of another file's function."""
-    return int(bool(asking_names().search(name))), 0  # ANSWER: of whatever
+    return int(asks(name)), 0  # ANSWER: of whatever
 
 
 class Functions:
@@ -45,8 +45,7 @@ class Functions:
     def __init__(self, file: Binary, links: Links) -> None:
         """Finds out what asks."""
         self._file, self._links = file, links
-        asked = asking_names()
-        foreign = {slot for slot, name in links.names.items() if asked.search(name)}
+        foreign = {slot for slot, name in links.names.items() if asks(name)}
         self._ways = Ways(
             links.pointers, foreign, file.answers, file.questions, file.models, file.is_windows
         )
@@ -54,6 +53,7 @@ class Functions:
         self._summaries: dict[int, Summary] = {}
         self._small: dict[int, Answer] = {}
         self._ended: dict[int, Summary] = {}
+        self._elsewhere: dict[int, bool] = {}
         self._main = main(file)
         self._depth = 0
         self.left = MOST

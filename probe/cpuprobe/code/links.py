@@ -73,6 +73,7 @@ class Links:
     def __init__(self, file: Binary) -> None:
         """Reads relocations."""
         self._file = file
+        self._imported: dict[int, str | None] = {}
         stubs = self._stubs()
         every = self._starts(stubs[0])
         self.starts, ends = every.keys, every.values
@@ -275,9 +276,13 @@ class Links:
 
     def imported(self, target: int) -> str | None:
         """The name of another file's function, if what begins there only jumps to it."""
-        code = self._file.code_at(target)
-        stub = _STUB.match(code.data, target - code.address) if code is not None else None
-        if code is None or stub is None:
-            return None
-        end = stub.end()
-        return self.names.get(code.address + end + _RELATIVE_32(code.data, end - 4)[0])
+        if target not in self._imported:
+            code = self._file.code_at(target)
+            stub = _STUB.match(code.data, target - code.address) if code is not None else None
+            name = None
+            if code is not None and stub is not None:
+                end = stub.end()
+                slot = code.address + end + _RELATIVE_32(code.data, end - 4)[0]
+                name = self.names.get(slot)
+            self._imported[target] = name
+        return self._imported[target]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -47,6 +48,12 @@ def asking_names() -> re.Pattern[str]:
     return re.compile("|".join(load_table("baseline")["dispatch"]["asking"]))
 
 
+@functools.lru_cache(1 << 16)
+def asks(name: str) -> bool:
+    """Whether one asks by a function or variable what the CPU can do."""
+    return asking_names().search(name) is not None
+
+
 @functools.cache
 def passive_names() -> re.Pattern[str]:
     """The names of other files' functions that call nothing of what is handed to them."""
@@ -76,6 +83,9 @@ class Relocations:
     strings: bytes = b""
     words: list[tuple[int, bytes]] = field(default_factory=list)
     of_code: list[tuple[int, int]] = field(default_factory=list)
+
+
+_ADDRESS = operator.attrgetter("address")
 
 
 @dataclass
@@ -134,7 +144,7 @@ class Binary:
     questions: frozenset[int] = frozenset()
 
     def _number(self, address: int) -> int:
-        return bisect_right(self.code, address, key=lambda code: code.address) - 1
+        return bisect_right(self.code, address, key=_ADDRESS) - 1
 
     def code_at(self, address: int) -> CodeBytes | None:
         """The executable bytes that hold an address; None where there are none."""
@@ -149,7 +159,7 @@ class Binary:
     @functools.cached_property
     def asks_others(self) -> tuple[str, ...]:
         """The functions and variables of other files by which it asks what the CPU can do."""
-        return tuple(sorted(name for name in self.undefined if asking_names().search(name)))
+        return tuple(sorted(filter(asks, self.undefined)))
 
     def name(self, name: Name) -> str:
         """The text of a name, empty for NAMELESS; fit to print."""

@@ -62,10 +62,14 @@ _FIRST = 2
 
 
 class _Memory(threading.local):
-    """Working memory, one for each thread: there are archives with twenty thousand libraries."""
+    """Working memory, kept for each thread: there are archives with twenty thousand libraries.
+
+    Attributes:
+        spaces: one for a function, and for each of those that are looked at meanwhile.
+    """
 
     def __init__(self) -> None:
-        self.space = ffi.new("struct ways_space *")
+        self.spaces: list[Any] = []
 
 
 _MEMORY = _Memory() if ffi else None
@@ -94,7 +98,7 @@ class Ways:
             is_windows: its functions call each other as on Windows.
         """
         assert _MEMORY is not None
-        self._space = _MEMORY.space
+        self._spaces = _MEMORY.spaces
         self._known = ffi.new("struct ways_known *")
         self._kept: list[Any] = []  # what C's structures point to
         known = self._known
@@ -121,7 +125,7 @@ class Ways:
                 if word < 1 << 64 - lib.KEPT_SHIFT:
                     lib.ways_keep(statics, word << lib.KEPT_SHIFT | lib.MAY_ANSWER)
         self._data: dict[int, Any] = {}
-        self._looks = 0
+        self._depth = 0  # how many functions are being looked at
 
     def _keep(self, made: Any) -> Any:
         self._kept.append(made)
@@ -158,32 +162,27 @@ class Ways:
                 slot's address, less than nothing.
             is_main: what it returns is told to who started the program.
         """
-        space = self._space
-        look = self._begin(code, start, end)
-        targets: list[int] = []
-        answers = array("I")
-        while look:
-            targets += ffi.unpack(space.target, space.targets)[len(targets) :]
-            for each in targets[len(answers) :]:
-                answers.append(told(each if each < 1 << 63 else each - (1 << 64)).word)
-            if look != self._looks:  # others were looked at meanwhile
-                look = self._begin(code, start, end)
-                for each in targets:
-                    lib.ways_target(space, each)
-            ffi.memmove(space.answer, answers, answers.itemsize * len(answers))
-            lib.ways_finish(space, self._known, MOST_STEPS, is_main)
-            if space.targets == len(targets):
-                return _summary(space.summary)
-        return Summary()
-
-    def _begin(self, code: CodeBytes, start: int, end: int) -> int:
-        """Begins to look at a function: the number of the look; 0: it is none that is looked at."""
+        if self._depth == len(self._spaces):
+            self._spaces.append(ffi.new("struct ways_space *"))
+        space = self._spaces[self._depth]
         data = self._data.get(code.index)
         if data is None:
             data = self._data[code.index] = ffi.from_buffer("uint8_t[]", code.data)
-        self._looks += 1
-        found = lib.ways_begin(self._space, data, len(data), code.address, start, end)
-        return self._looks if found else 0
+        if not lib.ways_begin(space, data, len(data), code.address, start, end):
+            return Summary()
+        self._depth += 1
+        answers = array("I")
+        while True:
+            targets = ffi.unpack(space.target, space.targets)[len(answers) :]
+            answers.extend(
+                told(each if each < 1 << 63 else each - (1 << 64)).word for each in targets
+            )
+            ffi.memmove(space.answer, answers, answers.itemsize * len(answers))
+            lib.ways_finish(space, self._known, MOST_STEPS, is_main)
+            if space.targets == len(answers):
+                break
+        self._depth -= 1
+        return _summary(space.summary)
 
 
 def _summary(made: Any) -> Summary:
