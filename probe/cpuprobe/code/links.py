@@ -92,6 +92,7 @@ class Links:
         self.pointers, self.names = self._read()
         self._index(self._known.slots, self.pointers.keys)
         self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
+        self._jumped = frozenset(pairs(*stubs).values)
         fill = functools.partial(lib.links_entered, self._known, stubs[0])
         self._entered = pairs(*filled(fill, stubs[0].count))
         self.stubs = dict(zip(self._entered.values, self._entered.keys, strict=True))
@@ -226,6 +227,11 @@ class Links:
         """Addresses in a range that code takes, with those of instructions that may take them."""
         return self._searched[1].between(max(low, 0), high)
 
+    def is_taken(self, address: int) -> bool:
+        """Whether code takes an address, or that of a PLT entry that leads there."""
+        places = (address, *self._entered.of(address))
+        return any(next(self.takers(at, at + 1), None) is not None for at in places)
+
     def readers(self, low: int, high: int) -> Iterator[int]:
         """The addresses of instructions that may read static memory between two addresses.
 
@@ -266,8 +272,8 @@ class Links:
         return max((each for each in (pointed, taken) if each is not None), default=None)
 
     def slots(self, address: int) -> tuple[int, ...]:
-        """Where in data an address stands."""
-        return tuple(self._turned.of(address))
+        """Where in data an address stands, but for what PLT entries jump through."""
+        return tuple(slot for slot in self._turned.of(address) if slot not in self._jumped)
 
     @functools.cached_property
     def _turned(self) -> Pairs:

@@ -61,6 +61,12 @@ def passive_names() -> re.Pattern[str]:
 
 
 @functools.cache
+def loaded_names() -> re.Pattern[bytes]:
+    """The names, as a string table holds them, of what every load of a library of a kind calls."""
+    return re.compile("|".join(load_table("baseline")["dispatch"]["loaded"]).encode())
+
+
+@functools.cache
 def variant_names() -> re.Pattern[str]:
     """The names, in lower case, of functions that say which CPU they are for: callers chose."""
     return re.compile("|".join(load_table("baseline")["dispatch"]["variants"]))

@@ -9,10 +9,12 @@ C (native/scan/ways.h); where the package was built without its extension nobody
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
+from cpuprobe.code.descent import descend
 from cpuprobe.code.forms import Forms
 from cpuprobe.code.holding import holding
 from cpuprobe.code.links import Links
@@ -30,6 +32,8 @@ MANY = 20
 told by its callers what the CPU can do in a way that is not seen here."""
 _MOST_HELD = 1 << 16
 """Functions of which it is held at once what comes to them."""
+_MOST_ORDERED = 1 << 15
+"""Functions that are gone through by their sizes."""
 MOST_FUNCTIONS = 1 << 20
 """Of a file whose callers are followed; Chromium has half as many."""
 
@@ -89,10 +93,22 @@ class _Search:
         for feature, those in holding(self._links, self._pages):
             if feature in _CHOSEN or not those:
                 continue
-            self._climb(feature, those, met)
+            if feature in self._soon:
+                met[feature] = self._soon[feature]
+            else:
+                self._climb(feature, those, met)
             # In a file that does not ask, only names say that those who call it do.
             self._is_explained &= self._chooses or feature in met or feature in self._named
         return met
+
+    @functools.cached_property
+    def _soon(self) -> dict[str, Reach]:
+        """What is soon come to from where a run or a load begins."""
+        found = descend(self._functions, self._links, [*self._roots])
+        return {
+            name: self._reach(address, root, self._roots[root] or "run")
+            for name, (address, root) in found.items()
+        }
 
     def _root(self, start: int) -> By | None:
         """Why a function is one that others call, if it is."""
@@ -128,29 +144,28 @@ class _Search:
         queue: list[int] = []  # those that are called by others of these, and then:
         entered = self._entered(holding)
         while self._functions.left > 0:
-            start = queue.pop() if queue else next(entered, -1)
-            if start < 0:
-                break
-            if start in looked:
-                continue
-            looked.add(start)
-            summary = self._functions.summary(start)
-            queue += [call.target for call in self._calls(start) if call.target in holding]
-            if feature in summary.needs:
-                hot[start] = summary.needs[feature]
-                pending.append(start)
-                if self._is_reached(start, feature, hot[start], holding, met, exported):
-                    return
-        while pending and self._functions.left > 0:
-            start = pending.pop()
-            address, unless = hot[start]
-            for caller, still in [*self._callers(start, unless), *self._holders(start, unless)]:
-                known = hot.get(caller)
+            if pending:  # at once: in a build for newer CPUs one is come to soon
+                start = pending.pop()
+                address, unless = hot[start]
+                callers = *self._callers(start, unless), *self._holders(start, unless)
+                found = [(caller, (address, still)) for caller, still in callers]
+            else:
+                start = queue.pop() if queue else next(entered, -1)
+                if start < 0:
+                    break
+                if start in looked:
+                    continue
+                looked.add(start)
+                queue += [call.target for call in self._calls(start) if call.target in holding]
+                need = self._functions.summary(start).needs.get(feature)
+                found = [(start, need)] if need is not None else []
+            for start, (address, still) in found:
+                known = hot.get(start)
                 if known is not None and not known[1] & ~still:
                     continue
-                hot[caller] = address, still & (known[1] if known else -1)
-                pending.append(caller)
-                if self._is_reached(caller, feature, hot[caller], holding, met, exported):
+                hot[start] = address, still & (known[1] if known else -1)
+                pending.append(start)
+                if self._is_reached(start, feature, hot[start], holding, met, exported):
                     return
 
     def _calls(self, start: int) -> Iterator[Call]:
@@ -192,15 +207,22 @@ class _Search:
     def _entered(self, holding: Collection[int]) -> Iterator[int]:
         """Those of some functions to which something comes from outside of them.
 
-        Those that others call come first.
+        Those that others call come first, and small ones: of a build they hold it too, and kernels
+        take many steps.
         """
-        yield from filter(self._is_others, holding)
-        for start in holding:
+        small = len(holding) <= _MOST_ORDERED
+        ordered = sorted(holding, key=self._size) if small else holding
+        yield from filter(self._is_others, ordered)
+        for start in ordered:
             if self._is_others(start):
                 continue
             called = any(each not in holding for each in self._callers_of(start) if each >= 0)
             if called or self._is_open(start):
                 yield start
+
+    def _size(self, start: int) -> int:
+        function = self._links.function(start)
+        return function[1] - function[0] if function else 0
 
     def _callers_of(self, start: int) -> frozenset[int]:
         """The functions that seem to call one; -1 for what is in none."""
@@ -211,13 +233,10 @@ class _Search:
             self._calling[start] = frozenset(each[0] if each else -1 for each in callers)
         return self._calling[start]
 
-    def _is_taken(self, address: int) -> bool:
-        return next(self._links.takers(address, address + 1), None) is not None
-
     def _is_open(self, start: int) -> bool:
         """Whether something may come to a function but by a call."""
         if start not in self._open:
-            taken = self._is_taken(start)
+            taken = self._links.is_taken(start)
             if len(self._open) == _MOST_HELD:
                 self._open.clear()
             self._open[start] = (
@@ -226,7 +245,7 @@ class _Search:
                     table is not None and self._tables.is_methods(table)
                     for table in map(self._links.table, self._links.slots(start))
                 )
-                or any(map(self._is_taken, self._tables.leading_to(start)))
+                or any(map(self._links.is_taken, self._tables.leading_to(start)))
             )
         return self._open[start]
 
@@ -248,32 +267,29 @@ class _Search:
         if by == "export":
             # Who calls one that calls others may tell it of the CPU.
             told = where[1] and self._chooses and start not in holding
-            if not told and not (start in holding and self._is_part(start, holding)):
+            if not told and not (start in holding and self._is_part(start, feature)):
                 exported[start] = where[0]
             return False
         met[feature] = self._reach(where[0], start, by)
         return True
 
-    def _is_part(self, start: int, holding: Collection[int]) -> bool:
+    def _is_part(self, start: int, feature: str) -> bool:
         """Whether an exported function is one that the file itself uses, by choice.
 
-        Its address is taken, or it is called by others that hold the feature, and by no one else.
+        Its address is taken, or it is called by others that need the feature, and by no one else.
         Likewise what is handed a vector of 256 bits or more: only code for such CPUs can call it.
         """
         if not self._chooses:
             return False
-        if self._takes_vectors(start):
+        function, code = self._links.function(start), self._file.code_at(start)
+        if function and code and takes_vectors(code, *function):
             return True
-        taken = self._is_taken(start)
+        if self._links.is_taken(start) or self._links.slots(start):
+            return True
         callers = self._callers_of(start)
-        if taken or self._links.slots(start):
-            return True
-        return bool(callers) and all(each in holding for each in callers)
-
-    def _takes_vectors(self, start: int) -> bool:
-        function = self._links.function(start)
-        code = self._file.code_at(start)
-        return function is not None and code is not None and takes_vectors(code, *function)
+        return bool(callers) and all(
+            each >= 0 and feature in self._functions.summary(each).needs for each in callers
+        )
 
     def _reach(self, address: int, start: int, by: By) -> Reach:
         function = self._file.function(start)

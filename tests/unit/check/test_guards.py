@@ -281,6 +281,35 @@ def test_what_no_one_is_seen_to_call_is_in_doubt_where_nothing_asks(tmp_path):
     assert held_against(path, "x86-64-v2").expectation == "guarded"
 
 
+def test_what_a_library_calls_by_its_own_table_is_no_choice(tmp_path):
+    """Exported functions call each other through the PLT: such a slot is no table of choices."""
+    parts = "".join(
+        f"NEW float new{n}(int k) {{ LOOP(k); return a[{n}]; }}\n"
+        f"int part{n}(int k) {{ return new{n}(k) > 1; }}\n"
+        for n in range(40)
+    )
+    calls = " + ".join(f"part{n}(k)" for n in range(40))
+    source = HEAD + ASKED + parts + f"int all(int k) {{ return {calls}; }}\n"
+    path = build(tmp_path, source, "-shared", "-fPIC", "-O1", "-fno-inline", name="liball.so")
+    user = "int all(int); int main(int argc, char **argv) { return all(argc) & 64; }"
+    program = build(tmp_path, user, str(path), f"-Wl,-rpath,{tmp_path}")
+
+    assert held_against(path, "x86-64-v2").expectation == "unguarded"
+    assert ends(program, "Nehalem") in (-4, 132, None)
+
+
+def test_what_loads_a_module_tells_it_nothing(tmp_path):
+    """Whatever CPU its name is for: CPython calls PyInit_, and a stray question guards nothing."""
+    source = """__attribute__((visibility("default"))) void *PyInit_core_avx2(void) {
+        LOOP(3); return asked() ? a : b; }\n"""
+    options = (*V3, "-shared", "-fPIC", "-fvisibility=hidden")
+    path = build(tmp_path, HEAD + ASKED + source, *options, name="core_avx2.so")
+    fit = held_against(path, "x86-64-v2")
+
+    assert fit.expectation == "unguarded"
+    assert "what every load executes (PyInit_core_avx2)" in fit.reason
+
+
 def test_what_every_load_executes_dies(tmp_path):
     """A constructor of a library; loading it is enough."""
     source = HEAD + "__attribute__((constructor)) void set(void) { LOOP(1); }\n"
