@@ -148,7 +148,9 @@ def executed(row: Row, folder: Path, cpu: str) -> str:
 def verdict(path: Path) -> tuple[str, bool]:
     """The worst verdict of what a package holds, and whether all of it fits."""
     target = within(find_profile(TARGET))
-    fits, _ = settle(check(expand([str(path)]).files, target, 1, lambda *told: None), target)
+    found = expand([str(path)])
+    told = check(found.files, target, 1, lambda *told: None, launchers=found.launchers)
+    fits, _ = settle(told, target, found.launchers)
     if not fits:
         return "NOTHING", False
     worst = min(fits, key=lambda fit: ORDER.index(fit.expectation))

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.check import meter
+from cpuprobe.check.launchers import MOST, Launcher, launcher
 from cpuprobe.code.archives.images import LAYER, MOST_NAMES, Image, images, visible
-from cpuprobe.code.archives.table import MODULE
+from cpuprobe.code.archives.table import MODULE, SCRIPT
 from cpuprobe.code.archives.walk import BETWEEN, LINK, Member, members, members_of_folder
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.elf import ArtifactError, Source
@@ -54,10 +55,12 @@ class Contents(NamedTuple):
     Attributes:
         met: what may hold code, in order.
         unread: how many others there are of what kind.
+        launchers: scripts that ask what the CPU can do.
     """
 
     met: list[Met]
     unread: Counter[str]
+    launchers: list[Launcher]
 
 
 def contents(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> Contents:
@@ -112,6 +115,7 @@ class _Reader:
         self._met: list[Met] = []
         self._unread: Counter[str] = Counter()
         self._said: dict[str, bytes] = {}
+        self._launchers: list[Launcher] = []
         self._layers: dict[str, list[str]] = {}
         self._names = 0
         try:
@@ -131,7 +135,7 @@ class _Reader:
                     met += self._seen(image)
         except ArtifactError as error:
             met = [*self._met, Met(self._path, error=str(error))]
-        return Contents(met, self._unread)
+        return Contents(met, self._unread, self._launchers)
 
     def _layer(self, name: str) -> tuple[str, str]:
         """In which layer a member lies, and where there; empty: in none."""
@@ -155,7 +159,9 @@ class _Reader:
             if self._names > MOST_NAMES:
                 raise ArtifactError("an image with more paths than any")
             self._layers.setdefault(layer, []).append(inside.partition(BETWEEN)[0])
-        if member.said:
+        if member.kind is SCRIPT:
+            self._launchers += launcher(member.name, member.said)[: MOST - len(self._launchers)]
+        elif member.said:
             self._said[member.name[len(self._path) + len(BETWEEN) :]] = member.said
         if member.source is not None and member.kind is MODULE:
             self._met.append(self._module(member, member.source))

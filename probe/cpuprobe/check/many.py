@@ -16,12 +16,15 @@ from cpuprobe.check import meter
 from cpuprobe.check.against import HostCapabilities
 from cpuprobe.check.contents import Contents, Met, contents
 from cpuprobe.check.judge import Fit, judge
+from cpuprobe.check.launchers import MOST, Launcher, launcher
 from cpuprobe.check.pool import results
-from cpuprobe.code.archives.table import Kind, kind_of_file
+from cpuprobe.code.archives.table import SCRIPT, Kind, kind_of_file
+from cpuprobe.code.archives.walk import MOST_OF_SCRIPT
 from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.forms import forms
 from cpuprobe.code.needs import Needs
 from cpuprobe.code.read import complete, opened
+from cpuprobe.files import open_regular
 
 SMALL = 1 << 20
 """Below as many bytes in all a second process costs more than it saves."""
@@ -36,10 +39,12 @@ class Found(NamedTuple):
     Attributes:
         files: those that may hold code, in order, each once; and whether it was named itself.
         unread: how many files in folders are of what other kind.
+        launchers: scripts in folders that ask what the CPU can do.
     """
 
     files: list[tuple[str, bool]]
     unread: Counter[str]
+    launchers: list[Launcher]
 
 
 def expand(paths: Iterable[str]) -> Found:
@@ -51,6 +56,7 @@ def expand(paths: Iterable[str]) -> Found:
     """
     found: dict[str, bool] = {}
     unread: Counter[str] = Counter()
+    launchers: list[Launcher] = []
     for path in paths:
         if not os.path.isdir(path):
             found[path] = True
@@ -68,7 +74,17 @@ def expand(paths: Iterable[str]) -> Found:
                     found.setdefault(inside, False)
                 elif kind is not None:
                     unread[kind.name] += 1
-    return Found(list(found.items()), unread)
+                if kind is SCRIPT and len(launchers) < MOST:
+                    launchers += _launcher(inside)
+    return Found(list(found.items()), unread, launchers)
+
+
+def _launcher(path: str) -> list[Launcher]:
+    try:
+        with open(open_regular(path), "rb", buffering=0) as file:
+            return launcher(path, file.read(MOST_OF_SCRIPT) or b"")
+    except OSError:
+        return []
 
 
 def check(
@@ -79,6 +95,7 @@ def check(
     sought: Collection[str] = (),
     unread: Counter[str] | None = None,
     modules: list[tuple[Fit, bytes]] | None = None,
+    launchers: list[Launcher] | None = None,
 ) -> list[Fit]:
     """Reads files, and all that they hold, and holds each against a machine.
 
@@ -91,6 +108,7 @@ def check(
         unread: what is met and not read is counted here by kind.
         modules: WebAssembly modules that files hold come here, each with what stands in its place;
             None: they are not read.
+        launchers: scripts that ask what the CPU can do, which files hold, come here.
 
     Returns:
         In the order of `files`, what one holds in its place. Files for other architectures that
@@ -116,6 +134,8 @@ def check(
                 else:
                     fits.append(_fit(met, against, False, unread))
             unread += answer.unread
+            if launchers is not None:
+                launchers += answer.launchers
         elif isinstance(answer, Kind):
             fits.append(_fit(Met(path, unread=answer.name), against, named, unread))
         elif isinstance(answer, str):

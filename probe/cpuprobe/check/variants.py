@@ -2,7 +2,7 @@
 
 ld.so and dyld choose by folder (`glibc-hwcaps/x86-64-v3`); programs choose by names (`_avx2`). What
 a machine does not take is not executed there; what is taken on more machines than it runs on is
-wrong wherever it is.
+wrong wherever it is. Between programs it is people who choose, unless a script was met that does.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import msgspec
 
 from cpuprobe.check.against import HostCapabilities, within
 from cpuprobe.check.judge import Fit, judge
+from cpuprobe.check.launchers import Launcher, starts
 from cpuprobe.facts.profiles import find_profile
 from cpuprobe.facts.tables import load_table
 from cpuprobe.words import names
 
 _SEPARATORS = "/!"
+_ANY = "x86-64-v1"
+"""What rows load on every machine."""
 _SLICE = re.compile(r"!(?:x86_64|i386|arm64|machine 0x[0-9a-f]+)$")
 
 
@@ -65,10 +68,14 @@ class _Row(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """Of what file one is a variant, and the row that says so; None: it is for any machine."""
+    """Of what file one is a variant, and the row that says so; None: it is for any machine.
+
+    Where names say so, also the words that do.
+    """
 
     common: str
     row: _Row | None
+    words: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -85,22 +92,31 @@ def _folders() -> tuple[tuple[str, _Row], ...]:
     )
 
 
+class _Word(NamedTuple):
+    """A word, where it may stand in a name, and its row."""
+
+    text: str
+    pattern: re.Pattern[str]
+    row: _Row
+
+
 @functools.cache
-def _words() -> tuple[tuple[re.Pattern[str], _Row], ...]:
+def _words() -> tuple[_Word, ...]:
     found = []
     for rank, row in enumerate(load_table("variants")["word"]):
         more = row.get("more", False)
         bound = None if more else row.get("may", row["loads"])
-        # AVX-512 has words of its own for its parts: avx512f, avx512_skx.
-        tail = "[a-z0-9_]*" if more else ""
-        found += [
-            (
-                re.compile(f"[-_.]?(?<![a-z0-9]){re.escape(word)}{tail}(?=[^a-z0-9]|$)"),
-                _Row("name", row["loads"], bound, rank),
-            )
-            for word in row["words"]
-        ]
+        for word in row["words"]:
+            # AVX-512 has words of its own for its parts: avx512f, avx512_skx.
+            tail = "[a-z0-9_]*" if word == "avx512" else ""
+            pattern = f"[-_.]?(?<![a-z0-9]){re.escape(word)}{tail}(?=[^a-z0-9]|$)"
+            found.append(_Word(word, re.compile(pattern), _Row("name", row["loads"], bound, rank)))
     return tuple(found)
+
+
+@functools.cache
+def _any_word() -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(word.text) for word in _words()))
 
 
 def _kind(path: str) -> _Kind:
@@ -111,22 +127,35 @@ def _kind(path: str) -> _Kind:
                 return _Kind(f"{before}{separator}{name}", row)
         if path.endswith(f"!{folder}"):
             return _Kind(path.removesuffix(f"!{folder}"), row)
+    path = _SLICE.sub("", path)
+    if not _any_word().search(path.lower()):
+        return _Kind(path, None)
     at = max(path.rfind(each) for each in _SEPARATORS) + 1
-    for pattern, row in _words():
-        match = pattern.search(path.lower(), at)
+    folders, name = path[:at], path[at:]
+    met: list[_Word] = []
+    for word in _words():
+        match = word.pattern.search(name.lower())
         if match is not None:
-            return _Kind(path[: match.start()] + path[match.end() :], row)
-    return _Kind(_SLICE.sub("", path), None)
+            name = name[: match.start()] + name[match.end() :]
+            met.append(word)
+        shorter = re.sub(f"(?<=[/!]){re.escape(word.text)}/", "", folders, flags=re.IGNORECASE)
+        if shorter != folders:
+            folders = shorter
+            met.append(word)
+    first = min((word.row for word in met), key=lambda row: row.rank, default=None)
+    words = tuple(word.text for word in met if word.row.loads != _ANY)
+    return _Kind(folders + name, first, words)
 
 
 def settle(
-    fits: Sequence[Fit], against: HostCapabilities
+    fits: Sequence[Fit], against: HostCapabilities, launchers: Sequence[Launcher] = ()
 ) -> tuple[list[Fit], tuple[Variants, ...]]:
     """Judges variants by what takes them.
 
     Args:
         fits: of files as they are, variants or not.
         against: the machine.
+        launchers: scripts that were met and ask what the CPU can do.
 
     Returns:
         The same files, and the groups of variants among them.
@@ -140,7 +169,8 @@ def settle(
     settled = list(fits)
     told = []
     for common, numbers in groups.items():
-        by = next((row.by for number in numbers if (row := kinds[number].row)), "")
+        rows = [row for number in numbers if (row := kinds[number].row) and row.loads != _ANY]
+        by = next((row.by for row in rows), "")
         # By names alone: something must be left that such a machine could take.
         if not by or (by == "name" and not (numbers[1:] and any(fits[at].fits for at in numbers))):
             continue
@@ -148,7 +178,12 @@ def settle(
         choices = []
         for number in numbers:
             row = kinds[number].row
-            fit = settled[number] = _settled(fits[number], row, against)
+            fit = _settled(fits[number], row, against)
+            excused = by == "name" and fit.fits and not fits[number].fits
+            if excused and _is_program(fit):
+                started = starts(launchers, _name(common), kinds[number].words)
+                fit = fit if started else _left_to_people(fits[number])
+            settled[number] = fit
             choices.append(Choice(fit.path, row.loads if row else None, fit.fits))
         told.append(Variants(common, by, tuple(choices), _taken(by, choices, against)))
     return settled, tuple(told)
@@ -179,6 +214,24 @@ def _settled(fit: Fit, row: _Row | None, against: HostCapabilities) -> Fit:
         fits=True,
         reason=f"not taken there: {chooser} takes it on machines with {row.loads}, and this one "
         f"lacks {names(sorted(lacking), 4)}",
+    )
+
+
+def _is_program(fit: Fit) -> bool:
+    return fit.needs is not None and fit.needs.kind == "executable"
+
+
+def _name(path: str) -> str:
+    return re.split(f"[{_SEPARATORS}]", path)[-1].lower()
+
+
+def _left_to_people(fit: Fit) -> Fit:
+    """A program that is one of several, which a list may allow, even where it is sure to die."""
+    return msgspec.structs.replace(
+        fit,
+        expectation="unguarded",
+        reason="one of several by its name, and no script was met that asks the CPU before it "
+        f"starts one: that is left to people; {fit.reason}",
     )
 
 

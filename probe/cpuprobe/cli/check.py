@@ -137,7 +137,7 @@ def check(
     fresh = None if write_allow is None else _fresh(write_allow)
     listing = any(each is not None for each in (allow, fresh, diff))
     found, fits = checked(files, judged, listing)
-    fits, variants = settle(fits, judged)
+    fits, variants = settle(fits, judged, found.launchers)
     if listed is not None:
         fits = [listed.apply(fit) for fit in fits]
     stale = () if listed is None else listed.stale()
@@ -199,8 +199,8 @@ def _compared(
     from cpuprobe.cli.checking import checked
     from cpuprobe.report.builds_text import document
 
-    _, unsettled = checked([old], judged, True)
-    before, _ = settle(unsettled, judged)
+    found, unsettled = checked([old], judged, True)
+    before, _ = settle(unsettled, judged, found.launchers)
     report = document(judged.name, compare(fits, before, files, [old]))
     _print(report, form, quiet)
     _complain_of(fits + before)

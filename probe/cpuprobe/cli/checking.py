@@ -43,6 +43,7 @@ def checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple[
             lacking(judged) if listing else (),
             found.unread,
             held,
+            found.launchers,
         )
         if held:
             from cpuprobe.wasm.compiled import check_held

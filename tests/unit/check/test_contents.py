@@ -76,7 +76,7 @@ def test_an_oci_layout_as_a_folder(tmp_path):
     for name, content in oci(LOWER, UPPER).items():
         (tmp_path / "image" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "image" / name).write_bytes(content)
-    (files, unread) = expand([str(tmp_path)])
+    files, unread, _ = expand([str(tmp_path)])
 
     assert files == [(str(tmp_path / "image"), False)]
     assert not unread

@@ -6,6 +6,7 @@ import pytest
 
 from cpuprobe.check.against import within
 from cpuprobe.check.judge import Fit, judge
+from cpuprobe.check.launchers import launcher
 from cpuprobe.check.variants import settle
 from cpuprobe.code.needs import Needs, Use
 from cpuprobe.facts.features import load_levels
@@ -92,6 +93,12 @@ def test_a_property_note_of_its_own_level_is_no_refusal():
         ("bin/bun", "bin/bun-avx2", ["avx2"]),
         ("w.whl!n/_umath.so", "w.whl!n/_umath.x86_v3.so", ["avx2"]),
         ("lib.dylib!x86_64", "lib.dylib!x86_64h", ["avx2", "bmi2"]),
+        ("libggml-cpu-x64.so", "libggml-cpu-piledriver.so", ["fma", "f16c"]),
+        ("Hash/_SHA256.abi3.so", "Hash/_SHA256_shani.abi3.so", ["sha"]),
+        ("Math/_nat.so", "Math/_nat_bmi2_adx.so", ["adx", "bmi2"]),
+        ("w.whl!platform/sse2.so", "w.whl!platform/avx2.so", ["avx2"]),
+        ("lib/basic/libt.so", "lib/avx2/libt.so", ["avx2", "fma"]),
+        ("lib/libt.so", "lib/AVX/libt.so", ["avx"]),
     ],
 )
 def test_a_variant_by_name_beside_one_that_fits(base, variant, features):
@@ -112,6 +119,8 @@ def test_a_variant_by_name_beside_one_that_fits(base, variant, features):
         {"f/_swigfaiss_avx2.so": ["avx2"], "g/_swigfaiss.so": []},  # in another folder
         {"f/_swigfaiss_avx2.so": ["avx512f"], "f/_swigfaiss.so": []},  # needs more than it says
         {"f/libavx2k.so": ["avx2"], "f/libk.so": []},  # no word of its own
+        {"avx2/f/libk.so": ["avx2"], "basic/g/libk.so": []},
+        {"f/libk-generic.so": ["avx2"], "f/libk.so": []},  # for every machine
     ],
     ids=" ".join,
 )
@@ -119,6 +128,38 @@ def test_in_doubt_a_name_guards_nothing(files):
     told, _ = settled(files, V2)
 
     assert told[next(iter(files))][:2] == ("unguarded", False)
+
+
+SCRIPT = """#!/bin/sh
+for each in avx2 sse4.1; do grep -q $each /proc/cpuinfo && exec /usr/bin/tool-$each "$@"; done
+exec /usr/bin/tool-plain
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "fits"),
+    [
+        ("usr/bin/tool", SCRIPT, True),
+        ("x.deb!data.tar!usr/bin/tool", SCRIPT.replace("tool", "$0"), True),  # by its own name
+        ("usr/bin/other", SCRIPT.replace("tool", "other"), False),
+        ("usr/bin/tool", SCRIPT.replace("avx2", "avx512f"), False),
+        ("usr/bin/tool", SCRIPT.replace("/proc/cpuinfo", "/etc/tool"), False),  # asks for no CPU
+    ],
+)
+@pytest.mark.parametrize("entry", [{}, {"avx2": 4096}], ids=["reached", "dies"])
+def test_between_programs_a_script_chooses_or_people(path, said, fits, entry):
+    """RAxML's raxmlHPC-AVX dies where its neighbour runs, and nothing keeps anyone from it."""
+    use = {"avx2": Use(1, 1, {"symbol": 1}, ())}
+    found = [
+        judge("usr/bin/tool-plain", Needs(kind="executable"), V2),
+        judge("usr/bin/tool-avx2", Needs(kind="executable", features=use, entry=entry), V2),
+    ]
+    told, (group,) = settle(found, V2, launcher(path, said.encode()))
+
+    assert told[1].expectation == ("guarded" if fits else "unguarded")
+    assert told[1].fits is fits
+    assert fits or "left to people" in told[1].reason
+    assert group.name == "usr/bin/tool"
 
 
 def test_a_variant_that_the_machine_takes_is_judged_as_it_is():

@@ -49,6 +49,8 @@ APPIMAGE = Kind("AppImage", opens=squashfs.appimage)
 MODULE = Kind("WebAssembly module", b"\x00asm")
 """To be compiled, which is not this package's."""
 TEXT = Kind("text file", named=False)
+SCRIPT = Kind("text file", b"#!", named=False)
+"""A text that may start programs."""
 OTHER = Kind("other file", named=False)
 
 KINDS = (
@@ -93,6 +95,7 @@ KINDS = (
     Kind("LLVM bitcode file", b"BC\xc0\xde"),
     Kind("Java class file", b"\xca\xfe\xba\xbe", named=False),
     Kind("Android bytecode file", b"dex\n", named=False),
+    SCRIPT,
 )
 
 _UTF_8 = codecs.getincrementaldecoder("utf-8")

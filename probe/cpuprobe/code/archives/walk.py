@@ -9,12 +9,14 @@ from typing import NamedTuple
 from cpuprobe.code.archives.allowance import MOST_NESTED, Allowance, SpentError
 from cpuprobe.code.archives.images import DESCRIBES, LAYER, MOST_SAID
 from cpuprobe.code.archives.streams import Cursor, Entry, Stream
-from cpuprobe.code.archives.table import MODULE, TEXT, Kind, kind_of
+from cpuprobe.code.archives.table import MODULE, SCRIPT, TEXT, Kind, kind_of
 from cpuprobe.code.elf import ArtifactError, Source
 from cpuprobe.files import HEAD, OpenedFile
 
 BETWEEN = "!"
 """Stands between the name of what holds files and the name in it: `app.whl!app/core.so`."""
+MOST_OF_SCRIPT = 1 << 16
+"""Bytes of a script that are looked at."""
 TOO_DEEP = Kind("archive nested too deep")
 LINK = Kind("link or folder", named=False)
 TOO_LARGE = Kind("program too large for memory where it lies")
@@ -28,7 +30,7 @@ class Member(NamedTuple):
         kind: what it is.
         source: its bytes, valid until the next member is asked for; None: it is not to be judged.
         error: why it, or the rest of what it holds, cannot be read.
-        said: the content of what may describe an image.
+        said: the content of what may describe an image, the beginning of a script.
     """
 
     name: str
@@ -70,7 +72,7 @@ def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Ite
     if kind.code or (kind is MODULE and depth):
         yield from _code(stream, name, kind, allowance)
     elif kind.opens is None:
-        yield Member(name, kind, said=_said(stream, name) if kind is TEXT else b"")
+        yield Member(name, kind, said=_said(stream, name, kind))
     elif depth == MOST_NESTED:
         yield Member(name, TOO_DEEP)
     else:
@@ -94,8 +96,12 @@ def _entry(entry: Entry, holder: str, depth: int, allowance: Allowance) -> Itera
         yield Member(name, LINK)
 
 
-def _said(stream: Stream, name: str) -> bytes:
-    """The content of what may describe an image."""
+def _said(stream: Stream, name: str, kind: Kind) -> bytes:
+    """The content of what may describe an image, the beginning of a script."""
+    if kind is SCRIPT:
+        return stream.read(MOST_OF_SCRIPT)
+    if kind is not TEXT:
+        return b""
     path = name.partition(BETWEEN)[2]
     if path in DESCRIBES or LAYER.fullmatch(path):
         return stream.read(MOST_SAID)
