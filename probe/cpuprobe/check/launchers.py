@@ -1,7 +1,7 @@
 """Scripts that start one of several programs by what the CPU can do. Pure.
 
 Programs that are variants by their names are chosen by people, unless something asks for them:
-Debian's `mmseqs` looks into /proc/cpuinfo before it starts `mmseqs-avx2`, its `raxmlHPC-AVX` dies.
+Debian's `mmseqs`, a script, looks into /proc/cpuinfo before it starts `mmseqs-avx2`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 _ASKS = re.compile(
     rb"/proc/cpuinfo|\blscpu\b|\bcpuid\b|ld-linux|hw\.optional|cpu_?(?:flags|features)"
 )
+_BY_LINKS = re.compile(r"basename\b[^\n]*\$\{?0")
 
 MOST = 1000
 """Scripts of one file that are kept."""
@@ -46,12 +47,12 @@ def starts(launchers: Iterable[Launcher], name: str, words: Collection[str]) -> 
 
     Args:
         launchers: scripts that ask.
-        name: what the variants' names have in common, in lower case; a script of that name, or
-            with links to it that have longer ones, need not say it.
+        name: what the variants' names have in common, in lower case. A script that is called so
+            itself, or goes by the names of links to it, need not say it.
         words: in lower case, those by which the variant is one.
     """
     return any(
-        (name in each.text or name.startswith(re.split("[/!]", each.path.lower())[-1]))
+        (name in each.text or each.path.lower().endswith(name) or _BY_LINKS.search(each.text))
         and any(word in each.text for word in words)
         for each in launchers
     )

@@ -141,6 +141,7 @@ exec /usr/bin/tool-plain
     [
         ("usr/bin/tool", SCRIPT, True),
         ("x.deb!data.tar!usr/bin/tool", SCRIPT.replace("tool", "$0"), True),  # by its own name
+        ("usr/lib/dispatch", SCRIPT.replace("tool", '$(basename "$0")'), True),  # by links to it
         ("usr/bin/other", SCRIPT.replace("tool", "other"), False),
         ("usr/bin/tool", SCRIPT.replace("avx2", "avx512f"), False),
         ("usr/bin/tool", SCRIPT.replace("/proc/cpuinfo", "/etc/tool"), False),  # asks for no CPU
@@ -148,7 +149,7 @@ exec /usr/bin/tool-plain
 )
 @pytest.mark.parametrize("entry", [{}, {"avx2": 4096}], ids=["reached", "dies"])
 def test_between_programs_a_script_chooses_or_people(path, said, fits, entry):
-    """RAxML's raxmlHPC-AVX dies where its neighbour runs, and nothing keeps anyone from it."""
+    """What dies where its neighbour runs, and nothing keeps anyone from it, does not fit."""
     use = {"avx2": Use(1, 1, {"symbol": 1}, ())}
     found = [
         judge("usr/bin/tool-plain", Needs(kind="executable"), V2),
