@@ -92,7 +92,7 @@ class Links:
         self.pointers, self.names = self._read()
         self._index(self._known.slots, self.pointers.keys)
         self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
-        self._jumped = frozenset(pairs(*stubs).values)
+        self._jumped = frozenset(pairs(stubs).values)
         fill = functools.partial(lib.links_entered, self._known, stubs[0])
         self._entered = pairs(*filled(fill, stubs[0].count))
         self.stubs = dict(zip(self._entered.values, self._entered.keys, strict=True))
