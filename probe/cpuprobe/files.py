@@ -72,13 +72,24 @@ def refusals(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CaptureError(f"{os.fspath(path)}: {error.strerror or 'cannot be read'}") from None
+        name = os.fspath(path) or "''"
+        raise CaptureError(f"{name}: {error.strerror or 'cannot be read'}") from None
+
+
+_taken: list[BinaryIO] = []
 
 
 def standard_input() -> BinaryIO:
-    """Standard input as bytes; CaptureError if the caller has closed it."""
+    """Standard input as bytes, for one reader.
+
+    Raises:
+        CaptureError: the caller has closed it, or it was asked for before.
+    """
     if sys.stdin is None:
         raise CaptureError("standard input: closed")
+    if sys.stdin.buffer in _taken:
+        raise CaptureError("standard input: it can be given once")
+    _taken[:] = [sys.stdin.buffer]
     return sys.stdin.buffer
 
 

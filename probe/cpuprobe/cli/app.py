@@ -26,8 +26,8 @@ COMMANDS = {
     "native": "cpuprobe.cli.native",
     "profile": "cpuprobe.cli.profile",
     "report": "cpuprobe.cli.report",
-    "verify": "cpuprobe.cli.verify",
     "run": "cpuprobe.cli.guarded",  # a module `run` would take the place of the function cli.run
+    "verify": "cpuprobe.cli.verify",
 }
 
 

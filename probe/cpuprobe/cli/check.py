@@ -89,7 +89,7 @@ _Quiet = Annotated[
         "cpuprobe check dist/ --against x86-64-v2 --allow allow.toml -q",
         "cpuprobe check dist/ --against x86-64-v2 --diff last/ --format github",
         "cpuprobe check dist/ --against x86-64-v2 --write-allow allow.toml",
-        "cpuprobe check image.tar --against x86-64-v1 --format nfd-image > compatibility.yaml",
+        "cpuprobe check image.tar --against x86-64-v1 --format nfd-image > image.yaml",
         zero="all fit",
         one="something does not (--fail-on), or came (--diff)",
         four="something could not be read",
@@ -115,6 +115,8 @@ def check(
 
     if json and form not in (None, Format.JSON):
         raise UsageError(f"--json and --format {form.value}: give one of them")
+    if "-" in files and not os.path.lexists("-"):
+        raise UsageError("check reads files by their names, and not standard input")
     shown = Format.JSON if json else form or Format.TEXT
     judged = _machine(against)
     if shown is Format.NFD and judged.isa != "x86-64":

@@ -74,4 +74,8 @@ def _names(a: str, b: str) -> tuple[str, str]:
     """The files' names without their folders, which say more of the user than of the machines."""
     short = os.path.basename(a), os.path.basename(b)
     first, second = (a, b) if short[0] == short[1] else short
-    return visible(first), visible(second)
+    return _called(first), _called(second)
+
+
+def _called(name: str) -> str:
+    return "standard input" if name == "-" else visible(name)

@@ -18,7 +18,7 @@ app = command_app()
         "cpuprobe key",
         "cpuprobe key --hash",
         "cpuprobe key --fits x86-64-v3+aes+pclmul",
-        'cpuprobe key --on runner1.json --on runner2.json --fits "$(cat build/.cpu-key)"',
+        'cpuprobe key --on a.json --on b.json --fits "$(cat build/.cpu-key)"',
         zero="told; with --fits: it may be used here",
         one="with --fits: it may not be used here",
         four="unreadable input, or no key",

@@ -21,7 +21,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 @app.callback(invoke_without_command=True)
 def profile(context: typer.Context) -> None:
-    """Named sets of features: psABI levels, CPUs, distributions, policies, and your own.
+    """Named sets of features: levels, CPUs, distributions, your own.
 
     Your own are TOML files in $XDG_CONFIG_HOME/cpuprobe/profiles (~/.config/cpuprobe/profiles);
     docs/profiles.md tells how to write one.

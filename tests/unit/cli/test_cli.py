@@ -347,6 +347,8 @@ def test_a_foreign_cpuinfo_under_root_is_set_aside(tmp_path):
         (["flags", "--profile", "x86-64-v9"], 2, "x86-64-v4"),
         (["flags", "--from", "/nonexistent"], 4, "/nonexistent"),
         (["inspect"], 2, "CAPTURE"),
+        (["inspect", ""], 4, "'': No such file"),
+        (["check", "-"], 2, "not standard input"),
         (["inspect", "/nonexistent"], 4, "No such file"),
         (["inspect", "/"], 4, "directory"),
         (["inspect", "/dev/null"], 4, "not a regular file"),
@@ -356,6 +358,14 @@ def test_a_foreign_cpuinfo_under_root_is_set_aside(tmp_path):
 def test_bad_input_gets_one_line(arguments, code, words):
     """Every refusal is one line that says what, where and what there is instead."""
     assert words.lower() in one_line(cpuprobe(*arguments), code).lower()
+
+
+@pytest.mark.parametrize("command", [["inspect", "-", "-"], ["flags", "--on", "-", "--on", "-"]])
+def test_standard_input_is_given_once(command):
+    """The second `-` would read nothing, and be called empty."""
+    read = (ROOT / "docs/examples/gds.json").read_bytes()
+
+    assert "it can be given once" in one_line(cpuprobe(*command, stdin=read), 4)
 
 
 @pytest.mark.parametrize(
@@ -393,7 +403,7 @@ def test_help_shows_examples_and_exit_codes_a_line_each(command):
     codes = [line.split()[0] for line in told[told.index("  Exit codes:") + 1 :]]
 
     name = " ".join(["cpuprobe", *command])
-    assert all("cpuprobe" in line and len(line) <= 100 for line in examples)
+    assert all("cpuprobe" in line and len(line) <= 80 for line in examples)
     assert any(name in line for line in examples)
     assert codes in (["0", "2"], ["0", "2", "3", "4"], ["0", "1", "2", "3", "4"])
 

@@ -9,7 +9,7 @@ complete -c cpuprobe -n '__fish_use_subcommand' -f -a fleet -d 'Many machines: w
 complete -c cpuprobe -n '__fish_use_subcommand' -f -a inspect -d 'Assess another machine'"'"'s data, whatever was pasted.'
 complete -c cpuprobe -n '__fish_use_subcommand' -f -a key -d 'A short text for cache keys.'
 complete -c cpuprobe -n '__fish_use_subcommand' -f -a native -d 'Print the path of the bundled cpuprobe-native.'
-complete -c cpuprobe -n '__fish_use_subcommand' -f -a profile -d 'Named sets of features: psABI levels, CPUs, distributions, policies, and your own.'
+complete -c cpuprobe -n '__fish_use_subcommand' -f -a profile -d 'Named sets of features: levels, CPUs, distributions, your own.'
 complete -c cpuprobe -n '__fish_use_subcommand' -f -a report -d 'Write a bug report to paste or to send.'
 complete -c cpuprobe -n '__fish_use_subcommand' -f -a run -d 'Run a module under guard, with a way out where it dies.'
 complete -c cpuprobe -n '__fish_use_subcommand' -f -a verify -d 'Prove the safe flags on the installed wasmtime.'
