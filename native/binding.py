@@ -102,7 +102,7 @@ struct operation {
 unsigned scan_operation(const uint8_t *code, size_t available, uint64_t address,
                         struct operation *made);
 enum { MOST_CALLS = 16384, MAY_ANSWER = 1, IS_FOREIGN = 2, NEVER_RETURNS = 4, CALLS_ARGUMENT = 8 };
-enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED };
+enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED, WAY_CALLED, WAY_TABLE };
 struct ways_set { uint64_t *all; uint32_t count, room; };
 struct ways_convention { ...; };
 extern const struct ways_convention ways_system_v, ways_windows;

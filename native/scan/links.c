@@ -133,7 +133,8 @@ enum {
 };
 
 /* Of a block, a bit for each byte that may begin a CALL, JMP, JCC, CPUID or XGETBV; that may be the
- * opcode of LEA or MOV relative to the next instruction; that may begin a MOV of an immediate. */
+ * opcode of LEA, MOV, CALL or JMP relative to the next instruction; that may begin a MOV of an
+ * immediate. */
 struct marks {
     uint64_t branches, relative, immediate;
 };
@@ -174,7 +175,9 @@ mark(struct marks *marks, const uint8_t *code, unsigned at, int is_fixed)
         (equal(second, 0xf0, 0x80) | equal(second, 0xff, 0xa2) | equal(second, 0xff, 0x01));
 
     marks->branches |= bits_of(equal(first, 0xfc, 0xe8) | escapes) << at;
-    marks->relative |= bits_of(equal(first, 0xf9, 0x89) & equal(second, 0xc7, 0x05)) << at;
+    marks->relative |= bits_of((equal(first, 0xf9, 0x89) & equal(second, 0xc7, 0x05)) |
+                               (equal(first, 0xff, 0xff) & equal(second, 0xcf, 0x05)))
+                       << at;
     if (is_fixed)
         marks->immediate |= bits_of(equal(first, 0xf8, 0xb8) | equal(first, 0xff, 0xc7)) << at;
 }
@@ -188,7 +191,9 @@ mark(struct marks *marks, const uint8_t *code, unsigned at, int is_fixed)
             first == 0x0f && ((second & 0xf0) == 0x80 || second == 0xa2 || second == 0x01);
 
         marks->branches |= (uint64_t)((first & 0xfc) == 0xe8 || escapes) << at;
-        marks->relative |= (uint64_t)((first & 0xf9) == 0x89 && (second & 0xc7) == 0x05) << at;
+        marks->relative |= (uint64_t)(((first & 0xf9) == 0x89 && (second & 0xc7) == 0x05) ||
+                                      (first == 0xff && (second & 0xcf) == 0x05))
+                           << at;
         marks->immediate |= (uint64_t)(is_fixed && ((first & 0xf8) == 0xb8 || first == 0xc7)) << at;
     }
 }
@@ -245,13 +250,23 @@ search_branches(const uint8_t *code, uint64_t left, uint64_t site, uint64_t mark
     }
 }
 
-/* LEA or MOV: `code` and `site` are of its prefix, a REX with W. */
+/* LEA, MOV, CALL or JMP: `code` and `site` are of the byte before, the first two's REX with W. */
 static void
 search_relative(const uint8_t *code, uint64_t site, const struct links_known *known,
-                struct links *taken)
+                struct links *calls, struct links *taken)
 {
     uint64_t target = site + 7 + (uint64_t)distance_at(code + 3);
 
+    if (code[1] == 0xff) { /* a call or a jump through a slot */
+        uint32_t slot = number_of(&known->slots, target), function;
+
+        if (slot == known->slots.count || (code[2] != 0x15 && code[2] != 0x25))
+            return;
+        function = number_of(&known->functions, known->pointers[slot]);
+        if (function < known->functions.count)
+            add(calls, function, site + 1);
+        return;
+    }
     if ((code[0] & 0xfb) != 0x48)
         return;
     if (code[1] == 0x8b) { /* what the slot holds */
@@ -295,14 +310,15 @@ moved_at(unsigned modrm)
 
 static inline void
 search_taken(const uint8_t *code, uint64_t left, uint64_t site, const struct marks *marks,
-             const struct links_known *known, int is_first, struct links *taken)
+             const struct links_known *known, int is_first, struct links *calls,
+             struct links *taken)
 {
     for (uint64_t some = marks->relative | marks->immediate; some; some &= some - 1) {
         unsigned at = (unsigned)__builtin_ctzll(some), head;
 
         if (marks->relative >> at & 1) {
             if (at + 6 <= left && at + !is_first)
-                search_relative(code + at - 1, site + at - 1, known, taken);
+                search_relative(code + at - 1, site + at - 1, known, calls, taken);
             continue;
         }
         head = code[at] != 0xc7 ? 1 : moved_at(code[at + 1]);
@@ -331,7 +347,7 @@ links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to, uin
         }
         marks = known->is_fixed ? marks_of(here, 1) : marks_of(here, 0);
         search_branches(here, left, site, marks.branches, &known->functions, calls, asking);
-        search_taken(here, left, site, &marks, known, at == 0, taken);
+        search_taken(here, left, site, &marks, known, at == 0, calls, taken);
     }
 }
 

@@ -475,9 +475,9 @@ ways_table(const struct ways_space *space, const struct values *state, const str
 }
 
 /* The labels of what is read from memory. */
-static uint32_t
-read_memory(const struct ways_space *space, const struct ways_known *known,
-            const struct values *state, const struct operation *each)
+uint32_t
+ways_read(const struct ways_space *space, const struct ways_known *known,
+          const struct values *state, const struct operation *each)
 {
     struct place place = memory_of(state, each, (int)space->framed);
     uint32_t labels = (labels_of(state, place.base) & ANSWERS) | labels_of(state, place.index);
@@ -599,6 +599,18 @@ take_address(struct ways_space *space, struct values *state, const struct operat
     }
 }
 
+int
+ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target)
+{
+    uint32_t at = place_of(known->slots.all, known->slots.count, address);
+
+    if (at == known->slots.count || known->slots.all[at] != address ||
+        ways_holds(&known->foreign, address, address))
+        return 0;
+    *target = known->pointers[at];
+    return 1;
+}
+
 /* The static address that an operation loads, if it is known. */
 static int
 loads_address(const struct ways_space *space, const struct ways_known *known,
@@ -606,7 +618,6 @@ loads_address(const struct ways_space *space, const struct ways_known *known,
 {
     unsigned target = each->registers[0], second = each->registers[1];
     uint64_t address;
-    uint32_t at;
 
     if (each->traits & IS_ADD && each->where[1] >= OPERAND_IMM8 && target < 16) {
         *point = state->points[target] + each->immediate;
@@ -626,12 +637,7 @@ loads_address(const struct ways_space *space, const struct ways_known *known,
     if (!is_memory(each, 1) || each->index != NO_REGISTER ||
         !ways_static(space, state, each, &address))
         return 0;
-    at = place_of(known->slots.all, known->slots.count, address);
-    if (at == known->slots.count || known->slots.all[at] != address ||
-        ways_holds(&known->foreign, address, address))
-        return 0;
-    *point = known->pointers[at];
-    return 1;
+    return ways_pointer(known, address, point);
 }
 
 /* The labels of all that an operation reads. */
@@ -643,7 +649,7 @@ operand_labels(const struct ways_space *space, const struct ways_known *known,
 
     for (unsigned at = (each->traits & IS_COPY) != 0; at < each->count; at++) {
         if (is_memory(each, at))
-            labels |= read_memory(space, known, state, each);
+            labels |= ways_read(space, known, state, each);
         else
             labels |= labels_of(state, each->registers[at]);
     }
@@ -720,6 +726,7 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
     else if (each->traits & IS_COPY)
         fact = copied(state, each);
     labels |= read;
+    space->told |= labels;
     if (each->traits & READS_FLAGS && state->flags & CHOICE) /* CMOV: what it takes is chosen */
         for (unsigned at = 0; at < each->count; at++)
             if (each->registers[at] < 16)
@@ -793,6 +800,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     state->flags = 0;
     state->table = 0;
     state->flag_tier = TIER_NONE;
+    space->told |= answers;
     state->labels[RAX] = state->labels[RDX] = (uint16_t)answers;
     if (answers == (answer & ANSWERS))
         state->facts[RAX] = (uint16_t)(answer >> 16);

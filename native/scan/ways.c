@@ -327,6 +327,16 @@ hand_over(struct function *f, uint32_t answer, uint32_t unless, uint64_t site)
     }
 }
 
+/* A call through a slot in static memory, which the loader fills. */
+static void
+call_slot(struct function *f, uint64_t address, uint32_t unless, uint64_t site)
+{
+    uint64_t target;
+
+    if (ways_pointer(f->known, address, &target))
+        add_call(f, (struct ways_call){target, site, unless, 0, (uint16_t)f->tiers});
+}
+
 /* A call, or a branch to another function. */
 static void
 leave(struct function *f, const struct operation *each, const struct block *block, uint32_t unless,
@@ -355,6 +365,78 @@ leave(struct function *f, const struct operation *each, const struct block *bloc
     hand_over(f, answer_of(f->space, each->immediate), unless, site);
 }
 
+/* A call or a jump through memory or a register. What stands in static memory is called like any
+ * function, unless it was put there, or is chosen, by an answer. */
+static void
+leave_indirectly(struct function *f, const struct operation *each, uint32_t unless, uint64_t site)
+{
+    struct values *state = &f->live;
+    unsigned number = each->registers[0];
+    uint64_t address, table = ways_table(f->space, state, each);
+    int named = is_memory_call(f, each, &address);
+    uint32_t labels =
+        number < 16 ? state->labels[number] : ways_read(f->space, f->known, state, each);
+
+    if (table)
+        state->table = table;
+    hand_over(f, named ? answer_of(f->space, 0 - address) : IS_FOREIGN, unless, site);
+    if (number < 16 && !unless)
+        f->made->invokes |= state->labels[number] & ARGUMENTS;
+    if (labels & f->choices)
+        return;
+    if (table)
+        add_escape(f, table, WAY_TABLE, unless, site);
+    else if (number < 16 && state->pointed >> number & 1)
+        add_escape(f, state->points[number], WAY_CALLED, unless, site);
+    else if (named && each->is_static)
+        call_slot(f, address, unless, site);
+    else if (named)
+        add_escape(f, address, WAY_CALLED, unless, site);
+}
+
+/* An entry of a table, or one of two addresses, which a later call may call. */
+static void
+tell_pick(struct function *f, const struct operation *each, uint32_t unless, uint64_t site)
+{
+    const struct values *state = &f->live;
+    uint64_t table;
+    int picked;
+
+    if (each->traits & IS_MOV && each->size == 8) {
+        table = ways_table(f->space, state, each);
+        if (table && !(ways_read(f->space, f->known, state, each) & f->choices))
+            add_escape(f, table, WAY_TABLE, unless, site);
+        return;
+    }
+    if (!(each->traits & READS_FLAGS) || each->registers[0] >= 16 || each->registers[1] >= 16)
+        return;
+    picked = ways_picks(f->space, state, each, f->tier);
+    if (picked < 0 && state->flags & f->choices)
+        return;
+    for (int at = 0; at < 2; at++)
+        if (picked != !at && state->pointed >> each->registers[at] & 1)
+            add_escape(f, state->points[each->registers[at]], WAY_CALLED, unless, site);
+}
+
+/* Addresses that a block leaves in registers, of which behind it no longer all ways have one. */
+static void
+tell_parting(struct function *f, const struct block *block, uint32_t unless)
+{
+    const struct values *state = &f->live;
+
+    for (uint32_t way = 0; way < block->number; way++) {
+        const struct values *entry = &f->space->entry[block->ways[way]];
+        uint32_t lost = state->pointed & ~entry->pointed;
+
+        for (; lost; lost &= lost - 1) {
+            unsigned number = (unsigned)__builtin_ctz(lost);
+
+            if (!(state->labels[number] & f->choices))
+                add_escape(f, state->points[number], WAY_CALLED, unless, f->space->start);
+        }
+    }
+}
+
 /* What leaves the function at one operation. */
 static void
 tell_leaving(struct function *f, const struct operation *each, const struct block *block,
@@ -368,13 +450,7 @@ tell_leaving(struct function *f, const struct operation *each, const struct bloc
     if (each->where[0] == OPERAND_TARGET) {
         leave(f, each, block, unless, site);
     } else if (flow == FLOW_INDIRECT_CALL || flow == FLOW_INDIRECT_JMP || flow == FLOW_CALL) {
-        int named = is_memory_call(f, each, &address);
-
-        if (each->index < 16)
-            f->live.table = ways_table(f->space, state, each);
-        hand_over(f, named ? answer_of(f->space, 0 - address) : IS_FOREIGN, unless, site);
-        if (each->registers[0] < 16 && !unless)
-            f->made->invokes |= state->labels[each->registers[0]] & ARGUMENTS;
+        leave_indirectly(f, each, unless, site);
     } else if (flow == FLOW_RET) {
         if (state->pointed >> RAX & 1)
             add_escape(f, state->points[RAX], WAY_KEPT, unless, site);
@@ -405,8 +481,12 @@ tell(struct function *f, uint32_t number, uint32_t unless)
                     add_need(f, word * 64 + (unsigned)__builtin_ctzll(left),
                              space->start + each->offset, unless);
         tell_leaving(f, each, block, unless);
+        if (space->picks)
+            tell_pick(f, each, unless, space->start + each->offset);
         over(f, each, block, 0);
     }
+    if (space->picks)
+        tell_parting(f, block, unless);
 }
 
 static void
@@ -581,12 +661,15 @@ asks(const struct ways_known *known, const struct operation *each)
 static void
 look_over(struct ways_space *space, const struct ways_known *known)
 {
-    space->framed = space->frames = space->written = space->reads = 0;
+    space->told = space->picks = space->framed = space->frames = space->written = space->reads = 0;
     for (uint32_t at = 0; at < space->operations; at++) {
         const struct operation *each = &space->operation[at];
         int first = each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER;
 
         space->framed |= each->framing;
+        space->picks |=
+            (flow_of(each) == FLOW_INDIRECT_CALL || flow_of(each) == FLOW_INDIRECT_JMP) &&
+            each->registers[0] < 16;
         space->reads |= asks(known, each);
         if ((first || each->traits & IS_LEA) && (each->base == RSP || each->base == RBP))
             space->writes[space->written++] = ways_slot(each);
@@ -626,12 +709,11 @@ static void
 tell_all(struct function *f)
 {
     const struct ways_space *space = f->space;
-    uint32_t labels = 0, known = 0;
+    uint32_t known = 0;
 
     for (uint32_t at = 0; at < space->blocks; at++) {
         if (space->block[at].tier)
             go_over(f, at); /* with all that became known */
-        labels |= space->block[at].branches;
         known |= 1u << space->block[at].tier;
     }
     f->choices = FLAG;
@@ -640,7 +722,8 @@ tell_all(struct function *f)
         f->choices |= ways_labels(tier);
         f->tier = tier;
         f->tiers |= 1u << tier;
-        if (tier > TIER_NONE + 1 && !(labels & ways_labels(tier - 1)) && !(known >> (tier - 1) & 1))
+        if (tier > TIER_NONE + 1 && !(space->told & ways_labels(tier - 1)) &&
+            !(known >> (tier - 1) & 1))
             continue;
         f->tiers |= tier == TIER_NONE + 1;
         tell_tiers(f);

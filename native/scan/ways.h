@@ -130,8 +130,9 @@ struct ways_call {
 };
 
 /* How an address leaves a function: to another file's; returned, or to any function; in memory that
- * is not static. */
-enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED };
+ * is not static; it is one of those that may be called, or of the slots that hold them; it is a
+ * table of such. */
+enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED, WAY_CALLED, WAY_TABLE };
 
 struct ways_escape {
     uint64_t address, site;
@@ -194,6 +195,8 @@ struct ways_space {
     uint32_t operations, blocks, targets, frames, written, framed;
     uint32_t used;  /* of the arena */
     uint32_t reads; /* it reads /proc/cpuinfo: whatever it calls may answer */
+    uint32_t picks; /* it calls what a register points to */
+    uint32_t told;  /* labels of all answers that it has to do with */
     struct operation operation[MOST_OPERATIONS + 1];
     struct block block[MOST_OPERATIONS + 1];
     struct values entry[MOST_OPERATIONS + 1];
@@ -257,16 +260,21 @@ uint32_t ways_call(struct ways_space *space, struct ways_known *known, struct va
 /* The static memory that an operation names; whether it does. */
 int ways_static(const struct ways_space *space, const struct values *state,
                 const struct operation *each, uint64_t *address);
+/* The labels of what it reads there. */
+uint32_t ways_read(const struct ways_space *space, const struct ways_known *known,
+                   const struct values *state, const struct operation *each);
 /* The address of the table of which an operation reads an entry by its number; or 0. */
 uint64_t ways_table(const struct ways_space *space, const struct values *state,
                     const struct operation *each);
+/* What the loader puts into static memory, if that is known. */
+int ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target);
 uint64_t ways_slot(const struct operation *each); /* a place on the stack as a number */
 int ways_holds(const struct ways_set *set, uint64_t low, uint64_t high);
 /* What is known of a value in memory. */
 uint16_t ways_memory(const struct ways_space *space, const struct ways_known *known,
                      const struct values *state, const struct operation *each);
 
-/* --- answers.c --- */
+/* --- answers.c, folds.c --- */
 
 /* CPUID and XGETBV: what they leave in registers. */
 void ways_ask(const struct ways_space *space, const struct ways_known *known, struct values *state,
@@ -282,6 +290,10 @@ unsigned ways_outcome(const struct ways_space *space, const struct values *state
 /* What is known of a value on two ways, each of which no CPU that lacks a tier takes. */
 uint16_t ways_agree(uint16_t one, unsigned one_sure, uint16_t other, unsigned other_sure);
 uint32_t ways_labels(unsigned tier);
+/* Whether a CPU that lacks a tier takes the second operand of CMOVcc: 1, 0, or -1 where that is not
+ * known. */
+int ways_picks(const struct ways_space *space, const struct values *state,
+               const struct operation *each, unsigned tier);
 uint16_t ways_number(int number, unsigned tier);
 
 static inline unsigned

@@ -229,6 +229,7 @@ static void
 find_links(const uint8_t *code, size_t size, uint64_t address)
 {
     static struct links_bucket buckets[2][MOST_BUCKETS + 2];
+    static const uint64_t nowhere[MOST_RANGES];
     static struct link found[4][MOST_BYTES];
     struct links calls = {found[0], 0, MOST_BYTES}, taken = {found[1], 0, MOST_BYTES};
     struct links asking = {found[2], 0, MOST_BYTES}, turned = {found[3], 0, MOST_BYTES};
@@ -245,7 +246,7 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     known.functions = known.slots = (struct links_index){.all = starts, .count = MOST_RANGES};
     known.functions.buckets = buckets[0];
     known.slots.buckets = buckets[1];
-    known.pointers = ends;
+    known.pointers = nowhere;
     links_index(&known.functions);
     links_index(&known.slots);
     links_limits(&known, ends, limits);

@@ -185,19 +185,23 @@ class _Search:
         if unless:
             return
         for _, site in self._links.takers(start, start + 1):
-            yield from self._escapes(site, start, ("foreign", "stored"))
+            yield from self._escapes(site, start, "foreign", "stored", "called")
         for slot in self._links.slots(start):
+            thing = self._links.object_of(slot)
+            for address, site in self._links.takers(thing, slot + 1) if thing is not None else ():
+                for called in (slot, start):
+                    yield from self._escapes(site, called, "called")
+                yield from self._escapes(site, address, "table")
             table = self._links.table(slot)
             if table is None or not self._tables.is_methods(table):
                 continue
             for address, site in self._links.takers(table, table + 1):
-                yield from self._escapes(site, address, ("kept", "stored", "foreign"))
-        handed: tuple[Way, ...] = ("foreign",)
+                yield from self._escapes(site, address, "kept", "stored", "foreign")
         for thing in self._tables.leading_to(start):
             for address, site in self._links.takers(thing, thing + 1):
-                yield from self._escapes(site, address, handed)
+                yield from self._escapes(site, address, "foreign")
 
-    def _escapes(self, site: int, address: int, ways: Collection[Way]) -> Iterator[tuple[int, int]]:
+    def _escapes(self, site: int, address: int, *ways: Way) -> Iterator[tuple[int, int]]:
         holder = self._links.function(site)
         for each in self._functions.summary(holder[0]).escapes if holder else ():
             exact = each.address == address or each.address == address + 16

@@ -10,7 +10,9 @@ from typing import Literal, NamedTuple
 #   foreign   handed to a function of another file
 #   kept      returned, or handed to any function
 #   stored    in memory that is not static
-Way = Literal["foreign", "kept", "stored"]
+#   called    it may be called, or what stands there
+#   table     what stands there may be called, by its number
+Way = Literal["foreign", "kept", "stored", "called", "table"]
 
 
 class Call(NamedTuple):

@@ -21,7 +21,7 @@ MOST_STEPS = 200_000
 """Operations gone over for one function, each time counted, and what is joined between blocks."""
 _MOST_KNOWN = 1 << 12
 """Addresses of one kind that are known of a file."""
-_WAYS: tuple[Way, ...] = ("foreign", "kept", "stored")  # by their numbers in C
+_WAYS: tuple[Way, ...] = ("foreign", "kept", "stored", "called", "table")  # by their numbers in C
 _NEED, _CALL = struct.Struct("<QII"), struct.Struct("<QQIHH")
 
 _numbers = ffi and ffi.new_allocator(should_clear_after_alloc=False)

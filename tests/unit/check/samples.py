@@ -51,6 +51,30 @@ C = {
         r"""OLD void work(int k) { if (has() || k < 100) fast(k); else slow(k); }
         """,
     ),
+    "ternary_order": (
+        "dies",
+        r"""OLD void work(int k) { (__builtin_cpu_supports("ssse3") ? fast : slow)(k); }
+        """,
+    ),
+    "indexed": (
+        "dies",
+        r"""static void (*const table[])(int) = {slow, fast, slow, slow};
+        OLD void work(int k) { if (asked()) puts("new"); table[k & 3](k); }
+        """,
+    ),
+    "pointer": (
+        "dies",
+        r"""static void (*impl)(int) = fast; void set(void (*f)(int)) { impl = f; }
+        OLD void work(int k) { if (asked()) puts("new"); impl(k); }
+        """,
+    ),
+    "struct_ops_always": (
+        "dies",
+        r"""struct ops { void (*f)(int); void (*g)(int); };
+        static const struct ops all = {slow, fast}; const struct ops *volatile ops = &all;
+        OLD void work(int k) { if (asked()) puts("new"); ops->f(k); ops->g(k); }
+        """,
+    ),
     "kept_order": (
         "dies",
         r"""static int flag; OLD void go(int k) { if (flag) fast(k); else slow(k); }

@@ -46,10 +46,11 @@ SIDES = {  # what is tested, and whether AVX2 on the side that a branch goes on 
 }
 
 
-def look(text: str, told: Told | None = None) -> Summary:
-    """What becomes of a function, as hexadecimal bytes."""
+def look(text: str, told: Told | None = None, slots: dict[int, int] | None = None) -> Summary:
+    """What becomes of a function, as hexadecimal bytes; `slots` is what static memory holds."""
     code = CodeBytes(0, ".text", 0x1000, bytes.fromhex(text))
-    ways = Ways(Pairs(array("Q"), array("Q")), ())
+    slots = slots or {}
+    ways = Ways(Pairs(array("Q", slots), array("Q", slots.values())), ())
     other = told or Told(0, 0, True, 0, True)
     return ways.look(code, 0x1000, 0x1000 + len(code.data), lambda target: other)
 
@@ -77,6 +78,21 @@ def test_what_a_function_returns_is_known_by_its_bits():
         told = Told(answer.answers, answer.returned, False, 0, True)
         needs = look(f"53 e8 00010000 85c0 {branch} 04 {AVX2} {END}", told).needs
         assert ("avx2" not in needs) is guarded, branch
+
+
+def test_what_a_slot_holds_is_called_and_what_an_answer_picks_is_not():
+    """Of two addresses of functions, one of which CMOV takes, and of one in static memory."""
+    pick = "488d05f00f0000 488d15f91f0000 480f45c2 5b ffd0"  # lea rax; lea rdx; cmovne; pop; call
+    by_avx2 = look(LEAF_7 + "f6c320" + pick + "c3")
+    by_sse4 = look(LEAF_1 + "f7c100001000" + pick + "c3")
+    slot = look("ff15f20f0000 c3", slots={0x1FF8: 0x5000})  # call [0x1ff8]
+    other = look("ff15f20f0000 c3")
+
+    assert {row.way for row in by_avx2.escapes if row.tiers >> tiers.AVX & 1} == {"called"}
+    assert len([row for row in by_avx2.escapes if row.tiers >> tiers.AVX & 1]) == 1
+    assert len([row for row in by_sse4.escapes if row.tiers >> tiers.AVX & 1]) == 2
+    assert [call.target for call in slot.calls] == [0x5000]
+    assert other.calls == []
 
 
 def test_tiers_are_those_of_the_levels():
