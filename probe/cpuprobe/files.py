@@ -125,16 +125,13 @@ class OpenedFile:
 
     Attributes:
         size: in bytes.
-        stamp: device, inode, size and time of change: what has the same one is the same.
     """
 
     def __init__(self, path: str) -> None:
         """Opens `path`; CaptureError if it is no regular file or may not be read."""
         with refusals(path):
             self._descriptor = open_regular(path)
-            status = os.fstat(self._descriptor)
-        self.size = status.st_size
-        self.stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+            self.size = os.fstat(self._descriptor).st_size
 
     def __enter__(self) -> OpenedFile:
         """The file itself."""

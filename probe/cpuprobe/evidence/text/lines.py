@@ -1,7 +1,7 @@
 """The one way in for pasted text: bytes -> clean text -> lines.
 
 What a reporter pastes is rarely the bare data: a mail quotes it, a page wraps it in tags, a shell
-writes UTF-16, a log puts a stamp before each line. `clean_lines(data)` takes all of that off, in
+writes UTF-16, a log puts a stamp before each line. `clean(text)` takes all of that off, in
 small steps that know nothing of what the text is about; a new wrapper is one more step. Beyond
 MAXIMUM_PASTE, where nobody pastes, a text is a file as some program wrote it, and only its line
 ends are made alike.
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import overload
 
 from cpuprobe.errors import CaptureError
-from cpuprobe.evidence.text.decode import decoded, plain_characters, plain_line_ends
+from cpuprobe.evidence.text.decode import plain_characters, plain_line_ends
 from cpuprobe.evidence.text.markup import (
     opened_strings,
     without_colour,
@@ -47,24 +47,12 @@ STEPS = (
 )
 
 
-def clean_lines(data: bytes) -> Sequence[str]:
-    """The lines of a pasted text, without anything that was put around or before them.
-
-    Args:
-        data: the bytes as they came: any encoding, any wrapping.
-
-    Returns:
-        Lines without their ends. Indentation and blanks at the end stay, for they tell how a long
-        line was wrapped; fences and rules of tables are empty lines. Overlong lines are left out.
-
-    Raises:
-        CaptureError: it is compressed, is no UTF-16 though it says so, or has too many lines.
-    """
-    return lines_of(clean(decoded(data)))
-
-
 def clean(text: str) -> str:
-    """A text that is decoded already, cleaned by all steps."""
+    """A decoded text without anything that was put around or before its lines.
+
+    Indentation and blanks at the end stay, for they tell how a long line was wrapped; fences and
+    rules of tables become empty lines.
+    """
     if len(text) > MAXIMUM_PASTE:
         return plain_line_ends(text)
     for step in STEPS:

@@ -11,7 +11,7 @@ import pytest
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.text.decode import decoded
-from cpuprobe.evidence.text.lines import MAXIMUM_LINE, MAXIMUM_LINES, clean, clean_lines, lines_of
+from cpuprobe.evidence.text.lines import MAXIMUM_LINE, MAXIMUM_LINES, clean, lines_of
 from cpuprobe.evidence.text.markup import (
     opened_strings,
     without_colour,
@@ -57,7 +57,7 @@ def test_latin1():
 def test_compressed(start):
     """Compressed data is named."""
     with pytest.raises(CaptureError, match="compressed"):
-        clean_lines(start + bytes(50))
+        decoded(start + bytes(50))
 
 
 def test_characters():
@@ -68,7 +68,7 @@ def test_characters():
 @pytest.mark.parametrize("end", ["\r\n", "\r", "\n", "\0"])
 def test_line_ends(end):
     """Line ends of every system."""
-    assert clean_lines(BLOCK.replace("\n", end).encode()) == BLOCK.split("\n")
+    assert lines_of(clean(decoded(BLOCK.replace("\n", end).encode()))) == BLOCK.split("\n")
 
 
 # --- markup ---------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_wrappers_in_wrappers():
     page = f"<p>See</p><pre>{html.escape(text)}</pre>"
     data = json.dumps({"body": page}).encode("utf-16")
 
-    assert "\n".join(clean_lines(data)).count(BLOCK) == 1
+    assert clean(decoded(data)).count(BLOCK) == 1
 
 
 def test_bounds():
