@@ -26,6 +26,7 @@ def seeds() -> dict[str, bytes]:
         path.name: path.read_bytes()
         for path in (
             *(DATA / "binaries" / name for name in ("symbols.exe", "tls.dll", "load.dylib")),
+            *(DATA / "binaries" / name for name in ("entry.obj", "big.obj")),
             DATA / "archives" / "plain.squashfs",
         )
     }
@@ -98,6 +99,18 @@ def _pe(content: bytes) -> Iterator[Field]:
             yield at, 4
 
 
+def _coff(content: bytes) -> Iterator[Field]:
+    big = content[:2] == bytes(2)
+    header, symbol, counts = (56, 20, (44, 48, 52)) if big else (20, 18, (8, 12))
+    yield from () if big else ((2, 2), (16, 2))
+    yield from ((at, 4) for at in counts)
+    yield from ((header + 40 * row + at, 4) for row in range(7) for at in range(8, 40, 4))
+    (table,) = struct.unpack_from("<I", content, counts[-2])
+    for at in range(table, len(content) - symbol, symbol):
+        yield from ((at + offset, 4) for offset in (0, 4, 8))
+        yield at + symbol - 1, 1
+
+
 def _macho(content: bytes) -> Iterator[Field]:
     yield from ((at, 4) for at in range(4, 28, 4))
     at = 32
@@ -141,6 +154,8 @@ def _squashfs(content: bytes) -> Iterator[Field]:
 
 _FIELDS: dict[bytes, Callable[[bytes], Iterator[Field]]] = {
     b"MZ": _pe,
+    b"\x64\x86": _coff,
+    b"\0\0\xff\xff": _coff,
     b"\xcf\xfa\xed\xfe": _macho,
     b"\xca\xfe\xba\xbe": _universal,
     b"PK\3\4": _zip,

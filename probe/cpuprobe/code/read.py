@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from cpuprobe.code import a64_reach, a64_scan, macho
+from cpuprobe.code import a64_reach, a64_scan, coff, macho
 from cpuprobe.code.cwasm import read_cwasm
 from cpuprobe.code.elf import EM_AARCH64, EM_X86_64, ArtifactError, Elf, Source
 from cpuprobe.code.elf_program import read_elf
@@ -124,12 +124,13 @@ def _is_named(use: Use) -> bool:
 # By what a file begins with; what begins otherwise is read as ELF.
 _READERS: dict[bytes, Callable[[Source], Binary]] = {
     b"MZ": read_pe,
+    **dict.fromkeys((coff.MAGIC, coff.BIG_MAGIC), coff.read_coff),
     **dict.fromkeys((macho.MAGIC, *macho.FURTHER_MAGIC), macho.read_macho),
 }
 
 
 def _read(source: Source, isa: str) -> Binary:
-    start = source.some(0, 4)
+    start = source.some(0, 8)
     read = next((read for magic, read in _READERS.items() if start.startswith(magic)), None)
     return read_elf(source, _MACHINES[isa]) if read is None else read(source)
 

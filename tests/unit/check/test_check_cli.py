@@ -194,7 +194,13 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
         "app.dmg": b"\x78\xda" + bytes(100),
         "app.wasm": b"\x00asm\x01\x00\x00\x00",
         "page.zip": zip_of({"page.wasm": b"\x00asm\x01\x00\x00\x00"}),
-        "app.lib": ar_of({"x.obj/": b"\x64\x86" + bytes(18), "y/": b"\0\0\xff\xff\2\0\x64\x86"}),
+        "app.lib": ar_of(
+            {
+                "x.obj/": (BINARIES / "entry.obj").read_bytes(),
+                "big/": (BINARIES / "big.obj").read_bytes(),
+                "y/": b"\0\0\xff\xff\1\0\x64\x86",
+            }
+        ),
         "notes.txt": b"nothing\n",
         "data.bin": b"\x80\x01\x00\xff",
     }
@@ -218,6 +224,8 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
         "app.tar.bz2!core.so",
         "app.tar.xz!core.so",
         "lib.a!core.o",
+        "app.lib!x.obj",
+        "app.lib!big",
         "app.deb!data.tar!core.so",
         "app.rpm!usr/lib64/core.so",
         "app.snap!usr/lib/core.so",
@@ -226,14 +234,14 @@ def test_a_folder_of_one_file_of_each_kind_names_them_all(tmp_path):
         "setup.exe",
     }
     assert told.pop("app.wasm") == told.pop("page.zip!page.wasm") == "runs"
-    unread = {"app.7z", "app.dmg", "app.rar", "setup.msi", "app.lib!x.obj", "app.lib!y"}
+    unread = {"app.7z", "app.dmg", "app.rar", "setup.msi", "app.lib!y"}
     assert {name for name, expectation in told.items() if expectation == "unread"} == unread
     assert told.keys() == read | unread
     assert document["unread"] == {
         "AArch64 file": 1,
         "appended archive": 1,
         "7-Zip archive": 1,
-        "COFF object file": 2,
+        "COFF object file of a compiler's own code": 1,
         "RAR archive": 1,
         "Windows installer": 1,
         "macOS disk image": 1,

@@ -287,6 +287,7 @@ def test_a_large_zip():
     ("name", "content", "kind"),
     [
         ("x.obj", b"\x64\x86\x02\0", "COFF object file"),
+        ("x", b"\0\0\xff\xff\2\0\x64\x86", "COFF object file"),
         ("x.bin", b"\x64\x86\x02\0", "other file"),
         ("x.o", b"BC\xc0\xde", "LLVM bitcode file"),
         ("x.msi", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Windows installer"),

@@ -14,6 +14,7 @@ from tests.elf_files import HEADER, elf, symbol
 from tests.needs import parse_needs
 
 from cpuprobe.code.archives.walk import members
+from cpuprobe.code.coff import read_coff
 from cpuprobe.code.elf import ArtifactError, Held
 from cpuprobe.code.functions import NAMELESS, Range
 from cpuprobe.code.jump_tables import jump_tables
@@ -158,6 +159,38 @@ def test_jump_tables_behind_code(read, table):
     found = [] if table is None else [(table + (1 << 32), 0x100001044)]
 
     assert list(jump_tables(code, 1 << 32, functions)) == found
+
+
+@pytest.mark.parametrize(("name", "offset"), [("entry.obj", 0x12C), ("big.obj", 0x150)])
+def test_functions_of_coff_objects(name, offset):
+    """By symbol; objdump -h says where the code stands, objdump -t what is in it."""
+    file = read_coff(Held(bytes(content(name))))
+    needs = parse_needs(bytes(content(name)))
+
+    assert functions(file) == {
+        offset: ("sum", "symbol"),
+        offset + 0x41: ("plain", "symbol"),
+        offset + 0x45: ("start", "symbol"),
+    }
+    assert needs.kind == "object"
+    assert needs.features.keys() == {"avx", "avx2"}
+    assert [place.name for place in needs.features["avx2"].places] == ["sum"]
+
+
+@pytest.mark.parametrize("name", ["entry.obj", "big.obj"])
+def test_damaged_coff_objects_are_errors_and_nothing_worse(name):
+    whole = bytes(content(name))
+    for cut in range(8, len(whole), 16):
+        try:
+            read_coff(Held(whole[:cut]))
+        except ArtifactError as error:
+            assert "COFF" in str(error)
+    for at in range(2, 120):
+        for value in (0, 1, 0x7F, 0xFF):
+            try:
+                parse_needs(whole[:at] + bytes([value]) + whole[at + 1 :])
+            except ArtifactError:
+                continue
 
 
 def test_functions_of_pe():

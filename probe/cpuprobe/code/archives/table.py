@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from cpuprobe.code import macho
+from cpuprobe.code import coff, macho
 from cpuprobe.code.archives import ar, cpio, fat, packed, rpm, squashfs, tars, zips
 from cpuprobe.code.archives.allowance import Allowance
 from cpuprobe.code.archives.streams import Entry, Stream
@@ -57,6 +57,8 @@ KINDS = (
     ELF,
     Kind("Windows program", b"MZ", code=True),
     *(Kind("macOS program", magic, code=True) for magic in (macho.MAGIC, *macho.FURTHER_MAGIC)),
+    *(Kind("COFF object file", coff.MAGIC, end, code=True) for end in (".o", ".obj")),
+    Kind("COFF object file", coff.BIG_MAGIC, code=True),
     MODULE,
     # What holds files.
     *(
@@ -89,9 +91,8 @@ KINDS = (
     Kind("disk image", end=".iso"),
     Kind("lz4 file", b"\x04\x22\x4d\x18"),
     Kind("lzip file", b"LZIP"),
-    *(Kind("COFF object file", b"\x64\x86", end) for end in (".o", ".obj")),
-    # Those of cl /GL, and of many sections (Windows SDK, winnt.h, ANON_OBJECT_HEADER).
-    *(Kind("COFF object file", b"\0\0\xff\xff%c\0\x64\x86" % form) for form in (1, 2)),
+    # Of cl /GL: ANON_OBJECT_HEADER of winnt.h (Windows SDK), version 1.
+    Kind("COFF object file of a compiler's own code", b"\0\0\xff\xff\1\0\x64\x86"),
     Kind("LLVM bitcode file", b"BC\xc0\xde"),
     Kind("Java class file", b"\xca\xfe\xba\xbe", named=False),
     Kind("Android bytecode file", b"dex\n", named=False),
