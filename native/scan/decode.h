@@ -116,16 +116,12 @@ extern const struct scan_bytes {
     uint8_t places[256], lengths[256], baseless[256], names_none[256];
     uint32_t heads[256], seconds[256], thirds[256];
     struct start {
-        uint8_t skip;   /* bits before the opcode, and what of a leaf is not decoded in line here */
+        uint8_t skip;   /* bits before the opcode */
         uint8_t length; /* bytes, with the opcode */
-        uint16_t row;   /* where it begins in scan_entries */
+        uint8_t rest;   /* what of a leaf is not decoded in line here */
+        uint32_t row;   /* where it begins in scan_entries */
     } starts[256];
 } scan_bytes;
-enum {
-    START_BITS = 63,
-    START_REST = LEAF_REST | VVVV_UNUSED << 7,
-};
-
 static inline unsigned
 operand_length(unsigned modrm, unsigned sib)
 {
@@ -151,11 +147,11 @@ decode(const uint8_t *code)
     head = bytes->heads[word & 0xff];
     more = (bytes->seconds[word >> 8 & 0xff] + bytes->thirds[word >> 16 & 0xff]) >> (head & 31);
     start = bytes->starts[(head >> 8) + (more & 0xff)];
-    word >>= start.skip & START_BITS;
+    word >>= start.skip & 63;
     entry = scan_entries[start.row + (word & 0xff)];
     modrm = word >> 8 & 0xff;
-    leaf = scan_leaves[entry.leaves + (entry.split & bytes->places[modrm])];
-    if (__builtin_expect(leaf & start.skip & START_REST, 0)) {
+    leaf = scan_leaves[entry.leaves + ((unsigned)entry.split & bytes->places[modrm])];
+    if (__builtin_expect(leaf & start.rest, 0)) {
         unsigned length;
 
         leaf = scan_decode_rest(code, &length);

@@ -33,11 +33,13 @@ SLICE = 4_000_000
 GOALS = {"scanner": 7.0, "check": 4.0}
 """Times Zydis (docs/how-it-works.md)."""
 
-# A Rust program with few hits, C++ with AVX2 throughout, C++ and assembler with AVX-512 islands.
+# Rust with few hits; C++ with AVX2 throughout; C++, assembler and C with AVX-512 islands.
 FILES = (
     ("wasmtime", "**/_libwasmtime.so"),
     ("_duckdb", "_duckdb*.so"),
     ("pyarrow", "libarrow.so.*"),
+    ("numpy", "../numpy.libs/*openblas*.so"),
+    ("numpy", "_core/_multiarray_umath*.so"),
 )
 
 

@@ -79,8 +79,8 @@ class Starts:
     def lines(self) -> list[str]:
         """The starts as C reads them."""
         return [
-            f"{{{8 * each.skip} | LEAF_REST{' | VVVV_UNUSED << 7' * each.has_vvvv}, "
-            f"{each.skip + 1}, {each.row << 8}}},"
+            f"{{{8 * each.skip}, {each.skip + 1}, "
+            f"LEAF_REST{' | VVVV_UNUSED << 7' * each.has_vvvv}, {each.row << 8}}},"
             for each in self.all
         ]
 

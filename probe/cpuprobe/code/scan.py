@@ -81,6 +81,7 @@ class _Part:
         self._functions: Counter[frozenset[str]] = Counter()
         self._rows: list[tuple[int, int, int, int, int]] = []
         self._sets: dict[tuple[int, int], frozenset[str]] = {}
+        self._ranges: dict[int, Range] = {}
 
     def scan(self) -> Scan:
         """Scans it."""
@@ -184,11 +185,15 @@ class _Part:
         return uses
 
     def _range(self, number: int) -> Range:
-        for piece in self._pieces:
-            if number < len(piece.before):
-                return piece.range(number)
-            number -= len(piece.before)
-        raise IndexError
+        """A range by its number, which most often holds several features."""
+        if number not in self._ranges:
+            at = number
+            for piece in self._pieces:
+                if at < len(piece.before):
+                    self._ranges[number] = piece.range(at)
+                    break
+                at -= len(piece.before)
+        return self._ranges[number]
 
     def _place(self, place: Any) -> Place:
         where = self._range(place.range)

@@ -24,6 +24,7 @@ from cpuprobe.code import scan, simple, tally  # noqa: E402
 from cpuprobe.code.elf import Held  # noqa: E402
 from cpuprobe.code.elf_program import read_elf  # noqa: E402
 from cpuprobe.code.forms import forms  # noqa: E402
+from cpuprobe.code.functions import SOURCES  # noqa: E402
 from cpuprobe.code.layout import plan  # noqa: E402
 from cpuprobe.code.read import complete, opened  # noqa: E402
 from cpuprobe.facts.profiles import find_profile  # noqa: E402
@@ -76,6 +77,8 @@ def test_threads_make_the_whole(built, threads):
         assert found == simple.scan(file, work, forms())
         assert [place.name for place in found.features["avx2"].places] == ["a1", "b1"]
         assert found.features["avx"].by["sweep"] == 60
+        for use in found.features.values():
+            assert [*use.by] == sorted(use.by, key=SOURCES.index)
         assert "CPUID" in found.signs
 
 
