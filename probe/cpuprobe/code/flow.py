@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,7 +9,7 @@ from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Regist
 
 from cpuprobe.code.forms import ASKING, Forms
 from cpuprobe.code.functions import Range
-from cpuprobe.code.program import Binary, CodeBytes, loaded_names
+from cpuprobe.code.program import Binary, CodeBytes
 
 Hit = tuple[int, int]
 """A code of iced-x86 and the address of the instruction."""
@@ -130,7 +129,7 @@ def begins(file: Binary) -> tuple[tuple[int, ...], tuple[int, ...]]:
     library what its kind is loaded by (PyInit_).
     """
     if file.kind != "executable":
-        return file.initial, _loaded(file)
+        return file.initial, file.loaded
     mains = [address for address in (main(file),) if address is not None]
     handed: list[int] = []
     for each in _follow(file, mains[0]) if mains else ():
@@ -142,18 +141,6 @@ def begins(file: Binary) -> tuple[tuple[int, ...], tuple[int, ...]]:
             break
     callbacks = tuple(address for address in handed if file.code_at(address) is not None)
     return (file.entry, *mains, *file.initial), callbacks
-
-
-def _loaded(file: Binary) -> tuple[int, ...]:
-    """The exported functions that whoever loads a library of its kind calls."""
-    named = {
-        (number, match.start() + 1)
-        for number, table in enumerate(file.strings)
-        for match in re.finditer(b"\0(?:%s)" % loaded_names().pattern, table)
-    }
-    if not named:
-        return ()
-    return tuple(start for start, names in file.exports.items() if not named.isdisjoint(names))
 
 
 def main(file: Binary) -> int | None:

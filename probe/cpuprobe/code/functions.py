@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import struct
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cpuprobe.code.lists import Pairs
@@ -118,23 +118,37 @@ def unpacked(row: tuple[int, ...]) -> Range:
 
 
 class Exports(Mapping[int, list[Name]]):
-    """Functions that others may call: all names of each, by its address."""
+    """Functions that others may call: all names of each, by its address.
 
-    def __init__(self, table: int, addresses: Sequence[int], names: Pairs) -> None:
+    Attributes:
+        table: the number of the string table with their names.
+    """
+
+    def __init__(
+        self, table: int, addresses: Sequence[int], places: Sequence[int], names: Pairs
+    ) -> None:
         """Takes what Symbols have.
 
         Args:
             table: the number of the string table.
             addresses: in the order of the symbol table.
-            names: of each address the places of its names.
+            places: of each, where its name is.
+            names: of each address, in order, the places of its names.
         """
-        self._table, self._addresses, self._names = table, addresses, names
+        self.table, self._addresses, self._places = table, addresses, places
+        self._names = names
 
     def __getitem__(self, address: int) -> list[Name]:
         """The names of one."""
         if address not in self._names:
             raise KeyError(address)
-        return [(self._table, place) for place in self._names.of(address)]
+        return [(self.table, place) for place in self._names.of(address)]
+
+    def called(self, names: Collection[Name]) -> tuple[int, ...]:
+        """The addresses of functions with one of some names, as they come in the symbol table."""
+        places = {place for table, place in names if table == self.table}
+        every = zip(self._addresses, self._places, strict=True) if places else ()
+        return tuple(dict.fromkeys(address for address, place in every if place in places))
 
     def __iter__(self) -> Iterator[int]:
         """The addresses, in the order in which they come first in the symbol table."""
@@ -164,8 +178,8 @@ class Symbols(NamedTuple):
         functions: rows of a FunctionTable, as they were found.
         objects: data among code, likewise.
         undefined: where in the string table the names of undefined symbols are.
-        exports: of functions that others may call the addresses, and these in order, to each the
-            place of its name.
+        exports: of functions that others may call the addresses, where their names are, and
+            both in the order of the addresses.
         answers: addresses of the variables whose names were given.
         ifuncs: how many functions are chosen at load time.
     """
@@ -173,7 +187,7 @@ class Symbols(NamedTuple):
     functions: bytes | memoryview
     objects: bytes | memoryview
     undefined: Sequence[int]
-    exports: tuple[Sequence[int], Pairs]
+    exports: tuple[Sequence[int], Sequence[int], Pairs]
     answers: Sequence[int]
     ifuncs: int
 

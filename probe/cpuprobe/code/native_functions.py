@@ -77,7 +77,11 @@ def symbols(
         functions,
         objects,
         _column(undefined, 1),
-        (_column(exports, 0), pairs((found.exports, ffi.from_buffer("struct link[]", exports)))),
+        (
+            _column(exports, 0),
+            _column(exports, 1),
+            pairs((found.exports, ffi.from_buffer("struct link[]", exports))),
+        ),
         _column(answering, 1),
         found.ifuncs,
     )

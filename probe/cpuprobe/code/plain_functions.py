@@ -84,7 +84,7 @@ def symbols(
     order = sorted(range(len(exported)), key=exported.__getitem__)
     named = Pairs(*([column[at] for at in order] for column in (exported, names)))
     return Symbols(
-        bytes(functions), bytes(objects), undefined, (exported, named), answering, ifuncs
+        bytes(functions), bytes(objects), undefined, (exported, names, named), answering, ifuncs
     )
 
 

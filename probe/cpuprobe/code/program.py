@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cpuprobe.code.elf import text
-from cpuprobe.code.functions import FunctionTable, Name, Range
+from cpuprobe.code.functions import Exports, FunctionTable, Name, Range
 from cpuprobe.code.needs import Kind
 from cpuprobe.facts.tables import load_table
 
@@ -166,6 +166,20 @@ class Binary:
     def asks_others(self) -> tuple[str, ...]:
         """The functions and variables of other files by which it asks what the CPU can do."""
         return tuple(sorted(filter(asks, self.undefined)))
+
+    @functools.cached_property
+    def loaded(self) -> tuple[int, ...]:
+        """The exported functions that whoever loads a library of its kind calls."""
+        exports = self.exports
+        tables = [exports.table] if isinstance(exports, Exports) else range(len(self.strings))
+        named = {
+            (number, match.start() + 1)
+            for number in tables
+            for match in re.finditer(b"\0(?:%s)" % loaded_names().pattern, self.strings[number])
+        }
+        if isinstance(exports, Exports):
+            return exports.called(named)
+        return tuple(start for start, names in exports.items() if not named.isdisjoint(names))
 
     def name(self, name: Name) -> str:
         """The text of a name, empty for NAMELESS; fit to print."""

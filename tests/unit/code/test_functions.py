@@ -96,8 +96,8 @@ def told(make: ModuleType, of: random.Random) -> tuple[FunctionTable, list[objec
     for number in range(2):
         found = make.symbols(symbols(of), NAMES, number, [NO_CODE, 0, 1], CODE, is_object, ANSWERS)
         rows.append(found.functions)
-        exports, names = found.exports
-        lists = found.undefined, exports, names.keys, names.values, found.answers
+        *exports, names = found.exports
+        lists = found.undefined, *exports, names.keys, names.values, found.answers
         further += [*map(list, lists), bytes(found.objects), found.ifuncs]
     table = of.randbytes(24 * 30)
     count, within = make.relocations(table, int.from_bytes(table[8:12], "little"), 1 << 62, 1 << 63)
