@@ -155,6 +155,7 @@ def test_entries_of_a_procedure_linkage_table():
     found = Links(file)
 
     assert found.stubs == {table: target, table + 16: target}
-    assert sorted(found.callers(target)) == [BASE, BASE + 5]
+    # Beside the jumps in the table itself.
+    assert sorted(site for site in found.callers(target) if site < table) == [BASE, BASE + 5]
     assert list(found.starts) == [BASE, table, table + 16, table + 32]
     assert found.function(table + 20) == (table + 16, table + 32)
