@@ -101,11 +101,12 @@ struct operation {
 };
 unsigned scan_operation(const uint8_t *code, size_t available, uint64_t address,
                         struct operation *made);
-enum { MOST_CALLS = 16384, MAY_ANSWER = 1, IS_FOREIGN = 2, NEVER_RETURNS = 4, CALLS_ARGUMENT = 8 };
-enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED, WAY_CALLED, WAY_TABLE };
+enum { MOST_CALLS = 16384, MAY_ANSWER = 1, IS_FOREIGN = 2, NEVER_RETURNS = 4, CALLS_ARGUMENT = 8,
+       LEAVES_ANSWERS = 4096, ANSWERS = 3585 };
+enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED, WAY_CALLED, WAY_TABLE, WAY_TAKEN };
 struct ways_set { uint64_t *all; uint32_t count, room; };
 struct ways_convention { ...; };
-extern const struct ways_convention ways_system_v, ways_windows;
+extern const struct ways_convention ways_system_v, ways_windows, ways_go;
 struct ways_known {
     const struct ways_convention *convention;
     struct ways_set statics, regions, fields, fillers, questions, foreign, slots;
@@ -122,7 +123,7 @@ struct ways_escape { uint64_t address, site; uint32_t unless; uint16_t way, tier
 struct ways_need { uint64_t address; uint32_t feature, unless; };
 struct ways_summary {
     uint32_t needs, calls, escapes, statics, fields, steps, invokes;
-    uint16_t answers, returned; uint8_t is_whole, returns;
+    uint16_t answers, returned; uint8_t is_whole, returns, asks;
     struct ways_need need[...]; struct ways_call call[...]; struct ways_escape escape[...];
     uint64_t static_memory[...], field[...];
     ...;
@@ -159,6 +160,8 @@ void links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbo
                        uint64_t symbols_size, struct links *pointers, struct links *names);
 void links_words(const uint8_t *content, uint64_t size, uint64_t address,
                  const struct links_known *known, struct links *pointers);
+void links_values(const uint8_t *content, uint64_t size, uint64_t address,
+                  const struct links_known *known, struct links *pointers);
 void links_sort(struct link *all, struct link *spare, uint64_t count);
 void links_part(const struct link *all, uint64_t count, uint64_t *keys, uint64_t *values);
 uint64_t links_last(struct link *all, uint64_t count);

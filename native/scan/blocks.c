@@ -157,6 +157,8 @@ ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_
     if (start < address || end <= start || end - address > size || end - start > LARGEST)
         return 0;
     space->code = code + (start - address);
+    space->low = address;
+    space->size = size;
     space->start = start;
     space->end = end;
     __builtin_memset(space->at, 0, (end - start) * sizeof *space->at);
@@ -246,19 +248,36 @@ end_failures(struct ways_space *space)
     }
 }
 
+/* Whether a run never comes back from what an operation calls, or leaves the function for. */
+static int
+is_last(struct ways_space *space, const struct operation *each)
+{
+    int goes = flow_of(each) == FLOW_CALL || !is_inside(space, each->immediate);
+    uint32_t number;
+
+    if (each->where[0] != OPERAND_TARGET || !goes)
+        return 0;
+    number = ways_target(space, each->immediate);
+    return number < MOST_CALLS && space->answer[number] & NEVER_RETURNS;
+}
+
 void
 ways_end(struct ways_space *space, int is_main)
 {
-    for (uint32_t at = 0; at < space->blocks; at++) {
-        struct block *block = &space->block[at];
-        const struct operation *last = &space->operation[block->first + block->count - 1];
-        uint32_t number;
+    for (uint32_t number = 0; number < space->blocks; number++) {
+        struct block *block = &space->block[number];
 
-        if (!block->leaves || last->where[0] != OPERAND_TARGET)
-            continue;
-        number = ways_target(space, last->immediate);
-        if (number < MOST_CALLS && space->answer[number] & NEVER_RETURNS)
+        for (uint32_t at = 0; at < block->count; at++) {
+            const struct operation *each = &space->operation[block->first + at];
+
+            if (!is_last(space, each))
+                continue;
             block->leaves = 0;
+            if (flow_of(each) == FLOW_CALL) { /* what stands behind it is never come to */
+                block->count = at + 1;
+                block->number = 0;
+            }
+        }
     }
     if (is_main)
         end_failures(space);

@@ -71,6 +71,11 @@ void links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbo
 void links_words(const uint8_t *content, uint64_t size, uint64_t address,
                  const struct links_known *known, struct links *pointers);
 
+/* Likewise of Go, once `slots` is known: which words lead to one with a function's address, or to
+ * the head of a table of methods (runtime/runtime2.go, itab). */
+void links_values(const uint8_t *content, uint64_t size, uint64_t address,
+                  const struct links_known *known, struct links *pointers);
+
 /* Sorts links by their keys; those with one key stay in their order. `spare` has as much room. */
 void links_sort(struct link *all, struct link *spare, uint64_t count);
 

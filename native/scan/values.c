@@ -4,9 +4,18 @@
 /* R12 to R15, RBX and RBP are kept by both. */
 #define BOTH_KEEP (0xf000u | 1u << RBX | 1u << RBP)
 
-const struct ways_convention ways_system_v = {{RDI, RSI, RDX, RCX, R8, R9}, 6, BOTH_KEEP};
+#define IN_PAIR (1u << RAX | 1u << RDX)
+
+const struct ways_convention ways_system_v = {
+    {RDI, RSI, RDX, RCX, R8, R9}, 6, BOTH_KEEP, IN_PAIR, 0};
 const struct ways_convention ways_windows = {
-    {RCX, RDX, R8, R9}, 4, BOTH_KEEP | 1u << RSI | 1u << RDI};
+    {RCX, RDX, R8, R9}, 4, BOTH_KEEP | 1u << RSI | 1u << RDI, IN_PAIR, 0};
+/* R14 is the goroutine. */
+const struct ways_convention ways_go = {{RAX, RBX, RCX, RDI, RSI, R8},
+                                        6,
+                                        1u << RBP | 1u << 14,
+                                        1u << RAX | 1u << RBX | 1u << RCX | 1u << RDI | 1u << RSI,
+                                        1};
 
 /* A place on the stack as a number, in order: the register that it is counted from, how far. Below
  * it are what is known of the value there, and its labels. */
@@ -600,6 +609,12 @@ take_address(struct ways_space *space, struct values *state, const struct operat
 }
 
 int
+ways_answers(const struct ways_known *known, uint64_t address)
+{
+    return holds_answer(known, address, 1) != 0;
+}
+
+int
 ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target)
 {
     uint32_t at = place_of(known->slots.all, known->slots.count, address);
@@ -628,7 +643,7 @@ loads_address(const struct ways_space *space, const struct ways_known *known,
     if (each->where[1] == OPERAND_IMM32 || each->where[1] == OPERAND_IMM64 ||
         each->where[1] == OPERAND_SIGNED32) {
         *point = each->immediate;
-        return 1;
+        return !known->convention->is_go; /* there it is a number */
     }
     if (second < 16) {
         *point = state->points[second];
@@ -688,12 +703,22 @@ exchange(struct values *state, unsigned one, unsigned other)
     state->facts[other] = second;
 }
 
+/* Whether what an operation makes on one side of a choice may tell which side that is. In Go it is
+ * a constant, or has bits of one: what functions leave in the registers of results may be none. */
+static int
+may_tell(const struct ways_known *known, const struct operation *each)
+{
+    int is_constant = each->where[1] >= OPERAND_IMM8 && !(each->traits & (IS_ADD | IS_FLAGS_ONLY));
+
+    return !known->convention->is_go || is_constant || each->traits & (IS_LEA | IS_CLEARING);
+}
+
 void
 ways_step(struct ways_space *space, struct ways_known *known, struct values *state,
           const struct operation *each, uint32_t guarded)
 {
     unsigned target = each->registers[0];
-    uint32_t labels = guarded, read;
+    uint32_t labels = may_tell(known, each) ? guarded : 0, read;
     uint64_t point = 0, table;
     uint16_t fact = 0;
     int points;
@@ -770,7 +795,7 @@ uint32_t
 ways_call(struct ways_space *space, struct ways_known *known, struct values *state, uint32_t answer)
 {
     const struct ways_convention *convention = known->convention;
-    uint32_t steps = 0, answers = answer & ANSWERS;
+    uint32_t steps = 0, answers = answer & ANSWERS, on_stack = answer & LEAVES_ANSWERS;
 
     for (unsigned at = 0; at < convention->number; at++) {
         uint64_t point = state->points[convention->arguments[at]];
@@ -783,7 +808,8 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     if (space->reads)
         answers |= ANSWER;
     forget(space, state);
-    for (unsigned at = 0; answers && at < convention->number; at++)
+    for (unsigned at = 0; answers && (on_stack || !convention->is_go) && at < convention->number;
+         at++)
         if (state->pointed >> convention->arguments[at] & 1)
             ways_add(&known->regions, state->points[convention->arguments[at]]);
     for (unsigned word = 0; answers && word < 4; word++)
@@ -801,7 +827,10 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     state->table = 0;
     state->flag_tier = TIER_NONE;
     space->told |= answers;
-    state->labels[RAX] = state->labels[RDX] = (uint16_t)answers;
+    for (uint32_t left = convention->results; left; left &= left - 1)
+        state->labels[__builtin_ctz(left)] = (uint16_t)answers;
+    for (unsigned at = 0; on_stack && at < NEAR; at += 4)
+        set_slot(state, SLOT(RSP, at), ANSWER, 0);
     if (answers == (answer & ANSWERS))
         state->facts[RAX] = (uint16_t)(answer >> 16);
     return steps;

@@ -19,6 +19,13 @@ is_outside(const struct ways_space *space, uint64_t address)
     return address < space->start || address >= space->end;
 }
 
+/* Whether an address is in the code around the function. */
+static int
+is_code(const struct ways_space *space, uint64_t address)
+{
+    return address - space->low < space->size;
+}
+
 /* What is known of something that is called. */
 static uint32_t
 answer_of(struct ways_space *space, uint64_t target)
@@ -463,6 +470,28 @@ tell_leaving(struct function *f, const struct operation *each, const struct bloc
     }
 }
 
+/* The static address that an operation of a Go function takes, if a function or a pointer to one is
+ * there, or a table of methods (runtime/runtime2.go, itab). Go calls no code but what is called by
+ * name or through such, so whoever takes one is taken to call it. */
+static void
+tell_taking(struct function *f, const struct operation *each, uint32_t unless, uint64_t site)
+{
+    enum { FIRST_METHOD = 24 };
+    const struct ways_space *space = f->space;
+    uint64_t address, found;
+
+    if (!f->known->convention->is_go || !ways_static(space, &f->live, each, &address) ||
+        ways_answers(f->known, address))
+        return;
+    if (!(each->traits & IS_LEA)) {
+        if (each->traits & IS_MOV && ways_pointer(f->known, address, &found))
+            add_escape(f, found, WAY_TAKEN, unless, site);
+    } else if (is_code(space, address) || ways_pointer(f->known, address, &found) ||
+               (ways_pointer(f->known, address + FIRST_METHOD, &found) && is_code(space, found))) {
+        add_escape(f, address, WAY_TAKEN, unless, site);
+    }
+}
+
 /* Takes in what a block does. */
 static void
 tell(struct function *f, uint32_t number, uint32_t unless)
@@ -481,6 +510,7 @@ tell(struct function *f, uint32_t number, uint32_t unless)
                     add_need(f, word * 64 + (unsigned)__builtin_ctzll(left),
                              space->start + each->offset, unless);
         tell_leaving(f, each, block, unless);
+        tell_taking(f, each, unless, space->start + each->offset);
         if (space->picks)
             tell_pick(f, each, unless, space->start + each->offset);
         over(f, each, block, 0);
@@ -662,6 +692,7 @@ static void
 look_over(struct ways_space *space, const struct ways_known *known)
 {
     space->told = space->picks = space->framed = space->frames = space->written = space->reads = 0;
+    space->summary.asks = 0;
     for (uint32_t at = 0; at < space->operations; at++) {
         const struct operation *each = &space->operation[at];
         int first = each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER;
@@ -670,6 +701,7 @@ look_over(struct ways_space *space, const struct ways_known *known)
         space->picks |=
             (flow_of(each) == FLOW_INDIRECT_CALL || flow_of(each) == FLOW_INDIRECT_JMP) &&
             each->registers[0] < 16;
+        space->summary.asks |= (each->traits & IS_ASKING) != 0;
         space->reads |= asks(known, each);
         if ((first || each->traits & IS_LEA) && (each->base == RSP || each->base == RBP))
             space->writes[space->written++] = ways_slot(each);

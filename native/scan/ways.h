@@ -87,7 +87,9 @@ enum {
     MAY_ANSWER = 1, /* and the labels of lower tiers; what is known of the value in bits 31:16 */
     IS_FOREIGN = 2,
     NEVER_RETURNS = 4,
-    CALLS_ARGUMENT = 8, /* it calls its first argument; for the next twice the number */
+    CALLS_ARGUMENT = 8,       /* it calls its first argument; for the next twice the number */
+    LEAVES_ANSWERS = 1 << 12, /* of Go: it leaves answers on the stack, as assembly does, or where
+                                 it is told to */
 };
 
 /* Addresses in order. */
@@ -96,15 +98,17 @@ struct ways_set {
     uint32_t count, room;
 };
 
-/* In which general registers functions are handed their first arguments, and which they leave as
- * they were, as bits. */
+/* In which general registers functions are handed their first arguments; which they leave as they
+ * were, and in which they may return an answer, as bits. */
 struct ways_convention {
     uint8_t arguments[6], number;
-    uint16_t kept;
+    uint16_t kept, results;
+    uint8_t is_go;
 };
 
 extern const struct ways_convention ways_system_v; /* x86-64 psABI, 3.2 */
 extern const struct ways_convention ways_windows;  /* Microsoft, "x64 calling convention" */
+extern const struct ways_convention ways_go;       /* Go, src/cmd/compile/abi-internal.md */
 
 /* What is known of the whole file. */
 struct ways_known {
@@ -131,8 +135,8 @@ struct ways_call {
 
 /* How an address leaves a function: to another file's; returned, or to any function; in memory that
  * is not static; it is one of those that may be called, or of the slots that hold them; it is a
- * table of such. */
-enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED, WAY_CALLED, WAY_TABLE };
+ * table of such. Of Go functions all are told that they take, which call what stands there. */
+enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED, WAY_CALLED, WAY_TABLE, WAY_TAKEN };
 
 struct ways_escape {
     uint64_t address, site;
@@ -153,6 +157,7 @@ struct ways_summary {
     uint16_t answers, returned; /* labels of what it returns, and what is known of that */
     uint8_t is_whole;
     uint8_t returns; /* a run may come back from it */
+    uint8_t asks;    /* it has CPUID or XGETBV itself */
     uint64_t needed[MOST_FEATURES / 64 + 1];
     struct ways_need need[MOST_FEATURES];
     struct ways_call call[MOST_CALLS];
@@ -191,7 +196,7 @@ struct values {
 /* Working memory, to be cleared once. */
 struct ways_space {
     const uint8_t *code;
-    uint64_t start, end;
+    uint64_t start, end, low, size; /* `low`: where the code around it begins */
     uint32_t operations, blocks, targets, frames, written, framed;
     uint32_t used;  /* of the arena */
     uint32_t reads; /* it reads /proc/cpuinfo: whatever it calls may answer */
@@ -257,6 +262,8 @@ void ways_step(struct ways_space *space, struct ways_known *known, struct values
                const struct operation *each, uint32_t guarded);
 uint32_t ways_call(struct ways_space *space, struct ways_known *known, struct values *state,
                    uint32_t answer); /* what is known of what is called; returns its steps */
+/* Whether static memory holds an answer there. */
+int ways_answers(const struct ways_known *known, uint64_t address);
 /* The static memory that an operation names; whether it does. */
 int ways_static(const struct ways_space *space, const struct values *state,
                 const struct operation *each, uint64_t *address);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterator
 from typing import TypeAlias
 
 from cpuprobe.code.flow import main
@@ -19,7 +20,7 @@ MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""
 _VISITS = 3
 """How often one of these is looked at, as more becomes known."""
-_SMALL = 512
+SMALL = 512
 """Bytes of a function that may be asked for what is known already."""
 _DEPTH = 8
 """How many of these may call each other."""
@@ -63,16 +64,7 @@ class Functions:
     def _learn(self) -> None:
         """Finds the functions that ask, those that answer, and where they put answers."""
         pending: dict[int, None] = {}  # in order, each once
-        takers = [
-            site
-            for low, size in (
-                *((at, NEAR) for at in self._file.answers),
-                *((at, 1) for at in self._file.questions),
-            )
-            for _, site in self._links.takers(low, low + size)
-        ]
-        readers = [site for at in self._file.answers for site in self._links.readers(at, at + NEAR)]
-        for address in (*takers, *readers, *self._links.asking()):
+        for address in self._asked():
             function = self._links.function(address)
             if function is not None:
                 pending.setdefault(function[0])
@@ -95,9 +87,7 @@ class Functions:
                 fresh |= {start, *found}
                 news = True
             if news:
-                readers = [
-                    site for at in fresh for _, site in self._links.takers(at - NEAR + 1, at + 1)
-                ]
+                readers = self._readers(fresh)
                 # Itself as well: what it returns may be what it has put there.
                 for site in (start, *self._links.callers(start), *readers):
                     other = self._links.function(site)
@@ -107,6 +97,19 @@ class Functions:
         self._small.clear()
         self._ended.clear()
         self.left = MOST
+
+    def _asked(self) -> Iterator[int]:
+        """Addresses in functions that may ask."""
+        spans = [(at, NEAR) for at in self._file.answers]
+        for low, size in (*spans, *((at, 1) for at in self._file.questions)):
+            yield from (site for _, site in self._links.takers(low, low + size))
+        for at in self._file.answers:
+            yield from self._links.readers(at, at + NEAR)
+        yield from self._links.asking()
+
+    def _readers(self, fresh: Collection[int]) -> list[int]:
+        """Addresses of instructions that may go on with what static memory was found to hold."""
+        return [site for at in fresh for _, site in self._links.takers(at - NEAR + 1, at + 1)]
 
     def _asks(self, target: int) -> Answer:
         if target < 0:
@@ -136,7 +139,7 @@ class Functions:
             self._ended[target] = Summary()
             function = self._links.function(target)
             is_small = (
-                function is not None and function[0] == target and function[1] <= target + _SMALL
+                function is not None and function[0] == target and function[1] <= target + SMALL
             )
             if is_small and self._depth < _DEPTH:
                 self._depth += 1
@@ -162,7 +165,9 @@ class Functions:
             code = self._file.code_at(start)
             made = Summary()
             if code is not None:
-                made = self._ways.look(code, *function, self._told, start == self._main)
+                low, high = self._file.go_code
+                known = start == self._main, low <= start < high
+                made = self._ways.look(code, *function, self._told, *known)
             self.left -= made.steps
             self.whole &= made.whole
             stubs = self._links.stubs

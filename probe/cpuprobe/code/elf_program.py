@@ -10,10 +10,11 @@ import struct
 from collections.abc import Callable, Iterator
 
 from cpuprobe.code import elf as abi
-from cpuprobe.code import go, native_functions, plain_functions
+from cpuprobe.code import native_functions, plain_functions
 from cpuprobe.code.cpuinfo import questions
 from cpuprobe.code.elf import ArtifactError, Elf, Source, text
 from cpuprobe.code.functions import MOST_FOUND, MOST_FUNCTIONS, NO_CODE, ROW, Exports, Symbols
+from cpuprobe.code.go_program import read_go
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Kind
 from cpuprobe.code.notes import notes
@@ -74,15 +75,8 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
             file.linked = file.kind == "executable" or bool(file.exports)
         if machine == abi.EM_X86_64:
             _read_properties(file, elf)
-            _read_go(file, elf)
+            read_go(file, elf)
     return file
-
-
-def _read_go(file: Binary, elf: Elf) -> None:
-    for section in elf.sections:
-        if section.name == ".go.buildinfo" and section.type == abi.SHT_PROGBITS:
-            content = elf.read(section.offset, min(section.size, go.MOST), ".go.buildinfo")
-            file.go = go.level(content) or ""
 
 
 def _read_code(file: Binary, elf: Elf) -> None:
@@ -259,7 +253,10 @@ def _read_words(file: Binary, elf: Elf) -> None:
     left = MOST_WORDS
     for section in elf.sections:
         is_data = section.flags & abi.SHF_ALLOC and not section.flags & abi.SHF_EXECINSTR
-        if is_data and section.type == abi.SHT_PROGBITS and 8 <= section.size <= left:
+        is_table = section.name.endswith(".gopclntab")  # of Go, without addresses
+        if section.type != abi.SHT_PROGBITS or is_table or not is_data:
+            continue
+        if 8 <= section.size <= left:
             left -= section.size
             file.relocations.words.append((section.address, section.data))
 

@@ -1,19 +1,41 @@
-"""What a Go program says of the CPUs that it was built for.
+"""What a Go program says of itself: the CPUs that it was built for, and its functions.
 
 The linker puts the build's settings into .go.buildinfo (Go 1.18 and later; Go, debug/buildinfo). A
 program built for more than GOAMD64=v1 tests the CPU before anything else, and ends
 (runtime/asm_amd64.s, bad_cpu): its levels are the psABI's (cmd/compile, GOAMD64).
+
+The runtime finds functions by a table of its own, which stripped programs have too
+(runtime/symtab.go, pcHeader and moduledata).
 """
 
 from __future__ import annotations
 
 import re
+import struct
+from array import array
+from collections.abc import Iterator
+from typing import NamedTuple
 
 _MAGIC = b"\xff Go buildinf:"
 _INLINE = 2  # bit of the flags: the strings stand here, from offset 32 on
 _SETTING = re.compile(rb"\tGOAMD64=(v[1-4])\n")
 MOST = 1 << 20
 """Bytes of the section that are looked at."""
+
+_WORD = struct.Struct("<Q")
+# By the table's first four bytes, before what tells of instructions of one byte at least and of
+# addresses of eight: whether addresses are offsets of 32 bits, and how many words there
+# are before the names' offset. Go 1.16, 1.18, 1.20.
+_TABLES = {0xFFFFFFFA: (False, 2), 0xFFFFFFF0: (True, 3), 0xFFFFFFF1: (True, 3)}
+_OLD = 0xFFFFFFFB
+"""Go 1.2: names and functions are in one table."""
+TABLE = re.compile(rb"[\xfa\xf0\xf1\xfb]\xff\xff\xff\x00\x00\x01\x08")
+"""How the table begins."""
+TEXT_OF_TABLE, TEXT_OF_MODULE = 24, 176
+"""Where the address stands that offsets count from: in the table from Go 1.18 on, in what describes
+the module from 1.26 on, where that of the table is 0."""
+MOST_FUNCTIONS = 1 << 20
+"""Functions of a table that is read; kubectl's has 80,000."""
 
 
 def level(content: bytes) -> str | None:
@@ -26,3 +48,63 @@ def level(content: bytes) -> str | None:
         return None
     found = _SETTING.search(content[:MOST])
     return None if found is None else f"x86-64-{found[1].decode()}"
+
+
+class Functions(NamedTuple):
+    """A program's functions, in the order of their addresses.
+
+    Attributes:
+        starts: where each begins, and at last where the code ends.
+        rows: of each function where its row is in the table.
+        names: where names begin in the table.
+        table: all of it.
+        entry: bytes of a row before its name's offset.
+    """
+
+    starts: array[int]
+    rows: array[int]
+    names: int
+    table: bytes
+    entry: int
+
+    def each(self) -> Iterator[tuple[int, int, int]]:
+        """Of each function its start, its end, and where its name is in the table."""
+        size = len(self.table)
+        for start, end, row in zip(self.starts, self.starts[1:], self.rows, strict=False):
+            at = row + self.entry
+            known = 0 <= at <= size - 4
+            name = int.from_bytes(self.table[at : at + 4], "little") if known else size
+            yield start, end, self.names + name
+
+
+def functions(table: bytes, text: int) -> Functions | None:
+    """A program's functions; None where it is no such table, or damaged.
+
+    Args:
+        table: .gopclntab.
+        text: the address that offsets count from, where the table does not say.
+    """
+    if len(table) < 72 or TABLE.match(table) is None:
+        return None
+    magic = int.from_bytes(table[:4], "little")
+    words = [word for (word,) in _WORD.iter_unpack(table[8:72])]
+    count = words[0]
+    if magic == _OLD:
+        short, names, first, at = False, 0, 0, 16
+    elif magic in _TABLES:
+        short, before = _TABLES[magic]
+        names, first = words[before], words[before + 4]
+        at = first
+    else:
+        return None
+    width = 8 if short else 16
+    if at > len(table) or not 0 < count <= min(MOST_FUNCTIONS, (len(table) - at) // width):
+        return None
+    pairs = array("I" if short else "Q", table[at : at + count * width])
+    behind = int.from_bytes(table[at + count * width :][: width // 2], "little")
+    base = (words[2] or text) if short else 0
+    starts = array("Q", [base + start for start in (*pairs[0::2], behind)])
+    if starts[0] == 0 or any(map(int.__gt__, starts[:-1], starts[1:])):
+        return None  # damaged; or its addresses wait for relocation
+    rows = array("Q", [min(first + row, len(table)) for row in pairs[1::2]])
+    return Functions(starts, rows, names, table, 4 if short else 8)

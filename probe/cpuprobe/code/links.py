@@ -17,7 +17,7 @@ from typing import Any
 from cpuprobe.code.elf import text
 from cpuprobe.code.lists import Grouped, Pairs, filled, grouped, new, pairs, words
 from cpuprobe.code.native import ffi, lib
-from cpuprobe.code.program import Binary
+from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.threads import at_once, parts
 
 _RELATIVE_32 = struct.Struct("<i").unpack_from
@@ -28,7 +28,7 @@ _RELA = 24
 _SHORTEST = 6  # bytes of an entry
 _STUB = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\xf2?\xff\x25.{4}", re.DOTALL)
 # MOV, MOVZX, TEST, AND, CMP and BT of memory that is counted from the next instruction.
-_READS = re.compile(
+RIP_READS = re.compile(
     rb"(?:\x0f[\xb6\xb7\xba]|[\x8b\x23\x39\x3b\x80\x81\x83\xf6\xf7])[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]"
 )
 _LONGEST_BEHIND = 4
@@ -49,6 +49,11 @@ _MOST_AT_FIRST = 1 << 20
 def _bytes(content: bytes) -> Any:
     """Bytes for C: large ones are read as a bytearray, which it does not take itself."""
     return ffi.from_buffer("uint8_t[]", content)
+
+
+def relative_at(code: CodeBytes, at: int) -> int:
+    """The address that four bytes tell of, relative to what follows them; `at`: an offset."""
+    return code.address + at + 4 + int(_RELATIVE_32(code.data, at)[0])
 
 
 def _do(work: Callable[[], Any]) -> Any:
@@ -238,9 +243,9 @@ class Links:
         All code is gone through: for the few addresses of which it matters.
         """
         for code in self._file.code:
-            for match in _READS.finditer(code.data, 0, max(len(code.data) - 4, 0)):
+            for match in RIP_READS.finditer(code.data, 0, max(len(code.data) - 4, 0)):
                 end = match.end()
-                target = code.address + end + 4 + _RELATIVE_32(code.data, end)[0]
+                target = relative_at(code, end)
                 if low <= target + _LONGEST_BEHIND and target < high:
                     yield code.address + match.start()
             if high < 1 << 31:  # where nothing moves, an address may be an immediate

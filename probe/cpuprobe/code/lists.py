@@ -41,6 +41,14 @@ class Pairs:
         return at < len(self.keys) and self.keys[at] == key
 
 
+def merged(one: Pairs, other: Pairs) -> Pairs:
+    """The pairs of both, of each key one: the other's, if it has it."""
+    every = dict(zip(one.keys, one.values, strict=True))
+    every.update(zip(other.keys, other.values, strict=True))
+    keys = array("Q", sorted(every))
+    return Pairs(keys, array("Q", map(every.__getitem__, keys)))
+
+
 def gathered(*rooms: int) -> list[Any]:
     """Empty lists for C, with so much room."""
     made = []

@@ -116,6 +116,7 @@ class Binary:
         strings: string tables.
         appended: bytes behind all that its tables tell of, as installers have them.
         go: the psABI level that Go's linker says it was built for; empty: it says none.
+        go_code: the address where Go's functions begin, and the one behind them.
         exports: functions that others may call: all names of each, by its address.
         linked: what it exports, and how its parts refer to each other, is known.
         relocations: what the dynamic loader writes into its memory.
@@ -141,6 +142,7 @@ class Binary:
     strings: list[bytes] = field(default_factory=list)
     appended: int = 0
     go: str = ""
+    go_code: tuple[int, int] = (0, 0)
     exports: Mapping[int, list[Name]] = field(default_factory=dict)
     linked: bool = False
     relocations: Relocations = field(default_factory=Relocations)
@@ -149,18 +151,19 @@ class Binary:
     models: set[int] = field(default_factory=set)
     questions: frozenset[int] = frozenset()
 
-    def _number(self, address: int) -> int:
+    def code_number(self, address: int) -> int:
+        """The number of the last executable bytes that begin at an address or before; -1: none."""
         return bisect_right(self.code, address, key=_ADDRESS) - 1
 
     def code_at(self, address: int) -> CodeBytes | None:
         """The executable bytes that hold an address; None where there are none."""
-        code = self.code[max(self._number(address), 0)] if self.code else None
+        code = self.code[max(self.code_number(address), 0)] if self.code else None
         holds = code is not None and 0 <= address - code.address < len(code.data)
         return code if holds else None
 
     def function(self, start: int) -> Range | None:
         """The function that begins at an address."""
-        return self.functions.find(self._number(start), start)
+        return self.functions.find(self.code_number(start), start)
 
     @functools.cached_property
     def asks_others(self) -> tuple[str, ...]:

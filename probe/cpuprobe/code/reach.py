@@ -15,10 +15,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.descent import descend
-from cpuprobe.code.forms import Forms
 from cpuprobe.code.holding import holding
 from cpuprobe.code.links import Links
-from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, variant_names
@@ -38,41 +36,30 @@ MOST_FUNCTIONS = 1 << 20
 """Of a file whose callers are followed; Chromium has half as many."""
 
 
-def reached(
-    file: Binary,
-    forms: Forms,
-    pages: Mapping[int, frozenset[str]],
-    roots: Iterable[int],
-    chooses: bool,
-) -> tuple[dict[str, Reach], bool]:
-    """The features that are reached without a choice; and whether the search came to its end.
+class Search:
+    """A search in one file: only where the package was built with its extension."""
 
-    Args:
-        file: an x86-64 file.
-        forms: the meaning of codes.
-        pages: the features on each page of 4 KiB.
-        roots: where a run or a load begins.
-        chooses: something in the file asks what the CPU can do.
-    """
-    if not NATIVE or len(file.functions) > MOST_FUNCTIONS:
-        return {}, False
-    search = _Search(file, forms, pages, roots, chooses)
-    return search.found(), search.ended
+    links, functions = Links, Functions  # what its functions are looked at with
 
-
-class _Search:
     def __init__(
         self,
         file: Binary,
-        forms: Forms,
         pages: Mapping[int, frozenset[str]],
         roots: Iterable[int],
         chooses: bool,
     ) -> None:
+        """Begins.
+
+        Args:
+            file: an x86-64 file of at most MOST_FUNCTIONS.
+            pages: the features on each page of 4 KiB.
+            roots: where a run or a load begins.
+            chooses: something in the file asks what the CPU can do.
+        """
         self._file, self._pages = file, pages
-        self._links = Links(file)
+        self._links = self.links(file)
         self._tables = Tables(file, self._links)
-        self._functions = Functions(file, self._links)
+        self._functions = self.functions(file, self._links)
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
         self._open: dict[int, bool] = {}
@@ -89,6 +76,7 @@ class _Search:
         return self._functions.left > 0 and self._functions.whole and self._is_explained
 
     def found(self) -> dict[str, Reach]:
+        """The features that are reached without a choice."""
         met: dict[str, Reach] = {}
         for feature, those in holding(self._links, self._pages):
             if feature in _CHOSEN or not those:

@@ -12,11 +12,13 @@ from cpuprobe.code.elf import EM_AARCH64, EM_X86_64, ArtifactError, Elf, Source
 from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.flow import begins, straight_line
 from cpuprobe.code.forms import forms
+from cpuprobe.code.go_reach import GoSearch
 from cpuprobe.code.layout import Plan, plan
+from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Needs, Reach, Use
 from cpuprobe.code.pe import read_pe
 from cpuprobe.code.program import Binary, variant_names
-from cpuprobe.code.reach import reached
+from cpuprobe.code.reach import MOST_FUNCTIONS, Search
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan
 from cpuprobe.errors import CaptureError
@@ -104,15 +106,14 @@ class Reading:
             # Its addresses wait for relocation; what only functions named for CPUs hold is chosen
             # by others.
             return {}, all(map(_is_named, found.features.values()))
-        if self._file.go:
-            # Go's compiler keeps to the level that its runtime tests, and its assembler's functions
-            # are behind tests.
-            return {}, True
         if self._file.architecture != "x86-64":
             return a64_reach.Reached(self._file, frozenset(found.features)).ways, False
         roots, further = begins(self._file)
-        ways, ended = reached(self._file, forms(), found.pages, (*roots, *further), chooses)
-        return ways, ended and self._file.linked
+        if not NATIVE or len(self._file.functions) > MOST_FUNCTIONS:
+            return {}, False
+        searching = GoSearch if self._file.go_code[1] else Search
+        search = searching(self._file, found.pages, (*roots, *further), chooses)
+        return search.found(), search.ended and self._file.linked
 
 
 def _is_named(use: Use) -> bool:

@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 #   stored    in memory that is not static
 #   called    it may be called, or what stands there
 #   table     what stands there may be called, by its number
-Way = Literal["foreign", "kept", "stored", "called", "table"]
+#   taken     in any way, by Go: what it takes is taken to be called
+Way = Literal["foreign", "kept", "stored", "called", "table", "taken"]
 
 
 class Call(NamedTuple):
@@ -57,6 +58,7 @@ class Summary:
         fields: how far behind a pointer it puts answers.
         invokes: the labels of arguments that it calls, or hands to functions of other files.
         returns: a run may come back from it.
+        asks: it has CPUID or XGETBV itself.
         whole: it was gone over to its end.
         steps: that took.
     """
@@ -70,5 +72,6 @@ class Summary:
     fields: Collection[int] = ()
     invokes: int = 0
     returns: bool = True
+    asks: bool = False
     whole: bool = True
     steps: int = 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import threading
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from cpuprobe.code import tiers
@@ -21,7 +21,8 @@ MOST_STEPS = 200_000
 """Operations gone over for one function, each time counted, and what is joined between blocks."""
 _MOST_KNOWN = 1 << 12
 """Addresses of one kind that are known of a file."""
-_WAYS: tuple[Way, ...] = ("foreign", "kept", "stored", "called", "table")  # by their numbers in C
+# By their numbers in C.
+_WAYS: tuple[Way, ...] = ("foreign", "kept", "stored", "called", "table", "taken")
 _NEED, _CALL = struct.Struct("<QII"), struct.Struct("<QQIHH")
 
 _numbers = ffi and ffi.new_allocator(should_clear_after_alloc=False)
@@ -41,6 +42,7 @@ class Told(NamedTuple):
         foreign: it is another file's, or may be, and may call what is handed to it.
         invokes: the labels of arguments that it calls.
         returns: a run may come back from it.
+        leaves: of Go: it leaves answers on the stack, or where it is told to.
     """
 
     answers: int
@@ -48,12 +50,13 @@ class Told(NamedTuple):
     foreign: bool
     invokes: int
     returns: bool
+    leaves: bool = False
 
     @property
     def word(self) -> int:
         """For C."""
         word = self.answers | self.returned << 16 | self.foreign * lib.IS_FOREIGN
-        word |= lib.NEVER_RETURNS * (not self.returns)
+        word |= lib.NEVER_RETURNS * (not self.returns) | lib.LEAVES_ANSWERS * self.leaves
         return int(word | self.invokes // _FIRST * lib.CALLS_ARGUMENT)
 
 
@@ -102,8 +105,7 @@ class Ways:
         self._known = ffi.new("struct ways_known *")
         self._kept: list[Any] = []  # what C's structures point to
         known = self._known
-        convention = lib.ways_windows if is_windows else lib.ways_system_v
-        known.convention = ffi.addressof(convention)
+        self._convention = ffi.addressof(lib.ways_windows if is_windows else lib.ways_system_v)
         for each in (known.statics, known.regions, known.fields, known.fillers):
             each.all, each.room = self._keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
         lists = {
@@ -140,6 +142,12 @@ class Ways:
             lib.ways_add(ffi.addressof(self._known, "fields"), each)
         return news
 
+    @property
+    def regions(self) -> list[int]:
+        """Where static memory begins that was handed to what may answer."""
+        found = self._known.regions
+        return list(ffi.unpack(found.all, found.count)) if found.count else []
+
     def fills(self, address: int) -> bool:
         """Takes in a function that fills what a pointer points to, or its table; if it is news."""
         return bool(lib.ways_add(ffi.addressof(self._known, "fillers"), address))
@@ -151,6 +159,7 @@ class Ways:
         end: int,
         told: Callable[[int], Told],
         is_main: bool = False,
+        is_go: bool = False,
     ) -> Summary:
         """Looks at one function.
 
@@ -161,6 +170,7 @@ class Ways:
             told: of what is called, by its address; of what is called through static memory, by the
                 slot's address, less than nothing.
             is_main: what it returns is told to who started the program.
+            is_go: it is called as Go's functions are, and whoever takes an address calls it.
         """
         if self._depth == len(self._spaces):
             self._spaces.append(ffi.new("struct ways_space *"))
@@ -178,11 +188,26 @@ class Ways:
                 told(each if each < 1 << 63 else each - (1 << 64)).word for each in targets
             )
             ffi.memmove(space.answer, answers, answers.itemsize * len(answers))
+            self._known.convention = ffi.addressof(lib.ways_go) if is_go else self._convention
             lib.ways_finish(space, self._known, MOST_STEPS, is_main)
             if space.targets == len(answers):
                 break
         self._depth -= 1
-        return _summary(space.summary)
+        made = _summary(space.summary)
+        return _sparing(made, answers) if is_go else made
+
+
+def _sparing(made: Summary, answers: Sequence[int]) -> Summary:
+    """Of a Go function: it answers if it calls nothing else than what does, or never comes back.
+
+    What has CPUID in it has put the answer on the stack.
+    """
+    if made.asks:
+        made.answers |= lib.MAY_ANSWER
+    elif not all(each & (lib.ANSWERS | lib.NEVER_RETURNS) for each in answers):
+        made.answers = 0
+    made.fields = ()
+    return made
 
 
 def _summary(made: Any) -> Summary:
@@ -202,6 +227,7 @@ def _summary(made: Any) -> Summary:
         ffi.unpack(made.field, made.fields),
         made.invokes,
         bool(made.returns),
+        bool(made.asks),
         bool(made.is_whole),
         made.steps,
     )

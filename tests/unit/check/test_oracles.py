@@ -1,12 +1,15 @@
-"""Verdicts on programs in C, C++ and Rust, held to what emulated CPUs make of them.
+"""Verdicts on programs in C, C++, Rust and Go, held to what emulated CPUs make of them.
 
 What dies on a Nehalem, or ends itself there, must not fit x86-64-v2; what runs there must.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ import pytest
 pytest.importorskip("iced_x86")
 
 from tests.needs import read_needs
-from tests.unit.check import samples
+from tests.unit.check import go_samples, samples
 
 from cpuprobe.check.against import within
 from cpuprobe.check.judge import judge
@@ -25,9 +28,15 @@ pytestmark = pytest.mark.slow
 CPUINFO = "processor\t: 0\nflags\t\t: fpu sse sse2 ssse3 sse4_1 sse4_2 popcnt lm\n"
 
 
+def need(tool: str) -> None:
+    """Skips a test where a program is not installed; CI has all of them but rustc."""
+    if shutil.which(tool) is None:
+        assert tool == "rustc" or os.environ.get("CPUPROBE_LAB") != "require", f"no {tool} here"
+        pytest.skip(f"no {tool} here")
+
+
 def compiled(folder: Path, source: str, suffix: str, *command: str) -> Path:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"no {command[0]} here")
+    need(command[0])
     (folder / f"a{suffix}").write_text(source)
     subprocess.run([*command, f"a{suffix}", "-o", "a.out"], cwd=folder, check=True)
     return folder / "a.out"
@@ -35,10 +44,12 @@ def compiled(folder: Path, source: str, suffix: str, *command: str) -> Path:
 
 def ends(path: Path, cpu: str, *options: str) -> str:
     """What becomes of a program on an emulated CPU."""
-    qemu = shutil.which("qemu-x86_64")
-    if qemu is None:
-        pytest.skip("no qemu-x86_64 here")
-    result = subprocess.run([qemu, *options, "-cpu", cpu, path], capture_output=True, timeout=120)
+    need("qemu-x86_64")
+    result = subprocess.run(
+        ["qemu-x86_64", *options, "-cpu", cpu, path], capture_output=True, timeout=120
+    )
+    if b"SIGILL: illegal instruction" in result.stderr:  # Go's runtime catches it, and says so
+        return "dies"
     return {0: "runs", -4: "dies"}.get(result.returncode, "refuses")  # 4 is SIGILL
 
 
@@ -76,8 +87,7 @@ def test_cxx(name, tmp_path):
 def test_an_inline_function_of_which_the_linker_keeps_one_copy(name, tmp_path):
     truth, source = samples.COMDAT[name]
     (tmp_path / "b.cc").write_text(samples.SHARED + samples.OTHER)
-    if shutil.which("g++") is None:
-        pytest.skip("no g++ here")
+    need("g++")
     newer = ("g++", "-O3", "-mavx2", "-mfma", "-c", "b.cc")
     subprocess.run(newer, cwd=tmp_path, check=True)
     path = compiled(tmp_path, samples.SHARED + source, ".cc", "g++", "-O3", "b.o")
@@ -93,3 +103,40 @@ def test_rust(name, tmp_path):
     path = compiled(tmp_path, source, ".rs", "rustc", "--edition=2021", "-O", *flags)
 
     hold(path, truth, tmp_path)
+
+
+GO_BUILDS = {"plain": (), "stripped": ("-ldflags=-s -w",)}
+BUILD_OF = dict(zip(go_samples.GO, itertools.cycle(GO_BUILDS), strict=False))
+
+
+@pytest.fixture(scope="session")
+def go_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All samples in Go, by build and name: of one module, built together without a network."""
+    need("go")
+    folder = tmp_path_factory.mktemp("go")
+    (folder / "go.mod").write_text(go_samples.MODULE)
+    for name, (_, text) in go_samples.GO.items():
+        source = textwrap.dedent(text)
+        known = [each for each in go_samples.IMPORTS if f"{each.split('/')[-1]}." in source]
+        imports = "".join(f'import "{each}"\n' for each in known)
+        head = go_samples.HEAD.replace('import "os"\n', 'import "os"\n' + imports)
+        (folder / name).mkdir()
+        (folder / name / "main.go").write_text(head + source)
+        more = go_samples.TESTED if "tested(" in source else ""
+        (folder / name / "all.s").write_text(go_samples.ASSEMBLY + more)
+    (folder / "cpu").mkdir()
+    (folder / "cpu/cpu.go").write_text(go_samples.CPU)
+    (folder / "cpu/all.s").write_text(go_samples.ASSEMBLY)
+    settings = {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOAMD64": "v1"}
+    environment = {**os.environ, **settings, "GOCACHE": str(folder / "cache"), "GO111MODULE": "on"}
+    for build, flags in GO_BUILDS.items():
+        (folder / "built" / build).mkdir(parents=True)
+        those = [f"./{name}" for name, wanted in BUILD_OF.items() if wanted == build]
+        command = ["go", "build", *flags, "-o", f"built/{build}/", *those]
+        subprocess.run(command, cwd=folder, env=environment, check=True)
+    return folder / "built"
+
+
+@pytest.mark.parametrize("name", go_samples.GO)
+def test_go(name, go_programs, tmp_path):
+    hold(go_programs / BUILD_OF[name] / name, go_samples.GO[name][0], tmp_path)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.elf_files import HEADER, elf, note, symbol
+from tests.elf_files import HEADER, elf, go_program, go_table, note, symbol
 from tests.limits import assert_answered, run
 
 pytest.importorskip("iced_x86")
@@ -164,6 +164,32 @@ def damaged_properties() -> bytes:
     return elf(body, [(0x6474E553, 4, HEADER, 0, len(body))] * 2000)
 
 
+def go_functions() -> bytes:
+    """500,000 functions of Go, each for AVX2, and all of them initialise a package."""
+    code = b"\xc5\xfd\xfe\xc0" * (1 << 19)
+    return go_program(code, range(0, len(code), 4), [b"p.init", b"q.init.0"])
+
+
+def go_pointers() -> bytes:
+    """A function of Go for AVX2 that 250,000 pointers lead to, each taken by another's code."""
+    count, size = 1 << 18, 7 << 18
+    last = b"\xc5\xfd\xfe\xc0\xc3"
+    at = go_program(b"\x90" * (size + len(last)), [0, size], [b"p.f", b"p.g"]).index(b"\xf1\xff")
+    data = at + len(go_table([0, size, size + len(last)], [b"p.f", b"p.g"], 0xFFFFFFF1, HEADER))
+    code = b"".join(
+        b"\x48\x8d\x05" + struct.pack("<i", data + n - (HEADER + 7 * (n // 8) + 7))
+        for n in range(0, 8 * count, 8)
+    )
+    words = struct.pack("<Q", HEADER + size) * count
+    return go_program(code + last, [*range(0, size, 7000), size], [b"p.f", b"p.g"], words)
+
+
+def go_reads() -> bytes:
+    """48 MiB of what initialises packages, all of it reads of static memory; and one of AVX2."""
+    code = b"\x8b\x05\x00\x00\x00\x7f" * (8 << 20) + b"\xc5\xfd\xfe\xc0\xc3"
+    return go_program(code, range(0, len(code) - 5, 6 << 10), [b"p.init.0"])
+
+
 FILES: list[tuple[Callable[[], bytes], bool | None]] = [
     (overlapping_functions, True),
     (jump_tables, None),
@@ -177,6 +203,9 @@ FILES: list[tuple[Callable[[], bytes], bool | None]] = [
     (many_functions, None),
     (walked_functions, None),
     (damaged_properties, None),
+    (go_functions, None),
+    (go_pointers, None),
+    (go_reads, None),
 ]
 
 

@@ -1,0 +1,75 @@
+"""Of an ELF file what Go's linker put into it: the level that it was built for, its functions."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+
+from cpuprobe.code import elf as abi
+from cpuprobe.code import go, native_functions, plain_functions
+from cpuprobe.code.elf import Elf
+from cpuprobe.code.functions import Range, packed
+from cpuprobe.code.native import NATIVE
+from cpuprobe.code.program import Binary
+
+_HIGHEST = (1 << 64) - 1
+_MOST_SECTIONS = _MOST_TABLES = 4
+"""Sections that may have the table, and places in one that may be its beginning."""
+
+
+def read_go(file: Binary, elf: Elf) -> None:
+    """Takes in what Go's linker says, and the functions that no symbol tells of."""
+    for section in elf.sections:
+        if section.name == ".go.buildinfo" and section.type == abi.SHT_PROGBITS:
+            content = elf.read(section.offset, min(section.size, go.MOST), ".go.buildinfo")
+            file.go = go.level(content) or ""
+    held = dict(file.relocations.words)
+    for section in itertools.islice(_go_sections(elf), _MOST_SECTIONS):
+        content = held.get(section.address) or section.data
+        for match in itertools.islice(go.TABLE.finditer(content), _MOST_TABLES):
+            at = match.start()
+            text = _go_text(file, elf, section.address + at)
+            found = go.functions(content[at:] if at else content, text)
+            if found is not None:
+                _go_functions(file, found)
+                return
+
+
+def _go_sections(elf: Elf) -> list[abi.Section]:
+    """Where Go's table of functions may be: a section of its own; others where lld has linked."""
+    data = [section for section in elf.sections if section.type == abi.SHT_PROGBITS]
+    own = [section for section in data if section.name.endswith(".gopclntab")]
+    is_go = any(section.name == ".go.buildinfo" for section in data)
+    return own or [each for each in data if is_go and each.name in (".data.rel.ro", ".rodata")]
+
+
+def _go_text(file: Binary, elf: Elf, table: int) -> int:
+    """The address that Go's functions are counted from; 0 where it is not found."""
+    slots = {table + go.TEXT_OF_TABLE: 0}
+    for section in elf.sections:
+        if section.name.endswith(".go.module") and section.type == abi.SHT_PROGBITS:
+            content = section.data[go.TEXT_OF_MODULE : go.TEXT_OF_MODULE + 8]
+            slots[section.address + go.TEXT_OF_MODULE] = int.from_bytes(content, "little")
+    for content in file.relocations.tables:
+        for slot in slots:
+            at = content.find(struct.pack("<Q", slot & _HIGHEST))
+            if at >= 0 and at % 24 == 0 and at + 24 <= len(content):
+                slots[slot] = int.from_bytes(content[at + 16 : at + 24], "little")
+    text = next((code.address for code in file.code if code.name == ".text"), 0)
+    return next(filter(None, slots.values()), text)
+
+
+def _go_functions(file: Binary, found: go.Functions) -> None:
+    """Takes in the functions of Go's own table that no symbol tells of."""
+    file.go_code = found.starts[0], found.starts[-1]
+    file.strings.append(found.table)
+    strings, number, low, high = len(file.strings) - 1, 0, 0, 0
+    known, rows = set(file.functions.starts()), []
+    for start, end, name in found.each():
+        if not low <= start < high:
+            code, number = file.code_at(start), file.code_number(start)
+            low, high = (code.address, code.address + len(code.data)) if code else (0, 0)
+        if low <= start < high and start not in known:
+            rows.append(packed(Range(start, end, (strings, name), "symbol", False), number))
+    make = native_functions if NATIVE else plain_functions
+    file.functions = make.settled([file.functions.rows, b"".join(rows)])

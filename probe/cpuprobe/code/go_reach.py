@@ -1,0 +1,186 @@
+"""What a Go program comes to without a choice: as code.reach, with what Go does in other ways.
+
+Go's linker keeps only what main may come to, and its functions have names that a stripped program
+has too (code.go). So whoever takes a function's address, the address of one of its closures or of a
+table of methods that it stands in, is taken to call it; what runs first is known by name; and so is
+what never comes back. Values are where Go's calling convention has them (native/scan/values.c).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
+from typing import TypeVar
+
+from cpuprobe.code.asking import SMALL, Answer, Functions
+from cpuprobe.code.functions import NAMELESS_TABLE, ROW, Name
+from cpuprobe.code.go_links import GoLinks
+from cpuprobe.code.links import RIP_READS, relative_at
+from cpuprobe.code.native import lib
+from cpuprobe.code.needs import By
+from cpuprobe.code.program import asking_names
+from cpuprobe.code.reach import Search
+from cpuprobe.code.summary import Summary
+from cpuprobe.code.ways import NEAR, Told
+
+_T = TypeVar("_T")
+# Functions and methods that do not return: throw, panics, those that end the process or goroutine;
+# and those that begin the one that calls them again.
+_NEVER = re.compile(
+    r"runtime\.(?:morestack\w*|gopanic|goPanic\w*|panic\w*|throw|fatal\w*|Goexit|exit|abort|sigpanic\w*)"
+    r"|(?:os|syscall)\.Exit|log\.(?:\(\*Logger\)\.)?(?:Fatal|Panic)\w*"
+)
+# What every run or load executes: main, and what initialises packages (cmd/compile, pkginit).
+_EVERY = re.compile(r"(?:main|runtime)\.main|[^()]+\.init(?:\.\d+)?")
+# What may put an answer of the CPU elsewhere: packages of that name, what initialises others.
+_SETTING = re.compile(r".*cpu|runtime\.alginit|.*\.\w*(?:init|Init|glob\.)")
+# The runtime asks to begin with (rt0_go) and all the time (memmove); what is known of that is
+# internal/cpu's.
+_RUNTIME = re.compile(r"_rt0_|(?:internal/)?runtime[./](?!cpuinit|alginit|init\b)")
+_MOST_READS = 1 << 18
+"""Places that are looked at where static memory may be read."""
+_LOOK = 4
+"""Steps for a place where a function may be called through a pointer."""
+_ITAB = 24
+"""Bytes of a table of methods before the first (runtime/runtime2.go, itab)."""
+_METHODS = 64
+"""Methods of such a table that are looked at."""
+
+
+class GoFunctions(Functions):
+    """The functions of a Go program; its parts in C are as elsewhere."""
+
+    @functools.cached_property
+    def _names(self) -> dict[int, Name]:
+        low, high = self._file.go_code
+        rows = ROW.iter_unpack(self._file.functions.rows)
+        named = (row for row in rows if low <= row[0] < high and row[3] != NAMELESS_TABLE)
+        return {row[0]: (row[3], row[2]) for row in named}
+
+    def name(self, start: int) -> str:
+        """The name of one of Go's functions; empty for others."""
+        name = self._names.get(start)
+        return self._file.name(name).removesuffix(".abi0") if name else ""
+
+    def is_asking(self, start: int) -> bool:
+        """Whether a function asks, by the name of its package or its own."""
+        return asking_names().search(self.name(start)) is not None
+
+    def _asked(self) -> Iterator[int]:
+        for start in filter(self.is_asking, self._links.starts):
+            yield from self._links.callers(start)
+        for address in super()._asked():  # in Go only small functions have CPUID, in assembly
+            function = self._links.function(address)
+            if function and (function[1] - function[0] <= SMALL or not self.name(function[0])):
+                yield address
+
+    def summary(self, start: int) -> Summary:
+        """One function; of the runtime's it is not asked where they put answers."""
+        made = super().summary(start)
+        if (made.answers or made.statics) and _RUNTIME.match(self.name(start)):
+            made.answers, made.statics = 0, ()
+        return made
+
+    def _reading(self) -> Iterator[tuple[int, int]]:
+        for start in self._links.starts:
+            function, code = self._links.function(start), self._file.code_at(start)
+            if not function or not code or _SETTING.match(self.name(start)) is None:
+                continue
+            span = function[0] - code.address, function[1] - code.address
+            for match in RIP_READS.finditer(code.data, *span):
+                address = relative_at(code, match.end())
+                yield address, code.address + match.start()
+
+    @functools.cached_property
+    def _reads(self) -> list[tuple[int, int]]:
+        """Static memory that is read where it may be put elsewhere; and where it is."""
+        return sorted(itertools.islice(self._reading(), _MOST_READS))
+
+    def _readers(self, fresh: Collection[int]) -> list[int]:
+        readers = list[int]()
+        spans = [(at - 3, at + 4) for at in fresh]
+        spans += [(at, at + NEAR) for at in self._ways.regions]
+        for low, high in spans:
+            for at in range(bisect_left(self._reads, (low, 0)), len(self._reads)):
+                if self._reads[at][0] >= high:
+                    break
+                readers.append(self._reads[at][1])
+        return readers
+
+    def _asks(self, target: int) -> Answer:
+        answer = super()._asks(target)
+        return (lib.MAY_ANSWER, 0) if not answer[0] and self.is_asking(target) else answer
+
+    def _told(self, target: int) -> Told:
+        told, name = super()._told(target), self.name(target)
+        if not name:
+            return told
+        returns = told.returns and _NEVER.fullmatch(name) is None
+        leaves = self._ending(target).asks or self.is_asking(target)
+        return told._replace(returns=returns, leaves=leaves)
+
+
+class GoSearch(Search):
+    """A search in a Go program."""
+
+    links, functions = GoLinks, GoFunctions
+    _functions: GoFunctions
+
+    def _root(self, start: int) -> By | None:
+        if start not in self._roots and _EVERY.fullmatch(self._functions.name(start)):
+            self._roots[start] = "load" if self._file.kind == "library" else "run"
+        return super()._root(start)
+
+    def _values(self, start: int) -> Iterator[int]:
+        """Where the address of a function is found by who calls it through a pointer."""
+        yield start
+        for slot in self._charged(self._links.slots(start)):
+            yield slot
+            yield from self._around(slot)
+            head = self._links.nearest(slot - _ITAB - 8 * _METHODS, slot - _ITAB)
+            if head is not None and self._is_itab(head, slot):
+                yield head
+                yield from self._around(head)
+
+    def _charged(self, found: Iterable[_T]) -> Iterator[_T]:
+        """These, as long as there are steps for them."""
+        for each in found:
+            self._functions.left -= _LOOK
+            if self._functions.left <= 0:
+                return
+            yield each
+
+    def _is_itab(self, head: int, slot: int) -> bool:
+        """Whether a table of methods begins at an address, and a slot is one of it."""
+        words = [self._links.pointers.get(at) for at in range(head, slot + 1, 8)]
+        code = [word is not None and self._file.code_at(word) is not None for word in words]
+        return not any(code[:3]) and words[2] is None and all(code[3:])
+
+    def _around(self, value: int) -> Iterator[int]:
+        """Static memory with a value of a function, and what that is a part of."""
+        for slot in self._charged(self._links.slots(value)):
+            yield slot
+            table = self._links.table(slot)
+            if table is not None:
+                yield table
+
+    def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
+        if self._functions.name(start):
+            for address in () if unless else self._values(start):
+                sites = (site for _, site in self._links.takers(address, address + 1))
+                holders = dict.fromkeys(map(self._links.function, self._charged(sites)))
+                for holder in filter(None, holders):
+                    # What asks takes what it asks with, to be called once it is known.
+                    if not self._functions.is_asking(holder[0]):
+                        yield from self._escapes(holder[0], address, "taken")
+        else:
+            yield from super()._holders(start, unless)
+
+    def _is_open(self, start: int) -> bool:
+        if start not in self._open and self._functions.name(start):
+            takers = (self._links.takers(at, at + 1) for at in self._values(start))
+            self._open[start] = any(next(each, None) is not None for each in takers)
+        return super()._is_open(start)
