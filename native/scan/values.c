@@ -168,6 +168,7 @@ ways_enter(struct values *state, const struct ways_convention *convention)
         state->labels[convention->arguments[at]] = (uint16_t)(ARGUMENT << at);
     state->pointed = state->flags = state->count = 0;
     state->flag_tier = state->sure = TIER_NONE;
+    state->spilled = 0;
     state->table = 0;
     state->reached = 1;
 }
@@ -233,9 +234,17 @@ join_slots(struct ways_space *space, struct values *mine, const struct values *t
     uint64_t *old = space->merged, fresh = 0;
     uint32_t at = 0, other = 0, count, news, known = mine->count, changed = 0;
 
+    mine->spilled |= theirs->spilled;
     while (at < known && other < theirs->count) { /* as nearly always, mine has theirs */
-        uint64_t one = mine->slots[at], two = theirs->slots[other];
+        const uint64_t *my = mine->slots + at, *their = theirs->slots + other;
+        uint64_t one = my[0], two = their[0];
 
+        if (at + 4 <= known && other + 4 <= theirs->count &&
+            !((one ^ two) | (my[1] ^ their[1]) | (my[2] ^ their[2]) | (my[3] ^ their[3]))) {
+            at += 4;
+            other += 4;
+            continue;
+        }
         if (__builtin_expect(!((one ^ two) >> SLOT_LABELS), 1)) {
             uint64_t both =
                 SLOT_FACT(one ^ two) ? join_slot(one, mine->sure, two, sure) : one | two;
@@ -349,6 +358,7 @@ set_slot(struct values *state, uint64_t slot, uint32_t labels, uint16_t fact)
     int known = at < state->count && state->slots[at] >> SLOT_LABELS == slot;
     uint64_t word = slot << SLOT_LABELS | (labels & ANSWERS ? (uint64_t)fact << 16 : 0) | labels;
 
+    state->spilled |= SLOT_FACT(word) != 0;
     if (labels && known) {
         state->slots[at] = word;
     } else if (labels && state->count < state->room) {
@@ -781,7 +791,7 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
 static void
 forget(const struct ways_space *space, struct values *state)
 {
-    for (unsigned word = 0; word < 4; word++)
+    for (unsigned word = 0; state->spilled && word < 4; word++)
         for (uint64_t left = state->frame[word]; left; left &= left - 1) {
             uint64_t low = space->frame[word * 64 + (unsigned)__builtin_ctzll(left)];
             uint32_t at = place_of(state->slots, state->count, low << SLOT_LABELS);

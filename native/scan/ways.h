@@ -183,7 +183,8 @@ enum { LEADS_NOWHERE = UINT32_MAX, LEADS_OUT = UINT32_MAX - 1 };
 /* What registers and stack hold at one place. */
 struct values {
     uint16_t labels[REGISTERS], facts[16];
-    uint8_t sure;                              /* no CPU that lacks this tier comes here */
+    uint8_t sure;    /* no CPU that lacks this tier comes here */
+    uint8_t spilled; /* of places on the stack more may be known than labels */
     uint8_t flag_tier, flags_known, flags_set; /* of CPUs that lack a tier; as bits of enum flag */
     uint64_t points[16];                       /* static addresses that general registers hold */
     uint64_t table; /* static memory of which a word was read by its number; or 0 */

@@ -54,7 +54,7 @@ class Functions:
         self._summaries: dict[int, Summary] = {}
         self._small: dict[int, Answer] = {}
         self._ended: dict[int, Summary] = {}
-        self._elsewhere: dict[int, bool] = {}
+        self._words: dict[int, int] = {}
         self._main = main(file)
         self._depth = 0
         self.left = MOST
@@ -80,6 +80,7 @@ class Functions:
             answer = summary.answers, summary.returned
             if summary.answers and self._askers.get(start) != answer:
                 self._askers[start] = answer
+                self._words.clear()
                 news = True
             if summary.fields and self._ways.fills(start):
                 tables = map(self._links.table, self._links.slots(start))
@@ -96,6 +97,7 @@ class Functions:
         self._summaries.clear()
         self._small.clear()
         self._ended.clear()
+        self._words.clear()
         self.left = MOST
 
     def _asked(self) -> Iterator[int]:
@@ -167,16 +169,21 @@ class Functions:
             if code is not None:
                 low, high = self._file.go_code
                 known = start == self._main, low <= start < high
-                made = self._ways.look(code, *function, self._told, *known)
+                made = self._ways.look(code, *function, self._word, *known)
             self.left -= made.steps
             self.whole &= made.whole
-            stubs = self._links.stubs
-            if stubs:
-                made.calls = [
-                    call._replace(target=stubs.get(call.target, call.target)) for call in made.calls
-                ]
+            made.stubs = self._links.stubs
             self._summaries[start] = made
         return self._summaries[start]
+
+    def _word(self, target: int) -> int:
+        """What is known of something that is called, for C."""
+        word = self._words.get(target)
+        if word is None:
+            word = self._told(target).word
+            if not self._depth:  # else it may lack what comes back to it
+                self._words[target] = word
+        return word
 
     def _told(self, target: int) -> Told:
         target = self._links.stubs.get(target, target)

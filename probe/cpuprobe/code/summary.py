@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+import struct
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from cpuprobe.code.native import name_of
 
 # How an address leaves a function:
 #   foreign   handed to a function of another file
@@ -44,14 +48,21 @@ class Escape(NamedTuple):
     tiers: int
 
 
+# By their numbers in C.
+_WAYS: tuple[Way, ...] = ("foreign", "kept", "stored", "called", "table", "taken")
+# ways_need; ways_call, and ways_escape.
+NEED, CALL = struct.Struct("<QII"), struct.Struct("<QQIHH")
+
+
 @dataclass
 class Summary:
     """One function.
 
     Attributes:
-        needs: features that it executes on an unguarded way, with the first address of each.
-        calls: what it calls on an unguarded way.
-        escapes: addresses that leave it on an unguarded way.
+        found_needs: what it needs, as C has it; of most functions nobody asks.
+        found_calls: likewise.
+        found_escapes: likewise.
+        stubs: entries of a PLT that stand for functions of this file.
         answers: the labels of the answers that it may return.
         returned: what is known of that (native/scan/ways.h).
         statics: static memory that it puts an answer into, as ways_keep has it.
@@ -63,9 +74,10 @@ class Summary:
         steps: that took.
     """
 
-    needs: dict[str, tuple[int, int]] = field(default_factory=dict)
-    calls: list[Call] = field(default_factory=list)
-    escapes: list[Escape] = field(default_factory=list)
+    found_needs: bytes = b""
+    found_calls: bytes = b""
+    found_escapes: bytes = b""
+    stubs: Mapping[int, int] = field(default_factory=dict)
     answers: int = 0
     returned: int = 0
     statics: Collection[int] = ()
@@ -75,3 +87,24 @@ class Summary:
     asks: bool = False
     whole: bool = True
     steps: int = 1
+
+    @functools.cached_property
+    def needs(self) -> dict[str, tuple[int, int]]:
+        """Features that it executes on an unguarded way, with the first address of each."""
+        needs = NEED.iter_unpack(self.found_needs)
+        return {name_of(feature): (address, unless) for address, feature, unless in needs}
+
+    @functools.cached_property
+    def calls(self) -> list[Call]:
+        """What it calls on an unguarded way."""
+        found = CALL.iter_unpack(self.found_calls)
+        return [Call(self.stubs.get(target, target), *rest) for target, *rest in found]
+
+    @functools.cached_property
+    def escapes(self) -> list[Escape]:
+        """Addresses that leave it on an unguarded way."""
+        found = CALL.iter_unpack(self.found_escapes)
+        return [
+            Escape(address, _WAYS[way], unless, site, of)
+            for address, site, unless, way, of in found
+        ]

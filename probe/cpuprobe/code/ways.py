@@ -5,7 +5,6 @@ Only where the package was built with its extension.
 
 from __future__ import annotations
 
-import struct
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -13,17 +12,14 @@ from typing import Any, NamedTuple
 
 from cpuprobe.code import tiers
 from cpuprobe.code.lists import Pairs
-from cpuprobe.code.native import ffi, lib, name_of
+from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import CodeBytes
-from cpuprobe.code.summary import Call, Escape, Summary, Way
+from cpuprobe.code.summary import CALL, NEED, Summary
 
 MOST_STEPS = 200_000
 """Operations gone over for one function, each time counted, and what is joined between blocks."""
 _MOST_KNOWN = 1 << 12
 """Addresses of one kind that are known of a file."""
-# By their numbers in C.
-_WAYS: tuple[Way, ...] = ("foreign", "kept", "stored", "called", "table", "taken")
-_NEED, _CALL = struct.Struct("<QII"), struct.Struct("<QQIHH")
 
 _numbers = ffi and ffi.new_allocator(should_clear_after_alloc=False)
 
@@ -157,7 +153,7 @@ class Ways:
         code: CodeBytes,
         start: int,
         end: int,
-        told: Callable[[int], Told],
+        told: Callable[[int], int],
         is_main: bool = False,
         is_go: bool = False,
     ) -> Summary:
@@ -167,8 +163,8 @@ class Ways:
             code: where it stands.
             start: its first address.
             end: the address behind it.
-            told: of what is called, by its address; of what is called through static memory, by the
-                slot's address, less than nothing.
+            told: the words (Told) of what is called, by its address; of what is called through
+                static memory, by the slot's address, less than nothing.
             is_main: what it returns is told to who started the program.
             is_go: it is called as Go's functions are, and whoever takes an address calls it.
         """
@@ -184,9 +180,7 @@ class Ways:
         answers = array("I")
         while True:
             targets = ffi.unpack(space.target, space.targets)[len(answers) :]
-            answers.extend(
-                told(each if each < 1 << 63 else each - (1 << 64)).word for each in targets
-            )
+            answers.extend(told(each if each < 1 << 63 else each - (1 << 64)) for each in targets)
             ffi.memmove(space.answer, answers, answers.itemsize * len(answers))
             self._known.convention = ffi.addressof(lib.ways_go) if is_go else self._convention
             lib.ways_finish(space, self._known, MOST_STEPS, is_main)
@@ -211,16 +205,11 @@ def _sparing(made: Summary, answers: Sequence[int]) -> Summary:
 
 
 def _summary(made: Any) -> Summary:
-    needs = _NEED.iter_unpack(ffi.buffer(made.need, _NEED.size * made.needs))
-    calls = _CALL.iter_unpack(ffi.buffer(made.call, _CALL.size * made.calls))
-    escapes = _CALL.iter_unpack(ffi.buffer(made.escape, _CALL.size * made.escapes))
     return Summary(
-        {name_of(feature): (address, unless) for address, feature, unless in needs},
-        [Call._make(call) for call in calls],
-        [
-            Escape(address, _WAYS[way], unless, site, of)
-            for address, site, unless, way, of in escapes
-        ],
+        ffi.buffer(made.need, NEED.size * made.needs)[:],
+        ffi.buffer(made.call, CALL.size * made.calls)[:],
+        ffi.buffer(made.escape, CALL.size * made.escapes)[:],
+        {},
         made.answers,
         made.returned,
         ffi.unpack(made.static_memory, made.statics),

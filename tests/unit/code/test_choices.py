@@ -52,7 +52,7 @@ def look(text: str, told: Told | None = None, slots: dict[int, int] | None = Non
     slots = slots or {}
     ways = Ways(Pairs(array("Q", slots), array("Q", slots.values())), ())
     other = told or Told(0, 0, True, 0, True)
-    return ways.look(code, 0x1000, 0x1000 + len(code.data), lambda target: other)
+    return ways.look(code, 0x1000, 0x1000 + len(code.data), lambda target: other.word)
 
 
 @pytest.mark.parametrize("name", SIDES)
