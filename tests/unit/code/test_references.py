@@ -15,7 +15,7 @@ pytest.importorskip("cpuprobe._native")
 from cpuprobe.code.holding import holding
 from cpuprobe.code.links import Links
 
-BASE, PLT, SLOT = 0x1000, 0x7000, 0x8000
+BASE, SLOT = 0x1000, 0x8000
 R_64, R_JUMP_SLOT, R_RELATIVE = 1, 7, 8
 
 
@@ -25,15 +25,13 @@ def relative(code: str, site: int, target: int) -> bytes:
     return head + struct.pack("<i", target - site - len(head) - 4)
 
 
-def links(
-    code: bytes, starts: tuple[int, ...], relocations: Relocations, plt: bytes = b""
-) -> Links:
+def links(code: bytes, starts: tuple[int, ...], relocations: Relocations) -> Links:
     functions = {start: Range(start, 0, NAMELESS, "unwind", False) for start in starts}
     return Links(
         Binary(
             "x86-64",
             "library",
-            code=[CodeBytes(0, ".text", BASE, code), CodeBytes(1, ".plt.sec", PLT, plt)],
+            code=[CodeBytes(0, ".text", BASE, code)],
             functions=FunctionTable.of({0: functions}),
             relocations=relocations,
         )
@@ -60,20 +58,6 @@ def test_calls_and_addresses_that_are_taken():
     assert found.asking() == [BASE + 30, BASE + 32]
     assert found.function(BASE + 0x3F) == (BASE, BASE + 0x40)
     assert found.function(BASE + len(code)) is None
-
-
-def test_entries_of_a_linkage_table():
-    """With ENDBR64, BND, both or neither; one that jumps to a function here stands for it."""
-    heads = ("ff25", "f2ff25", "f30f1efaff25", "f30f1efaf2ff25")
-    table, entries = b"\xf3\x0f\x1e\x90", []
-    for number, head in enumerate(heads):
-        entries.append(PLT + len(table))
-        table += relative(head, entries[-1], SLOT + 8 * number) + b"\x90"
-    rows = [struct.pack("<QQQ", SLOT + 8 * at, R_RELATIVE, BASE + 8 * at) for at in range(3)]
-    found = links(b"\x90" * 64, (BASE, BASE + 8), Relocations([b"".join(rows)]), table)
-
-    assert [*found.starts] == [BASE, BASE + 8, *entries]
-    assert found.stubs == {entries[0]: BASE, entries[1]: BASE + 8}
 
 
 def test_functions_on_pages_with_a_feature():
