@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import TypeAlias
 
+from cpuprobe.code import libgcc
 from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary, asks, passive_names
@@ -47,8 +48,12 @@ class Functions:
         """Finds out what asks."""
         self._file, self._links = file, links
         foreign = {slot for slot, name in links.names.items() if asks(name)}
+        models = file.models or self._models()
+        around = (at + by for at in models for by in (-libgcc.ALIGNMENT, libgcc.ALIGNMENT))
+        others = (at for at in around if next(links.takers(at, at + 1), None) is not None)
+        self._answers = file.answers or [*models, *others]
         self._ways = Ways(
-            links.pointers, foreign, file.answers, file.questions, file.models, file.is_windows
+            links.pointers, foreign, self._answers, file.questions, models, file.is_windows
         )
         self._askers: dict[int, Answer] = {}
         self._summaries: dict[int, Summary] = {}
@@ -60,6 +65,16 @@ class Functions:
         self.left = MOST
         self.whole = True
         self._learn()
+
+    def _models(self) -> set[int]:
+        """Where a file without symbols has libgcc's __cpu_model."""
+        found: set[int] = set()
+        for start, end in {*filter(None, map(self._links.function, self._links.asking()))}:
+            code = self._file.code_at(start)
+            address = libgcc.model(code.between(start, end), start) if code else None
+            if address is not None:
+                found.add(address)
+        return found
 
     def _learn(self) -> None:
         """Finds the functions that ask, those that answer, and where they put answers."""
@@ -102,7 +117,7 @@ class Functions:
 
     def _asked(self) -> Iterator[int]:
         """Addresses in functions that may ask."""
-        spans = [(at, NEAR) for at in self._file.answers]
+        spans = [(at, NEAR) for at in self._answers]
         for low, size in (*spans, *((at, 1) for at in self._file.questions)):
             yield from (site for _, site in self._links.takers(low, low + size))
         for at in self._file.answers:

@@ -74,6 +74,16 @@ def test_c(name, tmp_path):
     hold(path, truth, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["order", "vendor", "family", "level"])
+def test_c_without_symbols(name, tmp_path):
+    """What libgcc answers is found where nothing names it."""
+    truth, source = samples.C[name]
+    source = samples.C_HEAD + source + samples.C_MAIN
+    path = compiled(tmp_path, source, ".c", "gcc", "-O2", "-w", "-s")
+
+    hold(path, truth, tmp_path)
+
+
 @pytest.mark.parametrize("name", samples.CXX)
 def test_cxx(name, tmp_path):
     truth, source = samples.CXX[name]

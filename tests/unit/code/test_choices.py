@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 
 import pytest
 
 pytest.importorskip("iced_x86")
 
-from cpuprobe.code import tiers
+from cpuprobe.code import libgcc, tiers
 from cpuprobe.code.lists import Pairs
 from cpuprobe.code.native import NATIVE, lib
 from cpuprobe.code.program import CodeBytes
@@ -93,6 +94,26 @@ def test_what_a_slot_holds_is_called_and_what_an_answer_picks_is_not():
     assert len([row for row in by_sse4.escapes if row.tiers >> tiers.AVX & 1]) == 2
     assert [call.target for call in slot.calls] == [0x5000]
     assert other.calls == []
+
+
+def store(address: int, at: int) -> str:
+    """MOV of 1 to static memory, by an instruction that stands at an address."""
+    return "c705" + struct.pack("<iI", address - at - 10, 1).hex()
+
+
+def test_libgccs_answers_are_found_without_their_name():
+    """By what __cpu_indicator_init does; not where one of its signs is missing."""
+    begin = "8b3d" + struct.pack("<i", 0x5000 - 0x1006).hex()  # mov edi, [0x5000]
+    named = "81fb47656e75"  # cmp ebx, "Genu"
+    stores = [store(to, 0x100C + 10 * at) for at, to in enumerate((0x5000, 0x5004, 0x5008))]
+    whole = begin + named + "".join(stores)
+
+    assert libgcc.model(bytes.fromhex(whole), 0x1000) == 0x5000
+    for less in (begin, named, stores[1]):
+        assert (
+            libgcc.model(bytes.fromhex(whole.replace(less, "90" * (len(less) // 2))), 0x1000)
+            is None
+        )
 
 
 def test_tiers_are_those_of_the_levels():
