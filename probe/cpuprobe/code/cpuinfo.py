@@ -9,6 +9,8 @@ from cpuprobe.code import elf as abi
 from cpuprobe.code.elf import Elf, Section
 
 _PATH = b"/proc/cpuinfo"
+_UNWINDING = {".eh_frame", ".eh_frame_hdr", ".gcc_except_table"}
+"""Constants without a word in them, often more than all others."""
 _PIECE = 1 << 20
 """Bytes that are looked at together; more would not stay in the processor's cache."""
 _FLAG = re.compile(rb"(?<![a-z])(avx|sse4_|fma|bmi)")
@@ -27,6 +29,8 @@ def questions(elf: Elf, most: int) -> frozenset[int]:
         unlike = abi.SHF_EXECINSTR | abi.SHF_WRITE
         constant = section.flags & (abi.SHF_ALLOC | unlike) == abi.SHF_ALLOC
         if not constant or section.type != abi.SHT_PROGBITS or section.size > most:
+            continue
+        if section.name in _UNWINDING:
             continue
         most -= section.size
         places = list(_places(section))

@@ -15,23 +15,31 @@ from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import CodeBytes
 
 _RANGE = 24
+_SYMBOL, _ENTRY = 24, 8
+"""Bytes of an Elf64_Sym and an Elf64_Rela, and of the shortest entry of .eh_frame that is read."""
+_MANY = 1 << 18
+"""Room for as many is taken before they are counted: memory that is not filled costs no time."""
 
 
 def _bytes(content: bytes) -> Any:
     return ffi.from_buffer("uint8_t[]", content)
 
 
-def _filled(fill: Callable[[], object], *lists: Any) -> list[memoryview]:
-    """Lists that C fills: it counts them first, and comes again when there is room."""
-    fill()
+def _filled(fill: Callable[[], object], most: int, *lists: Any) -> list[memoryview]:
+    """Lists that C fills, none with more than `most`.
+
+    Where that might be much it counts them first, and comes again when there is room.
+    """
+    if most > _MANY:
+        fill()
     made = []
     for each in lists:
-        kind = ffi.typeof(each.all).item.cname
-        memory = new(f"{kind}[]", each.count)
-        each.all, each.room, each.count = memory, each.count, 0
-        made.append((each, memory))
+        kind, room = ffi.typeof(each.all).item, each.count if most > _MANY else most
+        memory = new(f"{kind.cname}[]", room)
+        each.all, each.room, each.count = memory, room, 0
+        made.append((each, ffi.buffer(memory), ffi.sizeof(kind)))
     fill()
-    return [memoryview(ffi.buffer(memory)) for _, memory in made]
+    return [memoryview(memory)[: each.count * size] for each, memory, size in made]
 
 
 def _column(links: memoryview, number: int) -> Sequence[int]:
@@ -72,7 +80,7 @@ def symbols(
         lib.functions_symbols(given, found)
 
     lists = found.functions, found.objects, found.undefined, found.exports, found.answers
-    functions, objects, undefined, exports, answering = _filled(fill, *lists)
+    functions, objects, undefined, exports, answering = _filled(fill, len(rows) // _SYMBOL, *lists)
     return Symbols(
         functions,
         objects,
@@ -96,7 +104,7 @@ def relocations(table: bytes, kind: int, low: int, high: int) -> tuple[int, Sequ
         nonlocal count
         count = lib.functions_relocations(rows, len(rows), kind, low, high, within)
 
-    found = _column(_filled(fill, within)[0], 1)
+    found = _column(_filled(fill, len(rows) // _SYMBOL, within)[0], 1)
     return count, found
 
 
@@ -114,7 +122,7 @@ def unwind(data: bytes, address: int, code: Sequence[tuple[int, int]]) -> memory
     def fill() -> None:
         lib.functions_unwind(content, len(content), address, ranges, len(ranges), made)
 
-    return _filled(fill, made)[0]
+    return _filled(fill, len(data) // _ENTRY, made)[0]
 
 
 def settled(found: Sequence[bytes | memoryview]) -> FunctionTable:
