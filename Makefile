@@ -173,7 +173,7 @@ fuzz: $(BIN)/.installed ## fuzz the readers of captures and files, and the scann
 	$(BIN)/python -m tests.fuzz.fuzz_containers -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
 	$(BIN)/python -m tests.fuzz.fuzz_fleets -max_total_time=$(or $(SECONDS),600) -artifact_prefix=build/
 	clang -std=gnu11 -g -O1 -DWITH_LIBFUZZER -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    -D_GNU_SOURCE -Inative/scan -o build/fuzz_scan tests/native/fuzz_scan.c $(SCANNER)
+	    -D_GNU_SOURCE -DSWEEP_LANE=64 -Inative/scan -o build/fuzz_scan tests/native/fuzz_scan.c $(SCANNER)
 	build/fuzz_scan -max_total_time=$(or $(SECONDS),600) -max_len=4096 -artifact_prefix=build/
 
 golden: $(BIN)/.installed ## recompute the expected outputs of all candidates and cross-check them

@@ -56,7 +56,7 @@ struct scan_entry {
 enum {
     LEAF_TAIL = 15,
     LEAF_LENGTH = 15,
-    LEAF_NOTED = 16, /* it is loud, or may not go on at the next instruction */
+    LEAF_NOTED = 16, /* it is loud, may not go on at the next instruction, or is CLASS_DATA */
     LEAF_LOUD = 32,  /* not CLASS_QUIET */
     LEAF_REST = 64,  /* not decoded in line: a prefix, another map, no instruction */
     LEAF_MODRM = 7 << 19,

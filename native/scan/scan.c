@@ -3,15 +3,6 @@
 /* --- what has no place among others ------------------------------------------------------------
  */
 
-/* The leaf at `at`, of bytes that can be read as far as `end` and of which so many are left. */
-static inline uint32_t
-next_leaf(const uint8_t *at, const uint8_t *end, uint64_t left)
-{
-    uint32_t leaf = end - at < READ_AHEAD ? scan_decode_last(at, left) : decode(at);
-
-    return (leaf & LEAF_LENGTH) > left ? cut_off((unsigned)left) : leaf;
-}
-
 /* A function too large for a walk: nothing odd is believed there. */
 static void
 count_long(struct work *w, uint32_t number)
@@ -38,72 +29,6 @@ count_long(struct work *w, uint32_t number)
     scan_end_function(w, number);
 }
 
-/* The hits of a sweep that wait: whether they are believed depends on what follows. */
-struct waiting {
-    struct {
-        uint64_t number, address;
-        unsigned kind;
-    } hits[SWEEP_RUN + 2 * SWEEP_MARGIN];
-    unsigned first, count;
-};
-
-static void
-believe_waiting(struct work *w, struct waiting *waiting, uint64_t below)
-{
-    while (waiting->count && waiting->hits[waiting->first].number < below) {
-        count_hit(w, waiting->hits[waiting->first].kind, waiting->hits[waiting->first].address);
-        waiting->first = (waiting->first + 1) % (SWEEP_RUN + 2 * SWEEP_MARGIN);
-        waiting->count--;
-    }
-}
-
-/* Decodes straight through bytes of which nothing is known. Between two odd instructions those are
- * believed that are not next to either, if there are enough; both ends of the bytes are where known
- * functions end and begin, and are as good as any. */
-static void
-sweep(struct work *w, uint32_t number)
-{
-    const struct scan_range *range = &w->ranges[number];
-    const uint8_t *start = w->code + (range->start - w->address), *end = w->code + w->size;
-    uint64_t size = range->end - range->start, since = 0, low = 0, at = 0;
-    struct waiting waiting = {.count = 0};
-    uint32_t leaf;
-
-    w->tally->steps += size / 4;
-    for (uint64_t offset = 0; offset < size; offset += leaf & LEAF_LENGTH, at++) {
-        unsigned kind, flags;
-
-        leaf = next_leaf(start + offset, end, size - offset);
-        kind = LEAF_CLASS(leaf);
-        flags = scan_classes[kind].flags;
-        if (at >= low + SWEEP_RUN + SWEEP_MARGIN)
-            believe_waiting(w, &waiting, at - SWEEP_MARGIN);
-        if (flags & (CLASS_RARE | CLASS_DATA | CLASS_INVALID)) {
-            if (at >= low + SWEEP_RUN + SWEEP_MARGIN)
-                w->tally->swept += offset - since;
-            else
-                w->tally->unknown += offset - since;
-            w->tally->discarded += waiting.count;
-            waiting.count = 0;
-            since = offset;
-            low = at + SWEEP_MARGIN;
-        } else if (!(flags & CLASS_QUIET)) {
-            if (at >= low) {
-                unsigned free = (waiting.first + waiting.count++) % (SWEEP_RUN + 2 * SWEEP_MARGIN);
-
-                waiting.hits[free].number = at;
-                waiting.hits[free].address = range->start + offset;
-                waiting.hits[free].kind = kind;
-            } else {
-                w->tally->discarded++;
-            }
-        }
-    }
-    believe_waiting(w, &waiting, at);
-    w->tally->swept += size - since;
-    scan_end_function(w, number);
-}
-
 /* A function that cannot be decoded with others: it ends where the code does. */
 static void
 count_last(struct work *w, uint32_t number, struct scan_event *events)
@@ -121,8 +46,6 @@ count_last(struct work *w, uint32_t number, struct scan_event *events)
 
 /* --- functions, six at a time ------------------------------------------------------------------
  */
-
-#define EACH_STREAM(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 
 /* What of a function each step needs, to be kept in registers. */
 struct view {
@@ -157,7 +80,7 @@ turn_to_next(struct work *w, struct stream *s)
         if (!holds(w, range))
             continue;
         if (range->source == NO_FUNCTION) {
-            sweep(w, number);
+            scan_sweep(w, number);
         } else if (range->end - range->start > WALK_LIMIT) {
             count_long(w, number);
         } else if (range->end - w->address + READ_AHEAD > w->size) {

@@ -30,6 +30,11 @@ enum {
     NO_FUNCTION = 0, /* a source: the bytes belong to no known function */
 };
 
+/* Bytes that are swept at the same time as as many others. */
+#ifndef SWEEP_LANE
+#define SWEEP_LANE (1 << 14)
+#endif
+
 /* A function, or bytes that belong to none. */
 struct scan_range {
     uint64_t start, end; /* addresses */
@@ -83,6 +88,11 @@ struct scan_event {
     uint32_t at, leaf;
 };
 
+/* The same, of bytes of no known function: and its number among its lane's. */
+struct scan_swept {
+    uint32_t at, leaf, number;
+};
+
 /* The features of a page. */
 struct scan_mark {
     uint64_t page;
@@ -97,6 +107,7 @@ struct scan_space {
     uint8_t lengths[WALK_LIMIT + 1];
     uint8_t kinds[WALK_LIMIT + 1];
     uint64_t targets[WALK_LIMIT / 64 + 1];
+    struct scan_swept swept[STREAMS][SWEEP_LANE + 1];
     struct scan_mark marks[WALK_LIMIT / 4096 + 2];
 };
 

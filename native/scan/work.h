@@ -1,9 +1,11 @@
-/* What the parts of a scan share. scan.c goes over the bytes, believe.c finds out which hits of a
- * function are believed, count.c counts these. */
+/* What the parts of a scan share. scan.c goes over functions, believe.c finds out which of their
+ * hits are believed; sweep.c does both with other bytes; count.c counts what is believed. */
 #ifndef CPUPROBE_WORK_H
 #define CPUPROBE_WORK_H
 
 #include "scan.h"
+
+#define EACH_STREAM(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5)
 
 /* A scan at work, and the sum over the function that it counts. */
 struct work {
@@ -63,6 +65,15 @@ leaf_at(const struct body *body, uint32_t offset)
     return __builtin_expect((leaf & LEAF_LENGTH) > left, 0) ? cut_off(left) : leaf;
 }
 
+/* The leaf at `at`, of bytes that can be read as far as `end` and of which so many are left. */
+static inline uint32_t
+next_leaf(const uint8_t *at, const uint8_t *end, uint64_t left)
+{
+    uint32_t leaf = end - at < READ_AHEAD ? scan_decode_last(at, left) : decode(at);
+
+    return (leaf & LEAF_LENGTH) > left ? cut_off((unsigned)left) : leaf;
+}
+
 /* Adds a hit to the sum over its function. */
 static inline void
 add_instruction(struct work *w, unsigned kind, uint64_t address)
@@ -105,6 +116,9 @@ struct noted {
     const uint32_t *order;
     uint32_t hits;
 };
+
+/* Counts what is believed of bytes of no known function. */
+void scan_sweep(struct work *w, uint32_t number);
 
 /* Counts of a function those hits that are believed. */
 void scan_settle(struct work *w, uint32_t number, const struct noted *noted);

@@ -72,7 +72,7 @@ decode_everywhere(const uint8_t *code, size_t size)
         flags = scan_classes[LEAF_CLASS(leaf)].flags;
         HOLDS(!(leaf & LEAF_LOUD) == !!(flags & CLASS_QUIET));
         HOLDS(!LEAF_DISTANCE(leaf) == !(flags & CLASS_NEAR));
-        HOLDS(!(leaf & LEAF_NOTED) == (!(leaf & LEAF_LOUD) && !(flags & (CLASS_END | CLASS_NEAR))));
+        HOLDS(!(leaf & LEAF_NOTED) == (flags == CLASS_QUIET));
     }
     number = scan_decode_all(code, size, lengths, kinds);
     for (size_t at = 0; at < number; at++)

@@ -82,7 +82,7 @@ class Leaf(NamedTuple):
         kind: number of the class.
         check: what else must hold.
         loud: it is not quiet.
-        turns: it may not go on at the next instruction.
+        noted: it is not quiet, may not go on at the next instruction, or is a sign of data.
         near: what is behind names a target in the code.
         code: of iced-x86, for its operands; 0 where it knows none.
     """
@@ -92,7 +92,7 @@ class Leaf(NamedTuple):
     kind: int = 0
     check: int = 0
     loud: bool = True
-    turns: bool = True
+    noted: bool = True
     near: bool = False
     code: int = 0
 
@@ -103,7 +103,7 @@ class Leaf(NamedTuple):
         else:
             rest = not self.kind or (self.check == NO_REX_R and not self.modrm)
         distance = self.tail.bit_length() if self.near else 0
-        marks = (self.loud or self.turns) << 4 | self.loud << 5 | rest << 6
+        marks = self.noted << 4 | self.loud << 5 | rest << 6
         fields = distance << 30 | self.kind << 22 | self.modrm * 7 << 19 | self.check << 7
         return fields | marks | self.tail
 
@@ -209,7 +209,7 @@ class Tables:
         numbers = tuple(
             leaf._replace(
                 loud="QUIET" not in flags[leaf.kind],
-                turns=not {"END", "NEAR"}.isdisjoint(flags[leaf.kind]),
+                noted=flags[leaf.kind] != ("QUIET",),
                 near="NEAR" in flags[leaf.kind],
             ).number(is_vex)
             for leaf in leaves

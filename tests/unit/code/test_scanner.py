@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,9 @@ from cpuprobe.code import scan, simple
 from cpuprobe.code.elf import Held
 from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.forms import forms
-from cpuprobe.code.layout import plan
+from cpuprobe.code.layout import Piece, Plan, plan
+from cpuprobe.code.needs import Coverage
+from cpuprobe.code.program import CodeBytes
 from cpuprobe.facts.tables import load_table
 
 iced_x86 = pytest.importorskip("iced_x86")
@@ -200,6 +203,27 @@ def test_the_plain_scanner_gives_the_same_answer(name):
     work = plan(file)
 
     assert scan.scan(file, work) == simple.scan(file, work, forms())
+
+
+@pytest.mark.slow
+def test_bytes_of_no_function_are_swept_in_lanes_as_in_one():
+    """What is believed, what not, and how much is taken for code, with words of text between."""
+    path = LIBRARIES / "libm.so.6"
+    if not path.exists():
+        pytest.skip("no libm.so.6 here")
+    file = read_elf(Held(path.read_bytes()))
+    found = max(file.code, key=lambda each: len(each.data))
+    data = bytearray(found.data[: 1 << 19])
+    for at in range(7_000, len(data), 30_000):
+        data[at : at + 40] = b"lmno" * 10
+    code = CodeBytes(found.index, found.name, found.address, bytes(data))
+    rows = array("Q", (code.address, code.address + len(data), 0))
+    work = Plan([Piece(code, 0, file.functions, False, rows, [0])], len(data), Coverage())
+    swept = scan.scan(file, work)
+
+    assert swept == simple.scan(file, work, forms())
+    assert swept.features["avx"].by.keys() == {"sweep"}
+    assert swept.coverage.unknown > 0 < swept.coverage.discarded
 
 
 @pytest.mark.slow
