@@ -80,7 +80,8 @@ def evidence(needs: Needs, missing: Collection[str]) -> Evidence:
             f"({chooses}){doubt}",
         )
     if not needs.dispatch:
-        if needs.kind in ("library", "object") and needs.followed:
+        by_name = needs.followed or lacking <= {*needs.named}
+        if needs.kind in ("library", "object") and by_name:
             return Evidence(
                 True,
                 f"{where}; nothing in this file chooses, and nothing comes there but functions "

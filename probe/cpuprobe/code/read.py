@@ -15,7 +15,7 @@ from cpuprobe.code.forms import forms
 from cpuprobe.code.go_reach import GoSearch
 from cpuprobe.code.layout import Plan, plan
 from cpuprobe.code.native import NATIVE
-from cpuprobe.code.needs import Needs, Reach, Use
+from cpuprobe.code.needs import Needs, Reach
 from cpuprobe.code.pe import read_pe
 from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.reach import MOST_FUNCTIONS, Search
@@ -103,9 +103,7 @@ class Reading:
     def reached(self, found: Scan, chooses: bool) -> tuple[dict[str, Reach], bool]:
         """What of the features is reached without a choice before; and whether that is all."""
         if self._file.kind == "object":
-            # Its addresses wait for relocation; what only functions named for CPUs hold is chosen
-            # by others.
-            return {}, all(map(_is_named, found.features.values()))
+            return {}, False  # its addresses wait for relocation
         if self._file.architecture != "x86-64":
             return a64_reach.Reached(self._file, frozenset(found.features)).ways, False
         roots, further = begins(self._file)
@@ -115,11 +113,21 @@ class Reading:
         search = searching(self._file, found.pages, (*roots, *further), chooses)
         return search.found(), search.ended and self._file.linked
 
-
-def _is_named(use: Use) -> bool:
-    """Whether every function with a feature is named for a CPU."""
-    names = [place.name.lower() for place in use.places]
-    return len(names) == use.functions and all(map(variant_names().search, names))
+    def named(self, found: Scan) -> tuple[str, ...]:
+        """The features that only functions hold which are named for a CPU."""
+        if any(len(use.places) < use.functions for use in found.features.values()):
+            found = self.scan(found.features) or found
+            if found.unlisted:
+                return ()
+            names = [(each.features, each.name) for each in found.listed]
+        else:
+            uses = found.features.items()
+            names = [({name: 1}, place.name) for name, use in uses for place in use.places]
+        is_variant = variant_names().search
+        plain = {
+            each for features, name in names if not is_variant(name.lower()) for each in features
+        }
+        return tuple(sorted(found.features.keys() - plain))
 
 
 # By what a file begins with; what begins otherwise is read as ELF.
@@ -153,6 +161,8 @@ def complete(reading: Reading, found: Scan | None) -> Needs:
         return needs
     dispatch = (*found.signs, *needs.dispatch)
     ways, followed = reading.reached(found, bool(dispatch)) if found.features else ({}, True)
+    # Where nothing asks and nothing is seen to come there, names may tell that others choose.
+    by_name = not (dispatch or followed) and needs.kind in ("library", "object")
     return msgspec.structs.replace(
         needs,
         features=found.features,
@@ -164,6 +174,7 @@ def complete(reading: Reading, found: Scan | None) -> Needs:
         dispatch=dispatch,
         reached=ways,
         followed=followed,
+        named=reading.named(found) if by_name else (),
         coverage=found.coverage,
     )
 

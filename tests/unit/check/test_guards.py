@@ -372,6 +372,23 @@ def test_an_object_whose_functions_are_named_for_cpus(tmp_path):
     )
 
 
+@pytest.mark.parametrize("options", [("-shared", "-fPIC", "-fvisibility=hidden"), ("-c",)])
+def test_many_functions_that_are_named_for_cpus(options, tmp_path):
+    """More than are shown, which a library keeps to itself; one of another name, and it is not so."""
+    kinds = [f"NEW void sum{n}_avx2(int k) {{ LOOP(k) + {n}; }}\n" for n in range(12)]
+    names = ", ".join(f"sum{n}_avx2" for n in range(12))
+    plain = HEAD.replace("fast(", "sum_avx2(")
+    table = f"void (*all[])(int) = {{{names}}};\nint which; void work(int k) {{ all[which](k); }}\n"
+    other = table.replace("{sum0_avx2", "{other, sum0_avx2")
+
+    def expected(source: str) -> str:
+        return held_against(build(tmp_path, source, *options), "x86-64-v2").expectation
+
+    assert expected(plain + "".join(kinds) + table) == "guarded"
+    kinds[-1] += "NEW void other(int k) { LOOP(k); }\n"
+    assert expected(plain + "".join(kinds) + other) == "unguarded"
+
+
 def test_a_program_that_does_not_move_is_the_same_in_an_archive(tmp_path):
     """What is unpacked in memory is judged as the file is: its data hold addresses, unrelocated."""
     path = build(tmp_path, HEAD + ASKED + LEAKS["called"] + MAIN, "-no-pie")
