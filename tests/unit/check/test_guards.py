@@ -374,7 +374,7 @@ def test_an_object_whose_functions_are_named_for_cpus(tmp_path):
 
 @pytest.mark.parametrize("options", [("-shared", "-fPIC", "-fvisibility=hidden"), ("-c",)])
 def test_many_functions_that_are_named_for_cpus(options, tmp_path):
-    """More than are shown, which a library keeps to itself; one of another name, and it is not so."""
+    """More than are shown, which a library keeps to itself; with another name it is not so."""
     kinds = [f"NEW void sum{n}_avx2(int k) {{ LOOP(k) + {n}; }}\n" for n in range(12)]
     names = ", ".join(f"sum{n}_avx2" for n in range(12))
     plain = HEAD.replace("fast(", "sum_avx2(")
