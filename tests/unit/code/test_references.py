@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from cpuprobe.code.functions import NAMELESS, FunctionTable, Range
-from cpuprobe.code.program import Binary, CodeBytes, Relocations
+from cpuprobe.code.program import Binary, CodeBytes, Relocations, asks
 
 pytest.importorskip("iced_x86")
 pytest.importorskip("cpuprobe._native")
@@ -143,3 +143,20 @@ def test_entries_of_a_procedure_linkage_table():
     assert sorted(site for site in found.callers(target) if site < table) == [BASE, BASE + 5]
     assert list(found.starts) == [BASE, table, table + 16, table + 32]
     assert found.function(table + 20) == (table + 16, table + 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("av_get_cpu_flags", True),
+        ("rte_cpu_get_flag_enabled", True),  # DPDK's
+        ("SDL_HasAVX2", True),
+        ("_ZN4absl8CpuIdentEv", True),
+        ("x264_cpu_capabilities", True),
+        ("sched_getcpu", False),
+        ("cpu_get_name", False),
+        ("pthread_getaffinity_np", False),
+    ],
+)
+def test_names_of_functions_that_tell_of_the_cpu(name, expected):
+    assert asks(name) is expected
