@@ -40,6 +40,7 @@ _DLL = 0x2000
 _EXECUTE = 0x20000000
 _EXPORT, _IMPORT, _EXCEPTION, _SECURITY, _RELOCATIONS, _TLS, _CLR = 0, 1, 3, 4, 5, 9, 14
 _HANDLERS, _CHAINED = 3, 4  # UNW_FLAG_EHANDLER and UHANDLER, UNW_FLAG_CHAININFO
+_HIGHEST_BASE = (1 << 64) - (1 << 34)  # addresses and sizes in an image have 32 bits
 _MOST_INITIAL = 1024
 _FUNCTION = 0x20  # of a COFF symbol's type
 
@@ -86,6 +87,8 @@ class _Pe(Bounded):
             known = MACHINES.get(self._machine, f"PE machine {self._machine:#x}")
             return Binary("CIL" if managed else known, "other")
         entry, self._base = struct.unpack_from("<I4xQ", optional, 16)
+        if self._base > _HIGHEST_BASE:
+            raise ArtifactError("PE: its image reaches past the end of memory")
         self._directories = optional[112:]
         self._sections = self._read_sections()
         library = bool(self._characteristics & _DLL)

@@ -336,6 +336,18 @@ def test_a_jump_table_behind_a_call_that_never_returns():
     assert "apxf" not in parse_needs(elf(body, (), sections)).features
 
 
+@pytest.mark.parametrize("name", ["symbols.exe", "table.dylib", "entry.macho"])
+def test_addresses_at_the_end_of_memory(name):
+    """All bits set in any eight bytes of the headers: bases, places and sizes."""
+    whole = content(name)
+    for at in range(0, 1200, 8):
+        changed = whole[:at] + b"\xff" * 8 + whole[at + 8 :]
+        try:
+            parse_needs(bytes(changed))
+        except ArtifactError as error:
+            assert str(error).isprintable() and len(str(error)) < 200
+
+
 @pytest.mark.parametrize("name", ["symbols.exe", "tls.dll", "entry.macho", "load.dylib"])
 def test_damage_is_refused_or_read(name):
     """Cut short or with bytes of its headers changed: an answer or one line, never an exception."""
