@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 import pytest
@@ -58,6 +59,42 @@ def test_calls_and_addresses_that_are_taken():
     assert found.asking() == [BASE + 30, BASE + 32]
     assert found.function(BASE + 0x3F) == (BASE, BASE + 0x40)
     assert found.function(BASE + len(code)) is None
+
+
+def test_parts_that_are_searched_at_once(monkeypatch):
+    """However code is cut, the same is found in the same order, across sections and cuts."""
+    number = random.Random(7)
+    starts = tuple(range(BASE, BASE + 0x3000, 0x40))
+    heads = ("e8", "e9", "0f84", "488d05", "4c8b0d", "ff15")
+    sections, address = [], BASE
+    for size in (0x1001, 0, 0x35, 0x1FC0):
+        code = bytearray(number.randbytes(size))
+        for at in range(0, size - 16, 5):
+            target = number.choice(starts if number.random() < 0.7 else (SLOT, SLOT + 8))
+            made = relative(number.choice(heads), address + at, target)
+            code[at : at + len(made)] = made
+        sections.append(CodeBytes(len(sections), ".text", address, bytes(code)))
+        address += size
+    functions = {start: Range(start, 0, NAMELESS, "unwind", False) for start in starts}
+    rows = b"".join(struct.pack("<QQQ", SLOT + 8 * at, R_RELATIVE, BASE + 0x40) for at in (0, 1))
+    found = []
+    for parts in (1, 2, 3, 64):
+        monkeypatch.setattr("cpuprobe.code.links.parts", lambda size, parts=parts: parts)
+        of = Links(
+            Binary(
+                "x86-64",
+                "library",
+                code=sections,
+                functions=FunctionTable.of({0: functions}),
+                relocations=Relocations([rows]),
+            )
+        )
+        callers = [(start, [*of.callers(start)]) for start in starts]
+        found.append((callers, [*of.takers(0, 1 << 64)], of.asking()))
+
+    assert sum(len(sites) for _, sites in found[0][0]) > 500
+    assert len(found[0][1]) > 100
+    assert found.count(found[0]) == len(found)
 
 
 def test_functions_on_pages_with_a_feature():
