@@ -66,7 +66,8 @@ def test_parts_that_are_searched_at_once(monkeypatch):
     number = random.Random(7)
     starts = tuple(range(BASE, BASE + 0x3000, 0x40))
     heads = ("e8", "e9", "0f84", "488d05", "4c8b0d", "ff15")
-    sections, address = [], BASE
+    sections: list[CodeBytes] = []
+    address = BASE
     for size in (0x1001, 0, 0x35, 0x1FC0):
         code = bytearray(number.randbytes(size))
         for at in range(0, size - 16, 5):
