@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import functools
 import struct
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from cpuprobe.code.large import LARGE, read_large
+from cpuprobe.code.large import begin_reading
 from cpuprobe.errors import CaptureError
 
 MAXIMUM_SEGMENTS = 1 << 17
@@ -142,19 +143,24 @@ class Bounded:
             ArtifactError: there are not so many, naming `what`, or more have been read in all than
                 a file has whose tables do not overlap.
         """
+        content, wait = self.begin(offset, size, what)
+        wait()
+        return content
+
+    def begin(self, offset: int, size: int, what: str) -> tuple[bytes, Callable[[], None]]:
+        """As `read`, but all is there only when the second of what is returned has been called."""
         if size > self._source.size or offset > self._source.size - size:
             raise ArtifactError(f"{self._format}: {what} reaches past the end of the file")
         self._left -= size
         if self._left < 0:
             raise ArtifactError(f"{self._format}: its tables claim the same bytes many times over")
-        if size < LARGE:
-            content = self._source.some(offset, size)
-            got = len(content)
-        else:
-            content, got = read_large(self._source, offset, size)
-        if got != size:
-            raise ArtifactError("it became shorter while it was read")
-        return content
+        content, count = begin_reading(self._source, offset, size)
+
+        def wait() -> None:
+            if count() != size:
+                raise ArtifactError("it became shorter while it was read")
+
+        return content, wait
 
 
 class Elf(Bounded):

@@ -67,8 +67,11 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
     if elf.kind not in (abi.ET_REL, abi.ET_EXEC, abi.ET_DYN):
         raise ArtifactError(f"ELF: neither program, library nor object file (type {elf.kind})")
     if not wasmtime:
-        _read_code(file, elf)
-        _read_functions(file, elf)
+        wait = _read_code(file, elf)
+        try:
+            _read_functions(file, elf)
+        finally:
+            wait()
         if elf.kind != abi.ET_REL:
             _read_dynamic(file, elf)
             file.questions = questions(elf, MOST_WORDS)
@@ -79,7 +82,12 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
     return file
 
 
-def _read_code(file: Binary, elf: Elf) -> None:
+def _read_code(file: Binary, elf: Elf) -> Callable[[], None]:
+    """Reads executable bytes, the most of them while other work is done.
+
+    Returns:
+        What waits until all are there.
+    """
     found = [
         (section.number, section.name, section.address, section.offset, section.size)
         for section in elf.sections
@@ -91,11 +99,17 @@ def _read_code(file: Binary, elf: Elf) -> None:
     ]
     if sum(size for *_, size in found) > MOST_CODE:
         raise ArtifactError(f"ELF: more than {MOST_CODE >> 20} MiB of code are not read")
-    for index, name, address, offset, size in sorted(found, key=lambda row: (row[2], row[0])):
-        if address + size >= 1 << 64:
-            raise ArtifactError("ELF: an executable section lies past the end of memory")
-        body = elf.read(offset, size, "an executable section")
-        file.code.append(CodeBytes(index, name, address, body))
+    if any(address + size >= 1 << 64 for _, _, address, _, size in found):
+        raise ArtifactError("ELF: an executable section lies past the end of memory")
+    largest = max(found, key=lambda row: row[4], default=None)
+    what = "an executable section"
+    bodies = {row: elf.read(*row[3:], what) for row in found if row is not largest}
+    wait: Callable[[], None] = list[int]().clear
+    if largest is not None:
+        bodies[largest], wait = elf.begin(*largest[3:], what)
+    for row in sorted(found, key=lambda row: (row[2], row[0])):
+        file.code.append(CodeBytes(*row[:3], bodies[row]))
+    return wait
 
 
 def _read_functions(file: Binary, elf: Elf) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from cpuprobe.code.threads import at_once, parts
+from cpuprobe.code.threads import parts
 
 LARGE = 2 << 20
 """Bytes from which it pays."""
@@ -19,16 +21,26 @@ _PIECE = 16 << 20
 class Fills(Protocol):
     """A file whose bytes can be put somewhere."""
 
+    def some(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes at `offset`."""
+
     def into(self, offset: int, room: memoryview) -> int:
         """Fills memory with the bytes at `offset`; returns how many there were."""
 
 
-def read_large(source: Fills, offset: int, size: int) -> tuple[bytes, int]:
-    """Bytes of a file, and how many there were; what is behind them is zero.
+def begin_reading(source: Fills, offset: int, size: int) -> tuple[bytes, Callable[[], int]]:
+    """Bytes of a file, or memory for many of them that is filled from now on.
+
+    Returns:
+        Them, and what waits until all are there and tells how many the file had. It has to be
+        called before the file is closed.
 
     Raises:
         MemoryError: there is no room for so many.
     """
+    if size < LARGE:
+        small = source.some(offset, size)
+        return small, small.__len__
     made = _room(size)
     room = memoryview(made)
     number = parts(size)
@@ -42,7 +54,17 @@ def read_large(source: Fills, offset: int, size: int) -> tuple[bytes, int]:
             at += got
         return at - cuts[part]
 
-    return made, sum(at_once(fill, range(number)))
+    if number == 1:
+        count = fill(0)
+        return made, lambda: count
+    pool = ThreadPoolExecutor(number)
+    found = pool.map(fill, range(number))
+
+    def wait() -> int:
+        with pool:
+            return sum(found)
+
+    return made, wait
 
 
 def _room(size: int) -> bytes:
