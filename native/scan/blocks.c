@@ -81,8 +81,17 @@ cut(struct ways_space *space)
     space->blocks = 0;
     for (uint32_t offset = 0; offset < size; offset++) {
         struct block *block = &space->block[space->blocks];
-        uint32_t next = space->at[offset];
+        uint32_t next;
+        uint64_t heads = 0;
 
+        for (; offset % sizeof heads == 0 && offset < size; offset += sizeof heads) {
+            __builtin_memcpy(&heads, space->head + offset, sizeof heads);
+            if (heads)
+                break;
+        }
+        if (offset >= size)
+            break;
+        next = space->at[offset];
         if (!next || !space->head[offset])
             continue;
         space->cursor[next - 1] = space->blocks++; /* the block that begins with an operation */
@@ -173,8 +182,24 @@ ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_
     cut(space);
     connect(space);
     list_targets(space);
-    ways_link(space);
     return space->blocks;
+}
+
+/* For each block those before it. */
+static void
+turn_round(struct ways_space *space)
+{
+    uint32_t *first = space->before_first;
+
+    __builtin_memset(first, 0, (space->blocks + 2) * sizeof *first);
+    for (uint32_t at = 0; at < space->blocks; at++)
+        for (uint32_t way = 0; way < space->block[at].number; way++)
+            first[space->block[at].ways[way] + 2]++;
+    for (uint32_t at = 2; at < space->blocks + 2; at++)
+        first[at] += first[at - 1];
+    for (uint32_t at = 0; at < space->blocks; at++)
+        for (uint32_t way = 0; way < space->block[at].number; way++)
+            space->before[first[space->block[at].ways[way] + 1]++] = at;
 }
 
 /* --- what ends a run -----------------------------------------------------------------------------
@@ -279,26 +304,11 @@ ways_end(struct ways_space *space, int is_main)
             }
         }
     }
-    if (is_main)
+    if (is_main) {
+        turn_round(space);
         end_failures(space);
+    }
     ways_link(space);
-}
-
-/* For each block those before it. */
-static void
-turn_round(struct ways_space *space)
-{
-    uint32_t *first = space->before_first;
-
-    __builtin_memset(first, 0, (space->blocks + 2) * sizeof *first);
-    for (uint32_t at = 0; at < space->blocks; at++)
-        for (uint32_t way = 0; way < space->block[at].number; way++)
-            first[space->block[at].ways[way] + 2]++;
-    for (uint32_t at = 2; at < space->blocks + 2; at++)
-        first[at] += first[at - 1];
-    for (uint32_t at = 0; at < space->blocks; at++)
-        for (uint32_t way = 0; way < space->block[at].number; way++)
-            space->before[first[space->block[at].ways[way] + 1]++] = at;
 }
 
 /* The blocks from which the function may end; from the others a run never comes back. */

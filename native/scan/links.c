@@ -411,32 +411,49 @@ links_values(const uint8_t *content, uint64_t size, uint64_t address,
 
 enum { DIGIT = 11 }; /* bits of a key that are sorted by at once: as many counters fit in a cache */
 
-void
-links_sort(struct link *all, struct link *spare, uint64_t count)
+/* Sorts lists, one behind another, by one digit of their keys. */
+static void
+sort_by(const struct links *lists, uint32_t number, unsigned shift, struct link *to)
 {
-    struct link *from = all, *to = spare;
-    uint64_t differ = 0;
+    const uint64_t mask = (1 << DIGIT) - 1;
+    uint64_t first[(1 << DIGIT) + 1] = {0};
 
-    for (uint64_t at = 1; at < count; at++)
-        differ |= all[at].key ^ all[0].key;
-    for (unsigned shift = 0; shift < 64 && differ >> shift; shift += DIGIT) {
-        uint64_t first[(1 << DIGIT) + 1] = {0};
-        const uint64_t mask = (1 << DIGIT) - 1;
-        struct link *other = from;
+    for (uint32_t each = 0; each < number; each++)
+        for (uint64_t at = 0; at < lists[each].count; at++)
+            first[(lists[each].all[at].key >> shift & mask) + 1]++;
+    for (unsigned at = 1; at <= mask; at++)
+        first[at] += first[at - 1];
+    for (uint32_t each = 0; each < number; each++)
+        for (uint64_t at = 0; at < lists[each].count; at++)
+            to[first[lists[each].all[at].key >> shift & mask]++] = lists[each].all[at];
+}
 
-        if (!(differ >> shift & mask))
+void
+links_sort(const struct links *lists, uint32_t number, struct link *all, struct link *spare)
+{
+    struct links one = {0};
+    struct link *to = all;
+    uint64_t differ = 0, key = 0;
+    unsigned left = 0;
+
+    for (uint32_t each = 0; each < number; one.count += lists[each++].count)
+        for (uint64_t at = 0; at < lists[each].count; at++) {
+            key = one.count + at ? key : lists[each].all[at].key;
+            differ |= lists[each].all[at].key ^ key;
+        }
+    for (unsigned shift = 0; shift < 64; shift += DIGIT)
+        left += (differ >> shift & ((1 << DIGIT) - 1)) != 0;
+    if (!left)
+        sort_by(lists, number, 0, all);
+    for (unsigned shift = 0; left; shift += DIGIT) {
+        if (!(differ >> shift & ((1 << DIGIT) - 1)))
             continue;
-        for (uint64_t at = 0; at < count; at++)
-            first[(from[at].key >> shift & mask) + 1]++;
-        for (unsigned at = 1; at <= mask; at++)
-            first[at] += first[at - 1];
-        for (uint64_t at = 0; at < count; at++)
-            to[first[from[at].key >> shift & mask]++] = from[at];
-        from = to;
-        to = other;
+        to = left-- % 2 ? all : spare;
+        sort_by(lists, number, shift, to);
+        one.all = to;
+        lists = &one;
+        number = 1;
     }
-    if (from != all)
-        __builtin_memcpy(all, from, count * sizeof *all);
 }
 
 void

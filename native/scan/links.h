@@ -76,8 +76,9 @@ void links_words(const uint8_t *content, uint64_t size, uint64_t address,
 void links_values(const uint8_t *content, uint64_t size, uint64_t address,
                   const struct links_known *known, struct links *pointers);
 
-/* Sorts links by their keys; those with one key stay in their order. `spare` has as much room. */
-void links_sort(struct link *all, struct link *spare, uint64_t count);
+/* Sorts lists by the keys of their links, of which those with one key stay in their order, into
+ * `all`. `spare` has as much room. */
+void links_sort(const struct links *lists, uint32_t number, struct link *all, struct link *spare);
 
 /* The values of links by their keys, which are below `keys`, in the order of the lists: those of a
  * key are from `first` of it on to that of the next one. `first` has two more than keys. */

@@ -169,14 +169,17 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
     }
 }
 
-/* Sorted. */
+/* Sorted, as two lists. */
 static void
 sorted(struct links *links)
 {
-    static struct link spare[MOST_BYTES];
+    static struct link all[MOST_BYTES], spare[MOST_BYTES];
+    uint64_t half = links->count / 3;
+    struct links lists[2] = {{links->all, half, half}, {links->all + half, links->count - half, 0}};
 
     HOLDS(links->count <= links->room);
-    links_sort(links->all, spare, links->count);
+    links_sort(lists, 2, all, spare);
+    memcpy(links->all, all, links->count * sizeof *all);
     for (uint64_t at = 1; at < links->count; at++)
         HOLDS(links->all[at].key >= links->all[at - 1].key);
 }

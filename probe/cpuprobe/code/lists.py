@@ -71,18 +71,21 @@ def filled(fill: Callable[..., None], *rooms: int) -> list[Any]:
 
 def words(count: int) -> tuple[array[int], Any]:
     """So many numbers of 64 bits, and the same for C to fill."""
-    made = array("Q", bytes(8 * count))
+    made = array("Q", (0,)) * count
     return made, ffi.from_buffer("uint64_t[]", made)
+
+
+def _given(lists: Sequence[Any]) -> Any:
+    """Lists for C, one behind another."""
+    rows = [(memory, links.count, links.count) for links, memory in lists]
+    return ffi.new("struct links[]", rows)
 
 
 def pairs(*lists: Any, last: bool = False) -> Pairs:
     """Lists of C, one behind another, in order; `last`: of each key only what came last."""
     count = sum(links.count for links, _ in lists)
-    memory, at = new("struct link[]", count), 0
-    for links, found in lists:
-        ffi.memmove(memory + at, found, 16 * links.count)
-        at += links.count
-    lib.links_sort(memory, new("struct link[]", count), count)
+    memory = new("struct link[]", count)
+    lib.links_sort(_given(lists), len(lists), memory, new("struct link[]", count))
     if last:
         count = lib.links_last(memory, count)
     (keys, to_keys), (values, to_values) = words(count), words(count)
@@ -104,8 +107,7 @@ class Grouped:
 
 def grouped(keys: int, *lists: Any) -> Grouped:
     """Lists of C, one behind another, by their keys, which are below a number."""
-    given = ffi.new("struct links[]", [links[0] for links, _ in lists])
     (first, to_first) = words(keys + 2)
     (values, to_values) = words(sum(links.count for links, _ in lists))
-    lib.links_group(given, len(lists), keys, to_first, to_values)
+    lib.links_group(_given(lists), len(lists), keys, to_first, to_values)
     return Grouped(first, values)
