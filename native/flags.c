@@ -45,12 +45,6 @@ find_wasmtime(uint32_t major)
     return (struct target){major, NULL};
 }
 
-const char *
-flag_name(unsigned int flag)
-{
-    return flags[flag].name;
-}
-
 /* The flag of that name that a version knows, or -1. */
 int
 find_flag(const struct wasmtime *wasmtime, const char *name, size_t length)

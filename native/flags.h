@@ -35,7 +35,6 @@ struct target {
 };
 
 struct target find_wasmtime(uint32_t major); /* 0: the newest */
-const char *flag_name(unsigned int flag);
 int flag_feature(unsigned int flag);
 int find_flag(const struct wasmtime *wasmtime, const char *name, size_t length);
 enum flag_reason judge_flag(const struct verdict *verdict, const struct wasmtime *wasmtime,
