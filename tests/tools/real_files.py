@@ -47,6 +47,10 @@ class Row(NamedTuple):
 
 
 _ARRAY = "import numpy as n; a = n.arange(999, dtype='f4'); assert a @ a > 0; n.sort(a[::-1])"
+_FINUFFT = "import finufft as f, numpy as n; f.nufft1d1(n.linspace(-3, 3, 99), n.ones(99) + 0j, 32)"
+_PIQP = "import numpy as n, piqp; piqp.DenseSolver().setup(n.eye(3), n.ones(3))"
+_SHA = "from Crypto.Hash import SHA256; SHA256.new(bytes(9999)).digest()"
+_NEAR = "import numpy as n, pynear; pynear.VPTreeL2Index().set(n.ones((99, 16), dtype='f4'))"
 _FRAME = "import polars as p; p.DataFrame({'a': range(999)}).select(p.col('a').sum() * 2)"
 ROWS = (
     Row("wheel", "orjson", "import orjson; orjson.loads(orjson.dumps({'a': ['b' * 99] * 99}))"),
@@ -61,6 +65,11 @@ ROWS = (
     Row("wheel", "zstandard", "import zstandard as z; z.compress(bytes(99999))"),
     Row("wheel", "xxhash", "import xxhash; xxhash.xxh3_64(bytes(99999)).digest()"),
     Row("wheel", "msgspec", "import msgspec; msgspec.json.decode(b'[1, 2, 3]')"),
+    Row("wheel", "finufft", _FINUFFT),
+    Row("wheel", "ducc0", "import ducc0, numpy as n; ducc0.fft.c2c(n.ones(64) + 0j)"),
+    Row("wheel", "piqp", _PIQP),
+    Row("wheel", "pynear", _NEAR),
+    Row("wheel", "pycryptodome", _SHA),
     Row("npm", "@esbuild/linux-x64", "bin/esbuild --version"),
     Row("npm", "@biomejs/cli-linux-x64", "biome --version"),
     Row("npm", "@oven/bun-linux-x64", "bin/bun --version"),
@@ -72,6 +81,9 @@ ROWS = (
     Row("npm", "@node-rs/crc32-linux-x64-gnu", "crc32.linux-x64-gnu.node"),
     Row("npm", "@node-rs/xxhash-linux-x64-gnu", "xxhash.linux-x64-gnu.node"),
     Row("npm", "@parcel/watcher-linux-x64-glibc", "watcher.node"),
+    Row("npm", "@pagefind/linux-x64", "bin/pagefind_extended --version"),
+    Row("npm", "@lancedb/vectordb-linux-x64-gnu", "index.node"),
+    Row("npm", "@oxc-parser/binding-linux-x64-gnu", "parser.linux-x64-gnu.node"),
     Row("deb", "ripgrep", "usr/bin/rg root /etc/passwd"),
     Row("deb", "zstd", "usr/bin/zstd -qc /etc/passwd"),
     Row("deb", "xz-utils", "usr/bin/xz -qc /etc/passwd"),

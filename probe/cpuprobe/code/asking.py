@@ -78,15 +78,17 @@ class Functions:
 
     def _learn(self) -> None:
         """Finds the functions that ask, those that answer, and where they put answers."""
-        pending: dict[int, None] = {}  # in order, each once
+        # How far each is from what asks, and its size; the nearest first, and of these the smallest:
+        # what keeps answers is small and near, and large functions that use them take many steps.
+        pending: dict[int, tuple[int, int]] = {}
         for address in self._asked():
             function = self._links.function(address)
             if function is not None:
-                pending.setdefault(function[0])
+                pending[function[0]] = 0, function[1] - function[0]
         visits: Counter[int] = Counter()
         while pending and visits.total() < MOST_ASKING and self.left > 0:
-            start = next(iter(pending))
-            del pending[start]
+            start = min(pending, key=pending.__getitem__)
+            far, _ = pending.pop(start)
             visits[start] += 1
             self._summaries.pop(start, None)
             summary = self.summary(start)
@@ -108,7 +110,7 @@ class Functions:
                 for site in (start, *self._links.callers(start), *readers):
                     other = self._links.function(site)
                     if other is not None and visits[other[0]] < _VISITS:
-                        pending.setdefault(other[0])
+                        pending.setdefault(other[0], (far + 1, other[1] - other[0]))
         self._summaries.clear()
         self._small.clear()
         self._ended.clear()
