@@ -78,7 +78,7 @@ class Functions:
 
     def _learn(self) -> None:
         """Finds the functions that ask, those that answer, and where they put answers."""
-        # How far each is from what asks, and its size; the nearest first, and of these the smallest:
+        # How far each is from what asks, and its size; the nearest first, of these the smallest:
         # what keeps answers is small and near, and large functions that use them take many steps.
         pending: dict[int, tuple[int, int]] = {}
         for address in self._asked():
