@@ -50,6 +50,7 @@ _FIRST = (
 # `make quick` has a minute, and the rest of the suite needs it.
 _SLOW = (
     "tests/unit/code/test_a64.py::test_a_word_needs",
+    "tests/unit/code/test_a64.py::test_every_mnemonic",
     "tests/unit/check/test_check_aarch64.py",
     "tests/unit/wasm/test_run.py",
     "tests/unit/wasm/test_component.py",

@@ -47,14 +47,21 @@ def test_every_feature_with_instructions_of_its_own_has_rows() -> None:
     assert WITHOUT_ROWS - without == set()
 
 
-@pytest.mark.skipif(PATH is None, reason="no libLLVM")
-def test_a_word_needs_what_llvm_refuses_it_without() -> None:
+@pytest.fixture(scope="module")
+def llvm() -> Llvm:
+    """The newest one here; to look its names up takes seconds."""
+    if PATH is None:
+        pytest.skip("no libLLVM")
+    return Llvm(PATH)
+
+
+def test_a_word_needs_what_llvm_refuses_it_without(llvm: Llvm) -> None:
     """With a feature off LLVM takes no word that needs it, and all others as before.
 
     Some features, of those that this release of LLVM knows; `python -m tests.tools.a64_words
     --prove` asks for all.
     """
-    llvm, some, table = Llvm(PATH or ""), random.Random(18), load_features()
+    some, table = random.Random(18), load_features()
     rows = [row for row in a64.rows() if not is_system(row.value)]
     features = some.sample([f for f in llvm.plain if f in table and f in OWN], FEATURES)
     words = [row.value | some.getrandbits(32) & ~row.mask for row in rows for _ in range(2)]
@@ -134,11 +141,9 @@ def test_binutils_knows_the_words_by_the_same_mnemonics(
     assert {(ours, theirs) for ours, theirs in other if theirs != "psel"} <= ALIASES
 
 
-def test_every_mnemonic_of_armv8_0_is_known(written: list[tuple[a64.Row, str]]) -> None:
+def test_every_mnemonic_of_armv8_0_is_known(llvm: Llvm, written: list[tuple[a64.Row, str]]) -> None:
     """By LLVM's names of words that need nothing and binutils' of rows, and no made-up one is."""
-    if PATH is None:
-        pytest.skip("no libLLVM")
-    llvm, some = Llvm(PATH), random.Random(8)
+    some = random.Random(8)
     # Of the spaces of vectors and of the system there is little in all words.
     spaces = ((0xFFFFFFFF, 0), (0xE1FFFFFF, 0x0E000000), (0x003FFFFF, 0xD5000000))
     words = [some.getrandbits(32) & mask | value for mask, value in spaces for _ in range(20_000)]
