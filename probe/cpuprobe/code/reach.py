@@ -259,16 +259,16 @@ class Search:
         if by == "export":
             # Who calls one that calls others may tell it of the CPU.
             told = where[1] and self._chooses and start not in holding
-            if not told and not (start in holding and self._is_part(start, feature)):
+            if not told and not (start in holding and self._is_part(start)):
                 exported[start] = where[0]
             return False
         met[feature] = self._reach(where[0], start, by)
         return True
 
-    def _is_part(self, start: int, feature: str) -> bool:
+    def _is_part(self, start: int) -> bool:
         """Whether an exported function is one that the file itself uses, by choice.
 
-        Its address is taken, or it is called by others that need the feature, and by no one else.
+        Its address is taken, or the file calls it, and only where it has chosen.
         Likewise what is handed a vector of 256 bits or more: only code for such CPUs can call it.
         """
         if not self._chooses:
@@ -278,9 +278,14 @@ class Search:
             return True
         if self._links.is_taken(start) or self._links.slots(start):
             return True
-        callers = self._callers_of(start)
-        return bool(callers) and all(
-            each >= 0 and feature in self._functions.summary(each).needs for each in callers
+        callers = self._callers_of(start).difference(self._links.stubs)
+        return bool(callers) and all(each >= 0 and self._chose(each, start) for each in callers)
+
+    def _chose(self, caller: int, start: int) -> bool:
+        """Whether a caller needs such a CPU itself, or calls a function after a choice alone."""
+        needs = self._functions.summary(caller).needs
+        return any(1 << tier(name) >= self._tier for name in needs) or all(
+            call.target != start for call in self._calls(caller)
         )
 
     def _reach(self, address: int, start: int, by: By) -> Reach:
