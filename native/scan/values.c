@@ -512,7 +512,7 @@ ways_read(const struct ways_space *space, const struct ways_known *known,
         at = place_of(space->writes, space->written, place.where - 7);
         if ((at == space->written || space->writes[at] > place.where) &&
             (each->size == 1 || each->size == 4))
-            labels |= FLAG; /* an argument */
+            labels |= HANDED;
         return labels;
     default:
         if (ways_holds(&known->fields, place.where, place.where))

@@ -285,6 +285,8 @@ add_escape(struct function *f, uint64_t address, enum way way, uint32_t unless, 
 {
     struct ways_summary *made = f->made;
 
+    if (unless & FLAG) /* which address is taken hangs on what an object knows */
+        return;
     if (made->escapes < MOST_CALLS)
         made->escape[made->escapes++] =
             (struct ways_escape){address, site, unless, (uint16_t)way, (uint16_t)f->tiers};
@@ -360,12 +362,12 @@ leave(struct function *f, const struct operation *each, const struct block *bloc
     } else if (flow_of(each) == FLOW_JCC && outside) {
         if (state->flags & f->choices)
             return;
-        unless |= state->flags & ARGUMENTS;
+        unless |= state->flags & (ARGUMENTS | FLAG);
     }
     if (flow_of(each) != FLOW_CALL && !outside)
         return;
     for (unsigned at = 0; at < convention->number; at++)
-        if (state->labels[convention->arguments[at]] & f->choices)
+        if (state->labels[convention->arguments[at]] & (f->choices | FLAG))
             answers |= (uint32_t)ARGUMENT << at;
     add_call(f, (struct ways_call){each->immediate, site, unless, (uint16_t)answers,
                                    (uint16_t)f->tiers});
@@ -411,14 +413,14 @@ tell_pick(struct function *f, const struct operation *each, uint32_t unless, uin
 
     if (each->traits & IS_MOV && each->size == 8) {
         table = ways_table(f->space, state, each);
-        if (table && !(ways_read(f->space, f->known, state, each) & f->choices))
+        if (table && !(ways_read(f->space, f->known, state, each) & (f->choices | FLAG)))
             add_escape(f, table, WAY_TABLE, unless, site);
         return;
     }
     if (!(each->traits & READS_FLAGS) || each->registers[0] >= 16 || each->registers[1] >= 16)
         return;
     picked = ways_picks(f->space, state, each, f->tier);
-    if (picked < 0 && state->flags & f->choices)
+    if (picked < 0 && state->flags & (f->choices | FLAG))
         return;
     for (int at = 0; at < 2; at++)
         if (picked != !at && state->pointed >> each->registers[at] & 1)
@@ -438,7 +440,7 @@ tell_parting(struct function *f, const struct block *block, uint32_t unless)
         for (; lost; lost &= lost - 1) {
             unsigned number = (unsigned)__builtin_ctz(lost);
 
-            if (!(state->labels[number] & f->choices))
+            if (!(state->labels[number] & (f->choices | FLAG)))
                 add_escape(f, state->points[number], WAY_CALLED, unless, f->space->start);
         }
     }
@@ -600,7 +602,7 @@ come_to(const struct function *f, uint32_t number, struct item *items, uint32_t 
     const struct operation *last = &space->operation[block->first + block->count - 1];
     uint64_t some = 0, all = UINT64_MAX;
     uint32_t sides = 0, ways[2], known = onward(space, block, 0, f->tier, ways);
-    int is_choice = (block->branches & f->choices) != 0;
+    int is_choice = (block->branches & (f->choices | FLAG)) != 0;
 
     if (is_known(block, f->tier)) {
         while (known--)
@@ -713,26 +715,29 @@ look_over(struct ways_space *space, const struct ways_known *known)
 static void
 tell_tiers(struct function *f)
 {
+    static const uint16_t guards[] = {ARGUMENT,      ARGUMENT << 1, ARGUMENT << 2, ARGUMENT << 3,
+                                      ARGUMENT << 4, ARGUMENT << 5, FLAG};
+    enum { GUARDS = sizeof guards / sizeof *guards };
     struct ways_space *space = f->space;
-    uint8_t *everywhere = space->open[6];
+    uint8_t *everywhere = space->open[GUARDS];
     uint32_t labels = 0;
 
     open_from(space, f->choices, f->tier, everywhere);
     for (uint32_t at = 0; at < space->blocks; at++)
         labels |= everywhere[at] ? space->block[at].branches : 0u;
-    for (unsigned at = 0; at < 6; at++)
-        if (labels & ARGUMENT << at)
-            open_from(space, f->choices | ARGUMENT << at, f->tier, space->open[at]);
+    for (unsigned at = 0; at < GUARDS; at++)
+        if (labels & guards[at])
+            open_from(space, f->choices | guards[at], f->tier, space->open[at]);
     for (uint32_t number = 0; number < space->blocks; number++) {
         uint32_t unless = 0;
 
-        for (unsigned at = 0; at < 6; at++)
-            if (labels & ARGUMENT << at && !space->open[at][number])
-                unless |= (uint32_t)ARGUMENT << at;
+        for (unsigned at = 0; at < GUARDS; at++)
+            if (labels & guards[at] && !space->open[at][number])
+                unless |= guards[at];
         if (everywhere[number])
             tell(f, number, unless);
     }
-    if (labels & f->choices)
+    if (labels & (f->choices | FLAG))
         tell_all_sides(f);
 }
 
@@ -748,7 +753,8 @@ tell_all(struct function *f)
             go_over(f, at); /* with all that became known */
         known |= 1u << space->block[at].tier;
     }
-    f->choices = FLAG;
+    /* Of Go's functions it is not known well enough what they put into objects. */
+    f->choices = f->known->convention->is_go ? HANDED | FLAG : HANDED;
     f->tiers = 0;
     for (unsigned tier = TIER_TOP; tier > TIER_NONE; tier--) {
         f->choices |= ways_labels(tier);

@@ -50,15 +50,17 @@ enum {
     ANSWER = 1,   /* it may tell what the CPU can do, whatever it is */
     ARGUMENT = 2, /* the function's first argument; the next has twice the number */
     ARGUMENTS = 0x7e,
-    FLAG =
-        1 << 7,    /* it is, or was tested as, a flag or a small number in an object, or was handed
-                      over on the stack: in a file that asks, such are what objects know of the CPU */
+    FLAG = 1 << 7, /* it is, or was tested as, a flag or a small number in an object: what objects
+                      know of the CPU, or of anything else. A test of it is believed only where it
+                      leads to a function that is named for CPUs. */
     WORD = 1 << 8, /* it is 32 bits of an object, or 64 */
+    HANDED = 1 << 12,  /* it is a flag or a number that was handed over on the stack: in a file that
+                          asks, what functions are told of the CPU */
     TELLS_V2 = 1 << 9, /* it may tell of features of this tier */
     TELLS_MORE = 1 << 10,
     TELLS_AVX = 1 << 11,
     ANSWERS = ANSWER | TELLS_V2 | TELLS_MORE | TELLS_AVX,
-    CHOICE = ANSWERS | FLAG,
+    CHOICE = ANSWERS | FLAG | HANDED,
 };
 
 /* What is known of a value beside its labels: that it is a word of CPUID's answers, shifted to the

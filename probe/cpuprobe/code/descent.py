@@ -7,23 +7,27 @@ thousands of functions.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.links import Links
+from cpuprobe.code.summary import FLAG
 from cpuprobe.code.tiers import TOP, tier
 
 STEPS = 50_000
 """Steps (ways.MOST_STEPS) that are made."""
 
 
-def descend(functions: Functions, links: Links, roots: Iterable[int]) -> dict[str, tuple[int, int]]:
+def descend(
+    functions: Functions, links: Links, roots: Iterable[int], is_named: Callable[[int], bool]
+) -> dict[str, tuple[int, int]]:
     """The features that are come to: the address of the first instruction, and from which root.
 
     Args:
         functions: those of the file.
         links: of the file.
         roots: where every run or load begins.
+        is_named: whether a function is named for CPUs.
     """
     met: dict[str, tuple[int, int]] = {}
     every = (1 << TOP + 1) - 1
@@ -40,6 +44,8 @@ def descend(functions: Functions, links: Links, roots: Iterable[int]) -> dict[st
             further = call.target, call.answers
             still = tiers & call.tiers
             if call.unless & answers or call.target < 0 or not still & ~seen.get(further, 0):
+                continue
+            if call.unless & FLAG and is_named(call.target):
                 continue
             seen[further] = still | seen.get(further, 0)
             if links.number(call.target) is not None:

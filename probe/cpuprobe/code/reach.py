@@ -20,7 +20,7 @@ from cpuprobe.code.links import Links
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, variant_names
-from cpuprobe.code.summary import Call, Way
+from cpuprobe.code.summary import FLAG, Call, Way
 from cpuprobe.code.tiers import tier
 
 _CHOSEN = {"rtm"}
@@ -92,7 +92,7 @@ class Search:
     @functools.cached_property
     def _soon(self) -> dict[str, Reach]:
         """What is soon come to from where a run or a load begins."""
-        found = descend(self._functions, self._links, [*self._roots])
+        found = descend(self._functions, self._links, [*self._roots], self._is_named)
         return {
             name: self._reach(address, root, self._roots[root] or "run")
             for name, (address, root) in found.items()
@@ -105,6 +105,11 @@ class Search:
             variant = any(variant_names().search(name.lower()) for name in names)
             self._roots[start] = None if variant else "export"
         return self._roots.get(start)
+
+    def _is_named(self, start: int) -> bool:
+        """Whether a function's symbol says which CPU it is for."""
+        function = self._file.function(start)
+        return bool(function and variant_names().search(self._file.name(function.name).lower()))
 
     def _is_others(self, start: int) -> bool:
         """Whether others call a function; in a file that does not ask, by whatever name."""
@@ -165,8 +170,10 @@ class Search:
         for site in self._links.callers(start):
             caller = self._links.function(site)
             for call in self._calls(caller[0]) if caller else ():
-                if caller and call.target == start and not call.answers & unless:
-                    yield caller[0], call.unless
+                if not caller or call.target != start or call.answers & unless:
+                    continue
+                if not call.unless & FLAG or not self._is_named(start):
+                    yield caller[0], call.unless & ~FLAG
 
     def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
         """Functions that hand one to another file's function, or use a table that it stands in."""

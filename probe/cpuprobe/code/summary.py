@@ -20,13 +20,18 @@ from cpuprobe.code.native import name_of
 Way = Literal["foreign", "kept", "stored", "called", "table", "taken"]
 
 
+FLAG = 1 << 7
+"""Beside labels of arguments: it hangs on a flag of an object. Objects know much beside the CPU, so
+that guards only what is named for CPUs."""
+
+
 class Call(NamedTuple):
     """A direct call, or a jump to another function.
 
     Attributes:
         target: where to.
         site: its own address.
-        unless: the labels of arguments; if one of them is an answer, the call is guarded.
+        unless: the labels of arguments; if one of them is an answer, the call is guarded. And FLAG.
         answers: of the arguments handed on, the labels of those that may be answers.
         tiers: on the way to features of which tiers (code.tiers), as bits.
     """
@@ -92,7 +97,7 @@ class Summary:
     def needs(self) -> dict[str, tuple[int, int]]:
         """Features that it executes on an unguarded way, with the first address of each."""
         needs = NEED.iter_unpack(self.found_needs)
-        return {name_of(feature): (address, unless) for address, feature, unless in needs}
+        return {name_of(feature): (at, unless & ~FLAG) for at, feature, unless in needs}
 
     @functools.cached_property
     def calls(self) -> list[Call]:
