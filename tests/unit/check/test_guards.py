@@ -243,6 +243,33 @@ static const struct method methods[] = {{"slow", slow, 1}, {"fast", fast, 1}, {0
 static struct module module = {{1}, "module", -1, methods};
 void (*chosen)(int);
 """
+OBJECT = """#include <cpuid.h>
+struct object { long head; char is_long, has_avx2; };
+OLD int vendor(void) { unsigned a, b, c, d; return __get_cpuid(0, &a, &b, &c, &d) ? b : 0; }
+OLD void inner(int k) { INNER(k); }
+int PyInit_object(struct object *o) {
+    if (o->has_avx2) NAME(2);
+    if (!o->is_long) return vendor();
+    inner(1); return 0; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "inner", "expected"),
+    [
+        ("fast_avx2", "slow", "guarded"),
+        ("fast", "slow", "unguarded"),
+        ("fast_avx2", "fast_avx2", "unguarded"),
+    ],
+)
+def test_a_flag_of_an_object_guards_what_is_named_for_cpus(name, inner, expected, tmp_path):
+    """Objects know much beside the CPU: whether they are a number, say."""
+    source = HEAD.replace("void fast", "static void NAME") + OBJECT
+    path = build(tmp_path, source, f"-DNAME={name}", f"-DINNER={inner}", "-shared", "-fPIC")
+
+    assert held_against(path, "x86-64-v2").expectation == expected
+
+
 HANDED = {
     "module": ("unguarded", "int init(void) { return take(&module) + vendor(); }\n"),
     "behind a choice": ("guarded", "int init(void) { return has() ? take(&module) : 0; }\n"),
