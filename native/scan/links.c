@@ -392,16 +392,17 @@ links_words(const uint8_t *content, uint64_t size, uint64_t address,
 
 void
 links_values(const uint8_t *content, uint64_t size, uint64_t address,
-             const struct links_known *known, struct links *pointers)
+             const struct links_known *known, uint32_t before, struct links *pointers)
 {
-    enum { FIRST_METHOD = 24 };
     const struct links_index *slots = &known->slots;
 
     for (uint64_t at = 0; at + 8 <= size; at += 8) {
         uint64_t word = word_at(content + at);
+        int leads = 0;
 
-        if (number_of(slots, word) < slots->count ||
-            number_of(slots, word + FIRST_METHOD) < slots->count)
+        for (uint32_t left = word ? before : 0; left && !leads; left &= left - 1)
+            leads = number_of(slots, word + 8 * (uint64_t)__builtin_ctz(left)) < slots->count;
+        if (leads)
             add(pointers, address + at, word);
     }
 }

@@ -71,10 +71,10 @@ void links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbo
 void links_words(const uint8_t *content, uint64_t size, uint64_t address,
                  const struct links_known *known, struct links *pointers);
 
-/* Likewise of Go, once `slots` is known: which words lead to one with a function's address, or to
- * the head of a table of methods (runtime/runtime2.go, itab). */
+/* Likewise of Go, once `slots` is known: which words lead to one of them, or so many words before
+ * it as `before` has bits. */
 void links_values(const uint8_t *content, uint64_t size, uint64_t address,
-                  const struct links_known *known, struct links *pointers);
+                  const struct links_known *known, uint32_t before, struct links *pointers);
 
 /* Sorts lists by the keys of their links, of which those with one key stay in their order, into
  * `all`. `spare` has as much room. */

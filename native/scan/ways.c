@@ -473,8 +473,9 @@ tell_leaving(struct function *f, const struct operation *each, const struct bloc
 }
 
 /* The static address that an operation of a Go function takes, if a function or a pointer to one is
- * there, or a table of methods (runtime/runtime2.go, itab). Go calls no code but what is called by
- * name or through such, so whoever takes one is taken to call it. */
+ * there, or a table of methods (runtime/runtime2.go, itab); or from where it takes a pointer. Go
+ * calls no code but what is called by name or through such, so who takes one is taken to call it.
+ */
 static void
 tell_taking(struct function *f, const struct operation *each, uint32_t unless, uint64_t site)
 {
@@ -485,12 +486,16 @@ tell_taking(struct function *f, const struct operation *each, uint32_t unless, u
     if (!f->known->convention->is_go || !ways_static(space, &f->live, each, &address) ||
         ways_answers(f->known, address))
         return;
-    if (!(each->traits & IS_LEA)) {
-        if (each->traits & IS_MOV && ways_pointer(f->known, address, &found))
-            add_escape(f, found, WAY_TAKEN, unless, site);
-    } else if (is_code(space, address) || ways_pointer(f->known, address, &found) ||
-               (ways_pointer(f->known, address + FIRST_METHOD, &found) && is_code(space, found))) {
-        add_escape(f, address, WAY_TAKEN, unless, site);
+    if (each->traits & IS_LEA) {
+        if (is_code(space, address) ||
+            (ways_pointer(f->known, address, &found) && is_code(space, found)) ||
+            (ways_pointer(f->known, address + FIRST_METHOD, &found) && is_code(space, found)))
+            add_escape(f, address, WAY_TAKEN, unless, site);
+    } else if (each->traits & IS_MOV && each->index < 16) {
+        if (!(f->live.labels[each->index] & ANSWERS))
+            add_escape(f, address, WAY_TAKEN, unless, site);
+    } else if (each->traits & IS_MOV && ways_pointer(f->known, address, &found)) {
+        add_escape(f, found, WAY_TAKEN, unless, site);
     }
 }
 

@@ -23,7 +23,7 @@ from cpuprobe.code.native import lib
 from cpuprobe.code.needs import By
 from cpuprobe.code.program import asking_names
 from cpuprobe.code.reach import Search
-from cpuprobe.code.summary import Summary
+from cpuprobe.code.summary import Summary, Way
 from cpuprobe.code.ways import NEAR, Told
 
 _T = TypeVar("_T")
@@ -40,6 +40,7 @@ _SETTING = re.compile(r".*cpu|runtime\.alginit|.*\.\w*(?:init|Init|glob\.)")
 # The runtime asks to begin with (rt0_go) and all the time (memmove); what is known of that is
 # internal/cpu's.
 _RUNTIME = re.compile(r"_rt0_|(?:internal/)?runtime[./](?!cpuinit|alginit|init\b)")
+_WAYS: tuple[Way, ...] = ("taken", "kept", "stored", "foreign")
 _MOST_READS = 1 << 18
 """Places that are looked at where static memory may be read."""
 _LOOK = 4
@@ -59,6 +60,11 @@ class GoFunctions(Functions):
         rows = ROW.iter_unpack(self._file.functions.rows)
         named = (row for row in rows if low <= row[0] < high and row[3] != NAMELESS_TABLE)
         return {row[0]: (row[3], row[2]) for row in named}
+
+    @functools.cached_property
+    def _fillers(self) -> set[int]:
+        """Functions that were seen to put answers where they are told to."""
+        return set()
 
     def name(self, start: int) -> str:
         """The name of one of Go's functions; empty for others."""
@@ -80,6 +86,9 @@ class GoFunctions(Functions):
     def summary(self, start: int) -> Summary:
         """One function; of the runtime's it is not asked where they put answers."""
         made = super().summary(start)
+        if made.fields:
+            self._fillers.add(start)
+            made.fields = ()
         if (made.answers or made.statics) and _RUNTIME.match(self.name(start)):
             made.answers, made.statics = 0, ()
         return made
@@ -99,6 +108,10 @@ class GoFunctions(Functions):
         """Static memory that is read where it may be put elsewhere; and where it is."""
         return sorted(itertools.islice(self._reading(), _MOST_READS))
 
+    def _is_setting(self, site: int) -> bool:
+        function = self._links.function(site)
+        return function is not None and _SETTING.match(self.name(function[0])) is not None
+
     def _readers(self, fresh: Collection[int]) -> list[int]:
         readers = list[int]()
         spans = [(at - 3, at + 4) for at in fresh]
@@ -108,6 +121,8 @@ class GoFunctions(Functions):
                 if self._reads[at][0] >= high:
                     break
                 readers.append(self._reads[at][1])
+            takers = (site for _, site in self._links.takers(low, high))
+            readers += (site for site in takers if self._is_setting(site))
         return readers
 
     def _asks(self, target: int) -> Answer:
@@ -119,8 +134,10 @@ class GoFunctions(Functions):
         if not name:
             return told
         returns = told.returns and _NEVER.fullmatch(name) is None
-        leaves = self._ending(target).asks or self.is_asking(target)
-        return told._replace(returns=returns, leaves=leaves)
+        fills = target in self._fillers
+        leaves = fills or self._ending(target).asks or self.is_asking(target)
+        answers = told.answers | lib.MAY_ANSWER * fills
+        return told._replace(answers=answers, returns=returns, leaves=leaves)
 
 
 class GoSearch(Search):
@@ -134,16 +151,20 @@ class GoSearch(Search):
             self._roots[start] = "load" if self._file.kind == "library" else "run"
         return super()._root(start)
 
-    def _values(self, start: int) -> Iterator[int]:
-        """Where the address of a function is found by who calls it through a pointer."""
-        yield start
+    def _values(self, start: int) -> Iterator[tuple[int, tuple[Way, ...]]]:
+        """Where the address of a function is found by who calls it through a pointer, and how."""
+        yield start, _WAYS
         for slot in self._charged(self._links.slots(start)):
-            yield slot
+            yield slot, _WAYS
             yield from self._around(slot)
             head = self._links.nearest(slot - _ITAB - 8 * _METHODS, slot - _ITAB)
             if head is not None and self._is_itab(head, slot):
-                yield head
+                yield head, _WAYS
                 yield from self._around(head)
+            elif not self._is_code(self._links.pointers.get(slot - 8)):
+                table = self._links.table(slot)  # of what a generic function calls, say
+                if table is not None and not self._is_code(self._links.pointers.get(table)):
+                    yield table, _WAYS
 
     def _charged(self, found: Iterable[_T]) -> Iterator[_T]:
         """These, as long as there are steps for them."""
@@ -153,34 +174,42 @@ class GoSearch(Search):
                 return
             yield each
 
+    def _is_code(self, address: int | None) -> bool:
+        return address is not None and self._file.code_at(address) is not None
+
     def _is_itab(self, head: int, slot: int) -> bool:
         """Whether a table of methods begins at an address, and a slot is one of it."""
         words = [self._links.pointers.get(at) for at in range(head, slot + 1, 8)]
-        code = [word is not None and self._file.code_at(word) is not None for word in words]
+        code = [*map(self._is_code, words)]
         return not any(code[:3]) and words[2] is None and all(code[3:])
 
-    def _around(self, value: int) -> Iterator[int]:
-        """Static memory with a value of a function, and what that is a part of."""
+    def _around(self, value: int) -> Iterator[tuple[int, tuple[Way, ...]]]:
+        """Static memory with a value of a function, and what that may be a part of."""
         for slot in self._charged(self._links.slots(value)):
-            yield slot
+            yield slot, _WAYS
             table = self._links.table(slot)
             if table is not None:
-                yield table
+                yield table, ("taken",)
 
     def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
         if self._functions.name(start):
-            for address in () if unless else self._values(start):
+            for address, ways in () if unless else self._values(start):
                 sites = (site for _, site in self._links.takers(address, address + 1))
                 holders = dict.fromkeys(map(self._links.function, self._charged(sites)))
                 for holder in filter(None, holders):
                     # What asks takes what it asks with, to be called once it is known.
                     if not self._functions.is_asking(holder[0]):
-                        yield from self._escapes(holder[0], address, "taken")
+                        yield from self._takes(holder[0], address, ways)
         else:
             yield from super()._holders(start, unless)
 
+    def _takes(self, holder: int, address: int, ways: Collection[Way]) -> Iterator[tuple[int, int]]:
+        for each in self._functions.summary(holder).escapes:
+            if each.address == address and each.way in ways and each.tiers & self._tier:
+                yield holder, each.unless
+
     def _is_open(self, start: int) -> bool:
         if start not in self._open and self._functions.name(start):
-            takers = (self._links.takers(at, at + 1) for at in self._values(start))
+            takers = (self._links.takers(at, at + 1) for at, _ in self._values(start))
             self._open[start] = any(next(each, None) is not None for each in takers)
         return super()._is_open(start)

@@ -200,7 +200,6 @@ def _sparing(made: Summary, answers: Sequence[int]) -> Summary:
         made.answers |= lib.MAY_ANSWER
     elif not all(each & (lib.ANSWERS | lib.NEVER_RETURNS) for each in answers):
         made.answers = 0
-    made.fields = ()
     return made
 
 

@@ -287,12 +287,40 @@ GO = {
         func call(f func([]float32), a []float32) { f(a) }
         """,
     ),
+    "generic": (
+        "dies",
+        """
+        type K interface{ Run(a []float32) }
+        type A struct{ n int }
+        func (x A) Run(a []float32) { fast(a) }
+        //go:noinline
+        func do[T K](t T, a []float32) { t.Run(a) }
+        //go:noinline
+        func work(a []float32, n int) { do(A{n}, a) }
+        """,
+    ),
     "package_copy": (
         "runs",
         """
         var use = cpu.X86.HasAVX2
         //go:noinline
         func work(a []float32, n int) { if use { fast(a) } else { slow(a) } }
+        """,
+    ),
+    "package_bits": (
+        "runs",
+        """
+        //go:noinline
+        func work(a []float32, n int) { if cpu.CPU.Supports(5) { fast(a) } else {
+            slow(a) } }
+        """,
+    ),
+    "package_bits_inline": (
+        "runs",
+        """
+        //go:noinline
+        func work(a []float32, n int) { if cpu.CPU.Has(5) { fast(a) } else {
+            slow(a) } }
         """,
     ),
     "package_other": (
@@ -401,6 +429,18 @@ GO = {
             fast(a); return a[i] < a[j] }) }
         """,
     ),
+    "struct_ops": (
+        "runs",
+        """
+        type ops struct { f, g func([]float32) }
+        var newOps = ops{fast, fast}
+        var oldOps = ops{slow, slow}
+        var use *ops
+        func init() { use = &oldOps; if has() { use = &newOps } }
+        //go:noinline
+        func work(a []float32, n int) { use.f(a); use.g(a) }
+        """,
+    ),
     "struct_copy": (
         "runs",
         """
@@ -430,6 +470,25 @@ GO = {
             return e }
         //go:noinline
         func work(a []float32, n int) { newEnc(n).f(a) }
+        """,
+    ),
+    "indexed_level": (
+        "runs",
+        """
+        var table = [...]func([]float32){slow, fast}
+        var level int
+        func init() { if has() { level = 1 } }
+        //go:noinline
+        func work(a []float32, n int) { table[level](a) }
+        """,
+    ),
+    "codecs": (
+        "dies",
+        """
+        type codec struct { name string; f func([]float32) }
+        var all = []codec{{"one", slow}, {"two", fast}}
+        //go:noinline
+        func work(a []float32, n int) { for _, c := range all { c.f(a) } }
         """,
     ),
     "param": (
