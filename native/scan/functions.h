@@ -51,9 +51,9 @@ struct symbols {
     uint64_t size, strings_size;
     const uint32_t *codes; /* of each section the number of its range of code, or NO_CODE */
     const struct links_range *code;
-    const uint8_t *answers;                  /* names of variables, each with its NUL */
-    uint32_t sections, answers_size, number; /* `number`: of the table of strings */
-    uint8_t is_object;                       /* addresses count from their sections */
+    const uint8_t *answers;                          /* names of variables, each with its NUL */
+    uint32_t sections, ranges, answers_size, number; /* `number`: of the table of strings */
+    uint8_t is_object;                               /* addresses count from their sections */
 };
 
 /* What is in it. */

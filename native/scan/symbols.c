@@ -4,7 +4,7 @@
  * "Relocation": of Elf64_Rela. */
 enum { ROW = 24, INFO = 4, OTHER = 5, SECTION = 6, VALUE = 8, SIZE = 16, RELOCATION = 24 };
 enum { STT_NOTYPE = 0, STT_OBJECT = 1, STT_FUNC = 2, STT_GNU_IFUNC = 10 };
-enum { STB_LOCAL = 0, STB_GLOBAL = 1, HIDDEN = 1 };
+enum { STB_LOCAL = 0, STB_GLOBAL = 1, HIDDEN = 1, SHN_LORESERVE = 0xff00 };
 
 struct symbol {
     uint64_t value, size;
@@ -45,6 +45,28 @@ is_answer(const struct symbols *symbols, uint32_t name)
         }
     }
     return 0;
+}
+
+/* The number of the range of code that a symbol is of, or NO_CODE. patchelf moves sections and
+ * leaves their old numbers in symbols: of functions that are loaded the address tells. */
+static uint32_t
+code_of(const struct symbols *symbols, const struct symbol *symbol)
+{
+    uint32_t code = symbol->section < symbols->sections ? symbols->codes[symbol->section] : NO_CODE;
+    uint32_t low = 0, high = symbols->ranges;
+
+    if (symbols->is_object || symbol->section >= SHN_LORESERVE ||
+        (symbol->kind != STT_FUNC && symbol->kind != STT_GNU_IFUNC))
+        return code;
+    while (low < high) { /* the first that ends behind it */
+        uint32_t middle = low + (high - low) / 2;
+
+        if (symbols->code[middle].end <= symbol->value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < symbols->ranges && symbol->value >= symbols->code[low].start ? low : code;
 }
 
 /* A symbol of a range of code. */
@@ -94,7 +116,7 @@ functions_symbols(const struct symbols *symbols, struct symbols_found *found)
             add_link(&found->answers, 0, symbol.value);
             continue;
         }
-        code = symbol.section < symbols->sections ? symbols->codes[symbol.section] : NO_CODE;
+        code = code_of(symbols, &symbol);
         if (code == NO_CODE)
             continue;
         add_symbol(symbols, &symbol, code, found);

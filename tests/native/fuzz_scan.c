@@ -388,8 +388,8 @@ read_symbols(const uint8_t *rows, size_t size, const struct links_range *ranges)
     static struct function made[2][MOST_RANGES];
     static struct link links[4][MOST_RANGES];
     static const uint32_t codes[8] = {NO_CODE, 0, 1, 0, NO_CODE, 1, 0, 0};
-    struct symbols symbols = {rows, rows, size, size,    codes, ranges, (const uint8_t *)"\1\0\2\3",
-                              8,    5,    7,    size & 1};
+    struct symbols symbols = {rows, rows, size, size, codes,   ranges, (const uint8_t *)"\1\0\2\3",
+                              8,    2,    5,    7,    size & 1};
     struct symbols_found found = {{made[0], 0, MOST_RANGES},  {made[1], 0, MOST_RANGES},
                                   {links[0], 0, MOST_RANGES}, {links[1], 0, MOST_RANGES},
                                   {links[2], 0, MOST_RANGES}, 0};

@@ -72,7 +72,8 @@ def symbols(
     ranges = ffi.new("struct links_range[]", list(code))
     given.rows, given.size = table, len(table)
     given.strings, given.strings_size, given.number = names, len(names), number
-    given.codes, given.sections, given.code = code_of, len(code_of), ranges
+    given.codes, given.sections = code_of, len(code_of)
+    given.code, given.ranges = ranges, len(ranges)
     given.answers, given.answers_size, given.is_object = wanted, len(wanted), is_object
 
     def fill() -> None:

@@ -41,6 +41,7 @@ _PADDING = re.compile(
     rb"|[\x66\x2e]*\x0f\x1f(?:\x00|\x40\x00|\x44\x00\x00|\x80\x00{4}|\x84\x00{5}))*"
 )
 _LONGEST_PADDING = 64
+_SHN_LORESERVE = 0xFF00
 
 
 def symbols(
@@ -56,10 +57,16 @@ def symbols(
     variables = tuple(each + b"\0" for each in answers.split(b"\0")[:-1])
     functions, objects = bytearray(), bytearray()
     undefined, exported, names, answering = array("Q"), array("Q"), array("Q"), array("Q")
+    ends = [end for _, end in code]
     ifuncs = 0
     for name, info, other, section, value, size in struct.iter_unpack("<" + abi.SYMBOL, rows):
         kind, binding = info & 0xF, info >> 4
         where = codes[section] if section < len(codes) else NO_CODE
+        is_function = kind in (abi.STT_FUNC, abi.STT_GNU_IFUNC)
+        if is_function and section < _SHN_LORESERVE and not is_object:
+            # patchelf moves sections and leaves their old numbers in symbols.
+            at = bisect_right(ends, value)
+            where = at if at < len(code) and code[at][0] <= value else where
         if section == 0:
             undefined.extend((name,) if name else ())
         elif kind == abi.STT_OBJECT and strings[name : name + 64].startswith(variables):
@@ -78,7 +85,7 @@ def symbols(
             label = kind == abi.STT_NOTYPE and binding == _STB_GLOBAL and not size
             if kind == abi.STT_OBJECT and size:
                 objects += row
-            elif label or kind in (abi.STT_FUNC, abi.STT_GNU_IFUNC):
+            elif label or is_function:
                 ifuncs += kind == abi.STT_GNU_IFUNC
                 functions += row
     order = sorted(range(len(exported)), key=exported.__getitem__)

@@ -21,8 +21,9 @@ from tests.needs import parse_needs, read_needs
 
 from cpuprobe.check.against import within
 from cpuprobe.check.judge import Fit, judge
-from cpuprobe.code.elf import ArtifactError, Held
+from cpuprobe.code.elf import SHT_DYNSYM, SHT_SYMTAB, ArtifactError, Elf, Held
 from cpuprobe.code.elf_program import read_elf
+from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Needs
 from cpuprobe.facts.profiles import find_profile
 
@@ -160,6 +161,26 @@ def test_nothing_chooses(tmp_path):
     assert (fit.expectation, fit.fits) == ("unguarded", False)
     assert "nothing in this file chooses" in fit.reason
     assert "only if its callers" in fit.reason
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["in C", "in Python"])
+def test_section_numbers_that_patchelf_left_behind(plain, tmp_path, monkeypatch):
+    """It moves sections, and the loader does not ask: of what is loaded the addresses tell."""
+    monkeypatch.setattr("cpuprobe.code.elf_program.NATIVE", NATIVE and not plain)
+    path = build(tmp_path, DISPATCHED, "-shared", "-fPIC")
+    content = bytearray(path.read_bytes())
+    before = read_elf(Held(bytes(content)))
+    for table in Elf(Held(bytes(content))).sections:
+        if table.type in (SHT_DYNSYM, SHT_SYMTAB):
+            for row in range(table.offset, table.offset + table.size, 24):
+                (number,) = struct.unpack_from("<H", content, row + 6)
+                if 0 < number < 0xFF00:
+                    struct.pack_into("<H", content, row + 6, number - 4 if number > 4 else 1)
+    after = read_elf(Held(bytes(content)))
+
+    assert sorted(after.exports) == sorted(before.exports) != []
+    assert bytes(after.functions.rows) == bytes(before.functions.rows)
+    assert after.linked
 
 
 def test_an_object_file(tmp_path):
