@@ -30,6 +30,11 @@ SOURCES: tuple[Confidence, ...] = ("sweep", "symbol", "unwind", "artifact")
 ROW = struct.Struct("<QQIIIHH")
 """`struct function` of native/scan/functions.h."""
 NAMELESS_TABLE = NO_CODE = 0xFFFFFFFF
+_HIGHEST = (1 << 64) - 1
+_NUMBERS: dict[Confidence | None, int] = {
+    None: 0,
+    **{source: number for number, source in enumerate(SOURCES)},
+}
 _KEY = struct.Struct("<Q16xI4x")
 
 
@@ -102,12 +107,9 @@ class FunctionTable:
 
 def packed(function: Range, number: int) -> bytes:
     """A row: a function of a range of code; an end beyond all memory is the last address."""
-    table, place = function.name
-    source = SOURCES.index(function.source or "sweep")
-    end = min(function.end, (1 << 64) - 1)
-    return ROW.pack(
-        function.start, end, place, table & NAMELESS_TABLE, number, source, function.lsda
-    )
+    start, end, (table, place), source, lsda = function
+    end = end if end < _HIGHEST else _HIGHEST
+    return ROW.pack(start, end, place, table & NAMELESS_TABLE, number, _NUMBERS[source], lsda)
 
 
 def unpacked(row: tuple[int, ...]) -> Range:
