@@ -551,9 +551,10 @@ kept(const struct values *state, uint16_t fact)
 {
     int is_zero = fact & FACT_NUMBER && !(fact & 0xff);
 
-    if (fact & FACT_WORD || is_zero)
+    if (fact & FACT_WORD || (is_zero && !state->sure))
         return fact;
-    return state->sure ? ways_number(0, state->sure) | FACT_INITIAL : 0;
+    /* Zero is written only to what was not zero. */
+    return state->sure && !is_zero ? ways_number(0, state->sure) | FACT_INITIAL : 0;
 }
 
 static void
@@ -775,7 +776,7 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
     } else if (target < REGISTERS) {
         points = loads_address(space, known, state, each, &point);
         table = ways_table(space, state, each);
-        if (each->traits & IS_MOV && table)
+        if (each->traits & IS_COPY && table)
             state->table = table;
         set_register(state, target, labels);
         if (target < 16)
@@ -785,6 +786,15 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
             state->points[target] = point;
         }
     }
+}
+
+/* Whether a register of an argument holds an address for what is called: no small number, nor what
+ * is left over of a table from which an entry was read. */
+int
+ways_hands(const struct values *state, unsigned number)
+{
+    return state->pointed >> number & 1 && state->points[number] >= LOWEST &&
+           state->points[number] != state->table;
 }
 
 /* What is called may write to the places whose addresses were taken. */
@@ -810,7 +820,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     for (unsigned at = 0; at < convention->number; at++) {
         uint64_t point = state->points[convention->arguments[at]];
 
-        if (state->pointed >> convention->arguments[at] & 1 &&
+        if (ways_hands(state, convention->arguments[at]) &&
             (in_model(known, point) < MODEL_SIZE || holds_answer(known, point, 0) ||
              ways_holds(&known->fillers, point, point)))
             answers |= ANSWER;
@@ -820,7 +830,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     forget(space, state);
     for (unsigned at = 0; answers && (on_stack || !convention->is_go) && at < convention->number;
          at++)
-        if (state->pointed >> convention->arguments[at] & 1)
+        if (ways_hands(state, convention->arguments[at]))
             ways_add(&known->regions, state->points[convention->arguments[at]]);
     for (unsigned word = 0; answers && word < 4; word++)
         for (uint64_t left = state->frame[word]; left; left &= left - 1, steps++)

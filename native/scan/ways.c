@@ -166,6 +166,9 @@ over(struct function *f, const struct operation *each, struct block *block, uint
         f->answers |= state->labels[RAX] & ANSWERS;
         break;
     case FLOW_INDIRECT_JMP:
+        block->branches |=
+            (uint16_t)(each->registers[0] < 16 ? state->labels[each->registers[0]]
+                                               : ways_read(f->space, f->known, state, each));
         break;
     default:
         ways_step(f->space, f->known, state, each, guarded);
@@ -326,10 +329,7 @@ hand_over(struct function *f, uint32_t answer, uint32_t unless, uint64_t site)
         unsigned number = convention->arguments[at];
         int gone = answer & IS_FOREIGN || answer & CALLS_ARGUMENT << at;
 
-        /* What is called may have been read of a table: its address is left over. */
-        if (f->live.pointed >> number & 1 && f->live.points[number] == f->live.table)
-            continue;
-        if (f->live.pointed >> number & 1)
+        if (ways_hands(&f->live, number))
             add_escape(f, f->live.points[number], gone ? WAY_FOREIGN : WAY_KEPT, unless, site);
         else if (gone && !unless)
             f->made->invokes |= f->live.labels[number] & ARGUMENTS;
@@ -626,6 +626,8 @@ come_to(const struct function *f, uint32_t number, struct item *items, uint32_t 
                         (struct item){CALLS, last->immediate, space->start + last->offset, 0});
         sides++;
     }
+    if (block->leaves && last->where[0] != OPERAND_TARGET)
+        sides = 0; /* a jump that may lead elsewhere */
     return space->own[number] | (is_choice ? sides ? all : 0 : some);
 }
 

@@ -20,6 +20,8 @@
 enum {
     MOST_OPERATIONS = 8000, /* of a function; a larger one is not looked at */
     LARGEST = 1 << 18,      /* bytes: larger ones are made by generators and choose nothing */
+    LOWEST = 512,           /* no address of anything is lower: headers stand there */
+    MOST_CASES = 512,       /* of all its switches */
     MOST_PASSES = 3,        /* how often it is gone over, as a choice makes new answers */
     MOST_ROUNDS = 8,        /* how often what its blocks come to is gone over */
     MOST_ITEMS = 64,        /* that all sides of a choice may come to */
@@ -204,7 +206,8 @@ struct ways_space {
     uint32_t used;  /* of the arena */
     uint32_t reads; /* it reads /proc/cpuinfo: whatever it calls may answer */
     uint32_t picks; /* it calls what a register points to */
-    uint32_t told;  /* labels of all answers that it has to do with */
+    uint32_t cases, first_of_case[MOST_CASES]; /* their offsets */
+    uint32_t told;                             /* labels of all answers that it has to do with */
     struct operation operation[MOST_OPERATIONS + 1];
     struct block block[MOST_OPERATIONS + 1];
     struct values entry[MOST_OPERATIONS + 1];
@@ -256,6 +259,7 @@ void ways_link(struct ways_space *space); /* which blocks may end it, and where 
 void ways_end(struct ways_space *space, int is_main);
 /* What a function begins with. */
 void ways_enter(struct values *state, const struct ways_convention *convention);
+int ways_hands(const struct values *state, unsigned number);
 void ways_copy(struct ways_space *space, struct values *to, const struct values *from);
 /* Takes in what another way brings, which no CPU that lacks a tier takes; whether that is news. */
 int ways_join(struct ways_space *space, struct values *mine, const struct values *theirs,

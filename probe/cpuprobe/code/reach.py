@@ -184,14 +184,13 @@ class Search:
         for slot in self._links.slots(start):
             thing = self._links.object_of(slot)
             for address, site in self._links.takers(thing, slot + 1) if thing is not None else ():
-                for called in (slot, start):
-                    yield from self._escapes(site, called, "called")
+                yield from self._escapes(site, slot, "called")
+                yield from self._escapes(site, start, "called")
                 yield from self._escapes(site, address, "table")
             table = self._links.table(slot)
-            if table is None or not self._tables.is_methods(table):
-                continue
-            for address, site in self._links.takers(table, table + 1):
-                yield from self._escapes(site, address, "kept", "stored", "foreign")
+            if table is not None and self._tables.is_methods(table):
+                for address, site in self._links.takers(table, table + 1):
+                    yield from self._escapes(site, address, "kept", "stored", "foreign")
         for thing in self._tables.leading_to(start):
             for address, site in self._links.takers(thing, thing + 1):
                 yield from self._escapes(site, address, "foreign")
@@ -265,7 +264,8 @@ class Search:
             return False
         if by == "export":
             # Who calls one that calls others may tell it of the CPU.
-            told = where[1] and self._chooses and start not in holding
+            needs = self._functions.summary(start).needs
+            told = where[1] and self._chooses and feature not in needs
             if not told and not (start in holding and self._is_part(start)):
                 exported[start] = where[0]
             return False

@@ -51,6 +51,13 @@ C = {
         r"""OLD void work(int k) { if (has() || k < 100) fast(k); else slow(k); }
         """,
     ),
+    "slow_at_first": (
+        "runs",
+        r"""static int is_slow = 1; __attribute__((constructor)) void look(void) {
+        if (__builtin_cpu_supports("avx2")) is_slow = 0; }
+        OLD void work(int k) { if (is_slow) slow(k); else fast(k); }
+        """,
+    ),
     "ternary_order": (
         "dies",
         r"""OLD void work(int k) { (__builtin_cpu_supports("ssse3") ? fast : slow)(k); }
@@ -73,6 +80,14 @@ C = {
         r"""struct ops { void (*f)(int); void (*g)(int); };
         static const struct ops all = {slow, fast}; const struct ops *volatile ops = &all;
         OLD void work(int k) { if (asked()) puts("new"); ops->f(k); ops->g(k); }
+        """,
+    ),
+    "switch_op": (
+        "dies",
+        r"""OLD void work(int k) { if (asked()) puts("new"); switch (k) {
+        case 0: puts("0"); break; case 1: fast(k); break; case 2: puts("2"); break;
+        case 3: slow(3); break; case 4: puts("4"); break; case 5: slow(9); puts("5"); break;
+        case 6: slow(7); break; case 8: slow(8); puts("8"); break; } }
         """,
     ),
     "kept_order": (
