@@ -74,7 +74,7 @@ class Functions(NamedTuple):
             at = row + self.entry
             known = 0 <= at <= size - 4
             name = int.from_bytes(self.table[at : at + 4], "little") if known else size
-            yield start, end, self.names + name
+            yield start, end, min(self.names + name, size)
 
 
 def functions(table: bytes, text: int) -> Functions | None:
@@ -103,6 +103,8 @@ def functions(table: bytes, text: int) -> Functions | None:
     pairs = array("I" if short else "Q", table[at : at + count * width])
     behind = int.from_bytes(table[at + count * width :][: width // 2], "little")
     base = (words[2] or text) if short else 0
+    if base + max(behind, *pairs[0::2]) >= 1 << 64:
+        return None
     starts = array("Q", [base + start for start in (*pairs[0::2], behind)])
     if starts[0] == 0 or any(map(int.__gt__, starts[:-1], starts[1:])):
         return None  # damaged; or its addresses wait for relocation

@@ -423,23 +423,21 @@ RUST = {
     ),
     "once": (
         "runs",
-        r"""use std::sync::OnceLock; static F: OnceLock<unsafe fn(&mut [f32],
-        f32)> = OnceLock::new();
-        #[inline(never)] fn work(a: &mut [f32], n: usize) {
-            let f = F.get_or_init(||
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    fast as unsafe fn(&mut [f32], f32) } else { slow });
-            unsafe { f(a, n as f32) } }
+        r"""use std::sync::Once; static O: Once = Once::new();
+        static mut F: unsafe fn(&mut [f32], f32) = slow;
+        #[inline(never)] fn work(a: &mut [f32], n: usize) { unsafe {
+            O.call_once(|| if
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") { F = fast });
+            F(a, n as f32) } }
         """,
     ),
     "once_bool": (
         "runs",
-        r"""use std::sync::OnceLock; static F: OnceLock<bool> = OnceLock::new();
-        #[inline(never)] fn work(a: &mut [f32], n: usize) {
-        if *F.get_or_init(||
-            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))
-            { unsafe { fast(a, n as f32) } }
-            else { unsafe { slow(a, n as f32) } } }
+        r"""use std::sync::Once; static O: Once = Once::new(); static mut HAS: bool = false;
+        #[inline(never)] fn work(a: &mut [f32], n: usize) { unsafe {
+            O.call_once(|| HAS =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
+            if HAS { fast(a, n as f32) } else { slow(a, n as f32) } } }
         """,
     ),
     "dyn_always": (

@@ -63,6 +63,15 @@ def test_damaged_tables_are_none(damage, magic):
     assert read(damage(go_table([0, 16, 48, 64], NAMES, magic, 0x401000))) is None
 
 
+@pytest.mark.parametrize("at", range(8, 72, 8))
+def test_a_table_whose_words_lead_anywhere(at):
+    """Nothing of it is out of bounds: it has no names, or is none."""
+    table = go_table([0, 16, 48, 64], NAMES, 0xFFFFFFF1, 0x401000)
+    found = go.functions(table[:at] + b"\xff" * 8 + table[at + 8 :], 0)
+
+    assert found is None or all(name <= len(table) for _, _, name in found.each())
+
+
 def test_functions_out_of_order_are_none():
     assert read(go_table([0, 48, 16, 64], NAMES, 0xFFFFFFF1, 0x401000)) is None
 
