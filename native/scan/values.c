@@ -155,6 +155,14 @@ holds_answer(const struct ways_known *known, uint64_t address, unsigned size)
                                                                                           : 0);
 }
 
+int
+ways_leads_to_answer(const struct ways_known *known, const struct values *state)
+{
+    uint64_t address = state->points[RAX];
+
+    return state->pointed >> RAX & 1 && address >= LOWEST && holds_answer(known, address, NEAR / 4);
+}
+
 /* --- what is known at a place --------------------------------------------------------------------
  */
 

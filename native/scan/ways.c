@@ -164,6 +164,8 @@ over(struct function *f, const struct operation *each, struct block *block, uint
         break;
     case FLOW_RET:
         f->answers |= state->labels[RAX] & ANSWERS;
+        if (ways_leads_to_answer(f->known, state))
+            f->answers |= ANSWER;
         break;
     case FLOW_INDIRECT_JMP:
         block->branches |=

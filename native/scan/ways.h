@@ -260,6 +260,9 @@ void ways_end(struct ways_space *space, int is_main);
 /* What a function begins with. */
 void ways_enter(struct values *state, const struct ways_convention *convention);
 int ways_hands(const struct values *state, unsigned number);
+/* Whether what is returned points to static memory that holds answers, as the only object of a
+ * class does. */
+int ways_leads_to_answer(const struct ways_known *known, const struct values *state);
 void ways_copy(struct ways_space *space, struct values *to, const struct values *from);
 /* Takes in what another way brings, which no CPU that lacks a tier takes; whether that is news. */
 int ways_join(struct ways_space *space, struct values *mine, const struct values *theirs,

@@ -318,6 +318,13 @@ CXX = {
         if (asked()) puts("new"); }
         """,
     ),
+    "only_object": (
+        "runs",
+        r"""struct Cpu { bool avx2, older; Cpu() : avx2(has()), older(asked()) {} };
+        OLD const Cpu &cpu() { static Cpu only; return only; }
+        OLD void work(int k) { if (cpu().avx2) fast(k); else slow(k); }
+        """,
+    ),
     "static_local": (
         "runs",
         r"""OLD bool ok() { static const bool value = has(); return value; }
