@@ -4,7 +4,8 @@
  * "Relocation": of Elf64_Rela. */
 enum { ROW = 24, INFO = 4, OTHER = 5, SECTION = 6, VALUE = 8, SIZE = 16, RELOCATION = 24 };
 enum { STT_NOTYPE = 0, STT_OBJECT = 1, STT_FUNC = 2, STT_GNU_IFUNC = 10 };
-enum { STB_LOCAL = 0, STB_GLOBAL = 1, HIDDEN = 1, SHN_LORESERVE = 0xff00 };
+enum { STB_LOCAL = 0, STB_GLOBAL = 1, SHN_LORESERVE = 0xff00 };
+enum { STV_DEFAULT = 0, STV_PROTECTED = 3, VISIBILITY = 3 };
 
 struct symbol {
     uint64_t value, size;
@@ -100,6 +101,15 @@ add_symbol(const struct symbols *symbols, const struct symbol *symbol, uint32_t 
     add_function(&found->functions, &made);
 }
 
+/* Whether other files see a symbol of .dynsym. */
+static int
+is_seen(const struct symbol *symbol)
+{
+    unsigned visibility = symbol->other & VISIBILITY;
+
+    return visibility == STV_DEFAULT || visibility == STV_PROTECTED;
+}
+
 void
 functions_symbols(const struct symbols *symbols, struct symbols_found *found)
 {
@@ -121,7 +131,7 @@ functions_symbols(const struct symbols *symbols, struct symbols_found *found)
             continue;
         add_symbol(symbols, &symbol, code, found);
         if ((symbol.kind == STT_NOTYPE || symbol.kind == STT_FUNC) && symbol.binding != STB_LOCAL &&
-            !(symbol.other & HIDDEN))
+            is_seen(&symbol))
             add_link(&found->exports, symbol.value, symbol.name);
     }
 }

@@ -30,8 +30,7 @@ from cpuprobe.code.lists import Pairs
 from cpuprobe.code.needs import LARGE
 from cpuprobe.code.program import CodeBytes
 
-# of st_other: STV_INTERNAL is 1, STV_HIDDEN 2, STV_PROTECTED 3; those of .dynsym are seen
-_HIDDEN = 1
+_SEEN = (0, 3)  # of st_other: STV_DEFAULT, STV_PROTECTED; STV_INTERNAL is 1, STV_HIDDEN 2
 _STB_GLOBAL = 1
 
 # What assemblers and linkers put between functions: zeros, INT3, NOP in all lengths (SDM vol. 2B,
@@ -74,7 +73,7 @@ def symbols(
         elif where != NO_CODE:
             low, high = code[where]
             start = value + low if is_object else value
-            if kind in (abi.STT_NOTYPE, abi.STT_FUNC) and binding and not other & _HIDDEN:
+            if kind in (abi.STT_NOTYPE, abi.STT_FUNC) and binding and other & 3 in _SEEN:
                 exported.append(value)
                 names.append(name)
             if not low <= start < high:

@@ -337,6 +337,17 @@ def test_what_loads_a_module_tells_it_nothing(tmp_path):
     assert "what every load executes (PyInit_core_avx2)" in fit.reason
 
 
+@pytest.mark.parametrize("visibility", ["default", "protected"])
+def test_what_others_see_of_a_library_is_exported(visibility, tmp_path):
+    """Protected functions too: they are bound within the library, and others call them."""
+    source = HEAD + ASKED + "void work(int k) { slow(k); LOOP(k); }\n"
+    options = (*V3, "-shared", "-fPIC", f"-fvisibility={visibility}")
+    fit = held_against(build(tmp_path, source, *options), "x86-64-v2")
+
+    assert fit.expectation == "unguarded"
+    assert "a function that others may call" in fit.reason
+
+
 def test_what_every_load_executes_dies(tmp_path):
     """A constructor of a library; loading it is enough."""
     source = HEAD + "__attribute__((constructor)) void set(void) { LOOP(1); }\n"
