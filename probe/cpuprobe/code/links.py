@@ -39,7 +39,6 @@ _OBJECT = 1 << 14
 """Bytes of static data that begin at one address, at most: tables of some hundred methods."""
 _DENSE = 32
 """Bytes of code to a reference, at least; where there are more code is gone through again."""
-
 _BLOCK = 64
 """Bytes that C searches together."""
 _MOST_AT_FIRST = 1 << 20
@@ -54,10 +53,6 @@ def _bytes(content: bytes) -> Any:
 def relative_at(code: CodeBytes, at: int) -> int:
     """The address that four bytes tell of, relative to what follows them; `at`: an offset."""
     return code.address + at + 4 + int(_RELATIVE_32(code.data, at)[0])
-
-
-def _do(work: Callable[[], Any]) -> Any:
-    return work()
 
 
 def _cut(at: int, size: int) -> int:
@@ -209,11 +204,11 @@ class Links:
         cuts = [size * part // number for part in range(number + 1)]
         found = at_once(lambda part: self._search(*part), [*itertools.pairwise(cuts)])
         calls, taken, asking = zip(*found, strict=True)
-        sort: list[Callable[[], Any]] = [
-            lambda: pairs(*taken),
-            lambda: grouped(len(self.starts), *calls),
-        ]
-        in_order, by_function = at_once(_do, sort) if number > 1 else map(_do, sort)
+        taking, calling = functools.partial(pairs, *taken), len(self.starts)
+        sort: list[Callable[[], Any]] = [taking, functools.partial(grouped, calling, *calls)]
+        in_order, by_function = (
+            at_once(lambda do: do(), sort) if number > 1 else (do() for do in sort)
+        )
         every = [link.value for links, memory in asking for link in memory[0 : links.count]]
         return by_function, in_order, every
 
@@ -231,6 +226,12 @@ class Links:
     def takers(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """Addresses in a range that code takes, with those of instructions that may take them."""
         return self._searched[1].between(max(low, 0), high)
+
+    def is_referred_to(self, start: int) -> bool:
+        """Whether anything calls a function, takes its address or holds it."""
+        number, (callers, taken, _) = self.number(start), self._searched
+        called = number is not None and callers.first[number] < callers.first[number + 1]
+        return called or any(start in found for found in (taken, self._turned, self._entered))
 
     def is_taken(self, address: int) -> bool:
         """Whether code takes an address, or that of a PLT entry that leads there."""

@@ -212,7 +212,7 @@ class Search:
         ordered = sorted(holding, key=self._size) if small else holding
         yield from filter(self._is_others, ordered)
         for start in ordered:
-            if self._is_others(start):
+            if not self._links.is_referred_to(start) or self._is_others(start):
                 continue
             called = any(each not in holding for each in self._callers_of(start) if each >= 0)
             if called or self._is_open(start):
