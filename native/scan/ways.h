@@ -21,7 +21,6 @@ enum {
     MOST_OPERATIONS = 8000, /* of a function; a larger one is not looked at */
     LARGEST = 1 << 18,      /* bytes: larger ones are made by generators and choose nothing */
     LOWEST = 512,           /* no address of anything is lower: headers stand there */
-    MOST_CASES = 512,       /* of all its switches */
     MOST_PASSES = 3,        /* how often it is gone over, as a choice makes new answers */
     MOST_ROUNDS = 8,        /* how often what its blocks come to is gone over */
     MOST_ITEMS = 64,        /* that all sides of a choice may come to */
@@ -206,8 +205,7 @@ struct ways_space {
     uint32_t used;  /* of the arena */
     uint32_t reads; /* it reads /proc/cpuinfo: whatever it calls may answer */
     uint32_t picks; /* it calls what a register points to */
-    uint32_t cases, first_of_case[MOST_CASES]; /* their offsets */
-    uint32_t told;                             /* labels of all answers that it has to do with */
+    uint32_t told;  /* labels of all answers that it has to do with */
     struct operation operation[MOST_OPERATIONS + 1];
     struct block block[MOST_OPERATIONS + 1];
     struct values entry[MOST_OPERATIONS + 1];

@@ -82,14 +82,6 @@ C = {
         OLD void work(int k) { if (asked()) puts("new"); ops->f(k); ops->g(k); }
         """,
     ),
-    "switch_op": (
-        "dies",
-        r"""OLD void work(int k) { if (asked()) puts("new"); switch (k) {
-        case 0: puts("0"); break; case 1: fast(k); break; case 2: puts("2"); break;
-        case 3: slow(3); break; case 4: puts("4"); break; case 5: slow(9); puts("5"); break;
-        case 6: slow(7); break; case 8: slow(8); puts("8"); break; } }
-        """,
-    ),
     "kept_order": (
         "dies",
         r"""static int flag; OLD void go(int k) { if (flag) fast(k); else slow(k); }
