@@ -11,6 +11,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -79,7 +80,8 @@ class _Part:
         self._tally = ffi.new("struct scan_tally *")
         self._pages: dict[int, frozenset[str]] = {}
         self._functions: Counter[frozenset[str]] = Counter()
-        self._rows: list[tuple[int, int, int, int, int]] = []
+        self._rows: list[tuple[int, int, int, int, int]] = []  # of functions with sought features
+        self._unlisted, self._most = 0, 2 * MOST_LISTED
         self._sets: dict[tuple[int, int], frozenset[str]] = {}
         self._ranges: dict[int, Range] = {}
 
@@ -106,8 +108,8 @@ class _Part:
             ),
             self._pages,
             self._functions,
-            listed[:MOST_LISTED],
-            len(listed[MOST_LISTED:]),
+            listed,
+            self._unlisted,
             sketch(self._file.strings) if self._sought and self._first else (),
             budget.spent,
         )
@@ -148,8 +150,10 @@ class _Part:
             self._tally.base += count
             if self._sought:
                 for row in listed[0 : self._tally.listed]:
-                    self._rows.append((row.range, row.feature, row.first, row.last, row.count))
+                    self._rows.append((row.first, row.range, row.feature, row.last, row.count))
                 self._tally.listed = 0
+                if len(self._rows) > self._most:
+                    self._cut()
             for key, number in Counter(_keys(functions, self._tally.functions)).items():
                 self._functions[self._set(key)] += number
             self._tally.functions = 0
@@ -200,10 +204,20 @@ class _Part:
         name = self._file.name(where.name)
         return Place(name, place.address, place.count, where.source or "sweep")
 
+    def _cut(self) -> None:
+        """Keeps the first functions by address alone, as many as are listed; counts the others."""
+        self._rows.sort()
+        numbers = dict.fromkeys(row[1] for row in self._rows)
+        kept = set(islice(numbers, MOST_LISTED))
+        self._unlisted += len(numbers) - len(kept)
+        self._rows = [row for row in self._rows if row[1] in kept]
+        self._most = max(self._most, 2 * len(self._rows))
+
     def _listed(self) -> tuple[Function, ...]:
         """The functions with sought features, by address."""
+        self._cut()
         found: dict[int, tuple[int, int, dict[str, int]]] = {}
-        for number, feature, first, last, count in sorted(self._rows):
+        for first, number, feature, last, count in self._rows:
             _, _, counts = found.setdefault(number, (first, last, {}))
             counts[name_of(feature)] = count
         functions = []
@@ -211,7 +225,7 @@ class _Part:
             where = self._range(number)
             name, source = self._file.name(where.name), where.source or "sweep"
             functions.append(Function(name, where.start, first, last, source, counts))
-        return tuple(sorted(functions, key=lambda each: each.address))
+        return tuple(functions)
 
 
 def _keys(masks: Any, count: int) -> Iterator[tuple[int, int]]:
