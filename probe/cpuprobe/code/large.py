@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -67,6 +67,13 @@ def begin_reading(source: Fills, offset: int, size: int) -> tuple[bytes, Callabl
     return made, wait
 
 
+class _Room(mmap.mmap):
+    """Memory whose bytes are gone over as numbers, as those of bytes are."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(memoryview(self))
+
+
 def _room(size: int) -> bytes:
     """Memory that is only read once it is filled, as bytes are.
 
@@ -75,7 +82,7 @@ def _room(size: int) -> bytes:
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return bytearray(size)  # type: ignore[return-value]
     try:
-        made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        made = _Room(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError:
         raise MemoryError from None
     with contextlib.suppress(OSError):  # the system has none

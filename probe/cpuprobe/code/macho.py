@@ -80,6 +80,7 @@ class _Macho(Bounded):
         self._base = 0  # where __TEXT is: offsets count from there
         self._segments: list[Segment] = []
         self._contents: dict[Segment, bytes] = {}
+        self._table = b""  # of symbols
         commands = list(self._commands())
         for command, body in commands:
             if command == _SEGMENT_64:
@@ -216,7 +217,7 @@ class _Macho(Bounded):
         if len(body) < 16:
             return
         place, count, strings_at, strings_size = struct.unpack_from("<IIII", body)
-        table = self.read(place, 16 * count, "the symbol table")
+        self._table = table = self.read(place, 16 * count, "the symbol table")
         strings = self.read(strings_at, strings_size, "the string table")
         self.file.strings.append(strings)
         undefined: set[str] = set()
@@ -258,22 +259,20 @@ class _Macho(Bounded):
 
     def _imports(self, found: dict[int, bytes]) -> Iterator[tuple[int, str]]:
         """The slots with the addresses of other files' functions, and their names."""
-        numbers, symbols = found.get(_DYSYMTAB, b""), found.get(_SYMTAB, b"")
-        if len(numbers) < 56 or len(symbols) < 16:
+        numbers = found.get(_DYSYMTAB, b"")
+        if len(numbers) < 56 or not self.file.strings:
             return
         offset, count = struct.unpack_from("<II", numbers, 48)
         indirect = memoryview(self.read(offset, 4 * count, "the indirect symbols")).cast("I")
-        place, count, strings_at, strings_size = struct.unpack_from("<IIII", symbols)
-        table = self.read(place, 16 * count, "the symbol table")
-        strings = self.read(strings_at, strings_size, "the string table")
+        (strings,) = self.file.strings
         for each in self._sections:
             if each.flags & 0xFF not in _SLOTS:
                 continue
             self.file.relocations.of_code.append((each.address, each.address + each.size))
             numbered = indirect[each.indirect : each.indirect + each.size // 8]
             for slot, number in enumerate(numbered):
-                if number < count:  # else it is one of this file
-                    name, kind = struct.unpack_from("<IB", table, 16 * number)
+                if 16 * number < len(self._table):  # else it is one of this file
+                    name, kind = struct.unpack_from("<IB", self._table, 16 * number)
                     if kind & 0xE == 0:
                         yield each.address + 8 * slot, text(strings, name).removeprefix("_")
 

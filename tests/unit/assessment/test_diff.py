@@ -232,7 +232,7 @@ def test_standard_input_is_one_side(tmp_path):
     other = to_json(make_report(v4_machine(), assess(v4_machine())))
     document = json.loads(diff(good, "-", "--json", stdin=other).stdout)
 
-    assert document["b"] == "-"
+    assert document["b"] == "standard input"
     assert document["a_on_b"]["runs"] is True
     assert document["b_on_a"]["runs"] is False
 
