@@ -43,14 +43,7 @@ def _taken_away(machine: Machine) -> Iterator[Finding]:
 
 def _unreadable(machine: Machine) -> Iterator[Finding]:
     """CP402: reading an ID register died."""
-    outcomes = sorted(
-        {
-            group.measured.registers_outcome
-            for group in machine.groups
-            if group.measured.registers_outcome != "ok"
-        }
-    )
+    outcomes, cpus = machine.deaths(lambda measured: measured.registers_outcome)
     if outcomes:
-        cpus = machine.cpus_where(lambda group: group.measured.registers_outcome != "ok")
         lines = [f"executing MRS of an ID register: {', '.join(outcomes)}"]
         yield machine.finding("CP402", [], cpus, lines, cause("mrs-faults"))

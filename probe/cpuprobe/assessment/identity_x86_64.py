@@ -17,15 +17,8 @@ def identity_findings(machine: Machine) -> Iterator[Finding]:
 
 
 def _intercepted(machine: Machine) -> Iterator[Finding]:
-    outcomes = sorted(
-        {
-            group.measured.cpuid_outcome
-            for group in machine.groups
-            if group.measured.cpuid_outcome != "ok"
-        }
-    )
+    outcomes, cpus = machine.deaths(lambda measured: measured.cpuid_outcome)
     if outcomes:
-        cpus = machine.cpus_where(lambda group: group.measured.cpuid_outcome != "ok")
         why = cause("cpuid-faulting") if outcomes == ["sigsegv"] else cause("unknown")
         yield machine.finding("CP402", [], cpus, [f"executing CPUID: {', '.join(outcomes)}"], why)
 

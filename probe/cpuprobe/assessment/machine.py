@@ -79,6 +79,15 @@ class Machine(Ground):
             sorted(cpu for group in self.groups if test(group) for cpu in group.measured.cpus)
         )
 
+    def deaths(self, outcome: Callable[[CpuGroup], str]) -> tuple[list[str], tuple[int, ...]]:
+        """How reading who the CPUs are ended where it died, each once; and on which of them.
+
+        Args:
+            outcome: of a group; `ok` where it lived.
+        """
+        ends = {outcome(group.measured) for group in self.groups} - {"ok"}
+        return sorted(ends), self.cpus_where(lambda group: outcome(group.measured) != "ok")
+
     @cached_property
     def all_cpus(self) -> tuple[int, ...]:
         """All measured CPUs, ascending."""

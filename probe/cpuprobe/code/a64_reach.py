@@ -105,7 +105,7 @@ class Reached:
             for address, word in self._straight(self._file.entry):
                 if word & 0xFC000000 == 0x94000000 or word & 0xFFFFFC1F == 0xD63F0000:
                     kind, main = state.get(0, ("", 0))
-                    if kind == _PAGE and self._file.code_at(main) is not None:
+                    if kind == _PAGE and self._file.is_code(main):
                         yield _Start(main, "run", main)
                     return
                 self._update(state, word, address)
@@ -222,7 +222,7 @@ def _slots(file: Binary) -> Iterator[tuple[int, int]]:
                 yield place, addend
     for address, content in file.relocations.words:
         for at, (value,) in enumerate(struct.iter_unpack("<Q", content[: len(content) & ~7])):
-            if value and file.code_at(value) is not None:
+            if value and file.is_code(value):
                 yield address + 8 * at, value
 
 

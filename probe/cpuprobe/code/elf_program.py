@@ -13,7 +13,15 @@ from cpuprobe.code import elf as abi
 from cpuprobe.code import native_functions, plain_functions
 from cpuprobe.code.cpuinfo import questions
 from cpuprobe.code.elf import ArtifactError, Elf, Source, text
-from cpuprobe.code.functions import MOST_FOUND, MOST_FUNCTIONS, NO_CODE, ROW, Exports, Symbols
+from cpuprobe.code.functions import (
+    HIGHEST,
+    MOST_FOUND,
+    MOST_FUNCTIONS,
+    NO_CODE,
+    ROW,
+    Exports,
+    Symbols,
+)
 from cpuprobe.code.go_program import read_go
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Kind
@@ -245,7 +253,7 @@ def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
     """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
     make = native_functions if NATIVE else plain_functions
     word, relative, chosen = _RELOCATIONS[elf.machine]
-    low, high = min(slots, default=0), min(max(slots, default=-1) + 1, (1 << 64) - 1)
+    low, high = min(slots, default=0), min(max(slots, default=-1) + 1, HIGHEST)
     for section in elf.sections:
         if section.name in (".got", ".got.plt"):
             file.relocations.of_code.append((section.address, section.address + section.size))

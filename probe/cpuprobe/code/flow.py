@@ -139,7 +139,7 @@ def begins(file: Binary) -> tuple[tuple[int, ...], tuple[int, ...]]:
             handed.append(each.immediate(1))
         if each.flow_control == FlowControl.CALL:
             break
-    callbacks = tuple(address for address in handed if file.code_at(address) is not None)
+    callbacks = tuple(address for address in handed if file.is_code(address))
     return (file.entry, *mains, *file.initial), callbacks
 
 

@@ -30,7 +30,8 @@ SOURCES: tuple[Confidence, ...] = ("sweep", "symbol", "unwind", "artifact")
 ROW = struct.Struct("<QQIIIHH")
 """`struct function` of native/scan/functions.h."""
 NAMELESS_TABLE = NO_CODE = 0xFFFFFFFF
-_HIGHEST = (1 << 64) - 1
+HIGHEST = (1 << 64) - 1
+"""The last address: damaged sizes lead beyond it."""
 _NUMBERS: dict[Confidence | None, int] = {
     None: 0,
     **{source: number for number, source in enumerate(SOURCES)},
@@ -108,7 +109,7 @@ class FunctionTable:
 def packed(function: Range, number: int) -> bytes:
     """A row: a function of a range of code; an end beyond all memory is the last address."""
     start, end, (table, place), source, lsda = function
-    end = end if end < _HIGHEST else _HIGHEST
+    end = end if end < HIGHEST else HIGHEST
     return ROW.pack(start, end, place, table & NAMELESS_TABLE, number, _NUMBERS[source], lsda)
 
 

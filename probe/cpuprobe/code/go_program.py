@@ -8,11 +8,10 @@ import struct
 from cpuprobe.code import elf as abi
 from cpuprobe.code import go, native_functions, plain_functions
 from cpuprobe.code.elf import Elf
-from cpuprobe.code.functions import Range, packed
+from cpuprobe.code.functions import HIGHEST, Range, packed
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.program import Binary
 
-_HIGHEST = (1 << 64) - 1
 _MOST_SECTIONS = _MOST_TABLES = 4
 """Sections that may have the table, and places in one that may be its beginning."""
 
@@ -52,7 +51,7 @@ def _go_text(file: Binary, elf: Elf, table: int) -> int:
             slots[section.address + go.TEXT_OF_MODULE] = int.from_bytes(content, "little")
     for content in file.relocations.tables:
         for slot in slots:
-            at = content.find(struct.pack("<Q", slot & _HIGHEST))
+            at = content.find(struct.pack("<Q", slot & HIGHEST))
             if at >= 0 and at % 24 == 0 and at + 24 <= len(content):
                 slots[slot] = int.from_bytes(content[at + 16 : at + 24], "little")
     text = next((code.address for code in file.code if code.name == ".text"), 0)

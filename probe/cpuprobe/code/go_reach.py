@@ -175,7 +175,7 @@ class GoSearch(Search):
             yield each
 
     def _is_code(self, address: int | None) -> bool:
-        return address is not None and self._file.code_at(address) is not None
+        return address is not None and self._file.is_code(address)
 
     def _is_itab(self, head: int, slot: int) -> bool:
         """Whether a table of methods begins at an address, and a slot is one of it."""

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cpuprobe.code.elf import text
+from cpuprobe.code.functions import HIGHEST
 from cpuprobe.code.lists import Grouped, Pairs, filled, grouped, new, pairs, words
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.threads import at_once, parts
 
 _RELATIVE_32 = struct.Struct("<i").unpack_from
-_HIGHEST = (1 << 64) - 1  # an address; damaged sizes lead beyond it
 _RELA = 24
 """Bytes of an Elf64_Rela."""
 # A PLT entry: ENDBR64 or none, JMP through a slot, with BND or without.
@@ -79,7 +79,7 @@ class Links:
         self.starts, ends = every.keys, every.values
         self._known = ffi.new("struct links_known *")
         self._kept: list[Any] = []  # what C's structures point to
-        ranges = [(e.address, min(e.address + len(e.data), _HIGHEST)) for e in file.code]
+        ranges = [(e.address, min(e.address + len(e.data), HIGHEST)) for e in file.code]
         self._known.code = self._keep(ffi.new("struct links_range[]", ranges))
         self._known.ranges, self._known.is_fixed = len(ranges), bool(file.relocations.words)
         self._index(self._known.functions, self.starts)

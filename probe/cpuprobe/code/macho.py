@@ -172,7 +172,7 @@ class _Macho(Bounded):
                     yield self._base + word
                 else:
                     target = word & _TARGET
-                    known = self.file.code_at(target) is not None
+                    known = self.file.is_code(target)
                     yield target if known else self._base + target
 
     def _data_in_code(self, body: bytes) -> None:
@@ -234,7 +234,7 @@ class _Macho(Bounded):
                 known = len(self.file.strings) - 1, name + skip
                 self._function(value, known, "symbol")
                 seen = kind & _EXTERNAL and not kind & _PRIVATE
-                if seen and self.file.kind == "library" and self.file.code_at(value) is not None:
+                if seen and self.file.kind == "library" and self.file.is_code(value):
                     exports.setdefault(value, []).append(known)
         self.file.exports, self.file.undefined = exports, frozenset(undefined)
 

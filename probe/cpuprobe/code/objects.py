@@ -47,10 +47,10 @@ class Tables:
         """
         pointers = self._links.pointers
         before = pointers.get(table - 8)
-        typed = before is not None and self._file.code_at(before) is None
+        typed = before is not None and not self._file.is_code(before)
         if typed and table - 16 not in pointers:
             return True
         whole = pointers.get(table + 8)  # the address is that of all of it
-        if table not in pointers and whole is not None and self._file.code_at(whole) is None:
+        if table not in pointers and whole is not None and not self._file.is_code(whole):
             return table + 16 in pointers
         return table + 8 not in pointers and table + 16 not in pointers and table + 24 in pointers

@@ -161,6 +161,10 @@ class Binary:
         holds = code is not None and 0 <= address - code.address < len(code.data)
         return code if holds else None
 
+    def is_code(self, address: int) -> bool:
+        """Whether there is code at an address."""
+        return self.code_at(address) is not None
+
     def function(self, start: int) -> Range | None:
         """The function that begins at an address."""
         return self.functions.find(self.code_number(start), start)
