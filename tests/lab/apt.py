@@ -42,9 +42,12 @@ class Apt:
             (self.home / name).mkdir(parents=True, exist_ok=True)
         mirror = _mirror()
         sources = self.home / "sources.list"
+        # Without a target, apt also gets what this machine's other tools have asked for (apt-file:
+        # lists of 100 MB), and a mirror that is amiss with those alone would fail all.
+        options = f"signed-by={KEYRING} target=Packages"
         sources.write_text(
-            f"deb [signed-by={KEYRING}] {mirror} {suite} main\n"
-            f"deb [signed-by={KEYRING}] {mirror}-security {suite}-security main\n"
+            f"deb [{options}] {mirror} {suite} main\n"
+            f"deb [{options}] {mirror}-security {suite}-security main\n"
         )
         # Nothing is installed there, so that `apt-get install` names all that a package needs.
         status = self.home / "status"

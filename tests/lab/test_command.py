@@ -96,6 +96,26 @@ def test_what_is_in_the_cache_is_not_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.lab
+def test_only_the_lists_of_packages_are_got(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What apt-file and its like add to this machine's apt is not asked of the mirror."""
+    added = tmp_path / "apt.conf"
+    added.write_text(
+        'Acquire::IndexTargets::deb::Contents { MetaKey "$(COMPONENT)/Contents-$(ARCHITECTURE)";'
+        ' ShortDescription "Contents"; Description "Contents"; };'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(added))
+    monkeypatch.setenv("CPUPROBE_LAB_CACHE", str(tmp_path))
+
+    apt = Apt("trixie")
+    apt.update()
+    targets = apt.run("apt-get", "indextargets", "--format", "$(METAKEY)").splitlines()
+
+    assert set(targets) == {"main/binary-amd64/Packages"}
+
+
+@pytest.mark.lab
 def test_kernels_have_built_in_what_the_lab_needs() -> None:
     """Serial port, NVMe and ext4 need no module; each is the release that was asked for."""
     for series in packages.SERIES:
