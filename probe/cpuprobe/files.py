@@ -10,10 +10,10 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Literal, NamedTuple
 
 from cpuprobe.errors import CaptureError
 
@@ -64,6 +64,49 @@ def open_regular(path: str | os.PathLike[str], *, or_handed: bool = False) -> in
         os.close(descriptor)
         raise OSError(0, "not a regular file")
     return descriptor
+
+
+class Below(NamedTuple):
+    """What lies in a folder.
+
+    Attributes:
+        path: its own, the folder's included.
+        kind: a regular file, a symbolic link, something else (a pipe, a device), or a folder that
+            cannot be listed.
+    """
+
+    path: str
+    kind: Literal["file", "link", "other", "unlisted"]
+
+
+def below(folder: str, passes: Callable[[str], bool] = lambda folder: False) -> Iterator[Below]:
+    """All that lies in a folder and in those in it, in order; no link is followed.
+
+    Args:
+        folder: where to begin.
+        passes: asked of each folder; those that it is true of are not gone into.
+    """
+    pending = [folder]
+    while pending:
+        place = pending.pop()
+        if passes(place):
+            continue
+        try:
+            with os.scandir(place) as found:
+                inside = sorted((entry.path, _sort(entry)) for entry in found)
+        except OSError:
+            yield Below(place, "unlisted")
+            continue
+        yield from (Below(path, sort) for path, sort in inside if sort != "folder")
+        pending += [path for path, sort in reversed(inside) if sort == "folder"]
+
+
+def _sort(entry: os.DirEntry[str]) -> Literal["file", "link", "other", "folder"]:
+    if entry.is_symlink():
+        return "link"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    return "file" if entry.is_file(follow_symlinks=False) else "other"
 
 
 @contextmanager

@@ -6,19 +6,21 @@ import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from cpuprobe.check import meter
 from cpuprobe.check.launchers import MOST, Launcher, launcher
 from cpuprobe.code.archives.images import LAYER, MOST_NAMES, Image, images, visible
-from cpuprobe.code.archives.table import MODULE, SCRIPT
+from cpuprobe.code.archives.table import MODULE, OTHER, SCRIPT
 from cpuprobe.code.archives.walk import BETWEEN, LINK, Member, members, members_of_folder
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.elf import ArtifactError, Source
+from cpuprobe.code.hidden import UnreadError
 from cpuprobe.code.needs import Needs
 from cpuprobe.code.read import Reading, complete
 from cpuprobe.errors import CaptureError
-from cpuprobe.files import OpenedFile
+from cpuprobe.files import OpenedFile, below
 
 STEPS = 20
 """Steps more than for one file that all the code in it may make, for each of its bytes: duckdb's
@@ -84,11 +86,12 @@ def contents(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> Co
 
 
 def _size(folder: str) -> int:
-    return sum(
-        os.lstat(os.path.join(place, name)).st_size
-        for place, _, names in os.walk(folder)
-        for name in names
-    )
+    total = 0
+    for path, sort in below(folder):
+        if sort == "file":
+            with suppress(OSError):
+                total += os.lstat(path).st_size
+    return total
 
 
 class _Reader:
@@ -117,6 +120,9 @@ class _Reader:
         self._said: dict[str, bytes] = {}
         self._launchers: list[Launcher] = []
         self._layers: dict[str, list[str]] = {}
+        self._links: dict[tuple[str, str], str] = {}
+        self._same: dict[str, str] = {}
+        self._alone: dict[str, bool] = {}
         self._names = 0
         try:
             for member in found:
@@ -137,19 +143,38 @@ class _Reader:
             met = [*self._met, Met(self._path, error=str(error))]
         return Contents(met, self._unread, self._launchers)
 
+    def _inside(self, name: str) -> str:
+        """The path of a member in the whole."""
+        return name[len(self._path) + len(BETWEEN) :]
+
     def _layer(self, name: str) -> tuple[str, str]:
         """In which layer a member lies, and where there; empty: in none."""
-        path = name[len(self._path) + len(BETWEEN) :]
-        layer, _, inside = path.partition(BETWEEN)
+        layer, _, inside = self._inside(name).partition(BETWEEN)
         return (layer, inside) if inside and LAYER.fullmatch(layer) else ("", "")
 
     def _seen(self, image: Image) -> Iterator[Met]:
-        layers = [self._layers.get(layer, []) for layer in image.layers]
-        seen = dict(zip(image.layers, visible(layers), strict=True))
+        order = [self._same.get(layer, layer) for layer in image.layers]
+        for layer in order:
+            if LAYER.fullmatch(layer) and not (layer in self._layers or layer in self._alone):
+                yield Met(f"{self._path}{BETWEEN}{layer}", unread="layer that is not there")
+            elif self._alone.get(layer):
+                yield Met(f"{self._path}{BETWEEN}{layer}", unread="layer of an unknown kind")
+        seen = dict(
+            zip(order, visible([self._layers.get(each, []) for each in order]), strict=True)
+        )
+        # A file that is hidden may be seen by another of its names.
+        others = {
+            (layer, self._links[layer, name]): name
+            for layer in self._layers
+            for name in seen.get(layer, ())
+            if (layer, name) in self._links
+        }
         for each in self._met:
             layer, inside = self._layer(each.name)
-            if inside.partition(BETWEEN)[0] in seen.get(layer, ()):
-                parts = (self._path, image.name, inside)
+            name, between, rest = inside.partition(BETWEEN)
+            known = name if name in seen.get(layer, ()) else others.get((layer, name))
+            if known is not None:
+                parts = (self._path, image.name, f"{known}{between}{rest}")
                 yield each._replace(name=BETWEEN.join(filter(None, parts)))
 
     def _member(self, member: Member) -> None:
@@ -159,10 +184,17 @@ class _Reader:
             if self._names > MOST_NAMES:
                 raise ArtifactError("an image with more paths than any")
             self._layers.setdefault(layer, []).append(inside.partition(BETWEEN)[0])
+            if member.link and member.link.hard:
+                self._links[layer, inside] = member.link.path
+        elif LAYER.fullmatch(path := self._inside(member.name)):
+            if member.link:
+                self._same[path] = member.link.path
+            else:
+                self._alone[path] = member.kind is OTHER and any(member.said)
         if member.kind is SCRIPT:
             self._launchers += launcher(member.name, member.said)[: MOST - len(self._launchers)]
         elif member.said:
-            self._said[member.name[len(self._path) + len(BETWEEN) :]] = member.said
+            self._said[self._inside(member.name)] = member.said
         if member.source is not None and member.kind is MODULE:
             self._met.append(self._module(member, member.source))
         elif member.source is not None:
@@ -198,6 +230,8 @@ class _Reader:
             self._steps -= scan.steps if scan else 0
             meter.count(source.size)
             return Met(member.name, complete(reading, scan))
+        except UnreadError as error:
+            return Met(member.name, unread=str(error))
         except ArtifactError as error:
             return Met(member.name, error=str(error))
         except MemoryError:

@@ -65,7 +65,7 @@ def evidence(needs: Needs, missing: Collection[str]) -> Evidence:
     share = functions / of if of >= ENOUGH else 0.0
     signs = ", ".join(needs.dispatch[:MOST_SIGNS])
     where = (
-        f"in {functions} of {counted(of, 'larger function')} and on {pages} "
+        f"in {functions:,} of {counted(of, 'larger function')} and on {pages:,} "
         f"of {counted(needs.coverage.pages, 'page')}"
     )
     if reached:

@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cpuprobe.check import meter
 from cpuprobe.check.against import HostCapabilities
@@ -18,19 +18,22 @@ from cpuprobe.check.contents import Contents, Met, contents
 from cpuprobe.check.judge import Fit, judge
 from cpuprobe.check.launchers import MOST, Launcher, launcher
 from cpuprobe.check.pool import results
-from cpuprobe.code.archives.table import SCRIPT, Kind, kind_of_file
-from cpuprobe.code.archives.walk import MOST_OF_SCRIPT
+from cpuprobe.code.archives.table import MOST_OF_SCRIPT, SCRIPT, Kind, kind_of_file
+from cpuprobe.code.archives.walk import BETWEEN
 from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.forms import forms
+from cpuprobe.code.hidden import UnreadError
 from cpuprobe.code.needs import Needs
 from cpuprobe.code.read import complete, opened
-from cpuprobe.files import open_regular
+from cpuprobe.files import below, open_regular
 
 SMALL = 1 << 20
 """Below as many bytes in all a second process costs more than it saves."""
 
 APPENDED = 64 << 10
 """Bytes behind a program from which on they are told of: an installer's, say."""
+_BEHIND = "(appended)"
+"""What these are called, where files in a file have names."""
 
 
 class Found(NamedTuple):
@@ -52,31 +55,49 @@ def expand(paths: Iterable[str]) -> Found:
 
     Args:
         paths: files, and folders, of which all is taken that may hold code. Links inside a folder
-            are not followed: what they point to is counted where it lies, or does not belong to it.
+            are not followed: what they point to is counted where it lies, or, if that is elsewhere,
+            as such a link.
     """
     found: dict[str, bool] = {}
     unread: Counter[str] = Counter()
     launchers: list[Launcher] = []
-    for path in paths:
+    given = list(paths)
+    places = [os.path.abspath(path) for path in given]
+
+    def is_image(folder: str) -> bool:
+        """An image is one thing, whatever lies in it."""
+        if kind_of_file(folder) is None:
+            return False
+        found.setdefault(folder, folder in given)
+        return True
+
+    for path in given:
         if not os.path.isdir(path):
             found[path] = True
             continue
-        for folder, folders, files in os.walk(path):
-            folders.sort()
-            if kind_of_file(folder) is not None:  # an image: one thing, whatever lies in it
-                found.setdefault(folder, folder == path)
-                folders.clear()
+        for inside, sort in below(path, is_image):
+            if sort == "link" and _leads_out(inside, places):
+                unread["link to elsewhere"] += 1
+            if sort in ("link", "other"):
                 continue
-            for name in sorted(files):
-                inside = os.path.join(folder, name)
-                kind = None if os.path.islink(inside) else kind_of_file(inside)
-                if kind is not None and kind.named:
-                    found.setdefault(inside, False)
-                elif kind is not None:
-                    unread[kind.name] += 1
-                if kind is SCRIPT and len(launchers) < MOST:
-                    launchers += _launcher(inside)
+            kind = kind_of_file(inside)
+            if kind is None or kind.named:  # what cannot be read is told by whoever reads it
+                found.setdefault(inside, False)
+            else:
+                unread[kind.name] += 1
+            if kind is SCRIPT and len(launchers) < MOST:
+                launchers += _launcher(inside)
     return Found(list(found.items()), unread, launchers)
+
+
+def _leads_out(link: str, places: Collection[str]) -> bool:
+    """Whether a link points to what lies in none of some places, going by its words alone."""
+    try:
+        target = os.path.join(os.path.dirname(os.path.abspath(link)), os.readlink(link))
+    except OSError:
+        return False
+    target = os.path.join(os.path.normpath(target), "")
+    return not any(target.startswith(os.path.join(place, "")) for place in places)
 
 
 def _launcher(path: str) -> list[Launcher]:
@@ -122,7 +143,7 @@ def check(
         ):
             done[path] = result
             meter.tell()
-    fits: list[Fit | None] = []
+    fits: list[Fit] = []
     for path, named in files:
         answer = done[path]
         if isinstance(answer, Contents):
@@ -132,17 +153,17 @@ def check(
                     modules.append((fit, met.module))
                     fits.append(fit)
                 else:
-                    fits.append(_fit(met, against, False, unread))
+                    fits += _fits(met, against, False, unread)
             unread += answer.unread
             if launchers is not None:
                 launchers += answer.launchers
         elif isinstance(answer, Kind):
-            fits.append(_fit(Met(path, unread=answer.name), against, named, unread))
+            fits += _fits(Met(path, unread=answer.name), against, named, unread)
         elif isinstance(answer, str):
-            fits.append(_fit(Met(path, error=answer), against, named, unread))
+            fits += _fits(Met(path, error=answer), against, named, unread)
         else:
-            fits.append(_fit(Met(path, answer), against, named, unread))
-    return [fit for fit in fits if fit is not None]
+            fits += _fits(Met(path, answer), against, named, unread)
+    return fits
 
 
 def of_x86(modules: Iterable[str], isa: str) -> list[Fit]:
@@ -151,30 +172,34 @@ def of_x86(modules: Iterable[str], isa: str) -> list[Fit]:
     return [Fit(path=path, expectation="unread", reason=why, error=why) for path in modules]
 
 
-def _fit(met: Met, against: HostCapabilities, named: bool, unread: Counter[str]) -> Fit | None:
-    """What is told of one file; None: no more than a count in `unread`."""
+def _fits(met: Met, against: HostCapabilities, named: bool, unread: Counter[str]) -> Iterator[Fit]:
+    """What is told of one file; of what is only counted, in `unread`, nothing."""
     if met.needs is not None:
-        if met.needs.appended >= APPENDED:
-            unread["appended archive"] += 1
         fit = judge(met.name, met.needs, against)
         if named or fit.expectation != "foreign":
-            return fit
-        unread[f"{met.needs.architecture} file"] += 1
-        return None
-    if met.error:
-        return Fit(path=met.name, expectation="unreadable", error=met.error)
-    unread[met.unread] += 1
-    error = f"{met.unread}: not read" if named else None
-    return Fit(path=met.name, expectation="unread", reason=f"{met.unread}: not read", error=error)
+            yield fit
+        else:
+            unread[f"{met.needs.architecture} file"] += 1
+        if met.needs.appended >= APPENDED:
+            behind = Met(f"{met.name}{BETWEEN}{_BEHIND}", unread="appended archive")
+            yield from _fits(behind, against, False, unread)
+    elif met.error:
+        yield Fit(path=met.name, expectation="unreadable", error=met.error)
+    else:
+        unread[met.unread] += 1
+        why = f"{met.unread}: not read"
+        yield Fit(path=met.name, expectation="unread", reason=why, error=why if named else None)
 
 
-_Answer = Needs | Contents | Kind | str
+_Answer: TypeAlias = Needs | Contents | Kind | str
 """What is needed of a file, what it holds, the kind that is not read, why it cannot be."""
 
 
-def read(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> Needs | Contents | str:
-    """What a file needs or holds of an instruction set, or why it cannot be read."""
+def read(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> _Answer:
+    """What a file needs or holds of an instruction set, or why it is not read, or cannot be."""
     kind = kind_of_file(path)
+    if kind is None and os.path.isdir(path):
+        return "a folder that cannot be listed"
     try:
         if kind is not None and kind.opens is not None:
             return contents(path, sought, isa)
@@ -182,6 +207,8 @@ def read(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> Needs 
         needs = complete(reading, reading.scan(sought))
         meter.count(_size(path))
         return needs
+    except UnreadError as error:
+        return Kind(str(error))
     except ArtifactError as error:
         return str(error)
     except MemoryError:

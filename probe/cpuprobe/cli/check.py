@@ -221,6 +221,8 @@ def _compared(
 def _fresh(path: str) -> str:
     if os.path.lexists(path):
         raise UsageError(f"--write-allow {path}: it exists; give another name, or remove it")
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise UsageError(f"--write-allow {path}: there is no such folder")
     return path
 
 

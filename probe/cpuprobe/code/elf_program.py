@@ -23,6 +23,7 @@ from cpuprobe.code.functions import (
     Symbols,
 )
 from cpuprobe.code.go_program import read_go
+from cpuprobe.code.hidden import appended, refuse_hidden
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Kind
 from cpuprobe.code.notes import notes
@@ -59,6 +60,7 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
         machine: EM_X86_64 or EM_AARCH64.
 
     Raises:
+        UnreadError: it holds code, but not as instructions of a processor.
         ArtifactError: not an ELF file, cut off, or an offset points outside of it.
     """
     elf = Elf(source)
@@ -75,6 +77,7 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
     if elf.kind not in (abi.ET_REL, abi.ET_EXEC, abi.ET_DYN):
         raise ArtifactError(f"ELF: neither program, library nor object file (type {elf.kind})")
     if not wasmtime:
+        refuse_hidden(source, elf)
         wait = _read_code(file, elf)
         try:
             _read_functions(file, elf)
@@ -84,6 +87,7 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
             _read_dynamic(file, elf)
             file.questions = questions(elf, MOST_WORDS)
             file.linked = file.kind == "executable" or bool(file.exports)
+            file.appended = appended(source, elf)
         if machine == abi.EM_X86_64:
             _read_properties(file, elf)
             read_go(file, elf)

@@ -22,7 +22,7 @@ def elf_image(file: OpenedFile) -> Elf:
         ArtifactError: it is no such file, or its headers lie outside of it.
     """
     elf = Elf(file)
-    if elf.wide and (elf.machine not in (EM_AARCH64, EM_X86_64, EM_AARCH64) or elf.order != "<"):
+    if elf.wide and (elf.machine not in (EM_AARCH64, EM_X86_64) or elf.order != "<"):
         raise ArtifactError(f"an ELF file for another processor (e_machine {elf.machine})")
     if not elf.segments:
         raise ArtifactError("an ELF file without program headers")

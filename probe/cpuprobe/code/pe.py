@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
+from cpuprobe.code.hidden import UPX, UnreadError
 from cpuprobe.code.jump_tables import jump_tables
 from cpuprobe.code.pe_links import imports, pointers, words
 from cpuprobe.code.program import Binary, CodeBytes
@@ -60,6 +61,7 @@ def read_pe(source: Source) -> Binary:
         source: the file.
 
     Raises:
+        UnreadError: it is packed.
         ArtifactError: not a PE file, cut off, or an offset points outside of it.
     """
     return _Pe(source).binary()
@@ -91,6 +93,8 @@ class _Pe(Bounded):
             raise ArtifactError("PE: its image reaches past the end of memory")
         self._directories = optional[112:]
         self._sections = self._read_sections()
+        if self._sections and self._sections[0].name == "UPX0":
+            raise UnreadError(UPX)
         library = bool(self._characteristics & _DLL)
         begin = self._base + entry if entry else 0
         file = Binary("x86-64", "library" if library else "executable", entry=begin)

@@ -13,6 +13,7 @@ from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.flow import begins, straight_line
 from cpuprobe.code.forms import forms
 from cpuprobe.code.go_reach import GoSearch
+from cpuprobe.code.hidden import UnreadError
 from cpuprobe.code.layout import Plan, plan
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Needs, Reach
@@ -34,6 +35,7 @@ def opened(path: str, isa: str = "x86-64") -> Reading:
     """Reads a file, for an instruction set.
 
     Raises:
+        UnreadError: it may hold code, and is of a kind that is not read.
         ArtifactError: it cannot be read, is no regular file, of no kind that is read, or damaged.
     """
     try:
@@ -41,6 +43,8 @@ def opened(path: str, isa: str = "x86-64") -> Reading:
             if file.size == 0:
                 raise ArtifactError("empty")
             return Reading(file, isa)
+    except UnreadError:
+        raise
     except CaptureError as error:
         raise ArtifactError(str(error).removeprefix(f"{path}: ")) from None
 
@@ -130,7 +134,7 @@ class Reading:
         return tuple(sorted(found.features.keys() - plain))
 
 
-# By what a file begins with; what begins otherwise is read as ELF.
+# By what a file begins with.
 _READERS: dict[bytes, Callable[[Source], Binary]] = {
     b"MZ": read_pe,
     **dict.fromkeys((coff.MAGIC, coff.BIG_MAGIC), coff.read_coff),
@@ -140,8 +144,12 @@ _READERS: dict[bytes, Callable[[Source], Binary]] = {
 
 def _read(source: Source, isa: str) -> Binary:
     start = source.some(0, 8)
+    if start.startswith(b"\x7fELF"):
+        return read_elf(source, _MACHINES[isa])
     read = next((read for magic, read in _READERS.items() if start.startswith(magic)), None)
-    return read_elf(source, _MACHINES[isa]) if read is None else read(source)
+    if read is None:
+        raise ArtifactError("no program, library, object or archive that is known")
+    return read(source)
 
 
 def _straight_line(file: Binary) -> dict[str, int]:

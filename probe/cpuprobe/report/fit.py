@@ -5,6 +5,7 @@ It works on the plain data of the JSON document, so that a saved document can be
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -140,9 +141,16 @@ def _variants(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"and variants of {counted(len(groups) - _SHOWN_VARIANTS, 'file')} more"
 
 
+# Behind the noun in what a kind is called.
+_NOUN_ENDS = re.compile(r"(?=,? (?:of|in|to|with|without|packed|nested|too|whose) |$)")
+
+
 def kinds(unread: Mapping[str, int]) -> str:
     """How many of what kind."""
-    return ", ".join(counted(count, kind) for kind, count in sorted(unread.items()))
+    return ", ".join(
+        f"{count:,} {kind if count == 1 else _NOUN_ENDS.sub('s', kind, count=1)}"
+        for kind, count in sorted(unread.items())
+    )
 
 
 def _rows(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:

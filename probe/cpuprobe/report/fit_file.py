@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cpuprobe.check.gate import ORDER
-from cpuprobe.check.many import APPENDED
 from cpuprobe.report import compiled_text
 from cpuprobe.words import counted, cut, plain, wrapped
 
@@ -20,7 +19,7 @@ _SOURCES = {
 }
 _CONFIDENCE = {"artifact": "sure", "symbol": "high", "unwind": "high", "sweep": "low"}
 _SHOWN_PLACES = 3
-_SHOWN_PLACES = 8
+_SHOWN_FUNCTIONS = 8
 
 
 def word_of(file: Mapping[str, Any]) -> str:
@@ -47,8 +46,6 @@ def file_lines(file: Mapping[str, Any]) -> Iterator[str]:
         return
     if file["expectation"] != "runs" or needs["engine"] is not None:
         yield from _wrapped(file["reason"])
-    if needs.get("appended", 0) >= APPENDED:
-        yield from _wrapped(f"{needs['appended']:,} bytes behind the program are not read")
     if file["message"] is not None:
         yield from _wrapped(f"message: {file['message']}")
     if needs["engine"] is not None:
@@ -86,10 +83,10 @@ def places(functions: Sequence[Mapping[str, Any]], what: str, more: str = "") ->
     """The first of some functions, below what they are and how many; nothing of none."""
     if functions:
         yield f"  {what}, {counted(len(functions), 'function')}{more}:"
-    for function in functions[:_SHOWN_PLACES]:
+    for function in functions[:_SHOWN_FUNCTIONS]:
         yield place(function)
-    if len(functions) > _SHOWN_PLACES:
-        yield f"    {'':>12}  and {counted(len(functions) - _SHOWN_PLACES, 'function')} more"
+    if len(functions) > _SHOWN_FUNCTIONS:
+        yield f"    {'':>12}  and {counted(len(functions) - _SHOWN_FUNCTIONS, 'function')} more"
 
 
 def place(function: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ RULES: dict[str, Rule] = {
     ),
     "foreign": Rule(
         "Code for another architecture",
-        "The file holds no x86-64 code.",
+        "The file holds no code for the processors that it was held against.",
         "Leave it out of the check, or out of the release.",
         "error",
     ),

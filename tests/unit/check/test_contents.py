@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,54 @@ def test_a_damaged_layer_is_told(tmp_path):
     found = read(path, tar_of(oci(LOWER[:-6000], UPPER)))
 
     assert [each.error for each in found.met if each.error]
+
+
+def test_a_layer_that_was_not_seen_is_told(tmp_path):
+    """One that is not there, and one whose content nobody knows; an empty one holds nothing."""
+    gone, odd, empty = b"gone", b"\x80\x01" * 600, bytes(1024)
+    files = oci(LOWER, gone, odd, gzip.compress(empty))
+    files = {name: content for name, content in files.items() if content is not gone}
+    path = tmp_path / "image.tar"
+    found = read(path, tar_of(files))
+
+    assert {each.unread for each in found.met if each.unread} == {
+        "layer that is not there",
+        "layer of an unknown kind",
+    }
+
+
+def links(kind: bytes, names: dict[str, str], files: dict[str, bytes]) -> bytes:
+    """A tar archive of files, and of further names for them."""
+    target = io.BytesIO(tar_of(files))
+    with tarfile.open(fileobj=target, mode="a") as archive:
+        for name, known in names.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, known
+            archive.addfile(member)
+    return target.getvalue()
+
+
+def test_a_hidden_file_is_seen_by_its_other_name(tmp_path):
+    """A whiteout takes a name away, and no hard link beside it; a folder hides a file."""
+    files = {"bin/app": library(), "etc/tool": library()}
+    lower = links(tarfile.LNKTYPE, {"bin/gone": "bin/app", "bin/also": "bin/app"}, files)
+    hidden = {"bin/.wh.app": b"", "bin/.wh.gone": b""}
+    upper = links(tarfile.DIRTYPE, {"etc/tool": "", "bin": ""}, hidden)
+    path = tmp_path / "image.tar"
+
+    assert names(read(path, tar_of(oci(lower, upper))), path) == {"!bin/also"}
+
+
+def test_a_layer_that_is_a_link_to_another(tmp_path):
+    """As `docker save` wrote layers of the same content."""
+    one, two = f"{'1' * 64}/layer.tar", f"{'2' * 64}/layer.tar"
+    manifest = json.dumps([{"Layers": [one, two]}]).encode()
+    files = {one: tar_of({"lib.so": library()}), "manifest.json": manifest}
+    path = tmp_path / "saved.tar"
+    found = read(path, links(tarfile.SYMTYPE, {two: f"../{one}"}, files))
+
+    assert names(found, path) == {"!lib.so"}
+    assert not [each for each in found.met if each.unread]
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,12 @@ def test_zip(method):
 def test_a_zip_behind_a_script():
     """Its offsets count from its own start, or are put right; Python and Java run both."""
     content = b"#!/usr/bin/env python3\n" + zip_of(FILES)
+    long = b"#!/bin/sh\n" + b"#" * HEAD + b"\n" + zip_of(FILES)
 
-    found = held(content, "x.pyz")
+    assert held(content) == READ
+    found = held(long, "x.pyz")
     assert {name.replace("x.pyz", "x"): told for name, told in found.items()} == READ
+    assert held(long) == {"x": ("script with data behind it", "")}
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -98,12 +101,24 @@ def test_a_tar_made_by_gnu_tar_with_links_and_a_hole(tmp_path):
     }
 
 
+def test_a_tar_from_before_posix():
+    """It has no mark: its checksum makes it one. Letters that nobody knows are files."""
+    content = bytearray(tar_of({"core.so": LIBRARY}, tarfile.USTAR_FORMAT))
+    content[156:157], content[257:265], content[148:156] = b"!", bytes(8), b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+
+    assert held(bytes(content)) == {"x!core.so": ("ELF file", LIBRARY)}
+    content[0] ^= 1
+    assert held(bytes(content)) == {"x": ("other file", "")}
+
+
 @pytest.mark.skipif(shutil.which("zstd") is None, reason="no zstd here")
 def test_zstd(monkeypatch):
     archive = subprocess.run(["zstd", "-c"], input=tar_of(FILES), capture_output=True, check=True)
 
+    skipped = b"\x50\x2a\x4d\x18\x02\0\0\0ab"
     if packed.zstd_decoder() is not None:
-        assert held(archive.stdout) == READ
+        assert held(archive.stdout) == held(skipped + archive.stdout) == READ
     monkeypatch.setattr(packed, "zstd_decoder", lambda: None)
     assert held(archive.stdout) == {
         "x": ("zstd file without a library for it (pip install backports.zstd)", "")
@@ -125,7 +140,7 @@ def test_a_static_library_of_binutils(tmp_path):
         f"x!{long}": ("ELF file", LIBRARY),
     }
     assert held((tmp_path / "qcST.a").read_bytes()) == {
-        "x": ("thin static library, whose objects lie elsewhere", "")
+        "x": ("thin archive, whose objects lie elsewhere", "")
     }
 
 

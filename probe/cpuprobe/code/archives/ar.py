@@ -59,7 +59,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
 
 def thin(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
     """A thin archive holds names of files, no files."""
-    yield Entry("", None, "thin static library, whose objects lie elsewhere")
+    yield Entry("", None, "thin archive, whose objects lie elsewhere")
 
 
 def _number(field: bytes) -> int:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from cpuprobe.code.elf import ArtifactError
 
 LAYER = re.compile(
-    r"blobs/[a-z0-9]{1,20}/[0-9a-f]{32,128}|[0-9a-f]{64}/layer\.tar|[0-9a-f]{64}\.tar"
+    r"blobs/[a-z0-9]{1,20}/[0-9a-f]{32,128}|(sha256:)?[0-9a-f]{64}(/layer)?\.tar(\.gz)?"
 )
 """The paths of layers, and in an OCI layout of what describes them."""
 DESCRIBES = frozenset({"manifest.json", "index.json"})
@@ -72,7 +72,8 @@ def visible(layers: Sequence[Sequence[str]]) -> list[set[str]]:
     """Of each layer the files that are seen through those above it.
 
     Args:
-        layers: the paths in each, the lowest first; those of files in files are not asked for.
+        layers: the paths in each, the lowest first, those of folders with a slash at their ends;
+            those of files in files are not asked for.
 
     Raises:
         ArtifactError: they are more than any image has.
@@ -118,17 +119,18 @@ def _hide(root: _Tree, path: str) -> None:
 
 
 def _put(root: _Tree, path: str, number: int) -> int:
-    """Puts a file into its folder; how many folders that made."""
+    """Puts a file, or a folder, into its folder; how many folders that made."""
     made = 0
     tree = root
-    *folders, last = [*filter(None, path.split("/"))] or [""]
-    for name in folders:
+    *folders, last = path.split("/")
+    for name in filter(None, folders):
         inside = tree.get(name)
         if not isinstance(inside, dict):
             inside = tree[name] = {}
             made += 1
         tree = inside
-    tree[last] = number
+    if last:
+        tree[last] = number
     return made
 
 

@@ -169,18 +169,32 @@ class Part(Stream):
             raise ArtifactError("cut short")
 
 
+class Link(NamedTuple):
+    """Another name for a file in the same container.
+
+    Attributes:
+        path: the file's.
+        hard: it is the file as much as the other name is.
+    """
+
+    path: str
+    hard: bool
+
+
 class Entry(NamedTuple):
     """A file in a container.
 
     Attributes:
-        name: its path there; empty for the only one.
+        name: its path there; empty for the only one; a folder's ends in a slash.
         stream: its bytes, valid until the next entry is asked for.
         unread: why there are none: a kind of file that is not read; empty: there are.
+        link: what it is another name for.
     """
 
     name: str
     stream: Stream | None
     unread: str = ""
+    link: Link | None = None
 
 
 def name_of(raw: bytes) -> str:

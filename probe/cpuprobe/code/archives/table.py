@@ -51,6 +51,10 @@ MODULE = Kind("WebAssembly module", b"\x00asm")
 TEXT = Kind("text file", named=False)
 SCRIPT = Kind("text file", b"#!", named=False)
 """A text that may start programs."""
+BUNDLE = Kind("script with data behind it")
+"""An installer that unpacks itself, say."""
+MOST_OF_SCRIPT = 1 << 16
+"""Bytes of a script that are looked at."""
 OTHER = Kind("other file", named=False)
 
 KINDS = (
@@ -77,6 +81,8 @@ KINDS = (
     Kind("xz file", b"\xfd7zXZ\x00", opens=packed.xz),
     Kind("lzma file", b"\x5d\x00\x00", end=".lzma", opens=packed.xz),
     Kind("zstd file", b"\x28\xb5\x2f\xfd", opens=packed.zstd),
+    # pzstd's begin with a frame that is to be skipped (RFC 8878, 3.1.2).
+    Kind("zstd file", b"\x50\x2a\x4d\x18", opens=packed.zstd),
     Kind("RPM package", rpm.MAGIC, opens=rpm.entries),
     *(Kind("cpio archive", magic, opens=cpio.entries) for magic in cpio.MAGICS),
     Kind("cpio archive", cpio.STRIPPED, opens=cpio.stripped),
@@ -91,6 +97,10 @@ KINDS = (
     Kind("disk image", end=".iso"),
     Kind("lz4 file", b"\x04\x22\x4d\x18"),
     Kind("lzip file", b"LZIP"),
+    Kind("lzop file", b"\x89LZO"),
+    Kind("file of compress", b"\x1f\x9d"),
+    *(Kind("cpio archive of an old format", magic) for magic in (b"070707", b"\xc7\x71")),
+    Kind("Electron archive", b"\4\0\0\0", end=".asar"),
     # Of cl /GL: ANON_OBJECT_HEADER of winnt.h (Windows SDK), version 1.
     Kind("COFF object file of a compiler's own code", b"\0\0\xff\xff\1\0\x64\x86"),
     Kind("LLVM bitcode file", b"BC\xc0\xde"),
@@ -116,13 +126,20 @@ def kind_of(head: bytes, name: str) -> Kind:
     if head.startswith(_APPIMAGE[0]) and head.startswith(_APPIMAGE[1], 8):
         return APPIMAGE
     lower = name.lower()
+    if head.startswith(b"#!") and b"\nPK\3\4" in head:  # of Python's zipapp, whatever its name
+        lower += ".pyz"
     kind: Kind
     for kind in (*_BY_FIRST.get(head[:1], ()), *_BY_FIRST[b""]):
         if head.startswith(kind.start) and lower.endswith(kind.end):
             return kind
-    if is_tar(head):
+    if is_tar(head) or tars.begins(head):
         return TAR
     return TEXT if _is_text(head) else OTHER
+
+
+def kind_of_script(start: bytes) -> Kind:
+    """What a script is, by its first MOST_OF_SCRIPT bytes."""
+    return BUNDLE if b"\0" in start else SCRIPT
 
 
 def kind_of_file(path: str) -> Kind | None:
@@ -131,7 +148,9 @@ def kind_of_file(path: str) -> Kind | None:
         return IMAGE if os.path.isfile(os.path.join(path, "oci-layout")) else None
     try:
         with open(open_regular(path), "rb", buffering=0) as file:
-            return kind_of(file.read(HEAD) or b"", path)
+            head = file.read(HEAD) or b""
+            kind = kind_of(head, path)
+            return kind_of_script(file.read(MOST_OF_SCRIPT) or b"") if kind is SCRIPT else kind
     except OSError:
         return None
 

@@ -6,18 +6,21 @@ Layout: POSIX.1-2017, pax, "pax Interchange Format" and "ustar Interchange Forma
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 
 from cpuprobe.code.archives.allowance import Allowance
-from cpuprobe.code.archives.streams import Entry, Stream, name_of
+from cpuprobe.code.archives.streams import Entry, Link, Stream, name_of
 from cpuprobe.code.elf import ArtifactError
 
 BLOCK = 512
 MOST_SAID = 1 << 20
 """Bytes that a long name, or the records of a pax header, may take."""
-_FILES = b"\x0007"  # of old archives, of newer ones, contiguous ones
+_HARD, _SYMBOLIC, _FOLDER = b"125"
 _NO_CONTENT = b"12346"  # links, devices, pipes
-_FOLDER = b"5"
+# Names in a folder, a volume's name, old long names, attributes (GNU tar, Solaris); what else there
+# may be is a file (POSIX.1-2017, pax, "typeflag").
+_NO_FILE = b"DVNAEX"
 _SPARSE = "file with holes in a tar archive"
 
 
@@ -38,9 +41,9 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
             allowance.enter()
             words = stream.exactly(size, "a tar archive")
             stream.skip(-size % BLOCK)
-            if kind == b"L":
-                said[b"path"] = words.rstrip(b"\0")
-            elif kind != b"K":
+            if kind in b"LK":
+                said[b"path" if kind == b"L" else b"linkpath"] = words.rstrip(b"\0")
+            else:
                 (said if kind == b"x" else for_all).update(_records(words))
             continue
         told = {**for_all, **said}
@@ -48,10 +51,14 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
         name = name_of(told.get(b"path") or _name(block))
         size = _number(told[b"size"], 10) if b"size" in told else size
         if kind in _NO_CONTENT:
-            yield Entry(name, None)
+            yield Entry(
+                name,
+                None,
+                link=_link(name, kind[0], told.get(b"linkpath") or _text(block[157:257])),
+            )
             continue
-        if kind == _FOLDER:
-            allowance.enter()
+        if kind[0] == _FOLDER:
+            yield Entry(f"{name.rstrip('/')}/", None)
             continue
         sparse = kind == b"S" or any(key.startswith(b"GNU.sparse") for key in told)
         more = kind == b"S" and block[482] != 0
@@ -61,7 +68,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
         content = stream.part(size)
         if sparse:
             yield Entry(name, None, _SPARSE)
-        elif kind in _FILES:
+        elif kind not in _NO_FILE:
             yield Entry(name, content)
         content.finish()
         stream.skip(-size % BLOCK)
@@ -99,9 +106,31 @@ def _number(field: bytes, base: int) -> int:
 
 
 def _name(block: bytes) -> bytes:
-    name, _, _ = block[:100].partition(b"\0")
-    prefix = block[345:500].partition(b"\0")[0] if block[257:263] == b"ustar\0" else b""
+    name = _text(block[:100])
+    prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else b""
     return prefix + b"/" + name if prefix else name
+
+
+def _text(field: bytes) -> bytes:
+    return field.partition(b"\0")[0]
+
+
+def _link(name: str, kind: int, target: bytes) -> Link | None:
+    """What a name stands for; symbolic ones are told from the folder that they lie in."""
+    if kind == _HARD:
+        return Link(name_of(target), True)
+    if kind != _SYMBOLIC or target.startswith(b"/"):
+        return None
+    folder = name.rpartition("/")[0]
+    return Link(posixpath.normpath(posixpath.join(folder, name_of(target))), False)
+
+
+def begins(head: bytes) -> bool:
+    """Whether a file that starts like this is a tar archive, of those without a mark included."""
+    try:
+        return bool(_text(head[:100])) and _size(head[:BLOCK]) >= 0
+    except ArtifactError:
+        return False
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -8,15 +8,23 @@ from typing import NamedTuple
 
 from cpuprobe.code.archives.allowance import MOST_NESTED, Allowance, SpentError
 from cpuprobe.code.archives.images import DESCRIBES, LAYER, MOST_SAID
-from cpuprobe.code.archives.streams import Cursor, Entry, Stream
-from cpuprobe.code.archives.table import MODULE, SCRIPT, TEXT, Kind, kind_of
+from cpuprobe.code.archives.streams import Cursor, Entry, Link, Stream
+from cpuprobe.code.archives.table import (
+    MODULE,
+    MOST_OF_SCRIPT,
+    OTHER,
+    SCRIPT,
+    TEXT,
+    Kind,
+    kind_of,
+    kind_of_script,
+)
 from cpuprobe.code.elf import ArtifactError, Source
-from cpuprobe.files import HEAD, OpenedFile
+from cpuprobe.errors import CaptureError
+from cpuprobe.files import HEAD, OpenedFile, below
 
 BETWEEN = "!"
 """Stands between the name of what holds files and the name in it: `app.whl!app/core.so`."""
-MOST_OF_SCRIPT = 1 << 16
-"""Bytes of a script that are looked at."""
 TOO_DEEP = Kind("archive nested too deep")
 LINK = Kind("link or folder", named=False)
 TOO_LARGE = Kind("program too large for memory where it lies")
@@ -30,7 +38,9 @@ class Member(NamedTuple):
         kind: what it is.
         source: its bytes, valid until the next member is asked for; None: it is not to be judged.
         error: why it, or the rest of what it holds, cannot be read.
-        said: the content of what may describe an image, the beginning of a script.
+        said: the content of what may describe an image, the beginning of a script, or of a layer
+            of no known kind.
+        link: what it is another name for, if it is a link.
     """
 
     name: str
@@ -38,6 +48,7 @@ class Member(NamedTuple):
     source: Source | None = None
     error: str = ""
     said: bytes = b""
+    link: Link | None = None
 
 
 def members(source: Source, name: str) -> Iterator[Member]:
@@ -55,15 +66,13 @@ def members_of_folder(folder: str) -> Iterator[Member]:
     Raises:
         CaptureError: a file cannot be read.
     """
-    paths = [
-        os.path.relpath(os.path.join(place, name), folder)
-        for place, _, names in os.walk(folder)
-        for name in names
-    ]
-    for path in sorted(paths):
-        with OpenedFile(os.path.join(folder, path)) as file:
-            name = f"{folder}{BETWEEN}{path}"
-            yield from _members(Cursor(file), name, 0, Allowance(file.size))
+    for path, sort in sorted(below(folder)):
+        if sort == "unlisted":
+            raise CaptureError(f"{path}: a folder that cannot be listed")
+        if sort != "other":
+            with OpenedFile(path) as file:
+                name = f"{folder}{BETWEEN}{os.path.relpath(path, folder)}"
+                yield from _members(Cursor(file), name, 0, Allowance(file.size))
 
 
 def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Iterator[Member]:
@@ -71,6 +80,10 @@ def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Ite
     kind = kind_of(stream.peek(HEAD), name)
     if kind.code or (kind is MODULE and depth):
         yield from _code(stream, name, kind, allowance)
+    elif kind is SCRIPT:
+        said = stream.read(MOST_OF_SCRIPT)
+        kind = kind_of_script(said)
+        yield Member(name, kind, said=said if kind is SCRIPT else b"")
     elif kind.opens is None:
         yield Member(name, kind, said=_said(stream, name, kind))
     elif depth == MOST_NESTED:
@@ -93,19 +106,15 @@ def _entry(entry: Entry, holder: str, depth: int, allowance: Allowance) -> Itera
         yield Member(name, Kind(entry.unread))
     else:
         allowance.enter()
-        yield Member(name, LINK)
+        yield Member(name, LINK, link=entry.link)
 
 
 def _said(stream: Stream, name: str, kind: Kind) -> bytes:
-    """The content of what may describe an image, the beginning of a script."""
-    if kind is SCRIPT:
-        return stream.read(MOST_OF_SCRIPT)
-    if kind is not TEXT:
-        return b""
+    """The content of what may describe an image, the beginning of a layer of no known kind."""
     path = name.partition(BETWEEN)[2]
-    if path in DESCRIBES or LAYER.fullmatch(path):
+    if kind is TEXT and (path in DESCRIBES or LAYER.fullmatch(path)):
         return stream.read(MOST_SAID)
-    return b""
+    return stream.peek(HEAD) if kind is OTHER and LAYER.fullmatch(path) else b""
 
 
 def _code(stream: Stream, name: str, kind: Kind, allowance: Allowance) -> Iterator[Member]:
