@@ -50,18 +50,18 @@ put(struct values *state, unsigned number, uint32_t labels, uint16_t fact)
 }
 
 uint32_t
-answers_bits(const struct ways_known *known, uint16_t fact, uint32_t mask, unsigned *low,
+answers_bits(const struct ways_known *known, uint16_t fact, uint64_t mask, unsigned *low,
              unsigned *high)
 {
-    unsigned source = fact >> 7 & 0x7f, shift = fact & 63;
+    unsigned source = fact >> 7 & 0x7f, shift = fact & 63, size = source < WORDS ? 32 : 64;
     uint32_t labels = 0;
 
     *low = TIER_TOP;
     *high = TIER_NONE;
-    for (unsigned at = 0; at < 32; at++) {
+    for (unsigned at = 0; at + shift < size; at++) {
         unsigned tier;
 
-        if (!(mask >> at & 1) || at + shift > 31)
+        if (!(mask >> at & 1))
             continue;
         tier = known->bits[source][at + shift];
         labels |= ways_labels(tier);

@@ -43,7 +43,7 @@ up_to(uint16_t fact, unsigned tier)
 }
 
 /* What some bits of a word may tell of: labels; the lowest and the highest tier. */
-uint32_t answers_bits(const struct ways_known *known, uint16_t fact, uint32_t mask, unsigned *low,
+uint32_t answers_bits(const struct ways_known *known, uint16_t fact, uint64_t mask, unsigned *low,
                       unsigned *high);
 
 #endif

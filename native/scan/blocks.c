@@ -185,6 +185,22 @@ ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_
     return space->blocks;
 }
 
+void
+ways_sort(uint64_t *all, uint32_t count)
+{
+    static const uint32_t gaps[] = {3548, 1577, 701, 301, 132, 57, 23, 10, 4, 1};
+
+    for (unsigned each = 0; each < sizeof gaps / sizeof *gaps; each++)
+        for (uint32_t at = gaps[each]; at < count; at++) {
+            uint64_t value = all[at];
+            uint32_t to = at;
+
+            for (; to >= gaps[each] && all[to - gaps[each]] > value; to -= gaps[each])
+                all[to] = all[to - gaps[each]];
+            all[to] = value;
+        }
+}
+
 /* For each block those before it. */
 static void
 turn_round(struct ways_space *space)

@@ -220,7 +220,8 @@ mask_word(const struct ways_known *known, struct values *state, const struct ope
           const struct decoded *how, uint32_t labels, uint16_t *fact)
 {
     uint16_t word = *fact;
-    uint32_t mask = is_immediate(each) ? (uint32_t)each->immediate : UINT32_MAX, told;
+    uint64_t mask = is_immediate(each) ? each->immediate : UINT64_MAX;
+    uint32_t told;
     unsigned low, high;
 
     *fact = 0;
@@ -251,7 +252,7 @@ fold_word(const struct ways_known *known, struct values *state, const struct ope
     case TESTS:
         return mask_word(known, state, each, how, labels, fact);
     case BIT_TESTS:
-        told = answers_bits(known, *fact, 1u << (bit & 31), &low, &high);
+        told = answers_bits(known, *fact, 1ull << (bit & 63), &low, &high);
         set_flags(state, low, CARRY, *fact & FACT_INVERTED ? CARRY : 0);
         *fact = 0;
         return narrowed(labels, told);
@@ -260,9 +261,9 @@ fold_word(const struct ways_known *known, struct values *state, const struct ope
         return labels;
     case SHIFTS_RIGHT:
         if (is_immediate(each))
-            shift = bit & 31;
-        *fact = (*fact & 63) + shift < 32 ? (uint16_t)(*fact + shift) : 0;
-        return *fact ? narrowed(labels, answers_bits(known, *fact, UINT32_MAX, &low, &high))
+            shift = bit & 63;
+        *fact = (*fact & 63) + shift < 64 ? (uint16_t)(*fact + shift) : 0;
+        return *fact ? narrowed(labels, answers_bits(known, *fact, UINT64_MAX, &low, &high))
                      : labels;
     case COPIES:
         return labels;

@@ -379,13 +379,13 @@ links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbols,
 }
 
 void
-links_words(const uint8_t *content, uint64_t size, uint64_t address,
+links_words(const uint8_t *content, uint64_t size, uint64_t address, int is_table,
             const struct links_known *known, struct links *pointers)
 {
     for (uint64_t at = 0; at + 8 <= size; at += 8) {
         uint64_t word = word_at(content + at);
 
-        if (word && is_code(known, word))
+        if (word && (is_table || is_code(known, word)))
             add(pointers, address + at, word);
     }
 }

@@ -67,8 +67,9 @@ void links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to
 void links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbols,
                        uint64_t symbols_size, struct links *pointers, struct links *names);
 
-/* Reads static memory that is not moved: which words are addresses of code. */
-void links_words(const uint8_t *content, uint64_t size, uint64_t address,
+/* Reads static memory that is not moved: which words are addresses of code; of the global offset
+ * table (`is_table`) each word. */
+void links_words(const uint8_t *content, uint64_t size, uint64_t address, int is_table,
                  const struct links_known *known, struct links *pointers);
 
 /* Likewise of Go, once `slots` is known: which words lead to one of them, or so many words before

@@ -22,6 +22,7 @@ enum {
     WRITES_FLAGS = 1024,
     NEVER_FAULTS = 2048, /* does something else where a feature is missing */
     IS_EXCHANGE = 4096,  /* XCHG */
+    IS_DOUBLE = 8192,    /* with one operand or none: its result is in RAX and RDX */
 };
 
 /* Where an operand stands. */

@@ -722,6 +722,22 @@ exchange(struct values *state, unsigned one, unsigned other)
     state->facts[other] = second;
 }
 
+/* MUL, DIV, CDQ and the like. */
+static void
+set_double(struct ways_space *space, const struct ways_known *known, struct values *state,
+           const struct operation *each)
+{
+    uint32_t labels = state->labels[RAX];
+
+    for (unsigned at = 0; at < each->count; at++)
+        labels |= is_memory(each, at) ? ways_read(space, known, state, each)
+                                      : labels_of(state, each->registers[at]);
+    if (each->count)
+        set_register(state, RAX, labels);
+    set_register(state, RDX, labels);
+    state->flag_tier = TIER_NONE;
+}
+
 /* Whether what an operation makes on one side of a choice may tell which side that is. In Go it is
  * a constant, or has bits of one: what functions leave in the registers of results may be none. */
 static int
@@ -760,6 +776,10 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
     }
     if (each->traits & IS_EXCHANGE && target < 16 && each->registers[1] < 16) {
         exchange(state, target, each->registers[1]);
+        return;
+    }
+    if (each->traits & IS_DOUBLE && each->count < 2) {
+        set_double(space, known, state, each);
         return;
     }
     read = operand_labels(space, known, state, each);

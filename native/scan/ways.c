@@ -285,18 +285,26 @@ spread(struct function *f)
 /* --- what it does --------------------------------------------------------------------------------
  */
 
+/* An address that may be called, with arguments of which some may be answers. */
 static void
-add_escape(struct function *f, uint64_t address, enum way way, uint32_t unless, uint64_t site)
+add_called(struct function *f, uint64_t address, enum way way, uint32_t answers, uint32_t unless,
+           uint64_t site)
 {
     struct ways_summary *made = f->made;
 
     if (unless & FLAG) /* which address is taken hangs on what an object knows */
         return;
     if (made->escapes < MOST_CALLS)
-        made->escape[made->escapes++] =
-            (struct ways_escape){address, site, unless, (uint16_t)way, (uint16_t)f->tiers};
+        made->escape[made->escapes++] = (struct ways_escape){
+            address, site, unless, (uint8_t)way, (uint8_t)answers, (uint16_t)f->tiers};
     else
         f->space->summary.is_whole = 0;
+}
+
+static void
+add_escape(struct function *f, uint64_t address, enum way way, uint32_t unless, uint64_t site)
+{
+    add_called(f, address, way, ARGUMENTS, unless, site);
 }
 
 static void
@@ -348,15 +356,26 @@ call_slot(struct function *f, uint64_t address, uint32_t unless, uint64_t site)
         add_call(f, (struct ways_call){target, site, unless, 0, (uint16_t)f->tiers});
 }
 
+/* Which arguments of a call may be answers. */
+static uint32_t
+told_by(const struct function *f)
+{
+    const struct ways_convention *convention = f->known->convention;
+    uint32_t answers = 0;
+
+    for (unsigned at = 0; at < convention->number; at++)
+        if (f->live.labels[convention->arguments[at]] & (f->choices | FLAG))
+            answers |= (uint32_t)ARGUMENT << at;
+    return answers;
+}
+
 /* A call, or a branch to another function. */
 static void
 leave(struct function *f, const struct operation *each, const struct block *block, uint32_t unless,
       uint64_t site)
 {
-    const struct ways_convention *convention = f->known->convention;
     const struct values *state = &f->live;
     int outside = is_outside(f->space, each->immediate);
-    uint32_t answers = 0;
 
     if (flow_of(each) == FLOW_JCC && outside && is_known(block, f->tier)) {
         if (block->leads != LEADS_OUT)
@@ -368,10 +387,7 @@ leave(struct function *f, const struct operation *each, const struct block *bloc
     }
     if (flow_of(each) != FLOW_CALL && !outside)
         return;
-    for (unsigned at = 0; at < convention->number; at++)
-        if (state->labels[convention->arguments[at]] & (f->choices | FLAG))
-            answers |= (uint32_t)ARGUMENT << at;
-    add_call(f, (struct ways_call){each->immediate, site, unless, (uint16_t)answers,
+    add_call(f, (struct ways_call){each->immediate, site, unless, (uint16_t)told_by(f),
                                    (uint16_t)f->tiers});
     hand_over(f, answer_of(f->space, each->immediate), unless, site);
 }
@@ -396,13 +412,13 @@ leave_indirectly(struct function *f, const struct operation *each, uint32_t unle
     if (labels & f->choices)
         return;
     if (table)
-        add_escape(f, table, WAY_TABLE, unless, site);
+        add_called(f, table, WAY_TABLE, told_by(f), unless, site);
     else if (number < 16 && state->pointed >> number & 1)
-        add_escape(f, state->points[number], WAY_CALLED, unless, site);
+        add_called(f, state->points[number], WAY_CALLED, told_by(f), unless, site);
     else if (named && each->is_static)
         call_slot(f, address, unless, site);
     else if (named)
-        add_escape(f, address, WAY_CALLED, unless, site);
+        add_called(f, address, WAY_CALLED, told_by(f), unless, site);
 }
 
 /* An entry of a table, or one of two addresses, which a later call may call. */
@@ -429,7 +445,16 @@ tell_pick(struct function *f, const struct operation *each, uint32_t unless, uin
             add_escape(f, state->points[each->registers[at]], WAY_CALLED, unless, site);
 }
 
-/* Addresses that a block leaves in registers, of which behind it no longer all ways have one. */
+/* Whether a table of functions may be at an address: its first words tell of an object (code/
+ * objects.py). */
+static int
+may_be_methods(const struct function *f, uint64_t address)
+{
+    return address >= LOWEST && ways_holds(&f->known->slots, address, address + 24);
+}
+
+/* Addresses that a block leaves in registers, of which behind it no longer all ways have one: a
+ * later call may call one, or it is handed on. */
 static void
 tell_parting(struct function *f, const struct block *block, uint32_t unless)
 {
@@ -442,10 +467,36 @@ tell_parting(struct function *f, const struct block *block, uint32_t unless)
         for (; lost; lost &= lost - 1) {
             unsigned number = (unsigned)__builtin_ctz(lost);
 
-            if (!(state->labels[number] & (f->choices | FLAG)))
+            if (state->labels[number] & (f->choices | FLAG))
+                continue;
+            if (may_be_methods(f, state->points[number]))
+                add_escape(f, state->points[number], WAY_KEPT, unless, f->space->start);
+            if (f->space->picks)
                 add_escape(f, state->points[number], WAY_CALLED, unless, f->space->start);
         }
     }
+}
+
+/* Whether an operation stores an address in memory that is not static: of a register, or in a file
+ * that does not move an immediate, if there is code or a table of it. */
+static int
+stores_address(const struct function *f, const struct operation *each, uint64_t *stored)
+{
+    const struct values *state = &f->live;
+    unsigned second = each->registers[1];
+    uint64_t value = each->immediate, address;
+    int is_move = each->traits & IS_MOV && each->registers[0] == NO_REGISTER && each->has_memory;
+
+    if (second < 16) {
+        *stored = state->points[second];
+        is_move |= each->traits & IS_MOVQ; /* two at once are stored as a vector */
+        return is_move && state->pointed >> second & 1 &&
+               !ways_static(f->space, state, each, &address);
+    }
+    *stored = value;
+    return is_move && each->where[1] == OPERAND_SIGNED32 &&
+           (is_code(f->space, value) || may_be_methods(f, value)) &&
+           !ways_static(f->space, state, each, &address);
 }
 
 /* What leaves the function at one operation. */
@@ -453,10 +504,9 @@ static void
 tell_leaving(struct function *f, const struct operation *each, const struct block *block,
              uint32_t unless)
 {
-    uint64_t site = f->space->start + each->offset, address;
+    uint64_t site = f->space->start + each->offset, stored;
     const struct values *state = &f->live;
-    unsigned flow = flow_of(each), second = each->registers[1];
-    int points = second < 16 && state->pointed >> second & 1;
+    unsigned flow = flow_of(each);
 
     if (each->where[0] == OPERAND_TARGET) {
         leave(f, each, block, unless, site);
@@ -467,10 +517,8 @@ tell_leaving(struct function *f, const struct operation *each, const struct bloc
             add_escape(f, state->points[RAX], WAY_KEPT, unless, site);
         if (state->pointed >> RDX & 1)
             add_escape(f, state->points[RDX], WAY_KEPT, unless, site);
-    } else if (points && (each->traits & IS_MOVQ || /* two at once are stored as a vector */
-                          (each->traits & IS_MOV && each->registers[0] == NO_REGISTER &&
-                           each->has_memory && !ways_static(f->space, state, each, &address)))) {
-        add_escape(f, state->points[second], WAY_STORED, unless, site);
+    } else if (stores_address(f, each, &stored)) {
+        add_escape(f, stored, WAY_STORED, unless, site);
     }
 }
 
@@ -524,8 +572,7 @@ tell(struct function *f, uint32_t number, uint32_t unless)
             tell_pick(f, each, unless, space->start + each->offset);
         over(f, each, block, 0);
     }
-    if (space->picks)
-        tell_parting(f, block, unless);
+    tell_parting(f, block, unless);
 }
 
 static void
@@ -672,22 +719,6 @@ tell_all_sides(struct function *f)
     }
 }
 
-static void
-sort(uint64_t *all, uint32_t count)
-{
-    static const uint32_t gaps[] = {3548, 1577, 701, 301, 132, 57, 23, 10, 4, 1};
-
-    for (unsigned each = 0; each < sizeof gaps / sizeof *gaps; each++)
-        for (uint32_t at = gaps[each]; at < count; at++) {
-            uint64_t value = all[at];
-            uint32_t to = at;
-
-            for (; to >= gaps[each] && all[to - gaps[each]] > value; to -= gaps[each])
-                all[to] = all[to - gaps[each]];
-            all[to] = value;
-        }
-}
-
 /* Whether an operation takes the address of the name of /proc/cpuinfo. */
 static unsigned
 asks(const struct ways_known *known, const struct operation *each)
@@ -717,7 +748,7 @@ look_over(struct ways_space *space, const struct ways_known *known)
         if ((first || each->traits & IS_LEA) && (each->base == RSP || each->base == RBP))
             space->writes[space->written++] = ways_slot(each);
     }
-    sort(space->writes, space->written);
+    ways_sort(space->writes, space->written);
 }
 
 /* What is told of the blocks that are reached on every way, for features of some tiers. */

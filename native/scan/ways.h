@@ -83,6 +83,7 @@ enum source {
     XCR0_EAX,
     CPU_MODEL, /* the first of libgcc's */
     WORDS,
+    ALL_WORDS = 32, /* with those that the file makes itself (code/rehearsal.py), of 64 bits */
 };
 
 /* Of the functions that are called, as far as the caller knows. */
@@ -124,8 +125,8 @@ struct ways_known {
     struct ways_set foreign;   /* slots with the address of another file's variable that is one */
     struct ways_set slots;     /* static memory that the loader fills with addresses, and these: */
     const uint64_t *pointers;
-    struct ways_set models;                        /* libgcc's __cpu_model */
-    uint8_t bits[WORDS][32], tiers[MOST_FEATURES]; /* the tiers of bits, and of features */
+    struct ways_set models;                            /* libgcc's __cpu_model */
+    uint8_t bits[ALL_WORDS][64], tiers[MOST_FEATURES]; /* the tiers of bits, and of features */
 };
 
 /* A direct call, or a jump to another function, on the way to features of some tiers (as bits). If
@@ -141,10 +142,12 @@ struct ways_call {
  * table of such. Of Go functions all are told that they take, which call what stands there. */
 enum way { WAY_FOREIGN, WAY_KEPT, WAY_STORED, WAY_CALLED, WAY_TABLE, WAY_TAKEN };
 
+/* If an argument in `unless` is an answer it is guarded; those in `answers` may be. */
 struct ways_escape {
     uint64_t address, site;
     uint32_t unless;
-    uint16_t way, tiers;
+    uint8_t way, answers;
+    uint16_t tiers;
 };
 
 struct ways_need {
@@ -250,8 +253,13 @@ enum { KEPT_SHIFT = 19 };
 #define KEPT_LABELS(word) (((uint32_t)(word)&1) | ((uint32_t)(word)&14) << 8)
 #define KEPT_FACT(word) ((uint16_t)((word) >> 4 & 0x7fff))
 
+uint32_t ways_labels(unsigned tier);
+/* What is known of a number, on CPUs that lack a tier. */
+uint16_t ways_number(int number, unsigned tier);
+
 /* --- between the files of this --- */
 
+void ways_sort(uint64_t *all, uint32_t count);
 void ways_link(struct ways_space *space); /* which blocks may end it, and where ways meet */
 /* Takes out what ends a run: branches to what never returns; of main, where it returns failure. */
 void ways_end(struct ways_space *space, int is_main);
@@ -304,12 +312,10 @@ unsigned ways_outcome(const struct ways_space *space, const struct values *state
                       const struct operation *each, int *taken);
 /* What is known of a value on two ways, each of which no CPU that lacks a tier takes. */
 uint16_t ways_agree(uint16_t one, unsigned one_sure, uint16_t other, unsigned other_sure);
-uint32_t ways_labels(unsigned tier);
 /* Whether a CPU that lacks a tier takes the second operand of CMOVcc: 1, 0, or -1 where that is not
  * known. */
 int ways_picks(const struct ways_space *space, const struct values *state,
                const struct operation *each, unsigned tier);
-uint16_t ways_number(int number, unsigned tier);
 
 static inline unsigned
 flow_of(const struct operation *each)

@@ -38,6 +38,7 @@ _IS: Mapping[str, tuple[str, ...]] = {
     "IS_ADD": ("ADD",),
     "IS_MOVQ": ("MOVQ",),
     "IS_EXCHANGE": ("XCHG",),
+    "IS_DOUBLE": ("MUL", "IMUL", "DIV", "IDIV", "CWD", "CDQ", "CQO", "RDTSC"),
     "NEVER_FAULTS": tuple(NEVER_FAULTS),
 }
 _SIZES = {"UINT8": 1, "INT8": 1, "UINT32": 4, "INT32": 4, "UINT64": 8, "INT64": 8}

@@ -9,9 +9,11 @@ from typing import TypeAlias
 from cpuprobe.code import libgcc
 from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
+from cpuprobe.code.native import lib
 from cpuprobe.code.program import Binary, asks, passive_names
+from cpuprobe.code.rehearsal import Rehearsals
 from cpuprobe.code.summary import Summary
-from cpuprobe.code.ways import NEAR, Told, Ways
+from cpuprobe.code.ways import NEAR, Told, Ways, kept, kept_at
 
 MOST = 400_000
 """Steps (ways.MOST_STEPS) that are made to learn what asks, and as many afterwards."""
@@ -55,6 +57,7 @@ class Functions:
         self._ways = Ways(
             links.pointers, foreign, self._answers, file.questions, models, file.is_windows
         )
+        self._rehearsals = Rehearsals(file, links.pointers, models, self._ways.word)
         self._askers: dict[int, Answer] = {}
         self._summaries: dict[int, Summary] = {}
         self._small: dict[int, Answer] = {}
@@ -92,6 +95,9 @@ class Functions:
             visits[start] += 1
             self._summaries.pop(start, None)
             summary = self.summary(start)
+            if summary.asks and summary.fields:
+                summary.answers |= lib.MAY_ANSWER  # where it is told to
+            self._rehearse(start, summary)
             fresh = self._ways.learn(summary)
             news = bool(fresh)
             answer = summary.answers, summary.returned
@@ -116,6 +122,20 @@ class Functions:
         self._ended.clear()
         self._words.clear()
         self.left = MOST
+
+    def _rehearse(self, start: int, summary: Summary) -> None:
+        """Takes in what is known of the answers of one function where it was executed."""
+        if not (summary.answers or summary.statics):
+            return
+        outcome = self._rehearsals.of(start, [*map(kept_at, summary.statics)])
+        if outcome.returned is not None and summary.answers:
+            summary.answers, summary.returned = outcome.returned
+        known = [(each, outcome.statics.get(kept_at(each))) for each in summary.statics]
+        summary.statics = [
+            each if found is None else kept(kept_at(each), *found)
+            for each, found in known
+            if found is None or found.labels
+        ]
 
     def _asked(self) -> Iterator[int]:
         """Addresses in functions that may ask."""
@@ -147,6 +167,8 @@ class Functions:
     def _tells(self, target: int) -> Answer:
         """What a small function answers from what is known: most that do are a few lines."""
         if target not in self._small:
+            if self._depth >= _DEPTH:
+                return 0, 0  # for now
             self._small[target] = 0, 0  # for what comes back to it
             ending = self._ending(target)
             self._small[target] = ending.answers, ending.returned
@@ -155,12 +177,11 @@ class Functions:
     def _ending(self, target: int) -> Summary:
         """A small function; an empty summary for what comes back to it, and for others."""
         if target not in self._ended:
+            if self._depth >= _DEPTH:
+                return Summary()  # for now
             self._ended[target] = Summary()
             function = self._links.function(target)
-            is_small = (
-                function is not None and function[0] == target and function[1] <= target + SMALL
-            )
-            if is_small and self._depth < _DEPTH:
+            if function is not None and function[0] == target and function[1] <= target + SMALL:
                 self._depth += 1
                 self._ended[target] = self.summary(target)
                 self._depth -= 1

@@ -259,8 +259,11 @@ def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
     word, relative, chosen = _RELOCATIONS[elf.machine]
     low, high = min(slots, default=0), min(max(slots, default=-1) + 1, HIGHEST)
     for section in elf.sections:
+        where = section.address, section.address + section.size
         if section.name in (".got", ".got.plt"):
-            file.relocations.of_code.append((section.address, section.address + section.size))
+            file.relocations.of_code.append(where)
+        if section.type == abi.SHT_NOBITS and section.flags & abi.SHF_ALLOC:
+            file.zeros.append(where)
         if section.type == abi.SHT_RELA and section.size % 24 == 0:
             content = section.data
             file.relocations.tables.append(content)

@@ -21,8 +21,8 @@ _WRITTEN = re.compile(
     rb"(?:\x89[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](.{4})|\xc7\x05(.{4}).{4})", re.DOTALL
 )
 _RELATIVE = struct.Struct("<i").unpack
-_TYPE, _SUBTYPE = 4, 8
-"""How far behind its beginning these are."""
+_TYPE, _SUBTYPE, FEATURES = 4, 8, 12
+"""How far behind its beginning these are; the last are 32 bits, one for each feature."""
 ALIGNMENT = 16
 """Of it, and of __cpu_features2, which stands beside it."""
 

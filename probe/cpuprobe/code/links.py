@@ -134,20 +134,20 @@ class Links:
         found = self._file.relocations
 
         def fill(pointers: Any, names: Any) -> None:
-            for address, content in found.words:
-                lib.links_words(_bytes(content), len(content), address, self._known, pointers)
+            for at, content in found.words:
+                whole = any(at == start for start, _ in found.of_code)
+                lib.links_words(_bytes(content), len(content), at, whole, self._known, pointers)
             for table in found.tables:
                 lib.links_relocations(
                     _bytes(table), len(table), symbols, len(symbols), pointers, names
                 )
 
         symbols = _bytes(found.symbols)
-        rows = sum(len(table) // _RELA for table in found.tables)
-        pointers, names = filled(fill, rows, rows)
+        room = sum(len(table) // _RELA for table in found.tables)
+        pointers, names = filled(fill, room, room)
         named = pairs(names, last=True)
         of = functools.cache(functools.partial(text, found.strings))  # most stand in many slots
-        every = dict(zip(named.keys, map(of, named.values), strict=True))
-        return pairs(pointers, last=True), every
+        return pairs(pointers, last=True), dict(zip(named.keys, map(of, named.values), strict=True))
 
     def function(self, address: int) -> tuple[int, int] | None:
         """The function that holds an address: its start, and the address behind it."""

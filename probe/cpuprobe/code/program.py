@@ -120,6 +120,7 @@ class Binary:
         exports: functions that others may call: all names of each, by its address.
         linked: what it exports, and how its parts refer to each other, is known.
         relocations: what the dynamic loader writes into its memory.
+        zeros: where memory is that is zero at first.
         answers: where the variables begin into which a compiler's runtime puts what CPUID said.
         models: those of them that are libgcc's __cpu_model.
         is_windows: its functions call each other as on Windows.
@@ -147,6 +148,7 @@ class Binary:
     linked: bool = False
     relocations: Relocations = field(default_factory=Relocations)
     is_windows: bool = False
+    zeros: list[tuple[int, int]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     models: set[int] = field(default_factory=set)
     questions: frozenset[int] = frozenset()

@@ -177,29 +177,29 @@ class Search:
 
     def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
         """Functions that hand one to another file's function, or use a table that it stands in."""
-        if unless:
-            return
         for _, site in self._links.takers(start, start + 1):
-            yield from self._escapes(site, start, "foreign", "stored", "called")
+            yield from self._escapes(unless, site, start, "foreign", "stored", "called")
         for slot in self._links.slots(start):
             thing = self._links.object_of(slot)
             for address, site in self._links.takers(thing, slot + 1) if thing is not None else ():
-                yield from self._escapes(site, slot, "called")
-                yield from self._escapes(site, start, "called")
-                yield from self._escapes(site, address, "table")
+                yield from self._escapes(unless, site, slot, "called")
+                yield from self._escapes(unless, site, start, "called")
+                yield from self._escapes(unless, site, address, "table")
             table = self._links.table(slot)
             if table is not None and self._tables.is_methods(table):
                 for address, site in self._links.takers(table, table + 1):
-                    yield from self._escapes(site, address, "kept", "stored", "foreign")
+                    yield from self._escapes(unless, site, address, "kept", "stored", "foreign")
         for thing in self._tables.leading_to(start):
             for address, site in self._links.takers(thing, thing + 1):
-                yield from self._escapes(site, address, "foreign")
+                yield from self._escapes(unless, site, address, "foreign")
 
-    def _escapes(self, site: int, address: int, *ways: Way) -> Iterator[tuple[int, int]]:
+    def _escapes(self, unless: int, site: int, at: int, *ways: Way) -> Iterator[tuple[int, int]]:
         holder = self._links.function(site)
         for each in self._functions.summary(holder[0]).escapes if holder else ():
-            exact = each.address == address or each.address == address + 16
-            if holder and exact and each.way in ways and each.tiers & self._tier:
+            exact = each.address in (at, at + 16)
+            if each.answers & unless or not each.tiers & self._tier:
+                continue
+            if holder and exact and each.way in ways:
                 yield holder[0], each.unless
 
     def _entered(self, holding: Collection[int]) -> Iterator[int]:

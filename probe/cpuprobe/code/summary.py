@@ -44,19 +44,28 @@ class Call(NamedTuple):
 
 
 class Escape(NamedTuple):
-    """A static address that leaves the function, so that others call what stands there."""
+    """A static address that leaves the function, so that others call what stands there.
+
+    Attributes:
+        address: it.
+        way: how.
+        unless: as Call has it.
+        answers: likewise, of the arguments that it is called with; all where that is not seen.
+        site: where.
+        tiers: as Call has them.
+    """
 
     address: int
     way: Way
     unless: int
+    answers: int
     site: int
     tiers: int
 
 
 # By their numbers in C.
 _WAYS: tuple[Way, ...] = ("foreign", "kept", "stored", "called", "table", "taken")
-# ways_need; ways_call, and ways_escape.
-NEED, CALL = struct.Struct("<QII"), struct.Struct("<QQIHH")
+NEED, CALL, ESCAPE = map(struct.Struct, ("<QII", "<QQIHH", "<QQIBBH"))
 
 
 @dataclass
@@ -108,8 +117,8 @@ class Summary:
     @functools.cached_property
     def escapes(self) -> list[Escape]:
         """Addresses that leave it on an unguarded way."""
-        found = CALL.iter_unpack(self.found_escapes)
+        found = ESCAPE.iter_unpack(self.found_escapes)
         return [
-            Escape(address, _WAYS[way], unless, site, of)
-            for address, site, unless, way, of in found
+            Escape(address, _WAYS[way], unless, answers, site, of)
+            for address, site, unless, way, answers, of in found
         ]

@@ -16,9 +16,9 @@ from cpuprobe.facts.tables import load_table
 NONE, V2, MORE, AVX, TOP = range(5)
 """As enum tier in native/scan/ways.h has them."""
 _V1, _V2, _V3 = (frozenset(level.features) for level in load_levels()[:3])
-_XCR0 = {2: AVX, 5: TOP, 6: TOP, 7: TOP, 17: TOP, 18: TOP, 19: TOP}
+XCR0 = {2: AVX, 5: TOP, 6: TOP, 7: TOP, 17: TOP, 18: TOP, 19: TOP}
 """State components (SDM vol. 1, section 13.1)."""
-_OSXSAVE = 27
+OSXSAVE = 27
 """Its bit in CPUID.1:ECX: the operating system has told of AVX's registers, or may have."""
 
 
@@ -44,17 +44,17 @@ def tables() -> tuple[bytes, bytes]:
         (7, 0, "edx"): lib.CPUID_7_EDX,
         (0x80000001, 0, "ecx"): lib.CPUID_EXT_1_ECX,
     }
-    words = [bytearray(32) for _ in range(lib.WORDS)]
-    words[lib.CPU_MODEL][:] = bytes([TOP] * 32)
+    words = [bytearray(64) for _ in range(lib.WORDS)]
+    words[lib.CPU_MODEL][:32] = bytes([TOP] * 32)
     for leaf, _, register in places:
         if leaf == 7:  # of what no row tells: newer than anything
-            words[places[leaf, 0, register]][:] = bytes([TOP] * 32)
+            words[places[leaf, 0, register]][:32] = bytes([TOP] * 32)
     for name, row in load_features().items():
         word = places.get((row.cpuid.leaf, row.cpuid.subleaf, row.cpuid.register))
         if word is not None:
             words[word][row.cpuid.bit] = tier(name)
-    words[lib.CPUID_1_ECX][_OSXSAVE] = AVX
-    for bit, of in _XCR0.items():
+    words[lib.CPUID_1_ECX][OSXSAVE] = AVX
+    for bit, of in XCR0.items():
         words[lib.XCR0_EAX][bit] = of
     for bit, name in enumerate(load_table("baseline")["dispatch"]["model"].split()):
         words[lib.CPU_MODEL][bit] = tier(name)

@@ -14,7 +14,7 @@ from cpuprobe.code import tiers
 from cpuprobe.code.lists import Pairs
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import CodeBytes
-from cpuprobe.code.summary import CALL, NEED, Summary
+from cpuprobe.code.summary import CALL, ESCAPE, NEED, Summary
 
 MOST_STEPS = 200_000
 """Operations gone over for one function, each time counted, and what is joined between blocks."""
@@ -27,6 +27,16 @@ _ANSWERS = 16
 """Bytes of a variable into which a compiler's runtime puts what CPUID said."""
 NEAR = 64
 """Bytes behind an address that was handed on which may be part of what it points to."""
+
+
+def kept_at(word: int) -> int:
+    """The static memory that a word is about, as ways_keep has it."""
+    return int(word >> lib.KEPT_SHIFT)
+
+
+def kept(address: int, labels: int, fact: int) -> int:
+    """A word of what static memory holds (native/scan/ways.h, KEPT_WORD)."""
+    return int(address << lib.KEPT_SHIFT | fact << 4 | labels & 1 | labels >> 8 & 14)
 
 
 class Told(NamedTuple):
@@ -122,6 +132,7 @@ class Ways:
             for word in range(address, address + _ANSWERS, 4):
                 if word < 1 << 64 - lib.KEPT_SHIFT:
                     lib.ways_keep(statics, word << lib.KEPT_SHIFT | lib.MAY_ANSWER)
+        self._words: dict[bytes, int] = {}
         self._data: dict[int, Any] = {}
         self._depth = 0  # how many functions are being looked at
 
@@ -137,6 +148,16 @@ class Ways:
         for each in summary.fields:
             lib.ways_add(ffi.addressof(self._known, "fields"), each)
         return news
+
+    def word(self, bits: bytes) -> int:
+        """What is known of a word whose bits tell of some tiers; 0 where there is no more room."""
+        if bits not in self._words:
+            source = lib.WORDS + len(self._words)
+            if source >= lib.ALL_WORDS:
+                return 0
+            ffi.memmove(self._known.bits[source], bits, len(bits))
+            self._words[bits] = lib.FACT_WORD | source << 7
+        return self._words[bits]
 
     @property
     def regions(self) -> list[int]:
@@ -207,7 +228,7 @@ def _summary(made: Any) -> Summary:
     return Summary(
         ffi.buffer(made.need, NEED.size * made.needs)[:],
         ffi.buffer(made.call, CALL.size * made.calls)[:],
-        ffi.buffer(made.escape, CALL.size * made.escapes)[:],
+        ffi.buffer(made.escape, ESCAPE.size * made.escapes)[:],
         {},
         made.answers,
         made.returned,

@@ -127,6 +127,15 @@ GO = {
         func work(a []float32, n int) { if hasAVX2 { fast(a) } else { slow(a) } }
         """,
     ),
+    "order": (
+        "dies",
+        """
+        var hasSSE42 bool
+        func init() { _, _, c, _ := cpuid(1, 0); hasSSE42 = c>>20&1 != 0 }
+        //go:noinline
+        func work(a []float32, n int) { if hasSSE42 { fast(a) } else { slow(a) } }
+        """,
+    ),
     "direct": (
         "runs",
         """

@@ -51,6 +51,20 @@ C = {
         r"""OLD void work(int k) { if (has() || k < 100) fast(k); else slow(k); }
         """,
     ),
+    "own_bits": (
+        "runs",
+        r"""static unsigned flags; OLD void init(void) { if (asked()) flags |= 1;
+        if (__builtin_cpu_supports("avx2")) flags |= 2; }
+        OLD void work(int k) { init(); if (flags & 2) fast(k); else slow(k); }
+        """,
+    ),
+    "own_bits_other": (
+        "dies",
+        r"""static unsigned flags; OLD void init(void) { if (asked()) flags |= 1;
+        if (__builtin_cpu_supports("avx2")) flags |= 2; }
+        OLD void work(int k) { init(); if (flags & 1) fast(k); else slow(k); }
+        """,
+    ),
     "slow_at_first": (
         "runs",
         r"""static int is_slow = 1; __attribute__((constructor)) void look(void) {
@@ -418,6 +432,21 @@ RUST = {
         r"""#[inline(never)] fn work(a: &mut [f32], n: usize) {
         if is_x86_feature_detected!("sse4.2") { println!("new"); } unsafe { fast(a,
         n as f32) } }
+        """,
+    ),
+    "order": (
+        "dies",
+        r"""#[inline(never)] fn work(a: &mut [f32], n: usize) {
+        if is_x86_feature_detected!("sse4.2") { unsafe { fast(a, n as f32) } } else { unsafe {
+            slow(a, n as f32) } } }
+        """,
+    ),
+    "indexed": (
+        "dies",
+        r"""static T: [unsafe fn(&mut [f32], f32); 3] = [slow, fast, slow];
+        #[inline(never)] fn work(a: &mut [f32], n: usize) {
+            if is_x86_feature_detected!("sse4.2") { println!("new"); }
+            unsafe { T[n % 3](a, n as f32) } }
         """,
     ),
     "once": (

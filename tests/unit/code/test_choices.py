@@ -123,5 +123,5 @@ def test_tiers_are_those_of_the_levels():
     assert tiers.tier("aes") == tiers.MORE
     assert tiers.tier("vaes") == tiers.AVX
     bits, _ = tiers.tables()
-    word = {at: bits[32 * lib.CPU_MODEL + at] for at in (4, 8, 10, 15, 18)}
+    word = {at: bits[64 * lib.CPU_MODEL + at] for at in (4, 8, 10, 15, 18)}
     assert word == {4: tiers.NONE, 8: tiers.V2, 10: tiers.AVX, 15: tiers.TOP, 18: tiers.MORE}

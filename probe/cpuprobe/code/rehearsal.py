@@ -1,0 +1,220 @@
+"""What functions that ask put into static memory, and answer, on CPUs of each tier (code.tiers).
+
+Compilers, libraries and programs make words of their own of CPUID's bits: Rust's standard library a
+number for each feature, in other places with each release. Such a function is executed
+(code.execution) on models of CPUs: of each tier one that has all features of it and of lower ones,
+from either of the two vendors whose CPUs are asked for different bits.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from cpuprobe.code import libgcc, tiers
+from cpuprobe.code.execution import Answers, Execution
+from cpuprobe.code.lists import Pairs
+from cpuprobe.code.machine import RAX, Code64, Lost, Value
+from cpuprobe.code.native import lib
+from cpuprobe.code.program import Binary
+from cpuprobe.facts.features import load_features
+
+MOST_STEPS = 60_000
+"""Instructions that are executed for a file."""
+_MOST = 3_000
+"""Of one run."""
+_TIERS = range(tiers.NONE, tiers.TOP + 1)
+_VENDORS = (b"GenuntelineI", b"AuthcAMDenti")
+"""In EBX, ECX and EDX, in this order (SDM and APM, CPUID leaf 0)."""
+_LEAVES = {0: 0x24, 0x80000000: 0x80000008}
+"""The highest leaf of each range that the models answer."""
+_WIDEST = 8
+"""Bytes of a value that is followed."""
+_SMALL = 127
+"""The largest number that is followed as one."""
+_MODEL = {1: (0, 1), 0x80000001: (0, 1)}
+"""Leaves whose EAX and EBX tell of the model and of more that differs from CPU to CPU."""
+
+
+class Model(NamedTuple):
+    """A CPU."""
+
+    cpuid: Callable[[int, int], Answers]
+    xcr0: int
+
+
+class Finding(NamedTuple):
+    """What is known of a value of static memory, or that is returned.
+
+    Attributes:
+        labels: of the tiers that it tells of.
+        fact: as native/scan/ways.h has it; 0: nothing.
+    """
+
+    labels: int
+    fact: int
+
+
+def _model(tier: int, vendor: bytes) -> Model:
+    leaves: dict[tuple[int, int], dict[str, int]] = defaultdict(dict)
+    for name, row in load_features().items():
+        place = row.cpuid
+        registers = leaves[place.leaf, place.subleaf]
+        value = place.least << place.bit if tiers.tier(name) <= tier else 0
+        registers[place.register] = registers.get(place.register, 0) | value
+    leaves[1, 0]["ecx"] |= (tier >= tiers.AVX) << tiers.OSXSAVE
+    leaves[7, 0]["eax"] = 1  # the last subleaf
+
+    def cpuid(leaf: int, subleaf: int) -> Answers:
+        if leaf in _LEAVES:
+            return _LEAVES[leaf], *struct.unpack("<III", vendor)
+        found = leaves.get((leaf, subleaf))
+        if found is None:
+            return None, None, None, None
+        eax, ebx, ecx, edx = (found.get(each, 0) for each in ("eax", "ebx", "ecx", "edx"))
+        return (None, None, ecx, edx) if leaf in _MODEL else (eax, ebx, ecx, edx)
+
+    xcr0 = 3 | sum(1 << bit for bit, of in tiers.XCR0.items() if of <= tier)
+    return Model(cpuid, xcr0)
+
+
+@functools.cache
+def models() -> tuple[tuple[Model, ...], ...]:
+    """For each tier, from the lowest, one CPU from each vendor."""
+    return tuple(tuple(_model(tier, vendor) for vendor in _VENDORS) for tier in _TIERS)
+
+
+def _each_tier() -> Iterator[int]:
+    """The tier of each model."""
+    return (tier for tier in _TIERS for _ in _VENDORS)
+
+
+@functools.cache
+def libgcc_word(tier: int) -> bytes:
+    """The first word of features in libgcc's __cpu_model on a CPU of a tier."""
+    bits = tiers.tables()[0][64 * lib.CPU_MODEL :][:32]
+    word = sum(1 << at for at, of in enumerate(bits) if of <= tier)
+    return word.to_bytes(4, "little")
+
+
+class Outcome(NamedTuple):
+    """What a function does on the models.
+
+    Attributes:
+        statics: what it puts into static memory, by address.
+        returned: what it returns; None: that is not known.
+    """
+
+    statics: Mapping[int, Finding]
+    returned: Finding | None
+
+
+class Rehearsals:
+    """Of one file's functions.
+
+    Attributes:
+        left: instructions that may still be executed.
+    """
+
+    def __init__(
+        self, file: Binary, pointers: Pairs, variables: Iterable[int], word: Callable[[bytes], int]
+    ) -> None:
+        """Nothing was executed yet.
+
+        Args:
+            file: whose functions they are.
+            pointers: static memory that the loader fills with addresses.
+            variables: where it has libgcc's __cpu_model.
+            word: takes the tiers of a word's bits, and returns what is known of such a word.
+        """
+        self._code, self._word = Code64(file), word
+        self._pointers, self._zeros = pointers, file.zeros
+        self._models = [*itertools.chain(*models())]
+        # What is known of static memory on each; and where functions put different things.
+        self._memory: list[dict[int, int]] = [{} for _ in self._models]
+        for tier, memory in zip(_each_tier(), self._memory, strict=True):
+            for at in variables:
+                memory.update(enumerate(libgcc_word(tier), at + libgcc.FEATURES))
+        self._mixed: set[int] = set()
+        self._outcomes: dict[int, Outcome] = {}
+        self.left = MOST_STEPS
+
+    def of(self, start: int, statics: Collection[int] = ()) -> Outcome:
+        """What a function does; nothing where that is not known.
+
+        Args:
+            start: its first address.
+            statics: static memory that it may put answers into, and is the first to do so.
+        """
+        if start not in self._outcomes:
+            clear = {at for at in statics if any(low <= at < end for low, end in self._zeros)}
+            runs = self._runs(start, clear)
+            written = dict.fromkeys(itertools.chain(*(each.writes for each in runs)))
+            found = {
+                at: self._finding([run.load(at, size) for run in runs])
+                for at, size in written
+                if size <= _WIDEST
+            }
+            for at in {at for low, size in written for at in range(low, low + size)}:
+                self._remember(at, runs)
+            known = {at: each for at, each in found.items() if each is not None}
+            self._outcomes[start] = Outcome(known, self._returned(runs))
+        return self._outcomes[start]
+
+    def _runs(self, start: int, clear: Collection[int]) -> list[Execution]:
+        """A run on each model; none where one is lost."""
+        runs = list[Execution]()
+        if self.left <= 0:
+            return runs
+
+        def first(at: int) -> Value:
+            return 0 if at in clear else self._pointers.get(at)
+
+        for model, memory in zip(self._models, self._memory, strict=True):
+            run = Execution(first, memory, *model)
+            try:
+                run.run(self._code, start, min(_MOST, self.left))
+            except Lost:
+                return []
+            finally:
+                self.left -= run.steps
+            runs.append(run)
+        return runs
+
+    def _remember(self, at: int, runs: Sequence[Execution]) -> None:
+        for run, memory in zip(runs, self._memory, strict=True):
+            value = run.memory.get(at)
+            if value is None or memory.setdefault(at, value) != value:
+                self._mixed.add(at)
+        if at in self._mixed:
+            for memory in self._memory:
+                memory.pop(at, None)
+
+    def _returned(self, runs: Sequence[Execution]) -> Finding | None:
+        sizes = (self._finding([run.value(RAX, size) for run in runs]) for size in (8, 4, 1))
+        return next(filter(None, sizes), None) if runs else None
+
+    def _finding(self, values: Sequence[Value]) -> Finding | None:
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return None
+        rows = [known[at : at + len(_VENDORS)] for at in range(0, len(known), len(_VENDORS))]
+        changes = [tier for tier in _TIERS[1:] if rows[tier] != rows[tier - 1]]
+        labels = sum(lib.ways_labels(tier) for tier in changes)
+        if not changes:
+            return Finding(0, 0)
+        every = {*known}
+        if len({*rows[0]}) == 1 and len(every) == 2 and max(every) <= _SMALL:
+            return Finding(labels, lib.ways_number(known[0], changes[0]))
+        if any(one & ~other for one, other in zip(known, known[len(_VENDORS) :], strict=False)):
+            return Finding(labels, 0)  # some bits say that a feature is missing
+        bits = bytearray(64)
+        for tier in reversed(_TIERS):
+            for at in range(64):
+                if any(value >> at & 1 for value in rows[tier]):
+                    bits[at] = tier
+        return Finding(labels, self._word(bytes(bits)))
