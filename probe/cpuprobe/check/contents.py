@@ -179,10 +179,10 @@ class _Reader:
 
     def _member(self, member: Member) -> None:
         layer, inside = self._layer(member.name)
+        self._names += len(inside) + len(member.link.path if member.link else "")
+        if self._names > MOST_NAMES:
+            raise ArtifactError("an image with more paths than any")
         if layer:
-            self._names += len(inside)
-            if self._names > MOST_NAMES:
-                raise ArtifactError("an image with more paths than any")
             self._layers.setdefault(layer, []).append(inside.partition(BETWEEN)[0])
             if member.link and member.link.hard:
                 self._links[layer, inside] = member.link.path

@@ -72,10 +72,15 @@ def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
         for file in shown:
             yield from _file(file, plain(report["against"]))
     if not quiet:
-        counts = Counter(map(word_of, files))
-        told = ", ".join(f"{counts[word]} {word.lower()}" for word in _ORDER if counts[word])
-        against = plain(report["against"])
-        yield f"{counted(len(files), 'file')} against {against}: {told or 'nothing to compare'}"
+        yield summary(report)
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """In how many of its files something came, changed and so on, as one line."""
+    counts = Counter(map(word_of, report["files"]))
+    told = ", ".join(f"{counts[word]} {word.lower()}" for word in _ORDER if counts[word])
+    files, against = counted(len(report["files"]), "file"), plain(report["against"])
+    return f"{files} against {against}: {told or 'nothing to compare'}"
 
 
 def _name(file: Mapping[str, Any]) -> str:

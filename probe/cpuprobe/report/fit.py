@@ -107,16 +107,22 @@ def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
     if quiet:
         return
     if len(files) != 1:
-        counts = Counter(word_of(file) for file in files)
-        told = ", ".join(f"{count} {word.lower()}" for word, count in counts.items())
-        against = plain(report["against"])
-        yield f"{len(files)} files against {against}: {told or 'nothing to read'}"
+        yield summary(report)
     yield from _variants(report.get("variants", ()))
     if report["unread"]:
         yield from wrapped(plain(f"not read: {kinds(report['unread'])}"), "", "")
     for stale in report.get("stale", ()):
         what = f"{stale['what']} in {stale['file']}" if stale["what"] else stale["file"]
         yield from wrapped(plain(f"stale in the allow-list, row {stale['row']}: {what}"), "", "")
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """How many of its files got which answer, the worst first, as one line."""
+    files = worst_first(report)
+    counts = Counter(word_of(file) for file in files)
+    told = ", ".join(f"{count} {word.lower()}" for word, count in counts.items())
+    against = plain(report["against"])
+    return f"{counted(len(files), 'file')} against {against}: {told or 'nothing to read'}"
 
 
 def _together(paths: Sequence[str]) -> str:

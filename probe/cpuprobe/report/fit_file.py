@@ -8,7 +8,7 @@ from typing import Any
 
 from cpuprobe.check.gate import ORDER
 from cpuprobe.report import compiled_text
-from cpuprobe.words import counted, cut, plain, wrapped
+from cpuprobe.words import counted, cut, names, plain, wrapped
 
 WORDS = {each: each.upper() for each in ORDER}
 _SOURCES = {
@@ -18,6 +18,7 @@ _SOURCES = {
     "sweep": "bytes without symbol or unwind entry, decoded straight on",
 }
 _CONFIDENCE = {"artifact": "sure", "symbol": "high", "unwind": "high", "sweep": "low"}
+_SHOWN_FEATURES = 5
 _SHOWN_PLACES = 3
 _SHOWN_FUNCTIONS = 8
 
@@ -53,8 +54,7 @@ def file_lines(file: Mapping[str, Any]) -> Iterator[str]:
     yield from _permissions(file)
     if file.get("compiled"):
         yield from compiled_text.lines(file["compiled"])
-    for name in needs["features"] if file.get("compiled") else file["missing"]:
-        yield from _use(name, needs["features"][name])
+    yield from _uses(file, needs)
     if file["missing"]:
         yield from _coverage(needs["coverage"])
     if file["expectation"] != "runs" and needs["unknown"]:
@@ -65,6 +65,9 @@ def file_lines(file: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _permissions(file: Mapping[str, Any]) -> Iterator[str]:
+    if file.get("permissions") and file["expectation"] in ("dies", "refused"):
+        yield from _wrapped("what is proved cannot be allowed: its rows in the list do nothing")
+        return
     counts: Counter[str] = Counter()
     for each in file.get("permissions", ()):
         counts[each["reason"]] += each["functions"]
@@ -100,6 +103,22 @@ def _engine(engine: Mapping[str, Any]) -> Iterator[str]:
     yield from _wrapped(f"wasmtime {engine['version']}, {engine['target']}, flags on: {flags}")
     if engine["beyond"]:
         yield from _wrapped(f"its code uses more than its flags say: {' '.join(engine['beyond'])}")
+
+
+def _uses(file: Mapping[str, Any], needs: Mapping[str, Any]) -> Iterator[str]:
+    """What it uses: what it comes to without a choice first, the rest of many in a sentence."""
+    uses, met = needs["features"], {**needs["entry"], **needs["reached"]}
+    every = sorted(
+        uses if file.get("compiled") else file["missing"], key=lambda name: name not in met
+    )
+    several = every if len(every) <= _SHOWN_FEATURES + 1 else every[:_SHOWN_FEATURES]
+    for name in several:
+        yield from _use(name, uses[name])
+    rest = [
+        f"{name} ({counted(uses[name]['functions'], 'function')})" for name in every[len(several) :]
+    ]
+    if rest:
+        yield from _wrapped(f"and {names(rest, len(rest))}")
 
 
 def _use(name: str, use: Mapping[str, Any]) -> Iterator[str]:

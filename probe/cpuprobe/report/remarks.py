@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from cpuprobe.report import builds_text, fit
-from cpuprobe.words import counted, names, plain
+from cpuprobe.words import counted, plain
 
 Severity = Literal["error", "warning", "note"]
 
@@ -186,10 +186,16 @@ def _places(functions: list[Mapping[str, Any]]) -> tuple[Place, ...]:
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """How many files there were, and of how many kinds that are not read, as one line."""
-    text = f"{counted(len(report['files']), 'file')} against {report['against']}"
-    words = [each["expectation"] for each in report["files"] if each.get("expectation")]
-    told = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
-    unread = report.get("unread")
-    more = f"; not read: {fit.kinds(unread)}" if unread else ""
-    return plain(f"{text}: {names(told)}{more}")
+    """How many files got which answer, and how many of what kinds are not read, as one line."""
+    if report["schema"] == builds_text.SCHEMA:
+        return builds_text.summary(report)
+    more = f"; not read: {fit.kinds(report['unread'])}" if report["unread"] else ""
+    return plain(f"{fit.summary(report)}{more}")
+
+
+def is_complete(report: Mapping[str, Any]) -> bool:
+    """Whether all that was to be read was, and that was something."""
+    files = report["files"]
+    return report["schema"] == builds_text.SCHEMA or (
+        any(file["needs"] for file in files) and not any(file["error"] for file in files)
+    )

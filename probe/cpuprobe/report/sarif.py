@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cpuprobe.check.patterns import lasting_file, lasting_symbol
-from cpuprobe.report.remarks import RULES, Remark, remarks, summary
+from cpuprobe.report.remarks import RULES, Remark, is_complete, remarks, summary
 from cpuprobe.version import VERSION
 
 _SCHEMA = (
@@ -44,7 +44,9 @@ def to_sarif(report: Mapping[str, Any], quiet: bool = False) -> dict[str, Any]:
     told = {"level": "note", "message": {"text": summary(report)}}
     run = {
         "tool": {"driver": driver},
-        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": [told]}],
+        "invocations": [
+            {"executionSuccessful": is_complete(report), "toolExecutionNotifications": [told]}
+        ],
         "results": [_result(each) for each in remarks(report, quiet)],
     }
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}

@@ -15,9 +15,9 @@ from cpuprobe.check.builds import compare
 from cpuprobe.check.gate import gate
 from cpuprobe.check.judge import Expectation, Fit
 from cpuprobe.cli import run
-from cpuprobe.code.needs import Function, Needs, Place, Use
+from cpuprobe.code.needs import Function, Needs, Place, Reach, Use
 from cpuprobe.report import builds_text
-from cpuprobe.report.fit import document
+from cpuprobe.report.fit import document, to_text
 from cpuprobe.report.github import to_github
 from cpuprobe.report.remarks import RULES
 from cpuprobe.report.sarif import to_sarif
@@ -27,6 +27,9 @@ SCHEMA = json.loads(
 )
 HOSTILE = "di st/%,:\n::error::\x1b[2J\udcff/ü.so"
 STRANGE = "f\n::set-output name=x::y\x07%"
+
+
+USE = Use(4, 2, {"symbol": 4}, (Place("f", 0x1000, 3, "symbol"),))
 
 
 def fit(verdict: Expectation, path: str = "dist/a.so", name: str = "f") -> Fit:
@@ -175,6 +178,44 @@ def test_names_from_strangers_stay_data():
     command, _, message = text.split("\n")[0].removeprefix("::").partition("::")
     assert "%" not in message.replace("%25", "")
     assert command.count(",") == 1
+
+
+def test_what_could_not_be_read_makes_a_log_incomplete():
+    logs = [
+        to_sarif(report(*fits))
+        for fits in (
+            (fit("guarded"), fit("dies")),
+            (fit("guarded"), fit("unreadable")),
+            (Fit(path="a", expectation="unread", reason="7-Zip archive: not read"),),
+        )
+    ]
+
+    complete = [log["runs"][0]["invocations"][0]["executionSuccessful"] for log in logs]
+    assert complete == [True, False, False]
+
+
+def test_the_sum_of_both_is_the_texts():
+    """The worst first, and what is allowed as such."""
+    found = report(fit("runs"), fit("dies"), fit("runs"))
+
+    assert "3 files against x86-64-v2: 1 dies, 2 runs\n" in to_text(found)
+    assert "3 files against x86-64-v2: 1 dies, 2 runs; not read: 2 zip archives\n" in to_github(
+        found
+    )
+
+
+def test_of_many_features_the_reached_are_told_at_length():
+    """Each of five with three of its functions, the others by the number of theirs."""
+    features = {f"avx512{name}": USE for name in "abcdefgh"}
+    reached = {"avx512h": Reach(0x1000, 0x1000, "export", "f")}
+    needs = Needs(kind="library", features=features, reached=reached)
+    fits = Fit(path="a.so", expectation="unguarded", missing=tuple(features), needs=needs)
+    text = to_text(report(fits))
+
+    assert [line.split(":")[0].strip() for line in text.splitlines() if "confidence" in line] == [
+        f"avx512{name}" for name in "habcd"
+    ]
+    assert "and avx512e (2 functions), avx512f (2 functions) and avx512g (2 functions)" in text
 
 
 def test_both_are_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

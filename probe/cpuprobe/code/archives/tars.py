@@ -127,8 +127,10 @@ def _link(name: str, kind: int, target: bytes) -> Link | None:
 
 def begins(head: bytes) -> bool:
     """Whether a file that starts like this is a tar archive, of those without a mark included."""
+    if not (_text(head[:100]) and head[148:156].strip(b" \0").isdigit()):
+        return False
     try:
-        return bool(_text(head[:100])) and _size(head[:BLOCK]) >= 0
+        return _size(head[:BLOCK]) >= 0
     except ArtifactError:
         return False
 
