@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from cpuprobe.check.allow import AllowList, Row
+from cpuprobe.check.allow import MAXIMUM_BYTES, MOST_PATTERNS, MOST_ROWS, AllowList, Row
 from cpuprobe.check.judge import Fit
 from cpuprobe.check.patterns import ends, lasting_file, lasting_symbol
-from cpuprobe.code.needs import Function
 from cpuprobe.facts.isa import X86_64, IsaFacts
 from cpuprobe.words import visible
 
 MOST_NAMED = 500
 """Functions of a file beyond which its row does not name them, but counts them."""
 
-# TOML 1.0, "String": what may not stand in a basic string as it is; and what this tool never
-# prints, which is escaped as well.
+_MOST_LETTERS = MAXIMUM_BYTES // 4
+"""Of all names together; each may take three bytes, and there is more in a list."""
+
+# TOML 1.0, "String": what may not stand in a basic string as it is.
 _UNSAFE = re.compile(r'["\\]')
 
 
@@ -27,8 +28,34 @@ def allowable(fit: Fit) -> bool:
     return fit.expectation in ("guarded", "unguarded") and not (fit.needs and fit.needs.unlisted)
 
 
+class _Room:
+    """What a list may still hold, so that it can be read (check.allow)."""
+
+    def __init__(self, kept: Sequence[Row], files: int) -> None:
+        """Less what is kept, and a row for each of so many files."""
+        self._rows = MOST_ROWS - len(kept) - files
+        self._letters = _MOST_LETTERS
+        self._patterns = MOST_PATTERNS
+        for row in kept:
+            self.takes([row])
+
+    def takes(self, rows: Sequence[Row]) -> bool:
+        """Whether these rows of one file find room; if so they have it."""
+        names = [name for row in rows for name in (*row.symbols, *row.addresses)]
+        further = len(rows) - 1, sum(map(len, names)), sum("*" in _shown(each) for each in names)
+        left = self._rows, self._letters, self._patterns
+        if any(more > room for more, room in zip(further, left, strict=True)):
+            return False
+        self._rows, self._letters, self._patterns = (
+            room - more for more, room in zip(further, left, strict=True)
+        )
+        return True
+
+
 def rows_for(fits: Iterable[Fit], kept: AllowList | None, facts: IsaFacts = X86_64) -> list[Row]:
     """The rows of a new list, reasons empty but for those that are kept.
+
+    A file's functions are named, if there are not too many of them, in it or in all files.
 
     Args:
         fits: the files that shall be allowed, as an `AllowList` left them if there is one.
@@ -38,31 +65,30 @@ def rows_for(fits: Iterable[Fit], kept: AllowList | None, facts: IsaFacts = X86_
     rows = [] if kept is None else list(kept.lasting())
     every = list(fits)
     counts = Counter(end for fit in every for end in ends(lasting_file(fit.path)))
+    room = _Room(rows, len(every))
     for fit in every:
         functions = fit.excess if kept is not None else (fit.needs.functions if fit.needs else ())
+        if not functions:
+            continue
         # As much of the end of its path as no other file has.
         path = lasting_file(fit.path)
         file = next((end for end in ends(path) if counts[end] == 1), path)
-        rows += _rows(file, functions, frozenset(fit.missing), facts)
+        groups: dict[tuple[str, ...], set[str]] = {}
+        for each in functions:
+            features = _least(frozenset(fit.missing).intersection(each.features), facts)
+            groups.setdefault(features, set()).add(lasting_symbol(each.name))
+        named = [
+            Row(file=file, features=features, reason="", symbols=tuple(sorted(symbols)))
+            for features, symbols in groups.items()
+        ]
+        names = set[str]().union(*groups.values())
+        few = len(names) <= MOST_NAMED and all(name and "*" not in name for name in names)
+        if few and room.takes(named):
+            rows += named
+        else:
+            features = _least({name for group in groups for name in group}, facts)
+            rows.append(Row(file=file, features=features, reason="", most=len(functions)))
     return rows
-
-
-def _rows(
-    file: str, functions: Sequence[Function], lacking: frozenset[str], facts: IsaFacts
-) -> Iterator[Row]:
-    if not functions:
-        return
-    names = {lasting_symbol(each.name) for each in functions}
-    beyond = [_least(lacking.intersection(each.features), facts) for each in functions]
-    if len(names) > MOST_NAMED or "" in names or any("*" in name for name in names):
-        features = _least({name for each in beyond for name in each}, facts)
-        yield Row(file=file, features=features, reason="", most=len(functions))
-        return
-    groups: dict[tuple[str, ...], set[str]] = {}
-    for function, features in zip(functions, beyond, strict=True):
-        groups.setdefault(features, set()).add(lasting_symbol(function.name))
-    for features, symbols in groups.items():
-        yield Row(file=file, features=features, reason="", symbols=tuple(sorted(symbols)))
 
 
 def _least(features: Collection[str], facts: IsaFacts) -> tuple[str, ...]:
@@ -103,8 +129,13 @@ def _list(key: str, values: Sequence[str]) -> list[str]:
     return [f"{key} = [", *(f"    {_text(value)}," for value in values), "]"]
 
 
-def _text(value: str) -> str:
-    """A basic string of TOML; what cannot stand in one is `*`, which stands for anything."""
+def _shown(value: str) -> str:
+    """What can stand in a string of TOML; for what cannot `*`, which stands for anything."""
     printable = os.fsencode(value).decode("utf-8", "replace")
     shown = "".join(each if visible(each) == each else "\ufffd" for each in printable)
-    return '"' + re.sub("\ufffd+", "*", _UNSAFE.sub(r"\\\g<0>", shown)) + '"'
+    return re.sub("\ufffd+", "*", shown)
+
+
+def _text(value: str) -> str:
+    """A basic string of TOML."""
+    return '"' + _UNSAFE.sub(r"\\\g<0>", _shown(value)) + '"'

@@ -234,12 +234,18 @@ def _write(
     judged: HostCapabilities,
 ) -> int:
     """Writes an allow-list of what fails; the exit code."""
+    from cpuprobe.check.allow import MOST_ROWS
     from cpuprobe.check.gate import nothing_read
     from cpuprobe.check.write_allow import allowable, rows_for, to_toml
     from cpuprobe.facts.isa import facts_named
 
     chosen = [fit for fit in fits if failing.fails(fit)]
     rows = rows_for(filter(allowable, chosen), listed, facts_named(judged.isa))
+    if len(rows) > MOST_ROWS:
+        raise UsageError(
+            f"--write-allow {path}: {len(rows)} files want a row, and a list has no more than "
+            f"{MOST_ROWS}: check fewer at once, or build them again"
+        )
     write_page(to_toml(rows, judged.name), path)
     left = sum(not allowable(fit) for fit in chosen)
     more = f"; {counted(left, 'file')} that no list can allow" if left else ""

@@ -6,11 +6,13 @@ import json
 import shutil
 import subprocess
 import textwrap
+from itertools import combinations
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from cpuprobe.check import write_allow
 from cpuprobe.check.allow import AllowList, Row, read_list
 from cpuprobe.check.gate import gate
 from cpuprobe.check.judge import Expectation, Fit
@@ -325,6 +327,33 @@ def test_a_file_with_too_many_functions_is_counted():
     more = rules.apply(fit(*functions, function("new", "avx2")))
     assert not more.allowed
     assert more.permissions[0].refused == 502
+
+
+APART = ("sha", "adx", "movbe", "rdrnd", "rdseed", "lzcnt", "bmi", "bmi2", "aes", "fsgsbase")
+
+
+def test_what_is_written_can_be_read(tmp_path, monkeypatch):
+    """Too many names, wildcards or rows for a list: those of further files are counted."""
+    long = "n" * 290
+    monkeypatch.setattr(write_allow, "_MOST_LETTERS", 50_000)
+    cases = {
+        "names": [[function(f"{long}{n}", "avx2") for n in range(100)] for _ in range(2)],
+        "wildcards": [[function(f"\x01{n}", "avx2") for n in range(150)] for _ in range(3)],
+        "rows": [
+            [function(f"f{n}", *each) for n, each in enumerate(combinations(APART, 3))]
+            for _ in range(18)
+        ],
+    }
+    for name, files in cases.items():
+        fits = [fit(*functions, path=f"{at}.so") for at, functions in enumerate(files)]
+        path = tmp_path / name
+        path.write_text(to_toml(rows_for(fits, None), "v1").replace('reason = ""', 'reason = "x"'))
+        rules = read_list(str(path))
+        counted = [row.most is not None for row in rules.rows]
+
+        assert True in counted, name
+        assert not counted[0], name
+        assert all(rules.apply(each).allowed for each in fits), name
 
 
 SOURCE = """
