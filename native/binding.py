@@ -54,7 +54,8 @@ CORE_FLAGS = (
 # What Python knows of the scanner is what these declare, up to where they tell of what is between
 # the scanner's own files: nothing of it is repeated here. Each stands after those that it includes.
 SHARED = tuple(
-    f"native/scan/{name}.h" for name in ("decode", "operands", "links", "scan", "functions", "ways")
+    f"native/scan/{name}.h"
+    for name in ("decode", "operands", "links", "scan", "functions", "ways", "asking")
 )
 
 CDEF = """
@@ -78,6 +79,7 @@ static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include <sys/auxv.h>
 #include "core.h"
 #include "flags.h"
+#include "scan/asking.h"
 #include "scan/functions.h"
 #include "scan/links.h"
 #include "scan/scan.h"

@@ -201,6 +201,39 @@ ways_sort(uint64_t *all, uint32_t count)
         }
 }
 
+/* --- blocks that wait, the first one at the top --------------------------------------------------
+ */
+
+void
+ways_push(struct ways_space *space, uint32_t *count, uint32_t value)
+{
+    uint32_t at = (*count)++;
+
+    for (; at && space->order[(at - 1) / 2] > value; at = (at - 1) / 2)
+        space->order[at] = space->order[(at - 1) / 2];
+    space->order[at] = value;
+}
+
+uint32_t
+ways_pop(struct ways_space *space, uint32_t *count)
+{
+    uint32_t least = space->order[0], last = space->order[--*count], at = 0;
+
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+
+        if (child >= *count)
+            break;
+        child += child + 1 < *count && space->order[child + 1] < space->order[child];
+        if (space->order[child] >= last)
+            break;
+        space->order[at] = space->order[child];
+        at = child;
+    }
+    space->order[at] = last;
+    return least;
+}
+
 /* For each block those before it. */
 static void
 turn_round(struct ways_space *space)

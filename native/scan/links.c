@@ -555,11 +555,12 @@ links_limits(const struct links_known *known, const uint64_t *ends, uint64_t *li
     }
 }
 
-void
+uint64_t
 links_hold(const struct links_known *known, const uint64_t *limits, const uint64_t *pages,
            const uint64_t *masks, uint64_t count, uint64_t *held)
 {
     const struct links_index *functions = &known->functions;
+    uint64_t bytes = 0;
     uint32_t first = 0;
 
     __builtin_memset(held, 0, functions->count * 2 * sizeof *held);
@@ -573,10 +574,12 @@ links_hold(const struct links_known *known, const uint64_t *limits, const uint64
 
             if (limits[at] <= (low > start ? low : start))
                 continue;
+            bytes += held[2 * at] | held[2 * at + 1] ? 0 : limits[at] - start;
             held[2 * at] |= masks[2 * page];
             held[2 * at + 1] |= masks[2 * page + 1];
         }
     }
+    return bytes;
 }
 
 uint32_t

@@ -93,9 +93,10 @@ void links_part(const struct link *all, uint64_t count, uint64_t *keys, uint64_t
 uint64_t links_last(struct link *all, uint64_t count);
 
 /* What stands on the pages of 4 KiB that functions are on: a mask of two words for each page, in
- * the order of their numbers, and for each function; `limits` as links_limits has them. */
-void links_hold(const struct links_known *known, const uint64_t *limits, const uint64_t *pages,
-                const uint64_t *masks, uint64_t count, uint64_t *held);
+ * the order of their numbers, and for each function; `limits` as links_limits has them. Returns the
+ * bytes of all functions on these pages. */
+uint64_t links_hold(const struct links_known *known, const uint64_t *limits, const uint64_t *pages,
+                    const uint64_t *masks, uint64_t count, uint64_t *held);
 
 /* The numbers of those whose mask has a bit, the last one first; returns how many. */
 uint32_t links_holding(const uint64_t *held, uint32_t count, uint32_t bit, uint32_t *numbers);

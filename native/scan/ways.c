@@ -177,36 +177,6 @@ over(struct function *f, const struct operation *each, struct block *block, uint
     }
 }
 
-static void
-push(struct ways_space *space, uint32_t *count, uint32_t value)
-{
-    uint32_t at = (*count)++;
-
-    for (; at && space->order[(at - 1) / 2] > value; at = (at - 1) / 2)
-        space->order[at] = space->order[(at - 1) / 2];
-    space->order[at] = value;
-}
-
-static uint32_t
-pop(struct ways_space *space, uint32_t *count)
-{
-    uint32_t least = space->order[0], last = space->order[--*count], at = 0;
-
-    for (;;) {
-        uint32_t child = 2 * at + 1;
-
-        if (child >= *count)
-            break;
-        child += child + 1 < *count && space->order[child + 1] < space->order[child];
-        if (space->order[child] >= last)
-            break;
-        space->order[at] = space->order[child];
-        at = child;
-    }
-    space->order[at] = last;
-    return least;
-}
-
 /* Begins at a block: what is known there is live. */
 static void
 set_out(struct function *f, uint32_t number)
@@ -235,25 +205,40 @@ go_over(struct function *f, uint32_t number)
         over(f, &f->space->operation[block->first + at], block, block->guarded);
 }
 
-/* Finds out what each block begins with; blocks are gone over in the order of their addresses. */
+/* Nothing is known yet, and one begins at the first block. */
+static void
+begin(struct function *f)
+{
+    struct ways_space *space = f->space;
+
+    space->used = 0;
+    for (uint32_t at = 0; at < space->blocks; at++) {
+        struct values *entry = &space->entry[at];
+        struct block *block = &space->block[at];
+
+        entry->reached = entry->room = entry->count = 0;
+        entry->slots = space->arena;
+        block->guarded = block->branches = block->tier = block->queued = 0;
+    }
+    ways_enter(&space->entry[0], f->known->convention);
+    space->block[0].queued = 1;
+}
+
+/* Finds out what each block begins with, from those on that are queued; blocks are gone over in the
+ * order of their addresses. */
 static void
 spread(struct function *f)
 {
     struct ways_space *space = f->space;
     uint32_t pending = 0;
 
-    space->used = 0;
     for (uint32_t at = 0; at < space->blocks; at++) {
-        struct values *entry = &space->entry[at];
-
-        entry->reached = entry->room = entry->count = 0;
-        entry->slots = space->arena;
-        space->block[at].visits = space->block[at].queued = 0;
+        space->block[at].visits = 0;
+        if (space->block[at].queued)
+            ways_push(space, &pending, at);
     }
-    ways_enter(&space->entry[0], f->known->convention);
-    push(space, &pending, 0);
     while (pending && f->steps < f->most_steps) {
-        uint32_t number = pop(space, &pending);
+        uint32_t number = ways_pop(space, &pending);
         struct block *block = &space->block[number];
 
         block->visits += block->visits < NEVER;
@@ -272,12 +257,13 @@ spread(struct function *f)
                 ways_copy(space, entry, &f->live);
                 entry->reached = 1;
                 entry->sure = sure;
-                push(space, &pending, to);
-            } else if (ways_join(space, entry, &f->live, sure) &&
-                       space->block[to].visits < MOST_VISITS && !space->block[to].queued) {
-                space->block[to].queued = 1;
-                push(space, &pending, to);
+            } else if (!ways_join(space, entry, &f->live, sure) ||
+                       space->block[to].visits >= MOST_VISITS) {
+                continue;
             }
+            if (!space->block[to].queued)
+                ways_push(space, &pending, to);
+            space->block[to].queued = 1;
         }
     }
 }
@@ -829,6 +815,7 @@ mark_guarded(struct function *f)
         for (uint32_t at = 0; at < space->blocks; at++)
             if (reachable[at] && !without[at] && !space->block[at].guarded) {
                 space->block[at].guarded = (uint16_t)ways_labels(tier);
+                space->block[at].queued = space->entry[at].reached != 0;
                 news = 1;
             }
     }
@@ -875,8 +862,7 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     look_over(space, known);
     ways_end(space, is_main);
     made->returns = space->block[0].alive;
-    for (uint32_t at = 0; at < space->blocks; at++)
-        space->block[at].guarded = space->block[at].branches = space->block[at].tier = 0;
+    begin(&f);
     open_from(space, 0, TIER_NONE, space->open[7]);
     for (unsigned pass = 0; pass < MOST_PASSES; pass++) {
         spread(&f);

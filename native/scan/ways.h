@@ -260,6 +260,9 @@ uint16_t ways_number(int number, unsigned tier);
 /* --- between the files of this --- */
 
 void ways_sort(uint64_t *all, uint32_t count);
+/* Numbers that wait in `order`: takes in one; takes out the least. */
+void ways_push(struct ways_space *space, uint32_t *count, uint32_t value);
+uint32_t ways_pop(struct ways_space *space, uint32_t *count);
 void ways_link(struct ways_space *space); /* which blocks may end it, and where ways meet */
 /* Takes out what ends a run: branches to what never returns; of main, where it returns failure. */
 void ways_end(struct ways_space *space, int is_main);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "asking.h"
 #include "functions.h"
 #include "links.h"
 #include "scan.h"
@@ -150,7 +151,7 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
     }
     known.foreign = known.slots;
     for (unsigned at = 0; at < sizeof known.bits; at++)
-        known.bits[at / 32][at % 32] = code[at % size] % 5;
+        known.bits[at / 64][at % 64] = code[at % size] % 5;
     if (!ways_begin(&space, code, size, address, range->start, range->end))
         return;
     for (unsigned round = 0; round < 2; round++) {
@@ -227,6 +228,58 @@ refers(const uint8_t *code, size_t left, uint64_t site, const uint64_t *function
     return 0;
 }
 
+/* What some functions answer, with all that they call; names tell what the bytes have. */
+static void
+ask_around(const uint8_t *code, size_t size, uint64_t address, const struct links_known *links,
+           const uint64_t *limits)
+{
+    enum { ROOM = 64 };
+    static struct ways_space spaces[MOST_DEPTH + 1];
+    static uint64_t sets[4][MOST_BYTES];
+    static struct asked asked[ROOM];
+    static struct asking file;
+    const uint8_t tables = code[0] & 8;
+    struct ways_known known = {
+        .statics = {sets[0], 0, 64}, .regions = {sets[1], 0, 64}, .fields = {sets[2], 0, 64}};
+    unsigned rounds = 0;
+
+    memset(asked, 0, sizeof asked);
+    for (unsigned at = 0; at < 64; at++)
+        sets[3][at] = address + 8 * at;
+    memset(&file, 0, sizeof file);
+    file.known = &known;
+    file.convention = &ways_system_v;
+    file.links = links;
+    file.limits = limits;
+    file.code = &code;
+    file.tables = &tables;
+    file.imports = (struct ways_set){sets[3], code[0] & 63, 64};
+    file.main = limits[0];
+    file.go_start = address + code[size / 2];
+    file.go_end = address + size;
+    file.asked = asked;
+    file.room = ROOM;
+    file.most_steps = 2000;
+    file.left = 20000;
+    for (unsigned number = 0; number < links->functions.count && rounds < 100; number++) {
+        uint64_t start = links->functions.all[number];
+
+        if (limits[number] <= start)
+            continue;
+        while (rounds++ < 100 && asking_look(&file, start, limits[number]) == ASKING_WANTS) {
+            for (unsigned at = 0; file.lacks && at <= MOST_DEPTH; at++)
+                file.spaces[at] = &spaces[at];
+            HOLDS(file.lacks || file.wants);
+            HOLDS(file.wants <= MOST_WANTED);
+            for (uint32_t at = 0; at < file.wants; at++)
+                asking_tell(&file, file.wanted[at], code[at % size], code[at * 3 % size] & 31);
+        }
+        HOLDS(file.count < ROOM);
+        asking_answers(&file, start, code[number % size] & ANSWERS);
+    }
+    asking_forget(&file);
+}
+
 /* How the bytes refer to each other, as code, relocations, symbols and words. */
 static void
 find_links(const uint8_t *code, size_t size, uint64_t address)
@@ -255,6 +308,7 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     links_limits(&known, ends, limits);
     for (unsigned number = 0; number < MOST_RANGES; number++)
         HOLDS(limits[number] <= address + size);
+    ask_around(code, size, address, &known, limits);
     links_search(code, size, 0, half, address, &known, &calls, &taken, &asking);
     links_search(code, size, half, size, address, &known, &calls, &taken, &asking);
     for (size_t each = 0; each < size; each++)
@@ -282,7 +336,7 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     sorted(&turned);
     sorted(&taken);
     calls.count = taken.count = 0;
-    links_words(code, size, address, &known, &taken);
+    links_words(code, size, address, code[0] & 4, &known, &taken);
     links_relocations(code, size, code, size, &calls, &taken);
     sorted(&calls);
     HOLDS(links_last(calls.all, calls.count) <= calls.count);

@@ -2,72 +2,64 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import TypeAlias
 
 from cpuprobe.code import libgcc
-from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
 from cpuprobe.code.native import lib
 from cpuprobe.code.program import Binary, asks, passive_names
 from cpuprobe.code.rehearsal import Rehearsals
 from cpuprobe.code.summary import Summary
-from cpuprobe.code.ways import NEAR, Told, Ways, kept, kept_at
+from cpuprobe.code.ways import NEAR, Ways, kept, kept_at
 
-MOST = 400_000
-"""Steps (ways.MOST_STEPS) that are made to learn what asks, and as many afterwards."""
-LARGEST = 1 << 18
-"""Bytes of a function that is looked at: larger ones are made by generators and choose nothing."""
+TO_LEARN, MOST = 150_000, 400_000
+"""Steps (ways.MOST_STEPS) that are made to learn what asks; and afterwards."""
+_MOST_SIZE, FEW = 300_000, 120_000
+"""Bytes of all functions that hold features, in a file that asks, beyond which few searches end: of
+61 such files 15 with MOST steps; of 311 others all but eight. There so few steps are made, for what
+is soon come to: with more, one of the 61 came to one more feature."""
 MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""
 _VISITS = 3
 """How often one of these is looked at, as more becomes known."""
-SMALL = 512
-"""Bytes of a function that may be asked for what is known already."""
-_DEPTH = 8
-"""How many of these may call each other."""
-
-
-Answer: TypeAlias = tuple[int, int]
-"""The labels of what a function may answer of the CPU, and what is known of that (code.ways)."""
-
-
-def _named(name: str) -> Answer:
-    """Of another file's function."""
-    return int(asks(name)), 0  # ANSWER: of whatever
 
 
 class Functions:
-    """The functions of a file, each looked at when it is asked for.
-
-    Attributes:
-        left: steps that may still be made.
-        whole: no function was left out, or not gone over to its end, for its size.
-    """
+    """The functions of a file, each looked at when it is asked for."""
 
     def __init__(self, file: Binary, links: Links) -> None:
         """Finds out what asks."""
         self._file, self._links = file, links
-        foreign = {slot for slot, name in links.names.items() if asks(name)}
         models = file.models or self._models()
         around = (at + by for at in models for by in (-libgcc.ALIGNMENT, libgcc.ALIGNMENT))
         others = (at for at in around if next(links.takers(at, at + 1), None) is not None)
         self._answers = file.answers or [*models, *others]
-        self._ways = Ways(
-            links.pointers, foreign, self._answers, file.questions, models, file.is_windows
-        )
+        self._ways = Ways(file, links, self._answers, models)
         self._rehearsals = Rehearsals(file, links.pointers, models, self._ways.word)
-        self._askers: dict[int, Answer] = {}
         self._summaries: dict[int, Summary] = {}
-        self._small: dict[int, Answer] = {}
-        self._ended: dict[int, Summary] = {}
-        self._words: dict[int, int] = {}
-        self._main = main(file)
-        self._depth = 0
-        self.left = MOST
-        self.whole = True
+        self.left = TO_LEARN
         self._learn()
+
+    @property
+    def left(self) -> int:
+        """Steps that may still be made."""
+        return self._ways.left
+
+    @left.setter
+    def left(self, steps: int) -> None:
+        self._ways.left = steps
+
+    @property
+    def whole(self) -> bool:
+        """Whether no function was left out, or not gone over to its end, for its size."""
+        return self._ways.whole
+
+    def confine(self, size: int) -> None:
+        """Leaves fewer steps where a search among so many bytes of functions would not end."""
+        if size > _MOST_SIZE:
+            self.left = min(self.left, FEW)
 
     def _models(self) -> set[int]:
         """Where a file without symbols has libgcc's __cpu_model."""
@@ -83,15 +75,22 @@ class Functions:
         """Finds the functions that ask, those that answer, and where they put answers."""
         # How far each is from what asks, and its size; the nearest first, of these the smallest:
         # what keeps answers is small and near, and large functions that use them take many steps.
-        pending: dict[int, tuple[int, int]] = {}
-        for address in self._asked():
-            function = self._links.function(address)
-            if function is not None:
-                pending[function[0]] = 0, function[1] - function[0]
+        pending: list[tuple[int, int, int]] = []
+        waiting: set[int] = set()
         visits: Counter[int] = Counter()
+
+        def look_at(address: int, far: int) -> None:
+            function = self._links.function(address)
+            if function and function[0] not in waiting and visits[function[0]] < _VISITS:
+                waiting.add(function[0])
+                heapq.heappush(pending, (far, function[1] - function[0], function[0]))
+
+        for address in self._asked():
+            look_at(address, 0)
+        answered: dict[int, tuple[int, int]] = {}
         while pending and visits.total() < MOST_ASKING and self.left > 0:
-            start = min(pending, key=pending.__getitem__)
-            far, _ = pending.pop(start)
+            far, _, start = heapq.heappop(pending)
+            waiting.discard(start)
             visits[start] += 1
             self._summaries.pop(start, None)
             summary = self.summary(start)
@@ -101,26 +100,21 @@ class Functions:
             fresh = self._ways.learn(summary)
             news = bool(fresh)
             answer = summary.answers, summary.returned
-            if summary.answers and self._askers.get(start) != answer:
-                self._askers[start] = answer
-                self._words.clear()
+            if summary.answers and answered.get(start) != answer:
+                answered[start] = answer
+                self._ways.answers(start, *answer)
                 news = True
             if summary.fields and self._ways.fills(start):
                 tables = map(self._links.table, self._links.slots(start))
                 found = {table for table in tables if table is not None and self._ways.fills(table)}
                 fresh |= {start, *found}
                 news = True
-            if news:
-                readers = self._readers(fresh)
-                # Itself as well: what it returns may be what it has put there.
-                for site in (start, *self._links.callers(start), *readers):
-                    other = self._links.function(site)
-                    if other is not None and visits[other[0]] < _VISITS:
-                        pending.setdefault(other[0], (far + 1, other[1] - other[0]))
+            # Itself as well: what it returns may be what it has put there.
+            readers = [start, *self._links.callers(start), *self._readers(fresh)] if news else ()
+            for site in readers:
+                look_at(site, far + 1)
         self._summaries.clear()
-        self._small.clear()
-        self._ended.clear()
-        self._words.clear()
+        self._ways.forget()
         self.left = MOST
 
     def _rehearse(self, start: int, summary: Summary) -> None:
@@ -150,48 +144,18 @@ class Functions:
         """Addresses of instructions that may go on with what static memory was found to hold."""
         return [site for at in fresh for _, site in self._links.takers(at - NEAR + 1, at + 1)]
 
-    def _asks(self, target: int) -> Answer:
-        if target < 0:
-            name = self._links.names.get(-target)
-            if name is not None:
-                return _named(name)
-            target = self._links.pointers.get(-target) or 0
-        target = self._links.stubs.get(target, target)
-        if target in self._askers:
-            return self._askers[target]
-        name = self._links.imported(target)
-        if name is not None:
-            return _named(name)
-        return self._tells(target)
+    def _told(self, target: int) -> tuple[int, int]:
+        """What the name of what is called tells (Ways): another file's function."""
+        name = self._links.names.get(-target) if target < 0 else self._links.imported(target)
+        if name is None:
+            return lib.IS_FOREIGN, 0
+        calls = lib.IS_FOREIGN if passive_names().search(name) is None else 0
+        return calls | lib.MAY_ANSWER * asks(name), 0
 
-    def _tells(self, target: int) -> Answer:
-        """What a small function answers from what is known: most that do are a few lines."""
-        if target not in self._small:
-            if self._depth >= _DEPTH:
-                return 0, 0  # for now
-            self._small[target] = 0, 0  # for what comes back to it
-            ending = self._ending(target)
-            self._small[target] = ending.answers, ending.returned
-        return self._small[target]
-
-    def _ending(self, target: int) -> Summary:
-        """A small function; an empty summary for what comes back to it, and for others."""
-        if target not in self._ended:
-            if self._depth >= _DEPTH:
-                return Summary()  # for now
-            self._ended[target] = Summary()
-            function = self._links.function(target)
-            if function is not None and function[0] == target and function[1] <= target + SMALL:
-                self._depth += 1
-                self._ended[target] = self.summary(target)
-                self._depth -= 1
-        return self._ended[target]
-
-    def _foreign(self, target: int) -> bool:
-        code = self._file.code_at(target)
-        if code is None or code.name.startswith(".plt"):
-            return True
-        return self._links.imported(target) is not None
+    def size(self, start: int) -> int:
+        """Bytes of a function, by its start."""
+        function = self._links.function(start)
+        return function[1] - function[0] if function else 0
 
     def summary(self, start: int) -> Summary:
         """One function, by its start; an empty one where too much was looked at already."""
@@ -199,35 +163,7 @@ class Functions:
             function = self._links.function(start)
             if function is None or self.left <= 0:
                 return Summary()
-            if function[1] - function[0] > LARGEST:
-                self.whole = False
-                return Summary()
-            code = self._file.code_at(start)
-            made = Summary()
-            if code is not None:
-                low, high = self._file.go_code
-                known = start == self._main, low <= start < high
-                made = self._ways.look(code, *function, self._word, *known)
-            self.left -= made.steps
-            self.whole &= made.whole
+            made = self._ways.look(*function, self._told)
             made.stubs = self._links.stubs
             self._summaries[start] = made
         return self._summaries[start]
-
-    def _word(self, target: int) -> int:
-        """What is known of something that is called, for C."""
-        word = self._words.get(target)
-        if word is None:
-            word = self._told(target).word
-            if not self._depth:  # else it may lack what comes back to it
-                self._words[target] = word
-        return word
-
-    def _told(self, target: int) -> Told:
-        target = self._links.stubs.get(target, target)
-        if target < 0 or self._foreign(target):
-            name = self._links.names.get(-target) if target < 0 else self._links.imported(target)
-            calls = name is None or not passive_names().search(name)
-            return Told(*self._asks(target), calls, 0, True)
-        ending = self._ending(target)
-        return Told(*self._asks(target), False, ending.invokes, ending.returns)

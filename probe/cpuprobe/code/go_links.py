@@ -23,7 +23,7 @@ class GoLinks(Links):
         found, names = super()._read()
         words = self._file.relocations.words
         for before in (_VALUES, _STRUCTURES) if words else ():
-            self._index(self._known.slots, found.keys)
+            self._index(self.known.slots, found.keys)
             found = merged(self._leading(before, len(found.keys)), found)
         return found, names
 
@@ -31,6 +31,6 @@ class GoLinks(Links):
         def fill(pointers: Any) -> None:
             for address, content in self._file.relocations.words:
                 data = ffi.from_buffer("uint8_t[]", content)
-                lib.links_values(data, len(data), address, self._known, before, pointers)
+                lib.links_values(data, len(data), address, self.known, before, pointers)
 
         return pairs(*filled(fill, room))

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
 
-from cpuprobe.code.asking import SMALL, Answer, Functions
+from cpuprobe.code.asking import Functions
 from cpuprobe.code.functions import NAMELESS_TABLE, ROW, Name
 from cpuprobe.code.go_links import GoLinks
 from cpuprobe.code.links import RIP_READS, relative_at
@@ -23,8 +23,8 @@ from cpuprobe.code.native import lib
 from cpuprobe.code.needs import By
 from cpuprobe.code.program import asking_names
 from cpuprobe.code.reach import Search
-from cpuprobe.code.summary import Summary, Way
-from cpuprobe.code.ways import NEAR, Told
+from cpuprobe.code.summary import Way
+from cpuprobe.code.ways import NEAR
 
 _T = TypeVar("_T")
 # Functions and methods that do not return: throw, panics, those that end the process or goroutine;
@@ -61,11 +61,6 @@ class GoFunctions(Functions):
         named = (row for row in rows if low <= row[0] < high and row[3] != NAMELESS_TABLE)
         return {row[0]: (row[3], row[2]) for row in named}
 
-    @functools.cached_property
-    def _fillers(self) -> set[int]:
-        """Functions that were seen to put answers where they are told to."""
-        return set()
-
     def name(self, start: int) -> str:
         """The name of one of Go's functions; empty for others."""
         name = self._names.get(start)
@@ -80,18 +75,8 @@ class GoFunctions(Functions):
             yield from self._links.callers(start)
         for address in super()._asked():  # in Go only small functions have CPUID, in assembly
             function = self._links.function(address)
-            if function and (function[1] - function[0] <= SMALL or not self.name(function[0])):
+            if function and (function[1] - function[0] <= lib.SMALL or not self.name(function[0])):
                 yield address
-
-    def summary(self, start: int) -> Summary:
-        """One function; of the runtime's it is not asked where they put answers."""
-        made = super().summary(start)
-        if made.fields:
-            self._fillers.add(start)
-            made.fields = ()
-        if (made.answers or made.statics) and _RUNTIME.match(self.name(start)):
-            made.answers, made.statics = 0, ()
-        return made
 
     def _reading(self) -> Iterator[tuple[int, int]]:
         for start in self._links.starts:
@@ -125,19 +110,16 @@ class GoFunctions(Functions):
             readers += (site for site in takers if self._is_setting(site))
         return readers
 
-    def _asks(self, target: int) -> Answer:
-        answer = super()._asks(target)
-        return (lib.MAY_ANSWER, 0) if not answer[0] and self.is_asking(target) else answer
-
-    def _told(self, target: int) -> Told:
-        told, name = super()._told(target), self.name(target)
+    def _told(self, target: int) -> tuple[int, int]:
+        low, high = self._file.go_code
+        if not low <= target < high:
+            return super()._told(target)
+        name = self.name(target)
         if not name:
-            return told
-        returns = told.returns and _NEVER.fullmatch(name) is None
-        fills = target in self._fillers
-        leaves = fills or self._ending(target).asks or self.is_asking(target)
-        answers = told.answers | lib.MAY_ANSWER * fills
-        return told._replace(answers=answers, returns=returns, leaves=leaves)
+            return 0, 0
+        traits = lib.IS_NAMED | lib.ASKS_BY_NAME * self.is_asking(target)
+        traits |= lib.NEVER_BY_NAME * (_NEVER.fullmatch(name) is not None)
+        return 0, traits | lib.IS_RUNTIME * (_RUNTIME.match(name) is not None)
 
 
 class GoSearch(Search):

@@ -42,12 +42,17 @@ class Holding(Collection[int]):
         return len(self._numbers)
 
 
-def holding(links: Links, pages: Mapping[int, frozenset[str]]) -> Iterator[tuple[str, Holding]]:
+def holding(
+    links: Links, pages: Mapping[int, frozenset[str]]
+) -> tuple[list[tuple[str, Holding]], int]:
     """The functions on pages with each feature, in the order of the features' names.
 
     Args:
         links: of the file.
         pages: the features on each page of 4 KiB.
+
+    Returns:
+        Them, and how many bytes those have that are on a page with any.
     """
     names = sorted(frozenset[str]().union(*set(pages.values())))
     bits = {name: 1 << bit for bit, name in enumerate(names)}
@@ -57,6 +62,5 @@ def holding(links: Links, pages: Mapping[int, frozenset[str]]) -> Iterator[tuple
     for page in sorted(pages):
         mask = masks[pages[page]]
         given.extend((mask & low, mask >> 64))
-    held = links.held(array("Q", sorted(pages)), given)
-    for bit, name in enumerate(names):
-        yield name, Holding(links, held, bit)
+    held, size = links.held(array("Q", sorted(pages)), given)
+    return [(name, Holding(links, held, bit)) for bit, name in enumerate(names)], size

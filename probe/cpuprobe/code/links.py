@@ -65,6 +65,8 @@ class Links:
 
     Attributes:
         starts: where functions begin, in order.
+        limits: the addresses behind these functions.
+        known: both, and where code is, for C.
         pointers: slots in data that hold an address of this file.
         names: slots in data that hold the address of something of another file, by its name.
         stubs: PLT entries that lead to functions of this file, as libraries call what they export.
@@ -77,23 +79,23 @@ class Links:
         stubs = self._stubs()
         every = self._starts(stubs[0])
         self.starts, ends = every.keys, every.values
-        self._known = ffi.new("struct links_known *")
+        self.known = ffi.new("struct links_known *")
         self._kept: list[Any] = []  # what C's structures point to
         ranges = [(e.address, min(e.address + len(e.data), HIGHEST)) for e in file.code]
-        self._known.code = self._keep(ffi.new("struct links_range[]", ranges))
-        self._known.ranges, self._known.is_fixed = len(ranges), bool(file.relocations.words)
-        self._index(self._known.functions, self.starts)
-        self._limits = array("Q", bytes(8 * len(self.starts)))
+        self.known.code = self._keep(ffi.new("struct links_range[]", ranges))
+        self.known.ranges, self.known.is_fixed = len(ranges), bool(file.relocations.words)
+        self._index(self.known.functions, self.starts)
+        self.limits = array("Q", bytes(8 * len(self.starts)))
         lib.links_limits(
-            self._known,
+            self.known,
             ffi.from_buffer("uint64_t[]", ends),
-            ffi.from_buffer("uint64_t[]", self._limits),
+            ffi.from_buffer("uint64_t[]", self.limits),
         )
         self.pointers, self.names = self._read()
-        self._index(self._known.slots, self.pointers.keys)
-        self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
+        self._index(self.known.slots, self.pointers.keys)
+        self.known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
         self._jumped = frozenset(pairs(stubs).values)
-        fill = functools.partial(lib.links_entered, self._known, stubs[0])
+        fill = functools.partial(lib.links_entered, self.known, stubs[0])
         self._entered = pairs(*filled(fill, stubs[0].count))
         self.stubs = dict(zip(self._entered.values, self._entered.keys, strict=True))
 
@@ -122,10 +124,8 @@ class Links:
 
     def _index(self, index: Any, addresses: Sequence[int]) -> None:
         span = addresses[-1] - addresses[0] if addresses else 0
-        index.all, index.count = (
-            self._keep(ffi.from_buffer("uint64_t[]", addresses)),
-            len(addresses),
-        )
+        index.all = self._keep(ffi.from_buffer("uint64_t[]", addresses))
+        index.count = len(addresses)
         buckets = min(span >> 9, lib.MOST_BUCKETS) + 3
         index.buckets = self._keep(new("struct links_bucket[]", buckets))
         lib.links_index(ffi.addressof(index))
@@ -136,7 +136,7 @@ class Links:
         def fill(pointers: Any, names: Any) -> None:
             for at, content in found.words:
                 whole = any(at == start for start, _ in found.of_code)
-                lib.links_words(_bytes(content), len(content), at, whole, self._known, pointers)
+                lib.links_words(_bytes(content), len(content), at, whole, self.known, pointers)
             for table in found.tables:
                 lib.links_relocations(
                     _bytes(table), len(table), symbols, len(symbols), pointers, names
@@ -152,30 +152,30 @@ class Links:
     def function(self, address: int) -> tuple[int, int] | None:
         """The function that holds an address: its start, and the address behind it."""
         at = bisect_right(self.starts, address) - 1
-        return (
-            (self.starts[at], self._limits[at]) if at >= 0 and address < self._limits[at] else None
-        )
+        return (self.starts[at], self.limits[at]) if at >= 0 and address < self.limits[at] else None
 
     def number(self, start: int) -> int | None:
         """The number of a function, by its start: its place in `starts`."""
         at = bisect_left(self.starts, start)
         return at if at < len(self.starts) and self.starts[at] == start else None
 
-    def held(self, pages: array[int], masks: array[int]) -> array[int]:
+    def held(self, pages: array[int], masks: array[int]) -> tuple[array[int], int]:
         """What stands on the pages of 4 KiB that each function is on, as masks of two words.
+
+        And how many bytes the functions on these pages have.
 
         Args:
             pages: numbers of pages, in order.
             masks: theirs.
         """
         held, to_held = words(2 * len(self.starts))
-        lib.links_hold(
-            self._known,
-            *(ffi.from_buffer("uint64_t[]", each) for each in (self._limits, pages, masks)),
+        size = lib.links_hold(
+            self.known,
+            *(ffi.from_buffer("uint64_t[]", each) for each in (self.limits, pages, masks)),
             len(pages),
             to_held,
         )
-        return held
+        return held, int(size)
 
     def _search(self, low: int, high: int) -> list[Any]:
         """Searches the code between two places, counted over all code.
@@ -191,7 +191,7 @@ class Links:
                 start, end = (_cut(at - before, len(code.data)) for at in (low, high))
                 if start < end:
                     data = _bytes(code.data)
-                    lib.links_search(data, len(data), start, end, code.address, self._known, *lists)
+                    lib.links_search(data, len(data), start, end, code.address, self.known, *lists)
 
         room = min((high - low) // _DENSE + 64, _MOST_AT_FIRST)
         return filled(fill, room, room, 1024)
@@ -283,7 +283,7 @@ class Links:
 
     @functools.cached_property
     def _turned(self) -> Pairs:
-        fill = functools.partial(lib.links_turn, self._known)
+        fill = functools.partial(lib.links_turn, self.known)
         return pairs(*filled(fill, len(self.pointers.keys)))
 
     def imported(self, target: int) -> str | None:

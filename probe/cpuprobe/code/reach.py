@@ -78,7 +78,9 @@ class Search:
     def found(self) -> dict[str, Reach]:
         """The features that are reached without a choice."""
         met: dict[str, Reach] = {}
-        for feature, those in holding(self._links, self._pages):
+        every, size = holding(self._links, self._pages)
+        self._functions.confine(size if self._chooses else 0)
+        for feature, those in every:
             if feature in _CHOSEN or not those:
                 continue
             if feature in self._soon:
@@ -209,7 +211,7 @@ class Search:
         take many steps.
         """
         small = len(holding) <= _MOST_ORDERED
-        ordered = sorted(holding, key=self._size) if small else holding
+        ordered = sorted(holding, key=self._functions.size) if small else holding
         yield from filter(self._is_others, ordered)
         for start in ordered:
             if not self._links.is_referred_to(start) or self._is_others(start):
@@ -217,10 +219,6 @@ class Search:
             called = any(each not in holding for each in self._callers_of(start) if each >= 0)
             if called or self._is_open(start):
                 yield start
-
-    def _size(self, start: int) -> int:
-        function = self._links.function(start)
-        return function[1] - function[0] if function else 0
 
     def _callers_of(self, start: int) -> frozenset[int]:
         """The functions that seem to call one; -1 for what is in none."""

@@ -81,11 +81,7 @@ class Summary:
         returned: what is known of that (native/scan/ways.h).
         statics: static memory that it puts an answer into, as ways_keep has it.
         fields: how far behind a pointer it puts answers.
-        invokes: the labels of arguments that it calls, or hands to functions of other files.
-        returns: a run may come back from it.
         asks: it has CPUID or XGETBV itself.
-        whole: it was gone over to its end.
-        steps: that took.
     """
 
     found_needs: bytes = b""
@@ -96,11 +92,7 @@ class Summary:
     returned: int = 0
     statics: Collection[int] = ()
     fields: Collection[int] = ()
-    invokes: int = 0
-    returns: bool = True
     asks: bool = False
-    whole: bool = True
-    steps: int = 1
 
     @functools.cached_property
     def needs(self) -> dict[str, tuple[int, int]]:

@@ -8,18 +8,21 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cpuprobe.code import tiers
-from cpuprobe.code.lists import Pairs
+from cpuprobe.code.flow import main
+from cpuprobe.code.links import Links
 from cpuprobe.code.native import ffi, lib
-from cpuprobe.code.program import CodeBytes
+from cpuprobe.code.program import Binary, asks
 from cpuprobe.code.summary import CALL, ESCAPE, NEED, Summary
 
 MOST_STEPS = 200_000
 """Operations gone over for one function, each time counted, and what is joined between blocks."""
 _MOST_KNOWN = 1 << 12
 """Addresses of one kind that are known of a file."""
+_FEW_ASKED, _MOST_ASKED = 1 << 10, 1 << 15
+"""Functions and slots of which it is known what calling them tells; powers of two."""
 
 _numbers = ffi and ffi.new_allocator(should_clear_after_alloc=False)
 
@@ -39,42 +42,11 @@ def kept(address: int, labels: int, fact: int) -> int:
     return int(address << lib.KEPT_SHIFT | fact << 4 | labels & 1 | labels >> 8 & 14)
 
 
-class Told(NamedTuple):
-    """What is known of something that is called.
-
-    Attributes:
-        answers: the labels of what it may answer of the CPU.
-        returned: what is known of that.
-        foreign: it is another file's, or may be, and may call what is handed to it.
-        invokes: the labels of arguments that it calls.
-        returns: a run may come back from it.
-        leaves: of Go: it leaves answers on the stack, or where it is told to.
-    """
-
-    answers: int
-    returned: int
-    foreign: bool
-    invokes: int
-    returns: bool
-    leaves: bool = False
-
-    @property
-    def word(self) -> int:
-        """For C."""
-        word = self.answers | self.returned << 16 | self.foreign * lib.IS_FOREIGN
-        word |= lib.NEVER_RETURNS * (not self.returns) | lib.LEAVES_ANSWERS * self.leaves
-        return int(word | self.invokes // _FIRST * lib.CALLS_ARGUMENT)
-
-
-_FIRST = 2
-"""The label of the first argument."""
-
-
 class _Memory(threading.local):
     """Working memory, kept for each thread: there are archives with twenty thousand libraries.
 
     Attributes:
-        spaces: one for a function, and for each of those that are looked at meanwhile.
+        spaces: one for a function, and for each of those that it calls and that are looked at too.
     """
 
     def __init__(self) -> None:
@@ -89,41 +61,30 @@ class Ways:
 
     def __init__(
         self,
-        pointers: Pairs,
-        foreign: Iterable[int],
-        regions: Iterable[int] = (),
-        questions: Iterable[int] = (),
+        file: Binary,
+        links: Links,
+        regions: Sequence[int] = (),
         models: Iterable[int] = (),
-        is_windows: bool = False,
     ) -> None:
         """Knows no answers yet.
 
         Args:
-            pointers: static memory that the loader fills with addresses, and these.
-            foreign: static memory with the address of another file's variable that is an answer.
+            file: which.
+            links: its.
             regions: where static memory begins that holds answers.
-            questions: addresses of the name of /proc/cpuinfo.
             models: those of the regions that are libgcc's __cpu_model.
-            is_windows: its functions call each other as on Windows.
         """
         assert _MEMORY is not None
         self._spaces = _MEMORY.spaces
-        self._known = ffi.new("struct ways_known *")
         self._kept: list[Any] = []  # what C's structures point to
-        known = self._known
-        self._convention = ffi.addressof(lib.ways_windows if is_windows else lib.ways_system_v)
+        self._known = known = ffi.new("struct ways_known *")
         for each in (known.statics, known.regions, known.fields, known.fillers):
             each.all, each.room = self._keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
-        lists = {
-            "foreign": array("Q", sorted(foreign)),
-            "slots": pointers.keys,
-            "questions": array("Q", sorted(questions)),
-            "models": array("Q", sorted(models)),
-        }
-        for name, found in lists.items():
-            numbers = self._keep(ffi.from_buffer("uint64_t[]", found))
-            setattr(self._known, name, {"all": numbers, "count": len(found)})
-        self._known.pointers = self._keep(ffi.from_buffer("uint64_t[]", pointers.values))
+        self._list(known.foreign, sorted(at for at, name in links.names.items() if asks(name)))
+        self._list(known.slots, links.pointers.keys)
+        self._list(known.questions, sorted(file.questions))
+        self._list(known.models, sorted(models))
+        known.pointers = self._numbers(links.pointers.values)
         bits, features = tiers.tables()
         ffi.memmove(known.bits, bits, len(bits))
         ffi.memmove(known.tiers, features, len(features))
@@ -133,12 +94,54 @@ class Ways:
                 if word < 1 << 64 - lib.KEPT_SHIFT:
                     lib.ways_keep(statics, word << lib.KEPT_SHIFT | lib.MAY_ANSWER)
         self._words: dict[bytes, int] = {}
-        self._data: dict[int, Any] = {}
-        self._depth = 0  # how many functions are being looked at
+        self._file = self._asking(file, links)
+
+    def _asking(self, file: Binary, links: Links) -> Any:
+        made = self._keep(ffi.new("struct asking *"))
+        made.known, made.links = self._known, links.known
+        made.convention = ffi.addressof(lib.ways_windows if file.is_windows else lib.ways_system_v)
+        made.limits = self._numbers(links.limits)
+        code = [self._keep(ffi.from_buffer("uint8_t[]", each.data)) for each in file.code]
+        made.code = self._keep(ffi.new("uint8_t *[]", code))
+        tables = bytes(each.name.startswith(".plt") for each in file.code)
+        made.tables = self._keep(ffi.from_buffer("uint8_t[]", tables))
+        self._list(made.imports, sorted(links.names))
+        stubs = sorted(links.stubs.items())
+        self._list(made.stubs, [stub for stub, _ in stubs])
+        made.functions = self._numbers(array("Q", [function for _, function in stubs]))
+        made.main = main(file) or 0
+        made.go_start, made.go_end = file.go_code
+        called = len(links.starts) + len(links.names)
+        made.room = min(max(1 << called.bit_length(), _FEW_ASKED), _MOST_ASKED)
+        made.asked = self._keep(ffi.new("struct asked[]", made.room))
+        made.most_steps, made.is_whole = MOST_STEPS, True
+        return made
 
     def _keep(self, made: Any) -> Any:
         self._kept.append(made)
         return made
+
+    def _numbers(self, numbers: Any) -> Any:
+        return self._keep(ffi.from_buffer("uint64_t[]", numbers))
+
+    def _list(self, made: Any, numbers: Sequence[int]) -> None:
+        """Fills a set of C's, of numbers in order."""
+        kept = numbers if isinstance(numbers, array) else array("Q", numbers)
+        made.all, made.count = self._numbers(kept), len(kept)
+
+    @property
+    def left(self) -> int:
+        """Steps that may still be made."""
+        return int(self._file.left)
+
+    @left.setter
+    def left(self, steps: int) -> None:
+        self._file.left = steps
+
+    @property
+    def whole(self) -> bool:
+        """Whether no function was left out, or not gone over to its end, for its size."""
+        return bool(self._file.is_whole)
 
     def learn(self, summary: Summary) -> set[int]:
         """Takes in where a function puts answers; which static memory is news."""
@@ -169,59 +172,40 @@ class Ways:
         """Takes in a function that fills what a pointer points to, or its table; if it is news."""
         return bool(lib.ways_add(ffi.addressof(self._known, "fillers"), address))
 
-    def look(
-        self,
-        code: CodeBytes,
-        start: int,
-        end: int,
-        told: Callable[[int], int],
-        is_main: bool = False,
-        is_go: bool = False,
-    ) -> Summary:
+    def answers(self, start: int, labels: int, known: int) -> None:
+        """Takes in what a function may answer, and what is known of that."""
+        lib.asking_answers(self._file, start, labels | known << 16)
+
+    def forget(self) -> None:
+        """Functions that were looked at because others call them will be looked at again."""
+        lib.asking_forget(self._file)
+
+    def look(self, start: int, end: int, told: Callable[[int], tuple[int, int]]) -> Summary:
         """Looks at one function.
 
         Args:
-            code: where it stands.
             start: its first address.
             end: the address behind it.
-            told: the words (Told) of what is called, by its address; of what is called through
-                static memory, by the slot's address, less than nothing.
-            is_main: what it returns is told to who started the program.
-            is_go: it is called as Go's functions are, and whoever takes an address calls it.
+            told: what the name of something that is called tells, by its address; of what is called
+                through static memory, by the slot's address, less than nothing: a word of another
+                file's function, and traits of one of Go's (native/scan/asking.h).
         """
-        if self._depth == len(self._spaces):
-            self._spaces.append(ffi.new("struct ways_space *"))
-        space = self._spaces[self._depth]
-        data = self._data.get(code.index)
-        if data is None:
-            data = self._data[code.index] = ffi.from_buffer("uint8_t[]", code.data)
-        if not lib.ways_begin(space, data, len(data), code.address, start, end):
+        if end - start > lib.LARGEST:
+            self._file.is_whole = False
             return Summary()
-        self._depth += 1
-        answers = array("I")
-        while True:
-            targets = ffi.unpack(space.target, space.targets)[len(answers) :]
-            answers.extend(told(each if each < 1 << 63 else each - (1 << 64)) for each in targets)
-            ffi.memmove(space.answer, answers, answers.itemsize * len(answers))
-            self._known.convention = ffi.addressof(lib.ways_go) if is_go else self._convention
-            lib.ways_finish(space, self._known, MOST_STEPS, is_main)
-            if space.targets == len(answers):
-                break
-        self._depth -= 1
-        made = _summary(space.summary)
-        return _sparing(made, answers) if is_go else made
+        self._lend()
+        while (ended := lib.asking_look(self._file, start, end)) == lib.ASKING_WANTS:
+            if self._file.lacks:
+                self._spaces.append(ffi.new("struct ways_space *"))
+                self._lend()
+            for each in ffi.unpack(self._file.wanted, self._file.wants):
+                target = each if each < 1 << 63 else each - (1 << 64)
+                lib.asking_tell(self._file, each, *told(target))
+        return _summary(self._spaces[0].summary) if ended == lib.ASKING_DONE else Summary()
 
-
-def _sparing(made: Summary, answers: Sequence[int]) -> Summary:
-    """Of a Go function: it answers if it calls nothing else than what does, or never comes back.
-
-    What has CPUID in it has put the answer on the stack.
-    """
-    if made.asks:
-        made.answers |= lib.MAY_ANSWER
-    elif not all(each & (lib.ANSWERS | lib.NEVER_RETURNS) for each in answers):
-        made.answers = 0
-    return made
+    def _lend(self) -> None:
+        for depth, space in enumerate(self._spaces):
+            self._file.spaces[depth] = space
 
 
 def _summary(made: Any) -> Summary:
@@ -234,9 +218,5 @@ def _summary(made: Any) -> Summary:
         made.returned,
         ffi.unpack(made.static_memory, made.statics),
         ffi.unpack(made.field, made.fields),
-        made.invokes,
-        bool(made.returns),
         bool(made.asks),
-        bool(made.is_whole),
-        made.steps,
     )

@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("iced_x86")
 
 from cpuprobe.code import libgcc, tiers
+from cpuprobe.code.links import Links
 from cpuprobe.code.lists import Pairs
 from cpuprobe.code.native import NATIVE, lib
-from cpuprobe.code.program import CodeBytes
+from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.summary import Summary
-from cpuprobe.code.ways import Told, Ways
+from cpuprobe.code.ways import Ways
 from cpuprobe.facts.features import load_levels
 
 pytestmark = pytest.mark.skipif(not NATIVE, reason="the package was built without its extension")
@@ -47,13 +48,27 @@ SIDES = {  # what is tested, and whether AVX2 on the side that a branch goes on 
 }
 
 
-def look(text: str, told: Told | None = None, slots: dict[int, int] | None = None) -> Summary:
-    """What becomes of a function, as hexadecimal bytes; `slots` is what static memory holds."""
+CALLED = 0x2000
+
+
+def look(text: str, slots: dict[int, int] | None = None, answer: Summary | None = None) -> Summary:
+    """What becomes of a function, as hexadecimal bytes.
+
+    Args:
+        text: what stands at 0x1000.
+        slots: what static memory holds.
+        answer: what another function was found to answer, at CALLED.
+    """
     code = CodeBytes(0, ".text", 0x1000, bytes.fromhex(text))
+    file = Binary("x86-64", "library", code=[code])
+    links = Links(file)
     slots = slots or {}
-    ways = Ways(Pairs(array("Q", slots), array("Q", slots.values())), ())
-    other = told or Told(0, 0, True, 0, True)
-    return ways.look(code, 0x1000, 0x1000 + len(code.data), lambda target: other.word)
+    links.pointers = Pairs(array("Q", slots), array("Q", slots.values()))
+    ways = Ways(file, links)
+    ways.left = 1000
+    if answer is not None:
+        ways.answers(CALLED, answer.answers, answer.returned)
+    return ways.look(0x1000, 0x1000 + len(code.data), lambda _: (0, 0))
 
 
 @pytest.mark.parametrize("name", SIDES)
@@ -76,8 +91,8 @@ def test_what_a_function_returns_is_known_by_its_bits():
         (turned, "75", True),
         (turned, "74", False),
     ):
-        told = Told(answer.answers, answer.returned, False, 0, True)
-        needs = look(f"53 e8 00010000 85c0 {branch} 04 {AVX2} {END}", told).needs
+        call = "e8" + struct.pack("<i", CALLED - 0x1006).hex()
+        needs = look(f"53 {call} 85c0 {branch} 04 {AVX2} {END}", answer=answer).needs
         assert ("avx2" not in needs) is guarded, branch
 
 

@@ -1,0 +1,284 @@
+#include "asking.h"
+
+enum state { NEW, WANTED, NAMED, GOING, SEEN, TOLD };
+
+enum { ANSWER_BITS = (int)0xffff0000u | ANSWERS };
+
+/* Where something that is called is kept; NULL where there is no room. */
+static struct asked *
+asked_of(struct asking *file, uint64_t target)
+{
+    uint32_t at = (uint32_t)(target * 0x9e3779b97f4a7c15 >> 32) & (file->room - 1);
+
+    for (;; at = (at + 1) & (file->room - 1)) {
+        struct asked *asked = &file->asked[at];
+
+        if (asked->target == target && target)
+            return asked;
+        if (asked->target)
+            continue;
+        if (!target || file->count >= file->room / 4 * 3)
+            return NULL;
+        file->count++;
+        asked->target = target;
+        return asked;
+    }
+}
+
+/* The range of code that holds an address; as many as there are for none. */
+static uint32_t
+range_of(const struct asking *file, uint64_t address)
+{
+    uint32_t low = 0, high = file->links->ranges;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (file->links->code[middle].start <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low && address < file->links->code[low - 1].end ? low - 1 : file->links->ranges;
+}
+
+static uint32_t
+number_of(const uint64_t *all, uint32_t count, uint64_t wanted)
+{
+    uint32_t low = 0, high = count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (all[middle] < wanted)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && all[low] == wanted ? low : count;
+}
+
+static int
+is_go(const struct asking *file, uint64_t address)
+{
+    return address >= file->go_start && address < file->go_end;
+}
+
+/* Whether what begins there is an entry of a PLT, or only jumps to what is another file's: ENDBR64
+ * or none, JMP through a slot, with BND or without. */
+static int
+is_others(const struct asking *file, uint32_t range, uint64_t address)
+{
+    const uint8_t *code = file->code[range] + (address - file->links->code[range].start);
+    uint64_t left = file->links->code[range].end - address, at = 0;
+    int32_t distance;
+
+    if (file->tables[range])
+        return 1;
+    if (left >= 4 && code[0] == 0xf3 && code[1] == 0x0f && code[2] == 0x1e && code[3] == 0xfa)
+        at = 4;
+    at += at < left && code[at] == 0xf2;
+    if (left < at + 6 || code[at] != 0xff || code[at + 1] != 0x25)
+        return 0;
+    __builtin_memcpy(&distance, code + at + 2, sizeof distance);
+    address += at + 6 + (uint64_t)(int64_t)distance;
+    return ways_holds(&file->imports, address, address);
+}
+
+/* Asks for what a name tells. */
+static int
+want(struct asking *file, struct asked *asked)
+{
+    if (file->wants < MOST_WANTED && asked->state != WANTED) {
+        asked->state = WANTED;
+        file->wanted[file->wants++] = asked->target;
+    }
+    return 0;
+}
+
+static int look(struct asking *file, uint64_t start, uint64_t end, unsigned depth);
+
+/* What its own code tells of a function; whether that is known. */
+static int
+see(struct asking *file, struct asked *asked, unsigned depth)
+{
+    uint32_t number =
+        number_of(file->links->functions.all, file->links->functions.count, asked->target);
+    uint64_t end = number < file->links->functions.count ? file->limits[number] : 0;
+    enum state before = asked->state;
+    const struct ways_summary *made;
+    int known;
+
+    asked->word = 0;
+    if (depth > MOST_DEPTH) /* it is asked again from elsewhere */
+        return 1;
+    asked->state = SEEN;
+    if (end <= asked->target || end - asked->target > SMALL || file->left <= 0)
+        return 1;
+    asked->state = GOING;
+    known = look(file, asked->target, end, depth);
+    asked->state = known == ASKING_WANTS ? before : SEEN;
+    if (known != ASKING_DONE)
+        return known;
+    made = &file->spaces[depth]->summary;
+    asked->word =
+        made->answers | (uint32_t)made->returned << 16 | made->invokes / ARGUMENT * CALLS_ARGUMENT;
+    asked->word |= made->returns ? 0 : NEVER_RETURNS;
+    asked->word |= made->asks ? LEAVES_ANSWERS : 0;
+    return 1;
+}
+
+/* The word of what is known of a function. */
+static uint32_t
+word_of(const struct asked *asked)
+{
+    uint32_t word = asked->word, traits = asked->traits;
+
+    if (asked->answers)
+        word = (word & ~(uint32_t)ANSWER_BITS) | asked->answers;
+    if (asked->state == TOLD)
+        return word;
+    if (!(traits & IS_NAMED))
+        return word & ~(uint32_t)LEAVES_ANSWERS;
+    if (traits & ASKS_BY_NAME && !(word & ANSWERS))
+        word = (word & ~(uint32_t)ANSWER_BITS) | MAY_ANSWER;
+    if (traits & NEVER_BY_NAME)
+        word |= NEVER_RETURNS;
+    if (traits & FILLS)
+        word |= MAY_ANSWER;
+    if (traits & (FILLS | ASKS_BY_NAME))
+        word |= LEAVES_ANSWERS;
+    return word;
+}
+
+/* The word of what is called; whether it is known. */
+static int
+tell(struct asking *file, uint64_t target, unsigned depth, uint32_t *word)
+{
+    uint32_t stub = number_of(file->stubs.all, file->stubs.count, target), range;
+    struct asked *asked;
+    uint64_t inner;
+
+    *word = 0;
+    if (target > INT64_MAX && !ways_holds(&file->imports, 0 - target, 0 - target)) {
+        int known = !ways_pointer(file->known, 0 - target, &inner) || inner > INT64_MAX ||
+                    tell(file, inner, depth, word);
+
+        *word = (*word & (uint32_t)ANSWER_BITS) | IS_FOREIGN;
+        return known;
+    }
+    if (stub < file->stubs.count)
+        target = file->functions[stub];
+    asked = asked_of(file, target);
+    if (!asked) {
+        file->is_whole = 0;
+        return 1;
+    }
+    if (asked->state == NEW || asked->state == WANTED) {
+        range = range_of(file, target);
+        if (target > INT64_MAX || (range < file->links->ranges && is_others(file, range, target)) ||
+            is_go(file, target))
+            return want(file, asked);
+        asked->state = range < file->links->ranges ? NAMED : TOLD;
+        asked->word = range < file->links->ranges ? 0 : IS_FOREIGN;
+    }
+    if (asked->state == NAMED && !see(file, asked, depth))
+        return 0;
+    *word = word_of(asked);
+    return 1;
+}
+
+/* Of a Go function: it answers if it calls nothing else than what does, or never comes back. What
+ * has CPUID in it has put the answer on the stack. */
+static void
+spare(struct asking *file, struct ways_space *space)
+{
+    struct asked *asked = asked_of(file, space->start);
+    struct ways_summary *made = &space->summary;
+
+    if (made->asks)
+        made->answers |= MAY_ANSWER;
+    else
+        for (uint32_t at = 0; at < space->targets; at++)
+            if (!(space->answer[at] & (ANSWERS | NEVER_RETURNS)))
+                made->answers = 0;
+    if (made->fields && asked)
+        asked->traits |= FILLS;
+    made->fields = 0;
+    if (asked && asked->traits & IS_RUNTIME)
+        made->answers = made->statics = 0;
+}
+
+static int
+look(struct asking *file, uint64_t start, uint64_t end, unsigned depth)
+{
+    struct ways_space *space = file->spaces[depth];
+    uint32_t range = range_of(file, start), told = 0;
+
+    if (!space) {
+        file->lacks = 1;
+        return ASKING_WANTS;
+    }
+    if (range == file->links->ranges ||
+        !ways_begin(space, file->code[range],
+                    file->links->code[range].end - file->links->code[range].start,
+                    file->links->code[range].start, start, end))
+        return ASKING_NOTHING;
+    do {
+        int known = 1;
+
+        for (; told < space->targets; told++)
+            known &= tell(file, space->target[told], depth + 1, &space->answer[told]);
+        if (!known)
+            return ASKING_WANTS;
+        file->known->convention = is_go(file, start) ? &ways_go : file->convention;
+        ways_finish(space, file->known, file->most_steps, start == file->main);
+    } while (told < space->targets);
+    file->left -= space->summary.steps;
+    file->is_whole &= space->summary.is_whole;
+    if (is_go(file, start))
+        spare(file, space);
+    return ASKING_DONE;
+}
+
+enum asking_end
+asking_look(struct asking *file, uint64_t start, uint64_t end)
+{
+    struct asked *asked = is_go(file, start) ? asked_of(file, start) : NULL;
+
+    file->wants = file->lacks = 0;
+    if (asked && (asked->state == NEW || asked->state == WANTED)) {
+        want(file, asked);
+        return ASKING_WANTS;
+    }
+    return (enum asking_end)look(file, start, end, 0);
+}
+
+void
+asking_tell(struct asking *file, uint64_t target, uint32_t word, uint32_t traits)
+{
+    struct asked *asked = asked_of(file, target);
+
+    if (!asked)
+        return;
+    asked->word = word;
+    asked->traits = (uint8_t)traits;
+    asked->state = target <= INT64_MAX && is_go(file, target) ? NAMED : TOLD;
+}
+
+void
+asking_answers(struct asking *file, uint64_t start, uint32_t answers)
+{
+    struct asked *asked = asked_of(file, start);
+
+    if (asked)
+        asked->answers = answers;
+}
+
+void
+asking_forget(struct asking *file)
+{
+    for (uint32_t at = 0; file->count && at < file->room; at++)
+        if (file->asked[at].state == SEEN)
+            file->asked[at].state = NAMED;
+}
