@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_MAGIC = b"\xff Go buildinf:"
+MAGIC = b"\xff Go buildinf:"
 _INLINE = 2  # bit of the flags: the strings stand here, from offset 32 on
 _SETTING = re.compile(rb"\tGOAMD64=(v[1-4])\n")
 MOST = 1 << 20
@@ -44,7 +44,7 @@ def level(content: bytes) -> str | None:
     Args:
         content: of .go.buildinfo.
     """
-    if content[: len(_MAGIC)] != _MAGIC or len(content) < 32 or not content[15] & _INLINE:
+    if content[: len(MAGIC)] != MAGIC or len(content) < 32 or not content[15] & _INLINE:
         return None
     found = _SETTING.search(content[:MOST])
     return None if found is None else f"x86-64-{found[1].decode()}"

@@ -1,9 +1,10 @@
-"""Of an ELF file what Go's linker put into it: the level that it was built for, its functions."""
+"""What Go's linker put into a file: the level that it was built for, its functions."""
 
 from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Callable, Iterable
 
 from cpuprobe.code import elf as abi
 from cpuprobe.code import go, native_functions, plain_functions
@@ -12,6 +13,7 @@ from cpuprobe.code.functions import HIGHEST, Range, packed
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.program import Binary
 
+_GO_TABLE = "__gopclntab"  # in Mach-O
 _MOST_SECTIONS = _MOST_TABLES = 4
 """Sections that may have the table, and places in one that may be its beginning."""
 
@@ -23,12 +25,43 @@ def read_go(file: Binary, elf: Elf) -> None:
             content = elf.read(section.offset, min(section.size, go.MOST), ".go.buildinfo")
             file.go = go.level(content) or ""
     held = dict(file.relocations.words)
-    for section in itertools.islice(_go_sections(elf), _MOST_SECTIONS):
-        content = held.get(section.address) or section.data
+    sections = itertools.islice(_go_sections(elf), _MOST_SECTIONS)
+    parts = ((each.address, held.get(each.address) or each.data) for each in sections)
+    _read_table(file, parts, lambda table: _go_text(file, elf, table))
+
+
+def read_other(file: Binary, sections: Iterable[tuple[str, int, bytes]], is_fixed: bool) -> None:
+    """Likewise of a Windows or macOS program, which is Go's.
+
+    Args:
+        file: the program.
+        sections: of data: name, address, content.
+        is_fixed: it does not move.
+    """
+    held = list(sections)
+    for _, _, content in held:
+        file.go = file.go or go.level(content) or ""
+    tables = [(at, content) for name, at, content in held if name in (".rdata", _GO_TABLE)]
+    text = file.code[0].address if file.code else 0
+    _read_table(file, tables, lambda _: text)
+    if is_fixed:
+        file.relocations.words = [(at, content) for name, at, content in held if name != _GO_TABLE]
+
+
+def _read_table(
+    file: Binary, parts: Iterable[tuple[int, bytes]], text: Callable[[int], int]
+) -> None:
+    """Takes in the functions of the first table that is one.
+
+    Args:
+        file: the program.
+        parts: address and content of what may hold it.
+        text: the address that a table's functions are counted from, by its own.
+    """
+    for address, content in parts:
         for match in itertools.islice(go.TABLE.finditer(content), _MOST_TABLES):
             at = match.start()
-            text = _go_text(file, elf, section.address + at)
-            found = go.functions(content[at:] if at else content, text)
+            found = go.functions(content[at:] if at else content, text(address + at))
             if found is not None:
                 _go_functions(file, found)
                 return

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 from cpuprobe.code.elf_program import MOST_CODE
 from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
-from cpuprobe.code.macho_links import Segment, chained, rebased
+from cpuprobe.code.go_program import read_other
+from cpuprobe.code.macho_links import Section, Segment, chained, rebased
 from cpuprobe.code.needs import Confidence, Kind
 from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.relocations import imported, moved
@@ -37,17 +37,10 @@ _INSTRUCTIONS = 0x80000400  # S_ATTR_PURE_INSTRUCTIONS, S_ATTR_SOME_INSTRUCTIONS
 _STUBS, _INIT_POINTERS, _INIT_OFFSETS, _ZEROFILL = 8, 9, 0x16, 1
 _SLOTS = (6, 7)  # S_NON_LAZY_SYMBOL_POINTERS, S_LAZY_SYMBOL_POINTERS
 _EXTERNAL, _PRIVATE = 0x01, 0x10  # N_EXT, N_PEXT
+_PIE = 0x200000  # MH_PIE
+_GO_DATA = {"__gopclntab", "__go_buildinfo", "__rodata", "__itablink", "__noptrdata", "__data"}
 _TARGET = (1 << 36) - 1  # what a pointer in a chain of fixups points to
 _KINDS: dict[int, Kind] = {1: "object", 2: "executable", 6: "library", 8: "library", 11: "library"}
-
-
-class _Section(NamedTuple):
-    name: str
-    address: int
-    size: int
-    offset: int
-    flags: int
-    indirect: int
 
 
 def read_macho(source: Source) -> Binary:
@@ -75,7 +68,7 @@ class _Macho(Bounded):
     def __init__(self, source: Source, kind: Kind) -> None:
         super().__init__(source, "Mach-O")
         self.file = Binary("x86-64", kind)
-        self._sections: list[_Section] = []
+        self._sections: list[Section] = []
         self._functions: dict[int, dict[int, Range]] = {}  # by range of code, then start
         self._base = 0  # where __TEXT is: offsets count from there
         self._segments: list[Segment] = []
@@ -101,6 +94,8 @@ class _Macho(Bounded):
         self.file.functions = FunctionTable.of(self._functions)
         if kind != "object":
             self._links(found)
+        if any(each.name == "__gopclntab" for each in self._sections):
+            self._read_go()
 
     def _commands(self) -> Iterator[tuple[int, bytes]]:
         """The load commands: number, and what stands behind number and size."""
@@ -128,7 +123,7 @@ class _Macho(Bounded):
         for at in range(64, min(len(body) - 79, 64 + 80 * count), 80):
             row = struct.unpack_from("<16s16sQQI12xII", body, at)
             name, *others = row[0], *row[2:]
-            self._sections.append(_Section(text(name, 0)[:16], *others))
+            self._sections.append(Section(text(name, 0)[:16], *others))
         if len(self._sections) > _MOST_SECTIONS:
             raise ArtifactError(f"Mach-O: more than {_MOST_SECTIONS} sections: no file has so many")
 
@@ -256,6 +251,12 @@ class _Macho(Bounded):
         fixups = self._linked(found.get(_CHAINED_FIXUPS, b""), "the table of addresses in data")
         moved(chained(fixups, self._segments, self._content, self._base), relocations)
         self.file.linked = self.file.kind == "executable" or bool(self.file.exports)
+
+    def _read_go(self) -> None:
+        data = (each for each in self._sections if each.name in _GO_DATA)
+        parts = [(s.name, s.address, self.read(s.offset, s.size, "a section")) for s in data]
+        (flags,) = struct.unpack("<I", self.read(24, 4, "the header"))
+        read_other(self.file, parts, not flags & _PIE)
 
     def _imports(self, found: dict[int, bytes]) -> Iterator[tuple[int, str]]:
         """The slots with the addresses of other files' functions, and their names."""

@@ -10,8 +10,10 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cpuprobe.code import go
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
+from cpuprobe.code.go_program import read_other
 from cpuprobe.code.hidden import UPX, UnreadError
 from cpuprobe.code.jump_tables import jump_tables
 from cpuprobe.code.pe_links import imports, pointers, words
@@ -107,6 +109,7 @@ class _Pe(Bounded):
         file.objects = {code.index: self._tables(code) for code in file.code}
         file.functions = FunctionTable.of(self._functions)
         self._read_links(file)
+        self._read_go(file)
         signed = sum(_directory(self._directories, _SECURITY))  # an offset, unlike all others
         file.appended = max(0, self._source.size - max(self._end, signed))
         return file
@@ -272,6 +275,13 @@ class _Pe(Bounded):
             lsda = bool(flags & _HANDLERS)
             functions[start] = Range(start, self._base + end, name, source, lsda)
             last = start, end
+
+    def _read_go(self, file: Binary) -> None:
+        """Of a Go program, whose data begin with what its linker says of it."""
+        data = [each for each in self._sections if each.name in (".data", ".rdata")]
+        if any(self._at(each.address, len(go.MAGIC)) == go.MAGIC for each in data):
+            parts = [(each.name, self._base + each.address, self._body(each)) for each in data]
+            read_other(file, parts, not self._read_directory(_RELOCATIONS))
 
     def _read_links(self, file: Binary) -> None:
         directory = self._read_directory(_IMPORT)

@@ -22,6 +22,7 @@ from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.reach import MOST_FUNCTIONS, Search
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan
+from cpuprobe.code.unclaimed import claim
 from cpuprobe.errors import CaptureError
 from cpuprobe.facts.isa import AARCH64, X86_64, facts_named
 from cpuprobe.files import OpenedFile
@@ -113,6 +114,8 @@ class Reading:
         roots, further = begins(self._file)
         if not NATIVE or len(self._file.functions) > MOST_FUNCTIONS:
             return {}, False
+        if any("sweep" in use.by for use in found.features.values()):
+            claim(self._file, found.pages)
         searching = GoSearch if self._file.go_code[1] else Search
         search = searching(self._file, found.pages, (*roots, *further), chooses)
         return search.found(), search.ended and self._file.linked

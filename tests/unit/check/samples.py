@@ -522,3 +522,21 @@ RUST = {
     ),
 }
 RUST_FLAGS = {"plain": ("-Ctarget-cpu=haswell",)}
+ASSEMBLY = ".text\n.globl kernel\n.p2align 4\nkernel:\n" + "".join(
+    f"vmovups {at}(%rdi), %ymm0\nvpaddd %ymm0, %ymm0, %ymm1\nvmovups %ymm1, {at}(%rdi)\n"
+    for at in range(0, 640, 32)
+)
+ASSEMBLY += 'vzeroupper\nret\n.section .note.GNU-stack,"",@progbits\n'
+"""A function that nothing tells of in a stripped file, but who calls it."""
+CALLS = {
+    "called": (
+        "dies",
+        """void kernel(float *); OLD void work(int k) { if (asked()) puts("new"); kernel(a); }
+        """,
+    ),
+    "chosen": (
+        "runs",
+        """void kernel(float *); OLD void work(int k) { if (has()) kernel(a); else slow(k); }
+        """,
+    ),
+}

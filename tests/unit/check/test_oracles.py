@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("iced_x86")
 
 from tests.needs import read_needs
-from tests.unit.check import go_samples, samples
+from tests.unit.check import containers, go_samples, samples
 
 from cpuprobe.check.against import within
 from cpuprobe.check.judge import judge
@@ -80,6 +80,16 @@ def test_c_without_symbols(name, tmp_path):
     truth, source = samples.C[name]
     source = samples.C_HEAD + source + samples.C_MAIN
     path = compiled(tmp_path, source, ".c", "gcc", "-O2", "-w", "-s")
+
+    hold(path, truth, tmp_path)
+
+
+@pytest.mark.parametrize("name", samples.CALLS)
+def test_assembly_without_symbols(name, tmp_path):
+    truth, source = samples.CALLS[name]
+    (tmp_path / "b.s").write_text(samples.ASSEMBLY)
+    source = samples.C_HEAD + source + samples.C_MAIN
+    path = compiled(tmp_path, source, ".c", "gcc", "-O2", "-w", "-s", "b.s")
 
     hold(path, truth, tmp_path)
 
@@ -150,3 +160,17 @@ def go_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", go_samples.GO)
 def test_go(name, go_programs, tmp_path):
     hold(go_programs / BUILD_OF[name] / name, go_samples.GO[name][0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["unasked", "order", "goroutine", "direct", "pointer", "interface"]
+)
+@pytest.mark.parametrize("container", [containers.pe, containers.macho])
+def test_go_for_windows_and_macos(container, name, go_programs, tmp_path):
+    """The same code and data in another container are judged as the program for Linux is."""
+    path = tmp_path / "a.bin"
+    path.write_bytes(container(go_programs / BUILD_OF[name] / name))
+    fit = judge(str(path), read_needs(str(path)), within(find_profile("x86-64-v2")))
+
+    assert fit.missing
+    assert fit.fits is (go_samples.GO[name][0] == "runs"), fit.reason
