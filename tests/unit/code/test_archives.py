@@ -101,6 +101,17 @@ def test_a_tar_made_by_gnu_tar_with_links_and_a_hole(tmp_path):
     }
 
 
+def test_a_size_in_a_pax_header_counts():
+    """What stands in its place in the header need not be a number."""
+    member = tarfile.TarInfo("core.so")
+    member.size, member.pax_headers = len(LIBRARY), {"size": f"{len(LIBRARY):030}"}
+    content = bytearray(member.tobuf(tarfile.PAX_FORMAT) + LIBRARY + bytes(-len(LIBRARY) % 512))
+    content[1024 + 124 : 1024 + 136], content[1024 + 148 : 1024 + 156] = b"\x20xyz" * 3, b" " * 8
+    content[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(content[1024:1536])
+
+    assert held(bytes(content)) == {"x!core.so": ("ELF file", LIBRARY)}
+
+
 def test_a_tar_from_before_posix():
     """It has no mark: its checksum makes it one. Letters that nobody knows are files."""
     content = bytearray(tar_of({"core.so": LIBRARY}, tarfile.USTAR_FORMAT))

@@ -33,9 +33,10 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
     said: dict[bytes, bytes] = {}  # of the next file, by pax
     for_all: dict[bytes, bytes] = {}
     while (block := stream.read(BLOCK)).strip(b"\0"):
-        size = _size(block)
+        _verify(block)
         kind = block[156:157]
         if kind in b"LKxg":
+            size = _size(block)
             if size > MOST_SAID:
                 raise ArtifactError("tar: a header larger than any")
             allowance.enter()
@@ -49,7 +50,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
         told = {**for_all, **said}
         said = {}
         name = name_of(told.get(b"path") or _name(block))
-        size = _number(told[b"size"], 10) if b"size" in told else size
+        size = _number(told[b"size"], 10) if b"size" in told else _size(block)
         if kind in _NO_CONTENT:
             yield Entry(
                 name,
@@ -74,16 +75,16 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
         stream.skip(-size % BLOCK)
 
 
-def _size(block: bytes) -> int:
-    """The size that a header states.
-
-    Raises:
-        ArtifactError: it is no header.
-    """
+def _verify(block: bytes) -> None:
+    """ArtifactError if it is no header."""
     if len(block) < BLOCK:
         raise ArtifactError("a tar archive is cut short")
     if sum(block[:148]) + sum(block[156:]) + 8 * 0x20 != _number(block[148:156], 8):
         raise ArtifactError("tar: a header whose checksum is wrong")
+
+
+def _size(block: bytes) -> int:
+    """The size that a header states; ArtifactError if it is none."""
     field = block[124:136]
     if field[0] & 0x80:  # GNU: a number of many bits
         size = int.from_bytes(field, "big") & (1 << 95) - 1
@@ -94,7 +95,7 @@ def _size(block: bytes) -> int:
 
 
 def _number(field: bytes, base: int) -> int:
-    digits = field.strip(b" \0")
+    digits = field.strip(b" \0").lstrip(b"0")
     if not digits:
         return 0
     if len(digits) > 20 or not digits.isdigit():
@@ -130,9 +131,10 @@ def begins(head: bytes) -> bool:
     if not (_text(head[:100]) and head[148:156].strip(b" \0").isdigit()):
         return False
     try:
-        return _size(head[:BLOCK]) >= 0
+        _verify(head[:BLOCK])
     except ArtifactError:
         return False
+    return True
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
