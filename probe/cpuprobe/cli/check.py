@@ -172,10 +172,11 @@ def _print(report: dict[str, Any], form: Format, quiet: bool) -> None:
         print_text(image_compatibility(needs, "what cpuprobe check found no choice before"))
         return
     if form is Format.GITHUB:
-        from cpuprobe.report.github import to_github as to_text
-    else:
-        compared = report["schema"] == builds_text.SCHEMA
-        to_text = builds_text.to_text if compared else fit.to_text
+        from cpuprobe.report.github import to_github
+
+        print_text(to_github(report, quiet), commands=True)
+        return
+    to_text = builds_text.to_text if report["schema"] == builds_text.SCHEMA else fit.to_text
     print_result(report, form is Format.JSON, lambda: to_text(report, quiet))
 
 

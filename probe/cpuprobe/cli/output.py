@@ -1,7 +1,8 @@
 """The door: what a command prints or writes leaves here and nowhere else, cleaned.
 
 Text may hold what a stranger wrote: a name of a file, a brand, a kernel's release. Here every line
-of it loses what would move a terminal's cursor, hide or reorder; renderers need not think of it.
+of it loses what would move a terminal's cursor, hide or reorder, and what the log of a GitHub
+workflow would take for a command; renderers need not think of it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cy
 _CELLS = 24
 # Opened by name it would be written from its beginning, over what the shell has appended to.
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1")
+_COMMANDS = ("::", "##[")
 
 
 class ReaderGone(Exception):
@@ -70,7 +72,7 @@ def print_lines(lines: Iterable[Line]) -> None:
 
     shown = _in_colour if sys.stdout is not None and _coloured(sys.stdout) else text_of
     with within(width()):  # some are made while they are asked for
-        text = "".join(f"{shown(line).rstrip()}\n" for line in lines)
+        text = "".join(f"{_no_command(shown(line).rstrip())}\n" for line in lines)
     _write(sys.stdout, text)
 
 
@@ -83,13 +85,24 @@ def _in_colour(line: Line) -> str:
     )
 
 
-def print_text(text: str) -> None:
-    """Text that is made already, cleaned line by line, to standard output."""
-    _write(sys.stdout, _cleaned(text))
+def print_text(text: str, commands: bool = False) -> None:
+    """Text that is made already, cleaned line by line, to standard output.
+
+    Args:
+        text: what to print.
+        commands: it may hold commands of a GitHub workflow, each made by its renderer.
+    """
+    cleaned = _cleaned(text)
+    _write(sys.stdout, cleaned if commands else "\n".join(map(_no_command, cleaned.split("\n"))))
 
 
 def _cleaned(text: str) -> str:
     return "\n".join(map(visible, text.split("\n")))
+
+
+def _no_command(line: str) -> str:
+    """A line that a GitHub workflow's log takes for text (actions/runner, ActionCommand.cs)."""
+    return f"\ufffd{line}" if line.lstrip().startswith(_COMMANDS) else line
 
 
 def print_result(document: Any, json: bool, text: Callable[[], str | Iterable[Line]]) -> None:

@@ -46,7 +46,8 @@ def _blocks(table: bytes) -> Iterator[tuple[int, array[int]]]:
         if size < 8:
             return
         offsets = array("H")
-        offsets.frombytes(table[at + 8 : at + size][: size - 8 & ~1])
+        body = table[at + 8 : at + size]
+        offsets.frombytes(body[: len(body) & ~1])
         yield page, offsets
         at += size
 

@@ -18,7 +18,7 @@ import pytest
 from tests.fakes import V3, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
-from cpuprobe.cli import run
+from cpuprobe.cli import output, run
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines import documents
 from cpuprobe.evidence.machines.read import parse_capture
@@ -322,6 +322,22 @@ def test_the_environment_decides_on_colours(set_to, coloured, tmp_path):
 
     assert (b"\x1b[" in told) is coloured
     assert re.sub(rb"\x1b\[[\d;]*m", b"", told) == bare
+
+
+def test_no_line_of_text_is_a_command_of_a_workflow(capfd):
+    """A stranger's word may come first in a line, by its wrap; our own commands are asked for."""
+    output.print_text("a\n  ::stop-commands::x\n##[error]y\nstd::f\n")
+    output.print_text("::error::ours\n", commands=True)
+    output.print_lines(["::add-mask::z"])
+
+    assert capfd.readouterr().out.splitlines() == [
+        "a",
+        "\ufffd  ::stop-commands::x",
+        "\ufffd##[error]y",
+        "std::f",
+        "::error::ours",
+        "\ufffd::add-mask::z",
+    ]
 
 
 def test_nothing_prints_beside_the_door():

@@ -21,6 +21,7 @@ from cpuprobe.code.jump_tables import jump_tables
 from cpuprobe.code.macho import read_macho
 from cpuprobe.code.macho_links import chained, rebased
 from cpuprobe.code.pe import read_pe
+from cpuprobe.code.pe_links import pointers
 from cpuprobe.code.program import Binary, CodeBytes
 
 FILES = Path(__file__).parents[2] / "data" / "binaries"
@@ -37,6 +38,18 @@ def functions(file: Binary) -> dict[int, tuple[str, str | None]]:
         for code in range(len(file.code))
         for each in file.functions.ranges(code)
     }
+
+
+def test_a_table_of_what_the_loader_moves_in_pe_may_be_cut_anywhere():
+    """What is whole of it counts; its blocks may say that they are longer than they are."""
+    image = (0x140002000).to_bytes(8, "little") * 2
+    table = struct.pack("<IIHHH", 0x1000, 14, 0xA000, 0xA008, 0xA100)
+    found = [
+        [slot for slot, _ in pointers(table[:size], lambda at, count: image, 0)]
+        for size in range(len(table) + 1)
+    ]
+
+    assert found == [[]] * 10 + [[0x1000]] * 2 + [[0x1000, 0x1008]] * 3
 
 
 @pytest.mark.parametrize(
