@@ -55,7 +55,7 @@ CORE_FLAGS = (
 # the scanner's own files: nothing of it is repeated here. Each stands after those that it includes.
 SHARED = tuple(
     f"native/scan/{name}.h"
-    for name in ("decode", "operands", "links", "scan", "functions", "ways", "asking")
+    for name in ("decode", "operands", "links", "scan", "functions", "relocate", "ways", "asking")
 )
 
 CDEF = """
@@ -82,6 +82,7 @@ static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include "scan/asking.h"
 #include "scan/functions.h"
 #include "scan/links.h"
+#include "scan/relocate.h"
 #include "scan/scan.h"
 #include "scan/ways.h"
 

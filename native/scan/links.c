@@ -310,14 +310,13 @@ moved_at(unsigned modrm)
 
 static inline void
 search_taken(const uint8_t *code, uint64_t left, uint64_t site, const struct marks *marks,
-             const struct links_known *known, int is_first, struct links *calls,
-             struct links *taken)
+             const struct links_known *known, struct links *calls, struct links *taken)
 {
     for (uint64_t some = marks->relative | marks->immediate; some; some &= some - 1) {
         unsigned at = (unsigned)__builtin_ctzll(some), head;
 
         if (marks->relative >> at & 1) {
-            if (at + 6 <= left && at + !is_first)
+            if (at + 6 <= left)
                 search_relative(code + at - 1, site + at - 1, known, calls, taken);
             continue;
         }
@@ -339,15 +338,15 @@ links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to, uin
         const uint8_t *here = code + at;
         struct marks marks;
 
-        if (left < BLOCK + BEHIND) { /* zeros are nothing that is sought */
+        if (!at || left < BLOCK + BEHIND) { /* zeros are nothing that is sought */
             __builtin_memset(last, 0, sizeof last);
             last[0] = at ? here[-1] : 0;
-            __builtin_memcpy(last + 1, here, left);
+            __builtin_memcpy(last + 1, here, left < BLOCK + BEHIND ? left : BLOCK + BEHIND);
             here = last + 1;
         }
         marks = known->is_fixed ? marks_of(here, 1) : marks_of(here, 0);
         search_branches(here, left, site, marks.branches, &known->functions, calls, asking);
-        search_taken(here, left, site, &marks, known, at == 0, calls, taken);
+        search_taken(here, left, site, &marks, known, calls, taken);
     }
 }
 

@@ -17,6 +17,7 @@ from cpuprobe.code.archives.walk import BETWEEN, LINK, Member, members, members_
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.elf import ArtifactError, Source
 from cpuprobe.code.hidden import UnreadError
+from cpuprobe.code.library import Library
 from cpuprobe.code.needs import Needs
 from cpuprobe.code.read import Reading, complete
 from cpuprobe.errors import CaptureError
@@ -124,11 +125,15 @@ class _Reader:
         self._same: dict[str, str] = {}
         self._alone: dict[str, bool] = {}
         self._names = 0
+        self._library, self._objects = "", Library()
         try:
             for member in found:
+                if member.library != self._library:
+                    self._know_together(member.library)
                 self._member(member)
         except ArtifactError as error:
             self._met.append(Met(path, error=str(error)))
+        self._know_together("")
 
     def contents(self) -> Contents:
         """What was found; of images what a run sees."""
@@ -206,6 +211,13 @@ class _Reader:
         elif member.kind is not LINK:
             self._unread[member.kind.name] += 1
 
+    def _know_together(self, library: str) -> None:
+        """Looks at all objects of the last static library together; begins another."""
+        for number, needs in self._objects.judged():
+            self._met[number] = self._met[number]._replace(needs=needs)
+        self._steps -= self._objects.steps
+        self._library, self._objects = library, Library()
+
     def _module(self, member: Member, source: Source) -> Met:
         self._steps -= FILE
         if self._steps < 0:
@@ -229,7 +241,10 @@ class _Reader:
             scan = reading.scan(self._sought)
             self._steps -= scan.steps if scan else 0
             meter.count(source.size)
-            return Met(member.name, complete(reading, scan))
+            needs = complete(reading, scan)
+            if member.library:
+                self._objects.add(len(self._met), needs, source)
+            return Met(member.name, needs)
         except UnreadError as error:
             return Met(member.name, unread=str(error))
         except ArtifactError as error:

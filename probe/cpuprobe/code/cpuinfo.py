@@ -17,14 +17,16 @@ _FLAG = re.compile(rb"(?<![a-z])(avx|sse4_|fma|bmi)")
 """What is looked for there by who does not only count CPUs (Linux, arch/x86/kernel/cpu/proc.c)."""
 
 
-def questions(elf: Elf, most: int) -> frozenset[int]:
-    """The addresses of the file's name among constants, where names of features are as well.
+def questions(elf: Elf, most: int) -> Iterator[tuple[Section, int]]:
+    """Where the file's name stands among constants, where names of features are as well.
 
     Args:
         elf: an ELF file with sections; without them nothing is found.
         most: bytes of constants that are looked at.
+
+    Yields:
+        A section, and how far into it.
     """
-    found: set[int] = set()
     for section in elf.sections:
         unlike = abi.SHF_EXECINSTR | abi.SHF_WRITE
         constant = section.flags & (abi.SHF_ALLOC | unlike) == abi.SHF_ALLOC
@@ -35,8 +37,7 @@ def questions(elf: Elf, most: int) -> frozenset[int]:
         most -= section.size
         places = list(_places(section))
         if places and _FLAG.search(section.data):
-            found.update(section.address + at for at in places)
-    return frozenset(found)
+            yield from ((section, at) for at in places)
 
 
 def _places(section: Section) -> Iterator[int]:

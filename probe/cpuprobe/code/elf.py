@@ -31,6 +31,7 @@ PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_NOTE = 1, 2, 3, 4
 PT_GNU_EH_FRAME, PT_GNU_PROPERTY = 0x6474E550, 0x6474E553
 PF_X = 1
 SHT_PROGBITS, SHT_SYMTAB, SHT_RELA, SHT_NOTE, SHT_NOBITS, SHT_DYNSYM = 1, 2, 4, 7, 8, 11
+SHT_INIT_ARRAY, SHT_PREINIT_ARRAY, SHT_GROUP = 14, 16, 17
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_GNU_IFUNC = 0, 1, 2, 10
 _XINDEX = 0xFFFF  # SHN_XINDEX and PN_XNUM: section 0 has the number
@@ -84,7 +85,7 @@ class Segment(NamedTuple):
 
 
 class Section(NamedTuple):
-    """An ELF section header: its number, sh_type, sh_flags, sh_addr, sh_offset, sh_size, sh_link.
+    """An ELF section header: its number, and sh_type to sh_info but for sh_name.
 
     wasmtime leaves the address 0, so that the values of symbols are offsets into the section.
     """
@@ -98,6 +99,7 @@ class Section(NamedTuple):
     offset: int
     size: int
     link: int
+    info: int
 
     @property
     def name(self) -> str:
@@ -245,7 +247,7 @@ class Elf(Bounded):
             raise ArtifactError(f"ELF: {count} section headers: no file has so many")
         table = self.read(header.sections, 64 * count, "the section-header table")
         return tuple(
-            Section(self, number, *row[:7])
+            Section(self, number, *row[:8])
             for number, row in enumerate(struct.iter_unpack(self.order + "IIQQQQIIQQ", table))
         )
 

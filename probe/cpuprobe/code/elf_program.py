@@ -85,7 +85,8 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
             wait()
         if elf.kind != abi.ET_REL:
             _read_dynamic(file, elf)
-            file.questions = questions(elf, MOST_WORDS)
+            places = questions(elf, MOST_WORDS)
+            file.questions = frozenset(section.address + at for section, at in places)
             file.linked = file.kind == "executable" or bool(file.exports)
             file.appended = appended(source, elf)
         if machine == abi.EM_X86_64:

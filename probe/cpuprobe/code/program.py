@@ -176,6 +176,13 @@ class Binary:
         """The functions and variables of other files by which it asks what the CPU can do."""
         return tuple(sorted(filter(asks, self.undefined)))
 
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """What beside instructions may choose code in it at run time."""
+        chosen = [f"{self.ifuncs} functions chosen at load time (ifunc)"] if self.ifuncs else []
+        cpuinfo = ["/proc/cpuinfo"] if self.questions else []
+        return (*self.asks_others, *cpuinfo, *chosen)
+
     @functools.cached_property
     def loaded(self) -> tuple[int, ...]:
         """The exported functions that whoever loads a library of its kind calls."""

@@ -23,7 +23,7 @@ from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.summary import FLAG, Call, Way
 from cpuprobe.code.tiers import tier
 
-_CHOSEN = {"rtm"}
+CHOSEN = {"rtm"}
 """No compiler makes it of ordinary code, and a lock that is elided was made so by a choice."""
 MANY = 20
 """One of so many exported functions must come to a feature. Of a build all do; one alone may be
@@ -68,6 +68,7 @@ class Search:
         self._named: set[str] = set()  # features to which functions come that are named for CPUs
         self._is_explained = True
         self._tier = 0  # that of the feature that is sought, as a bit
+        self._every: Collection[int] = ()  # the functions that hold it
         self._enough = max(1, len(file.exports) // MANY)
 
     @property
@@ -81,8 +82,9 @@ class Search:
         every, size = holding(self._links, self._pages)
         self._functions.confine(size if self._chooses else 0)
         for feature, those in every:
-            if feature in _CHOSEN or not those:
+            if feature in CHOSEN or not those:
                 continue
+            self._every = those
             if feature in self._soon:
                 met[feature] = self._soon[feature]
             else:
@@ -160,7 +162,7 @@ class Search:
                     continue
                 hot[start] = address, still & (known[1] if known else -1)
                 pending.append(start)
-                if self._is_reached(start, feature, hot[start], holding, met, exported):
+                if self._is_reached(start, feature, hot[start], met, exported):
                     return
 
     def _calls(self, start: int) -> Iterator[Call]:
@@ -250,7 +252,6 @@ class Search:
         start: int,
         feature: str,
         where: tuple[int, int],
-        holding: Collection[int],
         met: dict[str, Reach],
         exported: dict[int, int],
     ) -> bool:
@@ -264,26 +265,25 @@ class Search:
             # Who calls one that calls others may tell it of the CPU.
             needs = self._functions.summary(start).needs
             told = where[1] and self._chooses and feature not in needs
-            if not told and not (start in holding and self._is_part(start)):
+            if not told and not self._is_part(start):
                 exported[start] = where[0]
             return False
         met[feature] = self._reach(where[0], start, by)
         return True
 
     def _is_part(self, start: int) -> bool:
-        """Whether an exported function is one that the file itself uses, by choice.
+        """Whether an exported function that holds a feature is one that the file itself uses.
 
         Its address is taken, or the file calls it, and only where it has chosen.
         Likewise what is handed a vector of 256 bits or more: only code for such CPUs can call it.
         """
-        if not self._chooses:
+        if not self._chooses or start not in self._every:
             return False
         function, code = self._links.function(start), self._file.code_at(start)
-        if function and code and takes_vectors(code, *function):
+        handed = function and code and takes_vectors(code, *function)
+        if handed or self._links.is_taken(start) or self._links.slots(start):
             return True
-        if self._links.is_taken(start) or self._links.slots(start):
-            return True
-        callers = self._callers_of(start).difference(self._links.stubs)
+        callers = self._callers_of(start).difference(self._links.stubs, (start,))
         return bool(callers) and all(each >= 0 and self._chose(each, start) for each in callers)
 
     def _chose(self, caller: int, start: int) -> bool:

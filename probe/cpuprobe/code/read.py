@@ -87,7 +87,7 @@ class Reading:
             entry=_straight_line(file),
             isa_needed=file.isa_needed,
             isa_used=file.isa_used,
-            dispatch=_dispatch(file),
+            dispatch=file.signs,
             ifuncs=file.ifuncs,
             loader=file.loader,
             appended=file.appended,
@@ -188,9 +188,3 @@ def complete(reading: Reading, found: Scan | None) -> Needs:
         named=reading.named(found) if by_name else (),
         coverage=found.coverage,
     )
-
-
-def _dispatch(file: Binary) -> tuple[str, ...]:
-    chosen = [f"{file.ifuncs} functions chosen at load time (ifunc)"] if file.ifuncs else []
-    cpuinfo = ["/proc/cpuinfo"] if file.questions else []
-    return (*file.asks_others, *cpuinfo, *chosen)

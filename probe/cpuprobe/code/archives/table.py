@@ -46,6 +46,7 @@ TAR = Kind("tar archive", opens=tars.entries)
 IMAGE = Kind("image as a folder", opens=tars.entries)
 """An OCI layout, which is read as a tar archive of it would be."""
 APPIMAGE = Kind("AppImage", opens=squashfs.appimage)
+LIBRARY = Kind("static library", ar.MAGIC, opens=ar.entries)
 MODULE = Kind("WebAssembly module", b"\x00asm")
 """To be compiled, which is not this package's."""
 TEXT = Kind("text file", named=False)
@@ -71,7 +72,7 @@ KINDS = (
         for count in range(1, fat.MOST_SLICES + 1)
     ),
     Kind("Debian package", b"!<arch>\ndebian", opens=ar.entries),
-    Kind("static library", ar.MAGIC, opens=ar.entries),
+    LIBRARY,
     Kind("static library", b"!<thin>\n", opens=ar.thin),
     Kind("zip archive", b"PK\x03\x04", opens=zips.entries),
     Kind("zip archive", b"PK\x05\x06", opens=zips.entries),  # an empty one

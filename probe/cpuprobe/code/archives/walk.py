@@ -10,6 +10,7 @@ from cpuprobe.code.archives.allowance import MOST_NESTED, Allowance, SpentError
 from cpuprobe.code.archives.images import DESCRIBES, LAYER, MOST_SAID
 from cpuprobe.code.archives.streams import Cursor, Entry, Link, Stream
 from cpuprobe.code.archives.table import (
+    LIBRARY,
     MODULE,
     MOST_OF_SCRIPT,
     OTHER,
@@ -41,6 +42,7 @@ class Member(NamedTuple):
         said: the content of what may describe an image, the beginning of a script, or of a layer
             of no known kind.
         link: what it is another name for, if it is a link.
+        library: the name of the static library that it lies in; empty: in none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Member(NamedTuple):
     error: str = ""
     said: bytes = b""
     link: Link | None = None
+    library: str = ""
 
 
 def members(source: Source, name: str) -> Iterator[Member]:
@@ -91,7 +94,11 @@ def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Ite
     else:
         try:
             for entry in kind.opens(stream, allowance):
-                yield from _entry(entry, name, depth + 1, allowance)
+                found = _entry(entry, name, depth + 1, allowance)
+                if kind is LIBRARY:
+                    yield from (member._replace(library=name) for member in found)
+                else:
+                    yield from found
         except SpentError:
             raise
         except ArtifactError as error:

@@ -1,0 +1,79 @@
+"""What the objects of a static library need, with what the others of it know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from cpuprobe.code.elf import ArtifactError, Source
+from cpuprobe.code.library_reach import LibrarySearch, Reached
+from cpuprobe.code.linked import link
+from cpuprobe.code.native import NATIVE
+from cpuprobe.code.needs import Needs
+from cpuprobe.code.parts import Part, part
+from cpuprobe.code.resolved import TooLargeError
+
+MOST_HELD = 192 << 20
+"""Bytes of objects that are held until all of a library are read."""
+
+
+class _Object(NamedTuple):
+    key: int
+    needs: Needs
+    part: Part
+
+
+class Library:
+    """Objects as they are read, one after another.
+
+    Attributes:
+        steps: what it took to look at them together, as a scan has it (code.budget).
+    """
+
+    def __init__(self) -> None:
+        """It is empty."""
+        self._objects: list[_Object] = []
+        self._left = MOST_HELD
+        self.steps = 0
+
+    def add(self, key: int, needs: Needs, source: Source) -> None:
+        """Takes in a file of the library, with what it needs by itself; what is no object is left.
+
+        Args:
+            key: what it is known by here.
+            needs: what it needs.
+            source: its bytes.
+        """
+        if not NATIVE or self._left < 0 or needs.kind != "object":
+            return
+        try:
+            made = part(source)
+        except ArtifactError:  # in what nobody else looks at: the others are linked without it
+            return
+        if made is None:
+            return
+        self._left -= made.size
+        self._objects.append(_Object(key, needs, made))
+        if self._left < 0:
+            self._objects.clear()
+
+    def judged(self) -> Iterator[tuple[int, Needs]]:
+        """What of those that hold features is known now, by their keys."""
+        if not any(each.needs.features for each in self._objects):
+            return
+        try:
+            search = LibrarySearch(link([each.part for each in self._objects]))
+        except (ArtifactError, MemoryError, TooLargeError):
+            return  # each as it is alone
+        self.steps = search.steps
+        reached = search.by_object()
+        for number, (key, needs, _) in enumerate(self._objects):
+            # What is in no function that is kept is not come to.
+            ways, whole = reached.get(number, Reached({}, bool(search.dispatch)))
+            if needs.features and (whole or ways):
+                known = msgspec.structs.replace(
+                    needs, reached=ways, followed=whole, dispatch=search.dispatch
+                )
+                yield key, known
