@@ -32,7 +32,9 @@ def cpuprobe(
     here = os.getcwd()
     with (
         mock.patch.dict(os.environ, env or {}),
-        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8")),
+        mock.patch.object(
+            sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin)), "utf-8")
+        ),
         mock.patch.object(sys, "stdout", io.TextIOWrapper(out, "utf-8")),
         mock.patch.object(sys, "stderr", io.TextIOWrapper(err, "utf-8", "backslashreplace")),
     ):

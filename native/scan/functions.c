@@ -73,6 +73,15 @@ join(struct function *known, const struct function *further)
     }
 }
 
+/* Whether an unwind entry is of a part of a function whose end a symbol tells of: some compilers
+ * make several of one, or begin behind its first instruction. */
+static int
+is_within(const struct function *known, const struct function *further)
+{
+    return known->source == BY_SYMBOL && further->source == BY_UNWIND &&
+           known->section == further->section && further->start < known->end;
+}
+
 uint64_t
 functions_settle(struct function *all, struct function *spare, uint64_t count)
 {
@@ -84,6 +93,8 @@ functions_settle(struct function *all, struct function *spare, uint64_t count)
 
         if (left && last->start == all[at].start && last->section == all[at].section)
             join(last, &all[at]);
+        else if (left && is_within(last, &all[at]))
+            last->lsda |= all[at].lsda;
         else
             all[left++] = all[at];
     }

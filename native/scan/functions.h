@@ -78,8 +78,8 @@ void functions_unwind(const uint8_t *data, uint64_t size, uint64_t address,
 
 /* Brings functions into the order of their ranges of code and addresses, and makes one of those
  * that begin at one place: of symbols the first that tells of an end has the name, unwind entries
- * tell of landing pads, and of ends that no symbol tells of. Returns how many there are. `spare`
- * has as much room. */
+ * tell of landing pads, and of ends that no symbol tells of; those of a part of a function whose
+ * end a symbol tells of begin none. Returns how many there are. `spare` has as much room. */
 uint64_t functions_settle(struct function *all, struct function *spare, uint64_t count);
 
 /* Lists what stands for functions, of which the end is not known, and functions: key is the start,

@@ -80,7 +80,7 @@ def assess_features(
 
 def undecided(assessment: Assessment, table: FeatureTable) -> frozenset[str]:
     """The features of which nothing says no, and too little is known for a yes."""
-    possible = {"usable", "unknown"} | ({"unverified"} if assessment.basis != "executed" else set())
+    possible = {"usable", "unverified", "unknown"}
     states = {name: feature.state for name, feature in assessment.features.items()}
     return frozenset(
         name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cpuprobe.cli.output import print_result, width
 from cpuprobe.words import HERE, visible
@@ -36,15 +36,29 @@ def epilog(
     *examples: str,
     zero: str,
     one: str = "",
+    two: str = "usage",
     three: str = "could not measure",
     four: str = "unreadable input",
 ) -> str:
     """The end of a command's help: examples, one a line, and what each exit code says."""
-    codes = enumerate((zero, one, "usage", three, four))
+    codes = enumerate((zero, one, two, three, four))
     shown = "".join(f"\n  {example}" for example in examples)
     listed = "".join(f"\n  {code}  {meaning}" for code, meaning in codes if meaning)
     # The help's formatter leaves a paragraph as it is that begins with a backspace.
     return f"\b\nExamples:{shown}\n\n\b\nExit codes:{listed}"
+
+
+def is_piped() -> bool:
+    """Whether anything comes on standard input, and that is no terminal."""
+    import io
+    import sys
+
+    if sys.stdin is None or sys.stdin.isatty():
+        return False
+    try:
+        return bool(cast(io.BufferedReader, sys.stdin.buffer).peek(1))
+    except OSError:  # a folder, say: who reads it tells
+        return True
 
 
 def on_option(*others: str, more: str = "") -> Any:

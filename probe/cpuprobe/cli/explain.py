@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, epilog, machine, name_of, on_option
+from cpuprobe.cli.common import command_app, epilog, is_piped, machine, name_of, on_option
 from cpuprobe.cli.output import print_result
-from cpuprobe.errors import UsageError
+from cpuprobe.errors import CaptureError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,10 @@ def _told(
     from cpuprobe.evidence.crashes.status import read_status
     from cpuprobe.evidence.crashes.told import Told, of_file, of_text, tell
 
-    status = None if exit_code is None else read_status(exit_code)
+    try:
+        status = None if exit_code is None else read_status(exit_code)
+    except CaptureError as error:  # of an option, not of what it is given
+        raise UsageError(f"--exit-code {error}") from None
     if journal:
         from cpuprobe.evidence.crashes.journal import read_journal
 
@@ -129,12 +132,10 @@ def _told(
 
 def _piped() -> bytes:
     """Standard input where it is no terminal; empty if nothing comes."""
-    import sys
-
     from cpuprobe.evidence.crashes.read import MAXIMUM_BYTES
     from cpuprobe.files import read_bounded
 
-    if sys.stdin is None or sys.stdin.isatty():
+    if not is_piped():
         return b""
     return read_bounded("-", MAXIMUM_BYTES, ": give the part with the crash")[1]
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cpuprobe.cli.common import command_app, epilog, share_option, show
+from cpuprobe.cli.common import command_app, epilog, is_piped, share_option, show
 from cpuprobe.cli.output import note
+from cpuprobe.errors import UsageError
 from cpuprobe.words import visible
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ app = command_app()
     epilog=epilog(
         "cpuprobe inspect report.json issue.md screen.txt",
         "ssh host ./cpuprobe-native | cpuprobe inspect -",
-        "lscpu -J | cpuprobe inspect - --json",
+        "lscpu -J | cpuprobe inspect --json",
         "cpuprobe inspect --together cpuid.txt lscpu.txt dmesg.txt",
         zero="no finding of severity error",
         one="a finding of severity error",
@@ -31,8 +32,9 @@ app = command_app()
 )
 def inspect(
     captures: Annotated[
-        list[str], typer.Argument(metavar="CAPTURE...", help="Files; - is standard input.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[CAPTURE]...", help="Files; - is standard input, as is a pipe."),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON: an object, or an array.")
     ] = False,
@@ -50,6 +52,11 @@ def inspect(
     from cpuprobe.assessment import assess
     from cpuprobe.evidence.machines.read import read_machines, read_together
 
+    if not captures and not is_piped():
+        raise UsageError(
+            "nothing to inspect: give a CAPTURE (- is standard input), a pipe, or --help"
+        )
+    captures = captures or ["-"]
     if together:
         machine = read_together(captures)
         return show([(" + ".join(captures), machine, assess(machine))], json, every, share)

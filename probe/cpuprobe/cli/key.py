@@ -21,7 +21,8 @@ app = command_app()
         'cpuprobe key --on a.json --on b.json --fits "$(cat build/.cpu-key)"',
         zero="told; with --fits: it may be used here",
         one="with --fits: it may not be used here",
-        four="unreadable input, or no key",
+        two="usage; no key: given to --fits, or here where not even x86-64-v1 is known to be safe",
+        four="unreadable input",
     ),
 )
 def key(

@@ -8,6 +8,7 @@ call what is global, and what the library itself calls only where it has chosen 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.asking import MOST
@@ -21,8 +22,13 @@ from cpuprobe.code.scan import scan
 
 MOST_STEPS = 40 * MOST
 """Steps for all objects together; for each feature of one as many as for a file."""
+_VISIT = 400
+"""As many steps count for a function that is come to again: it takes about as long."""
 _MOST_ABOVE = 64
 """Functions above one of which it is asked whether all have chosen."""
+
+_MOST_CHOSEN = 1 << 16
+"""Functions of which that is held at once."""
 
 
 class Reached(NamedTuple):
@@ -61,13 +67,14 @@ class LibrarySearch(Search):
         roots, further = begins(file)
         super().__init__(file, found.pages, (*roots, *further), bool(self.dispatch))
         self._linked = linked
+        self._chosen: dict[tuple[int, int], bool] = {}
         self._exported = Counter(linked.place(start).part for start in file.exports)
 
     def by_object(self) -> dict[int, Reached]:
         """What of each is reached, by its number; of those that hold something."""
         made: dict[int, Reached] = {}
         left = MOST_STEPS
-        for feature, those in holding(self._links, self._pages):
+        for feature, those in holding(self._links, self._pages)[0]:
             self._every = those
             parts: dict[int, set[int]] = {}
             for start in those:
@@ -80,14 +87,17 @@ class LibrarySearch(Search):
                 met: dict[str, Reach] = {}
                 self._enough = max(1, self._exported[part] // MANY)
                 self._functions.left = share = max(min(left, MOST), 0)
-                self._functions.whole = True
                 self._climb(feature, starts, met)
-                left -= share - self._functions.left
+                left -= share - self._functions.left + _VISIT
                 ended = self._functions.left > 0 and self._functions.whole and not self._linked.odd
                 explained = self._chooses or feature in met or feature in self._named
                 ways.update({name: self._moved(way) for name, way in met.items()})
                 made[part] = Reached(ways, whole and ended and explained)
         return made
+
+    def _callers(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
+        self._functions.left -= _VISIT
+        return super()._callers(start, unless)
 
     def _is_part(self, start: int) -> bool:
         return super()._is_part(start) or (self._chooses and self._is_chosen(start))
@@ -97,19 +107,29 @@ class LibrarySearch(Search):
 
     def _is_chosen(self, start: int) -> bool:
         """Whether the library calls a function, and only where it has chosen, there or before."""
+        key = start, self._tier
+        if key not in self._chosen:
+            if len(self._chosen) == _MOST_CHOSEN:
+                self._chosen.clear()
+            self._chosen[key] = self._have_chosen(start)
+        return self._chosen[key]
+
+    def _have_chosen(self, start: int) -> bool:
         seen, pending = {start}, [start]
         chosen = False
         while pending:
             below = pending.pop()
             callers = self._callers_of(below).difference(self._links.stubs)
-            if not callers or -1 in callers or len(seen) > _MOST_ABOVE:
+            if not callers or -1 in callers:
                 return False
             for each in callers - seen:
                 if Search._chose(self, each, below):
                     chosen = True
-                else:
-                    seen.add(each)
-                    pending.append(each)
+                    continue
+                seen.add(each)
+                pending.append(each)
+                if len(seen) > _MOST_ABOVE:
+                    return False
         return chosen
 
     def _moved(self, way: Reach) -> Reach:

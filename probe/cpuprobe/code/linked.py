@@ -24,6 +24,8 @@ from cpuprobe.code.resolved import ANSWERS, MODEL, WORD, Definition, Names, Room
 
 MOST_SYMBOLS = 1 << 19
 """Of all objects; LLVM's largest static library has half as many."""
+MOST_OBJECTS, MOST_SECTIONS = 1 << 15, 1 << 17
+"""OpenBLAS has half as many objects; their sections of code."""
 _PAGE = 4096
 _SYMBOL = struct.Struct("<" + abi.SYMBOL)
 _RELA = 24
@@ -82,7 +84,9 @@ class _Linker:
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
         self._count = sum(len(each.symbols) // _SYMBOL.size for each in parts)
-        if self._count > MOST_SYMBOLS:
+        sections = sum(each.code is not None for part in parts for each in part.sections)
+        given = (self._count, MOST_SYMBOLS), (len(parts), MOST_OBJECTS), (sections, MOST_SECTIONS)
+        if any(count > most for count, most in given):
             raise TooLargeError
         self._room = Room()
         self._names = Names(self._room)

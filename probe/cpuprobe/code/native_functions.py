@@ -130,7 +130,8 @@ def settled(found: Sequence[bytes | memoryview]) -> FunctionTable:
     """The functions of symbol tables and then of unwind entries, in order and each once.
 
     Of symbols the first that tells of an end has the name; unwind entries tell of landing pads, and
-    of ends that no symbol tells of.
+    of ends that no symbol tells of; those of a part of a function whose end a symbol tells of begin
+    none.
     """
     count = sum(map(len, found)) // ROW.size
     every, spare = new("struct function[]", count), new("struct function[]", count)

@@ -16,6 +16,8 @@ MOST_CONSTANTS = 1 << 20
 _CONSTRUCTORS = (".init_array", ".ctors", ".preinit_array")
 _UNWINDING = ".eh_frame"
 _GROUP_COMDAT = 1
+_SECTION = 400
+"""Bytes that are held of a section beside its own, by measurement."""
 
 
 class PartSection(NamedTuple):
@@ -60,8 +62,8 @@ class Part(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes of memory that it takes."""
-        held = sum(len(each.code or b"") + len(each.table) for each in self.sections)
+        """About how many bytes of memory it takes."""
+        held = sum(len(each.code or b"") + len(each.table) + _SECTION for each in self.sections)
         return held + len(self.symbols) + len(self.strings)
 
 
@@ -109,7 +111,11 @@ def _code(section: Section) -> bytes | None:
 
 def _groups(elf: Elf, rows: bytes) -> list[tuple[int, list[int]]]:
     found = []
+    left = 8 * len(elf.sections)  # each is in one group, of which each has a word before
     for each in elf.sections:
+        left -= each.size if each.type == abi.SHT_GROUP else 0
+        if left < 0:
+            return []
         if each.type == abi.SHT_GROUP and 24 * each.info + 24 <= len(rows):
             words = memoryview(each.data[: each.size & ~3]).cast("I").tolist()
             if words and words[0] & _GROUP_COMDAT:

@@ -128,7 +128,21 @@ def settled(found: Sequence[bytes | memoryview]) -> FunctionTable:
         elif further.lsda or not known.end:
             end = known.end or further.end
             functions[further.start] = known._replace(end=end, lsda=further.lsda)
-    return FunctionTable.of(made)
+    return FunctionTable.of({number: _whole(functions) for number, functions in made.items()})
+
+
+def _whole(functions: dict[int, Range]) -> dict[int, Range]:
+    """Functions without unwind entries of a part of one whose end a symbol tells of."""
+    made: dict[int, Range] = {}
+    last = Range(0, 0, NAMELESS, None, False)
+    for start in sorted(functions):
+        each = functions[start]
+        if each.source == "unwind" and last.source == "symbol" and start < last.end:
+            last = last._replace(lsda=last.lsda or each.lsda)
+        else:
+            last = each
+        made[last.start] = last
+    return made
 
 
 def cut(rows: memoryview, code: CodeBytes, objects: Sequence[tuple[int, int]], work: int) -> Cut:

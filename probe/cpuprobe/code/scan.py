@@ -8,6 +8,7 @@ file is scanned in as many threads as there are CPUs.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,7 @@ class _Part:
         self._file, self._work, self._sought = file, work, sought
         self._shares, self._first = shares, is_first
         self._pieces: list[Piece] = []
+        self._before: list[int] = []  # of each, how many ranges come before it
         self._tally = ffi.new("struct scan_tally *")
         self._pages: dict[int, frozenset[str]] = {}
         self._functions: Counter[frozenset[str]] = Counter()
@@ -91,6 +93,7 @@ class _Part:
         budget = Budget()
         for piece in self._taken():
             self._pieces.append(piece)
+            self._before.append(self._tally.base)
             self._scan(piece, space, budget)
         tally = self._tally
         of = self._work.coverage if self._first else Coverage()
@@ -191,12 +194,8 @@ class _Part:
     def _range(self, number: int) -> Range:
         """A range by its number, which most often holds several features."""
         if number not in self._ranges:
-            at = number
-            for piece in self._pieces:
-                if at < len(piece.before):
-                    self._ranges[number] = piece.range(at)
-                    break
-                at -= len(piece.before)
+            piece = bisect_right(self._before, number) - 1
+            self._ranges[number] = self._pieces[piece].range(number - self._before[piece])
         return self._ranges[number]
 
     def _place(self, place: Any) -> Place:

@@ -11,7 +11,7 @@ import hashlib
 import re
 
 from cpuprobe.emit.choose import FlagSet
-from cpuprobe.errors import CaptureError, UsageError
+from cpuprobe.errors import UsageError
 from cpuprobe.facts.isa import AARCH64, X86_64, facts_named
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9.-]{0,31}")
@@ -52,11 +52,11 @@ def beyond(key: str, flags: FlagSet) -> tuple[str, ...]:
             know is not known to be safe.
         flags: what may be used here.
 
-    Raises CaptureError if it is no key; a digest is none, it cannot be asked.
+    Raises UsageError if it is no key; a digest is none, it cannot be asked.
     """
     words = key.strip().split("+")
     levels = {each.name: each.features for facts in (X86_64, AARCH64) for each in facts.levels()}
     if len(key) > LONGEST or words[0] not in levels or not all(map(_WORD.fullmatch, words)):
-        raise CaptureError("that is no key: one looks like x86-64-v3+aes+pclmul")
+        raise UsageError("that is no key: one looks like x86-64-v3+aes+pclmul")
     needed = dict.fromkeys((*levels[words[0]], *words[1:]))
     return tuple(name for name in needed if name not in flags.safe)

@@ -150,8 +150,8 @@ def _verdict(one: Verdict) -> str:
     if one.meets:
         return f"meets: all of its {one.features} features are safe"
     if not one.decided:
-        told = one.features - lacking
-        return f"cannot be decided: {told} of {features} are told, none is known to be missing"
+        safe = one.features - lacking
+        return f"cannot be decided: {safe} of {features} are safe, none is known to be missing"
     return f"does not meet: {lacking} of {features} {'is' if lacking == 1 else 'are'} missing"
 
 

@@ -288,6 +288,22 @@ def test_check_a_mask(ask: Ask, tmp_path: Path):
     assert "it only forbids and asks for nothing, so every machine meets it" in said.out
 
 
+def test_check_what_could_not_be_executed(ask: Ask, tmp_path: Path):
+    """Claimed, and neither proved nor disproved: not missing, and no yes either."""
+    unproved = group((*V2, "movbe"), outcomes={"movbe": "skipped"})
+    (own := tmp_path / "own.toml").write_text(
+        '[[profile]]\nname = "own"\npurpose = "p"\nextends = ["x86-64-v2"]\nfeatures = ["movbe"]\n'
+    )
+    said = ask("check", str(own), "--on", saved(tmp_path, observation(unproved)), "--json")
+
+    assert said.code == 4
+    (verdict,) = said.document["profiles"]
+    assert (verdict["meets"], verdict["decided"]) == (False, False)
+    assert [(each["feature"], each["state"]) for each in verdict["missing"]] == [
+        ("movbe", "unverified")
+    ]
+
+
 def test_check_a_capture_that_tells_little(ask: Ask, tmp_path: Path):
     """Features that a cut list does not tell are called unknown; the profile is not decided."""
     words = "fpu cx8 cmov mmx fxsr sse sse2 syscall lm"
@@ -301,7 +317,7 @@ def test_check_a_capture_that_tells_little(ask: Ask, tmp_path: Path):
     document = ask("check", "x86-64-v3", "x86-64-v1", "--on", host, "--json").document
 
     assert (said.code, strict.code) == (4, 1)
-    assert "x86-64-v3: cannot be decided: 8 of 24 features are told" in said.out
+    assert "x86-64-v3: cannot be decided: 8 of 24 features are safe" in said.out
     assert document["basis"] == "cpuid"
     assert document["insufficient"]
     assert [each["decided"] for each in document["profiles"]] == [False, True]

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from tests.elf_files import symbol
 
-from cpuprobe.code.functions import NO_CODE, FunctionTable
+from cpuprobe.code.functions import NAMELESS, NO_CODE, FunctionTable, Range, packed
 from cpuprobe.code.program import CodeBytes
 
 pytest.importorskip("cpuprobe._native")
@@ -122,3 +122,36 @@ def test_c_and_python_make_the_same(monkeypatch):
 
             assert [*map(list, cuts[0][:4])] == [*map(list, cuts[1][:4])], seed
             assert cuts[0][4:] == cuts[1][4:], seed
+
+
+@pytest.mark.parametrize("make", [native, plain])
+def test_unwind_entries_of_parts_of_a_function_begin_none(make):
+    """Of one whose end a symbol tells of; its landing pads are the function's."""
+    symbols = [
+        Range(0x1000, 0x1100, (0, 1), "symbol", False),
+        Range(0x1200, 0, (0, 2), "symbol", False),
+        Range(0x1300, 0x1380, (0, 3), "symbol", False),
+        Range(0x1340, 0x1360, (0, 4), "symbol", False),
+    ]
+    entries = [
+        *(
+            Range(start, end, NAMELESS, "unwind", False)
+            for start, end in ((0x1004, 0x1080), (0x1100, 0x1180))
+        ),
+        Range(0x1080, 0x1100, NAMELESS, "unwind", True),
+        Range(0x1240, 0x1280, NAMELESS, "unwind", False),
+        Range(0x1360, 0x1380, NAMELESS, "unwind", False),
+    ]
+    table = make.settled(
+        [b"".join(packed(each, 0) for each in rows) for rows in (symbols, entries)]
+    )
+
+    assert [(each.start, each.name, each.lsda) for each in table.ranges(0)] == [
+        (0x1000, (0, 1), True),
+        (0x1100, NAMELESS, False),
+        (0x1200, (0, 2), False),
+        (0x1240, NAMELESS, False),
+        (0x1300, (0, 3), False),
+        (0x1340, (0, 4), False),
+        (0x1360, NAMELESS, False),  # behind what begins inside of it
+    ]

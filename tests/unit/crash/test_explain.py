@@ -616,7 +616,7 @@ def test_command_answers(arguments, stdin, code, words):
         (("--core", "/dev/zero"), b"", 4),
         (("--minidump", "/etc/passwd"), b"", 4),
         (("--core", "/proc/self/exe"), b"", 4),
-        (("--exit-code", "abc"), b"", 4),
+        (("--exit-code", "abc"), b"", 2),
         (("62f2fd0840c1", "--on", "/dev/null"), b"", 4),
     ],
 )
