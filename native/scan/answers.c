@@ -1,4 +1,4 @@
-/* What is known of CPUID's answers by their bits. */
+/* What is known of CPUID's answers by their bits, on CPUs of each grade. */
 #include "answers.h"
 
 uint32_t
@@ -12,30 +12,211 @@ ways_labels(unsigned tier)
 /* --- facts ---------------------------------------------------------------------------------------
  */
 
-uint16_t
-ways_number(int number, unsigned tier)
+struct bits
+answers_number(uint64_t value)
 {
-    if (tier == TIER_NONE || number < INT8_MIN || number > INT8_MAX)
-        return 0;
-    return (uint16_t)(FACT_NUMBER | tier << 8 | (uint8_t)number);
+    struct bits bits = {.nonzero = value ? ALL_GRADES : 0};
+
+    for (unsigned grade = 0; grade < GRADES; grade++) {
+        bits.ones[grade] = value;
+        bits.zeros[grade] = ~value;
+    }
+    return bits;
+}
+
+struct bits
+answers_bits(const struct ways_known *known, uint16_t fact, uint32_t labels)
+{
+    struct bits bits = {.soft = (uint16_t)(labels & ANSWERS)};
+
+    if (fact & FACT_BITS)
+        return known->fact[fact & (MOST_FACTS - 1)];
+    if (fact & FACT_NUMBER)
+        return answers_number((uint64_t)(int8_t)(fact & 0xff));
+    return bits;
 }
 
 uint16_t
-ways_agree(uint16_t one, unsigned one_sure, uint16_t other, unsigned other_sure)
+ways_number(int number)
 {
-    unsigned mine = 0, theirs = 0, both = 0;
+    if (number < INT8_MIN || number > INT8_MAX)
+        return 0;
+    return (uint16_t)(FACT_NUMBER | (uint8_t)number);
+}
 
-    if (one == other)
-        return one;
-    if (is_number(one))
-        mine = least(tier_of(one), other_sure);
-    if (is_number(other))
-        theirs = least(tier_of(other), one_sure);
-    if (is_number(one) && is_number(other) && value_of(one) == value_of(other))
-        both = least(tier_of(one), tier_of(other));
-    if (both >= most(mine, theirs))
-        return both ? up_to(one, both) | (other & FACT_INITIAL) : 0;
-    return mine >= theirs ? up_to(one, mine) : up_to(other, theirs);
+static int
+is_same(const struct bits *one, const struct bits *other)
+{
+    uint64_t differs = 0;
+
+    for (unsigned grade = 0; grade < GRADES; grade++)
+        differs |=
+            (one->zeros[grade] ^ other->zeros[grade]) | (one->ones[grade] ^ other->ones[grade]);
+    return !differs && one->soft == other->soft && one->nonzero == other->nonzero;
+}
+
+/* The number of some bits in the table of facts, which is new at the end. */
+static uint16_t
+numbered(struct ways_known *known, const struct bits *bits)
+{
+    const uint32_t last = sizeof known->hashed / sizeof *known->hashed - 1;
+    uint64_t hash = bits->soft + bits->nonzero;
+    uint32_t at;
+
+    for (unsigned grade = 0; grade < GRADES; grade++)
+        hash = ((hash ^ bits->zeros[grade]) * 0x9e3779b97f4a7c15ull ^ bits->ones[grade]) *
+               0x9e3779b97f4a7c15ull;
+    for (at = hash >> 40 & last; known->hashed[at]; at = (at + 1) & last)
+        if (is_same(&known->fact[known->hashed[at] - 1], bits))
+            return (uint16_t)(FACT_BITS | (known->hashed[at] - 1));
+    if (known->facts == MOST_FACTS)
+        return 0;
+    known->fact[known->facts] = *bits;
+    known->hashed[at] = (uint16_t)++known->facts;
+    return (uint16_t)(FACT_BITS | (known->facts - 1));
+}
+
+uint16_t
+answers_fact(struct ways_known *known, const struct bits *bits)
+{
+    uint64_t any = bits->nonzero, first = bits->ones[0];
+    int same = 1;
+
+    for (unsigned grade = 0; grade < GRADES; grade++) {
+        any |= bits->zeros[grade] | bits->ones[grade];
+        same &= bits->ones[grade] == first && bits->zeros[grade] == ~first;
+    }
+    if (same && first + 128 < 256)
+        return ways_number((int)first);
+    return any ? numbered(known, bits) : 0;
+}
+
+uint16_t
+ways_fact(struct ways_known *known, const struct bits *bits, uint32_t *labels)
+{
+    *labels = answers_labels(bits);
+    return answers_fact(known, bits);
+}
+
+uint32_t
+answers_labels(const struct bits *bits)
+{
+    uint64_t unknown = 0;
+    uint32_t labels = 0;
+
+    for (unsigned tier = TIER_V2; tier <= TIER_TOP; tier++) {
+        unsigned grade = tier - 1;
+        uint64_t other = (bits->zeros[grade] & ~bits->zeros[tier]) |
+                         (bits->ones[grade] & ~bits->ones[tier]) |
+                         (bits->nonzero >> grade & ~(bits->nonzero >> tier) & 1);
+
+        labels |= other ? ways_labels(tier) : 0;
+        unknown |= ~(bits->zeros[grade] | bits->ones[grade]);
+    }
+    return labels | (unknown ? bits->soft : 0u);
+}
+
+unsigned
+ways_nonzero(const struct ways_known *known, uint16_t fact)
+{
+    struct bits bits = answers_bits(known, fact, 0);
+    unsigned nonzero = bits.nonzero;
+
+    for (unsigned grade = 0; grade < GRADES; grade++)
+        nonzero |= (unsigned)(bits.ones[grade] != 0) << grade;
+    return nonzero;
+}
+
+/* On ways that no CPU of a grade takes it is anything. */
+static void
+leave_out(struct bits *bits, unsigned never)
+{
+    for (unsigned grade = 0; grade < GRADES; grade++)
+        if (never >> grade & 1)
+            bits->zeros[grade] = bits->ones[grade] = UINT64_MAX;
+    bits->nonzero |= (uint8_t)never;
+}
+
+/* What is known of one of two values. */
+static void
+take_both(struct bits *bits, const struct bits *other)
+{
+    for (unsigned grade = 0; grade < GRADES; grade++) {
+        bits->zeros[grade] &= other->zeros[grade];
+        bits->ones[grade] &= other->ones[grade];
+    }
+    bits->nonzero &= other->nonzero;
+    bits->soft |= other->soft;
+}
+
+uint16_t
+ways_agree(struct ways_known *known, struct told_value one, struct told_value other)
+{
+    struct bits bits, second;
+    uint64_t lost = 0;
+    uint16_t fact;
+
+    if (one.fact == other.fact)
+        return one.fact;
+    if ((!one.fact && !(one.never & ~other.never)) || (!other.fact && !(other.never & ~one.never)))
+        return 0;
+    bits = answers_bits(known, one.fact, one.labels);
+    second = answers_bits(known, other.fact, other.labels);
+    leave_out(&bits, one.never & ~other.never);
+    leave_out(&second, other.never & ~one.never);
+    for (unsigned grade = 0; grade < ALL_TIERS; grade++)
+        if (!((one.never | other.never) >> grade & 1))
+            lost |=
+                (bits.zeros[grade] ^ second.zeros[grade]) | (bits.ones[grade] ^ second.ones[grade]);
+    take_both(&bits, &second);
+    if (lost)
+        bits.soft |= (one.labels | other.labels) & ANSWERS;
+    fact = answers_fact(known, &bits);
+    return fact ? fact | ((one.fact | other.fact) & FACT_INITIAL) : 0;
+}
+
+/* --- static memory -------------------------------------------------------------------------------
+ */
+
+uint16_t
+ways_kept(struct ways_known *known, struct told_value value, int is_doubtful)
+{
+    struct bits bits = answers_bits(known, value.fact, value.labels);
+
+    if (!value.never && !is_doubtful)
+        return value.fact & ~FACT_INITIAL;
+    if (is_doubtful) {
+        __builtin_memset(bits.ones, 0, sizeof bits.ones);
+        bits.nonzero = 0;
+        bits.soft |= value.labels & ANSWERS;
+    }
+    leave_out(&bits, value.never);
+    return answers_fact(known, &bits);
+}
+
+uint16_t
+ways_initial(struct ways_known *known, uint16_t fact, unsigned shift, uint32_t labels)
+{
+    struct bits bits = answers_bits(known, fact, labels);
+    int clears = 0;
+
+    for (unsigned grade = 0; grade < GRADES; grade++)
+        clears |= !(bits.zeros[grade] & bits.ones[grade]) && (bits.zeros[grade] & 0xff) == 0xff;
+    for (unsigned grade = 0; grade < GRADES; grade++) {
+        uint64_t never = bits.zeros[grade] & bits.ones[grade];
+
+        if (never) { /* zero is written only to what was not zero */
+            bits.ones[grade] = 0;
+            bits.zeros[grade] = clears ? 0 : UINT64_MAX;
+            bits.nonzero &= (uint8_t) ~(1u << grade);
+            bits.soft |= clears ? labels & ANSWERS : 0;
+        }
+        bits.ones[grade] >>= shift;
+        bits.zeros[grade] >>= shift;
+    }
+    if (shift)
+        bits.nonzero = 0;
+    return answers_fact(known, &bits);
 }
 
 /* --- CPUID and XGETBV ----------------------------------------------------------------------------
@@ -49,35 +230,34 @@ put(struct values *state, unsigned number, uint32_t labels, uint16_t fact)
     state->pointed &= ~(1u << number);
 }
 
-uint32_t
-answers_bits(const struct ways_known *known, uint16_t fact, uint64_t mask, unsigned *low,
-             unsigned *high)
+uint16_t
+ways_word(struct ways_known *known, enum source source, unsigned shift, uint32_t *labels)
 {
-    unsigned source = fact >> 7 & 0x7f, shift = fact & 63, size = source < WORDS ? 32 : 64;
-    uint32_t labels = 0;
+    struct bits bits = {.soft = 0};
 
-    *low = TIER_TOP;
-    *high = TIER_NONE;
-    for (unsigned at = 0; at + shift < size; at++) {
-        unsigned tier;
+    for (unsigned at = shift; at < 32; at++) {
+        unsigned what = known->bits[source][at], tier = what & ~(unsigned)GIVEN;
+        uint64_t bit = 1ull << (at - shift);
 
-        if (!(mask >> at & 1))
-            continue;
-        tier = known->bits[source][at + shift];
-        labels |= ways_labels(tier);
-        *low = least(*low, tier);
-        *high = most(*high, tier);
+        for (unsigned grade = 0; what && grade < GRADES; grade++)
+            if (grade < tier)
+                bits.zeros[grade] |= bit;
+            else if (what & GIVEN || grade == ALL_TIERS)
+                bits.ones[grade] |= bit;
     }
-    return labels;
+    *labels = answers_labels(&bits);
+    for (unsigned grade = 0; grade < GRADES; grade++)
+        bits.zeros[grade] |= ~(uint64_t)UINT32_MAX >> shift;
+    return answers_fact(known, &bits);
 }
 
 static void
-put_word(const struct ways_known *known, struct values *state, unsigned number, enum source source)
+put_word(struct ways_known *known, struct values *state, unsigned number, enum source source)
 {
-    uint16_t fact = (uint16_t)(FACT_WORD | source << 7);
-    unsigned low, high;
+    uint32_t labels;
+    uint16_t fact = ways_word(known, source, 0, &labels);
 
-    put(state, number, answers_bits(known, fact, UINT32_MAX, &low, &high), fact);
+    put(state, number, labels, fact);
 }
 
 /* The number in a register, of all CPUs; or less than nothing. */
@@ -88,11 +268,11 @@ constant(const struct values *state, unsigned number)
 
     if (state->pointed >> number & 1)
         return (int64_t)(state->points[number] & UINT32_MAX);
-    return is_number(fact) && tier_of(fact) == ALWAYS && value_of(fact) >= 0 ? value_of(fact) : -1;
+    return fact & FACT_NUMBER ? (int8_t)(fact & 0xff) : -1;
 }
 
 void
-ways_ask(const struct ways_space *space, const struct ways_known *known, struct values *state,
+ways_ask(const struct ways_space *space, struct ways_known *known, struct values *state,
          const struct operation *each)
 {
     static const uint8_t answering[] = {RAX, RBX, RCX, RDX};

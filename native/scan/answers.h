@@ -4,46 +4,23 @@
 
 #include "ways.h"
 
+/* What is known of a value by its fact; where there is none, it may tell what `labels` say. */
+struct bits answers_bits(const struct ways_known *known, uint16_t fact, uint32_t labels);
+
+/* The fact that stands for it; none where nothing is known, or where there are too many. */
+uint16_t answers_fact(struct ways_known *known, const struct bits *bits);
+
+/* The labels of what a value may tell of: on CPUs of which grades it is another. */
+uint32_t answers_labels(const struct bits *bits);
+
+/* A number that is the same on all CPUs. */
+struct bits answers_number(uint64_t value);
+
+/* Whether all of some bits are known on CPUs of a grade. */
 static inline int
-is_number(uint16_t fact)
+is_known_of(const struct bits *bits, unsigned grade, uint64_t mask)
 {
-    return (fact & FACT_NUMBER) != 0;
+    return !(mask & ~(bits->zeros[grade] | bits->ones[grade]));
 }
-
-/* Of a number, up to which one of the tiers a CPU lacks it holds. */
-static inline unsigned
-tier_of(uint16_t fact)
-{
-    return fact >> 8 & 7;
-}
-
-static inline int
-value_of(uint16_t fact)
-{
-    return (int8_t)(fact & 0xff);
-}
-
-static inline unsigned
-least(unsigned one, unsigned other)
-{
-    return one < other ? one : other;
-}
-
-static inline unsigned
-most(unsigned one, unsigned other)
-{
-    return one > other ? one : other;
-}
-
-/* A number with another tier. */
-static inline uint16_t
-up_to(uint16_t fact, unsigned tier)
-{
-    return tier ? (uint16_t)((fact & ~(7 << 8)) | tier << 8) : 0;
-}
-
-/* What some bits of a word may tell of: labels; the lowest and the highest tier. */
-uint32_t answers_bits(const struct ways_known *known, uint16_t fact, uint64_t mask, unsigned *low,
-                      unsigned *high);
 
 #endif

@@ -1,43 +1,33 @@
-/* What operations make of what is known of values, and which side of a branch a CPU without a
- * feature takes. */
+/* What operations make of what is known of values, and which side of a branch CPUs of each grade
+ * take. */
 #include "answers.h"
+#include "works.h"
 
-enum flag { ZERO = 1, SIGN = 2, CARRY = 4, OVERFLOW = 8 };
+enum flag { ZERO = 1, SIGN = 2, CARRY = 4, OVERFLOW = 8, FLAGS = 15 };
+
+/* Beside those of all grades: they hang on what may be older. */
+#define FLAGS_INITIAL (1u << 31)
 
 /* --- flags and conditions ------------------------------------------------------------------------
  */
 
 static void
-set_flags(struct values *state, unsigned tier, unsigned known, unsigned set)
+set_flags(struct values *state, unsigned grade, unsigned known, unsigned set)
 {
-    state->flag_tier = (uint8_t)tier;
-    state->flags_known = (uint8_t)known;
-    state->flags_set = (uint8_t)(set & known);
+    state->flags_known |= known << 4 * grade;
+    state->flags_set = (state->flags_set & ~(known << 4 * grade)) | (set & known) << 4 * grade;
 }
 
-static unsigned
-signs(int value)
-{
-    return (value == 0 ? ZERO : 0u) | (value < 0 ? SIGN : 0u);
-}
-
-/* The flags of a subtraction of two small numbers; they are the same in all widths. */
-static unsigned
-compared(int one, int other)
-{
-    return signs(one - other) | ((unsigned)one < (unsigned)other ? CARRY : 0u);
-}
-
-/* Whether a condition (SDM vol. 1, appendix B) holds: 1, 0, or -1 where that is not known. */
+/* Whether a condition (SDM vol. 1, appendix B) holds on CPUs of a grade: 1, 0, or -1 where that is
+ * not known. */
 static int
-holds(const struct values *state, unsigned condition)
+holds(const struct values *state, unsigned condition, unsigned grade)
 {
     static const uint8_t any[] = {OVERFLOW, CARRY, ZERO, CARRY | ZERO, SIGN, 0, 0, ZERO};
-    unsigned known = state->flags_known, set = state->flags_set, kind = condition >> 1;
+    unsigned known = state->flags_known >> 4 * grade & FLAGS, kind = condition >> 1;
+    unsigned set = state->flags_set >> 4 * grade & known;
     int value = -1;
 
-    if (!state->flag_tier)
-        return -1;
     if (set & any[kind])
         value = 1;
     else if (any[kind] && (known & any[kind]) == any[kind])
@@ -53,383 +43,468 @@ holds(const struct values *state, unsigned condition)
     return value < 0 ? -1 : value ^ (int)(condition & 1);
 }
 
-/* --- opcodes -------------------------------------------------------------------------------------
- */
-
-/* Operations by what they do with bits. */
-enum work {
-    ADDS,
-    ORS,
-    ADCS,
-    SBBS,
-    ANDS,
-    SUBS,
-    XORS,
-    COMPARES, /* as opcodes have them */
-    TESTS,
-    NOTS,
-    NEGS,
-    SHIFTS_LEFT,
-    SHIFTS_RIGHT,
-    BIT_TESTS,
-    SETS,
-    MOVES_IF,
-    COPIES,
-    JUMPS,
-    ELSE
-};
-
-struct decoded {
-    enum work work;
-    unsigned condition, is_byte;
-    uint8_t is_upper[2]; /* an operand is one of AH, CH, DH, BH */
-};
-
-static enum work
-grouped(unsigned opcode, unsigned reg)
-{
-    static const uint8_t unary[] = {TESTS, TESTS, NOTS, NEGS, ELSE, ELSE, ELSE, ELSE};
-    static const uint8_t shifts[] = {ELSE,        ELSE,         ELSE,        ELSE,
-                                     SHIFTS_LEFT, SHIFTS_RIGHT, SHIFTS_LEFT, SHIFTS_RIGHT};
-
-    switch (opcode) {
-    case 0x80:
-    case 0x81:
-    case 0x83:
-        return (enum work)reg;
-    case 0xf6:
-    case 0xf7:
-        return (enum work)unary[reg];
-    case 0xc0:
-    case 0xc1:
-    case 0xd0:
-    case 0xd1:
-        return (enum work)shifts[reg];
-    case 0x84:
-    case 0x85:
-    case 0xa8:
-    case 0xa9:
-        return TESTS;
-    case 0x0fba:
-        return reg == 4 ? BIT_TESTS : ELSE;
-    case 0x0fb6:
-    case 0x0fb7:
-    case 0x0fbe:
-    case 0x0fbf:
-    case 0x63:
-        return COPIES;
-    case 0xc6:
-    case 0xc7:
-        return reg ? ELSE : COPIES;
-    default:
-        break;
-    }
-    if (opcode < 0x40 && (opcode & 7) < 6)
-        return (enum work)(opcode >> 3);
-    if ((opcode & ~3u) == 0x88 || (opcode & ~15u) == 0xb0)
-        return COPIES;
-    if ((opcode & ~15u) == 0x70 || (opcode & ~15u) == 0x0f80)
-        return JUMPS;
-    if ((opcode & ~15u) == 0x0f90)
-        return SETS;
-    return (opcode & ~15u) == 0x0f40 ? MOVES_IF : ELSE;
-}
-
-static struct decoded
-decoded_of(const struct ways_space *space, const struct operation *each)
-{
-    const uint8_t *at = space->code + each->offset, *end = at + each->length;
-    struct decoded made = {.work = ELSE};
-    unsigned opcode, modrm, has_rex = 0;
-
-    while (at < end && (*at == 0x66 || *at == 0xf2 || *at == 0xf3 || *at == 0x2e || *at == 0x3e))
-        at++;
-    if (at < end && (*at & 0xf0) == 0x40) {
-        has_rex = 1;
-        at++;
-    }
-    if (at >= end)
-        return made;
-    opcode = *at++;
-    if (opcode == 0x0f && at < end)
-        opcode = 0x0f00u | *at++;
-    modrm = at < end ? *at : 0;
-    made.work = grouped(opcode, modrm >> 3 & 7);
-    made.condition = opcode & 15;
-    made.is_byte = opcode < 0x100 ? !(opcode & 1) : (opcode & ~8u) == 0x0fb6;
-    if (opcode >= 0xb0 && opcode < 0xc0)
-        made.is_byte = opcode < 0xb8;
-    if (opcode == 0x83 || made.work == JUMPS || made.work == SETS || made.work == MOVES_IF)
-        made.is_byte = made.work == SETS;
-    for (unsigned number = 0; number < 2; number++) {
-        unsigned field = each->where[number] == OPERAND_REG ? modrm >> 3 & 7 : modrm & 7;
-
-        if (made.is_byte && !has_rex && field >= 4 &&
-            (each->where[number] == OPERAND_REG ||
-             (each->where[number] == OPERAND_RM && modrm >= 0xc0)))
-            made.is_upper[number] = opcode < 0x100 || number == 1 || made.work == SETS;
-    }
-    return made;
-}
-
 /* --- folding -------------------------------------------------------------------------------------
  */
 
-static int
-is_immediate(const struct operation *each)
-{
-    return each->where[1] >= OPERAND_IMM8 && each->where[1] <= OPERAND_IMM64;
-}
-
 static uint16_t
-fact_of(const struct ways_space *space, const struct ways_known *known, const struct values *state,
-        const struct operation *each, unsigned at, const struct decoded *how)
+fact_of(const struct ways_space *space, struct ways_known *known, const struct values *state,
+        const struct operation *each, unsigned at)
 {
     unsigned number = each->registers[at];
-    uint16_t fact;
 
-    if (at == 1 && is_immediate(each)) {
-        int64_t value = (int64_t)each->immediate;
-
-        if (each->where[1] == OPERAND_IMM8)
-            value = (int8_t)value;
-        else if (each->where[1] == OPERAND_IMM32)
-            value = (int32_t)value;
-        return value >= INT8_MIN && value <= INT8_MAX ? ways_number((int)value, ALWAYS) : 0;
-    }
     if (number < 16)
-        fact = state->facts[number];
-    else if (number == NO_REGISTER && each->has_memory)
-        return ways_memory(space, known, state, each);
-    else
-        return 0;
-    if (!how->is_upper[at])
-        return fact;
-    return fact & FACT_WORD && (fact & 63) < 24 ? fact + 8 : 0;
+        return state->facts[number];
+    return number == NO_REGISTER && each->has_memory && !(at == 1 && is_immediate(each))
+               ? ways_memory(space, known, state, each)
+               : 0;
 }
 
-static uint32_t
-narrowed(uint32_t labels, uint32_t told)
+/* What is known of an operand. */
+static struct bits
+bits_of(const struct ways_space *space, struct ways_known *known, const struct values *state,
+        const struct operation *each, unsigned at, const struct work_done *how, uint32_t labels,
+        uint16_t fact)
 {
-    return (labels & ~(uint32_t)ANSWERS) | (labels & told);
-}
+    unsigned number = each->registers[at];
+    struct bits bits;
 
-/* Bits of a word are taken out, or tested. */
-static uint32_t
-mask_word(const struct ways_known *known, struct values *state, const struct operation *each,
-          const struct decoded *how, uint32_t labels, uint16_t *fact)
-{
-    uint16_t word = *fact;
-    uint64_t mask = is_immediate(each) ? each->immediate : UINT64_MAX;
-    uint32_t told;
-    unsigned low, high;
-
-    *fact = 0;
-    if (!is_immediate(each) && !each->same)
-        return labels;
-    if (how->is_byte)
-        mask &= 0xff;
-    told = answers_bits(known, word, mask, &low, &high);
-    if (word & FACT_INVERTED) { /* one is missing: it is not zero */
-        if (how->work == TESTS)
-            set_flags(state, high, ZERO | CARRY | OVERFLOW, 0);
-        return narrowed(labels, told);
+    if (at == 1 && is_immediate(each))
+        return answers_number(each->where[1] == OPERAND_IMM8 ? (uint64_t)(int8_t)each->immediate
+                                                             : each->immediate);
+    if (number < 16) {
+        labels = state->labels[number];
+    } else if (number == NO_REGISTER && each->has_memory) {
+        labels = ways_read(space, known, state, each);
+        if (how->work == ORS && !at && each->is_static && !fact && !(labels & ANSWERS))
+            return answers_number(0); /* where bits are gathered it was zero at first */
     }
-    set_flags(state, low, ZERO | SIGN | CARRY | OVERFLOW, ZERO);
-    *fact = ways_number(0, low);
-    return narrowed(labels, told);
+    bits = answers_bits(known, fact, labels);
+    for (unsigned grade = 0; how->is_upper[at] && grade < GRADES; grade++) {
+        bits.zeros[grade] >>= 8;
+        bits.ones[grade] >>= 8;
+    }
+    bits.nonzero &= how->is_upper[at] ? 0 : ALL_GRADES;
+    return bits;
 }
 
-static uint32_t
-fold_word(const struct ways_known *known, struct values *state, const struct operation *each,
-          const struct decoded *how, uint32_t labels, uint16_t *fact)
+/* Signed numbers of which the bits of a mask are known in part: the least and the greatest. */
+static void
+range_of(const struct bits *bits, unsigned grade, uint64_t mask, int64_t *low, int64_t *high)
 {
-    unsigned low, high, bit = (unsigned)each->immediate, shift = 1;
-    uint32_t told;
+    uint64_t sign = mask ^ mask >> 1, least = bits->ones[grade] & mask;
+    uint64_t most = ~bits->zeros[grade] & mask;
+
+    if (!(bits->zeros[grade] & sign))
+        least |= sign;
+    if (!(bits->ones[grade] & sign))
+        most &= ~sign;
+    *low = (int64_t)(least - (least & sign ? mask + 1 : 0));
+    *high = (int64_t)(most - (most & sign ? mask + 1 : 0));
+}
+
+/* Whether it is not zero on CPUs of a grade. */
+static int
+is_nonzero(const struct bits *bits, unsigned grade, uint64_t mask)
+{
+    return (bits->ones[grade] & mask) ||
+           (bits->nonzero >> grade & 1 && !(~mask & ~bits->zeros[grade]));
+}
+
+/* The flags of a subtraction. */
+static void
+compare(struct values *state, const struct bits *one, const struct bits *other, unsigned grade,
+        uint64_t mask)
+{
+    uint64_t sign = mask ^ mask >> 1, least = one->ones[grade] & mask;
+    uint64_t most = ~one->zeros[grade] & mask, second = other->ones[grade] & mask;
+    uint64_t last = ~other->zeros[grade] & mask;
+    int exact = is_known_of(one, grade, mask) && is_known_of(other, grade, mask), is_less = -1;
+    int64_t low, high, other_low, other_high;
+
+    if (exact && least == second)
+        set_flags(state, grade, ZERO, ZERO);
+    else if ((one->ones[grade] & other->zeros[grade] & mask) ||
+             (one->zeros[grade] & other->ones[grade] & mask) ||
+             (!last && is_nonzero(one, grade, mask)) || (!most && is_nonzero(other, grade, mask)))
+        set_flags(state, grade, ZERO, 0);
+    if (most < second)
+        set_flags(state, grade, CARRY, CARRY);
+    else if (least >= last)
+        set_flags(state, grade, CARRY, 0);
+    range_of(one, grade, mask, &low, &high);
+    range_of(other, grade, mask, &other_low, &other_high);
+    if (high < other_low)
+        is_less = 1;
+    else if (low >= other_high)
+        is_less = 0;
+    if (exact) {
+        int is_negative = ((least - second) & sign) != 0;
+
+        set_flags(state, grade, SIGN | OVERFLOW,
+                  (is_negative ? SIGN : 0u) | (is_negative != is_less ? OVERFLOW : 0u));
+    } else if (is_less >= 0) {
+        set_flags(state, grade, SIGN | OVERFLOW, is_less ? SIGN : 0);
+    }
+}
+
+/* The flags of a value. */
+static void
+look_at(struct values *state, const struct bits *bits, unsigned grade, uint64_t mask, int is_logic)
+{
+    uint64_t sign = mask ^ mask >> 1;
+
+    if (!(mask & ~bits->zeros[grade]))
+        set_flags(state, grade, ZERO, ZERO);
+    else if (is_nonzero(bits, grade, mask))
+        set_flags(state, grade, ZERO, 0);
+    if ((bits->zeros[grade] | bits->ones[grade]) & sign)
+        set_flags(state, grade, SIGN, bits->ones[grade] & sign ? SIGN : 0);
+    if (is_logic)
+        set_flags(state, grade, CARRY | OVERFLOW, 0);
+}
+
+static void
+put_number(struct bits *bits, unsigned grade, uint64_t value)
+{
+    bits->ones[grade] = value;
+    bits->zeros[grade] = ~value;
+}
+
+/* A value is shifted by a number of bits. */
+static void
+shift(struct values *state, struct bits *bits, unsigned grade, const struct work_done *how,
+      unsigned count)
+{
+    uint64_t zeros = bits->zeros[grade], ones = bits->ones[grade], mask = how->mask;
+    uint64_t sign = mask ^ mask >> 1, last;
+
+    if (how->work == SHIFTS_LEFT) {
+        bits->zeros[grade] = zeros << count | ((1ull << count) - 1);
+        bits->ones[grade] = ones << count;
+        return;
+    }
+    last = count ? 1ull << (count - 1) : 0;
+    if ((zeros | ones) & last)
+        set_flags(state, grade, CARRY, ones & last ? CARRY : 0);
+    bits->zeros[grade] = (zeros & mask) >> count;
+    bits->ones[grade] = (ones & mask) >> count;
+    if (!how->is_signed || zeros & sign)
+        bits->zeros[grade] |= ~(mask >> count);
+    else if (ones & sign)
+        bits->ones[grade] |= ~(mask >> count);
+}
+
+/* A value made of one. */
+static void
+fold_one(struct values *state, struct bits *bits, unsigned grade, const struct work_done *how,
+         unsigned count)
+{
+    uint64_t zeros = bits->zeros[grade];
 
     switch (how->work) {
-    case ANDS:
-    case TESTS:
-        return mask_word(known, state, each, how, labels, fact);
-    case BIT_TESTS:
-        told = answers_bits(known, *fact, 1ull << (bit & 63), &low, &high);
-        set_flags(state, low, CARRY, *fact & FACT_INVERTED ? CARRY : 0);
-        *fact = 0;
-        return narrowed(labels, told);
     case NOTS:
-        *fact ^= FACT_INVERTED;
-        return labels;
-    case SHIFTS_RIGHT:
-        if (is_immediate(each))
-            shift = bit & 63;
-        *fact = (*fact & 63) + shift < 64 ? (uint16_t)(*fact + shift) : 0;
-        return *fact ? narrowed(labels, answers_bits(known, *fact, UINT64_MAX, &low, &high))
-                     : labels;
-    case COPIES:
-        return labels;
-    default:
-        *fact = 0;
-        return labels;
-    }
-}
-
-/* A value made of one number. */
-static uint16_t
-fold_one(struct values *state, const struct operation *each, const struct decoded *how,
-         uint16_t fact)
-{
-    unsigned tier = tier_of(fact), count = is_immediate(each) ? each->immediate & 31 : 1;
-    int value = value_of(fact);
-
-    switch (how->work) {
-    case NOTS:
-        return ways_number(~value, tier);
+        bits->zeros[grade] = bits->ones[grade];
+        bits->ones[grade] = zeros;
+        return;
     case NEGS:
-        set_flags(state, tier, ZERO | SIGN | CARRY, signs(-value) | (value ? CARRY : 0u));
-        return ways_number(-value, tier);
-    case SHIFTS_LEFT:
-        value = count < 8 && value >= 0 ? value << count : value ? INT32_MAX : 0;
-        set_flags(state, tier, ZERO, signs(value));
-        return ways_number(value, tier);
-    case SHIFTS_RIGHT:
-        if (value < 0)
-            return 0;
-        set_flags(state, tier, ZERO | SIGN, signs(value >> count));
-        return ways_number(value >> count, tier);
+        if (!(how->mask & ~zeros))
+            set_flags(state, grade, CARRY, 0);
+        else if (is_nonzero(bits, grade, how->mask))
+            set_flags(state, grade, CARRY, CARRY);
+        if (is_known_of(bits, grade, how->mask))
+            put_number(bits, grade, 0 - bits->ones[grade]);
+        else
+            bits->zeros[grade] = bits->ones[grade] = 0;
+        break;
     case BIT_TESTS:
-        set_flags(state, tier, CARRY, value >> (each->immediate & 31 & 7) & 1 ? CARRY : 0);
-        return 0;
+        if ((zeros | bits->ones[grade]) >> count & 1)
+            set_flags(state, grade, CARRY, bits->ones[grade] >> count & 1 ? CARRY : 0);
+        return;
     default:
-        return 0;
+        shift(state, bits, grade, how, count);
     }
+    look_at(state, bits, grade, how->mask, 0);
 }
 
-/* A value made of two numbers, or of nothing and anything else. */
-static uint16_t
-fold_two(struct values *state, const struct decoded *how, uint16_t one, uint16_t other)
+/* A value made of two. */
+static void
+fold_two(struct values *state, struct bits *bits, const struct bits *other, unsigned grade,
+         const struct work_done *how)
 {
-    unsigned tier = is_number(one) && is_number(other) ? least(tier_of(one), tier_of(other)) : 0;
-    unsigned bare = most(is_number(one) && !value_of(one) ? tier_of(one) : 0,
-                         is_number(other) && !value_of(other) ? tier_of(other) : 0);
-    int left = value_of(one), right = value_of(other), value;
+    uint64_t zeros = bits->zeros[grade], ones = bits->ones[grade];
+    uint64_t second = other->zeros[grade], third = other->ones[grade], both;
 
-    if ((how->work == ANDS || how->work == TESTS) && bare > TIER_NONE) {
-        set_flags(state, bare, ZERO | SIGN | CARRY | OVERFLOW, ZERO);
-        return ways_number(0, bare);
-    }
-    if (!tier)
-        return 0;
     switch (how->work) {
-    case ADDS:
-        value = left + right;
-        set_flags(state, tier, ZERO, signs(value));
-        return ways_number(value, tier);
-    case ORS:
-    case XORS:
     case ANDS:
     case TESTS:
-        value = how->work == ORS ? left | right : how->work == XORS ? left ^ right : left & right;
-        set_flags(state, tier, ZERO | SIGN | CARRY | OVERFLOW, signs(value));
-        return ways_number(value, tier);
-    case SUBS:
-    case COMPARES:
-        value = left - right;
-        /* Bytes may overflow, where larger ones do not. */
-        if (value >= INT8_MIN && value <= INT8_MAX)
-            set_flags(state, tier, ZERO | SIGN | CARRY | OVERFLOW, compared(left, right));
-        return ways_number(value, tier);
+        bits->zeros[grade] = zeros | second;
+        bits->ones[grade] = ones & third;
+        break;
+    case ORS:
+        bits->zeros[grade] = zeros & second;
+        bits->ones[grade] = ones | third;
+        break;
+    case XORS:
+        both = (zeros | ones) & (second | third);
+        bits->zeros[grade] = both & ~(ones ^ third);
+        bits->ones[grade] = both & (ones ^ third);
+        break;
     default:
-        return 0;
+        if (how->work != ADDS)
+            compare(state, bits, other, grade, how->mask);
+        both = is_known_of(bits, grade, how->mask) && is_known_of(other, grade, how->mask);
+        bits->zeros[grade] = bits->ones[grade] = 0;
+        if (both)
+            put_number(bits, grade, how->work == ADDS ? ones + third : ones - third);
+        if (how->work == ADDS)
+            look_at(state, bits, grade, how->mask, 0);
+        return;
     }
+    look_at(state, bits, grade, how->mask, 1);
 }
 
 /* SETcc, CMOVcc and what else depends on flags. */
-static uint16_t
-fold_condition(const struct values *state, const struct operation *each, const struct decoded *how,
-               uint16_t one, uint16_t other)
+static void
+fold_condition(const struct values *state, struct bits *bits, const struct bits *other,
+               unsigned grade, const struct work_done *how, int is_same)
 {
-    int value = holds(state, how->condition);
-    unsigned tier = state->flag_tier;
-    uint16_t chosen = value ? other : one;
+    int value = holds(state, how->condition, grade);
+    unsigned known = state->flags_known >> 4 * grade, set = state->flags_set >> 4 * grade;
+    uint64_t carry = (set & CARRY) != 0, one = bits->ones[grade], two = other->ones[grade];
 
-    if (how->work == SBBS && each->same && state->flags_known & CARRY)
-        return ways_number(state->flags_set & CARRY ? -1 : 0, tier);
-    if (how->work == SBBS || how->work == ADCS) {
-        int carry = (state->flags_set & CARRY) != 0;
+    if (how->work == SETS) {
+        put_number(bits, grade, value == 1);
+        bits->zeros[grade] &= value < 0 ? ~1ull : UINT64_MAX;
+    } else if (how->work == MOVES_IF && value) {
+        bits->zeros[grade] =
+            value < 0 ? bits->zeros[grade] & other->zeros[grade] : other->zeros[grade];
+        bits->ones[grade] = value < 0 ? one & two : two;
+    } else if (how->work != MOVES_IF) {
+        int exact = is_same ||
+                    (is_known_of(bits, grade, how->mask) && is_known_of(other, grade, how->mask));
 
-        if (!(state->flags_known & CARRY) || !is_number(one) || !is_number(other))
-            return 0;
-        value = how->work == SBBS ? value_of(one) - value_of(other) - carry
-                                  : value_of(one) + value_of(other) + carry;
-        return ways_number(value, least(tier, least(tier_of(one), tier_of(other))));
+        one = how->work == ADCS ? one + two : is_same ? 0 : one - two;
+        two = how->work == ADCS ? one + 1 : one - 1;
+        bits->zeros[grade] = bits->ones[grade] = 0;
+        if (exact && known & CARRY) {
+            put_number(bits, grade, carry ? two : one);
+        } else if (exact) {
+            bits->zeros[grade] = ~(one | two);
+            bits->ones[grade] = one & two;
+        }
     }
-    if (value < 0)
-        return 0;
-    if (how->work == SETS)
-        return ways_number(value, tier);
-    return is_number(chosen) ? up_to(chosen, least(tier, tier_of(chosen))) : 0;
+}
+
+/* A value is moved, and maybe extended. */
+static void
+extend(struct bits *bits, const struct work_done *how)
+{
+    uint64_t sign = how->from ^ how->from >> 1;
+
+    if (how->from == UINT64_MAX)
+        return;
+    bits->nonzero = 0;
+    for (unsigned grade = 0; grade < GRADES; grade++) {
+        bits->zeros[grade] &= how->from;
+        bits->ones[grade] &= how->from;
+        if (!how->is_signed || bits->zeros[grade] & sign)
+            bits->zeros[grade] |= ~how->from;
+        else if (bits->ones[grade] & sign)
+            bits->ones[grade] |= ~how->from;
+    }
+}
+
+/* What becomes of an operation's first operand, of which only a part may be written. */
+static void
+merge(struct bits *bits, const struct bits *before, const struct work_done *how)
+{
+    unsigned shift = how->is_upper[0] ? 8 : 0;
+    uint64_t clear = how->mask == UINT32_MAX ? ~how->mask : 0;
+    uint64_t kept = ~(how->mask << shift | clear);
+
+    for (unsigned grade = 0; grade < GRADES; grade++) {
+        bits->zeros[grade] =
+            (bits->zeros[grade] << shift & ~kept) | (before->zeros[grade] & kept) | clear;
+        bits->ones[grade] =
+            ((bits->ones[grade] << shift & ~kept) | (before->ones[grade] & kept)) & ~clear;
+    }
+    bits->nonzero &= kept ? 0 : ALL_GRADES;
+    for (unsigned grade = 0; grade < GRADES; grade++)
+        bits->nonzero |= (uint8_t)((bits->ones[grade] != 0) << grade);
+    bits->soft |= kept ? before->soft : 0;
+}
+
+/* Whether what an operation makes of answers is followed. */
+static int
+is_followed(const struct operation *each, const struct work_done *how)
+{
+    return how->work < JUMPS && !(how->work == BIT_TESTS && !is_immediate(each));
+}
+
+/* What an operation makes of its operands, of which `bits` is the first and then the result. */
+static void
+fold(struct values *state, struct bits *bits, const struct bits *other,
+     const struct operation *each, const struct work_done *how)
+{
+    uint32_t flags = state->flags & ANSWERS;
+    uint64_t unknown = 0;
+    int reads =
+        how->work == SETS || how->work == MOVES_IF || how->work == SBBS || how->work == ADCS;
+
+    bits->soft |= other->soft;
+    if (how->work == ORS)
+        bits->nonzero |= other->nonzero;
+    else if (how->work == MOVES_IF)
+        bits->nonzero &= other->nonzero;
+    else if (how->work != NEGS && !each->same)
+        bits->nonzero = 0;
+    if (!reads && each->traits & WRITES_FLAGS)
+        state->flags_known = 0;
+    for (unsigned grade = 0; grade < GRADES; grade++) {
+        if (reads)
+            fold_condition(state, bits, other, grade, how, each->same);
+        else if (how->work >= NOTS)
+            fold_one(state, bits, grade, how,
+                     is_immediate(each) ? each->immediate & (how->is_wide ? 63 : 31) : 1);
+        else
+            fold_two(state, bits, other, grade, how);
+        unknown |= grade == ALL_TIERS ? 0 : ~(bits->zeros[grade] | bits->ones[grade]);
+    }
+    if (reads && unknown)
+        bits->soft |= (uint16_t)flags;
+    if (how->work == SBBS || how->work == ADCS)
+        state->flags_known = 0;
+}
+
+/* What is left of labels where an operation takes bits out, or tests them. */
+static uint32_t
+narrowed(uint32_t labels, struct bits bits, const struct operation *each,
+         const struct work_done *how)
+{
+    uint64_t mask = each->traits & IS_FLAGS_ONLY ? how->mask : UINT64_MAX;
+
+    if (how->work == BIT_TESTS)
+        mask = 1ull << (each->immediate & (how->is_wide ? 63 : 31));
+    else if (how->work != ANDS && how->work != TESTS && how->work != SHIFTS_RIGHT)
+        return labels;
+    for (unsigned grade = 0; grade < GRADES; grade++) {
+        bits.zeros[grade] |= ~mask;
+        bits.ones[grade] &= mask;
+    }
+    return labels & (~(uint32_t)ANSWERS | answers_labels(&bits));
 }
 
 uint32_t
-ways_fold(const struct ways_space *space, const struct ways_known *known, struct values *state,
+ways_fold(const struct ways_space *space, struct ways_known *known, struct values *state,
           const struct operation *each, uint32_t labels, uint16_t *fact)
 {
-    struct decoded how = decoded_of(space, each);
-    uint16_t one = fact_of(space, known, state, each, 0, &how);
-    uint16_t other = fact_of(space, known, state, each, 1, &how);
-    unsigned is_bare = is_number(other) && !value_of(other);
+    uint16_t first = fact_of(space, known, state, each, 0);
+    uint16_t second = fact_of(space, known, state, each, 1);
+    int gathers = each->is_static && is_immediate(each), reads = (each->traits & READS_FLAGS) != 0;
+    struct bits bits, other, before, whole;
+    struct work_done how = {.work = ELSE};
 
     *fact = 0;
-    if (how.work == SETS || how.work == MOVES_IF || how.work == SBBS || how.work == ADCS) {
-        *fact = fold_condition(state, each, &how, one, other);
-        if (how.work == SBBS || how.work == ADCS)
-            set_flags(state, TIER_NONE, 0, 0);
+    if (first | second || gathers || (reads && state->flags_known))
+        how = works_of(space, each);
+    if (!is_followed(each, &how)) {
+        if (each->traits & WRITES_FLAGS)
+            state->flags_known = 0;
         return labels;
     }
-    if (each->traits & WRITES_FLAGS)
-        set_flags(state, TIER_NONE, 0, 0);
-    if (how.is_upper[0] && !(each->traits & IS_FLAGS_ONLY)) /* a part of its register is written */
-        return labels;
+    before = bits = bits_of(space, known, state, each, 0, &how, labels, first);
+    other = bits_of(space, known, state, each, 1, &how, labels, second);
     if (how.work == COPIES) {
-        *fact = other;
-        /* What is extended from a byte is none of these numbers. */
-        if (is_number(other) && value_of(other) < 0 && !(each->traits & IS_MOV))
-            *fact = 0;
-        return labels;
+        bits = other;
+        first = how.mask >= UINT32_MAX ? 0 : first;
+        extend(&bits, &how);
+    } else {
+        if (reads && state->flags_known & FLAGS_INITIAL)
+            second |= FACT_INITIAL;
+        fold(state, &bits, &other, each, &how);
+        if (each->traits & WRITES_FLAGS && (first | second) & FACT_INITIAL)
+            state->flags_known |= FLAGS_INITIAL;
     }
-    if (one & FACT_WORD) {
-        *fact = one;
-        return fold_word(known, state, each, &how, labels, fact);
+    if (!(each->traits & IS_FLAGS_ONLY)) {
+        whole = how.is_upper[0] ? answers_bits(known, first, labels) : before;
+        if (each->registers[0] >= 16)
+            whole = (struct bits){.soft = 0};
+        merge(&bits, &whole, &how);
     }
-    if ((one | other) & FACT_INITIAL && how.work != TESTS && how.work != ANDS &&
-        !(how.work == COMPARES && is_bare))
+    labels = narrowed(labels, bits, each, &how);
+    if (each->traits & IS_FLAGS_ONLY)
         return labels;
-    if (how.work >= NOTS && how.work <= BIT_TESTS)
-        *fact = is_number(one) ? fold_one(state, each, &how, one) : 0;
-    else if (how.work <= TESTS)
-        *fact = fold_two(state, &how, one, other) | ((one | other) & FACT_INITIAL);
-    *fact = is_number(*fact) || *fact & FACT_WORD ? *fact : 0;
+    *fact = answers_fact(known, &bits);
+    *fact |= *fact ? (first | second) & FACT_INITIAL : 0;
     return labels;
 }
 
-int
-ways_picks(const struct ways_space *space, const struct values *state, const struct operation *each,
-           unsigned tier)
+uint16_t
+ways_sum(const struct ways_space *space, struct ways_known *known, const struct values *state,
+         const struct operation *each)
 {
-    struct decoded how = decoded_of(space, each);
+    const uint8_t *at = space->code + each->offset, *end = at + each->length;
+    unsigned scale = 0;
+    struct bits sum = answers_number((uint64_t)each->displacement), part;
 
-    return how.work == MOVES_IF && state->flag_tier >= tier ? holds(state, how.condition) : -1;
+    while (at < end && *at != 0x8d)
+        at++;
+    if (at + 2 < end && (at[1] & 7) == 4)
+        scale = at[2] >> 6;
+    for (unsigned turn = 0; turn < 2; turn++) {
+        unsigned number = turn ? each->index : each->base;
+
+        if (number == NO_REGISTER)
+            continue;
+        if (number >= 16)
+            return 0;
+        part = answers_bits(known, state->facts[number], state->labels[number]);
+        sum.soft |= part.soft;
+        sum.nonzero = 0;
+        for (unsigned grade = 0; grade < GRADES; grade++)
+            if (is_known_of(&sum, grade, UINT64_MAX) && is_known_of(&part, grade, UINT64_MAX))
+                put_number(&sum, grade, sum.ones[grade] + (part.ones[grade] << turn * scale));
+            else
+                sum.zeros[grade] = sum.ones[grade] = 0;
+    }
+    return answers_fact(known, &sum);
+}
+
+/* On CPUs of which grades a condition is known; of which it holds. */
+static unsigned
+known_of(const struct values *state, unsigned condition, unsigned *held)
+{
+    unsigned known = 0;
+
+    *held = 0;
+    for (unsigned grade = 0; grade < GRADES; grade++) {
+        int value = holds(state, condition, grade);
+
+        known |= (unsigned)(value >= 0) << grade;
+        *held |= (unsigned)(value == 1) << grade;
+    }
+    return known;
+}
+
+unsigned
+ways_picks(const struct ways_space *space, const struct values *state, const struct operation *each,
+           unsigned *second)
+{
+    struct work_done how = works_of(space, each);
+
+    if (how.work != MOVES_IF || state->flags_known & FLAGS_INITIAL)
+        return 0;
+    return known_of(state, how.condition, second);
 }
 
 unsigned
 ways_outcome(const struct ways_space *space, const struct values *state,
-             const struct operation *each, int *taken)
+             const struct operation *each, unsigned *taken)
 {
-    struct decoded how;
+    struct work_done how;
 
-    if (!state->flag_tier || !(state->flags & ANSWERS))
-        return TIER_NONE;
-    how = decoded_of(space, each);
-    *taken = how.work == JUMPS ? holds(state, how.condition) : -1;
-    return *taken < 0 ? TIER_NONE : state->flag_tier;
+    if (!state->flags_known || state->flags_known & FLAGS_INITIAL || !(state->flags & ANSWERS))
+        return 0;
+    how = works_of(space, each);
+    return how.work == JUMPS ? known_of(state, how.condition, taken) : 0;
 }

@@ -1,5 +1,6 @@
 /* Where a value that tells what the CPU can do goes to inside of one function. */
-#include "ways.h"
+#include "answers.h"
+#include "sets.h"
 
 /* R12 to R15, RBX and RBP are kept by both. */
 #define BOTH_KEEP (0xf000u | 1u << RBX | 1u << RBP)
@@ -23,35 +24,6 @@ const struct ways_convention ways_go = {{RAX, RBX, RCX, RDI, RSI, R8},
 #define SLOT_LABELS 31
 #define SLOT_FACT(word) ((uint16_t)((word) >> 16 & 0x7fff))
 
-/* --- sets of addresses ---------------------------------------------------------------------------
- */
-
-static uint32_t
-place_of(const uint64_t *all, uint32_t count, uint64_t wanted)
-{
-    uint32_t low = 0;
-
-    while (count) {
-        uint32_t half = count / 2;
-
-        if (all[low + half] < wanted) {
-            low += half + 1;
-            count -= half + 1;
-        } else {
-            count = half;
-        }
-    }
-    return low;
-}
-
-static void
-insert(uint64_t *all, uint32_t *count, uint32_t at, uint64_t value)
-{
-    for (uint32_t each = (*count)++; each > at; each--)
-        all[each] = all[each - 1];
-    all[at] = value;
-}
-
 /* Whether there is an address from one to another, both included. */
 int
 ways_holds(const struct ways_set *set, uint64_t low, uint64_t high)
@@ -73,20 +45,21 @@ ways_add(struct ways_set *set, uint64_t address)
 }
 
 int
-ways_keep(struct ways_set *set, uint64_t word)
+ways_keep(struct ways_known *known, struct ways_set *set, uint64_t word)
 {
-    uint64_t address = word >> KEPT_SHIFT, *known;
+    uint64_t address = word >> KEPT_SHIFT, *old;
     uint32_t at = place_of(set->all, set->count, address << KEPT_SHIFT);
-    uint16_t one = KEPT_FACT(word), other;
+    uint16_t fact;
 
     if (at == set->count || set->all[at] >> KEPT_SHIFT != address)
         return ways_add(set, word);
-    known = &set->all[at];
-    other = KEPT_FACT(*known);
-    word = KEPT_WORD(address, ways_agree(one, 0, other, 0), KEPT_LABELS(word | *known));
-    if (word == *known)
+    old = &set->all[at];
+    fact = ways_agree(known, (struct told_value){KEPT_FACT(word), KEPT_LABELS(word), 0},
+                      (struct told_value){KEPT_FACT(*old), KEPT_LABELS(*old), 0});
+    word = KEPT_WORD(address, fact, KEPT_LABELS(word | *old));
+    if (word == *old)
         return 0;
-    *known = word;
+    *old = word;
     return 1;
 }
 
@@ -103,18 +76,33 @@ kept_labels(const struct ways_set *set, uint64_t low, uint64_t high)
 
 /* What is known of the value in static memory: of a byte of a word, too. */
 static uint16_t
-kept_fact(const struct ways_set *set, uint64_t address)
+kept_fact(struct ways_known *known, uint64_t address)
 {
-    for (unsigned byte = 0; byte < 4 && byte <= address; byte++) {
-        uint32_t at = place_of(set->all, set->count, (address - byte) << KEPT_SHIFT);
-        uint16_t fact = at < set->count && set->all[at] >> KEPT_SHIFT == address - byte
-                            ? KEPT_FACT(set->all[at])
-                            : 0;
+    const struct ways_set *set = &known->statics;
 
-        if (fact & FACT_WORD && (fact & 63) + 8 * byte < 32)
-            return (uint16_t)(fact + 8 * byte);
-        if (fact)
-            return byte ? 0 : fact;
+    for (unsigned byte = 0; byte < 8 && byte <= address; byte++) {
+        uint32_t at = place_of(set->all, set->count, (address - byte) << KEPT_SHIFT);
+        int is_there = at < set->count && set->all[at] >> KEPT_SHIFT == address - byte;
+
+        if (is_there && KEPT_FACT(set->all[at]))
+            return ways_initial(known, KEPT_FACT(set->all[at]), 8 * byte,
+                                KEPT_LABELS(set->all[at]));
+        if (is_there)
+            return 0;
+    }
+    return 0;
+}
+
+/* Whether the function writes to static memory. */
+static int
+is_written(const struct ways_space *space, uint64_t address)
+{
+    for (uint32_t at = 0; at < space->operations; at++) {
+        const struct operation *each = &space->operation[at];
+
+        if (each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER && each->is_static &&
+            (uint64_t)each->displacement == address && !(each->traits & IS_FLAGS_ONLY))
+            return 1;
     }
     return 0;
 }
@@ -175,8 +163,8 @@ ways_enter(struct values *state, const struct ways_convention *convention)
     for (unsigned at = 0; at < convention->number; at++)
         state->labels[convention->arguments[at]] = (uint16_t)(ARGUMENT << at);
     state->pointed = state->flags = state->count = 0;
-    state->flag_tier = state->sure = TIER_NONE;
-    state->spilled = 0;
+    state->flags_known = state->flags_set = 0;
+    state->spilled = state->never = 0;
     state->table = 0;
     state->reached = 1;
 }
@@ -215,30 +203,33 @@ ways_copy(struct ways_space *space, struct values *to, const struct values *from
 
 /* A place on the stack as two ways leave it; 0 for one that does not know it. */
 static uint64_t
-join_slot(uint64_t mine, unsigned my_sure, uint64_t theirs, unsigned sure)
+join_slot(struct ways_known *known, uint64_t mine, unsigned my_never, uint64_t theirs,
+          unsigned never)
 {
     uint64_t slot = (mine | theirs) >> SLOT_LABELS << SLOT_LABELS, fact = 0;
 
     if (SLOT_FACT(mine) | SLOT_FACT(theirs))
-        fact = ways_agree(SLOT_FACT(mine), my_sure, SLOT_FACT(theirs), sure);
+        fact = ways_agree(known, (struct told_value){SLOT_FACT(mine), (uint16_t)mine, my_never},
+                          (struct told_value){SLOT_FACT(theirs), (uint16_t)theirs, never});
     return slot | fact << 16 | ((mine | theirs) & 0xffff);
 }
 
 /* A place on the stack that another way does not know; what becomes other by that. */
 static uint64_t
-lose(struct values *mine, uint32_t at, unsigned sure)
+lose(struct ways_known *known, struct values *mine, uint32_t at, unsigned never)
 {
     uint64_t before = mine->slots[at];
 
-    mine->slots[at] = join_slot(before, mine->sure, 0, sure);
+    mine->slots[at] = join_slot(known, before, mine->never, 0, never);
     return mine->slots[at] ^ before;
 }
 
 /* Takes in the places on the stack of another; whether there was anything new. */
 static int
 join_slots(struct ways_space *space, struct values *mine, const struct values *theirs,
-           unsigned sure)
+           unsigned never)
 {
+    struct ways_known *all = space->known;
     uint64_t *old = space->merged, fresh = 0;
     uint32_t at = 0, other = 0, count, news, known = mine->count, changed = 0;
 
@@ -255,7 +246,7 @@ join_slots(struct ways_space *space, struct values *mine, const struct values *t
         }
         if (__builtin_expect(!((one ^ two) >> SLOT_LABELS), 1)) {
             uint64_t both =
-                SLOT_FACT(one ^ two) ? join_slot(one, mine->sure, two, sure) : one | two;
+                SLOT_FACT(one ^ two) ? join_slot(all, one, mine->never, two, never) : one | two;
 
             fresh |= both ^ one;
             mine->slots[at] = both;
@@ -263,13 +254,13 @@ join_slots(struct ways_space *space, struct values *mine, const struct values *t
         } else if (one > two) {
             break;
         } else if (SLOT_FACT(one)) {
-            fresh |= lose(mine, at, sure);
+            fresh |= lose(all, mine, at, never);
         }
         at++;
     }
     for (uint32_t left = at; other == theirs->count && left < known; left++)
         if (SLOT_FACT(mine->slots[left]))
-            fresh |= lose(mine, left, sure);
+            fresh |= lose(all, mine, left, never);
     news = fresh != 0;
     if (other == theirs->count)
         return (int)news;
@@ -283,14 +274,15 @@ join_slots(struct ways_space *space, struct values *mine, const struct values *t
         uint64_t two = other < theirs->count ? theirs->slots[other] >> SLOT_LABELS : UINT64_MAX;
 
         if (one == two) {
-            mine->slots[count] = join_slot(old[at], mine->sure, theirs->slots[other++], sure);
+            mine->slots[count] =
+                join_slot(all, old[at], mine->never, theirs->slots[other++], never);
             changed |= mine->slots[count++] != old[at++];
         } else if (one < two) {
-            mine->slots[count] = join_slot(old[at], mine->sure, 0, sure);
+            mine->slots[count] = join_slot(all, old[at], mine->never, 0, never);
             changed |= mine->slots[count++] != old[at++];
         } else if (known + news < MOST_SLOTS) {
             news++;
-            mine->slots[count++] = join_slot(0, mine->sure, theirs->slots[other++], sure);
+            mine->slots[count++] = join_slot(all, 0, mine->never, theirs->slots[other++], never);
         } else {
             other++;
         }
@@ -301,30 +293,34 @@ join_slots(struct ways_space *space, struct values *mine, const struct values *t
 
 /* What is known of registers and flags. */
 static uint32_t
-join_facts(struct values *mine, const struct values *theirs, unsigned sure)
+join_facts(struct ways_known *known, struct values *mine, const struct values *theirs,
+           unsigned never)
 {
     uint32_t news = 0;
 
     for (unsigned at = 0; at < 16; at++)
         if (mine->facts[at] != theirs->facts[at]) {
-            uint16_t fact = ways_agree(mine->facts[at], mine->sure, theirs->facts[at], sure);
+            uint16_t fact = ways_agree(
+                known, (struct told_value){mine->facts[at], mine->labels[at], mine->never},
+                (struct told_value){theirs->facts[at], theirs->labels[at], never});
 
             news |= fact ^ mine->facts[at];
             mine->facts[at] = fact;
         }
-    if (mine->flag_tier &&
-        (theirs->flag_tier != mine->flag_tier || theirs->flags_known != mine->flags_known ||
-         theirs->flags_set != mine->flags_set)) {
-        mine->flag_tier = TIER_NONE;
+    if (mine->flags_known &&
+        (theirs->flags_known != mine->flags_known || theirs->flags_set != mine->flags_set)) {
+        mine->flags_known = 0;
         news = 1;
     }
     return news;
 }
 
 int
-ways_join(struct ways_space *space, struct values *mine, const struct values *theirs, unsigned sure)
+ways_join(struct ways_space *space, struct values *mine, const struct values *theirs,
+          unsigned never)
 {
-    uint32_t lost = mine->pointed & ~theirs->pointed, news = 0;
+    uint32_t lost = mine->pointed & ~theirs->pointed;
+    uint32_t news = join_facts(space->known, mine, theirs, never);
     uint64_t fresh = 0;
 
     for (unsigned at = 0; at < REGISTERS; at += 4) { /* four at once */
@@ -337,8 +333,7 @@ ways_join(struct ways_space *space, struct values *mine, const struct values *th
         __builtin_memcpy(mine->labels + at, &known, sizeof known);
     }
     news |= fresh != 0;
-    news |= (uint32_t)join_slots(space, mine, theirs, sure);
-    news |= join_facts(mine, theirs, sure);
+    news |= (uint32_t)join_slots(space, mine, theirs, never);
     for (uint32_t left = mine->pointed & theirs->pointed; left; left &= left - 1) {
         unsigned at = (unsigned)__builtin_ctz(left);
 
@@ -352,8 +347,8 @@ ways_join(struct ways_space *space, struct values *mine, const struct values *th
     news |= theirs->flags & ~mine->flags;
     mine->flags |= theirs->flags;
     mine->table = mine->table == theirs->table ? mine->table : 0;
-    if (sure < mine->sure) {
-        mine->sure = (uint8_t)sure;
+    if (mine->never & ~never) {
+        mine->never &= (uint8_t)never;
         news = 1;
     }
     return (news | lost) != 0;
@@ -532,18 +527,20 @@ ways_read(const struct ways_space *space, const struct ways_known *known,
 }
 
 uint16_t
-ways_memory(const struct ways_space *space, const struct ways_known *known,
-            const struct values *state, const struct operation *each)
+ways_memory(const struct ways_space *space, struct ways_known *known, const struct values *state,
+            const struct operation *each)
 {
     struct place place = memory_of(state, each, (int)space->framed);
-    uint32_t at;
+    uint32_t at, labels;
+    uint16_t fact;
 
     if (place.kind == STATIC && place.index == NO_REGISTER && !(place.where >> (64 - KEPT_SHIFT))) {
         uint64_t offset = in_model(known, place.where);
 
         if (offset >= MODEL_WORD && offset < MODEL_SIZE)
-            return (uint16_t)(FACT_WORD | CPU_MODEL << 7 | (offset - MODEL_WORD) * 8);
-        return kept_fact(&known->statics, place.where);
+            return ways_word(known, CPU_MODEL, (unsigned)(offset - MODEL_WORD) * 8, &labels);
+        fact = kept_fact(known, place.where);
+        return fact && is_written(space, place.where) ? fact | FACT_INITIAL : fact;
     }
     at = place_of(state->slots, state->count, place.where << SLOT_LABELS);
     if (place.kind != STACK || place.index != NO_REGISTER || at == state->count ||
@@ -552,22 +549,9 @@ ways_memory(const struct ways_space *space, const struct ways_known *known,
     return SLOT_FACT(state->slots[at]);
 }
 
-/* What is known of static memory that is written: where no CPU without a feature comes along it is
- * what it was at first. */
-static uint16_t
-kept(const struct values *state, uint16_t fact)
-{
-    int is_zero = fact & FACT_NUMBER && !(fact & 0xff);
-
-    if (fact & FACT_WORD || (is_zero && !state->sure))
-        return fact;
-    /* Zero is written only to what was not zero. */
-    return state->sure && !is_zero ? ways_number(0, state->sure) | FACT_INITIAL : 0;
-}
-
 static void
 write_memory(struct ways_space *space, struct values *state, const struct operation *each,
-             uint32_t labels, uint16_t fact)
+             uint32_t labels, uint16_t fact, uint32_t guarded)
 {
     struct place place = memory_of(state, each, (int)space->framed);
     struct ways_summary *made = &space->summary;
@@ -577,7 +561,11 @@ write_memory(struct ways_space *space, struct values *state, const struct operat
     } else if (labels & ANSWERS && place.kind == STATIC && !(place.where >> (64 - KEPT_SHIFT))) {
         struct ways_set set = {made->static_memory, made->statics, MOST_KEPT};
 
-        ways_keep(&set, KEPT_WORD(place.where, kept(state, fact), labels));
+        ways_keep(space->known, &set,
+                  KEPT_WORD(place.where,
+                            ways_kept(space->known, (struct told_value){fact, labels, state->never},
+                                      guarded & ANSWERS && !state->never),
+                            labels));
         made->statics = set.count;
     } else if (labels & ANSWERS && place.index == NO_REGISTER) {
         struct ways_set set = {made->field, made->fields, MOST_KEPT};
@@ -609,6 +597,8 @@ take_address(struct ways_space *space, struct values *state, const struct operat
     if (target >= 16)
         return;
     set_register(state, target, guarded ? guarded : labels);
+    if (labels & ANSWERS && place.kind == BEHIND)
+        state->facts[target] = ways_sum(space, space->known, state, each);
     if (place.kind == STATIC && (place.index == NO_REGISTER || place.index == place.base)) {
         state->pointed |= 1u << target;
         state->points[target] = place.where;
@@ -695,19 +685,27 @@ operand_labels(const struct ways_space *space, const struct ways_known *known,
     return labels;
 }
 
-/* What is known of a value that is copied and tells nothing itself. */
+/* What is known of a value that is copied and tells nothing itself. Behind a choice larger numbers
+ * are kept as well, up to where addresses may begin. */
 static uint16_t
-copied(const struct values *state, const struct operation *each)
+copied(struct ways_known *known, const struct values *state, const struct operation *each,
+       int is_guarded)
 {
+    enum { LARGE = 1 << 20 };
     unsigned second = each->registers[1];
+    uint64_t value = each->immediate;
+    struct bits bits;
 
     if (second < 16)
         return state->facts[second];
-    if (each->where[1] == OPERAND_SIGNED32 || each->where[1] == OPERAND_IMM32)
-        return each->immediate <= INT8_MAX               ? ways_number((int)each->immediate, ALWAYS)
-               : (uint32_t)each->immediate == UINT32_MAX ? ways_number(-1, ALWAYS)
-                                                         : 0;
-    return 0;
+    if (each->where[1] == OPERAND_IMM32)
+        value &= UINT32_MAX;
+    else if (each->where[1] != OPERAND_SIGNED32)
+        return 0;
+    if (value > INT8_MAX && value < UINT32_MAX && !(is_guarded && value < LARGE))
+        return 0;
+    bits = answers_number(value);
+    return answers_fact(known, &bits);
 }
 
 static void
@@ -735,7 +733,7 @@ set_double(struct ways_space *space, const struct ways_known *known, struct valu
     if (each->count)
         set_register(state, RAX, labels);
     set_register(state, RDX, labels);
-    state->flag_tier = TIER_NONE;
+    state->flags_known = 0;
 }
 
 /* Whether what an operation makes on one side of a choice may tell which side that is. In Go it is
@@ -746,6 +744,19 @@ may_tell(const struct ways_known *known, const struct operation *each)
     int is_constant = each->where[1] >= OPERAND_IMM8 && !(each->traits & (IS_ADD | IS_FLAGS_ONLY));
 
     return !known->convention->is_go || is_constant || each->traits & (IS_LEA | IS_CLEARING);
+}
+
+/* Whether more may be known of what an operation makes than labels. */
+static int
+is_folded(const struct values *state, const struct operation *each, uint32_t read, uint32_t guarded)
+{
+    unsigned target = each->registers[0];
+
+    if (read & ANSWERS)
+        return 1;
+    if (!(guarded & ANSWERS) || each->traits & IS_COPY)
+        return 0;
+    return target < 16 ? state->facts[target] : is_memory(each, 0) && each->is_static;
 }
 
 void
@@ -769,9 +780,9 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
     if (each->traits & IS_CLEARING && each->same) {
         set_register(state, target, labels);
         if (target < 16)
-            state->facts[target] = ways_number(0, ALWAYS);
+            state->facts[target] = ways_number(0);
         if (each->traits & WRITES_FLAGS)
-            state->flag_tier = TIER_NONE;
+            state->flags_known = 0;
         return;
     }
     if (each->traits & IS_EXCHANGE && target < 16 && each->registers[1] < 16) {
@@ -783,24 +794,26 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
         return;
     }
     read = operand_labels(space, known, state, each);
-    if (read & ANSWERS)
+    if (is_folded(state, each, read, labels))
         read = ways_fold(space, known, state, each, read, &fact);
     else if (each->traits & WRITES_FLAGS)
-        state->flag_tier = TIER_NONE;
+        state->flags_known = 0;
     else if (each->traits & IS_COPY)
-        fact = copied(state, each);
+        fact = copied(known, state, each, (guarded & ANSWERS) != 0);
     labels |= read;
     space->told |= labels;
     if (each->traits & READS_FLAGS && state->flags & CHOICE) /* CMOV: what it takes is chosen */
         for (unsigned at = 0; at < each->count; at++)
-            if (each->registers[at] < 16)
+            if (each->registers[at] < 16) {
+                space->parts |= state->flags_known && state->pointed >> each->registers[at] & 1;
                 state->pointed &= ~(1u << each->registers[at]);
+            }
     if (each->traits & WRITES_FLAGS)
         state->flags = read; /* that it stands behind a choice makes no choice of what it tests */
     if (each->traits & IS_FLAGS_ONLY)
         return;
     if (is_memory(each, 0)) {
-        write_memory(space, state, each, labels, fact);
+        write_memory(space, state, each, labels, fact, guarded);
     } else if (target < REGISTERS) {
         points = loads_address(space, known, state, each, &point);
         table = ways_table(space, state, each);
@@ -873,7 +886,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     state->pointed &= convention->kept;
     state->flags = 0;
     state->table = 0;
-    state->flag_tier = TIER_NONE;
+    state->flags_known = 0;
     space->told |= answers;
     for (uint32_t left = convention->results; left; left &= left - 1)
         state->labels[__builtin_ctz(left)] = (uint16_t)answers;

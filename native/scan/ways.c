@@ -10,7 +10,8 @@ struct function {
     struct values live;
     uint32_t steps, most_steps;
     uint32_t answers, choices; /* labels: of what it returns; of what makes a branch a choice */
-    unsigned tier, tiers;      /* of the features that are sought: the lowest; all, as bits */
+    unsigned tiers;            /* of the features that are sought, as bits */
+    unsigned grades, here;     /* of CPUs that lack it; of those that come to a block; as bits */
 };
 
 static int
@@ -33,65 +34,6 @@ answer_of(struct ways_space *space, uint64_t target)
     uint32_t number = ways_target(space, target);
 
     return number < MOST_CALLS ? space->answer[number] : 0;
-}
-
-/* --- which blocks are reached --------------------------------------------------------------------
- */
-
-/* Whether it is known where a CPU that lacks a tier goes on after a block. */
-static int
-is_known(const struct block *block, unsigned tier)
-{
-    return tier && block->tier >= tier;
-}
-
-/* Where one goes on after a block; returns how many. Where it is known where a CPU without the
- * features goes on it is there, unless a run never comes back from it. */
-static uint32_t
-onward(const struct ways_space *space, const struct block *block, uint32_t choices, unsigned tier,
-       uint32_t ways[2])
-{
-    uint32_t number = 0;
-    int known = is_known(block, tier), is_choice = known || block->branches & choices;
-
-    if (known && block->leads == LEADS_OUT && block->leaves)
-        return 0;
-    for (uint32_t way = 0; way < block->number; way++) {
-        if (is_choice && !space->block[block->ways[way]].alive)
-            continue;
-        if (known && block->ways[way] == block->leads) {
-            ways[0] = block->leads;
-            return 1;
-        }
-        ways[number++] = block->ways[way];
-    }
-    if (is_choice && !known && number + block->leaves > 1) {
-        ways[0] = block->meeting;
-        return block->meeting < space->blocks;
-    }
-    return number;
-}
-
-/* The blocks that are reached from one without a choice between, where a choice is a branch on one
- * of some labels; and with what is known of CPUs that lack a tier, if any. */
-static void
-open_from(struct ways_space *space, uint32_t choices, unsigned tier, uint8_t *seen)
-{
-    uint32_t pending = 1;
-
-    __builtin_memset(seen, 0, space->blocks);
-    seen[0] = 1;
-    space->pending[0] = 0;
-    while (pending) {
-        const struct block *block = &space->block[space->pending[--pending]];
-        uint32_t ways[2], number = onward(space, block, choices, tier, ways);
-
-        while (number--)
-            if (!seen[ways[number]]) {
-                seen[ways[number]] = 1;
-                space->pending[pending++] = ways[number];
-            }
-    }
 }
 
 /* --- going over it -------------------------------------------------------------------------------
@@ -118,27 +60,34 @@ indirect_answers(struct function *f, const struct operation *each)
     return is_memory_call(f, each, &address) ? answer_of(f->space, 0 - address) : 0;
 }
 
+/* The block at an address to which another leads. */
+static uint32_t
+block_at(const struct ways_space *space, const struct block *block, uint64_t address)
+{
+    if (is_outside(space, address))
+        return LEADS_OUT;
+    for (uint32_t way = 0; way < block->number; way++) {
+        uint32_t first = space->block[block->ways[way]].first;
+
+        if (space->start + space->operation[first].offset == address)
+            return block->ways[way];
+    }
+    return LEADS_NOWHERE;
+}
+
 /* A conditional branch. */
 static void
 branch(struct function *f, const struct operation *each, struct block *block)
 {
-    const struct ways_space *space = f->space;
-    uint64_t leads = each->immediate;
-    int taken;
+    unsigned taken = 0;
 
     block->branches |= (uint16_t)f->live.flags;
-    block->tier = (uint8_t)ways_outcome(space, &f->live, each, &taken);
-    if (!block->tier)
+    block->known = (uint8_t)ways_outcome(f->space, &f->live, each, &taken);
+    if (!block->known)
         return;
-    if (!taken)
-        leads = space->start + each->offset + each->length;
-    block->leads = is_outside(space, leads) ? LEADS_OUT : LEADS_NOWHERE;
-    for (uint32_t way = 0; way < block->number; way++) {
-        uint32_t first = space->block[block->ways[way]].first;
-
-        if (space->start + space->operation[first].offset == leads)
-            block->leads = block->ways[way];
-    }
+    block->taken = (uint8_t)taken;
+    block->leads = block_at(f->space, block, each->immediate);
+    block->falls = block_at(f->space, block, f->space->start + each->offset + each->length);
 }
 
 /* One operation, in the block with a number. */
@@ -218,7 +167,7 @@ begin(struct function *f)
 
         entry->reached = entry->room = entry->count = 0;
         entry->slots = space->arena;
-        block->guarded = block->branches = block->tier = block->queued = 0;
+        block->guarded = block->branches = block->known = block->queued = 0;
     }
     ways_enter(&space->entry[0], f->known->convention);
     space->block[0].queued = 1;
@@ -248,16 +197,17 @@ spread(struct function *f)
         for (uint32_t way = 0; way < block->number; way++) {
             uint32_t to = block->ways[way];
             struct values *entry = &space->entry[to];
-            uint8_t sure = f->live.sure;
+            uint8_t never = f->live.never;
 
-            if (block->leads != to && block->tier > sure)
-                sure = block->tier;
+            for (unsigned grade = 0; block->known >> grade; grade++)
+                if (ways_is_known(block, grade) && ways_lead(block, grade) != to)
+                    never |= (uint8_t)(1u << grade);
             f->steps += f->live.count / SLOTS_A_STEP;
             if (!entry->reached) {
                 ways_copy(space, entry, &f->live);
                 entry->reached = 1;
-                entry->sure = sure;
-            } else if (!ways_join(space, entry, &f->live, sure) ||
+                entry->never = never;
+            } else if (!ways_join(space, entry, &f->live, never) ||
                        space->block[to].visits >= MOST_VISITS) {
                 continue;
             }
@@ -355,22 +305,31 @@ told_by(const struct function *f)
     return answers;
 }
 
+/* Whether a branch leads out of the function on CPUs of some grades: what guards that. */
+static int
+leads_out(const struct function *f, const struct block *block, uint32_t *unless)
+{
+    unsigned unknown = f->here & ~block->known;
+    int leads = 0;
+
+    for (unsigned grade = 0; grade < GRADES; grade++)
+        if (f->here & block->known & 1u << grade)
+            leads |= ways_lead(block, grade) == LEADS_OUT;
+    if (leads || !unknown)
+        return leads;
+    *unless |= f->live.flags & (ARGUMENTS | FLAG);
+    return !(f->live.flags & f->choices);
+}
+
 /* A call, or a branch to another function. */
 static void
 leave(struct function *f, const struct operation *each, const struct block *block, uint32_t unless,
       uint64_t site)
 {
-    const struct values *state = &f->live;
     int outside = is_outside(f->space, each->immediate);
 
-    if (flow_of(each) == FLOW_JCC && outside && is_known(block, f->tier)) {
-        if (block->leads != LEADS_OUT)
-            return;
-    } else if (flow_of(each) == FLOW_JCC && outside) {
-        if (state->flags & f->choices)
-            return;
-        unless |= state->flags & (ARGUMENTS | FLAG);
-    }
+    if (flow_of(each) == FLOW_JCC && outside && !leads_out(f, block, &unless))
+        return;
     if (flow_of(each) != FLOW_CALL && !outside)
         return;
     add_call(f, (struct ways_call){each->immediate, site, unless, (uint16_t)told_by(f),
@@ -412,8 +371,8 @@ static void
 tell_pick(struct function *f, const struct operation *each, uint32_t unless, uint64_t site)
 {
     const struct values *state = &f->live;
+    unsigned known, taken = 0;
     uint64_t table;
-    int picked;
 
     if (each->traits & IS_MOV && each->size == 8) {
         table = ways_table(f->space, state, each);
@@ -423,11 +382,11 @@ tell_pick(struct function *f, const struct operation *each, uint32_t unless, uin
     }
     if (!(each->traits & READS_FLAGS) || each->registers[0] >= 16 || each->registers[1] >= 16)
         return;
-    picked = ways_picks(f->space, state, each, f->tier);
-    if (picked < 0 && state->flags & (f->choices | FLAG))
-        return;
+    known = ways_picks(f->space, state, each, &taken);
     for (int at = 0; at < 2; at++)
-        if (picked != !at && state->pointed >> each->registers[at] & 1)
+        if ((f->here & known & (at ? taken : ~taken) ||
+             (f->here & ~known && !(state->flags & (f->choices | FLAG)))) &&
+            state->pointed >> each->registers[at] & 1)
             add_escape(f, state->points[each->registers[at]], WAY_CALLED, unless, site);
 }
 
@@ -617,6 +576,7 @@ own_items(struct function *f, uint32_t number, struct item *items, uint32_t *cou
     uint64_t bits = 0;
 
     f->made = made;
+    f->here = f->grades;
     clear(made);
     tell(f, number, 0);
     f->made = whole;
@@ -640,15 +600,19 @@ come_to(const struct function *f, uint32_t number, struct item *items, uint32_t 
     const struct ways_space *space = f->space;
     const struct block *block = &space->block[number];
     const struct operation *last = &space->operation[block->first + block->count - 1];
-    uint64_t some = 0, all = UINT64_MAX;
-    uint32_t sides = 0, ways[2], known = onward(space, block, 0, f->tier, ways);
+    uint64_t some = 0, all = UINT64_MAX, certain = space->own[number];
+    uint32_t sides = 0, ways[2];
     int is_choice = (block->branches & (f->choices | FLAG)) != 0;
 
-    if (is_known(block, f->tier)) {
-        while (known--)
-            some |= space->comes[ways[known]];
-        return space->own[number] | some;
-    }
+    for (unsigned grade = 0; f->grades & block->known && grade < GRADES; grade++)
+        if (f->grades & block->known & 1u << grade) {
+            uint32_t known = ways_onward(space, block, 0, grade, ways);
+
+            while (known--)
+                certain |= space->comes[ways[known]];
+        }
+    if (!(f->grades & ~block->known))
+        return certain;
 
     for (uint32_t way = 0; way < block->number; way++)
         if (space->block[block->ways[way]].alive) {
@@ -663,7 +627,7 @@ come_to(const struct function *f, uint32_t number, struct item *items, uint32_t 
     }
     if (block->leaves && last->where[0] != OPERAND_TARGET)
         sides = 0; /* a jump that may lead elsewhere */
-    return space->own[number] | (is_choice ? sides ? all : 0 : some);
+    return certain | (is_choice ? sides ? all : 0 : some);
 }
 
 /* Takes in what every side of a choice comes to: the choice does not guard that. */
@@ -719,7 +683,8 @@ asks(const struct ways_known *known, const struct operation *each)
 static void
 look_over(struct ways_space *space, const struct ways_known *known)
 {
-    space->told = space->picks = space->framed = space->frames = space->written = space->reads = 0;
+    space->told = space->picks = space->parts = space->framed = space->frames = space->written =
+        space->reads = 0;
     space->summary.asks = 0;
     for (uint32_t at = 0; at < space->operations; at++) {
         const struct operation *each = &space->operation[at];
@@ -748,19 +713,20 @@ tell_tiers(struct function *f)
     uint8_t *everywhere = space->open[GUARDS];
     uint32_t labels = 0;
 
-    open_from(space, f->choices, f->tier, everywhere);
+    ways_open_for(space, f->choices, f->grades, everywhere);
     for (uint32_t at = 0; at < space->blocks; at++)
         labels |= everywhere[at] ? space->block[at].branches : 0u;
     for (unsigned at = 0; at < GUARDS; at++)
         if (labels & guards[at])
-            open_from(space, f->choices | guards[at], f->tier, space->open[at]);
+            ways_open_for(space, f->choices | guards[at], f->grades, space->open[at]);
     for (uint32_t number = 0; number < space->blocks; number++) {
         uint32_t unless = 0;
 
         for (unsigned at = 0; at < GUARDS; at++)
             if (labels & guards[at] && !space->open[at][number])
                 unless |= guards[at];
-        if (everywhere[number])
+        f->here = everywhere[number];
+        if (f->here)
             tell(f, number, unless);
     }
     if (labels & (f->choices | FLAG))
@@ -772,24 +738,29 @@ static void
 tell_all(struct function *f)
 {
     const struct ways_space *space = f->space;
-    uint32_t known = 0;
+    /* Grades that a branch may tell from the next one, or CMOV. */
+    uint32_t parts = space->picks && space->parts ? ALL_GRADES : 0;
 
     for (uint32_t at = 0; at < space->blocks; at++) {
-        if (space->block[at].tier)
-            go_over(f, at); /* with all that became known */
-        known |= 1u << space->block[at].tier;
+        const struct block *block = &space->block[at];
+        uint32_t takes = block->taken & block->known;
+
+        if (!block->known)
+            continue;
+        go_over(f, at); /* with all that became known */
+        parts |= (block->known ^ block->known >> 1) | (takes ^ takes >> 1);
     }
     /* Of Go's functions it is not known well enough what they put into objects. */
     f->choices = f->known->convention->is_go ? HANDED | FLAG : HANDED;
     f->tiers = 0;
     for (unsigned tier = TIER_TOP; tier > TIER_NONE; tier--) {
         f->choices |= ways_labels(tier);
-        f->tier = tier;
         f->tiers |= 1u << tier;
         if (tier > TIER_NONE + 1 && !(space->told & ways_labels(tier - 1)) &&
-            !(known >> (tier - 1) & 1))
+            !(parts >> (tier - 2) & 1))
             continue;
         f->tiers |= tier == TIER_NONE + 1;
+        f->grades = 1u << (tier - 1) | (parts & ((1u << (tier - 1)) - 1));
         tell_tiers(f);
         f->tiers = 0;
     }
@@ -811,7 +782,8 @@ mark_guarded(struct function *f)
         choices |= ways_labels(tier);
         if (!(labels & ways_labels(tier)))
             continue;
-        open_from(space, choices, TIER_NONE, without);
+        __builtin_memset(without, 0, space->blocks);
+        ways_open(space, choices, ANY_GRADE, without);
         for (uint32_t at = 0; at < space->blocks; at++)
             if (reachable[at] && !without[at] && !space->block[at].guarded) {
                 space->block[at].guarded = (uint16_t)ways_labels(tier);
@@ -827,27 +799,45 @@ static uint16_t
 returned(struct function *f)
 {
     struct ways_space *space = f->space;
-    unsigned sure = TIER_NONE;
-    uint16_t fact = 0;
+    struct told_value all = {0, 0, ALL_GRADES}, mine;
     int first = 1;
 
     for (uint32_t number = 0; number < space->blocks; number++) {
         const struct block *block = &space->block[number];
         const struct operation *last = &space->operation[block->first + block->count - 1];
-        uint16_t mine = 0;
 
         if (!block->leaves || !space->entry[number].reached)
             continue;
         go_over(f, number);
-        if (flow_of(last) == FLOW_RET)
-            mine = f->live.facts[RAX];
-        else if (flow_of(last) == FLOW_JMP && last->where[0] == OPERAND_TARGET)
-            mine = (uint16_t)(answer_of(space, last->immediate) >> 16);
-        fact = first ? mine : ways_agree(fact, sure, mine, f->live.sure);
-        sure = first || f->live.sure < sure ? f->live.sure : sure;
+        mine = (struct told_value){0, f->live.labels[RAX], f->live.never};
+        if (flow_of(last) == FLOW_RET) {
+            mine.fact = f->live.facts[RAX];
+        } else if (flow_of(last) == FLOW_JMP && last->where[0] == OPERAND_TARGET) {
+            mine.labels = answer_of(space, last->immediate);
+            mine.fact = (uint16_t)(mine.labels >> 16);
+        }
+        all.fact = first ? mine.fact : ways_agree(f->known, all, mine);
+        all.labels |= mine.labels;
+        all.never &= mine.never;
         first = 0;
     }
-    return fact;
+    return all.fact & ~FACT_INITIAL;
+}
+
+/* CPUs of which grades main does not tell of success, where it may those that have everything. */
+static unsigned
+failing(struct function *f)
+{
+    struct ways_space *space = f->space;
+    unsigned succeeds = 0;
+
+    for (uint32_t number = 0; number < space->blocks; number++) {
+        if (!space->block[number].leaves || !space->entry[number].reached)
+            continue;
+        go_over(f, number);
+        succeeds |= ALL_GRADES & ~(f->live.never | ways_nonzero(f->known, f->live.facts[RAX]));
+    }
+    return succeeds >> ALL_TIERS & 1 ? ALL_GRADES & ~succeeds : 0;
 }
 
 void
@@ -859,11 +849,13 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     clear(made);
     made->statics = made->fields = 0;
     made->is_whole = 1;
+    space->known = known;
     look_over(space, known);
     ways_end(space, is_main);
     made->returns = space->block[0].alive;
     begin(&f);
-    open_from(space, 0, TIER_NONE, space->open[7]);
+    __builtin_memset(space->open[7], 0, space->blocks);
+    ways_open(space, 0, ANY_GRADE, space->open[7]);
     for (unsigned pass = 0; pass < MOST_PASSES; pass++) {
         spread(&f);
         if (!mark_guarded(&f))
@@ -871,6 +863,7 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     }
     made->answers = (uint16_t)f.answers;
     made->returned = f.answers ? returned(&f) : 0;
+    made->fails = is_main && space->told & ANSWERS ? (uint8_t)failing(&f) : 0;
     made->steps = f.steps;
     made->is_whole &= f.steps < most_steps;
     tell_all(&f);

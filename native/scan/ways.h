@@ -6,8 +6,9 @@
  * exits, it aborts) makes no choice of it: the file refuses, and does not choose.
  *
  * Features have tiers, and a test vouches for those of its own tier and of lower ones: who has
- * SSE4.2 need not have AVX2. Where CPUID's bits are known themselves (answers.c) it is known too
- * which side a CPU without the feature takes, and only the other one is guarded.
+ * SSE4.2 need not have AVX2. Where CPUID's bits are known themselves (answers.c), or what a program
+ * makes of them, it is known too which side CPUs of each grade take, and only the other one is
+ * guarded.
  *
  * `ways_begin` cuts a function into blocks and lists what it calls; the caller finds out which of
  * that may answer what the CPU can do, and `ways_finish` goes over the blocks until nothing new
@@ -43,8 +44,12 @@ enum tier {
     TIER_MORE, /* what is in no level, and needs no AVX: AES, RDRAND */
     TIER_AVX,  /* x86-64-v3 */
     TIER_TOP,  /* AVX-512 and later */
-    ALWAYS = 7,
+    GIVEN = 8, /* beside it: it is in a level, and what has a higher tier has it */
 };
+
+/* Grades of CPUs: one has what is in the levels of all lower tiers, and lacks the tier that comes
+ * next. The last one has everything. */
+enum { ALL_TIERS = TIER_TOP, GRADES, ALL_GRADES = (1 << GRADES) - 1 };
 
 /* Labels of values. */
 enum {
@@ -64,13 +69,19 @@ enum {
     CHOICE = ANSWERS | FLAG | HANDED,
 };
 
-/* What is known of a value beside its labels: that it is a word of CPUID's answers, shifted to the
- * right, maybe inverted; or which number it is on every CPU that lacks a tier. */
+/* What is known of a value beside its labels: which number it is on all CPUs, or which of its bits
+ * are zero or one on those of each grade. */
 enum {
-    FACT_WORD = 1 << 14, /* the source in bits 7 and up; the shift in bits 5:0 */
-    FACT_INVERTED = 1 << 6,
-    FACT_NUMBER = 1 << 13,  /* the tier in bits 10:8, ALWAYS: of all CPUs; the number in bits 7:0 */
-    FACT_INITIAL = 1 << 12, /* zero, as static memory is at first, or anything else */
+    FACT_BITS = 1 << 14,    /* the number in `known.fact` in bits 11:0 */
+    FACT_NUMBER = 1 << 13,  /* the number in bits 7:0 */
+    FACT_INITIAL = 1 << 12, /* of static memory that the function writes too: it may be older */
+    MOST_FACTS = 1 << 11,
+};
+
+struct bits {
+    uint64_t zeros[GRADES], ones[GRADES]; /* both: no CPU of this grade comes there */
+    uint16_t soft;                        /* labels of what the others may tell of */
+    uint8_t nonzero;                      /* on CPUs of these grades it is not zero */
 };
 
 /* Words of answers whose bits are known (known.bits). */
@@ -83,7 +94,6 @@ enum source {
     XCR0_EAX,
     CPU_MODEL, /* the first of libgcc's */
     WORDS,
-    ALL_WORDS = 32, /* with those that the file makes itself (code/rehearsal.py), of 64 bits */
 };
 
 /* Of the functions that are called, as far as the caller knows. */
@@ -125,8 +135,11 @@ struct ways_known {
     struct ways_set foreign;   /* slots with the address of another file's variable that is one */
     struct ways_set slots;     /* static memory that the loader fills with addresses, and these: */
     const uint64_t *pointers;
-    struct ways_set models;                            /* libgcc's __cpu_model */
-    uint8_t bits[ALL_WORDS][64], tiers[MOST_FEATURES]; /* the tiers of bits, and of features */
+    struct ways_set models;                        /* libgcc's __cpu_model */
+    uint8_t bits[WORDS][32], tiers[MOST_FEATURES]; /* the tiers of bits, and of features */
+    struct bits fact[MOST_FACTS];
+    uint16_t hashed[2 * MOST_FACTS]; /* 1 + its number, by its hash */
+    uint32_t facts;
 };
 
 /* A direct call, or a jump to another function, on the way to features of some tiers (as bits). If
@@ -164,6 +177,7 @@ struct ways_summary {
     uint8_t is_whole;
     uint8_t returns; /* a run may come back from it */
     uint8_t asks;    /* it has CPUID or XGETBV itself */
+    uint8_t fails;   /* of main: CPUs of these grades are told that it failed */
     uint64_t needed[MOST_FEATURES / 64 + 1];
     struct ways_need need[MOST_FEATURES];
     struct ways_call call[MOST_CALLS];
@@ -177,11 +191,11 @@ struct block {
     uint8_t leaves; /* it may end the function, or go on in another */
     uint8_t alive;  /* from here it may */
     uint8_t queued, visits, reached;
-    uint8_t tier;      /* on CPUs that lack this tier it goes on in `leads`; TIER_NONE: not known */
-    uint16_t guarded;  /* labels of the choices that guard it */
-    uint16_t branches; /* labels of what it branches on */
-    uint32_t leads;    /* a block, or: */
-    uint32_t meeting;  /* the next block that every way to an end goes through */
+    uint8_t known, taken;  /* of CPUs of which grades it is known where it goes on; that it jumps */
+    uint16_t guarded;      /* labels of the choices that guard it */
+    uint16_t branches;     /* labels of what it branches on */
+    uint32_t leads, falls; /* where it goes on if it jumps, and if not: a block, or: */
+    uint32_t meeting;      /* the next block that every way to an end goes through */
 };
 
 enum { LEADS_NOWHERE = UINT32_MAX, LEADS_OUT = UINT32_MAX - 1 };
@@ -189,10 +203,10 @@ enum { LEADS_NOWHERE = UINT32_MAX, LEADS_OUT = UINT32_MAX - 1 };
 /* What registers and stack hold at one place. */
 struct values {
     uint16_t labels[REGISTERS], facts[16];
-    uint8_t sure;    /* no CPU that lacks this tier comes here */
-    uint8_t spilled; /* of places on the stack more may be known than labels */
-    uint8_t flag_tier, flags_known, flags_set; /* of CPUs that lack a tier; as bits of enum flag */
-    uint64_t points[16];                       /* static addresses that general registers hold */
+    uint8_t never;                   /* no CPU of these grades comes here */
+    uint8_t spilled;                 /* of places on the stack more may be known than labels */
+    uint32_t flags_known, flags_set; /* bits of enum flag, four for each grade */
+    uint64_t points[16];             /* static addresses that general registers hold */
     uint64_t table; /* static memory of which a word was read by its number; or 0 */
     uint32_t pointed, flags, reached;
     uint32_t count, room; /* places on the stack, in order, with their labels */
@@ -208,7 +222,9 @@ struct ways_space {
     uint32_t used;  /* of the arena */
     uint32_t reads; /* it reads /proc/cpuinfo: whatever it calls may answer */
     uint32_t picks; /* it calls what a register points to */
+    uint32_t parts; /* CMOV takes an address on CPUs of some grades */
     uint32_t told;  /* labels of all answers that it has to do with */
+    struct ways_known *known;
     struct operation operation[MOST_OPERATIONS + 1];
     struct block block[MOST_OPERATIONS + 1];
     struct values entry[MOST_OPERATIONS + 1];
@@ -246,18 +262,27 @@ int ways_add(struct ways_set *set, uint64_t address);
 
 /* Adds static memory that holds an answer; whether that is news. A word has its address, what is
  * known of the value, and its labels. */
-int ways_keep(struct ways_set *set, uint64_t word);
+int ways_keep(struct ways_known *known, struct ways_set *set, uint64_t word);
 enum { KEPT_SHIFT = 19 };
 #define KEPT_WORD(address, fact, labels)                                                           \
     ((address) << KEPT_SHIFT | (uint64_t)(fact) << 4 | ((labels)&1) | ((labels) >> 8 & 14))
 #define KEPT_LABELS(word) (((uint32_t)(word)&1) | ((uint32_t)(word)&14) << 8)
 #define KEPT_FACT(word) ((uint16_t)((word) >> 4 & 0x7fff))
 
-uint32_t ways_labels(unsigned tier);
-/* What is known of a number, on CPUs that lack a tier. */
-uint16_t ways_number(int number, unsigned tier);
+/* What stands for what is known of a value, and the labels of what it may tell of. */
+uint16_t ways_fact(struct ways_known *known, const struct bits *bits, uint32_t *labels);
 
 /* --- between the files of this --- */
+
+/* --- open.c: which blocks are reached, on CPUs of a grade; ANY_GRADE: of any, or none --- */
+
+enum { ANY_GRADE = GRADES };
+uint32_t ways_onward(const struct ways_space *space, const struct block *block, uint32_t choices,
+                     unsigned grade, uint32_t ways[2]);
+void ways_open(struct ways_space *space, uint32_t choices, unsigned grade, uint8_t *seen);
+void ways_open_for(struct ways_space *space, uint32_t choices, unsigned grades, uint8_t *seen);
+
+/* --- blocks.c --- */
 
 void ways_sort(uint64_t *all, uint32_t count);
 /* Numbers that wait in `order`: takes in one; takes out the least. */
@@ -273,9 +298,9 @@ int ways_hands(const struct values *state, unsigned number);
  * class does. */
 int ways_leads_to_answer(const struct ways_known *known, const struct values *state);
 void ways_copy(struct ways_space *space, struct values *to, const struct values *from);
-/* Takes in what another way brings, which no CPU that lacks a tier takes; whether that is news. */
+/* Takes in what another way brings, which no CPU of some grades takes; whether that is news. */
 int ways_join(struct ways_space *space, struct values *mine, const struct values *theirs,
-              unsigned sure);
+              unsigned never);
 /* One operation that is no branch: its values. */
 void ways_step(struct ways_space *space, struct ways_known *known, struct values *state,
                const struct operation *each, uint32_t guarded);
@@ -297,28 +322,61 @@ int ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *tar
 uint64_t ways_slot(const struct operation *each); /* a place on the stack as a number */
 int ways_holds(const struct ways_set *set, uint64_t low, uint64_t high);
 /* What is known of a value in memory. */
-uint16_t ways_memory(const struct ways_space *space, const struct ways_known *known,
+uint16_t ways_memory(const struct ways_space *space, struct ways_known *known,
                      const struct values *state, const struct operation *each);
 
 /* --- answers.c, folds.c --- */
 
+/* A value on a way that no CPU of some grades takes. */
+struct told_value {
+    uint16_t fact;
+    uint32_t labels;
+    unsigned never;
+};
+
 /* CPUID and XGETBV: what they leave in registers. */
-void ways_ask(const struct ways_space *space, const struct ways_known *known, struct values *state,
+void ways_ask(const struct ways_space *space, struct ways_known *known, struct values *state,
               const struct operation *each);
+/* What is known of a word of answers from a bit on, and its labels. */
+uint16_t ways_word(struct ways_known *known, enum source source, unsigned shift, uint32_t *labels);
 /* What an operation makes of what is known of its operands; `labels` are those of what it reads.
  * Returns those of its value, and what is known of that in `fact`; sets what is of the flags. */
-uint32_t ways_fold(const struct ways_space *space, const struct ways_known *known,
-                   struct values *state, const struct operation *each, uint32_t labels,
-                   uint16_t *fact);
-/* Whether a CPU that lacks a tier takes a conditional branch; TIER_NONE where that is not known. */
+uint32_t ways_fold(const struct ways_space *space, struct ways_known *known, struct values *state,
+                   const struct operation *each, uint32_t labels, uint16_t *fact);
+/* What is known of the address that LEA makes of registers. */
+uint16_t ways_sum(const struct ways_space *space, struct ways_known *known,
+                  const struct values *state, const struct operation *each);
+/* Of CPUs of which grades it is known whether they take a conditional branch; and those that do. */
 unsigned ways_outcome(const struct ways_space *space, const struct values *state,
-                      const struct operation *each, int *taken);
-/* What is known of a value on two ways, each of which no CPU that lacks a tier takes. */
-uint16_t ways_agree(uint16_t one, unsigned one_sure, uint16_t other, unsigned other_sure);
-/* Whether a CPU that lacks a tier takes the second operand of CMOVcc: 1, 0, or -1 where that is not
- * known. */
-int ways_picks(const struct ways_space *space, const struct values *state,
-               const struct operation *each, unsigned tier);
+                      const struct operation *each, unsigned *taken);
+/* What is known of a value that two ways bring. */
+uint16_t ways_agree(struct ways_known *known, struct told_value one, struct told_value other);
+/* What is known of static memory where a value is written to it, behind a choice of which it is
+ * `is_doubtful` who takes which side; and where that is read, so many bits further: where no CPU of
+ * a grade writes it is what it was at first. */
+uint16_t ways_kept(struct ways_known *known, struct told_value value, int is_doubtful);
+uint16_t ways_initial(struct ways_known *known, uint16_t fact, unsigned shift, uint32_t labels);
+/* CPUs of which grades it is not zero on. */
+unsigned ways_nonzero(const struct ways_known *known, uint16_t fact);
+uint32_t ways_labels(unsigned tier);
+/* Of CPUs of which grades it is known which operand of CMOVcc they take; and those that take the
+ * second. */
+unsigned ways_picks(const struct ways_space *space, const struct values *state,
+                    const struct operation *each, unsigned *second);
+uint16_t ways_number(int number);
+
+/* Whether it is known where CPUs of a grade go on after a block; and where that is. */
+static inline int
+ways_is_known(const struct block *block, unsigned grade)
+{
+    return block->known >> grade & 1;
+}
+
+static inline uint32_t
+ways_lead(const struct block *block, unsigned grade)
+{
+    return block->taken >> grade & 1 ? block->leads : block->falls;
+}
 
 static inline unsigned
 flow_of(const struct operation *each)

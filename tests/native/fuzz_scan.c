@@ -134,7 +134,10 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
 {
     static struct ways_space space;
     static uint64_t sets[3][64], slots[64], pointers[64];
-    struct ways_known known = {
+    static struct ways_known known;
+    const struct ways_summary *made = &space.summary;
+
+    known = (struct ways_known){
         .convention = size & 2 ? &ways_windows : &ways_system_v,
         .statics = {sets[0], 0, 64},
         .models = {slots, 64, 64},
@@ -143,21 +146,22 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
         .slots = {slots, 64, 64},
         .pointers = pointers,
     };
-    const struct ways_summary *made = &space.summary;
-
     for (unsigned at = 0; at < 64; at++) {
         slots[at] = address + 8 * at;
         pointers[at] = address + code[at % size];
     }
     known.foreign = known.slots;
     for (unsigned at = 0; at < sizeof known.bits; at++)
-        known.bits[at / 64][at % 64] = code[at % size] % 5;
+        known.bits[at / 32][at % 32] = (code[at % size] & 15) % 13;
     if (!ways_begin(&space, code, size, address, range->start, range->end))
         return;
     for (unsigned round = 0; round < 2; round++) {
         for (uint32_t at = 0; at < space.targets; at++)
             space.answer[at] = code[at % size] | (uint32_t)code[at * 7 % size] << 9 |
-                               (code[at * 5 % size] & 1 ? FACT_NUMBER + 0x300u : 0) << 16;
+                               (code[at * 5 % size] & 1   ? FACT_NUMBER + 0x300u
+                                : code[at * 5 % size] & 2 ? FACT_BITS + at
+                                                          : 0)
+                                   << 16;
         ways_finish(&space, &known, 20000, (int)(size & 1));
         HOLDS(space.targets <= MOST_CALLS && space.used <= ARENA);
         HOLDS(made->calls <= MOST_CALLS && made->escapes <= MOST_CALLS);
@@ -165,7 +169,8 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
         for (uint32_t at = 0; at < made->calls; at++)
             HOLDS(made->call[at].site >= range->start && made->call[at].site < range->end);
         for (uint32_t at = 0; at < made->statics; at++)
-            ways_keep(&known.statics, made->static_memory[at]);
+            ways_keep(&known, &known.statics, made->static_memory[at]);
+        HOLDS(known.facts <= MOST_FACTS);
         HOLDS(known.statics.count <= 64 && known.regions.count <= 64);
     }
 }
@@ -239,9 +244,11 @@ ask_around(const uint8_t *code, size_t size, uint64_t address, const struct link
     static struct asked asked[ROOM];
     static struct asking file;
     const uint8_t tables = code[0] & 8;
-    struct ways_known known = {
-        .statics = {sets[0], 0, 64}, .regions = {sets[1], 0, 64}, .fields = {sets[2], 0, 64}};
+    static struct ways_known known;
     unsigned rounds = 0;
+
+    known = (struct ways_known){
+        .statics = {sets[0], 0, 64}, .regions = {sets[1], 0, 64}, .fields = {sets[2], 0, 64}};
 
     memset(asked, 0, sizeof asked);
     for (unsigned at = 0; at < 64; at++)

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 
 from cpuprobe.code import libgcc
+from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
 from cpuprobe.code.native import lib
 from cpuprobe.code.program import Binary, asks, passive_names
 from cpuprobe.code.rehearsal import Rehearsals
 from cpuprobe.code.summary import Summary
+from cpuprobe.code.tiers import tier
 from cpuprobe.code.ways import NEAR, Ways, kept, kept_at
 
 TO_LEARN, MOST = 150_000, 400_000
@@ -27,7 +29,11 @@ _VISITS = 3
 
 
 class Functions:
-    """The functions of a file, each looked at when it is asked for."""
+    """The functions of a file, each looked at when it is asked for.
+
+    Attributes:
+        main: where it starts, if that is known.
+    """
 
     def __init__(self, file: Binary, links: Links) -> None:
         """Finds out what asks."""
@@ -37,7 +43,8 @@ class Functions:
         others = (at for at in around if next(links.takers(at, at + 1), None) is not None)
         self._answers = file.answers or [*models, *others]
         self._ways = Ways(file, links, self._answers, models)
-        self._rehearsals = Rehearsals(file, links.pointers, models, self._ways.word)
+        self._rehearsals = Rehearsals(file, links.pointers, models, self._ways.fact)
+        self.main = main(file)
         self._summaries: dict[int, Summary] = {}
         self.left = TO_LEARN
         self._learn()
@@ -156,6 +163,13 @@ class Functions:
         """Bytes of a function, by its start."""
         function = self._links.function(start)
         return function[1] - function[0] if function else 0
+
+    def refused(self, feature: str, holding: Collection[int]) -> tuple[int, int] | None:
+        """Of a feature without which main tells of failure: where it is needed first, and main."""
+        if self.main is None or not self.summary(self.main).fails >> tier(feature) & 1:
+            return None
+        first = min(holding)
+        return self.summary(first).needs.get(feature, (first, 0))[0], self.main
 
     def summary(self, start: int) -> Summary:
         """One function, by its start; an empty one where too much was looked at already."""

@@ -87,6 +87,8 @@ class Search:
             self._every = those
             if feature in self._soon:
                 met[feature] = self._soon[feature]
+            elif (refused := self._functions.refused(feature, those)) is not None:
+                met[feature] = self._reach(*refused, "run")
             else:
                 self._climb(feature, those, met)
             # In a file that does not ask, only names say that those who call it do.
@@ -200,10 +202,8 @@ class Search:
     def _escapes(self, unless: int, site: int, at: int, *ways: Way) -> Iterator[tuple[int, int]]:
         holder = self._links.function(site)
         for each in self._functions.summary(holder[0]).escapes if holder else ():
-            exact = each.address in (at, at + 16)
-            if each.answers & unless or not each.tiers & self._tier:
-                continue
-            if holder and exact and each.way in ways:
+            fits = each.address in (at, at + 16) and each.way in ways
+            if holder and fits and each.tiers & self._tier and not each.answers & unless:
                 yield holder[0], each.unless
 
     def _entered(self, holding: Collection[int]) -> Iterator[int]:

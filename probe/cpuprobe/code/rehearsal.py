@@ -13,7 +13,7 @@ import itertools
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cpuprobe.code import libgcc, tiers
 from cpuprobe.code.execution import Answers, Execution
@@ -34,8 +34,7 @@ _LEAVES = {0: 0x24, 0x80000000: 0x80000008}
 """The highest leaf of each range that the models answer."""
 _WIDEST = 8
 """Bytes of a value that is followed."""
-_SMALL = 127
-"""The largest number that is followed as one."""
+Fact: TypeAlias = Callable[[Sequence[Sequence[int]], int], tuple[int, int]]
 _MODEL = {1: (0, 1), 0x80000001: (0, 1)}
 """Leaves whose EAX and EBX tell of the model and of more that differs from CPU to CPU."""
 
@@ -96,8 +95,8 @@ def _each_tier() -> Iterator[int]:
 @functools.cache
 def libgcc_word(tier: int) -> bytes:
     """The first word of features in libgcc's __cpu_model on a CPU of a tier."""
-    bits = tiers.tables()[0][64 * lib.CPU_MODEL :][:32]
-    word = sum(1 << at for at, of in enumerate(bits) if of <= tier)
+    bits = tiers.tables()[0][32 * lib.CPU_MODEL :][:32]
+    word = sum(1 << at for at, of in enumerate(bits) if of & ~lib.GIVEN <= tier)
     return word.to_bytes(4, "little")
 
 
@@ -120,18 +119,16 @@ class Rehearsals:
         left: instructions that may still be executed.
     """
 
-    def __init__(
-        self, file: Binary, pointers: Pairs, variables: Iterable[int], word: Callable[[bytes], int]
-    ) -> None:
+    def __init__(self, file: Binary, pointers: Pairs, variables: Iterable[int], fact: Fact) -> None:
         """Nothing was executed yet.
 
         Args:
             file: whose functions they are.
             pointers: static memory that the loader fills with addresses.
             variables: where it has libgcc's __cpu_model.
-            word: takes the tiers of a word's bits, and returns what is known of such a word.
+            fact: tells of a value's labels and what is known of it (code.ways).
         """
-        self._code, self._word = Code64(file), word
+        self._code, self._fact = Code64(file), fact
         self._pointers, self._zeros = pointers, file.zeros
         self._models = [*itertools.chain(*models())]
         # What is known of static memory on each; and where functions put different things.
@@ -155,7 +152,7 @@ class Rehearsals:
             runs = self._runs(start, clear)
             written = dict.fromkeys(itertools.chain(*(each.writes for each in runs)))
             found = {
-                at: self._finding([run.load(at, size) for run in runs])
+                at: self._finding([run.load(at, size) for run in runs], size)
                 for at, size in written
                 if size <= _WIDEST
             }
@@ -195,26 +192,14 @@ class Rehearsals:
                 memory.pop(at, None)
 
     def _returned(self, runs: Sequence[Execution]) -> Finding | None:
-        sizes = (self._finding([run.value(RAX, size) for run in runs]) for size in (8, 4, 1))
+        sizes = (self._finding([run.value(RAX, size) for run in runs], size) for size in (8, 4, 1))
         return next(filter(None, sizes), None) if runs else None
 
-    def _finding(self, values: Sequence[Value]) -> Finding | None:
+    def _finding(self, values: Sequence[Value], size: int) -> Finding | None:
         known = [value for value in values if value is not None]
         if len(known) < len(values):
             return None
         rows = [known[at : at + len(_VENDORS)] for at in range(0, len(known), len(_VENDORS))]
-        changes = [tier for tier in _TIERS[1:] if rows[tier] != rows[tier - 1]]
-        labels = sum(lib.ways_labels(tier) for tier in changes)
-        if not changes:
+        if all(row == rows[0] for row in rows):
             return Finding(0, 0)
-        every = {*known}
-        if len({*rows[0]}) == 1 and len(every) == 2 and max(every) <= _SMALL:
-            return Finding(labels, lib.ways_number(known[0], changes[0]))
-        if any(one & ~other for one, other in zip(known, known[len(_VENDORS) :], strict=False)):
-            return Finding(labels, 0)  # some bits say that a feature is missing
-        bits = bytearray(64)
-        for tier in reversed(_TIERS):
-            for at in range(64):
-                if any(value >> at & 1 for value in rows[tier]):
-                    bits[at] = tier
-        return Finding(labels, self._word(bytes(bits)))
+        return Finding(*self._fact(rows, size))

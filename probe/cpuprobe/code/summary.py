@@ -82,6 +82,7 @@ class Summary:
         statics: static memory that it puts an answer into, as ways_keep has it.
         fields: how far behind a pointer it puts answers.
         asks: it has CPUID or XGETBV itself.
+        fails: of main, the tiers (code.tiers), as bits, without which it tells of failure.
     """
 
     found_needs: bytes = b""
@@ -93,6 +94,7 @@ class Summary:
     statics: Collection[int] = ()
     fields: Collection[int] = ()
     asks: bool = False
+    fails: int = 0
 
     @functools.cached_property
     def needs(self) -> dict[str, tuple[int, int]]:

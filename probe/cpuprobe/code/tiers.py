@@ -16,6 +16,7 @@ from cpuprobe.facts.tables import load_table
 NONE, V2, MORE, AVX, TOP = range(5)
 """As enum tier in native/scan/ways.h has them."""
 _V1, _V2, _V3 = (frozenset(level.features) for level in load_levels()[:3])
+_GIVEN = _V1 | _V2 | _V3
 XCR0 = {2: AVX, 5: TOP, 6: TOP, 7: TOP, 17: TOP, 18: TOP, 19: TOP}
 """State components (SDM vol. 1, section 13.1)."""
 OSXSAVE = 27
@@ -34,9 +35,16 @@ def tier(name: str) -> int:
     return AVX if name in _V3 or row.encoding.startswith("vex") else MORE
 
 
+def _bit(name: str) -> int:
+    return int(tier(name) | lib.GIVEN * (name in _GIVEN))
+
+
 @functools.cache
 def tables() -> tuple[bytes, bytes]:
-    """For C: the tier of each bit of each word that it knows; the tier of each feature."""
+    """For C: the tier of each bit of each word that it knows; the tier of each feature.
+
+    Beside a bit's tier is lib.GIVEN where whoever has a higher tier has it as well.
+    """
     places = {
         (1, 0, "ecx"): lib.CPUID_1_ECX,
         (7, 0, "ebx"): lib.CPUID_7_EBX,
@@ -44,18 +52,18 @@ def tables() -> tuple[bytes, bytes]:
         (7, 0, "edx"): lib.CPUID_7_EDX,
         (0x80000001, 0, "ecx"): lib.CPUID_EXT_1_ECX,
     }
-    words = [bytearray(64) for _ in range(lib.WORDS)]
-    words[lib.CPU_MODEL][:32] = bytes([TOP] * 32)
+    words = [bytearray(32) for _ in range(lib.WORDS)]
+    words[lib.CPU_MODEL][:] = bytes([TOP] * 32)
     for leaf, _, register in places:
         if leaf == 7:  # of what no row tells: newer than anything
-            words[places[leaf, 0, register]][:32] = bytes([TOP] * 32)
+            words[places[leaf, 0, register]][:] = bytes([TOP] * 32)
     for name, row in load_features().items():
         word = places.get((row.cpuid.leaf, row.cpuid.subleaf, row.cpuid.register))
         if word is not None:
-            words[word][row.cpuid.bit] = tier(name)
-    words[lib.CPUID_1_ECX][OSXSAVE] = AVX
+            words[word][row.cpuid.bit] = _bit(name)
+    words[lib.CPUID_1_ECX][OSXSAVE] = AVX | lib.GIVEN
     for bit, of in XCR0.items():
-        words[lib.XCR0_EAX][bit] = of
+        words[lib.XCR0_EAX][bit] = of | lib.GIVEN
     for bit, name in enumerate(load_table("baseline")["dispatch"]["model"].split()):
-        words[lib.CPU_MODEL][bit] = tier(name)
+        words[lib.CPU_MODEL][bit] = _bit(name)
     return b"".join(map(bytes, words)), bytes(map(tier, names()))

@@ -5,6 +5,8 @@ Only where the package was built with its extension.
 
 from __future__ import annotations
 
+import functools
+import operator
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -92,8 +94,7 @@ class Ways:
         for address in regions:
             for word in range(address, address + _ANSWERS, 4):
                 if word < 1 << 64 - lib.KEPT_SHIFT:
-                    lib.ways_keep(statics, word << lib.KEPT_SHIFT | lib.MAY_ANSWER)
-        self._words: dict[bytes, int] = {}
+                    lib.ways_keep(known, statics, word << lib.KEPT_SHIFT | lib.MAY_ANSWER)
         self._file = self._asking(file, links)
 
     def _asking(self, file: Binary, links: Links) -> Any:
@@ -146,21 +147,25 @@ class Ways:
     def learn(self, summary: Summary) -> set[int]:
         """Takes in where a function puts answers; which static memory is news."""
         statics = ffi.addressof(self._known, "statics")
-        kept = (each for each in summary.statics if lib.ways_keep(statics, each))
+        kept = (each for each in summary.statics if lib.ways_keep(self._known, statics, each))
         news = {each >> lib.KEPT_SHIFT for each in kept}
         for each in summary.fields:
             lib.ways_add(ffi.addressof(self._known, "fields"), each)
         return news
 
-    def word(self, bits: bytes) -> int:
-        """What is known of a word whose bits tell of some tiers; 0 where there is no more room."""
-        if bits not in self._words:
-            source = lib.WORDS + len(self._words)
-            if source >= lib.ALL_WORDS:
-                return 0
-            ffi.memmove(self._known.bits[source], bits, len(bits))
-            self._words[bits] = lib.FACT_WORD | source << 7
-        return self._words[bits]
+    def fact(self, values: Sequence[Sequence[int]], size: int) -> tuple[int, int]:
+        """The labels of a value, and what is known of it.
+
+        Args:
+            values: what it is on some CPUs of each tier, from the lowest.
+            size: its bytes.
+        """
+        bits, labels = ffi.new("struct bits *"), ffi.new("uint32_t *")
+        for grade, those in enumerate(values):
+            bits.ones[grade] = functools.reduce(operator.and_, those)
+            bits.zeros[grade] = ~functools.reduce(operator.or_, those) & ((1 << 8 * size) - 1)
+        fact = lib.ways_fact(self._known, bits, labels)
+        return int(labels[0]), int(fact)
 
     @property
     def regions(self) -> list[int]:
@@ -219,4 +224,5 @@ def _summary(made: Any) -> Summary:
         ffi.unpack(made.static_memory, made.statics),
         ffi.unpack(made.field, made.fields),
         bool(made.asks),
+        made.fails << 1,
     )

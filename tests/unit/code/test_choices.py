@@ -24,6 +24,8 @@ LEAF_7 = "53 b8 07000000 31c9 0fa2"  # push rbx; mov eax, 7; xor ecx, ecx; cpuid
 LEAF_1 = "53 b8 01000000 0fa2"
 LEAF_0 = "53 31c0 0fa2"
 ANY = "53 89f8 0fa2"  # the leaf is an argument
+LEVEL = LEAF_1 + "31ff f7c100001000 400f95c7" + LEAF_7[3:] + "f6c320 ba02000000 0f45fa"
+BITS = LEAF_1 + "31ff c1e912 83e104 89cf" + LEAF_7[3:] + "c1eb02 83e308 09fb 89d9"
 # vpaddd ymm0, ymm0, ymm0; then, where the two sides meet, pop rbx and ret. Both without the length
 # of the instructions that jump over them, which the rows have.
 AVX2, END = "c5fdfec0", "5b c3"
@@ -44,6 +46,15 @@ SIDES = {  # what is tested, and whether AVX2 on the side that a branch goes on 
     "sse2": (LEAF_1 + "f7c200000004 74 04", False),  # test edx, 1 << 26
     "vendor": (LEAF_0 + "81fb47656e75 75 04", False),  # cmp ebx, "Genu"; jne
     "family": (LEAF_1 + "3dc3060300 72 04", True),  # cmp eax, 0x306c3; jb
+    # xor edi, edi; test ecx, 1 << 20; setne dil; then CPUID of leaf 7; test bl, 0x20;
+    # mov edx, 2; cmovne edi, edx: what a program makes of both is 0, 1, or 2 where there is AVX2
+    "its level": (LEVEL + "83ff02 7c 04", True),  # cmp edi, 2; jl
+    "its level, to one": (LEVEL + "83ff01 7c 04", False),
+    "its level, as any": (LEVEL + "85ff 74 04", False),  # test edi, edi; je
+    # likewise 4 and 8, of which the second is of AVX2
+    "its own bits": (BITS + "f6c108 74 04", True),  # test cl, 8; je
+    "its own bits, the other": (BITS + "f6c104 74 04", False),
+    "its own bits, both": (BITS + "83e10c 83f90c 75 04", True),  # and ecx, 0xc; cmp ecx, 0xc; jne
     "who knows": (ANY + "f6c320 75 04", True),
 }
 
@@ -51,24 +62,28 @@ SIDES = {  # what is tested, and whether AVX2 on the side that a branch goes on 
 CALLED = 0x2000
 
 
-def look(text: str, slots: dict[int, int] | None = None, answer: Summary | None = None) -> Summary:
+def look(text: str, slots: dict[int, int] | None = None, called: str = "") -> Summary:
     """What becomes of a function, as hexadecimal bytes.
 
     Args:
         text: what stands at 0x1000.
         slots: what static memory holds.
-        answer: what another function was found to answer, at CALLED.
+        called: another function, at CALLED, of which it is learnt first what it answers.
     """
-    code = CodeBytes(0, ".text", 0x1000, bytes.fromhex(text))
-    file = Binary("x86-64", "library", code=[code])
+    code = [CodeBytes(0, ".text", 0x1000, bytes.fromhex(text))]
+    if called:
+        code.append(CodeBytes(1, ".other", CALLED, bytes.fromhex(called)))
+    file = Binary("x86-64", "library", code=code)
     links = Links(file)
     slots = slots or {}
     links.pointers = Pairs(array("Q", slots), array("Q", slots.values()))
     ways = Ways(file, links)
     ways.left = 1000
-    if answer is not None:
+    for other in code[1:]:
+        answer = ways.look(other.address, other.address + len(other.data), lambda _: (0, 0))
+        assert answer.answers == 1 << 11  # TELLS_AVX
         ways.answers(CALLED, answer.answers, answer.returned)
-    return ways.look(0x1000, 0x1000 + len(code.data), lambda _: (0, 0))
+    return ways.look(0x1000, 0x1000 + len(code[0].data), lambda _: (0, 0))
 
 
 @pytest.mark.parametrize("name", SIDES)
@@ -81,18 +96,17 @@ def test_a_branch_guards_the_side_of_its_own_bit(name):
 
 def test_what_a_function_returns_is_known_by_its_bits():
     """It is a number on CPUs without the feature, which its caller tests."""
-    plain = look(LEAF_7 + "31c0 f6c320 0f95c0 5b c3")  # setne al
-    turned = look(LEAF_7 + "31c0 f6c320 0f94c0 5b c3")  # sete al
-    assert plain.answers == turned.answers == 1 << 11  # TELLS_AVX
+    plain = LEAF_7 + "31c0 f6c320 0f95c0 5b c3"  # setne al
+    turned = LEAF_7 + "31c0 f6c320 0f94c0 5b c3"  # sete al
 
-    for answer, branch, guarded in (
+    for called, branch, guarded in (
         (plain, "74", True),
         (plain, "75", False),
         (turned, "75", True),
         (turned, "74", False),
     ):
         call = "e8" + struct.pack("<i", CALLED - 0x1006).hex()
-        needs = look(f"53 {call} 85c0 {branch} 04 {AVX2} {END}", answer=answer).needs
+        needs = look(f"53 {call} 85c0 {branch} 04 {AVX2} {END}", called=called).needs
         assert ("avx2" not in needs) is guarded, branch
 
 
@@ -138,5 +152,8 @@ def test_tiers_are_those_of_the_levels():
     assert tiers.tier("aes") == tiers.MORE
     assert tiers.tier("vaes") == tiers.AVX
     bits, _ = tiers.tables()
-    word = {at: bits[64 * lib.CPU_MODEL + at] for at in (4, 8, 10, 15, 18)}
-    assert word == {4: tiers.NONE, 8: tiers.V2, 10: tiers.AVX, 15: tiers.TOP, 18: tiers.MORE}
+    word = {at: bits[32 * lib.CPU_MODEL + at] for at in (4, 8, 10, 15, 18)}
+    given = {4: tiers.NONE, 8: tiers.V2, 10: tiers.AVX}
+    assert word == {15: tiers.TOP, 18: tiers.MORE} | {
+        at: of | lib.GIVEN for at, of in given.items()
+    }

@@ -12,7 +12,7 @@ from cpuprobe.code import rehearsal, tiers
 from cpuprobe.code.execution import Execution
 from cpuprobe.code.lists import Pairs
 from cpuprobe.code.machine import RAX, Code64, Lost
-from cpuprobe.code.native import NATIVE, lib
+from cpuprobe.code.native import NATIVE
 from cpuprobe.code.program import Binary, CodeBytes
 
 CODE, SLOT, STATIC = 0x1000, 0x4000, 0x5000
@@ -86,18 +86,16 @@ def test_models_have_the_features_of_their_tier(tier, leaf, register, bit, has):
     assert rehearsal.models()[tier][0].xcr0 & 6 == (6 if tier >= tiers.AVX else 2)
 
 
-def bits_of(text: str) -> dict[int, int]:
-    """Of the word that a function puts into static memory the bits that tell of a tier."""
-    words = []
+def found_by(text: str) -> tuple[rehearsal.Outcome, list[list[list[int]]]]:
+    """What is told of a function; and each value, as all CPUs of each tier have it."""
+    values = []
 
-    def word(bits: bytes) -> int:
-        words.append(bits)
-        return 1
+    def fact(rows: list[list[int]], size: int) -> tuple[int, int]:
+        values.append(rows)
+        return size, len(values)
 
     pointers = Pairs(array("Q"), array("Q"))
-    outcome = rehearsal.Rehearsals(file_of(text), pointers, (), word).of(CODE)
-    assert outcome.statics[STATIC].fact == 1
-    return {at: tier for at, tier in enumerate(words[0]) if tier}
+    return rehearsal.Rehearsals(file_of(text), pointers, (), fact).of(CODE), values
 
 
 @pytest.mark.skipif(not NATIVE, reason="the package was built without its extension")
@@ -109,41 +107,40 @@ def test_a_word_of_the_programs_own_is_known_by_its_bits():
     head = first + second + store
     at = CODE + len(bytes.fromhex(head)) + 4
     text = head + (STATIC - at).to_bytes(4, "little").hex() + END
+    outcome, values = found_by(text)
 
-    assert bits_of(text) == {3: tiers.V2, 1: tiers.AVX}
+    assert outcome.statics[STATIC] == (4, 1)
+    assert values[0] == [[each, each] for each in (0, 8, 8, 10, 10)]
 
 
 @pytest.mark.skipif(not NATIVE, reason="the package was built without its extension")
 @pytest.mark.parametrize(
-    ("text", "labels", "fact"),
+    ("text", "answers"),
     [
-        (LEAF_7 + "31c0 f6c320 0f95c0" + END, tiers.AVX, (0, tiers.AVX)),  # setne al
-        (LEAF_7 + "31c0 f6c320 0f94c0" + END, tiers.AVX, (1, tiers.AVX)),  # sete al
-        (LEAF_1 + "31c0 f7c100001000 0f95c0" + END, tiers.V2, (0, tiers.V2)),
-        (LEAF_1 + "b803000000" + END, None, None),  # it is 3, whatever the CPU
+        (LEAF_7 + "31c0 f6c320 0f95c0" + END, (0, 0, 0, 1, 1)),  # setne al
+        (LEAF_7 + "31c0 f6c320 0f94c0" + END, (1, 1, 1, 0, 0)),  # sete al
+        (LEAF_1 + "31c0 f7c100001000 0f95c0" + END, (0, 1, 1, 1, 1)),
+        (LEAF_1 + "b803000000" + END, None),  # it is 3, whatever the CPU
     ],
 )
-def test_an_answer_is_a_number_on_cpus_that_lack_a_tier(text, labels, fact):
-    pointers = Pairs(array("Q"), array("Q"))
-    found = rehearsal.Rehearsals(file_of(text), pointers, (), lambda bits: 0).of(CODE).returned
+def test_an_answer_is_a_number_on_cpus_that_lack_a_tier(text, answers):
+    outcome, values = found_by(text)
 
-    expected = (0, 0) if labels is None else (lib.ways_labels(labels), lib.ways_number(*fact))
-    assert found == expected
+    assert values == ([] if answers is None else [[[each, each] for each in answers]])
+    assert outcome.returned == ((0, 0) if answers is None else (8, 1))
 
 
 def test_nothing_is_said_of_what_hangs_on_the_model():
     """CPUID.1:EAX differs from CPU to CPU: mov eax, [what it says]; and cmp of it."""
     pointers = Pairs(array("Q"), array("Q"))
     for text in (LEAF_1 + END, LEAF_1 + "3dc3060300 0f92c0" + END):
-        assert rehearsal.Rehearsals(file_of(text), pointers, (), lambda bits: 0).of(CODE) == (
-            {},
-            None,
-        )
+        made = rehearsal.Rehearsals(file_of(text), pointers, (), lambda rows, size: (0, 0))
+        assert made.of(CODE) == ({}, None)
 
 
 def test_steps_are_bounded():
     pointers = Pairs(array("Q"), array("Q"))
-    made = rehearsal.Rehearsals(file_of("ebfe" * 64), pointers, (), lambda bits: 0)
+    made = rehearsal.Rehearsals(file_of("ebfe" * 64), pointers, (), lambda rows, size: (0, 0))
     for start in range(CODE, CODE + 128, 2):
         made.of(start)
 
