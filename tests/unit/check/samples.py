@@ -250,6 +250,54 @@ C = {
         OLD void work(int k) { init(); if (flags & 2) fast(k); else slow(k); }
         """,
     ),
+    "global_bits_of_another": (
+        "dies",
+        r"""static unsigned flags; OLD void init(void) {
+        if (__builtin_cpu_supports("sse4.2")) flags |= 1;
+        if (__builtin_cpu_supports("avx2")) flags |= 2; }
+        OLD void work(int k) { init(); if (flags & 1) fast(k); else slow(k); }
+        """,
+    ),
+    "own_level": (
+        "runs",
+        r"""OLD int detect(void) { unsigned a, b, c, d; int level = 0;
+        __cpuid(1, a, b, c, d); if (d & bit_SSE2) level = 1; if (c & bit_SSE4_2) level = 2;
+        __cpuid_count(7, 0, a, b, c, d); if (b & bit_AVX2) level = 3; return level; }
+        OLD void work(int k) { if (detect() > 2) fast(k); else slow(k); }
+        """,
+    ),
+    "own_level_too_low": (
+        "dies",
+        r"""OLD int detect(void) { unsigned a, b, c, d; int level = 0;
+        __cpuid(1, a, b, c, d); if (d & bit_SSE2) level = 1; if (c & bit_SSE4_2) level = 2;
+        __cpuid_count(7, 0, a, b, c, d); if (b & bit_AVX2) level = 3; return level; }
+        OLD void work(int k) { if (detect() > 1) fast(k); else slow(k); }
+        """,
+    ),
+    "bytes_of_another": (
+        "dies",
+        r"""static struct { unsigned char sse42, avx2; } cpu;
+        OLD void init(void) { cpu.sse42 = __builtin_cpu_supports("sse4.2") != 0;
+        cpu.avx2 = __builtin_cpu_supports("avx2") != 0; }
+        OLD void work(int k) { init(); if (cpu.sse42) fast(k); else slow(k); }
+        """,
+    ),
+    "refused_to_a_caller": (
+        "refuses",
+        r"""enum { FINE, INVALID, UNSUPPORTED = 38 };
+        OLD int check(int k) { if (k < 0) return INVALID; return has() ? FINE : UNSUPPORTED; }
+        OLD int start(int k) { int why = check(k); if (why) return why; fast(k); return FINE; }
+        int main(int argc, char **argv) { int why = start(argc);
+        if (why) fprintf(stderr, "%d\n", why); return why != FINE; }
+        """,
+    ),
+    "refused_at_one_end": (
+        "refuses",
+        r"""int main(int argc, char **argv) { int value = 1; char *text = malloc(9);
+        if (!text) goto out; if (!has()) { fputs("AVX2 is needed\n", stderr); goto out; }
+        fast(argc); value = 0; out: free(text); return value; }
+        """,
+    ),
     "memory_struct": (
         "runs",
         r"""struct ctx { int pad; char has_avx2; char more; void (*f)(int); };
@@ -278,7 +326,7 @@ C = {
         """,
     ),
 }
-C_ALONE = ("returns", "returns_check")
+C_ALONE = ("returns", "returns_check", "refused_to_a_caller", "refused_at_one_end")
 """With a main of their own."""
 
 CXX = {

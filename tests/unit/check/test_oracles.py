@@ -74,7 +74,7 @@ def test_c(name, tmp_path):
     hold(path, truth, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["order", "vendor", "family", "level"])
+@pytest.mark.parametrize("name", ["order", "vendor", "family", "level", "bytes_of_another"])
 def test_c_without_symbols(name, tmp_path):
     """What libgcc answers is found where nothing names it."""
     truth, source = samples.C[name]

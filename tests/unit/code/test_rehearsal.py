@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import pytest
 
@@ -86,11 +87,11 @@ def test_models_have_the_features_of_their_tier(tier, leaf, register, bit, has):
     assert rehearsal.models()[tier][0].xcr0 & 6 == (6 if tier >= tiers.AVX else 2)
 
 
-def found_by(text: str) -> tuple[rehearsal.Outcome, list[list[list[int]]]]:
+def found_by(text: str) -> tuple[rehearsal.Outcome, list[Sequence[Sequence[int]]]]:
     """What is told of a function; and each value, as all CPUs of each tier have it."""
-    values = []
+    values = list[Sequence[Sequence[int]]]()
 
-    def fact(rows: list[list[int]], size: int) -> tuple[int, int]:
+    def fact(rows: Sequence[Sequence[int]], size: int) -> tuple[int, int]:
         values.append(rows)
         return size, len(values)
 
