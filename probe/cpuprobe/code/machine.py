@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from iced_x86 import Code, Decoder, Instruction, MemorySizeExt, OpKind, Register, RegisterExt
+from iced_x86 import (
+    Decoder,
+    FlowControl,
+    Instruction,
+    MemorySizeExt,
+    OpKind,
+    Register,
+    RegisterExt,
+)
 
 from cpuprobe.code.program import Binary
 
@@ -20,6 +29,8 @@ _STACK = 1 << 46
 _GOROUTINE = 1 << 47
 """What R14 points to in Go, which reads from it how far down the stack may go."""
 QWORD = (1 << 64) - 1
+_AHEAD = 32
+"""Bytes that are decoded at once, as far as no branch is met."""
 _IMMEDIATES = range(OpKind.IMMEDIATE8, OpKind.IMMEDIATE32TO64 + 1)
 _HIGH_BYTES = (Register.AH, Register.CH, Register.DH, Register.BH)
 
@@ -74,8 +85,7 @@ def operation(each: Instruction) -> Operation:
     if not each.is_ip_rel_memory_operand:
         for register, scale in (each.memory_base, 1), (each.memory_index, each.memory_index_scale):
             if register != Register.NONE:
-                wide = RegisterExt.is_gpr64(register)
-                parts.append((_number(register) if wide else -1, scale))
+                parts.append((_part(register), scale))
     if each.memory_segment in (Register.FS, Register.GS):
         parts.append((-1, 1))
     return Operation(
@@ -98,13 +108,24 @@ def _operand(each: Instruction, at: int) -> Operand:
         return Operand("number", each.immediate(at) & QWORD, 0)
     if kind != OpKind.REGISTER:
         return Operand("other", 0, 0)
-    register = each.op_register(at)
-    number, size = _number(register), RegisterExt.size(register)
+    return _register(each.op_register(at))
+
+
+@functools.cache
+def _register(register: int) -> Operand:
+    number, size = _number(register), RegisterExt.size(register)  # type: ignore[arg-type]
     if register in _HIGH_BYTES:
         return Operand("high", number, size)
-    if RegisterExt.is_gpr(register):
+    if RegisterExt.is_gpr(register):  # type: ignore[arg-type]
         return Operand("general", number, size)
-    return Operand("vector" if RegisterExt.is_xmm(register) else "other", number, size)
+    is_vector = RegisterExt.is_xmm(register)  # type: ignore[arg-type]
+    return Operand("vector" if is_vector else "other", number, size)
+
+
+@functools.cache
+def _part(register: int) -> int:
+    """A register that an address counts from; -1: it is none of 64 bits."""
+    return _number(register) if RegisterExt.is_gpr64(register) else -1  # type: ignore[arg-type]
 
 
 def _number(register: int) -> int:
@@ -248,8 +269,10 @@ class Code64:
             code = self._file.code_at(address)
             if code is None or code.name.startswith(".plt"):
                 raise Lost
-            each = Decoder(64, code.between(address, address + 16), ip=address).decode()
-            if each.code == Code.INVALID:
-                raise Lost
-            self._known[address] = operation(each)
+            for each in Decoder(64, code.between(address, address + 2 * _AHEAD), ip=address):
+                if each.ip >= address + _AHEAD:  # later ones may be cut off
+                    break
+                self._known.setdefault(each.ip, operation(each))
+                if each.flow_control != FlowControl.NEXT:
+                    break
         return self._known[address]

@@ -27,6 +27,9 @@ MOST_STEPS = 60_000
 """Instructions that are executed for a file."""
 _MOST = 3_000
 """Of one run."""
+_IN_A_ROW = 12
+"""Functions of which nothing becomes known, one after another, until no more are executed: what
+asks comes first, and large files have some hundred that use answers."""
 _TIERS = range(tiers.NONE, tiers.TOP + 1)
 _VENDORS = (b"GenuntelineI", b"AuthcAMDenti")
 """In EBX, ECX and EDX, in this order (SDM and APM, CPUID leaf 0)."""
@@ -138,6 +141,7 @@ class Rehearsals:
                 memory.update(enumerate(libgcc_word(tier), at + libgcc.FEATURES))
         self._mixed: set[int] = set()
         self._outcomes: dict[int, Outcome] = {}
+        self._in_vain = 0
         self.left = MOST_STEPS
 
     def of(self, start: int, statics: Collection[int] = ()) -> Outcome:
@@ -148,8 +152,7 @@ class Rehearsals:
             statics: static memory that it may put answers into, and is the first to do so.
         """
         if start not in self._outcomes:
-            clear = {at for at in statics if any(low <= at < end for low, end in self._zeros)}
-            runs = self._runs(start, clear)
+            runs = self._runs(start, statics)
             written = dict.fromkeys(itertools.chain(*(each.writes for each in runs)))
             found = {
                 at: self._finding([run.load(at, size) for run in runs], size)
@@ -159,14 +162,17 @@ class Rehearsals:
             for at in {at for low, size in written for at in range(low, low + size)}:
                 self._remember(at, runs)
             known = {at: each for at, each in found.items() if each is not None}
-            self._outcomes[start] = Outcome(known, self._returned(runs))
+            returned = self._returned(runs)
+            self._in_vain = 0 if known or returned else self._in_vain + 1
+            self._outcomes[start] = Outcome(known, returned)
         return self._outcomes[start]
 
-    def _runs(self, start: int, clear: Collection[int]) -> list[Execution]:
+    def _runs(self, start: int, statics: Collection[int]) -> list[Execution]:
         """A run on each model; none where one is lost."""
         runs = list[Execution]()
-        if self.left <= 0:
+        if self.left <= 0 or self._in_vain >= _IN_A_ROW:
             return runs
+        clear = {at for at in statics if any(low <= at < end for low, end in self._zeros)}
 
         def first(at: int) -> Value:
             return 0 if at in clear else self._pointers.get(at)
