@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from cpuprobe.code.needs import Needs
+from cpuprobe.code.needs import SPREAD, Needs
 from cpuprobe.words import counted, names
 
-SPREAD = 0.60
-"""Share of larger functions from which on a file counts as built for what they hold."""
 VARIANTS = 4
 """Functions that one choice at load time is between, at most: libmvec has three to each."""
 MOST_SIGNS = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from cpuprobe.code import libgcc
 from cpuprobe.code.flow import main
@@ -86,14 +86,13 @@ class Functions:
         waiting: set[int] = set()
         visits: Counter[int] = Counter()
 
-        def look_at(address: int, far: int) -> None:
-            function = self._links.function(address)
-            if function and function[0] not in waiting and visits[function[0]] < _VISITS:
-                waiting.add(function[0])
-                heapq.heappush(pending, (far, function[1] - function[0], function[0]))
+        def look_at(addresses: Iterable[int], far: int) -> None:
+            for start, end in self.around(addresses):
+                if start not in waiting and visits[start] < _VISITS:
+                    waiting.add(start)
+                    heapq.heappush(pending, (far, end - start, start))
 
-        for address in self._asked():
-            look_at(address, 0)
+        look_at(self._asked(), 0)
         answered: dict[int, tuple[int, int]] = {}
         while pending and visits.total() < MOST_ASKING and self.left > 0:
             far, _, start = heapq.heappop(pending)
@@ -116,10 +115,8 @@ class Functions:
                 found = {table for table in tables if table is not None and self._ways.fills(table)}
                 fresh |= {start, *found}
                 news = True
-            # Itself as well: what it returns may be what it has put there.
-            readers = [start, *self._links.callers(start), *self._readers(fresh)] if news else ()
-            for site in readers:
-                look_at(site, far + 1)
+            if news:  # itself as well: what it returns may be what it has put there
+                look_at((start, *self._links.callers(start), *self._readers(fresh)), far + 1)
         self._summaries.clear()
         self._ways.forget()
         self.left = MOST
@@ -158,6 +155,14 @@ class Functions:
             return lib.IS_FOREIGN, 0
         calls = lib.IS_FOREIGN if passive_names().search(name) is None else 0
         return calls | lib.MAY_ANSWER * asks(name), 0
+
+    def around(self, addresses: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """The functions that hold addresses: one of which several follow each other once."""
+        low = high = 0
+        for address in addresses:
+            if not low <= address < high and (found := self._links.function(address)):
+                low, high = found
+                yield found
 
     def size(self, start: int) -> int:
         """Bytes of a function, by its start."""

@@ -65,7 +65,8 @@ class LibrarySearch(Search):
         self.steps = found.steps
         self.dispatch = (*found.signs, *file.signs)
         roots, further = begins(file)
-        super().__init__(file, found.pages, (*roots, *further), bool(self.dispatch))
+        super().__init__(file, (*roots, *further))
+        self._pages, self._chooses = found.pages, bool(self.dispatch)
         self._linked = linked
         self._chosen: dict[tuple[int, int], bool] = {}
         self._exported = Counter(linked.place(start).part for start in file.exports)

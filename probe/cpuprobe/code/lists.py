@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +23,16 @@ class Pairs:
 
     def between(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """The pairs from one address on, below another."""
-        for at in range(bisect_left(self.keys, low), bisect_left(self.keys, high)):
+        for at in range(bisect_left(self.keys, low), len(self.keys)):
+            if self.keys[at] >= high:
+                return
             yield self.keys[at], self.values[at]
 
     def of(self, key: int) -> Iterator[int]:
         """What an address has."""
-        for at in range(bisect_left(self.keys, key), bisect_right(self.keys, key)):
+        for at in range(bisect_left(self.keys, key), len(self.keys)):
+            if self.keys[at] != key:
+                return
             yield self.values[at]
 
     def get(self, key: int, other: int | None = None) -> int | None:

@@ -18,6 +18,9 @@ Kind = Literal["executable", "library", "object", "cwasm", "other"]
 
 LARGE = 64
 """Bytes of a function below which compilers find little use for vectors."""
+SPREAD = 0.60
+"""Share of larger functions from which on a file counts as built for what they hold, if it was not
+followed to the end what comes there."""
 MOST_PLACES = 8
 """As many places are named for each feature of a file, those of lowest address."""
 MOST_LISTED = 1 << 17

@@ -37,6 +37,8 @@ class Tables:
             slots = [slot for each in pending for slot in self._links.slots(each)][:_MOST_SLOTS]
             pending = list({*filter(None, map(self._links.object_of, slots))} - found)
             found.update(pending)
+            if not pending:
+                break
         return found
 
     def is_methods(self, table: int) -> bool:

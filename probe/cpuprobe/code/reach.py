@@ -41,22 +41,14 @@ class Search:
 
     links, functions = Links, Functions  # what its functions are looked at with
 
-    def __init__(
-        self,
-        file: Binary,
-        pages: Mapping[int, frozenset[str]],
-        roots: Iterable[int],
-        chooses: bool,
-    ) -> None:
-        """Begins.
+    def __init__(self, file: Binary, roots: Iterable[int]) -> None:
+        """Finds out what in a file answers.
 
         Args:
             file: an x86-64 file of at most MOST_FUNCTIONS.
-            pages: the features on each page of 4 KiB.
             roots: where a run or a load begins.
-            chooses: something in the file asks what the CPU can do.
         """
-        self._file, self._pages = file, pages
+        self._file = file
         self._links = self.links(file)
         self._tables = Tables(file, self._links)
         self._functions = self.functions(file, self._links)
@@ -64,7 +56,7 @@ class Search:
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
         self._open: dict[int, bool] = {}
         self._calling: dict[int, frozenset[int]] = {}
-        self._chooses = chooses
+        self._chooses = False
         self._named: set[str] = set()  # features to which functions come that are named for CPUs
         self._is_explained = True
         self._tier = 0  # that of the feature that is sought, as a bit
@@ -76,11 +68,20 @@ class Search:
         """Whether nothing was left out, and it is known what keeps others from what was not met."""
         return self._functions.left > 0 and self._functions.whole and self._is_explained
 
-    def found(self) -> dict[str, Reach]:
-        """The features that are reached without a choice."""
+    def found(
+        self, pages: Mapping[int, frozenset[str]], chooses: bool, brief: bool = False
+    ) -> dict[str, Reach]:
+        """The features that are reached without a choice.
+
+        Args:
+            pages: the features on each page of 4 KiB.
+            chooses: something in the file asks what the CPU can do.
+            brief: it is of no weight whether all is gone through.
+        """
+        self._chooses = chooses
         met: dict[str, Reach] = {}
-        every, size = holding(self._links, self._pages)
-        self._functions.confine(size if self._chooses else 0)
+        every, size = holding(self._links, pages)
+        self._functions.confine(size if brief else 0)
         for feature, those in every:
             if feature in CHOSEN or not those:
                 continue
@@ -173,10 +174,9 @@ class Search:
 
     def _callers(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
         """Functions that call one on an unguarded way, each with what would guard the call."""
-        for site in self._links.callers(start):
-            caller = self._links.function(site)
-            for call in self._calls(caller[0]) if caller else ():
-                if not caller or call.target != start or call.answers & unless:
+        for caller in dict.fromkeys(self._functions.around(self._links.callers(start))):
+            for call in self._calls(caller[0]):
+                if call.target != start or call.answers & unless:
                     continue
                 if not call.unless & FLAG or not self._is_named(start):
                     yield caller[0], call.unless & ~FLAG
@@ -234,16 +234,16 @@ class Search:
     def _is_open(self, start: int) -> bool:
         """Whether something may come to a function but by a call."""
         if start not in self._open:
-            taken = self._links.is_taken(start)
+            slots = self._links.slots(start)
             if len(self._open) == _MOST_HELD:
                 self._open.clear()
             self._open[start] = (
-                taken
+                self._links.is_taken(start)
                 or any(
                     table is not None and self._tables.is_methods(table)
-                    for table in map(self._links.table, self._links.slots(start))
+                    for table in map(self._links.table, slots)
                 )
-                or any(map(self._links.is_taken, self._tables.leading_to(start)))
+                or (bool(slots) and any(map(self._links.is_taken, self._tables.leading_to(start))))
             )
         return self._open[start]
 

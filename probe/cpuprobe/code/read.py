@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 
@@ -16,18 +17,22 @@ from cpuprobe.code.go_reach import GoSearch
 from cpuprobe.code.hidden import UnreadError
 from cpuprobe.code.layout import Plan, plan
 from cpuprobe.code.native import NATIVE
-from cpuprobe.code.needs import Needs, Reach
+from cpuprobe.code.needs import SPREAD, Needs, Reach
 from cpuprobe.code.pe import read_pe
 from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.reach import MOST_FUNCTIONS, Search
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan
+from cpuprobe.code.threads import parts
 from cpuprobe.code.unclaimed import claim
 from cpuprobe.errors import CaptureError
 from cpuprobe.facts.isa import AARCH64, X86_64, facts_named
 from cpuprobe.files import OpenedFile
 
 _MACHINES = {X86_64.name: EM_X86_64, AARCH64.name: EM_AARCH64}
+_SWEPT = 8
+"""A share of a feature's instructions, one in so many, from which on those count that no function
+claims: in a stripped file these are functions too, in others some constants."""
 MOST_COMPILED = 256 << 20
 """Bytes of an artifact of wasmtime, which is held whole."""
 
@@ -63,6 +68,7 @@ class Reading:
         self._isa = isa
         self._content = b""
         self._plan: Plan | None = None
+        self._begun: Future[Search | None] | None = None
         if self._file.wasmtime:
             if source.size > MOST_COMPILED:
                 raise ArtifactError(f"compiled wasm larger than {MOST_COMPILED >> 20} MiB")
@@ -97,13 +103,28 @@ class Reading:
     def scan(self, sought: Collection[str] = ()) -> Scan | None:
         """The scan; None for what is not scanned: compiled wasm, foreign code.
 
+        Of large files what answers is found out at the same time.
+
         Args:
             sought: features of which every function is listed.
         """
         if self._plan is None:
             return None
+        if self._begun is None and parts(2 * self._plan.size) > 1:
+            beside = ThreadPoolExecutor(1)
+            self._begun = beside.submit(self._searching)
+            beside.shutdown(wait=False)
         scanning = scan if self._file.architecture == "x86-64" else a64_scan.scan
         return scanning(self._file, self._plan, sought)
+
+    def _searching(self) -> Search | None:
+        """A search for what is reached; None where that is not followed."""
+        file = self._file
+        followed = NATIVE and file.architecture == "x86-64" and file.kind != "object"
+        if not followed or len(file.functions) > MOST_FUNCTIONS:
+            return None
+        roots, further = begins(file)
+        return (GoSearch if file.go_code[1] else Search)(file, (*roots, *further))
 
     def reached(self, found: Scan, chooses: bool) -> tuple[dict[str, Reach], bool]:
         """What of the features is reached without a choice before; and whether that is all."""
@@ -111,14 +132,16 @@ class Reading:
             return {}, False  # its addresses wait for relocation
         if self._file.architecture != "x86-64":
             return a64_reach.Reached(self._file, frozenset(found.features)).ways, False
-        roots, further = begins(self._file)
-        if not NATIVE or len(self._file.functions) > MOST_FUNCTIONS:
-            return {}, False
-        if any("sweep" in use.by for use in found.features.values()):
+        search = self._begun.result() if self._begun else None
+        uses = found.features.values()
+        if any(_SWEPT * use.by.get("sweep", 0) > use.instructions for use in uses):
             claim(self._file, found.pages)
-        searching = GoSearch if self._file.go_code[1] else Search
-        search = searching(self._file, found.pages, (*roots, *further), chooses)
-        return search.found(), search.ended and self._file.linked
+            search = None  # there are more functions than it knows
+        search = search or self._searching()
+        if search is None:
+            return {}, False
+        ways = search.found(found.pages, chooses, chooses and found.share < SPREAD)
+        return ways, search.ended and self._file.linked
 
     def named(self, found: Scan) -> tuple[str, ...]:
         """The features that only functions hold which are named for a CPU."""

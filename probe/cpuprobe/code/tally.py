@@ -136,6 +136,11 @@ class Scan:
     sketch: tuple[int, ...]
     steps: int = field(compare=False)
 
+    @property
+    def share(self) -> float:
+        """The share of larger functions that hold any feature."""
+        return sum(self.functions.values()) / max(self.coverage.functions, 1)
+
     def spread(self) -> tuple[Spread, ...]:
         """How many pages and functions hold which features, in a fixed order."""
         pages = Counter(self.pages.values())

@@ -77,7 +77,7 @@ class Ways:
             models: those of the regions that are libgcc's __cpu_model.
         """
         assert _MEMORY is not None
-        self._spaces = _MEMORY.spaces
+        self._spaces, self._lent = _MEMORY.spaces, 0
         self._kept: list[Any] = []  # what C's structures point to
         self._known = known = ffi.new("struct ways_known *")
         for each in (known.statics, known.regions, known.fields, known.fillers):
@@ -198,10 +198,8 @@ class Ways:
         if end - start > lib.LARGEST:
             self._file.is_whole = False
             return Summary()
-        self._lend()
         while (ended := lib.asking_look(self._file, start, end)) == lib.ASKING_WANTS:
             if self._file.lacks:
-                self._spaces.append(ffi.new("struct ways_space *"))
                 self._lend()
             for each in ffi.unpack(self._file.wanted, self._file.wants):
                 target = each if each < 1 << 63 else each - (1 << 64)
@@ -209,8 +207,11 @@ class Ways:
         return _summary(self._spaces[0].summary) if ended == lib.ASKING_DONE else Summary()
 
     def _lend(self) -> None:
-        for depth, space in enumerate(self._spaces):
-            self._file.spaces[depth] = space
+        """Lends C one space more."""
+        if self._lent == len(self._spaces):
+            self._spaces.append(ffi.new("struct ways_space *"))
+        self._file.spaces[self._lent] = self._spaces[self._lent]
+        self._lent += 1
 
 
 def _summary(made: Any) -> Summary:
@@ -221,8 +222,8 @@ def _summary(made: Any) -> Summary:
         {},
         made.answers,
         made.returned,
-        ffi.unpack(made.static_memory, made.statics),
-        ffi.unpack(made.field, made.fields),
+        ffi.unpack(made.static_memory, made.statics) if made.statics else (),
+        ffi.unpack(made.field, made.fields) if made.fields else (),
         bool(made.asks),
         made.fails << 1,
     )
