@@ -16,9 +16,9 @@ from cpuprobe.code.summary import Summary
 from cpuprobe.code.tiers import tier
 from cpuprobe.code.ways import NEAR, Ways, kept, kept_at
 
-TO_LEARN, MOST = 150_000, 400_000
+TO_LEARN, MOST = 100_000, 400_000
 """Steps (ways.MOST_STEPS) that are made to learn what asks; and afterwards."""
-_MOST_SIZE, FEW = 300_000, 120_000
+_MOST_SIZE, FEW = 300_000, 80_000
 """Bytes of all functions that hold features, in a file that asks, beyond which few searches end: of
 61 such files 15 with MOST steps; of 311 others all but eight. There so few steps are made, for what
 is soon come to: with more, one of the 61 came to one more feature."""
@@ -33,7 +33,10 @@ class Functions:
 
     Attributes:
         main: where it starts, if that is known.
+        to_learn: the steps that are made to begin with.
     """
+
+    to_learn = TO_LEARN
 
     def __init__(self, file: Binary, links: Links) -> None:
         """Finds out what asks."""
@@ -46,7 +49,7 @@ class Functions:
         self._rehearsals = Rehearsals(file, links.pointers, models, self._ways.fact)
         self.main = main(file)
         self._summaries: dict[int, Summary] = {}
-        self.left = TO_LEARN
+        self.left = self.to_learn
         self._learn()
 
     @property

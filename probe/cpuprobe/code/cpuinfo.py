@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from cpuprobe.code import elf as abi
@@ -13,7 +12,7 @@ _UNWINDING = {".eh_frame", ".eh_frame_hdr", ".gcc_except_table"}
 """Constants without a word in them, often more than all others."""
 _PIECE = 1 << 20
 """Bytes that are looked at together; more would not stay in the processor's cache."""
-_FLAG = re.compile(rb"(?<![a-z])(avx|sse4_|fma|bmi)")
+_FLAGS = (b"avx", b"sse4_", b"fma", b"bmi")
 """What is looked for there by who does not only count CPUs (Linux, arch/x86/kernel/cpu/proc.c)."""
 
 
@@ -36,8 +35,16 @@ def questions(elf: Elf, most: int) -> Iterator[tuple[Section, int]]:
             continue
         most -= section.size
         places = list(_places(section))
-        if places and _FLAG.search(section.data):
+        if places and any(_begins_a_word(section.data, each) for each in _FLAGS):
             yield from ((section, at) for at in places)
+
+
+def _begins_a_word(content: bytes, name: bytes) -> bool:
+    """Whether a name stands somewhere with no letter before it."""
+    at = content.find(name)
+    while at > 0 and content[at - 1 : at].islower():
+        at = content.find(name, at + 1)
+    return at >= 0
 
 
 def _places(section: Section) -> Iterator[int]:

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
 
-from cpuprobe.code.asking import Functions
+from cpuprobe.code.asking import TO_LEARN, Functions
 from cpuprobe.code.functions import NAMELESS_TABLE, ROW, Name
 from cpuprobe.code.go_links import GoLinks
 from cpuprobe.code.links import RIP_READS, relative_at
@@ -54,12 +54,17 @@ _METHODS = 64
 class GoFunctions(Functions):
     """The functions of a Go program; its parts in C are as elsewhere."""
 
+    to_learn = 2 * TO_LEARN  # each package asks for itself
+
     @functools.cached_property
     def _names(self) -> dict[int, Name]:
         low, high = self._file.go_code
         rows = ROW.iter_unpack(self._file.functions.rows)
         named = (row for row in rows if low <= row[0] < high and row[3] != NAMELESS_TABLE)
         return {row[0]: (row[3], row[2]) for row in named}
+
+    def confine(self, size: int) -> None:
+        """Leaves as many steps as there are: who takes what is known, so a search comes farther."""
 
     def name(self, start: int) -> str:
         """The name of one of Go's functions; empty for others."""

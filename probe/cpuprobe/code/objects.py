@@ -9,7 +9,7 @@ _DEPTH = 4
 """Objects that point to each other, and the last to a function: of Python a module, its slots, the
 description of a type, its methods."""
 _MOST_SLOTS = 64
-"""Of one depth."""
+"""Of one address, and objects that lead to one."""
 _MOST_HELD = 1 << 16
 """Functions of which it is held at once what leads to them."""
 
@@ -20,26 +20,22 @@ class Tables:
     def __init__(self, file: Binary, links: Links) -> None:
         """Nothing is read yet."""
         self._file, self._links = file, links
-        self._leading: dict[int, frozenset[int]] = {}
+        self._leading: dict[tuple[int, int], frozenset[int]] = {}
 
-    def leading_to(self, start: int) -> frozenset[int]:
-        """The objects from which one comes to a function, pointer by pointer."""
-        if start not in self._leading:
+    def leading_to(self, start: int, depth: int = _DEPTH) -> frozenset[int]:
+        """The objects from which one comes to a function, or to an object, pointer by pointer."""
+        key = start, depth
+        if key not in self._leading:
             if len(self._leading) == _MOST_HELD:
                 self._leading.clear()
-            self._leading[start] = frozenset(self._found(start))
-        return self._leading[start]
-
-    def _found(self, start: int) -> set[int]:
-        found: set[int] = set()
-        pending = [start]
-        for _ in range(_DEPTH):
-            slots = [slot for each in pending for slot in self._links.slots(each)][:_MOST_SLOTS]
-            pending = list({*filter(None, map(self._links.object_of, slots))} - found)
-            found.update(pending)
-            if not pending:
-                break
-        return found
+            slots = self._links.slots(start)[:_MOST_SLOTS]
+            near = {each for each in map(self._links.object_of, slots) if each is not None}
+            further = (self.leading_to(each, depth - 1) for each in near if depth > 1)
+            found = near.union(*further)
+            if len(found) > _MOST_SLOTS:
+                found = {*sorted(found)[:_MOST_SLOTS]}
+            self._leading[key] = frozenset(found)
+        return self._leading[key]
 
     def is_methods(self, table: int) -> bool:
         """Whether a table is one of virtual functions.

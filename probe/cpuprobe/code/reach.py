@@ -28,10 +28,10 @@ CHOSEN = {"rtm"}
 MANY = 20
 """One of so many exported functions must come to a feature. Of a build all do; one alone may be
 told by its callers what the CPU can do in a way that is not seen here."""
-_MOST_HELD = 1 << 16
-"""Functions of which it is held at once what comes to them."""
-_MOST_ORDERED = 1 << 15
-"""Functions that are gone through by their sizes."""
+_VISIT = 40
+"""Steps that count for each function: it takes longer to find out what comes to it."""
+_MOST_HELD, _MOST_ORDERED = 1 << 16, 1 << 15
+"""Functions of which it is held at once what comes to them; that are put in order by size."""
 MOST_FUNCTIONS = 1 << 20
 """Of a file whose callers are followed; Chromium has half as many."""
 
@@ -107,11 +107,12 @@ class Search:
 
     def _root(self, start: int) -> By | None:
         """Why a function is one that others call, if it is."""
-        if start not in self._roots and start in self._file.exports:
-            names = map(self._file.name, self._file.exports[start])
+        if start not in self._roots:
+            exported = start in self._file.exports
+            names = map(self._file.name, self._file.exports[start] if exported else ())
             variant = any(variant_names().search(name.lower()) for name in names)
-            self._roots[start] = None if variant else "export"
-        return self._roots.get(start)
+            self._roots[start] = "export" if exported and not variant else None
+        return self._roots[start]
 
     def _is_named(self, start: int) -> bool:
         """Whether a function's symbol says which CPU it is for."""
@@ -144,6 +145,7 @@ class Search:
         queue: list[int] = []  # those that are called by others of these, and then:
         entered = self._entered(holding)
         while self._functions.left > 0:
+            self._functions.left -= _VISIT
             if pending:  # at once: in a build for newer CPUs one is come to soon
                 start = pending.pop()
                 address, unless = hot[start]

@@ -103,6 +103,18 @@ def libgcc_word(tier: int) -> bytes:
     return word.to_bytes(4, "little")
 
 
+def _bytes(written: Iterable[tuple[int, int]]) -> set[int]:
+    """The addresses of all bytes of some values."""
+    return {at for low, size in written for at in range(low, low + size)}
+
+
+def _tells(run: Execution) -> bool:
+    """Whether anything is known of what a run wrote or returned."""
+    return run.value(RAX, 1) is not None or any(
+        size <= _WIDEST and run.load(at, size) is not None for at, size in run.writes
+    )
+
+
 class Outcome(NamedTuple):
     """What a function does on the models.
 
@@ -159,7 +171,7 @@ class Rehearsals:
                 for at, size in written
                 if size <= _WIDEST
             }
-            for at in {at for low, size in written for at in range(low, low + size)}:
+            for at in _bytes(written):
                 self._remember(at, runs)
             known = {at: each for at, each in found.items() if each is not None}
             returned = self._returned(runs)
@@ -186,16 +198,23 @@ class Rehearsals:
             finally:
                 self.left -= run.steps
             runs.append(run)
+            if not _tells(run):  # what the others do is of no use
+                for at in _bytes(run.writes):
+                    self._forget(at)
+                return []
         return runs
 
     def _remember(self, at: int, runs: Sequence[Execution]) -> None:
         for run, memory in zip(runs, self._memory, strict=True):
             value = run.memory.get(at)
-            if value is None or memory.setdefault(at, value) != value:
-                self._mixed.add(at)
-        if at in self._mixed:
-            for memory in self._memory:
-                memory.pop(at, None)
+            if at in self._mixed or value is None or memory.setdefault(at, value) != value:
+                self._forget(at)
+                return
+
+    def _forget(self, at: int) -> None:
+        self._mixed.add(at)
+        for memory in self._memory:
+            memory.pop(at, None)
 
     def _returned(self, runs: Sequence[Execution]) -> Finding | None:
         sizes = (self._finding([run.value(RAX, size) for run in runs], size) for size in (8, 4, 1))

@@ -5,9 +5,10 @@ Only where the package was built with its extension.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import mmap
 import operator
-import threading
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -44,18 +45,23 @@ def kept(address: int, labels: int, fact: int) -> int:
     return int(address << lib.KEPT_SHIFT | fact << 4 | labels & 1 | labels >> 8 & 14)
 
 
-class _Memory(threading.local):
-    """Working memory, kept for each thread: there are archives with twenty thousand libraries.
+_SPACES: list[Any] = []
+"""Working memory that is free: there are archives with twenty thousand libraries."""
 
-    Attributes:
-        spaces: one for a function, and for each of those that it calls and that are looked at too.
+
+def _space() -> Any:
+    """Working memory for one function.
+
+    Of the system's own pages: a large part of it is never touched, and to clear it takes longer
+    than most searches.
     """
-
-    def __init__(self) -> None:
-        self.spaces: list[Any] = []
-
-
-_MEMORY = _Memory() if ffi else None
+    with contextlib.suppress(IndexError):
+        return _SPACES.pop()
+    try:
+        memory = mmap.mmap(-1, ffi.sizeof("struct ways_space"))
+    except OSError:
+        raise MemoryError from None
+    return ffi.from_buffer("struct ways_space[]", memory)
 
 
 class Ways:
@@ -76,8 +82,7 @@ class Ways:
             regions: where static memory begins that holds answers.
             models: those of the regions that are libgcc's __cpu_model.
         """
-        assert _MEMORY is not None
-        self._spaces, self._lent = _MEMORY.spaces, 0
+        self._spaces: list[Any] = []  # one for a function, and for each of those that it calls
         self._kept: list[Any] = []  # what C's structures point to
         self._known = known = ffi.new("struct ways_known *")
         for each in (known.statics, known.regions, known.fields, known.fillers):
@@ -204,14 +209,16 @@ class Ways:
             for each in ffi.unpack(self._file.wanted, self._file.wants):
                 target = each if each < 1 << 63 else each - (1 << 64)
                 lib.asking_tell(self._file, each, *told(target))
-        return _summary(self._spaces[0].summary) if ended == lib.ASKING_DONE else Summary()
+        return _summary(self._spaces[0][0].summary) if ended == lib.ASKING_DONE else Summary()
 
     def _lend(self) -> None:
         """Lends C one space more."""
-        if self._lent == len(self._spaces):
-            self._spaces.append(ffi.new("struct ways_space *"))
-        self._file.spaces[self._lent] = self._spaces[self._lent]
-        self._lent += 1
+        self._spaces.append(_space())
+        self._file.spaces[len(self._spaces) - 1] = self._spaces[-1]
+
+    def __del__(self) -> None:
+        """Takes them back."""
+        _SPACES.extend(self._spaces)
 
 
 def _summary(made: Any) -> Summary:
