@@ -178,7 +178,10 @@ def _files(folder: str | None) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise CaptureError(f"profiles: the folder of your own: {error.strerror}") from None
+        raise CaptureError(
+            f"profiles: the folder of your own: {error.strerror}; set HOME or XDG_CONFIG_HOME to "
+            "one that may be read"
+        ) from None
     return sorted(paths)
 
 
