@@ -159,10 +159,13 @@ scan_operation(const uint8_t *code, size_t available, uint64_t address, struct o
     for (unsigned at = 0; at < MOST_OPERANDS; at++) {
         unsigned where = shape->operands[at].where, base = shape->operands[at].base;
 
+        if (where == OPERAND_NONE) {
+            made->registers[at] = NO_REGISTER;
+            continue;
+        }
         made->where[at] = (uint8_t)where;
         made->registers[at] = (uint8_t)register_of(&f, where, base, code + length, &upper[at]);
-        if (where != OPERAND_NONE)
-            made->count = (uint8_t)(at + 1);
+        made->count = (uint8_t)(at + 1);
         if (where == OPERAND_RM && made->registers[at] == NO_REGISTER && !made->has_memory)
             read_memory(&f, shape, address + length, made);
         if (where == OPERAND_OFFSET) {

@@ -189,7 +189,8 @@ class Rehearsals:
         def first(at: int) -> Value:
             return 0 if at in clear else self._pointers.get(at)
 
-        for model, memory in zip(self._models, self._memory, strict=True):
+        # On the one with all features first: there most is executed, and most are lost.
+        for model, memory in reversed([*zip(self._models, self._memory, strict=True)]):
             run = Execution(first, memory, *model)
             try:
                 run.run(self._code, start, min(_MOST, self.left))
@@ -202,7 +203,7 @@ class Rehearsals:
                 for at in _bytes(run.writes):
                     self._forget(at)
                 return []
-        return runs
+        return runs[::-1]
 
     def _remember(self, at: int, runs: Sequence[Execution]) -> None:
         for run, memory in zip(runs, self._memory, strict=True):
