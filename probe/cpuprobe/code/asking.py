@@ -22,6 +22,8 @@ _MOST_SIZE, FEW = 300_000, 80_000
 """Bytes of all functions that hold features, in a file that asks, beyond which few searches end: of
 61 such files 15 with MOST steps; of 311 others all but eight. There so few steps are made, for what
 is soon come to: with more, one of the 61 came to one more feature."""
+_VISIT = 40
+"""Steps, there: it takes longer to find out what comes to a function than they do."""
 MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""
 _VISITS = 3
@@ -66,10 +68,16 @@ class Functions:
         """Whether no function was left out, or not gone over to its end, for its size."""
         return self._ways.whole
 
-    def confine(self, size: int) -> None:
-        """Leaves fewer steps where a search among so many bytes of functions would not end."""
-        if size > _MOST_SIZE:
-            self.left = min(self.left, FEW)
+    def confine(self, size: int) -> int:
+        """Leaves fewer steps where a search among so many bytes of functions would not end.
+
+        Returns:
+            Steps that count for each function that is come to.
+        """
+        if size <= _MOST_SIZE:
+            return 0
+        self.left = min(self.left, FEW)
+        return _VISIT
 
     def _models(self) -> set[int]:
         """Where a file without symbols has libgcc's __cpu_model."""

@@ -63,8 +63,9 @@ class GoFunctions(Functions):
         named = (row for row in rows if low <= row[0] < high and row[3] != NAMELESS_TABLE)
         return {row[0]: (row[3], row[2]) for row in named}
 
-    def confine(self, size: int) -> None:
+    def confine(self, size: int) -> int:
         """Leaves as many steps as there are: who takes what is known, so a search comes farther."""
+        return 0
 
     def name(self, start: int) -> str:
         """The name of one of Go's functions; empty for others."""
@@ -98,14 +99,30 @@ class GoFunctions(Functions):
         """Static memory that is read where it may be put elsewhere; and where it is."""
         return sorted(itertools.islice(self._reading(), _MOST_READS))
 
+    @functools.cached_property
+    def _settings(self) -> dict[int, bool]:
+        """Whether functions may put answers elsewhere, as far as that was asked."""
+        return {}
+
+    @functools.cached_property
+    def _gone_over(self) -> set[int]:
+        """Where static memory begins whose readers were looked at."""
+        return set()
+
     def _is_setting(self, site: int) -> bool:
         function = self._links.function(site)
-        return function is not None and _SETTING.match(self.name(function[0])) is not None
+        if function is None:
+            return False
+        start = function[0]
+        if start not in self._settings:
+            self._settings[start] = _SETTING.match(self.name(start)) is not None
+        return self._settings[start]
 
     def _readers(self, fresh: Collection[int]) -> list[int]:
         readers = list[int]()
         spans = [(at - 3, at + 4) for at in fresh]
-        spans += [(at, at + NEAR) for at in self._ways.regions]
+        spans += [(at, at + NEAR) for at in self._ways.regions if at not in self._gone_over]
+        self._gone_over.update(self._ways.regions)
         for low, high in spans:
             for at in range(bisect_left(self._reads, (low, 0)), len(self._reads)):
                 if self._reads[at][0] >= high:

@@ -28,8 +28,6 @@ CHOSEN = {"rtm"}
 MANY = 20
 """One of so many exported functions must come to a feature. Of a build all do; one alone may be
 told by its callers what the CPU can do in a way that is not seen here."""
-_VISIT = 40
-"""Steps that count for each function: it takes longer to find out what comes to it."""
 _MOST_HELD, _MOST_ORDERED = 1 << 16, 1 << 15
 """Functions of which it is held at once what comes to them; that are put in order by size."""
 MOST_FUNCTIONS = 1 << 20
@@ -59,6 +57,7 @@ class Search:
         self._chooses = False
         self._named: set[str] = set()  # features to which functions come that are named for CPUs
         self._is_explained = True
+        self._toll = 0  # steps that count for each function
         self._tier = 0  # that of the feature that is sought, as a bit
         self._every: Collection[int] = ()  # the functions that hold it
         self._enough = max(1, len(file.exports) // MANY)
@@ -81,7 +80,7 @@ class Search:
         self._chooses = chooses
         met: dict[str, Reach] = {}
         every, size = holding(self._links, pages)
-        self._functions.confine(size if brief else 0)
+        self._toll = self._functions.confine(size) if brief else 0
         for feature, those in every:
             if feature in CHOSEN or not those:
                 continue
@@ -145,7 +144,7 @@ class Search:
         queue: list[int] = []  # those that are called by others of these, and then:
         entered = self._entered(holding)
         while self._functions.left > 0:
-            self._functions.left -= _VISIT
+            self._functions.left -= self._toll
             if pending:  # at once: in a build for newer CPUs one is come to soon
                 start = pending.pop()
                 address, unless = hot[start]
