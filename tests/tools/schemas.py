@@ -55,7 +55,8 @@ _BENCH = msgspec.defstruct(
     "Bench", [_SCHEMA, ("wasmtime", str), ("rounds", int), ("modules", list[Table])]
 )
 _CHECK_DIFF = msgspec.defstruct(
-    "CheckDiff", [_SCHEMA, ("against", str), ("files", list[BuildDifference])]
+    "CheckDiff",
+    [_SCHEMA, ("against", str), ("files", list[BuildDifference]), ("unread", dict[str, int])],
 )
 _VERIFY = _with(
     Verification,

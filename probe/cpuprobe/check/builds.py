@@ -97,7 +97,8 @@ def compare(
 
 def _difference(new: Fit, old: Fit | None, how: Match | None) -> Difference:
     before = {} if old is None or old.needs is None else old.needs.features
-    now = {} if new.needs is None else new.needs.features
+    # Of what is not read any more it is not known what went.
+    now = before if new.needs is None else new.needs.features
     features = {
         name: Change(
             _pair(before, now, name, "instructions"), _pair(before, now, name, "functions")
@@ -134,7 +135,7 @@ def _difference(new: Fit, old: Fit | None, how: Match | None) -> Difference:
         features=features,
         beyond=tuple(dict.fromkeys(name for name in (*new.missing, *gone) if name in features)),
         came=tuple(came),
-        went=tuple(_beyond(was, functions, lacking | {*gone})),
+        went=tuple(_beyond(was, functions, lacking | {*gone})) if new.needs is not None else (),
         fails=bool(fails or worse or (unseen and not new.allowed)),
     )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cpuprobe.check.allow import AllowList
     from cpuprobe.check.gate import Gate
     from cpuprobe.check.judge import Fit
+    from cpuprobe.check.many import Found
 
 
 class Format(str, Enum):
@@ -146,7 +147,7 @@ def check(
     if diff is not None:
         for each in stale:
             note(f"{allow}: row {each.row} is stale: {each.what or each.file}")
-        return _compared(files, fits, diff, judged, shown, quiet, fail_on != "never")
+        return _compared(files, found, fits, diff, judged, shown, quiet, fail_on)
     report = document(judged.name, fits, found.unread, failing, stale, allow or "", variants)
     _print(report, shown, quiet)
     _complain_of(fits)
@@ -188,12 +189,13 @@ def _complain_of(fits: list[Fit]) -> None:
 
 def _compared(
     files: list[str],
+    found: Found,
     fits: list[Fit],
     old: str,
     judged: HostCapabilities,
     form: Format,
     quiet: bool,
-    failing: bool,
+    fail_on: str,
 ) -> int:
     """Prints what came and went since another build; the exit code."""
     from cpuprobe.check.builds import compare
@@ -202,9 +204,9 @@ def _compared(
     from cpuprobe.cli.checking import checked
     from cpuprobe.report.builds_text import document
 
-    found, unsettled = checked([old], judged, True)
-    before, _ = settle(unsettled, judged, found.launchers)
-    report = document(judged.name, compare(fits, before, files, [old]))
+    once, unsettled = checked([old], judged, True)
+    before, _ = settle(unsettled, judged, once.launchers)
+    report = document(judged.name, compare(fits, before, files, [old]), found.unread)
     _print(report, form, quiet)
     _complain_of(fits + before)
     for what, read in ((", ".join(files), fits), (old, before)):
@@ -216,7 +218,7 @@ def _compared(
         or any(fit.error is not None for fit in fits + before)
     ):
         return 4
-    return int(failing and any(file["fails"] for file in report["files"]))
+    return int(fail_on != "never" and any(file["fails"] for file in report["files"]))
 
 
 def _fresh(path: str) -> str:

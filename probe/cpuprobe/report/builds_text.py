@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from cpuprobe.check.builds import Difference
-from cpuprobe.report.fit import row
+from cpuprobe.report.fit import kinds, row
 from cpuprobe.report.fit_file import WORDS, places
 from cpuprobe.words import counted, names, plain, wrapped
 
@@ -19,14 +19,18 @@ _MOST_ROWS = 60
 _ORDER = ("CAME", "CHANGED", "NEW", "GONE", "SAME")
 
 
-def document(against: str, differences: Sequence[Difference]) -> dict[str, Any]:
+def document(
+    against: str, differences: Sequence[Difference], unread: Mapping[str, int]
+) -> dict[str, Any]:
     """The JSON document.
 
     Args:
         against: the machine's name.
         differences: of all files.
+        unread: how many files of the new build are of what kind that is not read.
     """
-    return {"schema": SCHEMA, "against": against, "files": msgspec.to_builtins(differences)}
+    files = msgspec.to_builtins(differences)
+    return {"schema": SCHEMA, "against": against, "files": files, "unread": dict(unread)}
 
 
 def word_of(file: Mapping[str, Any]) -> str:
@@ -73,6 +77,8 @@ def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
             yield from _file(file, plain(report["against"]))
     if not quiet:
         yield summary(report)
+        if report["unread"]:
+            yield from wrapped(plain(f"not read: {kinds(report['unread'])}"), "", "")
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -94,6 +100,8 @@ def gist(file: Mapping[str, Any]) -> str:
         return f"{counted(len(file['came']), 'function')}: {names(features, 3)}"
     if file["was"] != file["expectation"] and None not in (file["was"], file["expectation"]):
         return f"{WORDS[file['expectation']]}, was {WORDS[file['was']]}"
+    if file["old"] is None:
+        return WORDS[file["expectation"]]
     return names(file["beyond"] or file["features"], 3)
 
 
@@ -101,7 +109,9 @@ def _file(file: Mapping[str, Any], against: str) -> Iterator[str]:
     yield f"{word_of(file):<11}{plain(_name(file))}"
     if file["match"] in ("name", "content"):
         yield from wrapped(f"was {plain(file['old'])} (by {file['match']})", "  ", "  ")
-    if None not in (file["was"], file["expectation"]) and file["was"] != file["expectation"]:
+    if file["old"] is None:
+        yield f"  {WORDS[file['expectation']]}"
+    elif file["path"] is not None and file["was"] != file["expectation"]:
         yield f"  {WORDS[file['expectation']]}, was {WORDS[file['was']]}"
     beyond = [name for name in file["features"] if name in file["beyond"]]
     within = [name for name in file["features"] if name not in file["beyond"]]

@@ -187,10 +187,10 @@ def _places(functions: list[Mapping[str, Any]]) -> tuple[Place, ...]:
 
 def summary(report: Mapping[str, Any]) -> str:
     """How many files got which answer, and how many of what kinds are not read, as one line."""
-    if report["schema"] == builds_text.SCHEMA:
-        return builds_text.summary(report)
+    compared = report["schema"] == builds_text.SCHEMA
+    text = builds_text.summary(report) if compared else fit.summary(report)
     more = f"; not read: {fit.kinds(report['unread'])}" if report["unread"] else ""
-    return plain(f"{fit.summary(report)}{more}")
+    return plain(f"{text}{more}")
 
 
 def is_complete(report: Mapping[str, Any]) -> bool:

@@ -269,10 +269,29 @@ def test_two_builds_are_compared(tmp_path: Path, capfd: pytest.CaptureFixture[st
 def test_many_changed_files_have_a_row_each():
     new = [fit(f"new/{number}.so", function("f", "avx2", "fma")) for number in range(20)]
     old = [fit(f"old/{number}.so") for number in range(19)]
-    report = document("x", compare(new, old, ["new"], ["old"]))
+    report = document("x", compare(new, old, ["new"], ["old"]), {})
     lines = to_text(report).splitlines()
 
     assert lines[0] == "CAME       new/0.so  1 function: avx2 and fma"
     assert max(map(len, lines)) <= 80
     assert lines[-1] == "20 files against x: 20 came"
     assert to_text(report, quiet=True).splitlines() == lines[:-1]
+
+
+def test_what_is_not_read_any_more_is_told():
+    """Of such a file it is not known what went, and of a new one its verdict is told."""
+    lost = Fit(path="new/a.so", expectation="unread", reason="program packed by UPX: not read")
+    new = [lost, Fit(path="new/b.7z", expectation="unread"), fit("new/c.so")]
+    differences = compare(new, [fit("old/a.so", function("f", "avx2"))], ["new"], ["old"])
+    text = to_text(document("x", differences, {"7-Zip archive": 1}))
+
+    assert text.splitlines() == [
+        "CHANGED    new/a.so",
+        "  UNREAD, was UNGUARDED",
+        "NEW        new/b.7z",
+        "  UNREAD",
+        "NEW        new/c.so",
+        "  RUNS",
+        "3 files against x: 1 changed, 2 new",
+        "not read: 1 7-Zip archive",
+    ]

@@ -152,7 +152,7 @@ def test_only_what_fails_is_told_when_quiet():
 def test_builds_are_results_too():
     old, new = fit("runs", "old/a.so"), fit("unguarded", "new/a.so")
     differences = compare([new], [Fit(path=old.path, expectation="runs")], ["new"], ["old"])
-    compared = builds_text.document("x86-64-v2", differences)
+    compared = builds_text.document("x86-64-v2", differences, {})
     (found,) = results(to_sarif(compared))
 
     assert found["ruleId"] == "came"
