@@ -6,6 +6,7 @@ Run by setup.py through cffi's setuptools hook (`cffi_modules`).
 import os
 import platform
 import re
+import zlib
 from glob import glob
 
 import cffi
@@ -58,7 +59,15 @@ SHARED = tuple(
     for name in ("decode", "operands", "links", "scan", "functions", "relocate", "ways", "asking")
 )
 
+# What tells of these sources: cpuprobe.extension compares, where they are beside it.
+INTERFACE = 0
+for known in [*sorted(glob("native/scan/*.h")), "native/binding.py"]:
+    with open(known, "rb") as known_file:
+        INTERFACE = zlib.crc32(known_file.read(), INTERFACE)
+INTERFACE &= (1 << 31) - 1
+
 CDEF = """
+enum { CPUPROBE_INTERFACE, ... };
 int cpuprobe_native_observe(const char *root, const char *cpus, int execute, unsigned repeat,
                             int watched,
                             char **text, size_t *length, size_t *capacity, char reason[160]);
@@ -72,7 +81,11 @@ extern "Python" int cpuprobe_native_interrupted(void);
 extern "Python" void cpuprobe_native_progress(uint64_t done, uint64_t of);
 """
 
-SOURCE = """
+SOURCE = (
+    f"""
+enum {{ CPUPROBE_INTERFACE = {INTERFACE} }};
+"""
+    """
 static int cpuprobe_native_interrupted(void);
 static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include <errno.h>
@@ -176,6 +189,7 @@ cpuprobe_native_flags(unsigned wasmtime_major, char *out, size_t size)
 #endif
 }
 """
+)
 
 
 def declarations(header: str) -> str:

@@ -18,7 +18,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # The floors of the house, from the ground. An import goes to a lower floor, or stays in its room.
 FLOORS = (
     ("errors", "version"),
-    ("words", "files"),
+    ("words", "files", "extension"),
     ("facts",),
     ("code",),
     ("evidence",),
@@ -206,10 +206,12 @@ def test_pure_folders_reach_nothing(folder):
 
 
 def test_two_modules_run_the_core_and_one_knows_the_scanner():
-    """No other imports the native extension."""
-    users = {path.name for path in MODULES if "cpuprobe._native" in imports(path)}
+    """No other asks for the native extension, and one alone imports it."""
+    users = {path.name for path in MODULES if "extension" in own(path)}
 
     assert users == {"measure.py", "verdict.py", "native.py"}
+    importing = {path.name for path in MODULES if "cpuprobe._native" in imports(path)}
+    assert importing == {"extension.py"}
 
 
 def test_only_features_reads_toml():

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable, Iterator
 
 from cpuprobe.code import elf as abi
-from cpuprobe.code import native_functions, plain_functions
 from cpuprobe.code.cpuinfo import questions
 from cpuprobe.code.elf import ArtifactError, Elf, Source, text
 from cpuprobe.code.functions import (
@@ -24,7 +23,7 @@ from cpuprobe.code.functions import (
 )
 from cpuprobe.code.go_program import read_go
 from cpuprobe.code.hidden import appended, refuse_hidden
-from cpuprobe.code.native import NATIVE
+from cpuprobe.code.making import maker
 from cpuprobe.code.needs import Kind
 from cpuprobe.code.notes import notes
 from cpuprobe.code.program import MACHINES, Binary, CodeBytes
@@ -127,7 +126,7 @@ def _read_code(file: Binary, elf: Elf) -> Callable[[], None]:
 
 def _read_functions(file: Binary, elf: Elf) -> None:
     """Reads symbols, and of what is no object file, whose addresses wait, unwind entries."""
-    make = native_functions if NATIVE else plain_functions
+    make = maker()
     rows = [*_read_symbols(file, elf, make.symbols)]
     found = _eh_frame(elf) if elf.kind != abi.ET_REL else None
     if found is not None:
@@ -256,7 +255,7 @@ def _read_dynamic(file: Binary, elf: Elf) -> None:
 
 def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
     """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
-    make = native_functions if NATIVE else plain_functions
+    make = maker()
     word, relative, chosen = _RELOCATIONS[elf.machine]
     low, high = min(slots, default=0), min(max(slots, default=-1) + 1, HIGHEST)
     for section in elf.sections:

@@ -7,10 +7,10 @@ import struct
 from collections.abc import Callable, Iterable
 
 from cpuprobe.code import elf as abi
-from cpuprobe.code import go, native_functions, plain_functions
+from cpuprobe.code import go
 from cpuprobe.code.elf import Elf
 from cpuprobe.code.functions import HIGHEST, Range, packed
-from cpuprobe.code.native import NATIVE
+from cpuprobe.code.making import maker
 from cpuprobe.code.program import Binary
 
 _GO_TABLE = "__gopclntab"  # in Mach-O
@@ -103,5 +103,5 @@ def _go_functions(file: Binary, found: go.Functions) -> None:
             low, high = (code.address, code.address + len(code.data)) if code else (0, 0)
         if low <= start < high and start not in known:
             rows.append(packed(Range(start, end, (strings, name), "symbol", False), number))
-    make = native_functions if NATIVE else plain_functions
+    make = maker()
     file.functions = make.settled([file.functions.rows, b"".join(rows)])

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cpuprobe.code import native_functions, plain_functions
 from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.functions import NAMELESS, SOURCES, FunctionTable, Range
-from cpuprobe.code.native import NATIVE
+from cpuprobe.code.making import maker
 from cpuprobe.code.needs import Coverage
 from cpuprobe.code.program import Binary, CodeBytes
 
@@ -80,7 +79,7 @@ def plan(file: Binary) -> Plan:
     held = sum(len(code.data) for code in file.code) + _FUNCTION * len(file.functions)
     if held > MOST_HELD:
         raise ArtifactError("its code and functions are more than fits into memory")
-    cut = (native_functions if NATIVE else plain_functions).cut
+    cut = maker().cut
     amounts = dict.fromkeys(("symbol", "unwind", "padding", "data", "unknown"), 0)
     pieces: list[Piece] = []
     size = large = 0

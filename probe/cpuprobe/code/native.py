@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-try:
-    from cpuprobe._native import ffi, lib
-except ImportError:
-    ffi = lib = None
+from cpuprobe.extension import extension
+
+ffi, lib = extension()
 
 __all__ = ["NATIVE", "ffi", "lib", "name_of", "names"]
 

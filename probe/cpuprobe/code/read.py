@@ -146,7 +146,9 @@ class Reading:
     def named(self, found: Scan) -> tuple[str, ...]:
         """The features that only functions hold which are named for a CPU."""
         if any(len(use.places) < use.functions for use in found.features.values()):
-            found = self.scan(found.features) or found
+            listed = {name for each in found.listed for name in each.features}
+            if not listed >= found.features.keys():  # they were not all sought
+                found = self.scan(found.features) or found
             if found.unlisted:
                 return ()
             names = [(each.features, each.name) for each in found.listed]

@@ -14,6 +14,7 @@ import msgspec
 from cpuprobe.errors import CannotMeasureError, UsageError
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.evidence.observation import Document, Observation, Wasmtime
+from cpuprobe.extension import extension
 
 
 def observe(
@@ -79,14 +80,13 @@ def _measure(
     repeat: int,
     progress: Callable[[int, int], None] | None,
 ) -> bytes:
-    try:
-        from cpuprobe._native import ffi, lib
-    except ImportError:
+    ffi, lib = extension()
+    if lib is None:
         raise CannotMeasureError(
             "this installation has no native parts (they need Linux on x86-64 or aarch64, and to "
             "build them a C compiler and Python.h; a wheel has them); `cpuprobe inspect` still "
             "reads reports from other machines"
-        ) from None
+        )
     prefix = "" if root == "/" else root.rstrip("/")
     text, length, capacity = ffi.new("char **"), ffi.new("size_t *"), ffi.new("size_t *")
     why = ffi.new("char[160]")

@@ -6,6 +6,8 @@ is done before those tables could be read.
 
 from __future__ import annotations
 
+from cpuprobe.extension import extension
+
 _ROOM = 4096  # for the flags of any version: at most 32 of at most 27 letters
 
 
@@ -22,9 +24,8 @@ def native_flags(version: str) -> dict[str, bool] | None:
     major = version.partition(".")[0]
     if not (major.isascii() and major.isdecimal() and len(major) < 9):
         return None
-    try:
-        from cpuprobe._native import ffi, lib
-    except ImportError:
+    ffi, lib = extension()
+    if lib is None:
         return None
     out = ffi.new("char[]", _ROOM)
     length = lib.cpuprobe_native_flags(int(major), out, _ROOM)

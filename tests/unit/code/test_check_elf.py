@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from cpuprobe.code.elf import SHT_DYNSYM, SHT_SYMTAB, ArtifactError, Elf, Held
 from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Needs
+from cpuprobe.code.read import complete, opened
 from cpuprobe.facts.profiles import find_profile
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
@@ -163,10 +165,28 @@ def test_nothing_chooses(tmp_path):
     assert "only if its callers" in fit.reason
 
 
+@pytest.mark.parametrize(("sought", "scans"), [((), 2), (("avx2",), 2), (("avx", "avx2"), 1)])
+def test_a_library_of_named_functions_is_scanned_again_only_for_their_names(
+    sought, scans, tmp_path, monkeypatch
+):
+    """Where all that hold a feature were asked for, they are known."""
+    function = 'void f{}_avx2(void) {{ __asm__ volatile("vpaddd %ymm1, %ymm0, %ymm0"); }}\n'
+    text = "".join(map(function.format, range(12)))
+    text += 'void g_avx(void) { __asm__ volatile("vaddps %ymm1, %ymm0, %ymm0"); }\n'
+    reading = opened(str(build(tmp_path, text, "-shared", "-fPIC")))
+    monkeypatch.setattr(reading, "reached", lambda *_: ({}, False))
+    scan = mock.Mock(side_effect=reading.scan)
+    monkeypatch.setattr(reading, "scan", scan)
+    needs = complete(reading, reading.scan(sought))
+
+    assert scan.call_count == scans
+    assert needs.named == ("avx", "avx2")
+
+
 @pytest.mark.parametrize("plain", [False, True], ids=["in C", "in Python"])
 def test_section_numbers_that_patchelf_left_behind(plain, tmp_path, monkeypatch):
     """It moves sections, and the loader does not ask: of what is loaded the addresses tell."""
-    monkeypatch.setattr("cpuprobe.code.elf_program.NATIVE", NATIVE and not plain)
+    monkeypatch.setattr("cpuprobe.code.making.NATIVE", NATIVE and not plain)
     path = build(tmp_path, DISPATCHED, "-shared", "-fPIC")
     content = bytearray(path.read_bytes())
     before = read_elf(Held(bytes(content)))
