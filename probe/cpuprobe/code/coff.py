@@ -21,7 +21,8 @@ MOST_SECTIONS = 1 << 17
 """Each function of a C++ template has one of its own."""
 
 _CODE, _NO_BYTES = 0x20, 0x80
-_FUNCTION = 0x20  # of a symbol's type
+FUNCTION = 0x20
+"""A symbol's kind."""
 _EXTERNAL = 2  # a symbol's storage class
 
 
@@ -33,16 +34,49 @@ class _Layout(NamedTuple):
     symbol: struct.Struct
 
 
-_PLAIN = _Layout(struct.Struct("<2xH4xII"), 20, struct.Struct("<8sIhHBB"))
+PLAIN = struct.Struct("<8sIhHBB")
+_PLAIN = _Layout(struct.Struct("<2xH4xII"), 20, PLAIN)
 _BIG = _Layout(struct.Struct("<44xIII"), 56, struct.Struct("<8sIiHBB"))
 
 
-class _Symbol(NamedTuple):
+class Symbol(NamedTuple):
+    """A row of a symbol table, without what stands beside it.
+
+    Attributes:
+        name: where its text is.
+        value: its place in the section.
+        section: the section's number, from 1; 0: it is elsewhere.
+        kind: FUNCTION, or others.
+        storage: its class.
+    """
+
     name: Name
     value: int
     section: int
     kind: int
     storage: int
+
+
+def symbols(table: bytes, form: struct.Struct, strings: int, short: bytearray) -> Iterator[Symbol]:
+    """The rows of a symbol table.
+
+    Args:
+        table: it.
+        form: of a row: PLAIN, or that of large objects.
+        strings: the number of the string table; the one behind it has short names.
+        short: which come here: up to eight letters stand in the row.
+    """
+    skip = 0
+    for raw, value, section, kind, storage, auxiliary in form.iter_unpack(table):
+        if skip:
+            skip -= 1
+            continue
+        skip = auxiliary
+        name = strings, int.from_bytes(raw[4:], "little")
+        if any(raw[:4]):
+            name = strings + 1, len(short)
+            short += raw + b"\0"
+        yield Symbol(name, value, section, kind, storage)
 
 
 def read_coff(source: Source) -> Binary:
@@ -77,7 +111,7 @@ class _Coff(Bounded):
             if symbol.storage == _EXTERNAL and symbol.section == 0 and not symbol.value:
                 undefined.add(symbol.name)
             code = places.get(symbol.section)
-            if code is None or symbol.kind != _FUNCTION or symbol.value >= len(code.data):
+            if code is None or symbol.kind != FUNCTION or symbol.value >= len(code.data):
                 continue
             start = code.address + symbol.value
             found = Range(start, 0, symbol.name, "symbol", False)
@@ -106,7 +140,7 @@ class _Coff(Bounded):
             file.code.append(places[number])
         return places
 
-    def _read_symbols(self, file: Binary) -> Iterator[_Symbol]:
+    def _read_symbols(self, file: Binary) -> Iterator[Symbol]:
         if self._count > MOST_FUNCTIONS:
             raise ArtifactError(f"COFF: more than {MOST_FUNCTIONS} symbols are not read")
         if not self._symbols or not self._count:
@@ -115,19 +149,7 @@ class _Coff(Bounded):
         table = self.read(self._symbols, width * self._count, "the symbol table")
         behind = self._symbols + len(table)
         size = int.from_bytes(self.read(behind, 4, "the string table"), "little")
-        # Up to eight letters stand in the row, and what is longer in the string table.
         file.strings += [self.read(behind, max(size, 4), "the string table"), b""]
         short = bytearray()
-        skip = 0
-        for row in self._layout.symbol.iter_unpack(table):
-            raw, value, section, kind, storage, auxiliary = row
-            if skip:
-                skip -= 1
-                continue
-            skip = auxiliary
-            name = 0, int.from_bytes(raw[4:], "little")
-            if any(raw[:4]):
-                name = 1, len(short)
-                short += raw + b"\0"
-            yield _Symbol(name, value, section, kind, storage)
+        yield from symbols(table, self._layout.symbol, 0, short)
         file.strings[1] = bytes(short)

@@ -126,10 +126,10 @@ def begins(file: Binary) -> tuple[tuple[int, ...], tuple[int, ...]]:
     The first are the entry point, what it hands to the C library as main (its address in RDI,
     glibc, sysdeps/x86_64/start.S), and what the dynamic loader calls (DT_INIT, DT_INIT_ARRAY). The
     second are functions that main hands to others, as Rust's does with the program's own main; of a
-    library what its kind is loaded by (PyInit_).
+    library what its kind is loaded by (PyInit_); and constructors that are known by their form.
     """
     if file.kind != "executable":
-        return file.initial, file.loaded
+        return file.initial, (*file.loaded, *file.constructors)
     mains = [address for address in (main(file),) if address is not None]
     handed: list[int] = []
     for each in _follow(file, mains[0]) if mains else ():
@@ -140,7 +140,7 @@ def begins(file: Binary) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if each.flow_control == FlowControl.CALL:
             break
     callbacks = tuple(address for address in handed if file.is_code(address))
-    return (file.entry, *mains, *file.initial), callbacks
+    return (file.entry, *mains, *file.initial), (*callbacks, *file.constructors)
 
 
 def main(file: Binary) -> int | None:

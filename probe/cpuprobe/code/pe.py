@@ -10,12 +10,13 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cpuprobe.code import go
+from cpuprobe.code import coff, go
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
 from cpuprobe.code.go_program import read_other
 from cpuprobe.code.hidden import UPX, UnreadError
 from cpuprobe.code.jump_tables import jump_tables
+from cpuprobe.code.pe_constructors import constructors
 from cpuprobe.code.pe_links import imports, pointers, words
 from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.relocations import imported, moved
@@ -45,7 +46,6 @@ _EXPORT, _IMPORT, _EXCEPTION, _SECURITY, _RELOCATIONS, _TLS, _CLR = 0, 1, 3, 4, 
 _HANDLERS, _CHAINED = 3, 4  # UNW_FLAG_EHANDLER and UHANDLER, UNW_FLAG_CHAININFO
 _HIGHEST_BASE = (1 << 64) - (1 << 34)  # addresses and sizes in an image have 32 bits
 _MOST_INITIAL = 1024
-_FUNCTION = 0x20  # of a COFF symbol's type
 
 
 class _Section(NamedTuple):
@@ -106,6 +106,10 @@ class _Pe(Bounded):
         self._read_exports(file)
         self._read_symbols(file)
         self._read_unwind(file)
+        found = constructors(file, self._parts(".text", ".rdata", ".ctors"), self._there)
+        file.constructors = tuple(
+            e for e in found if self._function(file, e - self._base, NAMELESS)
+        )
         file.objects = {code.index: self._tables(code) for code in file.code}
         file.functions = FunctionTable.of(self._functions)
         self._read_links(file)
@@ -216,22 +220,12 @@ class _Pe(Bounded):
         strings = self.read(place, size, "the string table")
         self._end = max(self._end, place + size)
         file.strings.append(strings)
-        long, short = len(file.strings) - 1, len(file.strings)
-        names = bytearray()
-        skip = 0
-        for row in struct.iter_unpack("<8sIhHBB", table):
-            raw, value, section, kind, _, auxiliary = row
-            if skip:
-                skip -= 1
-                continue
-            skip = auxiliary
-            if kind == _FUNCTION and 0 < section <= len(self._sections):
-                name = long, int.from_bytes(raw[4:], "little")
-                if any(raw[:4]):  # up to eight letters stand in the row
-                    name = short, len(names)
-                    names += raw + b"\0"
-                self._function(file, self._sections[section - 1].address + value, name)
-        file.strings.append(bytes(names))
+        short = bytearray()
+        for each in coff.symbols(table, coff.PLAIN, len(file.strings) - 1, short):
+            if each.kind == coff.FUNCTION and 0 < each.section <= len(self._sections):
+                section = self._sections[each.section - 1]
+                self._function(file, section.address + each.value, each.name)
+        file.strings.append(bytes(short))
 
     def _function(self, file: Binary, rva: int, name: Name) -> bool:
         """Takes in a function; whether there is code at all."""
@@ -276,11 +270,18 @@ class _Pe(Bounded):
             functions[start] = Range(start, self._base + end, name, source, lsda)
             last = start, end
 
+    def _parts(self, *names: str) -> list[tuple[str, int, bytes]]:
+        """Sections by their names, with their addresses and contents."""
+        found = [each for each in self._sections if each.name in names]
+        return [(each.name, self._base + each.address, self._body(each)) for each in found]
+
+    def _there(self, address: int, size: int) -> bytes:
+        return self._at(address - self._base, size)
+
     def _read_go(self, file: Binary) -> None:
         """Of a Go program, whose data begin with what its linker says of it."""
-        data = [each for each in self._sections if each.name in (".data", ".rdata")]
-        if any(self._at(each.address, len(go.MAGIC)) == go.MAGIC for each in data):
-            parts = [(each.name, self._base + each.address, self._body(each)) for each in data]
+        parts = self._parts(".data", ".rdata")
+        if any(body[: len(go.MAGIC)] == go.MAGIC for _, _, body in parts):
             read_other(file, parts, not self._read_directory(_RELOCATIONS))
 
     def _read_links(self, file: Binary) -> None:

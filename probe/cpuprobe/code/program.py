@@ -106,6 +106,7 @@ class Binary:
         entry: where every run begins; 0: nowhere.
         loader: a dynamic loader looks at its property note.
         initial: where the code is that every load runs (DT_INIT, DT_INIT_ARRAY; TLS callbacks).
+        constructors: what is told by its form alone to be run when it begins.
         code: executable bytes, in address order.
         functions: by their number of `code`.
         objects: ranges of data inside executable bytes, by index of `code`.
@@ -133,6 +134,7 @@ class Binary:
     entry: int = 0
     loader: bool = False
     initial: tuple[int, ...] = ()
+    constructors: tuple[int, ...] = ()
     code: list[CodeBytes] = field(default_factory=list)
     functions: FunctionTable = field(default_factory=FunctionTable)
     objects: dict[int, list[tuple[int, int]]] = field(default_factory=dict)

@@ -96,6 +96,33 @@ def test_ways_without_a_choice(name, suffix, reached):
     assert {each.name for each in needs.reached.values()} == ({"work"} if reached else set())
 
 
+@pytest.mark.parametrize("maker", ["msvc", "mingw"])
+@pytest.mark.parametrize(("name", "reached"), [("always", True), ("choice", False)])
+def test_what_constructors_of_windows_libraries_come_to(maker, name, reached):
+    """Through the table that Microsoft's startup code is handed, and the list of MinGW's."""
+    needs = parse_needs(bytes(content(f"{maker}-{name}.dll")))
+
+    assert needs.dispatch == ("CPUID",)
+    assert needs.followed
+    assert needs.entry == {}  # known by their form alone, they prove nothing
+    assert {each.by for each in needs.reached.values()} == ({"load"} if reached else set())
+
+
+def test_tables_that_are_none_of_constructors():
+    """The first pointer is none, all are of code, a list ends."""
+    whole = bytes(content("msvc-always.dll"))
+    (constructor,) = read_pe(Held(whole)).constructors
+    table = struct.pack("<QQ", 0, constructor)
+    at = whole.index(table)
+    for other in (struct.pack("<QQ", constructor, constructor), struct.pack("<QQ", 0, 1)):
+        assert read_pe(Held(whole[:at] + other + whole[at + 16 :])).constructors == ()
+    listed = bytes(content("mingw-always.dll"))
+    (constructor,) = read_pe(Held(listed)).constructors
+    at = listed.index(struct.pack("<qQQ", -1, constructor, 0))
+    for other in (struct.pack("<qQQ", -2, constructor, 0), struct.pack("<qQQ", -1, constructor, 1)):
+        assert read_pe(Held(listed[:at] + other + listed[at + 24 :])).constructors == ()
+
+
 def test_what_the_loader_moves_in_macho():
     """As llvm-objdump --rebase lists it."""
     file = read_macho(Held(bytes(content("table.dylib"))))
