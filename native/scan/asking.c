@@ -214,6 +214,8 @@ look(struct asking *file, uint64_t start, uint64_t end, unsigned depth)
 {
     struct ways_space *space = file->spaces[depth];
     uint32_t range = range_of(file, start), told = 0;
+    unsigned kind =
+        (start == file->main ? IS_MAIN : 0u) | (file->only_answers && !depth ? ONLY_ANSWERS : 0u);
 
     if (!space) {
         file->lacks = 1;
@@ -232,7 +234,7 @@ look(struct asking *file, uint64_t start, uint64_t end, unsigned depth)
         if (!known)
             return ASKING_WANTS;
         file->known->convention = is_go(file, start) ? &ways_go : file->convention;
-        ways_finish(space, file->known, file->most_steps, start == file->main);
+        ways_finish(space, file->known, file->most_steps, kind);
     } while (told < space->targets);
     file->left -= space->summary.steps;
     file->is_whole &= space->summary.is_whole;

@@ -44,11 +44,12 @@ struct asking {
     struct ways_set stubs;      /* PLT entries that stand for functions of this file, and these: */
     const uint64_t *functions;
     uint64_t main, go_start, go_end;
-    struct asked *asked;  /* by their hashes; of all zeros, to begin with */
-    uint32_t room, count; /* a power of two; how many there are */
-    uint32_t most_steps;  /* for one function */
-    uint32_t is_whole;    /* nothing was left out */
-    int64_t left;         /* steps */
+    struct asked *asked;   /* by their hashes; of all zeros, to begin with */
+    uint32_t room, count;  /* a power of two; how many there are */
+    uint32_t most_steps;   /* for one function */
+    uint32_t is_whole;     /* nothing was left out */
+    uint32_t only_answers; /* nothing else is asked of what is looked at */
+    int64_t left;          /* steps */
     struct ways_space *spaces[MOST_DEPTH + 1];
     uint64_t wanted[MOST_WANTED]; /* of which the names are asked for */
     uint32_t wants, lacks;        /* another space, too */

@@ -841,7 +841,7 @@ failing(struct function *f)
 }
 
 void
-ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps, int is_main)
+ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps, unsigned kind)
 {
     struct ways_summary *made = &space->summary;
     struct function f = {.space = space, .known = known, .made = made, .most_steps = most_steps};
@@ -851,7 +851,7 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     made->is_whole = 1;
     space->known = known;
     look_over(space, known);
-    ways_end(space, is_main);
+    ways_end(space, kind & IS_MAIN);
     made->returns = space->block[0].alive;
     begin(&f);
     __builtin_memset(space->open[7], 0, space->blocks);
@@ -863,8 +863,9 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     }
     made->answers = (uint16_t)f.answers;
     made->returned = f.answers ? returned(&f) : 0;
-    made->fails = is_main && space->told & ANSWERS ? (uint8_t)failing(&f) : 0;
+    made->fails = kind & IS_MAIN && space->told & ANSWERS ? (uint8_t)failing(&f) : 0;
     made->steps = f.steps;
     made->is_whole &= f.steps < most_steps;
-    tell_all(&f);
+    if (!(kind & ONLY_ANSWERS))
+        tell_all(&f);
 }

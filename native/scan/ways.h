@@ -255,7 +255,11 @@ uint32_t ways_target(struct ways_space *space, uint64_t target);
 /* Goes over it, once `answer` is filled for each target. Where there are more targets afterwards it
  * is to be done again, with what they are. */
 void ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps,
-                 int is_main); /* what main returns is told to who started the program */
+                 unsigned kind);
+enum {
+    IS_MAIN = 1,      /* what it returns is told to who started the program */
+    ONLY_ANSWERS = 2, /* what it needs, calls and hands on is not asked */
+};
 
 /* Adds an address; whether it is new. What is full takes no more. */
 int ways_add(struct ways_set *set, uint64_t address);

@@ -162,7 +162,7 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
                                 : code[at * 5 % size] & 2 ? FACT_BITS + at
                                                           : 0)
                                    << 16;
-        ways_finish(&space, &known, 20000, (int)(size & 1));
+        ways_finish(&space, &known, 20000, size & 3);
         HOLDS(space.targets <= MOST_CALLS && space.used <= ARENA);
         HOLDS(made->calls <= MOST_CALLS && made->escapes <= MOST_CALLS);
         HOLDS(made->needs <= MOST_FEATURES && made->statics <= MOST_KEPT);

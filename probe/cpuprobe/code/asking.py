@@ -129,7 +129,7 @@ class Functions:
             if news:  # itself as well: what it returns may be what it has put there
                 look_at((start, *self._links.callers(start), *self._readers(fresh)), far + 1)
         self._summaries.clear()
-        self._ways.forget()
+        self._ways.end_learning()
         self.left = MOST
 
     def _rehearse(self, start: int, summary: Summary) -> None:

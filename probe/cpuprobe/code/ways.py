@@ -120,7 +120,7 @@ class Ways:
         called = len(links.starts) + len(links.names)
         made.room = min(max(1 << called.bit_length(), _FEW_ASKED), _MOST_ASKED)
         made.asked = self._keep(ffi.new("struct asked[]", made.room))
-        made.most_steps, made.is_whole = MOST_STEPS, True
+        made.most_steps, made.is_whole, made.only_answers = MOST_STEPS, True, True
         return made
 
     def _keep(self, made: Any) -> Any:
@@ -186,9 +186,13 @@ class Ways:
         """Takes in what a function may answer, and what is known of that."""
         lib.asking_answers(self._file, start, labels | known << 16)
 
-    def forget(self) -> None:
-        """Functions that were looked at because others call them will be looked at again."""
+    def end_learning(self) -> None:
+        """Ends learning: of functions more is asked than what they answer.
+
+        Those that were looked at because others call them will be looked at again.
+        """
         lib.asking_forget(self._file)
+        self._file.only_answers = False
 
     def look(self, start: int, end: int, told: Callable[[int], tuple[int, int]]) -> Summary:
         """Looks at one function.
