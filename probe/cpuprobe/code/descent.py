@@ -14,7 +14,7 @@ from cpuprobe.code.links import Links
 from cpuprobe.code.summary import FLAG
 from cpuprobe.code.tiers import TOP, tier
 
-STEPS = 50_000
+STEPS = 20_000
 """Steps (ways.MOST_STEPS) that are made."""
 
 
