@@ -73,6 +73,65 @@ decode_run(struct ways_space *space, uint32_t offset, uint32_t *pending)
     return 1;
 }
 
+/* A jump to an entry of a table. */
+static int
+is_switch(const struct operation *each)
+{
+    return flow_of(each) == FLOW_INDIRECT_JMP && (each->registers[0] < 16 || each->index < 16);
+}
+
+/* Where what fills the room between functions and loops ends: NOP of any length, INT3. */
+static uint32_t
+behind_filling(const struct ways_space *space, uint32_t offset, uint32_t size)
+{
+    struct operation each;
+
+    while (offset < size && !space->at[offset]) {
+        const uint8_t *code = space->code + offset, *end = space->code + size;
+
+        while (code < end && (*code == 0x66 || *code == 0x2e))
+            code++;
+        if (code == end || !(*code == 0x90 || *code == 0xcc ||
+                             (*code == 0x0f && code + 1 < end && code[1] == 0x1f)))
+            break;
+        offset += scan_operation(space->code + offset, size - offset, 0, &each);
+    }
+    return offset;
+}
+
+/* Decodes what stands between what is decoded, where there is a jump that may lead there: the cases
+ * of a switch. What there is no room for is left out. */
+static void
+decode_cases(struct ways_space *space)
+{
+    uint32_t size = (uint32_t)(space->end - space->start), pending, jumps = 0;
+
+    space->cases = 0;
+    for (uint32_t at = 0; at < space->operations; at++)
+        jumps += (uint32_t)is_switch(&space->operation[at]);
+    for (uint32_t offset = 0; jumps && offset < size && space->cases < MOST_CASES;) {
+        uint32_t before = space->operations, filled = behind_filling(space, offset, size);
+
+        if (filled >= size || space->at[filled]) {
+            offset =
+                filled >= size ? size : filled + space->operation[space->at[filled] - 1].length;
+            continue;
+        }
+        offset = filled;
+        space->head[offset] = 1;
+        space->pending[0] = offset;
+        for (pending = 1; pending;)
+            if (!decode_run(space, space->pending[--pending], &pending)) {
+                while (space->operations > before)
+                    space->at[space->operation[--space->operations].offset] = 0;
+                return;
+            }
+        if (!space->at[offset])
+            return;
+        space->case_at[space->cases++] = offset;
+    }
+}
+
 static void
 cut(struct ways_space *space)
 {
@@ -138,6 +197,34 @@ connect(struct ways_space *space)
     }
 }
 
+/* Lets jumps through tables lead to all cases: by blocks without work of their own, each of which
+ * goes on in a case or the next of them. */
+static void
+connect_cases(struct ways_space *space)
+{
+    static const uint8_t nothing[] = {0x90};
+    uint32_t first = space->blocks, cases = space->cases;
+
+    space->tables = first;
+    if (!cases || first + cases > MOST_OPERATIONS)
+        return;
+    scan_operation(nothing, sizeof nothing, 0, &space->operation[space->operations]);
+    for (uint32_t at = 0; at < first; at++) {
+        struct block *block = &space->block[at];
+
+        if (is_switch(&space->operation[block->first + block->count - 1]))
+            block->ways[block->number++] = first;
+    }
+    for (uint32_t at = 0; at < cases; at++) {
+        struct block *made = &space->block[space->blocks++];
+
+        *made = (struct block){.first = space->operations, .count = 1};
+        add_way(space, made, space->case_at[at]);
+        if (at + 1 < cases)
+            made->ways[made->number++] = first + at + 1;
+    }
+}
+
 /* What is called, so that the caller can find out about it. */
 static void
 list_targets(struct ways_space *space)
@@ -179,8 +266,10 @@ ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_
             space->operations = 0;
             return 0;
         }
+    decode_cases(space);
     cut(space);
     connect(space);
+    connect_cases(space);
     list_targets(space);
     return space->blocks;
 }

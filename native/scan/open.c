@@ -15,6 +15,8 @@ ways_onward(const struct ways_space *space, const struct block *block, uint32_t 
     for (uint32_t way = 0; way < block->number; way++) {
         if (is_choice && !space->block[block->ways[way]].alive)
             continue;
+        if (block->ways[way] == space->tables && !space->through)
+            continue;
         if (known && block->ways[way] == ways_lead(block, grade)) {
             ways[0] = block->ways[way];
             return 1;

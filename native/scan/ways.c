@@ -615,7 +615,7 @@ come_to(const struct function *f, uint32_t number, struct item *items, uint32_t 
         return certain;
 
     for (uint32_t way = 0; way < block->number; way++)
-        if (space->block[block->ways[way]].alive) {
+        if (space->block[block->ways[way]].alive && block->ways[way] != space->tables) {
             some |= space->comes[block->ways[way]];
             all &= space->comes[block->ways[way]];
             sides++;
@@ -702,33 +702,52 @@ look_over(struct ways_space *space, const struct ways_known *known)
     ways_sort(space->writes, space->written);
 }
 
-/* What is told of the blocks that are reached on every way, for features of some tiers. */
+/* What is told of the blocks that are reached on every way, without those that were told of. */
 static void
-tell_tiers(struct function *f)
+tell_opened(struct function *f, uint32_t choices, const uint8_t *told, uint8_t *everywhere)
 {
     static const uint16_t guards[] = {ARGUMENT,      ARGUMENT << 1, ARGUMENT << 2, ARGUMENT << 3,
                                       ARGUMENT << 4, ARGUMENT << 5, FLAG};
     enum { GUARDS = sizeof guards / sizeof *guards };
     struct ways_space *space = f->space;
-    uint8_t *everywhere = space->open[GUARDS];
     uint32_t labels = 0;
 
-    ways_open_for(space, f->choices, f->grades, everywhere);
+    ways_open_for(space, choices, f->grades, everywhere);
     for (uint32_t at = 0; at < space->blocks; at++)
         labels |= everywhere[at] ? space->block[at].branches : 0u;
+    labels &= ~choices;
     for (unsigned at = 0; at < GUARDS; at++)
         if (labels & guards[at])
-            ways_open_for(space, f->choices | guards[at], f->grades, space->open[at]);
+            ways_open_for(space, choices | guards[at], f->grades, space->open[at]);
     for (uint32_t number = 0; number < space->blocks; number++) {
         uint32_t unless = 0;
 
         for (unsigned at = 0; at < GUARDS; at++)
             if (labels & guards[at] && !space->open[at][number])
                 unless |= guards[at];
-        f->here = everywhere[number];
+        f->here = told && told[number] ? 0 : everywhere[number];
         if (f->here)
             tell(f, number, unless);
     }
+}
+
+/* What is told for features of some tiers. In the cases of a switch any flag of an object is taken
+ * for a choice: so much hangs on those there that nobody follows. */
+static void
+tell_tiers(struct function *f)
+{
+    struct ways_space *space = f->space;
+    uint8_t *first = space->open[7], *second = space->open[8];
+    uint32_t labels = 0;
+
+    space->through = 0;
+    tell_opened(f, f->choices, NULL, first);
+    space->through = 1;
+    if (space->tables < space->blocks)
+        tell_opened(f, f->choices | FLAG | WORD, first, second);
+    space->through = 0;
+    for (uint32_t at = 0; at < space->blocks; at++)
+        labels |= first[at] ? space->block[at].branches : 0u;
     if (labels & (f->choices | FLAG))
         tell_all_sides(f);
 }
@@ -854,6 +873,7 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     ways_end(space, kind & IS_MAIN);
     made->returns = space->block[0].alive;
     begin(&f);
+    space->through = 1;
     __builtin_memset(space->open[7], 0, space->blocks);
     ways_open(space, 0, ANY_GRADE, space->open[7]);
     for (unsigned pass = 0; pass < MOST_PASSES; pass++) {

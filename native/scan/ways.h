@@ -22,6 +22,7 @@ enum {
     MOST_OPERATIONS = 8000, /* of a function; a larger one is not looked at */
     LARGEST = 1 << 18,      /* bytes: larger ones are made by generators and choose nothing */
     LOWEST = 512,           /* no address of anything is lower: headers stand there */
+    MOST_CASES = 512,       /* of all its switches */
     MOST_PASSES = 3,        /* how often it is gone over, as a choice makes new answers */
     MOST_ROUNDS = 8,        /* how often what its blocks come to is gone over */
     MOST_ITEMS = 64,        /* that all sides of a choice may come to */
@@ -219,11 +220,14 @@ struct ways_space {
     const uint8_t *code;
     uint64_t start, end, low, size; /* `low`: where the code around it begins */
     uint32_t operations, blocks, targets, frames, written, framed;
-    uint32_t used;  /* of the arena */
-    uint32_t reads; /* it reads /proc/cpuinfo: whatever it calls may answer */
-    uint32_t picks; /* it calls what a register points to */
-    uint32_t parts; /* CMOV takes an address on CPUs of some grades */
-    uint32_t told;  /* labels of all answers that it has to do with */
+    uint32_t used;                       /* of the arena */
+    uint32_t reads;                      /* it reads /proc/cpuinfo: whatever it calls may answer */
+    uint32_t picks;                      /* it calls what a register points to */
+    uint32_t cases, case_at[MOST_CASES]; /* of switches that became tables: their offsets */
+    uint32_t tables;                     /* the first of the blocks that lead to them */
+    uint32_t through;                    /* whether one goes on there */
+    uint32_t parts;                      /* CMOV takes an address on CPUs of some grades */
+    uint32_t told;                       /* labels of all answers that it has to do with */
     struct ways_known *known;
     struct operation operation[MOST_OPERATIONS + 1];
     struct block block[MOST_OPERATIONS + 1];
@@ -275,6 +279,8 @@ enum { KEPT_SHIFT = 19 };
 
 /* What stands for what is known of a value, and the labels of what it may tell of. */
 uint16_t ways_fact(struct ways_known *known, const struct bits *bits, uint32_t *labels);
+
+uint32_t ways_labels(unsigned tier);
 
 /* --- between the files of this --- */
 
@@ -362,7 +368,6 @@ uint16_t ways_kept(struct ways_known *known, struct told_value value, int is_dou
 uint16_t ways_initial(struct ways_known *known, uint16_t fact, unsigned shift, uint32_t labels);
 /* CPUs of which grades it is not zero on. */
 unsigned ways_nonzero(const struct ways_known *known, uint16_t fact);
-uint32_t ways_labels(unsigned tier);
 /* Of CPUs of which grades it is known which operand of CMOVcc they take; and those that take the
  * second. */
 unsigned ways_picks(const struct ways_space *space, const struct values *state,

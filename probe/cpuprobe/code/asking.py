@@ -36,6 +36,7 @@ class Functions:
     Attributes:
         main: where it starts, if that is known.
         to_learn: the steps that are made to begin with.
+        answered: functions that answer: the labels of that, and what is known of it.
     """
 
     to_learn = TO_LEARN
@@ -50,6 +51,7 @@ class Functions:
         self._ways = Ways(file, links, self._answers, models)
         self._rehearsals = Rehearsals(file, links.pointers, models, self._ways.fact)
         self.main = main(file)
+        self.answered: dict[int, tuple[int, int]] = {}
         self._summaries: dict[int, Summary] = {}
         self.left = self.to_learn
         self._learn()
@@ -104,7 +106,7 @@ class Functions:
                     heapq.heappush(pending, (far, end - start, start))
 
         look_at(self._asked(), 0)
-        answered: dict[int, tuple[int, int]] = {}
+        answered = self.answered
         while pending and visits.total() < MOST_ASKING and self.left > 0:
             far, _, start = heapq.heappop(pending)
             waiting.discard(start)

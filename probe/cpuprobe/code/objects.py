@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary
 
@@ -10,6 +12,8 @@ _DEPTH = 4
 description of a type, its methods."""
 _MOST_SLOTS = 64
 """Of one address, and objects that lead to one."""
+_BESIDE = 8
+"""Functions on either side of one in a table."""
 _MOST_HELD = 1 << 16
 """Functions of which it is held at once what leads to them."""
 
@@ -36,6 +40,29 @@ class Tables:
                 found = {*sorted(found)[:_MOST_SLOTS]}
             self._leading[key] = frozenset(found)
         return self._leading[key]
+
+    def is_asked_for(self, slot: int, answers: Mapping[int, tuple[int, int]], labels: int) -> bool:
+        """Whether among the functions beside one in a table is one that answers.
+
+        A list of functions has beside each one that says whether it may be called, and so have the
+        methods of an object.
+
+        Args:
+            slot: where it stands.
+            answers: functions that answer: the labels of that, and what is known of it.
+            labels: those that count.
+        """
+        thing = self._links.object_of(slot)
+        for step in (-8, 8):
+            for at in range(slot + step, slot + step * (_BESIDE + 1), step):
+                target = self._links.pointers.get(at)
+                is_code = target is not None and self._file.is_code(target)
+                if target is None or not is_code or self._links.object_of(at) != thing:
+                    break
+                told, known = answers.get(target, (0, 0))
+                if known and told & labels:
+                    return True
+        return False
 
     def is_methods(self, table: int) -> bool:
         """Whether a table is one of virtual functions.

@@ -15,12 +15,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.descent import descend
+from cpuprobe.code.holders import Holders
 from cpuprobe.code.holding import holding
 from cpuprobe.code.links import Links
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, variant_names
-from cpuprobe.code.summary import FLAG, Call, Way
+from cpuprobe.code.summary import FLAG, Call
 from cpuprobe.code.tiers import tier
 
 CHOSEN = {"rtm"}
@@ -50,6 +51,7 @@ class Search:
         self._links = self.links(file)
         self._tables = Tables(file, self._links)
         self._functions = self.functions(file, self._links)
+        self._held = Holders(self._links, self._tables, self._functions)
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
         self._open: dict[int, bool] = {}
@@ -58,7 +60,7 @@ class Search:
         self._named: set[str] = set()  # features to which functions come that are named for CPUs
         self._is_explained = True
         self._toll = 0  # steps that count for each function
-        self._tier = 0  # that of the feature that is sought, as a bit
+        self._tier = self._sought = 0  # that of the feature that is sought, as a bit; and itself
         self._every: Collection[int] = ()  # the functions that hold it
         self._enough = max(1, len(file.exports) // MANY)
 
@@ -124,7 +126,7 @@ class Search:
 
     def _climb(self, feature: str, holding: Collection[int], met: dict[str, Reach]) -> None:
         exported: dict[int, int] = {}
-        self._tier = 1 << tier(feature)
+        self._tier, self._sought = 1 << tier(feature), tier(feature)
         self._up(feature, holding, met, exported)
         if feature not in met and len(exported) >= self._enough:
             first = min(exported)
@@ -184,28 +186,7 @@ class Search:
 
     def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
         """Functions that hand one to another file's function, or use a table that it stands in."""
-        for _, site in self._links.takers(start, start + 1):
-            yield from self._escapes(unless, site, start, "foreign", "stored", "called")
-        for slot in self._links.slots(start):
-            thing = self._links.object_of(slot)
-            for address, site in self._links.takers(thing, slot + 1) if thing is not None else ():
-                yield from self._escapes(unless, site, slot, "called")
-                yield from self._escapes(unless, site, start, "called")
-                yield from self._escapes(unless, site, address, "table")
-            table = self._links.table(slot)
-            if table is not None and self._tables.is_methods(table):
-                for address, site in self._links.takers(table, table + 1):
-                    yield from self._escapes(unless, site, address, "kept", "stored", "foreign")
-        for thing in self._tables.leading_to(start):
-            for address, site in self._links.takers(thing, thing + 1):
-                yield from self._escapes(unless, site, address, "foreign")
-
-    def _escapes(self, unless: int, site: int, at: int, *ways: Way) -> Iterator[tuple[int, int]]:
-        holder = self._links.function(site)
-        for each in self._functions.summary(holder[0]).escapes if holder else ():
-            fits = each.address in (at, at + 16) and each.way in ways
-            if holder and fits and each.tiers & self._tier and not each.answers & unless:
-                yield holder[0], each.unless
+        return self._held.of(start, unless, self._sought)
 
     def _entered(self, holding: Collection[int]) -> Iterator[int]:
         """Those of some functions to which something comes from outside of them.

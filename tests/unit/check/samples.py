@@ -298,6 +298,23 @@ C = {
         fast(argc); value = 0; out: free(text); return value; }
         """,
     ),
+    "switch": (
+        "dies",
+        r"""OLD void work(int k) { if (asked()) puts("new"); switch (k) {
+        case 0: puts("0"); break; case 1: fast(k); break; case 2: puts("2"); break;
+        case 3: slow(3); break; case 4: puts("4"); break; case 5: puts("five"); slow(9); break;
+        case 6: slow(7); break; case 8: slow(8); puts("8"); break; } }
+        """,
+    ),
+    "switch_by_level": (
+        "runs",
+        r"""OLD int level(void) { return has() ? 3 : 1; }
+        OLD void work(int k) { switch (level()) {
+        case 0: puts("0"); break; case 1: slow(k); break; case 2: puts("2"); break;
+        case 3: fast(k); break; case 4: puts("4"); break; case 5: puts("five"); slow(9); break;
+        case 6: slow(7); break; case 8: slow(8); puts("8"); break; } }
+        """,
+    ),
     "memory_struct": (
         "runs",
         r"""struct ctx { int pad; char has_avx2; char more; void (*f)(int); };
@@ -330,6 +347,30 @@ C_ALONE = ("returns", "returns_check", "refused_to_a_caller", "refused_at_one_en
 """With a main of their own."""
 
 CXX = {
+    "list_with_predicates": (
+        "runs",
+        r"""#include <vector>
+        struct Kernel { const char *name; bool (*ok)(); void (*run)(int); };
+        static bool yes() { return true; } static bool newer() { return has(); }
+        static const std::vector<Kernel> &kernels() {
+        static std::vector<Kernel> all{{"avx2", newer, fast}, {"c", yes, slow}}; return all; }
+        OLD void work(int k) { for (auto &each : kernels()) if (each.ok()) { each.run(k); return; } }
+        """,
+    ),
+    "objects_that_say_whether": (
+        "runs",
+        r"""#include <memory>
+        #include <vector>
+        struct Backend { virtual ~Backend() {} virtual bool fits() = 0; virtual void run(int) = 0; };
+        struct Fast : Backend { bool fits() override { return __builtin_cpu_supports("avx2"); }
+        NEW void run(int k) override { LOOP(k); } };
+        struct Slow : Backend { bool fits() override { return true; }
+        void run(int k) override { LOOP(k); } };
+        OLD void work(int k) { std::vector<std::unique_ptr<Backend>> all;
+        all.push_back(std::make_unique<Fast>()); all.push_back(std::make_unique<Slow>());
+        for (auto &each : all) if (each->fits()) { each->run(k); break; } }
+        """,
+    ),
     "function": (
         "dies",
         r"""#include <functional>

@@ -1,0 +1,68 @@
+"""Functions that hold another's address: by which it may be called where no call names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cpuprobe.code.asking import Functions
+from cpuprobe.code.links import Links
+from cpuprobe.code.objects import Tables
+from cpuprobe.code.summary import Way
+from cpuprobe.code.tiers import telling
+
+
+class Holders:
+    """Of the functions of one file."""
+
+    def __init__(self, links: Links, tables: Tables, functions: Functions) -> None:
+        """Knows how they refer to each other, and what each does."""
+        self._links, self._tables, self._functions = links, tables, functions
+
+    def of(self, start: int, unless: int, tier: int) -> Iterator[tuple[int, int]]:
+        """Those that hand a function to another file's, or use a table that it stands in.
+
+        Not by a list in which a function that answers stands beside it: that says who calls it.
+
+        Args:
+            start: where the function starts.
+            unless: the labels of its arguments that keep CPUs from the feature.
+            tier: that of the feature.
+
+        Yields:
+            The start of each, with what would guard it there.
+        """
+        answered, labels = self._functions.answered, telling(tier)
+        for _, site in self._links.takers(start, start + 1):
+            yield from self._escapes(unless, tier, site, start, "foreign", "stored", "called")
+        for slot in self._links.slots(start):
+            if self._tables.is_asked_for(slot, answered, labels):
+                continue
+            thing = self._links.object_of(slot)
+            for address, site in self._links.takers(thing, slot + 1) if thing is not None else ():
+                yield from self._escapes(unless, tier, site, slot, "called")
+                yield from self._escapes(unless, tier, site, start, "called")
+                yield from self._escapes(unless, tier, site, address, "table")
+            table = self._links.table(slot)
+            if table is not None and self._tables.is_methods(table):
+                for address, site in self._links.takers(table, table + 1):
+                    yield from self._escapes(
+                        unless, tier, site, address, "kept", "stored", "foreign"
+                    )
+        for thing in self._tables.leading_to(start):
+            for address, site in self._links.takers(thing, thing + 1):
+                yield from self._escapes(unless, tier, site, address, "foreign")
+
+    def _escapes(
+        self, unless: int, tier: int, site: int, at: int, *ways: Way
+    ) -> Iterator[tuple[int, int]]:
+        holder = self._links.function(site)
+        escapes = self._functions.summary(holder[0]).escapes if holder else []
+        labels, answered = telling(tier), self._functions.answered
+        stored = {each.address for each in escapes if each.way == "stored"}
+        told = filter(None, map(answered.get, stored)) if at in stored else ()
+        if any(known and tells & labels for tells, known in told):
+            ways = tuple(way for way in ways if way != "stored")
+        for each in escapes:
+            fits = each.address in (at, at + 16) and each.way in ways
+            if holder and fits and each.tiers >> tier & 1 and not each.answers & unless:
+                yield holder[0], each.unless
