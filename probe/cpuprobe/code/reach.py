@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.descent import descend
+from cpuprobe.code.fixed_links import FixedLinks
 from cpuprobe.code.holders import Holders
 from cpuprobe.code.holding import holding
-from cpuprobe.code.links import Links
 from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, variant_names
@@ -38,7 +38,7 @@ MOST_FUNCTIONS = 1 << 20
 class Search:
     """A search in one file: only where the package was built with its extension."""
 
-    links, functions = Links, Functions  # what its functions are looked at with
+    links, functions = FixedLinks, Functions  # what its functions are looked at with
 
     def __init__(self, file: Binary, roots: Iterable[int]) -> None:
         """Finds out what in a file answers.
