@@ -153,7 +153,7 @@ class Functions:
         spans = [(at, NEAR) for at in self._answers]
         for low, size in (*spans, *((at, 1) for at in self._file.questions)):
             yield from (site for _, site in self._links.takers(low, low + size))
-        for at in self._file.answers:
+        for at in self._answers:
             yield from self._links.readers(at, at + NEAR)
         yield from self._links.asking()
 

@@ -354,14 +354,16 @@ CXX = {
         static bool yes() { return true; } static bool newer() { return has(); }
         static const std::vector<Kernel> &kernels() {
         static std::vector<Kernel> all{{"avx2", newer, fast}, {"c", yes, slow}}; return all; }
-        OLD void work(int k) { for (auto &each : kernels()) if (each.ok()) { each.run(k); return; } }
+        OLD void work(int k) {
+        for (auto &each : kernels()) if (each.ok()) { each.run(k); return; } }
         """,
     ),
     "objects_that_say_whether": (
         "runs",
         r"""#include <memory>
         #include <vector>
-        struct Backend { virtual ~Backend() {} virtual bool fits() = 0; virtual void run(int) = 0; };
+        struct Backend {
+        virtual ~Backend() {} virtual bool fits() = 0; virtual void run(int) = 0; };
         struct Fast : Backend { bool fits() override { return __builtin_cpu_supports("avx2"); }
         NEW void run(int k) override { LOOP(k); } };
         struct Slow : Backend { bool fits() override { return true; }
