@@ -95,10 +95,7 @@ KINDS = (
     Kind("Windows installer", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", end=".msi"),
     Kind("macOS package", b"xar!"),
     Kind("macOS disk image", end=".dmg"),
-    *(
-        Kind("disk image", end=end)
-        for end in (".iso", ".img", ".qcow2", ".vdi", ".vhd", ".vhdx", ".vmdk")
-    ),
+    *(Kind("disk image", end=end) for end in (".iso", ".img", ".qcow2", ".vdi", ".vhdx", ".vmdk")),
     Kind("lz4 file", b"\x04\x22\x4d\x18"),
     Kind("lzip file", b"LZIP"),
     Kind("lzop file", b"\x89LZO"),
