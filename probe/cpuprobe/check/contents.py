@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from cpuprobe.check import meter
+from cpuprobe.check import litter, meter
 from cpuprobe.check.launchers import MOST, Launcher, launcher
 from cpuprobe.code.archives.images import LAYER, MOST_NAMES, Image, images, visible
 from cpuprobe.code.archives.table import MODULE, OTHER, SCRIPT
@@ -31,7 +30,6 @@ FILE = 4000
 MOST_MODULES = 20
 """WebAssembly modules that are handed on to be compiled, and MOST_MODULE bytes of them."""
 MOST_MODULE = 16 << 20
-_LITTER = 64 << 20
 
 
 class Met(NamedTuple):
@@ -114,7 +112,6 @@ class _Reader:
         self._isa = isa
         self._sought = sought
         self._steps = BUDGET + STEPS * size
-        self._litter = 0
         self._modules = self._module_bytes = 0
         self._met: list[Met] = []
         self._unread: Counter[str] = Counter()
@@ -232,22 +229,23 @@ class _Reader:
         self._steps -= FILE
         if self._steps < 0:
             raise ArtifactError("the code in it is too much work")
-        self._litter += source.size
-        if self._litter > _LITTER:  # sections of a file know the file, and it knows them
-            self._litter = 0
-            gc.collect()
         try:
-            reading = Reading(source, self._isa)
-            scan = reading.scan(self._sought)
-            self._steps -= scan.steps if scan else 0
-            meter.count(source.size)
-            needs = complete(reading, scan)
-            if member.library:
-                self._objects.add(len(self._met), needs, source)
-            return Met(member.name, needs)
+            return Met(member.name, self._needs(member, source))
         except UnreadError as error:
             return Met(member.name, unread=str(error))
         except ArtifactError as error:
             return Met(member.name, error=str(error))
         except MemoryError:
             return Met(member.name, error="it takes more memory than there is")
+        finally:
+            litter.drop(source.size)
+
+    def _needs(self, member: Member, source: Source) -> Needs:
+        reading = Reading(source, self._isa)
+        scan = reading.scan(self._sought)
+        self._steps -= scan.steps if scan else 0
+        meter.count(source.size)
+        needs = complete(reading, scan)
+        if member.library:
+            self._objects.add(len(self._met), needs, source)
+        return needs

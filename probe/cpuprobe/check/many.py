@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from cpuprobe.check import meter
+from cpuprobe.check import litter, meter
 from cpuprobe.check.against import HostCapabilities
 from cpuprobe.check.contents import Contents, Met, contents
 from cpuprobe.check.judge import Fit, judge
@@ -203,16 +203,22 @@ def read(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> _Answe
     try:
         if kind is not None and kind.opens is not None:
             return contents(path, sought, isa)
-        reading = opened(path, isa)
-        needs = complete(reading, reading.scan(sought))
-        meter.count(_size(path))
-        return needs
+        return _needs(path, sought, isa)
     except UnreadError as error:
         return Kind(str(error))
     except ArtifactError as error:
         return str(error)
     except MemoryError:
         return "it takes more memory than there is"
+    finally:
+        litter.drop(_size(path))
+
+
+def _needs(path: str, sought: tuple[str, ...], isa: str) -> Needs:
+    reading = opened(path, isa)
+    needs = complete(reading, reading.scan(sought))
+    meter.count(_size(path))
+    return needs
 
 
 def _results(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.archives import library
+from tests.archives import library, zip_of
 
 pytest.importorskip("iced_x86")
 
-from cpuprobe.check import many
+from cpuprobe.check import litter, many
 from cpuprobe.check.against import within
 from cpuprobe.check.gate import exit_code, gate
 from cpuprobe.check.judge import Fit
+from cpuprobe.code.elf import Elf
 from cpuprobe.facts.profiles import find_profile
 from cpuprobe.files import below
 
@@ -113,3 +115,20 @@ def test_what_is_behind_a_program_was_not_read(tmp_path):
         (f"{tmp_path}/one.bin!(appended)", "unread"),
     ]
     assert [exit_code(gate(words), told, ()) for words in ("guarded", "unread")] == [0, 1]
+
+
+def test_nothing_is_left_in_memory_of_what_was_judged(tmp_path, monkeypatch):
+    """Of files as they lie, and of those in an archive, the last one included."""
+    (tmp_path / "a.so").write_bytes(library())
+    (tmp_path / "a.zip").write_bytes(zip_of({f"{at}.so": library() for at in range(3)}))
+    monkeypatch.setattr(litter, "MOST", 0)
+    gc.collect()
+    gc.disable()
+    try:
+        told = judged(tmp_path)
+        left = [each for each in gc.get_objects() if isinstance(each, Elf)]
+    finally:
+        gc.enable()
+
+    assert len(told) == 4
+    assert not left
