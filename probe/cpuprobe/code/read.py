@@ -140,7 +140,7 @@ class Reading:
         search = search or self._searching()
         if search is None:
             return {}, False
-        ways = search.found(found.pages, chooses, chooses and found.share < SPREAD)
+        ways = search.found(found.pages, chooses, bool(found.signs) and found.share < SPREAD)
         return ways, search.ended and self._file.linked
 
     def named(self, found: Scan) -> tuple[str, ...]:
