@@ -39,7 +39,7 @@ _EVERY = re.compile(r"(?:main|runtime)\.main|[^()]+\.init(?:\.\d+)?")
 _SETTING = re.compile(r".*cpu|runtime\.alginit|.*\.\w*(?:init|Init|glob\.)")
 # The runtime asks to begin with (rt0_go) and all the time (memmove); what is known of that is
 # internal/cpu's.
-_RUNTIME = re.compile(r"_rt0_|(?:internal/)?runtime[./](?!cpuinit|alginit|init\b)")
+_RUNTIME = re.compile(r"_rt0_|(?:internal/)?runtime[./](?!cpuinit|alginit|maps\.AlgInit|init\b)")
 _WAYS: tuple[Way, ...] = ("taken", "kept", "stored", "foreign")
 _MOST_READS = 1 << 18
 """Places that are looked at where static memory may be read."""

@@ -11,7 +11,7 @@ pytest.importorskip("iced_x86")
 
 from tests.needs import parse_needs
 
-from cpuprobe.code import go
+from cpuprobe.code import go, go_reach
 
 MAGICS = [0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1]
 NAMES = [b"main.main", b"x.sum_avx2", b"x.init"]
@@ -86,3 +86,20 @@ def test_a_stripped_program_has_the_names_of_its_functions():
     assert (place.name, place.confidence) == ("x.sum_avx2", "symbol")
     assert (needs.reached["avx2"].by, needs.reached["avx2"].name) == ("run", "main.main")
     assert needs.reached["avx2"].address == HEADER + 16
+
+
+@pytest.mark.parametrize(
+    ("name", "asks"),
+    [
+        ("_rt0_amd64_linux", False),
+        ("runtime.memmove", False),
+        ("internal/runtime/maps.MemHash32", False),
+        ("runtime.alginit", True),
+        ("internal/runtime/maps.AlgInit", True),  # what that became in Go 1.27
+        ("runtime.cpuinit", True),
+        ("main.main", True),
+    ],
+)
+def test_what_of_the_runtime_asks_for_others(name, asks):
+    """All else of it is executed at the start or all the time, and chooses by what these found."""
+    assert (go_reach._RUNTIME.match(name) is None) == asks
