@@ -88,11 +88,14 @@ def read_coff(source: Source) -> Binary:
     Raises:
         ArtifactError: cut off, or an offset points outside of it.
     """
-    return _Coff(source).binary()
+    return Coff(source).binary()
 
 
-class _Coff(Bounded):
+class Coff(Bounded):
+    """One object."""
+
     def __init__(self, source: Source) -> None:
+        """Reads the header; ArtifactError if it is cut off."""
         super().__init__(source, "COFF")
         is_big = source.some(0, 8) == BIG_MAGIC
         self._layout = _BIG if is_big else _PLAIN

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from cpuprobe.code.coff import BIG_MAGIC, MAGIC
+from cpuprobe.code.coff_parts import CoffPart
 from cpuprobe.code.elf import ArtifactError, Source
 from cpuprobe.code.library_reach import LibrarySearch, Reached
 from cpuprobe.code.linked import link
@@ -49,7 +51,8 @@ class Library:
         if not NATIVE or self._left < 0 or needs.kind != "object":
             return
         try:
-            made = part(source)
+            is_coff = source.some(0, 8).startswith((MAGIC, BIG_MAGIC))
+            made = CoffPart(source).part() if is_coff else part(source)
         except ArtifactError:  # in what nobody else looks at: the others are linked without it
             return
         if made is None:

@@ -63,8 +63,10 @@ class Part(NamedTuple):
     @property
     def size(self) -> int:
         """About how many bytes of memory it takes."""
-        held = sum(len(each.code or b"") + len(each.table) + _SECTION for each in self.sections)
-        return held + len(self.symbols) + len(self.strings)
+        held = sum(len(each.code or b"") + _SECTION for each in self.sections)
+        tables = len(self.symbols) + sum(len(each.table) for each in self.sections)
+        # Those of Windows are put into another form, which takes time.
+        return held + len(self.strings) + tables * (4 if self.is_windows else 1)
 
 
 def part(source: Source) -> Part | None:

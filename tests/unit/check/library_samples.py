@@ -8,7 +8,6 @@ from __future__ import annotations
 
 HEAD = """
 #include <cpuid.h>
-#include <stdio.h>
 extern float a[1000], b[1000];
 #define LOOP(k) for (int i = 0; i < 1000; i++) a[i] = a[i] * b[i] + k
 #define OLD __attribute__((noinline))
@@ -21,6 +20,7 @@ int has(void); void fast(int); void slow(int); void work(int); void other(int);
 #endif
 """
 MAIN = """
+#include <stdio.h>
 float a[1000], b[1000];
 int main(int argc, char **argv) { work(argc); printf("%f\\n", a[7]); return 0; }
 """

@@ -82,6 +82,19 @@ def test_a_library_fits_where_a_program_with_all_of_it_runs(name, tmp_path):
     assert ends(program, "Haswell") == "runs"
 
 
+WINDOWS = ("clang", "-target", "x86_64-pc-windows-msvc", "-O2")
+
+
+@pytest.mark.parametrize("name", sorted(LIBRARIES.keys() - {"ifunc"}))
+def test_a_library_for_windows_is_judged_as_one_for_linux(name, tmp_path):
+    """By relocations and symbols of COFF; what becomes of it is known from the other."""
+    truth, members = LIBRARIES[name]
+    fits = judged(built(tmp_path, members, *WINDOWS))
+
+    assert any(fit.missing for fit in fits.values())
+    assert all(fit.fits for fit in fits.values()) is (truth == "runs"), fits
+
+
 @pytest.mark.parametrize("order", [("fast3", "slow"), ("slow", "fast3")])
 def test_of_an_inline_function_the_first_object_has_the_copy_that_counts(order, tmp_path):
     """As a linker takes it: with AVX2 where that object comes first."""
