@@ -593,6 +593,9 @@ own_items(struct function *f, uint32_t number, struct item *items, uint32_t *cou
     return bits;
 }
 
+/* Which of space->open has the grades whose CPUs may come to a block. */
+enum { COMING = 9 };
+
 /* What a block comes to: what any way from it does; at a choice, what all ways do. */
 static uint64_t
 come_to(const struct function *f, uint32_t number, struct item *items, uint32_t *count)
@@ -601,18 +604,18 @@ come_to(const struct function *f, uint32_t number, struct item *items, uint32_t 
     const struct block *block = &space->block[number];
     const struct operation *last = &space->operation[block->first + block->count - 1];
     uint64_t some = 0, all = UINT64_MAX, certain = space->own[number];
-    uint32_t sides = 0, ways[2];
+    uint32_t sides = 0, ways[2], grades = f->grades & space->open[COMING][number];
     int is_choice = (block->branches & (f->choices | FLAG)) != 0;
 
-    for (unsigned grade = 0; f->grades & block->known && grade < GRADES; grade++)
-        if (f->grades & block->known & 1u << grade) {
+    for (unsigned grade = 0; grades & block->known && grade < GRADES; grade++)
+        if (grades & block->known & 1u << grade) {
             uint32_t known = ways_onward(space, block, 0, grade, ways);
 
             while (known--)
                 certain |= space->comes[ways[known]];
         }
-    if (!(f->grades & ~block->known))
-        return certain;
+    if (!(grades & ~block->known))
+        return grades ? certain : 0;
 
     for (uint32_t way = 0; way < block->number; way++)
         if (space->block[block->ways[way]].alive && block->ways[way] != space->tables) {
@@ -646,6 +649,7 @@ tell_all_sides(struct function *f)
             block->alive && space->entry[at].reached ? own_items(f, at, items, &count) : 0;
         space->comes[at] = space->own[at];
     }
+    ways_open_for(space, 0, f->grades, space->open[COMING]);
     for (unsigned round = 0; changed && round < MOST_ROUNDS; round++) {
         changed = 0;
         for (uint32_t at = space->blocks; at--;) {

@@ -532,6 +532,17 @@ RUST = {
             slow(a, n as f32) } } }
         """,
     ),
+    "level": (
+        "runs",
+        r"""#[derive(Clone, Copy)] #[repr(u8)] enum L { A = 1, B, C }
+        #[inline(never)] fn level() -> L {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") { L::C }
+            else if is_x86_feature_detected!("sse4.1") { L::B } else { L::A } }
+        #[inline(never)] fn work(a: &mut [f32], n: usize) { match level() {
+            L::C => unsafe { fast(a, n as f32) }, L::B => unsafe { slow(a, 1.0 + n as f32) },
+            L::A => unsafe { slow(a, n as f32) } } }
+        """,
+    ),
     "indexed": (
         "dies",
         r"""static T: [unsafe fn(&mut [f32], f32); 3] = [slow, fast, slow];
