@@ -81,8 +81,10 @@ branch(struct function *f, const struct operation *each, struct block *block)
 {
     unsigned taken = 0;
 
-    block->branches |= (uint16_t)f->live.flags;
     block->known = (uint8_t)ways_outcome(f->space, &f->live, each, &taken);
+    /* What all CPUs agree in tells of none, as whether CPUID was asked already. */
+    if (block->known != ALL_GRADES || (taken && taken != ALL_GRADES))
+        block->branches |= (uint16_t)f->live.flags;
     if (!block->known)
         return;
     block->taken = (uint8_t)taken;
