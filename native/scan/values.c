@@ -1,6 +1,7 @@
 /* Where a value that tells what the CPU can do goes to inside of one function. */
 #include "answers.h"
 #include "sets.h"
+#include "works.h"
 
 /* R12 to R15, RBX and RBP are kept by both. */
 #define BOTH_KEEP (0xf000u | 1u << RBX | 1u << RBP)
@@ -808,8 +809,9 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
                 space->parts |= state->flags_known && state->pointed >> each->registers[at] & 1;
                 state->pointed &= ~(1u << each->registers[at]);
             }
-    if (each->traits & WRITES_FLAGS)
-        state->flags = read; /* that it stands behind a choice makes no choice of what it tests */
+    if (each->traits &
+        WRITES_FLAGS) /* that it stands behind a choice makes none of what it tests */
+        state->flags = works_whole(space, each) ? read & ~(uint32_t)ARGUMENTS : read;
     if (each->traits & IS_FLAGS_ONLY)
         return;
     if (is_memory(each, 0)) {

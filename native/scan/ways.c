@@ -368,7 +368,8 @@ leave_indirectly(struct function *f, const struct operation *each, uint32_t unle
         add_called(f, address, WAY_CALLED, told_by(f), unless, site);
 }
 
-/* An entry of a table, or one of two addresses, which a later call may call. */
+/* An entry of a table, or one of two addresses, which a later call may call; of functions, wherever
+ * that is. */
 static void
 tell_pick(struct function *f, const struct operation *each, uint32_t unless, uint64_t site)
 {
@@ -376,7 +377,7 @@ tell_pick(struct function *f, const struct operation *each, uint32_t unless, uin
     unsigned known, taken = 0;
     uint64_t table;
 
-    if (each->traits & IS_MOV && each->size == 8) {
+    if (f->space->picks && each->traits & IS_MOV && each->size == 8) {
         table = ways_table(f->space, state, each);
         if (table && !(ways_read(f->space, f->known, state, each) & (f->choices | FLAG)))
             add_escape(f, table, WAY_TABLE, unless, site);
@@ -388,7 +389,8 @@ tell_pick(struct function *f, const struct operation *each, uint32_t unless, uin
     for (int at = 0; at < 2; at++)
         if ((f->here & known & (at ? taken : ~taken) ||
              (f->here & ~known && !(state->flags & (f->choices | FLAG)))) &&
-            state->pointed >> each->registers[at] & 1)
+            state->pointed >> each->registers[at] & 1 &&
+            (f->space->picks || is_code(f->space, state->points[each->registers[at]])))
             add_escape(f, state->points[each->registers[at]], WAY_CALLED, unless, site);
 }
 
@@ -515,7 +517,7 @@ tell(struct function *f, uint32_t number, uint32_t unless)
                              space->start + each->offset, unless);
         tell_leaving(f, each, block, unless);
         tell_taking(f, each, unless, space->start + each->offset);
-        if (space->picks)
+        if (space->picks || each->traits & READS_FLAGS)
             tell_pick(f, each, unless, space->start + each->offset);
         over(f, each, block, 0);
     }

@@ -97,3 +97,12 @@ works_of(const struct ways_space *space, const struct operation *each)
     }
     return made;
 }
+
+int
+works_whole(const struct ways_space *space, const struct operation *each)
+{
+    enum { REX_W = 0x48 };
+    int is_wide = (space->code[each->offset] & 0xf8) == REX_W;
+
+    return is_wide && (each->same || !(each->traits & IS_TEST));
+}

@@ -43,4 +43,8 @@ is_immediate(const struct operation *each)
 
 struct work_done works_of(const struct ways_space *space, const struct operation *each);
 
+/* Whether an operation tests 64 bits as a whole: of arguments these are lengths and pointers, while
+ * what tells of the CPU is a flag or some bits. */
+int works_whole(const struct ways_space *space, const struct operation *each);
+
 #endif

@@ -37,6 +37,7 @@ class Functions:
         main: where it starts, if that is known.
         to_learn: the steps that are made to begin with.
         answered: functions that answer: the labels of that, and what is known of it.
+        refusals: functions from which CPUs that lack a tier do not come back.
     """
 
     to_learn = TO_LEARN
@@ -49,10 +50,11 @@ class Functions:
         others = (at for at in around if next(links.takers(at, at + 1), None) is not None)
         self._answers = file.answers or [*models, *others]
         self._ways = Ways(file, links, self._answers, models)
-        self._rehearsals = Rehearsals(file, links.pointers, models, self._ways.fact)
+        self._rehearsals = Rehearsals(file, links.pointers, models, self._ways.fact, links.names)
         self.main = main(file)
         self.answered: dict[int, tuple[int, int]] = {}
         self._summaries: dict[int, Summary] = {}
+        self.refusals: dict[int, int] = {}
         self.left = self.to_learn
         self._learn()
 
@@ -136,6 +138,9 @@ class Functions:
 
     def _rehearse(self, start: int, summary: Summary) -> None:
         """Takes in what is known of the answers of one function where it was executed."""
+        refused = self._rehearsals.refuses(start)
+        if refused:
+            self.refusals[start] = refused
         if not (summary.answers or summary.statics):
             return
         outcome = self._rehearsals.of(start, [*map(kept_at, summary.statics)])

@@ -11,8 +11,10 @@ from typing import TypeAlias
 
 from iced_x86 import ConditionCode, FlowControl, Mnemonic
 
+from cpuprobe.code.conditions import UNKNOWN, holds
 from cpuprobe.code.machine import (
     BACK,
+    HEAP,
     QWORD,
     RAX,
     RBP,
@@ -24,6 +26,7 @@ from cpuprobe.code.machine import (
     Lost,
     Machine,
     Operation,
+    Refused,
     Value,
 )
 
@@ -44,6 +47,7 @@ class Execution(Machine):
         memory: Mapping[int, int],
         cpuid: Callable[[int, int], Answers],
         xcr0: int,
+        names: Mapping[int, str],
     ) -> None:
         """Begins.
 
@@ -52,16 +56,19 @@ class Execution(Machine):
             memory: likewise.
             cpuid: what a leaf and its subleaf answer.
             xcr0: what XGETBV does.
+            names: slots with the addresses of other files' functions.
         """
         super().__init__(first, memory)
-        self._cpuid, self._xcr0 = cpuid, xcr0
-        self._flags: dict[str, bool | None] = dict(_UNKNOWN)
+        self._cpuid, self._xcr0, self._names = cpuid, xcr0, names
+        self._flags: dict[str, bool | None] = dict(UNKNOWN)
+        self._heap = HEAP
         self.steps = 0
 
     def run(self, code: Code64, start: int, most: int) -> None:
         """Runs a function to its end.
 
         Raises:
+            Refused: it ends the run, in what the compiler knows not to return.
             Lost: it is not known how it goes on, or it takes too many steps.
         """
         address = start
@@ -69,7 +76,10 @@ class Execution(Machine):
             self.steps += 1
             if self.steps > most:
                 raise Lost
-            address = self._step(code.at(address))
+            each = code.at(address)
+            address = self._step(each)
+            if each.flow in _CALLS and code.at(each.next).mnemonic == Mnemonic.UD2:
+                raise Refused
 
     def _step(self, each: Operation) -> int:
         mnemonic = each.mnemonic
@@ -99,9 +109,9 @@ class Execution(Machine):
     def _go(self, each: Operation) -> int:
         flow, to = each.flow, None
         if flow == FlowControl.CONDITIONAL_BRANCH:
-            holds = self._holds(each.condition)
-            if holds is not None:
-                to = each.target if holds else each.next
+            met = holds(self._flags, each.condition)
+            if met is not None:
+                to = each.target if met else each.next
         elif flow == FlowControl.RETURN:
             to = self.pop()
         elif flow in (FlowControl.CALL, FlowControl.UNCONDITIONAL_BRANCH):
@@ -109,30 +119,35 @@ class Execution(Machine):
         elif flow in (FlowControl.INDIRECT_CALL, FlowControl.INDIRECT_BRANCH):
             to = self.read(each, 0)
         if to is None:
-            raise Lost
-        if flow in (FlowControl.CALL, FlowControl.INDIRECT_CALL):
+            return self._allocate(each)
+        if flow in _CALLS:
             self.push(each.next)
         return to
 
-    def _holds(self, condition: int) -> bool | None:
-        names, test = _CONDITIONS[(condition - 1) // 2]  # each is followed by its contrary
-        parts = [self._flags[name] for name in names]
-        return None if None in parts else test(*parts) == bool(condition % 2)
+    def _allocate(self, each: Operation) -> int:
+        """A call of, or a jump to, another file's function: memory is there for who asks for it."""
+        if each.flow not in _INDIRECT or self._names.get(self.address(each) or 0) != "malloc":
+            raise Lost
+        for number in (*_CLOBBERED, RAX):
+            self.put(number, 8, None)
+        self._heap += _ROOM
+        self.put(RAX, 8, self._heap)
+        return each.next if each.flow == FlowControl.INDIRECT_CALL else self.pop() or 0
 
     def _choose(self, each: Operation) -> None:
         """SETcc and CMOVcc."""
-        holds = self._holds(each.condition)
+        met = holds(self._flags, each.condition)
         if len(each.operands) == 1:
-            self.write(each, 0, None if holds is None else int(holds))
+            self.write(each, 0, None if met is None else int(met))
             return
         new, old = self.read(each, 1), self.read(each, 0)
-        self.write(each, 0, None if holds is None and new != old else new if holds else old)
+        self.write(each, 0, None if met is None and new != old else new if met else old)
 
     def _set(self, result: Value, bits: int, carry: Value = 0, overflow: Value = 0) -> None:
         """Sets flags by a result."""
         flags = self._flags
         if result is None:
-            flags.update(_UNKNOWN)
+            flags.update(UNKNOWN)
             return
         flags["zero"] = result == 0
         flags["sign"] = bool(result >> (bits - 1) & 1)
@@ -241,18 +256,10 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) & 1 else value
 
 
-_UNKNOWN = dict.fromkeys(("zero", "sign", "carry", "overflow", "parity"))
-# What conditions test, in the order of their codes (SDM vol. 1, appendix B).
-_CONDITIONS: tuple[tuple[tuple[str, ...], Callable[..., bool]], ...] = (
-    (("overflow",), bool),
-    (("carry",), bool),
-    (("zero",), bool),
-    (("carry", "zero"), lambda carry, zero: carry or zero),
-    (("sign",), bool),
-    (("parity",), bool),  # which is never known
-    (("sign", "overflow"), lambda sign, overflow: sign != overflow),
-    (("zero", "sign", "overflow"), lambda zero, sign, overflow: zero or sign != overflow),
-)
+_CALLS = {FlowControl.CALL, FlowControl.INDIRECT_CALL}
+_INDIRECT = {FlowControl.INDIRECT_CALL, FlowControl.INDIRECT_BRANCH}
+_CLOBBERED = (RCX, RDX, 6, 7, 8, 9, 10, 11)  # RSI, RDI, R8 to R11
+_ROOM = 1 << 16
 _COMBINED: dict[int, Callable[[int, int, int], int]] = {
     Mnemonic.ADD: lambda one, other, _: one + other,
     Mnemonic.ADC: lambda one, other, more: one + other + more,

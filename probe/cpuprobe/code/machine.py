@@ -28,6 +28,8 @@ _STACK = 1 << 46
 """Where the stack ends; no static memory is as high."""
 _GOROUTINE = 1 << 47
 """What R14 points to in Go, which reads from it how far down the stack may go."""
+HEAP = 1 << 45
+"""Where memory begins that a run is given."""
 QWORD = (1 << 64) - 1
 _AHEAD = 32
 """Bytes that are decoded at once, as far as no branch is met."""
@@ -37,6 +39,10 @@ _HIGH_BYTES = (Register.AH, Register.CH, Register.DH, Register.BH)
 
 class Lost(Exception):
     """It is not known how a run goes on, or where it writes to."""
+
+
+class Refused(Lost):
+    """It ends the run."""
 
 
 class Operand(NamedTuple):

@@ -141,9 +141,9 @@ class Search:
     ) -> None:
         """Goes from the functions that hold a feature to those that call them."""
         hot: dict[int, tuple[int, int]] = {}  # function -> address of the feature, unless
-        pending: list[int] = []
-        looked: set[int] = set()
-        queue: list[int] = []  # those that are called by others of these, and then:
+        pending, looked = list[int](), set[int]()
+        refusing = {at for at, of in self._functions.refusals.items() if 1 << of >= self._tier}
+        queue = [*refusing]  # later those that are called by others of these, and then:
         entered = self._entered(holding)
         while self._functions.left > 0:
             self._functions.left -= self._toll
@@ -161,7 +161,8 @@ class Search:
                 looked.add(start)
                 queue += [call.target for call in self._calls(start) if call.target in holding]
                 need = self._functions.summary(start).needs.get(feature)
-                found = [(start, need)] if need is not None else []
+                need = (start, 0) if start in refusing else need
+                found = [(start, need)] if need else []
             for start, (address, still) in found:
                 known = hot.get(start)
                 if known is not None and not known[1] & ~still:

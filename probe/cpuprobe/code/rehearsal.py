@@ -13,12 +13,13 @@ import itertools
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from cpuprobe.code import libgcc, tiers
 from cpuprobe.code.execution import Answers, Execution
 from cpuprobe.code.lists import Pairs
-from cpuprobe.code.machine import RAX, Code64, Lost, Value
+from cpuprobe.code.machine import RAX, Code64, Lost, Refused, Value
 from cpuprobe.code.native import lib
 from cpuprobe.code.program import Binary
 from cpuprobe.facts.features import load_features
@@ -134,7 +135,14 @@ class Rehearsals:
         left: instructions that may still be executed.
     """
 
-    def __init__(self, file: Binary, pointers: Pairs, variables: Iterable[int], fact: Fact) -> None:
+    def __init__(
+        self,
+        file: Binary,
+        pointers: Pairs,
+        variables: Iterable[int],
+        fact: Fact,
+        names: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         """Nothing was executed yet.
 
         Args:
@@ -142,9 +150,10 @@ class Rehearsals:
             pointers: static memory that the loader fills with addresses.
             variables: where it has libgcc's __cpu_model.
             fact: tells of a value's labels and what is known of it (code.ways).
+            names: slots with the addresses of other files' functions.
         """
         self._code, self._fact = Code64(file), fact
-        self._pointers, self._zeros = pointers, file.zeros
+        self._pointers, self._names, self._zeros = pointers, names, file.zeros
         self._models = [*itertools.chain(*models())]
         # What is known of static memory on each; and where functions put different things.
         self._memory: list[dict[int, int]] = [{} for _ in self._models]
@@ -191,7 +200,7 @@ class Rehearsals:
 
         # On the one with all features first: there most is executed, and most are lost.
         for model, memory in reversed([*zip(self._models, self._memory, strict=True)]):
-            run = Execution(first, memory, *model)
+            run = Execution(first, memory, *model, self._names)
             try:
                 run.run(self._code, start, min(_MOST, self.left))
             except Lost:
@@ -204,6 +213,22 @@ class Rehearsals:
                     self._forget(at)
                 return []
         return runs[::-1]
+
+    def refuses(self, start: int) -> int:
+        """The tier without which no CPU comes back from a function; NONE: that is not known."""
+        rows = zip(_each_tier(), self._models, self._memory, strict=True)
+        for tier, model, memory in rows if self.left > 0 else ():
+            run = Execution(self._pointers.get, memory, *model, self._names)
+            try:
+                run.run(self._code, start, min(_MOST, self.left))
+            except Refused:
+                continue
+            except Lost:
+                pass
+            finally:
+                self.left -= run.steps
+            return tier
+        return tiers.NONE
 
     def _remember(self, at: int, runs: Sequence[Execution]) -> None:
         for run, memory in zip(runs, self._memory, strict=True):

@@ -596,6 +596,35 @@ RUST = {
         assert!(is_x86_feature_detected!("avx2")); unsafe { fast(a, n as f32) } }
         """,
     ),
+    "result": (
+        "refuses",
+        r"""#[inline(never)] fn try_work(a: &mut [f32], n: usize) -> Result<(), String> {
+            if !is_x86_feature_detected!("avx2") { return Err("needs AVX2".to_string()); }
+            unsafe { fast(a, n as f32) } Ok(()) }
+        #[inline(never)] fn work(a: &mut [f32], n: usize) { try_work(a, n).unwrap() }
+        """,
+    ),
+    "result_fallback": (
+        "runs",
+        r"""#[inline(never)] fn try_work(a: &mut [f32], n: usize) -> Result<(), String> {
+            if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+                return Err("needs AVX2".to_string()); }
+            unsafe { fast(a, n as f32) } Ok(()) }
+        #[inline(never)] fn work(a: &mut [f32], n: usize) {
+            if try_work(a, n).is_err() { unsafe { slow(a, n as f32) } } }
+        """,
+    ),
+    "cached": (
+        "dies",
+        r"""type T = unsafe fn(&mut [f32], f32);
+        static F: AtomicPtr<()> = AtomicPtr::new(detect as *mut ());
+        unsafe fn detect(a: &mut [f32], k: f32) {
+            let f: T = if is_x86_feature_detected!("sse4.2") { fast } else { slow };
+            F.store(f as *mut (), Ordering::Relaxed); f(a, k) }
+        #[inline(never)] fn work(a: &mut [f32], n: usize) { unsafe {
+            std::mem::transmute::<*mut (), T>(F.load(Ordering::Relaxed))(a, n as f32) } }
+        """,
+    ),
     "cpuid": (
         "runs",
         r"""#[inline(never)] fn has() -> bool { use std::arch::x86_64::*;

@@ -58,7 +58,7 @@ LEFT = {
 @pytest.mark.parametrize("text", LEFT)
 def test_operations_do_what_the_manual_says(text):
     slots = Pairs(array("Q", [SLOT]), array("Q", [STATIC]))
-    run = Execution(slots.get, {}, lambda *_: (None,) * 4, 3)
+    run = Execution(slots.get, {}, lambda *_: (None,) * 4, 3, {})
 
     if LEFT[text] is Lost:
         with pytest.raises(Lost):
@@ -146,3 +146,39 @@ def test_steps_are_bounded():
         made.of(start)
 
     assert made.left >= -1
+
+
+@pytest.mark.parametrize(
+    ("text", "tier"),
+    [
+        (
+            LEAF_7 + "f6c320 7507 e800000000 0f0b 5b c3",
+            tiers.AVX,
+        ),  # test bl, 32; jne over a call; ud2
+        (
+            LEAF_7 + "f6c320 7407 e800000000 0f0b 5b c3",
+            tiers.NONE,
+        ),  # je: the others do not come back
+        (LEAF_1 + "f7c100001000 7507 e800000000 0f0b 5b c3", tiers.V2),
+        (LEAF_7 + "f6c320 7506 e800000000 90 5b c3", tiers.NONE),  # what is called may return
+        (LEAF_7 + "5b c3", tiers.NONE),
+    ],
+)
+def test_who_does_not_come_back_is_refused(text, tier):
+    pointers = Pairs(array("Q"), array("Q"))
+    made = rehearsal.Rehearsals(file_of(text), pointers, (), lambda rows, size: (0, 0))
+
+    assert made.refuses(CODE) == tier
+
+
+def test_memory_that_is_asked_for_is_there():
+    """call [0x4000], which is malloc's; test rax, rax; je to itself; mov byte [rax], 5; movzx."""
+    text = "ff15fa2f0000 4885c0 74fe c60005 0fb600 c3"
+    names = {SLOT: "malloc"}
+    run = Execution(lambda _: None, {}, lambda *_: (None,) * 4, 3, names)
+    run.run(Code64(file_of(text)), CODE, 100)
+
+    assert run.value(RAX, 4) == 5
+    other = Execution(lambda _: None, {}, lambda *_: (None,) * 4, 3, {SLOT: "puts"})
+    with pytest.raises(Lost):
+        other.run(Code64(file_of(text)), CODE, 100)
