@@ -391,7 +391,8 @@ tell_pick(struct function *f, const struct operation *each, uint32_t unless, uin
              (f->here & ~known && !(state->flags & (f->choices | FLAG)))) &&
             state->pointed >> each->registers[at] & 1 &&
             (f->space->picks || is_code(f->space, state->points[each->registers[at]])))
-            add_escape(f, state->points[each->registers[at]], WAY_CALLED, unless, site);
+            add_escape(f, state->points[each->registers[at]], WAY_CALLED,
+                       unless | (state->flags & ARGUMENTS), site);
 }
 
 /* Whether a table of functions may be at an address: its first words tell of an object (code/
