@@ -74,7 +74,15 @@ class Reading:
                 raise ArtifactError(f"compiled wasm larger than {MOST_COMPILED >> 20} MiB")
             self._content = Elf(source).read(0, source.size, "it")
         elif self._file.architecture == facts_named(isa).code:
+            self._begin()
             self._plan = plan(self._file)
+
+    def _begin(self) -> None:
+        """Begins to find out what answers, of a large file: while it is cut up, and scanned."""
+        if parts(2 * sum(len(code.data) for code in self._file.code)) > 1:
+            beside = ThreadPoolExecutor(1)
+            self._begun = beside.submit(self._searching)
+            beside.shutdown(wait=False)
 
     def needs(self) -> Needs:
         """What the file needs, without what a scan finds.
@@ -103,17 +111,11 @@ class Reading:
     def scan(self, sought: Collection[str] = ()) -> Scan | None:
         """The scan; None for what is not scanned: compiled wasm, foreign code.
 
-        Of large files what answers is found out at the same time.
-
         Args:
             sought: features of which every function is listed.
         """
         if self._plan is None:
             return None
-        if self._begun is None and parts(2 * self._plan.size) > 1:
-            beside = ThreadPoolExecutor(1)
-            self._begun = beside.submit(self._searching)
-            beside.shutdown(wait=False)
         scanning = scan if self._file.architecture == "x86-64" else a64_scan.scan
         return scanning(self._file, self._plan, sought)
 
