@@ -100,7 +100,9 @@ behind_filling(const struct ways_space *space, uint32_t offset, uint32_t size)
 }
 
 /* Decodes what stands between what is decoded, where there is a jump that may lead there: the cases
- * of a switch. What there is no room for is left out. */
+ * of a switch. What there is no room for is left out. Of several switches it is not known which has
+ * which cases, and some have theirs behind a choice (memset of Microsoft's runtime): there none is
+ * gone on in. */
 static void
 decode_cases(struct ways_space *space)
 {
@@ -109,7 +111,9 @@ decode_cases(struct ways_space *space)
     space->cases = 0;
     for (uint32_t at = 0; at < space->operations; at++)
         jumps += (uint32_t)is_switch(&space->operation[at]);
-    for (uint32_t offset = 0; jumps && offset < size && space->cases < MOST_CASES;) {
+    if (jumps != 1)
+        return;
+    for (uint32_t offset = 0; offset < size && space->cases < MOST_CASES;) {
         uint32_t before = space->operations, filled = behind_filling(space, offset, size);
 
         if (filled >= size || space->at[filled]) {

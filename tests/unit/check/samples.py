@@ -315,6 +315,19 @@ C = {
         case 6: slow(7); break; case 8: slow(8); puts("8"); break; } }
         """,
     ),
+    "switch_before_a_choice_and_behind_it": (
+        "runs",
+        r"""static int level = 1; OLD void learn(void) { if (has()) level = 3; }
+        OLD void copy(int k) { switch (k) {
+        case 10: puts("0"); slow(1); break; case 11: slow(k); break; case 12: puts("2"); return;
+        case 13: slow(3); puts("a"); break; case 14: puts("4"); break; case 15: slow(9); return; }
+        if (level < 3) { slow(k); return; } switch (k) {
+        case 0: puts("0"); break; case 1: fast(k); break; case 2: puts("2"); break;
+        case 3: slow(3); break; case 4: puts("4"); break; case 5: fast(9); puts("5"); break;
+        case 6: slow(7); break; case 8: slow(8); puts("8"); break; } }
+        OLD void work(int k) { learn(); copy(k); }
+        """,
+    ),
     "memory_struct": (
         "runs",
         r"""struct ctx { int pad; char has_avx2; char more; void (*f)(int); };
