@@ -162,7 +162,7 @@ class Rehearsals:
                 memory.update(enumerate(libgcc_word(tier), at + libgcc.FEATURES))
         self._mixed: set[int] = set()
         self._outcomes: dict[int, Outcome] = {}
-        self._in_vain = 0
+        self._in_vain = self._not_refused = 0
         self.left = MOST_STEPS
 
     def of(self, start: int, statics: Collection[int] = ()) -> Outcome:
@@ -185,6 +185,7 @@ class Rehearsals:
             known = {at: each for at, each in found.items() if each is not None}
             returned = self._returned(runs)
             self._in_vain = 0 if known or returned else self._in_vain + 1
+            self._not_refused *= bool(self._in_vain)
             self._outcomes[start] = Outcome(known, returned)
         return self._outcomes[start]
 
@@ -217,11 +218,14 @@ class Rehearsals:
     def refuses(self, start: int) -> int:
         """The tier without which no CPU comes back from a function; NONE: that is not known."""
         rows = zip(_each_tier(), self._models, self._memory, strict=True)
-        for tier, model, memory in rows if self.left > 0 else ():
+        tried = self.left > 0 and self._not_refused < 2 * _IN_A_ROW
+        self._not_refused += 1
+        for tier, model, memory in rows if tried else ():
             run = Execution(self._pointers.get, memory, *model, self._names)
             try:
                 run.run(self._code, start, min(_MOST, self.left))
             except Refused:
+                self._not_refused = 0
                 continue
             except Lost:
                 pass
