@@ -16,7 +16,7 @@ from cpuprobe.code.summary import Summary
 from cpuprobe.code.tiers import tier
 from cpuprobe.code.ways import NEAR, Ways, kept, kept_at
 
-TO_LEARN, MOST = 100_000, 400_000
+TO_LEARN, MOST = 60_000, 400_000
 """Steps (ways.MOST_STEPS) that are made to learn what asks; and afterwards."""
 _MOST_SIZE, FEW = 300_000, 60_000
 """Bytes of all functions that hold features, in a file that asks, beyond which few searches end: of
@@ -26,6 +26,8 @@ _VISIT = 30
 """Steps, there: it takes longer to find out what comes to a function than they do."""
 MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""
+_LARGE = 4 << 10
+"""Bytes of functions that are not looked at unless they may ask themselves: they use answers."""
 _VISITS = 3
 """How often one of these is looked at, as more becomes known."""
 
@@ -103,7 +105,8 @@ class Functions:
 
         def look_at(addresses: Iterable[int], far: int) -> None:
             for start, end in self.around(addresses):
-                if start not in waiting and visits[start] < _VISITS:
+                large = far and end - start > _LARGE
+                if start not in waiting and visits[start] < _VISITS and not large:
                     waiting.add(start)
                     heapq.heappush(pending, (far, end - start, start))
 
