@@ -201,8 +201,9 @@ class Search:
         for start in ordered:
             if not self._links.is_referred_to(start) or self._is_others(start):
                 continue
-            called = any(each not in holding for each in self._callers_of(start) if each >= 0)
-            if called or self._is_open(start):
+            if self._is_open(start) or any(
+                each >= 0 and each not in holding for each in self._callers_of(start)
+            ):
                 yield start
 
     def _callers_of(self, start: int) -> frozenset[int]:
@@ -215,19 +216,11 @@ class Search:
         return self._calling[start]
 
     def _is_open(self, start: int) -> bool:
-        """Whether something may come to a function but by a call."""
+        """Whether something may come to a function but by a call: its address is in use."""
         if start not in self._open:
-            slots = self._links.slots(start)
             if len(self._open) == _MOST_HELD:
                 self._open.clear()
-            self._open[start] = (
-                self._links.is_taken(start)
-                or any(
-                    table is not None and self._tables.is_methods(table)
-                    for table in map(self._links.table, slots)
-                )
-                or (bool(slots) and any(map(self._links.is_taken, self._tables.leading_to(start))))
-            )
+            self._open[start] = self._links.is_taken(start) or bool(self._links.slots(start))
         return self._open[start]
 
     def _is_reached(
