@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.links import Links
 from cpuprobe.code.objects import Tables
-from cpuprobe.code.summary import Way
+from cpuprobe.code.summary import Escape, Way
 from cpuprobe.code.tiers import telling
 
 
@@ -57,12 +57,16 @@ class Holders:
     ) -> Iterator[tuple[int, int]]:
         holder = self._links.function(site)
         escapes = self._functions.summary(holder[0]).escapes if holder else []
-        labels, answered = telling(tier), self._functions.answered
-        stored = {each.address for each in escapes if each.way == "stored"}
-        told = filter(None, map(answered.get, stored)) if at in stored else ()
-        if any(known and tells & labels for tells, known in told):
+        if "stored" in ways and self._is_beside(escapes, at, telling(tier)):
             ways = tuple(way for way in ways if way != "stored")
         for each in escapes:
             fits = each.address in (at, at + 16) and each.way in ways
             if holder and fits and each.tiers >> tier & 1 and not each.answers & unless:
                 yield holder[0], each.unless
+
+    def _is_beside(self, escapes: Collection[Escape], at: int, labels: int) -> bool:
+        """Whether an address is stored where that of a function is that answers."""
+        stored = {each.address for each in escapes if each.way == "stored"}
+        answered = self._functions.answered
+        told = filter(None, map(answered.get, stored)) if at in stored else ()
+        return any(known and tells & labels for tells, known in told)

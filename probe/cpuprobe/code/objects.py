@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left
 from collections.abc import Mapping
 
 from cpuprobe.code.links import Links
@@ -14,6 +16,8 @@ _MOST_SLOTS = 64
 """Of one address, and objects that lead to one."""
 _BESIDE = 8
 """Functions on either side of one in a table."""
+_MOST_BESIDE = 1 << 14
+"""Places where one function stands that answers."""
 _MOST_HELD = 1 << 16
 """Functions of which it is held at once what leads to them."""
 
@@ -25,6 +29,7 @@ class Tables:
         """Nothing is read yet."""
         self._file, self._links = file, links
         self._leading: dict[tuple[int, int], frozenset[int]] = {}
+        self._answer_slots: dict[tuple[int, int], list[int]] = {}
 
     def leading_to(self, start: int, depth: int = _DEPTH) -> frozenset[int]:
         """The objects from which one comes to a function, or to an object, pointer by pointer."""
@@ -52,6 +57,11 @@ class Tables:
             answers: functions that answer: the labels of that, and what is known of it.
             labels: those that count.
         """
+        low, high = slot - 8 * _BESIDE, slot + 8 * _BESIDE
+        answering = self._answering(answers, labels)
+        at = bisect_left(answering, low)
+        if at == len(answering) or answering[at] > high:
+            return False
         thing = self._links.object_of(slot)
         for step in (-8, 8):
             for at in range(slot + step, slot + step * (_BESIDE + 1), step):
@@ -63,6 +73,15 @@ class Tables:
                 if known and told & labels:
                     return True
         return False
+
+    def _answering(self, answers: Mapping[int, tuple[int, int]], labels: int) -> list[int]:
+        """The slots in which functions stand that answer, in order."""
+        key = labels, len(answers)
+        if key not in self._answer_slots:
+            those = (each for each, (told, known) in answers.items() if known and told & labels)
+            found = (self._links.slots(each)[:_MOST_BESIDE] for each in those)
+            self._answer_slots[key] = sorted(itertools.chain(*found))
+        return self._answer_slots[key]
 
     def is_methods(self, table: int) -> bool:
         """Whether a table is one of virtual functions.

@@ -35,6 +35,7 @@ def tier(name: str) -> int:
     return AVX if name in _V3 or row.encoding.startswith("vex") else MORE
 
 
+@functools.cache
 def telling(of: int) -> int:
     """The labels of answers that tell of a tier or of higher ones."""
     return int(sum(lib.ways_labels(each) for each in range(max(of, V2), TOP + 1)))
