@@ -110,7 +110,8 @@ def _speed(path: Path, folder: Path, against: HostCapabilities) -> Speed:
     if shutil.which("objdump"):
         turns["objdump"] = len(few), lambda: _objdump(path, code.address)
     times: dict[str, list[float]] = defaultdict(list)
-    gc.disable()  # as the command does
+    gc.disable()  # as the command does, and:
+    gc.freeze()
     for number in range(1 + ROUNDS):
         for name, (_, turn) in turns.items():
             if name == "objdump" and number > 1:
