@@ -131,7 +131,6 @@ def check(
     from cpuprobe.facts.isa import facts_named
     from cpuprobe.report.fit import document, kinds
 
-    gc.freeze()  # what was imported is not gone over where cycles are dropped (check/litter.py)
     if diff is not None and (write_allow is not None or fail_on not in ("unguarded", "never")):
         raise UsageError("--diff fails on what came: of --fail-on it takes never, no --write-allow")
     if diff is not None and shown is Format.NFD:

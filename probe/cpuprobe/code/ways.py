@@ -49,8 +49,8 @@ _SPACES: list[Any] = []
 """Working memory that is free: there are archives with twenty thousand libraries."""
 
 
-def _space() -> Any:
-    """Working memory for one function.
+def working_memory() -> Any:
+    """Memory for C to work in on one function.
 
     Of the system's own pages: a large part of it is never touched, and to clear it takes longer
     than most searches.
@@ -58,7 +58,9 @@ def _space() -> Any:
     with contextlib.suppress(IndexError):
         return _SPACES.pop()
     try:
-        memory = mmap.mmap(-1, ffi.sizeof("struct ways_space"))
+        # A process's own: workers are forked, with what is free.
+        kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        memory = mmap.mmap(-1, ffi.sizeof("struct ways_space"), flags=kind)
     except OSError:
         raise MemoryError from None
     return ffi.from_buffer("struct ways_space[]", memory)
@@ -217,7 +219,7 @@ class Ways:
 
     def _lend(self) -> None:
         """Lends C one space more."""
-        self._spaces.append(_space())
+        self._spaces.append(working_memory())
         self._file.spaces[len(self._spaces) - 1] = self._spaces[-1]
 
     def __del__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from array import array
 
@@ -15,7 +16,7 @@ from cpuprobe.code.lists import Pairs
 from cpuprobe.code.native import NATIVE, lib
 from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.summary import Summary
-from cpuprobe.code.ways import Ways
+from cpuprobe.code.ways import Ways, working_memory
 from cpuprobe.facts.features import load_levels
 
 pytestmark = pytest.mark.skipif(not NATIVE, reason="the package was built without its extension")
@@ -144,6 +145,19 @@ def test_libgccs_answers_are_found_without_their_name():
             libgcc.model(bytes.fromhex(whole.replace(less, "90" * (len(less) // 2))), 0x1000)
             is None
         )
+
+
+def test_working_memory_is_a_process_s_own():
+    """Workers are forked from a process that may have some that is free."""
+    space = working_memory()
+    before = space[0].operations
+    child = os.fork()
+    if not child:
+        space[0].operations = before + 1
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert space[0].operations == before
 
 
 def test_tiers_are_those_of_the_levels():
