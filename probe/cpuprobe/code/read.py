@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -33,6 +34,8 @@ _MACHINES = {X86_64.name: EM_X86_64, AARCH64.name: EM_AARCH64}
 _SWEPT = 8
 """A share of a feature's instructions, one in so many, from which on those count that no function
 claims: in a stripped file these are functions too, in others some constants."""
+_MOST_BESIDE = 128 << 20
+"""Bytes of code of which two things are done at once: of more, memory is what counts."""
 MOST_COMPILED = 256 << 20
 """Bytes of an artifact of wasmtime, which is held whole."""
 
@@ -79,10 +82,13 @@ class Reading:
 
     def _begin(self) -> None:
         """Begins to find out what answers, of a large file: while it is cut up, and scanned."""
-        if parts(2 * sum(len(code.data) for code in self._file.code)) > 1:
-            beside = ThreadPoolExecutor(1)
+        size = sum(len(code.data) for code in self._file.code)
+        if parts(2 * size) == 1 or size > _MOST_BESIDE:
+            return
+        beside = ThreadPoolExecutor(1)
+        with contextlib.suppress(RuntimeError):  # the system gives no thread more
             self._begun = beside.submit(self._searching)
-            beside.shutdown(wait=False)
+        beside.shutdown(wait=False)
 
     def needs(self) -> Needs:
         """What the file needs, without what a scan finds.
