@@ -1,4 +1,5 @@
 #include "asking.h"
+#include "sets.h"
 
 enum state { NEW, WANTED, NAMED, GOING, SEEN, TOLD };
 
@@ -25,63 +26,25 @@ asked_of(struct asking *file, uint64_t target)
     }
 }
 
-/* The range of code that holds an address; as many as there are for none. */
-static uint32_t
-range_of(const struct asking *file, uint64_t address)
-{
-    uint32_t low = 0, high = file->links->ranges;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (file->links->code[middle].start <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low && address < file->links->code[low - 1].end ? low - 1 : file->links->ranges;
-}
-
-static uint32_t
-number_of(const uint64_t *all, uint32_t count, uint64_t wanted)
-{
-    uint32_t low = 0, high = count;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (all[middle] < wanted)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < count && all[low] == wanted ? low : count;
-}
-
 static int
 is_go(const struct asking *file, uint64_t address)
 {
     return address >= file->go_start && address < file->go_end;
 }
 
-/* Whether what begins there is an entry of a PLT, or only jumps to what is another file's: ENDBR64
- * or none, JMP through a slot, with BND or without. */
+/* Whether what begins there is an entry of a PLT, or only jumps to what is another file's. */
 static int
 is_others(const struct asking *file, uint32_t range, uint64_t address)
 {
-    const uint8_t *code = file->code[range] + (address - file->links->code[range].start);
-    uint64_t left = file->links->code[range].end - address, at = 0;
+    const struct links_range *where = &file->links->code[range];
+    const uint8_t *code = file->code[range] + (address - where->start);
+    unsigned length = links_stub(code, where->end - address);
     int32_t distance;
 
-    if (file->tables[range])
-        return 1;
-    if (left >= 4 && code[0] == 0xf3 && code[1] == 0x0f && code[2] == 0x1e && code[3] == 0xfa)
-        at = 4;
-    at += at < left && code[at] == 0xf2;
-    if (left < at + 6 || code[at] != 0xff || code[at + 1] != 0x25)
-        return 0;
-    __builtin_memcpy(&distance, code + at + 2, sizeof distance);
-    address += at + 6 + (uint64_t)(int64_t)distance;
+    if (file->tables[range] || !length)
+        return file->tables[range];
+    __builtin_memcpy(&distance, code + length - sizeof distance, sizeof distance);
+    address += length + (uint64_t)(int64_t)distance;
     return ways_holds(&file->imports, address, address);
 }
 
@@ -102,9 +65,10 @@ static int look(struct asking *file, uint64_t start, uint64_t end, unsigned dept
 static int
 see(struct asking *file, struct asked *asked, unsigned depth)
 {
-    uint32_t number =
-        number_of(file->links->functions.all, file->links->functions.count, asked->target);
-    uint64_t end = number < file->links->functions.count ? file->limits[number] : 0;
+    const struct links_index *functions = &file->links->functions;
+    uint32_t number = place_of(functions->all, functions->count, asked->target);
+    int begins = number < functions->count && functions->all[number] == asked->target;
+    uint64_t end = begins ? file->limits[number] : 0;
     enum state before = asked->state;
     const struct ways_summary *made;
     int known;
@@ -155,7 +119,7 @@ word_of(const struct asked *asked)
 static int
 tell(struct asking *file, uint64_t target, unsigned depth, uint32_t *word)
 {
-    uint32_t stub = number_of(file->stubs.all, file->stubs.count, target), range;
+    uint32_t stub = place_of(file->stubs.all, file->stubs.count, target), range;
     struct asked *asked;
     uint64_t inner;
 
@@ -167,7 +131,7 @@ tell(struct asking *file, uint64_t target, unsigned depth, uint32_t *word)
         *word = (*word & (uint32_t)ANSWER_BITS) | IS_FOREIGN;
         return known;
     }
-    if (stub < file->stubs.count)
+    if (stub < file->stubs.count && file->stubs.all[stub] == target)
         target = file->functions[stub];
     asked = asked_of(file, target);
     if (!asked) {
@@ -175,7 +139,7 @@ tell(struct asking *file, uint64_t target, unsigned depth, uint32_t *word)
         return 1;
     }
     if (asked->state == NEW || asked->state == WANTED) {
-        range = range_of(file, target);
+        range = links_range_of(file->links, target);
         if (target > INT64_MAX || (range < file->links->ranges && is_others(file, range, target)) ||
             is_go(file, target))
             return want(file, asked);
@@ -213,7 +177,7 @@ static int
 look(struct asking *file, uint64_t start, uint64_t end, unsigned depth)
 {
     struct ways_space *space = file->spaces[depth];
-    uint32_t range = range_of(file, start), told = 0;
+    uint32_t range = links_range_of(file->links, start), told = 0;
     unsigned kind =
         (start == file->main ? IS_MAIN : 0u) | (file->only_answers && !depth ? ONLY_ANSWERS : 0u);
 

@@ -108,8 +108,8 @@ number_of(const struct links_index *index, uint64_t address)
     return bit ? number_in(index, bucket, bit, address) : index->count;
 }
 
-static int
-is_code(const struct links_known *known, uint64_t address)
+uint32_t
+links_range_of(const struct links_known *known, uint64_t address)
 {
     uint32_t low = 0, high = known->ranges;
 
@@ -121,7 +121,13 @@ is_code(const struct links_known *known, uint64_t address)
         else
             high = middle;
     }
-    return low > 0 && address < known->code[low - 1].end;
+    return low > 0 && address < known->code[low - 1].end ? low - 1 : known->ranges;
+}
+
+static int
+is_code(const struct links_known *known, uint64_t address)
+{
+    return links_range_of(known, address) < known->ranges;
 }
 
 /* --- searching code ------------------------------------------------------------------------------
@@ -498,9 +504,8 @@ links_turn(const struct links_known *known, struct links *turned)
         add(turned, known->pointers[at], known->slots.all[at]);
 }
 
-/* How long an entry of a procedure linkage table is, up to its end; 0 where there is none. */
-static unsigned
-stub_at(const uint8_t *code, uint64_t left)
+unsigned
+links_stub(const uint8_t *code, uint64_t left)
 {
     unsigned at = left >= 4 && (uint32_t)distance_at(code) == 0xfa1e0ff3 ? 4 : 0; /* ENDBR64 */
 
@@ -514,7 +519,7 @@ links_stubs(const uint8_t *code, uint64_t size, uint64_t address, struct links *
     unsigned length;
 
     for (uint64_t at = 0; at < size; at += length ? length : 1) {
-        length = stub_at(code + at, size - at);
+        length = links_stub(code + at, size - at);
         if (length)
             add(stubs, address + at,
                 address + at + length + (uint64_t)distance_at(code + at + length - 4));

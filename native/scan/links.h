@@ -116,4 +116,12 @@ void links_entered(const struct links_known *known, const struct links *stubs,
  * or its code ends; 0 where it is in no code. */
 void links_limits(const struct links_known *known, const uint64_t *ends, uint64_t *limits);
 
+/* --- between the files of this --- */
+
+/* The range of code that holds an address; as many as there are for none. */
+uint32_t links_range_of(const struct links_known *known, uint64_t address);
+/* How long an entry of a procedure linkage table is, up to the end of the distance to its slot; 0
+ * where there is none. */
+unsigned links_stub(const uint8_t *code, uint64_t left);
+
 #endif
