@@ -104,6 +104,10 @@ uint32_t links_holding(const uint64_t *held, uint32_t count, uint32_t bit, uint3
 /* Turns slots round: key is the address that stands there. */
 void links_turn(const struct links_known *known, struct links *turned);
 
+/* How long an entry of a procedure linkage table is, up to the end of the distance to its slot; 0
+ * where there is none. */
+unsigned links_stub(const uint8_t *code, uint64_t left);
+
 /* Finds the entries of a procedure linkage table, jumps through a slot: key is the entry, value the
  * slot. */
 void links_stubs(const uint8_t *code, uint64_t size, uint64_t address, struct links *stubs);
@@ -120,8 +124,5 @@ void links_limits(const struct links_known *known, const uint64_t *ends, uint64_
 
 /* The range of code that holds an address; as many as there are for none. */
 uint32_t links_range_of(const struct links_known *known, uint64_t address);
-/* How long an entry of a procedure linkage table is, up to the end of the distance to its slot; 0
- * where there is none. */
-unsigned links_stub(const uint8_t *code, uint64_t left);
 
 #endif

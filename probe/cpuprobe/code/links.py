@@ -24,9 +24,8 @@ from cpuprobe.code.threads import at_once, parts
 _RELATIVE_32 = struct.Struct("<i").unpack_from
 _RELA = 24
 """Bytes of an Elf64_Rela."""
-# A PLT entry: ENDBR64 or none, JMP through a slot, with BND or without.
-_SHORTEST = 6  # bytes of an entry
-_STUB = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\xf2?\xff\x25.{4}", re.DOTALL)
+_SHORTEST = 6
+"""Bytes of an entry of a procedure linkage table."""
 # MOV, MOVZX, TEST, AND, CMP and BT of memory that is counted from the next instruction.
 RIP_READS = re.compile(
     rb"(?:\x0f[\xb6\xb7\xba]|[\x8b\x23\x39\x3b\x80\x81\x83\xf6\xf7])[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]"
@@ -289,12 +288,12 @@ class Links:
     def imported(self, target: int) -> str | None:
         """The name of another file's function, if what begins there only jumps to it."""
         if target not in self._imported:
+            self._imported[target] = None
             code = self._file.code_at(target)
-            stub = _STUB.match(code.data, target - code.address) if code is not None else None
-            name = None
-            if code is not None and stub is not None:
-                end = stub.end()
-                slot = code.address + end + _RELATIVE_32(code.data, end - 4)[0]
-                name = self.names.get(slot)
-            self._imported[target] = name
+            if code is not None:
+                at = target - code.address
+                length = lib.links_stub(_bytes(code.data) + at, len(code.data) - at)
+                if length:
+                    slot = relative_at(code, at + length - 4)
+                    self._imported[target] = self.names.get(slot)
         return self._imported[target]
