@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cpuprobe.evidence.crashes.model import Clue, Crash, Isa, Note
 from cpuprobe.evidence.crashes.rules import HEX, clue, marked_bytes, number, rule
@@ -73,7 +73,33 @@ _CODE = re.compile(
 )
 _REPORTS = (
     rule(
-        "warning: ", r"\bWARNING: (?:CPU: \d|\S{1,200}:\d{1,6} at )", begins=True, kernel="warning"
+        "warning: ",
+        r"\bWARNING: (?:CPU: \d|at \S{1,200}:\d|\S{1,200}:\d{1,6} at )",
+        begins=True,
+        kernel="warning",
+    ),
+    rule(  # lib/dump_stack.c is called by these, and the task goes on
+        "bug: ",
+        r"\bBUG: (?:K[A-Z]{2,4}SAN|KFENCE|soft lockup|workqueue lockup|sleeping function called"
+        r"|scheduling while atomic|Bad (?:page|rss)|spinlock)\b",
+        begins=True,
+        kernel="warning",
+    ),
+    rule(
+        "detected",
+        r"\bINFO: rcu_\w{1,20}(?: self-| )detected\b"
+        r"|\b(?:possible (?:recursive|circular) locking|irq lock inversion dependency) detected\b",
+        begins=True,
+        kernel="warning",
+    ),
+    rule(
+        "info: task ",
+        r"\bINFO: task .{1,64} blocked for more than \d",
+        begins=True,
+        kernel="warning",
+    ),
+    rule(
+        "fatal signal", r"\bpotentially unexpected fatal signal (?P<signal>\d{1,2})\b", begins=True
     ),
     rule("kernel bug at ", r"\bkernel BUG at \S{1,200}:\d", begins=True, kernel="crash"),
     rule(
@@ -97,7 +123,7 @@ _REPORTS = (
     ),
     rule(
         "ip: 00",
-        r"\b[RE]IP: 00[16]0:(?:\[<[0-9a-f]{1,16}>\] )?(?P<function>[\w.]{1,120})\+0x"
+        r"\b[RE]IP: 00[16]0:(?:\[<[0-9a-f]{1,16}>\] {1,2}){0,2}(?P<function>[\w.]{1,120})\+0x"
         r"(?:[0-9a-f]{1,8}/0x[0-9a-f]{1,8} \[(?P<module>[\w-]{1,64})\])?",
         aside=True,
     ),
@@ -124,15 +150,50 @@ _MAPPED_FOR_NOTHING = ("anon_inode:", "memfd:", "zero", "SYSV")
 _FETCH = 0x10  # of a page fault's error code (SDM vol. 3A, 4.7)
 _SEARCHED = re.compile(
     r"ip:|segfault at|Code:|^[0-9a-f <(]{3}.{0,200}[<(][0-9a-f]{2}[>)]|WARNING: "
-    r"|BUG|\[#|Comm: |EIP is at|IP: 00|undefined instruction",
+    r"|BUG|\[#|Comm: |EIP is at|IP: 00|undefined instruction|INFO: |detected|fatal signal",
     re.IGNORECASE,
 )
-_NEAR = 40  # lines from a report's head to its Code: line, a list of modules between
+_NEAR = 40  # lines from a crash's head to its Code: line
+_LONG = 400  # the same in a report of the kernel: modules, registers, stack and trace between
+_OWN = re.compile(r"\b[RE]IP: 00[16]0:|\bEIP is at ", re.IGNORECASE)
+_PROGRAM = re.compile(r"\b[RE]IP: 00(?:[237]3|2b):(?:0x|\[<)?([0-9a-f]{1,16})", re.IGNORECASE)
+
+
+@dataclass
+class _Place:
+    """Where in the kernel's lines a reader is: lines of the last head and the last pointers."""
+
+    head: int = -_LONG
+    own: int = -_LONG  # of the kernel
+    program: int = -_LONG  # of the program that called it, or that died
+    ip: int = 0
+    kernel: bool = False
+
+    def code(self, at: int, code: bytes) -> Clue | None:
+        """A `Code:` line: of the crash before it, of the kernel, of no crash, or one by itself.
+
+        Since Linux 4.19 it follows the pointer that it is of; before, it ends the report. That of
+        a program under a report of the kernel is the system call that the program was in.
+        """
+        told = Crash(SOURCE, code=code, isa=None)
+        of_program = at - self.program <= 2
+        if of_program and (self.kernel or self.head < 0) and self.own < self.program:
+            return None
+        if of_program:
+            told = replace(told, address=self.ip)
+        near = at - self.head < (_LONG if self.kernel and self.own > self.head else _NEAR)
+        if not near and at - self.own < _LONG:
+            told, self.kernel = replace(told, kernel="crash", system="linux"), True
+            self.head = self.own
+            return Clue(at, told, begins=True)
+        if not self.kernel:
+            self.head = -_LONG
+        return Clue(at, told, begins=not near, aside=near)
 
 
 def read(lines: Sequence[str]) -> Iterator[Clue]:
     """The kernel's lines. A `Code:` line belongs to the crash before it, or is one by itself."""
-    owner = -_NEAR
+    place = _Place()
     for at, line in enumerate(lines):
         if _SEARCHED.search(line) is None:
             continue
@@ -140,20 +201,26 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
         if word is not None:
             isa: Isa = "arm" if any(map(_OF_ARM.search, lines)) else "aarch64"
             told = Crash(SOURCE, code=int(word[1], 16).to_bytes(4, "little"), isa=isa)
-            yield Clue(at, told, begins=at - owner >= _NEAR, aside=at - owner < _NEAR)
-            owner = -_NEAR
+            near = at - place.head < _NEAR
+            yield Clue(at, told, begins=not near, aside=near)
+            place = _Place()
             continue
         code = _CODE.search(line)
         if code is not None:
-            told = Crash(SOURCE, code=marked_bytes(code[1]), isa=None)
-            yield Clue(at, told, begins=at - owner >= _NEAR, aside=at - owner < _NEAR)
-            owner = -_NEAR
+            of_code = place.code(at, marked_bytes(code[1]))
+            if of_code is not None:
+                yield of_code
             continue
+        pointer = _PROGRAM.search(line)
+        if pointer is not None:
+            place.program, place.ip = at, number(pointer[1])
+        elif _OWN.search(line) is not None:
+            place.own = at
         found = _trap(line, at) or _report(line, at)
         if found is not None:
             yield found
             if not found.aside:
-                owner = at
+                place = _Place(head=at, kernel=found.tells.kernel is not None)
 
 
 def _report(line: str, at: int) -> Clue | None:
