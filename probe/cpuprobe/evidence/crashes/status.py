@@ -103,6 +103,7 @@ _WORDS = {
     "segmentation violation": "SIGSEGV",
     "general protection": "SIGSEGV",
     "general protection fault": "SIGSEGV",
+    "page fault": "SIGSEGV",
     "stack segment": "SIGBUS",
     "alignment check": "SIGBUS",
     "bus error": "SIGBUS",

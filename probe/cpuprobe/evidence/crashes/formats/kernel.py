@@ -80,7 +80,7 @@ _REPORTS = (
     ),
     rule(  # lib/dump_stack.c is called by these, and the task goes on
         "bug: ",
-        r"\bBUG: (?:K[A-Z]{2,4}SAN|KFENCE|soft lockup|workqueue lockup|sleeping function called"
+        r"\bBUG: (?:K[A-Z]{1,4}SAN|KFENCE|soft lockup|workqueue lockup|sleeping function called"
         r"|scheduling while atomic|Bad (?:page|rss)|spinlock)\b",
         begins=True,
         kernel="warning",

@@ -11,6 +11,7 @@ from cpuprobe.evidence.crashes.formats import (
     emulators,
     kernel,
     listing,
+    panics,
     refusals,
     registers,
     runtimes,
@@ -23,6 +24,7 @@ from cpuprobe.evidence.crashes.rules import Rule
 
 RULES: Mapping[str, Sequence[Rule]] = {
     kernel.SOURCE: kernel.RULES,
+    panics.SOURCE: panics.RULES,
     debuggers.SOURCE: debuggers.RULES,
     debuggers.WINDOWS_SOURCE: debuggers.WINDOWS,
     coredumps.SOURCE: coredumps.RULES,
