@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 
+from cpuprobe.assessment.ground import Explain
 from cpuprobe.assessment.machine import Machine, cpus_of
 from cpuprobe.assessment.model import Finding
-from cpuprobe.assessment.witnesses import Evidence
 from cpuprobe.evidence.observation import CpuGroup
 from cpuprobe.words import names
 
 _FAULTS = frozenset({"sigill", "sigsegv", "sigbus", "sigfpe", "sigtrap"})
+_WRONG = frozenset({"wrong"})
 _MOST_CANDIDATES = 3
 
 
 def execution_findings(machine: Machine) -> Iterator[Finding]:
     """The findings of this family."""
-    yield from _broken(machine, "CP201", lambda evidence: evidence.ran in _FAULTS)
-    yield from _broken(machine, "CP202", lambda evidence: evidence.ran == "wrong")
+    causes = machine.isa.causes
+    yield from _broken(machine, "CP201", _FAULTS, causes.faults)
+    yield from _broken(machine, "CP202", _WRONG, causes.wrong)
     yield from _hidden(machine)
     yield from _deadly(machine)
 
 
-def _broken(machine: Machine, code: str, shows: Callable[[Evidence], bool]) -> Iterator[Finding]:
+def _broken(
+    machine: Machine, code: str, outcomes: Collection[str], explain: Explain
+) -> Iterator[Finding]:
     if not any("broken" in group.states.values() for group in machine.groups):
         return
     where = {
         name: broken
-        for name, groups in machine.showing(shows).items()
+        for name, groups in machine.showing(lambda evidence: evidence.ran in outcomes).items()
         if (broken := [group for group in groups if group.states[name] == "broken"])
     }
     isa = machine.isa
-    explain = isa.causes.faults if code == "CP201" else isa.causes.wrong
     for listed, why, proof in machine.by_cause(where, explain):
         cpus = cpus_of(group for name in listed for group in where[name])
         evidence = [f"{isa.words.enumerates} {names(listed)}{isa.words.and_enabled}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple, cast
 
@@ -30,6 +30,8 @@ class Cause(NamedTuple):
 NO_CAUSE = Cause()
 Why = tuple[Cause, list[str]]
 """A cause, and the evidence for it."""
+Explain = Callable[["Ground", list[str]], Why]
+"""A rule: why something is as it is with these features."""
 
 
 class Ground:

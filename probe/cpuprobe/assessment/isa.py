@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from cpuprobe.assessment.ground import Ground, Why
+from cpuprobe.assessment.ground import Explain, Ground
 from cpuprobe.assessment.model import Basis, FeatureAssessment, Identity
 from cpuprobe.assessment.witnesses import GroupEvidence
 from cpuprobe.evidence.observation import CpuGroup
@@ -39,11 +39,11 @@ class Words(NamedTuple):
 class Causes(NamedTuple):
     """The rules by which something is explained; see causes.py."""
 
-    not_listed: Callable[[Ground, list[str]], Why]
-    faults: Callable[[Ground, list[str]], Why]
-    wrong: Callable[[Ground, list[str]], Why]
-    masked: Callable[[Ground, list[str]], Why]
-    incoherent: Callable[[Ground, list[str]], Why]
+    not_listed: Explain
+    faults: Explain
+    wrong: Explain
+    masked: Explain
+    incoherent: Explain
 
 
 class Isa(NamedTuple):

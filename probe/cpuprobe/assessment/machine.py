@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cpuprobe.assessment.ground import NO_CAUSE, Cause, Ground, Why
+from cpuprobe.assessment.ground import NO_CAUSE, Cause, Explain, Ground
 from cpuprobe.assessment.isas import isa_of
 from cpuprobe.assessment.model import Finding
 from cpuprobe.assessment.states import assess_features
@@ -61,7 +61,7 @@ class Machine(Ground):
         return {name: found[name] for name in self.table if name in found} if found else found
 
     def by_cause(
-        self, listed: Iterable[str], explain: Callable[[Ground, list[str]], Why]
+        self, listed: Iterable[str], explain: Explain
     ) -> list[tuple[list[str], Cause, tuple[str, ...]]]:
         """The features of each cause, with it and the evidence for it: one finding each.
 
