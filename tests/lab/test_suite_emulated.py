@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.conftest import required
+from tests.required import required
 
 ROOT = Path(__file__).parents[2]
 # Of what measures this machine, or has wasmtime compile for it: what is quick enough emulated.

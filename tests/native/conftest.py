@@ -6,9 +6,10 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+
+from tests.required import required
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -55,21 +56,6 @@ VARIANTS = {
     # qemu-user opens no host libraries for its guest's sake: a static program is simplest.
     "static": ("-O2", "-static"),
 }
-
-
-def required(tool: str) -> str:
-    """The path of a tool; skips the test where it is missing, unless CPUPROBE_LAB=require."""
-    path = shutil.which(tool)
-    if path is None:
-        unable(f"{tool} is not installed")
-    return path
-
-
-def unable(reason: str) -> NoReturn:
-    """Skips the test; fails it if CPUPROBE_LAB=require."""
-    if os.environ.get("CPUPROBE_LAB") == "require":
-        pytest.fail(f"{reason}, and CPUPROBE_LAB=require")
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.user import run_user
-from tests.native.conftest import ISA, NATIVE, required
+from tests.native.conftest import ISA, NATIVE
+from tests.required import required
 
 # struct cache of native/library/cache.c: magic, key, safe, refused, states, ..., checksum.
 SAFE = slice(32, 48)

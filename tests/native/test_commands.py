@@ -21,7 +21,7 @@ from cpuprobe.emit import FORMATS
 from cpuprobe.emit.choose import choose
 from cpuprobe.evidence.observation import Document, Observation
 from cpuprobe.facts.tables import load_table
-from tests.native.conftest import required
+from tests.required import required
 
 LIAR = "Haswell,x-force-features=on,+avx512f,+avx512vl,+avx512dq"
 

@@ -24,7 +24,8 @@ from cpuprobe.assessment import assess
 from cpuprobe.evidence.observation import Candidate, Document, Observation
 from tests.children import children
 from tests.examples import ALL
-from tests.native.conftest import HERE, NATIVE, make_native, required, unable
+from tests.native.conftest import HERE, NATIVE, make_native
+from tests.required import required, unable
 
 Program = Callable[..., Path]
 

@@ -14,7 +14,8 @@ import pytest
 
 from cpuprobe.evidence.installed import installed_version
 from tests.agreement import disagreements
-from tests.native.conftest import CORE_SOURCES, FLAGS, HERE, NATIVE, PUBLIC, ROOT, required
+from tests.native.conftest import CORE_SOURCES, FLAGS, HERE, NATIVE, PUBLIC, ROOT
+from tests.required import required
 
 EXAMPLES = ROOT / "docs" / "examples" / "embed"
 LIAR = "Haswell,x-force-features=on,+avx512f,+avx512vl,+avx512dq"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.examples import ALL
-from tests.native.conftest import required
+from tests.required import required
 
 Build = Callable[[str, str], Path]
 

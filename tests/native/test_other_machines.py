@@ -10,7 +10,7 @@ import msgspec
 from cpuprobe.assessment import assess
 from cpuprobe.evidence.observation import Document
 from cpuprobe.facts.features import load_features
-from tests.native.conftest import required
+from tests.required import required
 from tests.tools import native_builds
 
 

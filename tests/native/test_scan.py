@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.conftest import HERE, NATIVE, VARIANTS, required
+from tests.native.conftest import HERE, NATIVE, VARIANTS
+from tests.required import required
 
 SOURCES = [HERE / "fuzz_scan.c", *sorted((NATIVE / "scan").glob("*.c"))]
 ROUNDS = os.environ.get("SCAN_ROUNDS", "3000")

@@ -26,7 +26,7 @@ from cpuprobe.facts.features import load_features
 from cpuprobe.facts.wasmtime import known_versions
 from tests import fakes
 from tests.native.bridge import FORMATS, Bridge
-from tests.native.conftest import required
+from tests.required import required
 
 TABLE = load_features()
 NAMES = tuple(TABLE)

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("iced_x86")
 pytest.importorskip("wasmtime")
 
-from tests.native.conftest import required
 from tests.needs import parse_needs
+from tests.required import required
 
 from cpuprobe.assessment import assess
 from cpuprobe.check.against import machine, within

@@ -9,7 +9,7 @@ import types
 import pytest
 from tests import arm_fakes as arm
 from tests.fakes import V3, group, observation
-from tests.unit.facts.test_features_sources import tool
+from tests.required import required
 
 from cpuprobe import api
 from cpuprobe.assessment import Assessment, assess
@@ -83,7 +83,7 @@ def test_profile_alone() -> None:
 def test_gcc_takes_every_name() -> None:
     """The line is one that GCC 12 compiles with."""
     told = FORMATS["gcc"](choose_alone([find_profile("graviton3")], lookup("50", "aarch64")))
-    gcc = tool("aarch64-linux-gnu-gcc")
+    gcc = required("aarch64-linux-gnu-gcc")
     done = subprocess.run(
         [gcc, told.strip(), "-x", "c", "-fsyntax-only", "/dev/null"], capture_output=True, text=True
     )

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.required import required, unable
 from tests.tools.feature_rows import check_arm_features
-from tests.unit.facts.test_features_sources import missing, run, tool
+from tests.unit.facts.test_features_sources import run
 
 from cpuprobe.assessment.kernel import release_number
 from cpuprobe.errors import CaptureError
@@ -55,7 +56,7 @@ def test_bit_belongs_to_one_feature() -> None:
 def test_hwcap_bits_are_the_headers() -> None:
     """Every HWCAP of the kernel's own header is the bit of the row whose word it is."""
     if not HEADER.exists():
-        missing("linux-libc-dev-arm64-cross is not installed")
+        unable("linux-libc-dev-arm64-cross is not installed")
     defined = re.findall(r"define HWCAP(2?)_(\w+)\s+\(1(?:UL)? << (\d+)\)", HEADER.read_text())
     bits = {
         (name.lower().replace("_", ""), f"hwcap{word}", int(bit)) for word, name, bit in defined
@@ -98,7 +99,7 @@ def test_notation() -> None:
 
 def test_llvm_knows_the_names() -> None:
     """LLVM 14 knows every name of a feature that Linux printed before it."""
-    llc = tool("llc")
+    llc = required("llc")
     known = set(
         re.findall(r"^  ([\w.-]+) +- ", run(llc, "-march=aarch64", "-mattr=help").stderr, re.M)
     )

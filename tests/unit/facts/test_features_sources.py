@@ -6,13 +6,13 @@ import functools
 import importlib
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from tests.every import every
+from tests.required import required, unable
 
 from cpuprobe.facts.features import Feature, load_features
 
@@ -73,28 +73,12 @@ RUST_SINCE = 89
 """Of Rust 1: older ones lack names of the table, or list none but those of the target."""
 
 
-def missing(reason: str) -> NoReturn:
-    """Skip for want of a tool; where everything must be at hand, fail instead."""
-    if os.environ.get("CPUPROBE_LAB") == "require":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def tool(name: str) -> str:
-    """The path of a program, or the test is skipped."""
-    # Debian's rustc is older than what rustup has put beside it.
-    path = shutil.which(name, path=Path.home() / ".cargo" / "bin") or shutil.which(name)
-    if path is None:
-        missing(f"{name} is not installed")
-    return path
-
-
 def library(name: str) -> Any:
     """An imported module, or the test is skipped."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        missing(f"the Python package of {name} is not installed")
+        unable(f"the Python package of {name} is not installed")
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -121,7 +105,7 @@ def outside(version: int, since: dict[str, int], until: dict[str, int]) -> set[s
 
 def test_gcc_accepts_every_name() -> None:
     """GCC refuses exactly the names that are younger or older than itself."""
-    gcc = tool("gcc")
+    gcc = required("gcc")
     names = [feature.gcc for feature in TABLE.values() if feature.gcc is not None]
     done = run(gcc, *(f"-m{name}" for name in names), "-x", "c", "-fsyntax-only", os.devnull)
     refused = set(re.findall(r"unrecognized command-line option '-m([^']+)'", done.stderr))
@@ -131,7 +115,7 @@ def test_gcc_accepts_every_name() -> None:
 
 def test_clang_accepts_every_name() -> None:
     """Clang refuses exactly the names that are younger or older than its LLVM."""
-    clang = tool("clang")
+    clang = required("clang")
     names = [feature.llvm for feature in TABLE.values() if feature.llvm is not None]
     wanted = [each for name in names for each in ("-target-feature", f"+{name}")]
     base = (clang, "-cc1", "-triple", "x86_64-linux-gnu", "-S", "-o", os.devnull)
@@ -165,9 +149,9 @@ IMPLIED_ONCE = {"avx512fp16": {"avx512vl", "avx512dq"}}
 )
 def test_clang_14_implies_the_same(name: str) -> None:
     """The macros that one `-target-feature` turns on are those of the feature and its closure."""
-    clang = tool("clang")
+    clang = required("clang")
     if major(clang) != 14:
-        missing("the implications were compared with Clang 14")
+        unable("the implications were compared with Clang 14")
     command = (clang, "-cc1", "-triple", "i386-linux-gnu", "-target-cpu", "i386")
     done = run(
         *command, "-target-feature", f"+{TABLE[name].llvm}", "-E", "-dM", "-x", "c", os.devnull
@@ -183,11 +167,11 @@ def test_clang_14_implies_the_same(name: str) -> None:
 def test_rustc_knows_every_name() -> None:
     """Every Rust name is among the compiler's own, not merely LLVM's, target features."""
     printed = run(
-        tool("rustc"), "--print", "target-features", "--target", "x86_64-unknown-linux-gnu"
+        required("rustc"), "--print", "target-features", "--target", "x86_64-unknown-linux-gnu"
     )
-    version = re.search(r"1\.(\d+)", run(tool("rustc"), "--version").stdout)
+    version = re.search(r"1\.(\d+)", run(required("rustc"), "--version").stdout)
     if printed.returncode != 0 or version is None or int(version[1]) < RUST_SINCE:
-        missing(f"Rust 1.{RUST_SINCE} or later is not installed")
+        unable(f"Rust 1.{RUST_SINCE} or later is not installed")
     own = printed.stdout.split("Code-generation features supported by LLVM")[0]
     known = set(re.findall(r"^\s+(\S+)\s+- ", own, re.M))
 
@@ -330,14 +314,14 @@ def test_py_cpuinfo_names_the_same_bit(name: str) -> None:
 
 def test_flags_of_this_machine_are_set_in_cpuid() -> None:
     """What /proc/cpuinfo lists here is set in CPUID where the table says (`cpuid -r`, one CPU)."""
-    printed = run(tool("cpuid"), "-r", "-1").stdout
+    printed = run(required("cpuid"), "-r", "-1").stdout
     leaves = {
         (int(leaf, 16), int(subleaf, 16)): dict(re.findall(r"(e.x)=0x(\w+)", registers))
         for leaf, subleaf, registers in re.findall(r"^\s+0x(\w{8}) 0x(\w\w): (.*)$", printed, re.M)
     }
     flags = re.search(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text("utf-8"), re.M)
     if flags is None or (1, 0) not in leaves:
-        missing("this machine has no x86 /proc/cpuinfo or no CPUID")
+        unable("this machine has no x86 /proc/cpuinfo or no CPUID")
     listed = [
         TABLE.by_kernel_flag[flag] for flag in flags[1].split() if flag in TABLE.by_kernel_flag
     ]

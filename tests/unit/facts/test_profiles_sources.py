@@ -11,14 +11,14 @@ import functools
 import importlib
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from tests.every import every
+from tests.required import required, unable
 
 from cpuprobe.assessment.wasmtime import WINCH_SIMD
 from cpuprobe.evidence.cpuid import Cpuid
@@ -48,22 +48,6 @@ SAME: Difference = ("", "")
 def of_kind(*kinds: str) -> list[str]:
     """The names of the profiles of these kinds."""
     return [name for name, profile in PROFILES.items() if profile.kind in kinds]
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip for want of a tool; where everything must be at hand, fail instead."""
-    if os.environ.get("CPUPROBE_LAB") == "require":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def tool(name: str) -> str:
-    """The path of a program, or the test is skipped."""
-    # Debian's rustc is older than what rustup has put beside it.
-    path = shutil.which(name, path=Path.home() / ".cargo" / "bin") or shutil.which(name)
-    if path is None:
-        missing(f"{name} is not installed")
-    return path
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -398,7 +382,7 @@ def archspec_sets() -> dict[str, frozenset[str]]:
     try:
         targets = importlib.import_module("archspec.cpu").TARGETS
     except ModuleNotFoundError:
-        missing("the Python package archspec is not installed")
+        unable("the Python package archspec is not installed")
     names = {f.kernel.flag: f.name for f in TABLE.values() if f.kernel.flag} | ARCHSPEC_NAMES
     ours = [target for target in targets.values() if target.family.name == "x86_64"]
     alone = {feature for target in ours for feature in target.features} - set(names)
@@ -499,10 +483,10 @@ def macro(name: str) -> str | None:
 @functools.cache
 def gcc_set(march: str) -> frozenset[str] | None:
     """What GCC takes -march to mean; None where it does not know the name."""
-    gcc = tool("gcc")
+    gcc = required("gcc")
     version = re.search(r"\d+", run(gcc, "-dumpversion").stdout)
     if version is None or int(version[0]) != GCC_MAJOR:
-        missing(f"the differences are those of GCC {GCC_MAJOR}, this is {version and version[0]}")
+        unable(f"the differences are those of GCC {GCC_MAJOR}, this is {version and version[0]}")
     done = run(gcc, f"-march={march}", "-dM", "-E", "-x", "c", os.devnull)
     if done.returncode != 0:
         assert "bad value" in done.stderr
@@ -539,10 +523,10 @@ RUST = sorted(name for name in GCC_UNKNOWN | set(WITHOUT_DUMP) if not name.start
 @functools.cache
 def rust_set(cpu: str) -> frozenset[str]:
     """What rustc takes -C target-cpu to mean."""
-    rustc = tool("rustc")
+    rustc = required("rustc")
     version = re.search(r"1\.(\d+)", run(rustc, "--version").stdout)
     if version is None or int(version[1]) < RUST_SINCE:
-        missing(f"Rust 1.{RUST_SINCE} or later is not installed")
+        unable(f"Rust 1.{RUST_SINCE} or later is not installed")
     target = ("--target", "x86_64-unknown-linux-gnu")
     done = run(rustc, "--print", "cfg", "-C", f"target-cpu={cpu}", *target)
     assert (done.returncode, done.stderr) == (0, "")
@@ -595,7 +579,7 @@ def preset_sets() -> tuple[dict[str, frozenset[str]], frozenset[str]]:
     try:
         found = presets(version or "")
     except UnknownWasmtimeError as error:
-        missing(str(error))
+        unable(str(error))
     known = next(iter(found.values())).flags
     return (
         {
@@ -656,12 +640,12 @@ QEMU_HAS_MORE = {
 
 def emulated(model: str) -> set[str]:
     """What a model of QEMU's enumerates under emulation."""
-    qemu = tool("qemu-x86_64")
+    qemu = required("qemu-x86_64")
     if not NATIVE.exists():
-        missing(f"{NATIVE.name} is not built")
+        unable(f"{NATIVE.name} is not built")
     done = run(qemu, "-cpu", model, str(NATIVE), "--no-exec")
     if "unable to find CPU model" in done.stderr:
-        missing(f"this QEMU has no model {model}")
+        unable(f"this QEMU has no model {model}")
     (group,) = parse_capture(done.stdout.encode()).groups
     return bits(Cpuid(group.cpuid))[0]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.golden.aarch64 import regenerate
 from tests.golden.aarch64.entries import FOLDER, read_list
 from tests.golden.headers import ListError
-from tests.native.conftest import required
+from tests.required import required
 from tests.tools import native_facts_aarch64
 
 from cpuprobe.code import a64
