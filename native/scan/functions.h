@@ -76,6 +76,28 @@ uint64_t functions_relocations(const uint8_t *rows, uint64_t size, uint32_t kind
 void functions_unwind(const uint8_t *data, uint64_t size, uint64_t address,
                       const struct links_range *code, uint32_t ranges, struct functions *made);
 
+/* Go's table of functions, as its head has it (runtime/symtab.go, functab). */
+struct go_table {
+    const uint8_t *table;
+    const struct links_range *code;
+    uint64_t size, rows, count;    /* where the rows begin, and how many there are */
+    uint64_t base, entries, names; /* what addresses, entries and names count from */
+    uint32_t width;                /* bytes of a row: 8 or 16 */
+    uint32_t number, ranges;       /* `number`: of the table as one of strings */
+    uint64_t start, end;           /* found: where the first function begins, the last one ends */
+};
+
+/* Adds those that are in code; returns 0 where the table is damaged: they are not in order, begin
+ * at 0 or lie beyond all memory. */
+int functions_go(struct go_table *go, struct functions *made);
+
+/* Lists functions whose name has a word, by the case of its letters or another: key is the start,
+ * value a bit for each of the words that it has. The names are in the table of strings of that
+ * number. `words`: each with its NUL, of at most 64 letters in all, none in upper case. */
+void functions_named(const struct function *all, uint64_t count, const uint8_t *strings,
+                     uint64_t size, uint32_t number, const uint8_t *words, uint32_t words_size,
+                     struct links *named);
+
 /* Brings functions into the order of their ranges of code and addresses, and makes one of those
  * that begin at one place: of symbols the first that tells of an end has the name, unwind entries
  * tell of landing pads, and of ends that no symbol tells of; those of a part of a function whose

@@ -62,6 +62,12 @@ void links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to
                   const struct links_known *known, struct links *calls, struct links *taken,
                   struct links *asking);
 
+/* Searches a part of code for what may read static memory between two addresses, which is counted
+ * from the next instruction: MOV, MOVZX, TEST, AND, CMP and BT. Key is what is read, value the
+ * instruction but for prefixes. */
+void links_reads(const uint8_t *code, uint64_t from, uint64_t to, uint64_t address, uint64_t low,
+                 uint64_t high, struct links *reads);
+
 /* Reads a table of Elf64_Rela. `pointers`: key is the slot, value what it is filled with; `names`:
  * value is the place of another file's symbol in the string table. */
 void links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbols,

@@ -333,7 +333,13 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
             HOLDS(asked < asking.count && asking.all[asked++].value == address + each);
         }
     HOLDS(call == calls.count && asked == asking.count);
-    taken.count = 0;
+    taken.count = turned.count = 0;
+    links_reads(code, half, size, address, 0, UINT64_MAX, &taken);
+    links_reads(code, 0, half, address, address, address + size, &turned);
+    for (uint64_t each = 0; each < turned.count; each++)
+        HOLDS(turned.all[each].key - address < size && turned.all[each].value - address < half);
+    HOLDS(taken.count <= size / 2);
+    taken.count = turned.count = 0;
     links_stubs(code, size, address, &taken);
     links_entered(&known, &taken, &turned);
     sorted(&turned);
@@ -347,6 +353,40 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     links_relocations(code, size, code, size, &calls, &taken);
     sorted(&calls);
     HOLDS(links_last(calls.all, calls.count) <= calls.count);
+}
+
+/* What the bytes are as Go's table of functions, and whose names have words. */
+static void
+read_go(const uint8_t *table, size_t size, const struct links_range *ranges)
+{
+    static const uint8_t words[] = "a\0ab\0\1\2\0c";
+    static struct function made[MOST_RANGES];
+    static struct link links[MOST_RANGES];
+    struct functions found = {made, 0, MOST_RANGES};
+    struct links named = {links, 0, MOST_RANGES};
+    struct go_table go = {table, ranges, size, 0, 0, ranges[0].start, table[0] * 3, table[1],
+                          8,     0,      2,    0, 0};
+    uint64_t count;
+
+    go.width = size & 1 ? 8 : 16;
+    go.rows = table[0] % size;
+    if (size < go.rows + go.width + go.width / 2)
+        return;
+    go.count = (size - go.rows - go.width / 2) / go.width;
+    if (!functions_go(&go, &found))
+        return;
+    HOLDS(found.count <= go.count && go.start <= go.end);
+    count = found.count < MOST_RANGES ? found.count : MOST_RANGES;
+    for (uint64_t at = 0; at < count; at++) {
+        const struct links_range *range = &ranges[made[at].section];
+
+        HOLDS(made[at].start >= range->start && made[at].start < range->end);
+        HOLDS(made[at].end >= made[at].start && made[at].name <= size);
+    }
+    functions_named(made, count, table, size, 0, words, sizeof words, &named);
+    HOLDS(named.count <= count);
+    for (uint64_t at = 0; at < named.count; at++)
+        HOLDS(links[at].value && links[at].value < 16);
 }
 
 /* Functions in order, and how many there are. */
@@ -442,6 +482,21 @@ shape_unwind(uint8_t *data, size_t size)
     }
 }
 
+/* The bytes with what makes them rows of Go's table that are in order. */
+static void
+shape_go(uint8_t *data, size_t size)
+{
+    uint64_t start = 0;
+    size_t width = size & 1 ? 8 : 16;
+
+    for (size_t at = data[0] % size; at + width / 2 <= size; at += width) {
+        unsigned step = data[at] % 64;
+
+        memcpy(data + at, &start, width / 2);
+        start += step;
+    }
+}
+
 /* What symbols tell. */
 static void
 read_symbols(const uint8_t *rows, size_t size, const struct links_range *ranges)
@@ -495,6 +550,9 @@ find_functions(const uint8_t *code, size_t size, uint64_t address)
     functions.count = 0;
     shape_unwind(memcpy(shaped, code, size), size);
     functions_unwind(shaped, size, address, ranges, 2, &functions);
+    read_go(code, size, ranges);
+    shape_go(memcpy(shaped, code, size), size);
+    read_go(shaped, size, ranges);
     free(shaped);
     count = settled(&functions);
     while (count && made[count - 1].section)

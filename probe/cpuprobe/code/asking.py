@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from cpuprobe.code import libgcc
 from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
+from cpuprobe.code.memory_reads import readers
 from cpuprobe.code.native import lib
 from cpuprobe.code.program import Binary, asks, passive_names
 from cpuprobe.code.rehearsal import Rehearsals
@@ -162,7 +163,7 @@ class Functions:
         for low, size in (*spans, *((at, 1) for at in self._file.questions)):
             yield from (site for _, site in self._links.takers(low, low + size))
         for at in self._answers:
-            yield from self._links.readers(at, at + NEAR)
+            yield from readers(self._file.code, at, at + NEAR)
         yield from self._links.asking()
 
     def _readers(self, fresh: Collection[int]) -> list[int]:

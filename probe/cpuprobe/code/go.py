@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import re
 import struct
-from array import array
-from collections.abc import Iterator
 from typing import NamedTuple
 
 MAGIC = b"\xff Go buildinf:"
@@ -50,44 +48,39 @@ def level(content: bytes) -> str | None:
     return None if found is None else f"x86-64-{found[1].decode()}"
 
 
-class Functions(NamedTuple):
-    """A program's functions, in the order of their addresses.
+class Table(NamedTuple):
+    """Where a program's functions are in its table (`struct go_table` of native/scan/functions.h).
 
     Attributes:
-        starts: where each begins, and at last where the code ends.
-        rows: of each function where its row is in the table.
-        names: where names begin in the table.
-        table: all of it.
-        entry: bytes of a row before its name's offset.
+        content: all of it.
+        rows: where the rows begin.
+        functions: how many there are.
+        base: the address that functions count from.
+        entries: what the places count from that rows tell of.
+        names: where names begin.
+        width: bytes of a row: half of them an address, half a place where more is told.
     """
 
-    starts: array[int]
-    rows: array[int]
+    content: bytes
+    rows: int
+    functions: int
+    base: int
+    entries: int
     names: int
-    table: bytes
-    entry: int
-
-    def each(self) -> Iterator[tuple[int, int, int]]:
-        """Of each function its start, its end, and where its name is in the table."""
-        size = len(self.table)
-        for start, end, row in zip(self.starts, self.starts[1:], self.rows, strict=False):
-            at = row + self.entry
-            known = 0 <= at <= size - 4
-            name = int.from_bytes(self.table[at : at + 4], "little") if known else size
-            yield start, end, min(self.names + name, size)
+    width: int
 
 
-def functions(table: bytes, text: int) -> Functions | None:
-    """A program's functions; None where it is no such table, or damaged.
+def read_table(content: bytes, text: int) -> Table | None:
+    """What the head of a table of functions tells; None where it is no such table, or damaged.
 
     Args:
-        table: .gopclntab.
+        content: .gopclntab.
         text: the address that offsets count from, where the table does not say.
     """
-    if len(table) < 72 or TABLE.match(table) is None:
+    if len(content) < 72 or TABLE.match(content) is None:
         return None
-    magic = int.from_bytes(table[:4], "little")
-    words = [word for (word,) in _WORD.iter_unpack(table[8:72])]
+    magic = int.from_bytes(content[:4], "little")
+    words = [word for (word,) in _WORD.iter_unpack(content[8:72])]
     count = words[0]
     if magic == _OLD:
         short, names, first, at = False, 0, 0, 16
@@ -98,15 +91,7 @@ def functions(table: bytes, text: int) -> Functions | None:
     else:
         return None
     width = 8 if short else 16
-    if at > len(table) or not 0 < count <= min(MOST_FUNCTIONS, (len(table) - at) // width):
+    most = (len(content) - at - width // 2) // width
+    if not 0 < count <= min(MOST_FUNCTIONS, most):
         return None
-    pairs = array("I" if short else "Q", table[at : at + count * width])
-    behind = int.from_bytes(table[at + count * width :][: width // 2], "little")
-    base = (words[2] or text) if short else 0
-    if base + max(behind, *pairs[0::2]) >= 1 << 64:
-        return None
-    starts = array("Q", [base + start for start in (*pairs[0::2], behind)])
-    if starts[0] == 0 or any(map(int.__gt__, starts[:-1], starts[1:])):
-        return None  # damaged; or its addresses wait for relocation
-    rows = array("Q", [min(first + row, len(table)) for row in pairs[1::2]])
-    return Functions(starts, rows, names, table, 4 if short else 8)
+    return Table(content, at, count, (words[2] or text) if short else 0, first, names, width)

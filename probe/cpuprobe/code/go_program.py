@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from cpuprobe.code import elf as abi
 from cpuprobe.code import go
 from cpuprobe.code.elf import Elf
-from cpuprobe.code.functions import HIGHEST, Range, packed
+from cpuprobe.code.functions import HIGHEST
 from cpuprobe.code.making import maker
 from cpuprobe.code.program import Binary
 
@@ -61,9 +61,8 @@ def _read_table(
     for address, content in parts:
         for match in itertools.islice(go.TABLE.finditer(content), _MOST_TABLES):
             at = match.start()
-            found = go.functions(content[at:] if at else content, text(address + at))
-            if found is not None:
-                _go_functions(file, found)
+            table = go.read_table(content[at:] if at else content, text(address + at))
+            if table is not None and _is_taken_in(file, table):
                 return
 
 
@@ -91,17 +90,13 @@ def _go_text(file: Binary, elf: Elf, table: int) -> int:
     return next(filter(None, slots.values()), text)
 
 
-def _go_functions(file: Binary, found: go.Functions) -> None:
-    """Takes in the functions of Go's own table that no symbol tells of."""
-    file.go_code = found.starts[0], found.starts[-1]
-    file.strings.append(found.table)
-    strings, number, low, high = len(file.strings) - 1, 0, 0, 0
-    known, rows = set(file.functions.starts()), []
-    for start, end, name in found.each():
-        if not low <= start < high:
-            code, number = file.code_at(start), file.code_number(start)
-            low, high = (code.address, code.address + len(code.data)) if code else (0, 0)
-        if low <= start < high and start not in known:
-            rows.append(packed(Range(start, end, (strings, name), "symbol", False), number))
-    make = maker()
-    file.functions = make.settled([file.functions.rows, b"".join(rows)])
+def _is_taken_in(file: Binary, table: go.Table) -> bool:
+    """Takes in the functions of Go's own table; whether it is one. Symbols come before it."""
+    make, number = maker(), len(file.strings)
+    found = make.go(table, number, [(e.address, e.address + len(e.data)) for e in file.code])
+    if found is None:
+        return False  # damaged; or its addresses wait for relocation
+    rows, file.go_code = found
+    file.strings.append(table.content)
+    file.functions = make.settled([file.functions.rows, rows])
+    return True

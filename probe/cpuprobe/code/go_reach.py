@@ -16,10 +16,12 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
 
 from cpuprobe.code.asking import TO_LEARN, Functions
-from cpuprobe.code.functions import NAMELESS_TABLE, ROW, Name
+from cpuprobe.code.functions import NAMELESS_TABLE, ROW
 from cpuprobe.code.go_links import GoLinks
-from cpuprobe.code.links import RIP_READS, relative_at
+from cpuprobe.code.lists import Pairs
+from cpuprobe.code.memory_reads import reads
 from cpuprobe.code.native import lib
+from cpuprobe.code.native_functions import named
 from cpuprobe.code.needs import By
 from cpuprobe.code.program import asking_names
 from cpuprobe.code.reach import Search
@@ -41,8 +43,21 @@ _SETTING = re.compile(r".*cpu|runtime\.alginit|.*\.\w*(?:init|Init|glob\.)")
 # internal/cpu's.
 _RUNTIME = re.compile(r"_rt0_|(?:internal/)?runtime[./](?!cpuinit|alginit|maps\.AlgInit|init\b)")
 _WAYS: tuple[Way, ...] = ("taken", "kept", "stored", "foreign")
-_MOST_READS = 1 << 18
-"""Places that are looked at where static memory may be read."""
+# What such names have, and what the names of functions that ask: of most others there is no text.
+_WORDS = (
+    b"cpu",
+    b"init",
+    b"glob.",
+    b"avx",
+    b"sse",
+    b"target",
+    b"auxval",
+    b"ia32cap",
+    b"std_detect",
+)
+_TO_SET, _TO_ASK = 0b111, 0b111111001
+_MOST_READ = 16 << 20
+"""Bytes of functions that are gone through for static memory that they read."""
 _LOOK = 4
 """Steps for a place where a function may be called through a pointer."""
 _ITAB = 24
@@ -57,11 +72,20 @@ class GoFunctions(Functions):
     to_learn = 2 * TO_LEARN  # each package asks for itself
 
     @functools.cached_property
-    def _names(self) -> dict[int, Name]:
-        low, high = self._file.go_code
-        rows = ROW.iter_unpack(self._file.functions.rows)
-        named = (row for row in rows if low <= row[0] < high and row[3] != NAMELESS_TABLE)
-        return {row[0]: (row[3], row[2]) for row in named}
+    def _starts(self) -> list[int]:
+        return self._file.functions.rows.cast("Q")[:: ROW.size // 8].tolist()
+
+    @functools.cached_property
+    def _hinted(self) -> dict[int, int]:
+        """Functions whose names have words of _WORDS, of each which, as bits."""
+        every = enumerate(self._file.strings)
+        words = b"".join(word + b"\0" for word in _WORDS)
+        found = [named(self._file.functions, content, number, words) for number, content in every]
+        return {
+            start: bits
+            for each in found
+            for start, bits in zip(each.keys, each.values, strict=True)
+        }
 
     def confine(self, size: int) -> int:
         """Leaves as many steps as there are: who takes what is known, so a search comes farther."""
@@ -69,35 +93,38 @@ class GoFunctions(Functions):
 
     def name(self, start: int) -> str:
         """The name of one of Go's functions; empty for others."""
-        name = self._names.get(start)
-        return self._file.name(name).removesuffix(".abi0") if name else ""
+        at, (low, high) = bisect_left(self._starts, start), self._file.go_code
+        if not low <= start < high or at == len(self._starts) or self._starts[at] != start:
+            return ""
+        _, _, place, table, *_ = ROW.unpack_from(self._file.functions.rows, ROW.size * at)
+        known = table != NAMELESS_TABLE
+        return self._file.name((table, place)).removesuffix(".abi0") if known else ""
 
     def is_asking(self, start: int) -> bool:
         """Whether a function asks, by the name of its package or its own."""
         return asking_names().search(self.name(start)) is not None
 
     def _asked(self) -> Iterator[int]:
-        for start in filter(self.is_asking, self._links.starts):
-            yield from self._links.callers(start)
+        for start, words in self._hinted.items():
+            if words & _TO_ASK and self.is_asking(start):
+                yield from self._links.callers(start)
         for address in super()._asked():  # in Go only small functions have CPUID, in assembly
             function = self._links.function(address)
             if function and (function[1] - function[0] <= lib.SMALL or not self.name(function[0])):
                 yield address
 
-    def _reading(self) -> Iterator[tuple[int, int]]:
-        for start in self._links.starts:
-            function, code = self._links.function(start), self._file.code_at(start)
-            if not function or not code or _SETTING.match(self.name(start)) is None:
-                continue
-            span = function[0] - code.address, function[1] - code.address
-            for match in RIP_READS.finditer(code.data, *span):
-                address = relative_at(code, match.end())
-                yield address, code.address + match.start()
-
     @functools.cached_property
-    def _reads(self) -> list[tuple[int, int]]:
+    def _reads(self) -> Pairs:
         """Static memory that is read where it may be put elsewhere; and where it is."""
-        return sorted(itertools.islice(self._reading(), _MOST_READS))
+        spans, left = list[tuple[int, int]](), _MOST_READ
+        for start, words in self._hinted.items():
+            function = self._links.function(start) if words & _TO_SET else None
+            if function:
+                left -= function[1] - function[0]
+                if left < 0:
+                    break
+                spans.append(function)
+        return reads(self._file.code, spans)
 
     @functools.cached_property
     def _settings(self) -> dict[int, bool]:
@@ -124,12 +151,8 @@ class GoFunctions(Functions):
         spans += [(at, at + NEAR) for at in self._ways.regions if at not in self._gone_over]
         self._gone_over.update(self._ways.regions)
         for low, high in spans:
-            for at in range(bisect_left(self._reads, (low, 0)), len(self._reads)):
-                if self._reads[at][0] >= high:
-                    break
-                readers.append(self._reads[at][1])
-            takers = (site for _, site in self._links.takers(low, high))
-            readers += (site for site in takers if self._is_setting(site))
+            found = self._reads.between(low, high), self._links.takers(low, high)
+            readers += (site for _, site in itertools.chain(*found) if self._is_setting(site))
         return readers
 
     def _told(self, target: int) -> tuple[int, int]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
@@ -18,7 +17,7 @@ from cpuprobe.code.elf import text
 from cpuprobe.code.functions import HIGHEST
 from cpuprobe.code.lists import Grouped, Pairs, filled, grouped, new, pairs, words
 from cpuprobe.code.native import ffi, lib
-from cpuprobe.code.program import Binary, CodeBytes
+from cpuprobe.code.program import Binary
 from cpuprobe.code.threads import at_once, parts
 
 _RELATIVE_32 = struct.Struct("<i").unpack_from
@@ -26,12 +25,6 @@ _RELA = 24
 """Bytes of an Elf64_Rela."""
 _SHORTEST = 6
 """Bytes of an entry of a procedure linkage table."""
-# MOV, MOVZX, TEST, AND, CMP and BT of memory that is counted from the next instruction.
-RIP_READS = re.compile(
-    rb"(?:\x0f[\xb6\xb7\xba]|[\x8b\x23\x39\x3b\x80\x81\x83\xf6\xf7])[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]"
-)
-_LONGEST_BEHIND = 4
-"""Bytes of an immediate that may stand behind the address."""
 _TABLE = 32
 """Slots of a table of functions that are looked at."""
 _OBJECT = 1 << 14
@@ -47,11 +40,6 @@ _MOST_AT_FIRST = 1 << 20
 def _bytes(content: bytes) -> Any:
     """Bytes for C: large ones are read as a bytearray, which it does not take itself."""
     return ffi.from_buffer("uint8_t[]", content)
-
-
-def relative_at(code: CodeBytes, at: int) -> int:
-    """The address that four bytes tell of, relative to what follows them; `at`: an offset."""
-    return code.address + at + 4 + int(_RELATIVE_32(code.data, at)[0])
 
 
 def _cut(at: int, size: int) -> int:
@@ -237,21 +225,6 @@ class Links:
         places = (address, *self._entered.of(address))
         return any(next(self.takers(at, at + 1), None) is not None for at in places)
 
-    def readers(self, low: int, high: int) -> Iterator[int]:
-        """The addresses of instructions that may read static memory between two addresses.
-
-        All code is gone through: for the few addresses of which it matters.
-        """
-        for code in self._file.code:
-            for match in RIP_READS.finditer(code.data, 0, max(len(code.data) - 4, 0)):
-                end = match.end()
-                target = relative_at(code, end)
-                if low <= target + _LONGEST_BEHIND and target < high:
-                    yield code.address + match.start()
-            if high < 1 << 31:  # where nothing moves, an address may be an immediate
-                for match in re.finditer(re.escape(struct.pack("<I", low)), code.data):
-                    yield code.address + match.start() - 1
-
     def nearest(self, low: int, high: int) -> int | None:
         """The last address between two, both included, that code takes."""
         taken = self._searched[1].keys
@@ -294,6 +267,6 @@ class Links:
                 at = target - code.address
                 length = lib.links_stub(_bytes(code.data) + at, len(code.data) - at)
                 if length:
-                    slot = relative_at(code, at + length - 4)
+                    slot = code.address + at + length + _RELATIVE_32(code.data, at + length - 4)[0]
                     self._imported[target] = self.names.get(slot)
         return self._imported[target]

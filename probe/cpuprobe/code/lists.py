@@ -45,14 +45,6 @@ class Pairs:
         return at < len(self.keys) and self.keys[at] == key
 
 
-def merged(one: Pairs, other: Pairs) -> Pairs:
-    """The pairs of both, of each key one: the other's, if it has it."""
-    every = dict(zip(one.keys, one.values, strict=True))
-    every.update(zip(other.keys, other.values, strict=True))
-    keys = array("Q", sorted(every))
-    return Pairs(keys, array("Q", map(every.__getitem__, keys)))
-
-
 def gathered(*rooms: int) -> list[Any]:
     """Empty lists for C, with so much room."""
     made = []
@@ -95,6 +87,18 @@ def pairs(*lists: Any, last: bool = False) -> Pairs:
     (keys, to_keys), (values, to_values) = words(count), words(count)
     lib.links_part(memory, count, to_keys, to_values)
     return Pairs(keys, values)
+
+
+def merged(one: Pairs, other: Pairs) -> Pairs:
+    """The pairs of both, of each key one: the other's, if it has it."""
+    lists = []
+    for each in (one, other):
+        memory = array("Q", bytes(16 * len(each.keys)))
+        memory[::2], memory[1::2] = array("Q", each.keys), array("Q", each.values)
+        room = len(each.keys)
+        links = ffi.from_buffer("struct link[]", memory)
+        lists.append((ffi.new("struct links *", (links, room, room)), links))
+    return pairs(*lists, last=True)
 
 
 @dataclass(frozen=True, slots=True)

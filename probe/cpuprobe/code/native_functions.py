@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cpuprobe.code.functions import ROW, SOURCES, Cut, FunctionTable, Symbols
-from cpuprobe.code.lists import new, pairs
+from cpuprobe.code.go import Table
+from cpuprobe.code.lists import Pairs, filled, new, pairs
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import CodeBytes
 
@@ -124,6 +125,53 @@ def unwind(data: bytes, address: int, code: Sequence[tuple[int, int]]) -> memory
         lib.functions_unwind(content, len(content), address, ranges, len(ranges), made)
 
     return _filled(fill, len(data) // _ENTRY, made)[0]
+
+
+def go(
+    table: Table, number: int, code: Sequence[tuple[int, int]]
+) -> tuple[bytes | memoryview, tuple[int, int]] | None:
+    """Reads Go's table of functions.
+
+    Args:
+        table: where they are in it.
+        number: of the table as one of strings.
+        code: where each range of code starts and ends, in order.
+
+    Returns:
+        The rows of those in code; and where the first of all begins and the last ends. None where
+        they are not in order, begin at 0 or lie beyond all memory.
+    """
+    content, *head = table
+    data, ranges = _bytes(content), ffi.new("struct links_range[]", list(code))
+    given = ffi.new("struct go_table *", (data, ranges, len(data), *head, number, len(ranges)))
+    made, is_whole = ffi.new("struct functions *"), 0
+
+    def fill() -> None:
+        nonlocal is_whole
+        is_whole = lib.functions_go(given, made)
+
+    rows = _filled(fill, table.functions, made)[0]
+    return (rows, (given.start, given.end)) if is_whole else None
+
+
+def named(table: FunctionTable, strings: bytes, number: int, words: bytes) -> Pairs:
+    """Functions whose name has a word; of each a bit for each of the words that it has.
+
+    Args:
+        table: the functions.
+        strings: the table of strings of a number.
+        number: that number; those are left out whose name is elsewhere.
+        words: each with its NUL, of at most 64 letters in all, none in upper case.
+    """
+    functions = ffi.from_buffer("struct function[]", table.rows)
+    content, sought = _bytes(strings), _bytes(words)
+
+    def fill(found: Any) -> None:
+        lib.functions_named(
+            functions, len(functions), content, len(content), number, sought, len(sought), found
+        )
+
+    return pairs(*filled(fill, 1 << 10))
 
 
 def settled(found: Sequence[bytes | memoryview]) -> FunctionTable:

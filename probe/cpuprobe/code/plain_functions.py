@@ -26,6 +26,7 @@ from cpuprobe.code.functions import (
     packed,
     unpacked,
 )
+from cpuprobe.code.go import Table
 from cpuprobe.code.lists import Pairs
 from cpuprobe.code.needs import LARGE
 from cpuprobe.code.program import CodeBytes
@@ -112,6 +113,31 @@ def unwind(data: bytes, address: int, code: Sequence[tuple[int, int]]) -> bytes:
         if number >= 0 and start < min(code[number][1], starts[number + 1]):
             rows += packed(Range(start, end, NAMELESS, "unwind", lsda), number)
     return bytes(rows)
+
+
+def go(
+    table: Table, number: int, code: Sequence[tuple[int, int]]
+) -> tuple[bytes, tuple[int, int]] | None:
+    """Reads Go's table of functions."""
+    content, first, count, base, entries, names, width = table
+    half, size = width // 2, len(content)
+
+    def number_at(at: int, width: int) -> int:
+        known = 0 <= at <= size - width
+        return int.from_bytes(content[at : at + width], "little") if known else size
+
+    places = range(first, first + (count + 1) * width, width)
+    starts = [base + number_at(at, half) for at in places]
+    if starts[0] == 0 or starts[-1] >= 1 << 64 or any(map(int.__gt__, starts, starts[1:])):
+        return None
+    rows = bytearray()
+    begins = [start for start, _ in code]
+    for at, start, end in zip(places, starts, starts[1:], strict=False):
+        which = bisect_right(begins, start) - 1
+        if which >= 0 and start < code[which][1]:
+            name = names + number_at(entries + number_at(at + half, half) + half, 4)
+            rows += packed(Range(start, end, (number, min(name, size)), "symbol", False), which)
+    return bytes(rows), (starts[0], starts[-1])
 
 
 def settled(found: Sequence[bytes | memoryview]) -> FunctionTable:

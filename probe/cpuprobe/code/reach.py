@@ -55,7 +55,6 @@ class Search:
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
         self._open: dict[int, bool] = {}
-        self._calling: dict[int, frozenset[int]] = {}
         self._chooses = False
         self._named: set[str] = set()  # features to which functions come that are named for CPUs
         self._is_explained = True
@@ -201,19 +200,14 @@ class Search:
         for start in ordered:
             if not self._links.is_referred_to(start) or self._is_others(start):
                 continue
-            if self._is_open(start) or any(
-                each >= 0 and each not in holding for each in self._callers_of(start)
-            ):
+            callers = self._functions.around(self._links.callers(start))
+            if self._is_open(start) or any(caller not in holding for caller, _ in callers):
                 yield start
 
     def _callers_of(self, start: int) -> frozenset[int]:
         """The functions that seem to call one; -1 for what is in none."""
-        if start not in self._calling:
-            callers = map(self._links.function, self._links.callers(start))
-            if len(self._calling) == _MOST_HELD:
-                self._calling.clear()
-            self._calling[start] = frozenset(each[0] if each else -1 for each in callers)
-        return self._calling[start]
+        callers = map(self._links.function, self._links.callers(start))
+        return frozenset(each[0] if each else -1 for each in callers)
 
     def _is_open(self, start: int) -> bool:
         """Whether something may come to a function but by a call: its address is in use."""

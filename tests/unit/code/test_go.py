@@ -11,20 +11,36 @@ pytest.importorskip("iced_x86")
 
 from tests.needs import parse_needs
 
-from cpuprobe.code import go, go_reach
+from cpuprobe.code import go, go_reach, native_functions, plain_functions
+from cpuprobe.code.functions import ROW, FunctionTable, Range, packed
+from cpuprobe.code.program import asking_names
 
 MAGICS = [0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1]
 NAMES = [b"main.main", b"x.sum_avx2", b"x.init"]
 
 
-def read(table: bytes, text: int = 0) -> list[tuple[int, int, str]] | None:
-    found = go.functions(table, text)
-    if found is None:
+CODE = [(0x400000, 0x401030), (0x401030, 0x500000)]
+
+
+def read(content: bytes, text: int = 0) -> list[tuple[int, int, str]] | None:
+    """The functions, as both makers of tables read them."""
+    table = go.read_table(content, text)
+    if table is None:
         return None
-    end = found.table.index
+    found = [make.go(table, 3, CODE) for make in (native_functions, plain_functions)]
+    if found[0] is None or found[1] is None:
+        assert found == [None, None]
+        return None
+    rows, other = (bytes(each[0]) for each in found if each)
+    assert rows == other and found[0][1] == found[1][1]
+
+    def name(place: int) -> str:
+        return content[place : content.find(b"\0", place)].decode("latin-1")
+
     return [
-        (start, stop, found.table[name : end(b"\0", name)].decode())
-        for start, stop, name in found.each()
+        (start, end, name(place))
+        for start, end, place, number, which, source, _ in ROW.iter_unpack(rows)
+        if (number, which, source) == (3, start >= CODE[1][0], 1)
     ]
 
 
@@ -67,9 +83,11 @@ def test_damaged_tables_are_none(damage, magic):
 def test_a_table_whose_words_lead_anywhere(at):
     """Nothing of it is out of bounds: it has no names, or is none."""
     table = go_table([0, 16, 48, 64], NAMES, 0xFFFFFFF1, 0x401000)
-    found = go.functions(table[:at] + b"\xff" * 8 + table[at + 8 :], 0)
 
-    assert found is None or all(name <= len(table) for _, _, name in found.each())
+    for word in (b"\xff" * 8, struct.pack("<Q", len(table) - 1), struct.pack("<Q", 1 << 63)):
+        found = read(table[:at] + word + table[at + 8 :])
+
+        assert found is None or len(found) <= 3
 
 
 def test_functions_out_of_order_are_none():
@@ -103,3 +121,37 @@ def test_a_stripped_program_has_the_names_of_its_functions():
 def test_what_of_the_runtime_asks_for_others(name, asks):
     """All else of it is executed at the start or all the time, and chooses by what these found."""
     assert (go_reach._RUNTIME.match(name) is None) == asks
+
+
+def test_whose_names_have_words():
+    """Of a name no more than of any is read, and none of it behind the table."""
+    names = [b"x.Init", b"y.HasAVX2.func1", b"z" * 400 + b"cpu", b"cPu_iinit", b"a.in", b"", b"ini"]
+    strings = b"\0".join(names)
+    places = [len(b"\0".join([*names[:at], b""])) for at in range(len(names))]
+    rows = [
+        packed(Range(16 * at, 0, (5, place), "symbol", False), 0) for at, place in enumerate(places)
+    ]
+    rows.append(packed(Range(0x1000, 0, (4, 0), "symbol", False), 0))  # of another table
+    rows.append(packed(Range(0x1010, 0, (5, len(strings) + 9), "symbol", False), 0))
+    found = native_functions.named(FunctionTable(b"".join(rows)), strings, 5, b"init\0avx\0cpu\0")
+
+    assert dict(zip(found.keys, found.values, strict=True)) == {0: 1, 16: 2, 48: 5}
+
+
+def test_what_asks_and_what_sets_has_the_words_that_are_sought_first():
+    """Patterns are tried on names with such words alone."""
+    asking = """internal/cpu.cpuid x.GetCPUInfo x.cpu_has_feature a/cpufeature.F x.HasAVX512
+        x.hasSSE41 x.has_sse2 x.SupportedTargets x.ChosenTarget x.DetectTarget getauxval x.CpuID
+        OPENSSL_ia32cap_P std_detect::x __cpu_model orc_target_get_default_flags"""
+    setting = "runtime.alginit x.init.0 x.(*T).InitAll x.glob..func1 internal/cpu.doinit x/mycpu.F"
+
+    def words(name: str) -> int:
+        return sum(
+            1 << at for at, word in enumerate(go_reach._WORDS) if word.decode() in name.lower()
+        )
+
+    for name in asking.split():
+        assert asking_names().search(name) and words(name) & go_reach._TO_ASK, name
+    for name in setting.split():
+        assert go_reach._SETTING.match(name) and words(name) & go_reach._TO_SET, name
+    assert sum(map(len, go_reach._WORDS)) <= 64
