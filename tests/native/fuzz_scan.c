@@ -11,6 +11,7 @@
 #include "asking.h"
 #include "functions.h"
 #include "links.h"
+#include "relocate.h"
 #include "scan.h"
 #include "ways.h"
 
@@ -292,7 +293,7 @@ static void
 find_links(const uint8_t *code, size_t size, uint64_t address)
 {
     static struct links_bucket buckets[2][MOST_BUCKETS + 2];
-    static const uint64_t nowhere[MOST_RANGES];
+    static uint64_t nowhere[MOST_RANGES];
     static struct link found[4][MOST_BYTES];
     struct links calls = {found[0], 0, MOST_BYTES}, taken = {found[1], 0, MOST_BYTES};
     struct links asking = {found[2], 0, MOST_BYTES}, turned = {found[3], 0, MOST_BYTES};
@@ -309,6 +310,7 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     known.functions = known.slots = (struct links_index){.all = starts, .count = MOST_RANGES};
     known.functions.buckets = buckets[0];
     known.slots.buckets = buckets[1];
+    memset(nowhere, 0xff, sizeof nowhere); /* no function begins there */
     known.pointers = nowhere;
     links_index(&known.functions);
     links_index(&known.slots);
@@ -567,6 +569,59 @@ find_functions(const uint8_t *code, size_t size, uint64_t address)
     cut_code(made, count, code, size, address);
 }
 
+/* The bytes as a table of relocations, of kinds that there are and of any: each changes no bytes
+ * but those that it is about, all at once do what each does alone, and no row is made that has no
+ * room. */
+static void
+relocate_all(const uint8_t *code, size_t size, uint64_t address)
+{
+    enum { SYMBOLS = 16, ROW = 24, LENGTH = 64 };
+    static const uint8_t kinds[] = {1, 2, 4, 8, 9, 10, 11, 24, 25, 31, 41, 42};
+    static uint64_t rows[3 * MOST_BYTES / ROW], first[3];
+    struct relocate_symbol symbols[SYMBOLS];
+    struct relocate_made all = {rows, 0, sizeof rows / ROW, 0, 0}, data = {first, 0, 1, 0, 0};
+    struct relocate_made one = {rows, 0, 0, 0, 0};
+    size_t length = 1 + code[1] % (LENGTH - 1);
+    uint8_t *table = malloc(size), *section = malloc(length), *same = malloc(length);
+    uint8_t before[LENGTH];
+
+    HOLDS(table != NULL && section != NULL && same != NULL);
+    memcpy(table, code, size);
+    for (size_t at = 0; at + ROW <= size && code[0] & 3; at += ROW) {
+        memset(table + at + 1, 0, 7);
+        table[at + 8] = kinds[table[at + 8] % sizeof kinds];
+        memset(table + at + 9, 0, 3);
+        table[at + 12] %= SYMBOLS + 1;
+        memset(table + at + 13, 0, 3);
+    }
+    for (unsigned at = 0; at < SYMBOLS; at++)
+        symbols[at] = (struct relocate_symbol){address + 8ull * code[at % size],
+                                               address + 4096 + 8 * at, code[at % size] & 3};
+    relocate(table, size, symbols, SYMBOLS, NULL, length, address, &all);
+    relocate(table, size, symbols, SYMBOLS, NULL, length, address, &data);
+    HOLDS(all.count == data.count && all.count <= size / ROW && !all.absolute && !all.odd);
+    HOLDS(!all.count || memcmp(rows, first, ROW) == 0);
+    memset(section, code[0], length);
+    memcpy(section, code, length < size ? length : size);
+    memcpy(same, section, length);
+    all.count = 0;
+    relocate(table, size, symbols, SYMBOLS, same, length, address, &all);
+    for (size_t at = 0; at + ROW <= size; at += ROW) {
+        uint64_t place;
+
+        memcpy(before, section, length);
+        memcpy(&place, table + at, sizeof place);
+        relocate(table + at, ROW, symbols, SYMBOLS, section, length, address, &one);
+        for (size_t byte = 0; byte < length; byte++)
+            HOLDS(section[byte] == before[byte] || (byte >= place && byte - place < 8));
+    }
+    HOLDS(memcmp(section, same, length) == 0);
+    HOLDS(one.count == all.count && one.absolute == all.absolute && one.odd == all.odd);
+    free(table);
+    free(section);
+    free(same);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int
@@ -585,6 +640,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     decode_everywhere(code, size);
     find_links(code, size, address);
     find_functions(code, size, address);
+    relocate_all(code, size, address);
     /* Functions, gaps and what is neither, as the bytes have it. */
     for (size_t at = 0; at < size && count < MOST_RANGES; count++) {
         unsigned step = data[at] + 1u + (data[at] & 7 ? 0 : 2048);

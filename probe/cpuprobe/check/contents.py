@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from cpuprobe.check import litter, meter
+from cpuprobe.check import meter
 from cpuprobe.check.launchers import MOST, Launcher, launcher
 from cpuprobe.code.archives.images import LAYER, MOST_NAMES, Image, images, visible
 from cpuprobe.code.archives.table import MODULE, OTHER, SCRIPT
@@ -237,8 +237,6 @@ class _Reader:
             return Met(member.name, error=str(error))
         except MemoryError:
             return Met(member.name, error="it takes more memory than there is")
-        finally:
-            litter.drop(source.size)
 
     def _needs(self, member: Member, source: Source) -> Needs:
         reading = Reading(source, self._isa)

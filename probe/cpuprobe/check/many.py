@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from cpuprobe.check import litter, meter
+from cpuprobe.check import meter
 from cpuprobe.check.against import HostCapabilities
 from cpuprobe.check.contents import Contents, Met, contents
 from cpuprobe.check.judge import Fit, judge
@@ -210,8 +210,6 @@ def read(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> _Answe
         return str(error)
     except MemoryError:
         return "it takes more memory than there is"
-    finally:
-        litter.drop(_size(path))
 
 
 def _needs(path: str, sought: tuple[str, ...], isa: str) -> Needs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,6 @@ def checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple[
     from cpuprobe.check.compiled import is_module
     from cpuprobe.evidence.installed import installed_version
 
-    gc.freeze()  # what was imported is not gone over where cycles are dropped (check/litter.py)
     found = many.expand(files)
     modules = {path: None for path, named in found.files if is_module(path, named)}
     compiles = judged.isa == "x86-64" and installed_version() is not None

@@ -51,7 +51,7 @@ def _places(section: Section) -> Iterator[int]:
     """Where the name stands in a section, which is not held for that."""
     for start in range(0, section.size, _PIECE):
         size = min(_PIECE + len(_PATH) - 1, section.size - start)
-        content = section.elf.read(section.offset + start, size, f"section {section.number}")
+        content = section.file.read(section.offset + start, size, f"section {section.number}")
         at = content.find(_PATH)
         while at >= 0:
             yield start + at

@@ -84,51 +84,6 @@ class Segment(NamedTuple):
     memory_size: int
 
 
-class Section(NamedTuple):
-    """An ELF section header: its number, and sh_type to sh_info but for sh_name.
-
-    wasmtime leaves the address 0, so that the values of symbols are offsets into the section.
-    """
-
-    elf: Elf
-    number: int
-    name_offset: int
-    type: int
-    flags: int
-    address: int
-    offset: int
-    size: int
-    link: int
-    info: int
-
-    @property
-    def name(self) -> str:
-        """From the string table of section names, fit to print; empty without one."""
-        return text(self.elf.section_names, self.name_offset)
-
-    @property
-    def data(self) -> bytes:
-        """The contents; empty for SHT_NOBITS. They are read anew each time."""
-        if self.type == SHT_NOBITS:
-            return b""
-        return self.elf.read(self.offset, self.size, f"section {self.number}")
-
-
-SYMBOL = "IBBHQQ"
-"""An Elf64_Sym: st_name, st_info, st_other, st_shndx, st_value, st_size."""
-
-
-class _Header(NamedTuple):
-    entry: int
-    segments: int
-    sections: int
-    segment_size: int
-    segment_count: int
-    section_size: int
-    section_count: int
-    names: int
-
-
 class Bounded:
     """A file whose tables are read, and the same bytes not many times over."""
 
@@ -165,7 +120,54 @@ class Bounded:
         return content, wait
 
 
-class Elf(Bounded):
+class Section(NamedTuple):
+    """An ELF section header: its number, and sh_type to sh_info but for sh_name.
+
+    wasmtime leaves the address 0, so that the values of symbols are offsets into the section. What
+    it reads itself from is not the Elf, which holds it: cycles are never looked for (cli/check.py).
+    """
+
+    file: Bounded
+    names: Callable[[], bytes]
+    number: int
+    name_offset: int
+    type: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    info: int
+
+    @property
+    def name(self) -> str:
+        """From the string table of section names, fit to print; empty without one."""
+        return text(self.names(), self.name_offset)
+
+    @property
+    def data(self) -> bytes:
+        """The contents; empty for SHT_NOBITS. They are read anew each time."""
+        if self.type == SHT_NOBITS:
+            return b""
+        return self.file.read(self.offset, self.size, f"section {self.number}")
+
+
+SYMBOL = "IBBHQQ"
+"""An Elf64_Sym: st_name, st_info, st_other, st_shndx, st_value, st_size."""
+
+
+class _Header(NamedTuple):
+    entry: int
+    segments: int
+    sections: int
+    segment_size: int
+    segment_count: int
+    section_size: int
+    section_count: int
+    names: int
+
+
+class Elf:
     """One file.
 
     Attributes:
@@ -173,6 +175,7 @@ class Elf(Bounded):
         wide: it is a 64-bit file; of others no table is read.
         kind: e_type.
         machine: e_machine.
+        read: as Bounded has it, and so is `begin`.
         abi: e_ident[EI_OSABI].
     """
 
@@ -182,7 +185,8 @@ class Elf(Bounded):
         Raises:
             ArtifactError: not an ELF file, or cut short.
         """
-        super().__init__(source, "ELF")
+        self._file = Bounded(source, "ELF")
+        self.read, self.begin = self._file.read, self._file.begin
         start = source.some(0, 64)
         if start[:4] != b"\x7fELF":
             raise ArtifactError("not an ELF file")
@@ -246,18 +250,12 @@ class Elf(Bounded):
         if count > MAXIMUM_SECTIONS:
             raise ArtifactError(f"ELF: {count} section headers: no file has so many")
         table = self.read(header.sections, 64 * count, "the section-header table")
-        return tuple(
-            Section(self, number, *row[:8])
-            for number, row in enumerate(struct.iter_unpack(self.order + "IIQQQQIIQQ", table))
-        )
-
-    @functools.cached_property
-    def section_names(self) -> bytes:
-        """The string table of section names, empty if there is none."""
-        index = self._header.names
-        if index == _XINDEX:
-            index = self._first_section[6]
-        return self.sections[index].data if index < len(self.sections) else b""
+        rows = [*struct.iter_unpack(self.order + "IIQQQQIIQQ", table)]
+        index = self._first_section[6] if header.names == _XINDEX else header.names
+        is_there = index < count and rows[index][1] != SHT_NOBITS
+        start, size = rows[index][4:6] if is_there else (0, 0)
+        names = functools.cache(functools.partial(self.read, start, size, f"section {index}"))
+        return tuple(Section(self._file, names, at, *row[:8]) for at, row in enumerate(rows))
 
     def segment(self, kind: int) -> Segment | None:
         """The first segment of a type."""

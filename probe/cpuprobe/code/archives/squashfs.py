@@ -65,6 +65,42 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
             allowance.hold(-source.size)
 
 
+class _Blocks:
+    """The packed blocks of an image."""
+
+    def __init__(self, source: Source, compression: int, allowance: Allowance) -> None:
+        self.decoder = _decoder(compression)
+        self._source = source
+        self._allowance = allowance
+
+    def unpacked(self, start: int, size: int, packed: bool, most: int) -> bytes:
+        """A block at an offset; ArtifactError if it is damaged."""
+        window = Window(self._source, start, size)
+        if window.size < size:
+            raise ArtifactError("squashfs: a block reaches past the end of the file")
+        stream: Stream = Cursor(window)
+        if packed and self.decoder is not None:
+            stream = Unpacked(stream, self.decoder, "squashfs", self._allowance)
+        return stream.read(most)
+
+    def metadata(self, start: int) -> tuple[bytes, int]:
+        """A block of metadata, and where the next one begins."""
+        head = self._source.some(start, 2)
+        if len(head) < 2:
+            raise ArtifactError("squashfs: a table reaches past the end of the file")
+        (size,) = struct.unpack("<H", head)
+        body = self.unpacked(start + 2, size & 0x7FFF, not size & 0x8000, _METADATA)
+        return body, start + 2 + (size & 0x7FFF)
+
+
+def _decoder(compression: int) -> MakesDecoder | None:
+    if compression == 1:
+        return lambda: Inflate(15)
+    if compression in (2, 4):
+        return lambda: lzma.LZMADecompressor(memlimit=MEMORY)
+    return zstd_decoder() if compression == 6 else None
+
+
 class _Image:
     def __init__(self, source: Source, allowance: Allowance) -> None:
         start = source.some(0, 96)
@@ -77,13 +113,15 @@ class _Image:
             raise ArtifactError("squashfs: a version that is not read, or blocks of an odd size")
         self._source = source
         self._allowance = allowance
-        self._metadata = functools.lru_cache(maxsize=64)(self._unpacked_metadata)
-        self._fragment = functools.lru_cache(maxsize=4)(self._unpacked)
+        # What is kept refers to the blocks, not to the image: cycles are never looked for.
+        self._blocks = _Blocks(source, self._super.compression, allowance)
+        self._metadata = functools.lru_cache(maxsize=64)(self._blocks.metadata)
+        self._fragment = functools.lru_cache(maxsize=4)(self._blocks.unpacked)
 
     def entries(self) -> Iterator[Entry]:
         """The files."""
         number = self._super.compression
-        if self._decoder() is None:
+        if self._blocks.decoder is None:
             what = _UNREAD.get(number, "zstd without a library" if number == 6 else str(number))
             yield Entry("", None, f"squashfs image packed by {what}")
             return
@@ -103,34 +141,6 @@ class _Image:
                 else:
                     seen.add(reference)
                     pending.append((f"{path}/", reference, depth + 1))
-
-    def _decoder(self) -> MakesDecoder | None:
-        number = self._super.compression
-        if number == 1:
-            return lambda: Inflate(15)
-        if number in (2, 4):
-            return lambda: lzma.LZMADecompressor(memlimit=MEMORY)
-        return zstd_decoder() if number == 6 else None
-
-    def _unpacked(self, start: int, size: int, packed: bool, most: int) -> bytes:
-        """A block at an offset; ArtifactError if it is damaged."""
-        window = Window(self._source, start, size)
-        if window.size < size:
-            raise ArtifactError("squashfs: a block reaches past the end of the file")
-        stream: Stream = Cursor(window)
-        decoder = self._decoder()
-        if packed and decoder is not None:
-            stream = Unpacked(stream, decoder, "squashfs", self._allowance)
-        return stream.read(most)
-
-    def _unpacked_metadata(self, start: int) -> tuple[bytes, int]:
-        """A block of metadata, and where the next one begins."""
-        head = self._source.some(start, 2)
-        if len(head) < 2:
-            raise ArtifactError("squashfs: a table reaches past the end of the file")
-        (size,) = struct.unpack("<H", head)
-        body = self._unpacked(start + 2, size & 0x7FFF, not size & 0x8000, _METADATA)
-        return body, start + 2 + (size & 0x7FFF)
 
     def _read(self, start: int, inside: int, size: int) -> bytes:
         """Bytes of a table, from a place in a block of it on."""
@@ -199,7 +209,7 @@ class _Image:
                 self._allowance.unpack(most)
                 piece = bytes(most)
             else:
-                piece = self._unpacked(start, size & 0xFFFFFF, not size >> 24 & 1, most)
+                piece = self._blocks.unpacked(start, size & 0xFFFFFF, not size >> 24 & 1, most)
                 start += size & 0xFFFFFF
             if len(piece) < most:
                 raise ArtifactError("squashfs: a block is cut short")
