@@ -113,6 +113,8 @@ links_range_of(const struct links_known *known, uint64_t address)
 {
     uint32_t low = 0, high = known->ranges;
 
+    if (!high || address < known->code[0].start || address >= known->code[high - 1].end)
+        return high;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
@@ -400,12 +402,15 @@ links_values(const uint8_t *content, uint64_t size, uint64_t address,
              const struct links_known *known, uint32_t before, struct links *pointers)
 {
     const struct links_index *slots = &known->slots;
+    uint64_t low = slots->count ? slots->all[0] - 8 * 31 : 0;
+    uint64_t span = slots->count ? slots->all[slots->count - 1] - low + 1 : 0;
 
     for (uint64_t at = 0; at + 8 <= size; at += 8) {
         uint64_t word = word_at(content + at);
         int leads = 0;
 
-        for (uint32_t left = word ? before : 0; left && !leads; left &= left - 1)
+        for (uint32_t left = word && word - low < span ? before : 0; left && !leads;
+             left &= left - 1)
             leads = number_of(slots, word + 8 * (uint64_t)__builtin_ctz(left)) < slots->count;
         if (leads)
             add(pointers, address + at, word);
@@ -557,43 +562,4 @@ links_limits(const struct links_known *known, const uint64_t *ends, uint64_t *li
             limit = functions->all[at + 1];
         limits[at] = ends[at] && ends[at] < limit ? ends[at] : limit;
     }
-}
-
-uint64_t
-links_hold(const struct links_known *known, const uint64_t *limits, const uint64_t *pages,
-           const uint64_t *masks, uint64_t count, uint64_t *held)
-{
-    const struct links_index *functions = &known->functions;
-    uint64_t bytes = 0;
-    uint32_t first = 0;
-
-    __builtin_memset(held, 0, functions->count * 2 * sizeof *held);
-    for (uint64_t page = 0; page < count; page++) {
-        uint64_t low = pages[page] << 12, last = low | 0xfff;
-
-        while (first + 1 < functions->count && functions->all[first + 1] <= low)
-            first++;
-        for (uint32_t at = first; at < functions->count && functions->all[at] <= last; at++) {
-            uint64_t start = functions->all[at];
-
-            if (limits[at] <= (low > start ? low : start))
-                continue;
-            bytes += held[2 * at] | held[2 * at + 1] ? 0 : limits[at] - start;
-            held[2 * at] |= masks[2 * page];
-            held[2 * at + 1] |= masks[2 * page + 1];
-        }
-    }
-    return bytes;
-}
-
-uint32_t
-links_holding(const uint64_t *held, uint32_t count, uint32_t bit, uint32_t *numbers)
-{
-    uint32_t found = 0;
-
-    for (uint32_t at = count; at--;) {
-        numbers[found] = at;
-        found += held[2 * at + bit / 64] >> bit % 64 & 1;
-    }
-    return found;
 }
