@@ -65,7 +65,7 @@ class LibrarySearch(Search):
         self.steps = found.steps
         self.dispatch = (*found.signs, *file.signs)
         roots, further = begins(file)
-        super().__init__(file, (*roots, *further))
+        super().__init__(file, self.links(file), (*roots, *further))
         self._pages, self._chooses = found.pages, bool(self.dispatch)
         self._linked = linked
         self._chosen: dict[tuple[int, int], bool] = {}

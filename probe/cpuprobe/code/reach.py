@@ -40,15 +40,15 @@ class Search:
 
     links, functions = FixedLinks, Functions  # what its functions are looked at with
 
-    def __init__(self, file: Binary, roots: Iterable[int]) -> None:
+    def __init__(self, file: Binary, links: FixedLinks, roots: Iterable[int]) -> None:
         """Finds out what in a file answers.
 
         Args:
             file: an x86-64 file of at most MOST_FUNCTIONS.
+            links: how its parts refer to each other.
             roots: where a run or a load begins.
         """
-        self._file = file
-        self._links = self.links(file)
+        self._file, self._links = file, links
         self._tables = Tables(file, self._links)
         self._functions = self.functions(file, self._links)
         self._held = Holders(self._links, self._tables, self._functions)

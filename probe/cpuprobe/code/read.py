@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import msgspec
 
@@ -12,6 +12,7 @@ from cpuprobe.code import a64_reach, a64_scan, coff, macho
 from cpuprobe.code.cwasm import read_cwasm
 from cpuprobe.code.elf import EM_AARCH64, EM_X86_64, ArtifactError, Elf, Source
 from cpuprobe.code.elf_program import read_elf
+from cpuprobe.code.fixed_links import FixedLinks
 from cpuprobe.code.flow import begins, straight_line
 from cpuprobe.code.forms import forms
 from cpuprobe.code.go_reach import GoSearch
@@ -71,6 +72,7 @@ class Reading:
         self._isa = isa
         self._content = b""
         self._plan: Plan | None = None
+        self._linked: Future[FixedLinks | None] | None = None
         self._begun: Future[Search | None] | None = None
         if self._file.wasmtime:
             if source.size > MOST_COMPILED:
@@ -81,12 +83,14 @@ class Reading:
             self._plan = plan(self._file)
 
     def _begin(self) -> None:
-        """Begins to find out what answers, of a large file: while it is cut up, and scanned."""
+        """Begins with how the parts of a large file refer to each other, for which it takes all
+        CPUs, and goes on with what answers, for which it takes one: while the file is scanned."""
         size = sum(len(code.data) for code in self._file.code)
         if parts(2 * size) == 1 or size > _MOST_BESIDE:
             return
         beside = ThreadPoolExecutor(1)
         with contextlib.suppress(RuntimeError):  # the system gives no thread more
+            self._linked = beside.submit(self._links)
             self._begun = beside.submit(self._searching)
         beside.shutdown(wait=False)
 
@@ -122,17 +126,32 @@ class Reading:
         """
         if self._plan is None:
             return None
+        if self._linked is not None:
+            wait([self._linked])
         scanning = scan if self._file.architecture == "x86-64" else a64_scan.scan
         return scanning(self._file, self._plan, sought)
 
-    def _searching(self) -> Search | None:
-        """A search for what is reached; None where that is not followed."""
+    def _links(self) -> FixedLinks | None:
+        """How its parts refer to each other; None where what is reached is not followed."""
         file = self._file
         followed = NATIVE and file.architecture == "x86-64" and file.kind != "object"
         if not followed or len(file.functions) > MOST_FUNCTIONS:
             return None
-        roots, further = begins(file)
-        return (GoSearch if file.go_code[1] else Search)(file, (*roots, *further))
+        links = self._kind.links(file)
+        links.asking()
+        return links
+
+    def _searching(self) -> Search | None:
+        """A search for what is reached; None where that is not followed."""
+        links = self._linked.result() if self._linked else self._links()
+        if links is None:
+            return None
+        roots, further = begins(self._file)
+        return self._kind(self._file, links, (*roots, *further))
+
+    @property
+    def _kind(self) -> type[Search]:
+        return GoSearch if self._file.go_code[1] else Search
 
     def reached(self, found: Scan, chooses: bool) -> tuple[dict[str, Reach], bool]:
         """What of the features is reached without a choice before; and whether that is all."""
@@ -144,7 +163,7 @@ class Reading:
         uses = found.features.values()
         if any(_SWEPT * use.by.get("sweep", 0) > use.instructions for use in uses):
             claim(self._file, found.pages)
-            search = None  # there are more functions than it knows
+            search = self._linked = None  # there are more functions than it knows
         search = search or self._searching()
         if search is None:
             return {}, False
