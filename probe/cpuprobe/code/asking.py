@@ -23,7 +23,7 @@ _MOST_SIZE, FEW = 300_000, 60_000
 """Bytes of all functions that hold features, in a file that asks, beyond which few searches end: of
 61 such files 15 with MOST steps; of 311 others all but eight. There so few steps are made, for what
 is soon come to: with more, one of the 61 came to one more feature."""
-_VISIT = 30
+_VISIT = 300
 """Steps, there: it takes longer to find out what comes to a function than they do."""
 MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""

@@ -23,10 +23,12 @@ from cpuprobe.code.functions import (
 )
 from cpuprobe.code.go_program import read_go
 from cpuprobe.code.hidden import appended, refuse_hidden
+from cpuprobe.code.large import LARGE
 from cpuprobe.code.making import maker
 from cpuprobe.code.needs import Kind
-from cpuprobe.code.notes import notes
+from cpuprobe.code.notes import notes, properties
 from cpuprobe.code.program import MACHINES, Binary, CodeBytes
+from cpuprobe.code.threads import beside
 
 MOST_CODE = 512 << 20
 """Bytes of executable sections; a browser has about 200 MB, a large Go program 300."""
@@ -127,10 +129,13 @@ def _read_code(file: Binary, elf: Elf) -> Callable[[], None]:
 def _read_functions(file: Binary, elf: Elf) -> None:
     """Reads symbols, and of what is no object file, whose addresses wait, unwind entries."""
     make = maker()
-    rows = [*_read_symbols(file, elf, make.symbols)]
     found = _eh_frame(elf) if elf.kind != abi.ET_REL else None
-    if found is not None:
-        rows.append(make.unwind(*found, _ranges(file)))
+
+    def unwind() -> bytes | memoryview:
+        return make.unwind(*found, _ranges(file)) if found else b""
+
+    unwound = beside(unwind) if found and len(found[0]) >= LARGE else unwind
+    rows = [*_read_symbols(file, elf, make.symbols), unwound()]
     if sum(map(len, rows)) > ROW.size * MOST_FOUND:
         raise ArtifactError(f"ELF: more than {MOST_FUNCTIONS} functions are not read")
     file.functions = make.settled(rows)
@@ -209,20 +214,11 @@ def _read_properties(file: Binary, elf: Elf) -> None:
     needed = used = 0
     for owner, kind, content in notes(elf.read(holder.offset, holder.size, "a note"), 8):
         if owner == b"GNU\0" and kind == _NT_GNU_PROPERTY_TYPE_0:
-            for key, value in _properties(content):
+            for key, value in properties(content):
                 needed |= value if key == _X86_ISA_1_NEEDED else 0
                 used |= value if key == _X86_ISA_1_USED else 0
     file.isa_needed = tuple(name for bit, name in enumerate(_LEVELS) if needed >> bit & 1)
     file.isa_used = tuple(name for bit, name in enumerate(_LEVELS) if used >> bit & 1)
-
-
-def _properties(body: bytes) -> Iterator[tuple[int, int]]:
-    position = 0
-    while position + 8 <= len(body):
-        key, size = struct.unpack_from("<II", body, position)
-        if size == 4 and position + 12 <= len(body):
-            yield key, struct.unpack_from("<I", body, position + 8)[0]
-        position += 8 + (size + 7 & ~7)
 
 
 def _read_dynamic(file: Binary, elf: Elf) -> None:

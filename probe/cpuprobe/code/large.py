@@ -1,4 +1,4 @@
-"""The bytes of a large file: read once, straight to where they stay, by as many threads as pay.
+"""The bytes of a large file: read once, straight to where they stay, while other work is done.
 
 A file is not mapped into memory: one that somebody cuts while it is read would kill the process.
 """
@@ -8,14 +8,12 @@ from __future__ import annotations
 import contextlib
 import mmap
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from cpuprobe.code.threads import parts
+from cpuprobe.code.threads import beside
 
 LARGE = 2 << 20
-"""Bytes from which it pays."""
-_PIECE = 16 << 20
+"""Bytes from which it pays: those of a large page."""
 
 
 class Fills(Protocol):
@@ -41,30 +39,17 @@ def begin_reading(source: Fills, offset: int, size: int) -> tuple[bytes, Callabl
     if size < LARGE:
         small = source.some(offset, size)
         return small, small.__len__
-    made = _room(size)
+    made = room_for(size)
     room = memoryview(made)
-    number = parts(size)
-    cuts = [size * part // number & -4096 for part in range(number)] + [size]
 
-    def fill(part: int) -> int:
-        at, end = cuts[part : part + 2]
-        got = 1
-        while at < end and got:
-            got = source.into(offset + at, room[at : min(at + _PIECE, end)])
+    def fill() -> int:
+        at, got = 0, 1
+        while at < size and got:
+            got = source.into(offset + at, room[at:])
             at += got
-        return at - cuts[part]
+        return at
 
-    if number == 1:
-        count = fill(0)
-        return made, lambda: count
-    pool = ThreadPoolExecutor(number)
-    found = pool.map(fill, range(number))
-
-    def wait() -> int:
-        with pool:
-            return sum(found)
-
-    return made, wait
+    return made, beside(fill)
 
 
 class _Room(mmap.mmap):
@@ -74,7 +59,7 @@ class _Room(mmap.mmap):
         return iter(memoryview(self))
 
 
-def _room(size: int) -> bytes:
+def room_for(size: int) -> bytes:
     """Memory that is only read once it is filled, as bytes are.
 
     In large pages, where the system has them: most of the time would go into small ones.

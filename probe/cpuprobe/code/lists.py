@@ -8,10 +8,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cpuprobe.code.large import LARGE, room_for
 from cpuprobe.code.native import ffi, lib
 
-new = ffi and ffi.new_allocator(should_clear_after_alloc=False)
-"""Makes memory for C, which is not cleared."""
+_small = ffi and ffi.new_allocator(should_clear_after_alloc=False)
+
+
+def new(kind: str, count: int) -> Any:
+    """Makes memory for C, which is not cleared: so many of a kind (`uint64_t[]`).
+
+    Much of it in large pages alone: an eighth of the time would go into small ones.
+    """
+    size = count * ffi.sizeof(ffi.typeof(kind).item)
+    if size < LARGE:
+        return _small(kind, count)
+    memory = memoryview(room_for((size + 2 * LARGE) & -LARGE))
+    start = -int(ffi.cast("uintptr_t", ffi.from_buffer(memory))) % LARGE
+    return ffi.from_buffer(kind, memory[start : start + size])
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,10 @@ class Reading:
             self._plan = plan(self._file)
 
     def _begin(self) -> None:
-        """Begins with how the parts of a large file refer to each other, for which it takes all
-        CPUs, and goes on with what answers, for which it takes one: while the file is scanned."""
+        """Begins, of a large file, with how its parts refer to each other, and what answers.
+
+        The first takes all CPUs, so a scan waits for it; the second goes on while that is made.
+        """
         size = sum(len(code.data) for code in self._file.code)
         if parts(2 * size) == 1 or size > _MOST_BESIDE:
             return
@@ -128,8 +130,9 @@ class Reading:
             return None
         if self._linked is not None:
             wait([self._linked])
-        scanning = scan if self._file.architecture == "x86-64" else a64_scan.scan
-        return scanning(self._file, self._plan, sought)
+        if self._file.architecture != "x86-64":
+            return a64_scan.scan(self._file, self._plan, sought)
+        return scan(self._file, self._plan, sought, beside=self._begun)
 
     def _links(self) -> FixedLinks | None:
         """How its parts refer to each other; None where what is reached is not followed."""

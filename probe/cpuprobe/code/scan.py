@@ -11,7 +11,7 @@ import os
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from itertools import islice
 from typing import Any
 
@@ -27,19 +27,24 @@ from cpuprobe.code.needs import MOST_LISTED, Coverage, Function, Place, Use
 from cpuprobe.code.program import Binary
 from cpuprobe.code.sketch import sketch
 from cpuprobe.code.tally import Scan, joined
+from cpuprobe.code.threads import at_once, parts
 
-ALONE = 4 << 20
-"""Bytes of code below which a second thread costs more than it saves."""
 SHARES = 4
 """For each thread, into as many the work is cut: one of equal bytes can take twice as long."""
 STEPS = 16
 """The scanner in C makes as many of its steps while a Budget's step takes."""
+_PAUSE = 0.005
+"""Seconds after which it is seen whether other threads have left anything to scan."""
 BATCH = 1024
 """Ranges that are scanned at once where every function of some features is listed."""
 
 
 def scan(
-    file: Binary, work: Plan, sought: Collection[str] = (), threads: int | None = None
+    file: Binary,
+    work: Plan,
+    sought: Collection[str] = (),
+    threads: int | None = None,
+    beside: Future[Any] | None = None,
 ) -> Scan:
     """Finds the features in a file's executable bytes.
 
@@ -48,19 +53,25 @@ def scan(
         work: its plan.
         sought: features of which every function is listed.
         threads: at most as many; None: as many as there are CPUs.
+        beside: other work, for which one of these threads waits to begin with.
 
     Raises:
         ArtifactError: it is more than a file may take (cpuprobe.code.budget).
     """
     if not NATIVE:
         return simple.scan(file, work, forms(), sought)
-    parts = (threads or len(os.sched_getaffinity(0))) if work.size >= ALONE else 1
-    if parts == 1:
+    number = min(parts(work.size), threads or os.cpu_count() or 1)
+    if number == 1:
         return _Part(file, work, deque([work.pieces]), True, sought).scan()
-    shares = deque(part_of(work, number, SHARES * parts) for number in range(SHARES * parts))
-    with ThreadPoolExecutor(parts) as pool:
-        these = [_Part(file, work, shares, number == 0, sought) for number in range(parts)]
-        return joined(list(pool.map(_Part.scan, these)))
+    shares = deque(part_of(work, each, SHARES * number) for each in range(SHARES * number))
+    these = [_Part(file, work, shares, each == 0, sought) for each in range(number)]
+
+    def begin(part: _Part) -> Scan:
+        while part is these[0] and shares and beside and not beside.done():
+            wait([beside], _PAUSE)
+        return part.scan()
+
+    return joined(at_once(begin, these))
 
 
 class _Part:

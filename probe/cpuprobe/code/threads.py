@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 U = TypeVar("U")
 
-ALONE = 4 << 20
+ALONE = 2 << 20
 """Bytes of code below which a second thread costs more than it saves."""
 
 
@@ -20,8 +20,26 @@ def parts(size: int) -> int:
 
 
 def at_once(work: Callable[[T], U], items: Sequence[T]) -> list[U]:
-    """What work comes to for each of some items, each in a thread of its own."""
-    if len(items) == 1:
-        return [work(items[0])]
-    with ThreadPoolExecutor(len(items)) as pool:
-        return list(pool.map(work, items))
+    """What work comes to for each of some items: of the last in this thread, the others in theirs.
+
+    A thread more would take the place of this one, which waits.
+    """
+    *others, mine = items
+    if not others:
+        return [work(mine)]
+    with ThreadPoolExecutor(len(others)) as pool:
+        begun = pool.map(work, others)
+        done = work(mine)
+        return [*begun, done]
+
+
+def beside(work: Callable[[], U]) -> Callable[[], U]:
+    """Begins with work in a thread of its own; what is returned waits for what it comes to."""
+    pool = ThreadPoolExecutor(1)
+    begun = pool.submit(work)
+
+    def wait() -> U:
+        with pool:
+            return begun.result()
+
+    return wait

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -60,10 +61,24 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(params=[1, 2, 3, 7, 64])
 def threads(request, monkeypatch) -> int:
     """As many CPUs, and no file too small for them."""
-    monkeypatch.setattr(scan, "ALONE", 0)
+    monkeypatch.setattr("cpuprobe.code.threads.ALONE", 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(request.param)))
     number: int = request.param
     return number
+
+
+@needs_gcc
+def test_other_work_keeps_one_thread(built, threads):
+    """While it is done the others scan; where they leave nothing its end is not waited for."""
+    file = read_elf(Held(built[1].read_bytes()))
+    work = plan(file)
+    ended: Future[None] = Future()
+    ended.set_result(None)
+
+    found = [scan.scan(file, work, beside=each) for each in (Future(), ended, None)]
+
+    assert found[0].features
+    assert found[0] == found[1] == found[2]
 
 
 @needs_gcc
