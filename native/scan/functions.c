@@ -3,7 +3,7 @@
 /* --- order --------------------------------------------------------------------------------------
  */
 
-enum { DIGIT = 11 }; /* bits that are sorted by at once */
+enum { DIGIT = 13 }; /* bits that are sorted by at once: most code needs two rounds */
 
 /* Sorts by some bits of the address, or of the number of the range of code: those that are alike
  * stay in the order in which they were found. */

@@ -420,7 +420,7 @@ links_values(const uint8_t *content, uint64_t size, uint64_t address,
 /* --- order ---------------------------------------------------------------------------------------
  */
 
-enum { DIGIT = 11 }; /* bits of a key that are sorted by at once: as many counters fit in a cache */
+enum { DIGIT = 13 }; /* bits of a key that are sorted by at once: as many counters fit in a cache */
 
 /* Sorts lists, one behind another, by one digit of their keys. */
 static void
