@@ -48,7 +48,7 @@ def bench(
             metavar="N",
             min=1,
             max=10000,
-            help="Measurements of each. Default: 7 to 41, as noise asks.",
+            help="Measurements of each. Default: 7 to 41, as noise requires.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -56,8 +56,8 @@ def bench(
     """Measure what each flag is worth: a function under many flag sets, and on Pulley.
 
     Ratios are times divided by the safe set's in the same round: over 1 is slower. Rounds go on
-    until of each row it can be said that it differs by more than 3 %, or that it does not. The last
-    lines say what each psABI level and AVX-512 are worth to this function.
+    until it is clear of each row whether it differs by more than 3 %. The last lines say what each
+    psABI level and AVX-512 are worth to this function.
     """
     from cpuprobe.assessment import assess
     from cpuprobe.errors import CaptureError

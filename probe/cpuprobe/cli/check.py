@@ -58,17 +58,15 @@ _WriteAllow = Annotated[
 ]
 _Diff = Annotated[
     str | None,
-    typer.Option(
-        "--diff", metavar="OLD", help="Tell what came and went since this file or folder."
-    ),
+    typer.Option("--diff", metavar="OLD", help="Say what came and went since this file or folder."),
 ]
 _FailOn = Annotated[
     str,
     typer.Option(
         "--fail-on",
         metavar="WORDS",
-        help="What makes the exit code 1: never, dies, unguarded or guarded, each of which takes "
-        "in the one before; and unread, stale. With commas.",
+        help="What makes the exit code 1: never, dies, unguarded or guarded, each of which includes "
+        "the one before; and unread, stale. With commas.",
     ),
 ]
 _Form = Annotated[
@@ -77,12 +75,12 @@ _Form = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 _Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Tell only what makes the exit code 1.")
+    bool, typer.Option("--quiet", "-q", help="Print only what makes the exit code 1.")
 ]
 
 
 @app.command(
-    short_help="Tell whether files will run on this machine, or on another.",
+    short_help="Say whether files will run on this machine, or on another.",
     epilog=epilog(
         "cpuprobe check app.wasm app.cwasm",
         "cpuprobe check /usr/lib --against x86-64-v2",
@@ -107,7 +105,7 @@ def check(
     json: _Json = False,
     quiet: _Quiet = False,
 ) -> int:
-    """Tell whether files will run on a machine: this one, or another with --against.
+    """Say whether files will run on a machine: this one, or another with --against.
 
     A file may contain instructions that it never executes there: GUARDED if it chooses at run time,
     UNGUARDED if nothing in it does, with the evidence.

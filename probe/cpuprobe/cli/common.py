@@ -143,7 +143,7 @@ def share_option() -> Any:
     """`--share`: the code on a terminal too."""
     import typer
 
-    text = "End with the code that inspect reads; where the output is no terminal it always does."
+    text = "End with the code that inspect reads; always so where the output is no terminal."
     return typer.Option("--share", help=text)
 
 

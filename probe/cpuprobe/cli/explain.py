@@ -23,7 +23,7 @@ app = command_app()
 
 
 @app.command(
-    short_help="Tell which instruction died and what it needs.",
+    short_help="Say which instruction died and what it needs.",
     epilog=epilog(
         "cpuprobe explain crash.log",
         "dmesg | cpuprobe explain -",
@@ -62,7 +62,7 @@ def explain(
     on: Annotated[str | None, on_option()] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
-    """Tell which instruction died, what it needs, and whether this machine has it."""
+    """Say which instruction died, what it needs, and whether this machine has it."""
     from cpuprobe.crash.diagnose import diagnose
     from cpuprobe.report.explanation import to_json, to_text, worded
 

@@ -25,7 +25,7 @@ app = command_app()
         "cpuprobe flags --profile haswell --why",
         "cpuprobe flags --on host1.json --on host2.json --format libvirt",
         "cpuprobe flags --profile x86-64-v3 --alone --format guard > guard.c",
-        zero="told",
+        zero="printed",
     ),
 )
 def flags(

@@ -113,7 +113,7 @@ def fleet(
         typer.Option(metavar="N", min=1, max=10000, help="Models, kernels shown. Default: 20."),
     ] = None,
 ) -> int:
-    """Tell of many machines how many of them each psABI level, profile and set of flags covers.
+    """Say how many machines of a fleet each psABI level, profile and set of flags covers.
 
     `cpuprobe fleet ingest PATH... -o FOLDER` reads captures once and keeps what is needed of them
     in Parquet, which `cpuprobe fleet FOLDER` answers from at once.

@@ -13,7 +13,7 @@ app = command_app()
 
 
 @app.command(
-    short_help="Run a module under guard, with a way out where it dies.",
+    short_help="Run a module under guard, with a fallback where it dies.",
     # What is no option of ours is the program's: -2 is a number.
     context_settings={"ignore_unknown_options": True},
     epilog=epilog(

@@ -41,13 +41,13 @@ def inspect(
     every: Annotated[bool, typer.Option("--all", help="Show every feature.")] = False,
     share: Annotated[bool, share_option()] = False,
     together: Annotated[
-        bool, typer.Option("--together", help="The files are of one machine: judge them as one.")
+        bool, typer.Option("--together", help="The files describe one machine: judge them as one.")
     ] = False,
 ) -> int:
     """Assess another machine's data, whatever was pasted.
 
     Read by content: what cpuprobe and cpuprobe-native print, lscpu, /proc/cpuinfo, `cpuid`, and
-    some forty other formats (docs/captures.md). Text around the data does not disturb.
+    some forty other formats (docs/captures.md). Text around the data does no harm.
     """
     from cpuprobe.assessment import assess
     from cpuprobe.evidence.machines.read import read_machines, read_together

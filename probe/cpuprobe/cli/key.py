@@ -19,7 +19,7 @@ app = command_app()
         "cpuprobe key --hash",
         "cpuprobe key --fits x86-64-v3+aes+pclmul",
         'cpuprobe key --on a.json --on b.json --fits "$(cat build/.cpu-key)"',
-        zero="told; with --fits: it may be used here",
+        zero="printed; with --fits: it may be used here",
         one="with --fits: it may not be used here",
         two="usage; no key: given to --fits, or here where not even x86-64-v1 is known to be safe",
         four="unreadable input",
@@ -31,7 +31,7 @@ def key(
         typer.Option("--fits", metavar="OLD", help="Whether what was made under OLD may be used."),
     ] = None,
     short: Annotated[
-        bool, typer.Option("--hash", help="Sixteen hexadecimal digits; they cannot be asked.")
+        bool, typer.Option("--hash", help="Sixteen hexadecimal digits, which --fits cannot judge.")
     ] = False,
     without: Annotated[
         list[str] | None,

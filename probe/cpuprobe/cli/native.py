@@ -18,7 +18,7 @@ app = command_app()
     epilog=epilog(
         "scp $(cpuprobe native) host: && ssh host ./cpuprobe-native > host.json",
         "cc program.c $(cpuprobe native --cflags --libs)",
-        zero="told",
+        zero="printed",
     ),
 )
 def native(

@@ -109,25 +109,25 @@ def show(
 
 
 @app.command(
-    short_help="Tell whether a machine meets profiles.",
+    short_help="Say whether a machine meets profiles.",
     epilog=epilog(
         "cpuprobe profile check x86-64-v3",
         "cpuprobe profile check haswell my.toml --on host.json",
         "ssh host ./cpuprobe-native | cpuprobe profile check x86-64-v4 --on -",
         zero="it meets all",
         one="it does not",
-        four="unreadable input, or too little told",
+        four="unreadable input, or too little is known",
     ),
 )
 def check(
     names: Annotated[list[str], typer.Argument(metavar="PROFILE...", help="Names, or TOML files.")],
     on: Annotated[str | None, on_option()] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="What is not told counts as missing.")
+        bool, typer.Option("--strict", help="What is not known counts as missing.")
     ] = False,
     json: _Json = False,
 ) -> int:
-    """Tell whether this machine meets profiles, or another with --on; and what it lacks.
+    """Say whether this machine, or another with --on, meets profiles, and what it lacks.
 
     It meets a profile if every feature of it is safe there: claimed, granted, and executed rightly.
     """
@@ -147,13 +147,13 @@ def check(
 
 
 @app.command(
-    short_help="Tell which machines a profile leaves out, as a default.",
+    short_help="Say which machines a profile leaves out, as a default.",
     epilog=epilog(
         "cpuprobe profile cost x86-64-v3",
         "cpuprobe profile cost x86-64-v2 haswell --json",
         "cpuprobe fleet reports/ --export ours.tsv",
         "cpuprobe profile cost my.toml --reference ours.tsv",
-        zero="told",
+        zero="printed",
         three="a library is missing",
     ),
 )
@@ -168,9 +168,9 @@ def cost(
     ] = None,
     json: _Json = False,
 ) -> None:
-    """Tell which machines of a reference fleet profiles leave out: how many, and which CPUs.
+    """Say which machines of a reference fleet profiles leave out: how many, and which CPUs.
 
-    Where the counts are from, how old they are and how they are biased is said each time.
+    Each answer says where the counts are from, how old they are and how they are biased.
     """
     from cpuprobe.errors import UsageError
     from cpuprobe.facts.profiles import find_profile
@@ -224,7 +224,7 @@ def lint(
 
     A set with avx2 but without avx, which avx2 builds on, is not down-closed: no machine has just
     that. Without FILE the presets of the installed wasmtime are shown as well. They decide the exit
-    code only with --presets: nobody can mend them but wasmtime.
+    code only with --presets: only wasmtime can mend them.
     """
     from cpuprobe.errors import UsageError
     from cpuprobe.facts.lint import lint as find_problems

@@ -30,7 +30,7 @@ app = command_app()
         "cpuprobe report",
         "cpuprobe report -o report.html",
         "cpuprobe report --on colleague.json --on mine.json -o both.html",
-        zero="it is written, whatever it says",
+        zero="written, whatever it says",
         three="could not measure or write",
     ),
 )
@@ -40,7 +40,7 @@ def report(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="markdown, json or html. Default: as FILE is called, else markdown.",
+            help="markdown, json or html. Default: by FILE's name, else markdown.",
         ),
     ] = None,
     output: Annotated[
