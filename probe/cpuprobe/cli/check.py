@@ -65,8 +65,8 @@ _FailOn = Annotated[
     typer.Option(
         "--fail-on",
         metavar="WORDS",
-        help="What makes the exit code 1: never, dies, unguarded or guarded, each of which includes "
-        "the one before; and unread, stale. With commas.",
+        help="What makes the exit code 1: never, dies, unguarded or guarded, each of which "
+        "includes the one before; and unread, stale. With commas.",
     ),
 ]
 _Form = Annotated[
