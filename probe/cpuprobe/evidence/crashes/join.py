@@ -148,6 +148,10 @@ def _with_code(crash: Crash, pool: Pool, *, alone: bool) -> Crash:
             return replace(crash, code=before.code, text=before.text)
     if crash.code:
         return crash
+    if crash.address is None and crash.offset is not None:
+        line = pool.line(crash.offset) or pool.same_place(crash.offset)
+        if line is not None:
+            return replace(crash, code=line.code, text=line.text)
     if crash.address is None:
         # The fault's address of an illegal instruction is the instruction's own.
         at_fault = pool.bytes_at(crash.fault or 0) if crash.signal in ILLEGAL else b""

@@ -28,6 +28,7 @@ from cpuprobe.words import base_name
 
 MAXIMUM_BYTES = 64 << 20
 MAXIMUM_CRASHES = 8
+_LONGEST_LINE = 400  # of one that is an instruction
 _NUMBER = re.compile(r"\s*(?:-?\d{1,11}|(?:0x)?[8c]0[0-9a-f]{6})\s*", re.IGNORECASE)
 
 
@@ -57,7 +58,7 @@ def read_text(text: str, executables: Sequence[str] = ()) -> list[Crash]:
     code = read_hex("\n".join(kept))
     if code is not None:
         return [Crash("bytes", code=code, sequence=True)]
-    if len(kept) == 1:
+    if len(kept) == 1 and len(kept[0]) <= _LONGEST_LINE:
         return [_lone(kept[0])]
     raise CaptureError(
         "nothing about a crash that is known (bytes in hexadecimal, logs, debuggers, crash reports)"
@@ -101,7 +102,7 @@ def _clues(kept: Sequence[str]) -> list[Clue]:
 
 def _bare(word: str) -> Crash | None:
     """A single word or line that is bytes, an instruction or a status, and nothing else."""
-    if "\n" in word or len(word) > 400:
+    if "\n" in word or len(word) > _LONGEST_LINE:
         return None
     if word.isalpha() and is_mnemonic(word):  # FADD is hexadecimal too
         return Crash("assembler line", text=word)

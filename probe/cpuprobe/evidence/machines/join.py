@@ -34,6 +34,7 @@ _SPELT = {"intel": "GenuineIntel", "hygon": "HygonGenuine", "amd": "AuthenticAMD
 _NOISE = re.compile(
     r"\((?:r|tm|c)\)|@.*|\b(?:cpu|processor|apu|with radeon.*|\w+-core|eng sample.*|0)\b"
 )
+UNNAMED = "a CPU that it does not name"
 _FOREIGN_KERNEL = re.compile(r"-Microsoft$|BrandZ", re.IGNORECASE)
 _TOLD = ("vendor", "brand", "family", "model", "stepping", "microcode", "hypervisor")
 
@@ -61,7 +62,7 @@ def words_of(identity: ToldIdentity, isa: str | None = None) -> str:
         parts.append(f"family {identity.family}, model {identity.model}")
     if isa is not None and isa not in X86:
         parts.insert(0, isa)
-    return ", ".join(part for part in parts if part) or "a CPU that it does not name"
+    return ", ".join(part for part in parts if part) or UNNAMED
 
 
 def agree(one: ToldIdentity, other: ToldIdentity) -> bool:

@@ -29,6 +29,8 @@ _KEY = re.compile(r"[^\s:=][^:=]{0,60}[:=]")
 _AFTER_AVX = frozenset(
     {"lahf_lm", "cmp_legacy", "abm", "arat", "xsaveopt", "fsgsbase", "bmi1", "cpuid_fault", "pti"}
 )
+# Of Intel's, printed before `pni`, which every 64-bit CPU of Intel's has.
+_BEFORE_PNI = frozenset({"arch_perfmon", "bts", "pbe", "pebs"})
 _NEEDS_THEM = frozenset({"sse4_2", "popcnt", "avx", "xsave", "aes"})
 # arch/arm/kernel/setup.c, hwcap_str: what no arm64 kernel lists, but to 32-bit programs.
 _ARM_32 = frozenset(
@@ -176,6 +178,8 @@ def judge(words: Sequence[str], *, bits32: bool = False, followed: bool = False)
         return "short"
     known = linux_words()
     if words[-1] not in known and words[-1] in _beginnings():
+        return "cut"
+    if not followed and "lm" in have and have & _BEFORE_PNI and "pni" not in have:
         return "cut"
     if not followed and have & _NEEDS_THEM and not have & _AFTER_AVX and words[0] == "fpu":
         return "cut"

@@ -14,7 +14,7 @@ from typing import Literal
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.isa import JUDGED, X86
-from cpuprobe.evidence.machines.join import Machine, machines_in, words_of
+from cpuprobe.evidence.machines.join import UNNAMED, Machine, machines_in, words_of
 from cpuprobe.evidence.machines.seen import MAXIMUM_BYTES, RUN_INSTEAD, Seen, see
 from cpuprobe.evidence.machines.sighting import Paste
 from cpuprobe.evidence.observation import Observation
@@ -164,11 +164,15 @@ def _judged(machine: Machine) -> Observation:
         )
     if not machine.tells_features:
         raise UnjudgedError(
-            f"tells of no CPU feature, only that the CPU is {words_of(machine.identity)}:"
-            f" {RUN_INSTEAD}",
+            f"tells of no CPU feature, {_who(machine)}: {RUN_INSTEAD}",
             "identity",
         )
     return machine.observation()
+
+
+def _who(machine: Machine) -> str:
+    words = words_of(machine.identity)
+    return "nor which CPU it is" if words == UNNAMED else f"only that the CPU is {words}"
 
 
 def _heading(machine: Machine, paste: Paste) -> str:

@@ -55,7 +55,8 @@ RULES = (
     # Frame 0 with the file, as coredumpctl and systemd's journal write it.
     rule(
         "#0 ",
-        r"^\W{0,8}#0\s{1,4}(?P<ip>0x[0-9a-f]{1,16}) (?P<function>[^\n]{1,400}?) "
+        r"^\W{0,8}#0\s{1,4}(?:0x[0-9a-f]{0,12}\.\.\.|(?P<ip>0x[0-9a-f]{1,16})) "
+        r"(?P<function>[^\n]{1,400}?) "
         r"\((?P<module>[^()\n]{1,400}) \+ (?P<offset>0x[0-9a-f]{1,16})\)",
         aside=True,
         origin="image",

@@ -56,7 +56,9 @@ _BYTES = re.compile(
 _EXAMINED = re.compile(r"^(?:0x[0-9a-f]{1,16}(?:\s{1,8}|$)){1,16}$", re.IGNORECASE)
 # A whole instruction as one number, as disassemblers of fixed-width instruction sets print it.
 _FIXED = re.compile(
-    r"^([0-9a-f]{8}|(?!fadd|fabd)[0-9a-f]{4}(?: [0-9a-f]{4})?)\s+([a-z][a-z0-9.]{0,15}\b.*)$", re.I
+    r"^([0-9a-f]{8}|(?!fadd|fabd)[0-9a-f]{4}(?: [0-9a-f]{4})?)\s+"
+    r"((?![0-9a-f]{8}\b)[a-z][a-z0-9.]{0,15}\b.*)$",
+    re.I,
 )
 # The same, of an instruction that binutils and gdb do not know.
 _RAW = re.compile(r"^(\.inst)\s+0x([0-9a-f]{8})\b", re.IGNORECASE)

@@ -16,7 +16,10 @@ from cpuprobe.words import base_name
 
 SOURCE = "Windows error report"
 
-_CODE = r"(?P<signal>(?:0x)?[8c]0[0-9a-f]{6})\b"
+_CODE = (
+    r"(?P<signal>(?:0x)?[8c]0[0-9a-f]{6})\b"
+    r"(?:[,;] {0,2}(?:error|fault|exception) offset:? {0,2}(?P<offset>(?:0x)?[0-9a-f]{1,16})\b)?"
+)
 # How Windows says it, of the event and of the window: a colon that stands here has to be there.
 _PROGRAM = """
 application name:|Anwendungsname:|Name der fehlerhaften Anwendung:|Nom de l'application:
@@ -42,7 +45,8 @@ Codice eccezione:|Código de Exceção:|Kod wyjątku:|Uitzonderingscode:|Kód v�
 Код исключения:|异常代码:|例外狀況代碼:|例外コード:|예외 코드:
 """
 _OFFSET = """
-Exception offset:|Fault offset:|Fehleroffset:|Ausnahmeoffset:|Décalage d'erreur|Décalage du défaut
+Exception offset:|Fault offset:|Error offset:|Fehleroffset:|Ausnahmeoffset:
+Décalage d'erreur|Décalage du défaut
 Décalage de l'exception|Desplazamiento de errores:|Desplazamiento de excepción:|Offset errore:
 Offset eccezione:|Deslocamento da falha:|Deslocamento de Exceção:|Przesunięcie błędu:
 Przesunięcie wyjątku:|Foutmarge:|Posun chyby:|Posun výjimky:|Смещение ошибки:|Смещение исключения:

@@ -13,12 +13,15 @@ from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
 _SOURCE = "flags-list"
 # What every such list of a whole machine begins with; a comma, a quote or a blank between.
 _BEGIN = re.compile(r"\bfpu[\", ]{1,4}(?:vme|de|tsc|pse|fpu_exception|sse)\b")
-_LABELLED = re.compile(r"^[^:=]{0,60}\bflags?\b[^:=]{0,10}[:=][\"' ]{0,3}(.+)$", re.IGNORECASE)
+_LABELLED = re.compile(
+    r"^[^:=]{0,60}\bflags?\b(?: \([^():=]{1,40}\))?[^:=]{0,10}[:=][\"' ]{0,3}(.+)$", re.IGNORECASE
+)
 # A label of what a machine has not got, or of what somebody builds for.
 _DENYING = re.compile(
     r"\b(?:absent|missing|not|no|without|lack\w*|unsupported|unavailable|disabled|compil\w*|build)\b",
     re.IGNORECASE,
 )
+_ASIDE = re.compile(r"[(\[][^)\]]{0,20}\b(?:no|not|without|missing|lacks?)\b", re.IGNORECASE)
 _ALONE = re.compile(r"^[ \t\"'*]*([a-z0-9_]{2,20})[ \t\"',*]*$")
 _BRAND = re.compile(r"model[ _]name[\"']?\s*[:=]\s*[\"']?([^\"'\n]{3,80})")
 _VENDOR = re.compile(r"\b(GenuineIntel|AuthenticAMD|HygonGenuine|CentaurHauls)\b")
@@ -62,7 +65,7 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
         elif (match := _LABELLED.match(line)) is None or _DENYING.search(line[: match.start(1)]):
             pass  # what is not there, or what somebody builds for
         elif is_list(match[1]):
-            value = match[1]
+            value = _ASIDE.split(match[1])[0]
         elif (arm := isa_of_arm_list(match[1].split())) is not None:
             yield number, Cpuinfo((0,), {}), arm
         if value is None or "ia64" in value.split():  # the registry of Windows, misread

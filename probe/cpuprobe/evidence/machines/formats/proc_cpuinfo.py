@@ -38,6 +38,8 @@ _KEPT_ARM = (
 _ONLY_32_BIT = frozenset({"fdiv_bug", "f00f_bug", "coma_bug", "hlt_bug"})
 _OF_ARM = frozenset({*_KEPT_ARM, "model name"})
 _TELLING = frozenset({"flags", "vendor_id", "Features", "CPU implementer"})
+# What all CPUs of a machine have in common on x86, hybrid ones included.
+_WHO = ("vendor_id", "cpu family", "model name")
 _MAXIMUM_VALUE = 16384
 _FIELD = re.compile(r"[ \t]*([A-Za-z#][A-Za-z0-9_ #()-]{1,30}?)[ \t]*[:=](?:[ \t]+(.*)|)$")
 _KEYS = frozenset({*_KEPT, *_KEPT_ARM, *_ONLY_32_BIT, *FOREIGN_KEYS, "processor"})
@@ -65,6 +67,7 @@ class _Section:
         self.isa: str | None = None
         self.end = line
         self._x86 = False
+        self._who: dict[str, str] = {}
         self._kinds: dict[tuple[object, ...], list[int]] = {}
         self._kind_of: dict[int, tuple[object, ...]] = {}
         self._next = 0
@@ -83,10 +86,14 @@ class _Section:
             return False
         if block.number is None and self._kinds and block.line > self.end + 2:
             return key in self._kinds  # lines of one grep follow each other; these do not
+        if not all(block.fields.get(name, told) == told for name, told in self._who.items()):
+            return False
         x86 = self._x86 or "flags" in block.fields
         if x86 and "aarch64" in (self.isa, block.isa):
             return False
         self._x86, self.end = x86, block.end
+        if x86:
+            self._who |= {name: block.fields[name] for name in _WHO if name in block.fields}
         self.numbered |= block.number is not None
         self.isa = self.isa or block.isa
         if known is None:
@@ -106,7 +113,7 @@ class _Section:
             source="proc-cpuinfo",
             line=self.line,
             isa=self.isa,
-            identity=identity_of(blocks[0].fields),
+            identity=identity_of(self._who | blocks[0].fields),
             cpuinfo=_cut_ones_marked(blocks),
             numbered=self.numbered,
         )
