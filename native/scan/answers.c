@@ -296,8 +296,8 @@ ways_ask(const struct ways_space *space, struct ways_known *known, struct values
         break;
     case 1:
         put_word(known, state, RCX, CPUID_1_ECX);
+        put_word(known, state, RDX, CPUID_1_EDX); /* what all CPUs have */
         put(state, RBX, 0, 0);
-        put(state, RDX, 0, 0);
         break;
     case 7:
         if (subleaf > 0)

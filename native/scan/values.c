@@ -25,133 +25,6 @@ const struct ways_convention ways_go = {{RAX, RBX, RCX, RDI, RSI, R8},
 #define SLOT_LABELS 31
 #define SLOT_FACT(word) ((uint16_t)((word) >> 16 & 0x7fff))
 
-/* Whether there is an address from one to another, both included. */
-int
-ways_holds(const struct ways_set *set, uint64_t low, uint64_t high)
-{
-    uint32_t at = place_of(set->all, set->count, low);
-
-    return at < set->count && set->all[at] <= high;
-}
-
-int
-ways_add(struct ways_set *set, uint64_t address)
-{
-    uint32_t at = place_of(set->all, set->count, address);
-
-    if ((at < set->count && set->all[at] == address) || set->count == set->room)
-        return 0;
-    insert(set->all, &set->count, at, address);
-    return 1;
-}
-
-int
-ways_keep(struct ways_known *known, struct ways_set *set, uint64_t word)
-{
-    uint64_t address = word >> KEPT_SHIFT, *old;
-    uint32_t at = place_of(set->all, set->count, address << KEPT_SHIFT);
-    uint16_t fact;
-
-    if (at == set->count || set->all[at] >> KEPT_SHIFT != address)
-        return ways_add(set, word);
-    old = &set->all[at];
-    fact = ways_agree(known, (struct told_value){KEPT_FACT(word), KEPT_LABELS(word), 0},
-                      (struct told_value){KEPT_FACT(*old), KEPT_LABELS(*old), 0});
-    word = KEPT_WORD(address, fact, KEPT_LABELS(word | *old));
-    if (word == *old)
-        return 0;
-    *old = word;
-    return 1;
-}
-
-/* The labels of answers that static memory holds between two addresses, both included. */
-static uint32_t
-kept_labels(const struct ways_set *set, uint64_t low, uint64_t high)
-{
-    uint32_t labels = 0, at = place_of(set->all, set->count, low << KEPT_SHIFT);
-
-    for (; at < set->count && set->all[at] >> KEPT_SHIFT <= high; at++)
-        labels |= KEPT_LABELS(set->all[at]);
-    return labels;
-}
-
-/* What is known of the value in static memory: of a byte of a word, too. */
-static uint16_t
-kept_fact(struct ways_known *known, uint64_t address)
-{
-    const struct ways_set *set = &known->statics;
-
-    for (unsigned byte = 0; byte < 8 && byte <= address; byte++) {
-        uint32_t at = place_of(set->all, set->count, (address - byte) << KEPT_SHIFT);
-        int is_there = at < set->count && set->all[at] >> KEPT_SHIFT == address - byte;
-
-        if (is_there && KEPT_FACT(set->all[at]))
-            return ways_initial(known, KEPT_FACT(set->all[at]), 8 * byte,
-                                KEPT_LABELS(set->all[at]));
-        if (is_there)
-            return 0;
-    }
-    return 0;
-}
-
-/* Whether the function writes to static memory. */
-static int
-is_written(const struct ways_space *space, uint64_t address)
-{
-    for (uint32_t at = 0; at < space->operations; at++) {
-        const struct operation *each = &space->operation[at];
-
-        if (each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER && each->is_static &&
-            (uint64_t)each->displacement == address && !(each->traits & IS_FLAGS_ONLY))
-            return 1;
-    }
-    return 0;
-}
-
-/* libgcc's __cpu_model (gcc/common/config/i386/cpuinfo.h): who made it, type, subtype, and the
- * first word of features. */
-enum { MODEL_SUBTYPE = 8, MODEL_WORD = 12, MODEL_SIZE = 16 };
-
-/* How far behind the beginning of a __cpu_model an address is; MODEL_SIZE where it is in none. */
-static uint64_t
-in_model(const struct ways_known *known, uint64_t address)
-{
-    uint32_t at = place_of(known->models.all, known->models.count, address + 1);
-
-    if (!at || address - known->models.all[at - 1] > MODEL_SIZE)
-        return MODEL_SIZE;
-    return address - known->models.all[at - 1];
-}
-
-/* The labels of what static memory holds. */
-static uint32_t
-holds_answer(const struct ways_known *known, uint64_t address, unsigned size)
-{
-    uint64_t offset = in_model(known, address);
-    uint32_t labels;
-
-    if (offset < MODEL_SUBTYPE)
-        return 0;
-    if (offset < MODEL_SIZE)
-        return ANSWER | TELLS_AVX | TELLS_MORE | TELLS_V2;
-    if (address >> (64 - KEPT_SHIFT))
-        return 0;
-    labels = kept_labels(&known->statics, address, address + (size ? size - 1 : 0));
-    if (!labels)
-        labels = kept_labels(&known->statics, address < 3 ? 0 : address - 3, address + 3);
-    return labels |
-           (ways_holds(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address) ? ANSWER
-                                                                                          : 0);
-}
-
-int
-ways_leads_to_answer(const struct ways_known *known, const struct values *state)
-{
-    uint64_t address = state->points[RAX];
-
-    return state->pointed >> RAX & 1 && address >= LOWEST && holds_answer(known, address, NEAR / 4);
-}
-
 /* --- what is known at a place --------------------------------------------------------------------
  */
 
@@ -510,7 +383,7 @@ ways_read(const struct ways_space *space, const struct ways_known *known,
     case STATIC:
         if (ways_holds(&known->foreign, place.where, place.where))
             labels |= ANSWER;
-        return labels | holds_answer(known, place.where, each->size);
+        return labels | ways_kept_labels(known, place.where, each->size);
     case STACK:
         labels |= slot_labels(state, place.where);
         at = place_of(space->writes, space->written, place.where - 7);
@@ -532,17 +405,10 @@ ways_memory(const struct ways_space *space, struct ways_known *known, const stru
             const struct operation *each)
 {
     struct place place = memory_of(state, each, (int)space->framed);
-    uint32_t at, labels;
-    uint16_t fact;
+    uint32_t at;
 
-    if (place.kind == STATIC && place.index == NO_REGISTER && !(place.where >> (64 - KEPT_SHIFT))) {
-        uint64_t offset = in_model(known, place.where);
-
-        if (offset >= MODEL_WORD && offset < MODEL_SIZE)
-            return ways_word(known, CPU_MODEL, (unsigned)(offset - MODEL_WORD) * 8, &labels);
-        fact = kept_fact(known, place.where);
-        return fact && is_written(space, place.where) ? fact | FACT_INITIAL : fact;
-    }
+    if (place.kind == STATIC && place.index == NO_REGISTER)
+        return ways_kept_fact(space, known, place.where);
     at = place_of(state->slots, state->count, place.where << SLOT_LABELS);
     if (place.kind != STACK || place.index != NO_REGISTER || at == state->count ||
         state->slots[at] >> SLOT_LABELS != place.where)
@@ -616,24 +482,6 @@ take_address(struct ways_space *space, struct values *state, const struct operat
         if (number < space->frames && taken < MOST_FRAME)
             state->frame[number / 64] |= 1ull << number % 64;
     }
-}
-
-int
-ways_answers(const struct ways_known *known, uint64_t address)
-{
-    return holds_answer(known, address, 1) != 0;
-}
-
-int
-ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target)
-{
-    uint32_t at = place_of(known->slots.all, known->slots.count, address);
-
-    if (at == known->slots.count || known->slots.all[at] != address ||
-        ways_holds(&known->foreign, address, address))
-        return 0;
-    *target = known->pointers[at];
-    return 1;
 }
 
 /* The static address that an operation loads, if it is known. */
@@ -749,14 +597,18 @@ may_tell(const struct ways_known *known, const struct operation *each)
 
 /* Whether more may be known of what an operation makes than labels. */
 static int
-is_folded(const struct values *state, const struct operation *each, uint32_t read, uint32_t guarded)
+is_folded(const struct ways_space *space, const struct values *state, const struct operation *each,
+          uint32_t read, uint32_t guarded)
 {
     unsigned target = each->registers[0];
 
     if (read & ANSWERS)
         return 1;
-    if (!(guarded & ANSWERS) || each->traits & IS_COPY)
+    if (each->traits & IS_COPY)
         return 0;
+    if (!(guarded & ANSWERS)) /* flags that all CPUs have, in a word with others */
+        return space->told & ANSWERS && target < 16 && state->facts[target] &&
+               works_joins(space, each);
     return target < 16 ? state->facts[target] : is_memory(each, 0) && each->is_static;
 }
 
@@ -795,7 +647,7 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
         return;
     }
     read = operand_labels(space, known, state, each);
-    if (is_folded(state, each, read, labels))
+    if (is_folded(space, state, each, read, labels))
         read = ways_fold(space, known, state, each, read, &fact);
     else if (each->traits & WRITES_FLAGS)
         state->flags_known = 0;
@@ -864,8 +716,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
         uint64_t point = state->points[convention->arguments[at]];
 
         if (ways_hands(state, convention->arguments[at]) &&
-            (in_model(known, point) < MODEL_SIZE || holds_answer(known, point, 0) ||
-             ways_holds(&known->fillers, point, point)))
+            (ways_answers(known, point) || ways_holds(&known->fillers, point, point)))
             answers |= ANSWER;
     }
     if (space->reads)
@@ -896,5 +747,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
         set_slot(state, SLOT(RSP, at), ANSWER, 0);
     if (answers == (answer & ANSWERS))
         state->facts[RAX] = (uint16_t)(answer >> 16);
+    if (state->facts[RAX] & FACT_BITS)
+        ways_point(known, state, RAX);
     return steps;
 }

@@ -2,6 +2,8 @@
 
 enum { NEVER = UINT8_MAX };
 
+enum { SURE_TIERS = (1 << TIER_TOP) - 1 }; /* what only CPUs with AVX call is no matter to others */
+
 /* A function that is gone over. */
 struct function {
     struct ways_space *space;
@@ -12,6 +14,7 @@ struct function {
     uint32_t answers, choices; /* labels: of what it returns; of what makes a branch a choice */
     unsigned tiers;            /* of the features that are sought, as bits */
     unsigned grades, here;     /* of CPUs that lack it; of those that come to a block; as bits */
+    int hands, tells;          /* what it hands to others is asked; it may tell of the CPU */
 };
 
 static int
@@ -92,6 +95,17 @@ branch(struct function *f, const struct operation *each, struct block *block)
     block->falls = block_at(f->space, block, f->space->start + each->offset + each->length);
 }
 
+/* What is called is handed something. */
+static void
+hand(struct function *f, const struct operation *each)
+{
+    if (each->where[0] != OPERAND_TARGET || !is_outside(f->space, each->immediate))
+        return;
+    f->tells = f->tells || ways_tells(f->known, &f->live);
+    if (f->hands)
+        ways_hand(f->space, f->known, &f->live, each->immediate);
+}
+
 /* One operation, in the block with a number. */
 static void
 over(struct function *f, const struct operation *each, struct block *block, uint32_t guarded)
@@ -102,21 +116,24 @@ over(struct function *f, const struct operation *each, struct block *block, uint
 
     switch (flow_of(each)) {
     case FLOW_JCC:
+        hand(f, each);
         branch(f, each, block);
         break;
     case FLOW_JMP:
-        if (is_near && is_outside(f->space, each->immediate))
-            f->answers |= answer_of(f->space, each->immediate) & ANSWERS;
+        if (!is_near || !is_outside(f->space, each->immediate))
+            break;
+        hand(f, each);
+        f->answers |= answer_of(f->space, each->immediate) & ANSWERS;
         break;
     case FLOW_CALL:
     case FLOW_INDIRECT_CALL:
         answers = is_near ? answer_of(f->space, each->immediate) : indirect_answers(f, each);
+        hand(f, each);
         f->steps += ways_call(f->space, f->known, state, answers);
         break;
     case FLOW_RET:
         f->answers |= state->labels[RAX] & ANSWERS;
-        if (ways_leads_to_answer(f->known, state))
-            f->answers |= ANSWER;
+        f->answers |= ways_leads(f->known, state, RAX) ? ANSWER : 0;
         break;
     case FLOW_INDIRECT_JMP:
         block->branches |=
@@ -172,6 +189,7 @@ begin(struct function *f)
         block->guarded = block->branches = block->known = block->queued = 0;
     }
     ways_enter(&space->entry[0], f->known->convention);
+    ways_hear(space, f->known, &space->entry[0]);
     space->block[0].queued = 1;
 }
 
@@ -279,7 +297,7 @@ hand_over(struct function *f, uint32_t answer, uint32_t unless, uint64_t site)
 
         if (ways_hands(&f->live, number))
             add_escape(f, f->live.points[number], gone ? WAY_FOREIGN : WAY_KEPT, unless, site);
-        else if (gone && !unless)
+        else if (gone && !unless && f->tiers & SURE_TIERS)
             f->made->invokes |= f->live.labels[number] & ARGUMENTS;
     }
 }
@@ -354,7 +372,7 @@ leave_indirectly(struct function *f, const struct operation *each, uint32_t unle
     if (table)
         state->table = table;
     hand_over(f, named ? answer_of(f->space, 0 - address) : IS_FOREIGN, unless, site);
-    if (number < 16 && !unless)
+    if (number < 16 && !unless && f->tiers & SURE_TIERS)
         f->made->invokes |= state->labels[number] & ARGUMENTS;
     if (labels & f->choices)
         return;
@@ -678,39 +696,6 @@ tell_all_sides(struct function *f)
     }
 }
 
-/* Whether an operation takes the address of the name of /proc/cpuinfo. */
-static unsigned
-asks(const struct ways_known *known, const struct operation *each)
-{
-    uint64_t address = each->is_static ? (uint64_t)each->displacement : each->immediate;
-    int is_address = each->is_static || (each->traits & IS_MOV && each->where[1] >= OPERAND_IMM32);
-
-    return known->questions.count && is_address && ways_holds(&known->questions, address, address);
-}
-
-/* What the function does with the stack, and whom it asks, before it is gone over. */
-static void
-look_over(struct ways_space *space, const struct ways_known *known)
-{
-    space->told = space->picks = space->parts = space->framed = space->frames = space->written =
-        space->reads = 0;
-    space->summary.asks = 0;
-    for (uint32_t at = 0; at < space->operations; at++) {
-        const struct operation *each = &space->operation[at];
-        int first = each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER;
-
-        space->framed |= each->framing;
-        space->picks |=
-            (flow_of(each) == FLOW_INDIRECT_CALL || flow_of(each) == FLOW_INDIRECT_JMP) &&
-            each->registers[0] < 16;
-        space->summary.asks |= (each->traits & IS_ASKING) != 0;
-        space->reads |= asks(known, each);
-        if ((first || each->traits & IS_LEA) && (each->base == RSP || each->base == RBP))
-            space->writes[space->written++] = ways_slot(each);
-    }
-    ways_sort(space->writes, space->written);
-}
-
 /* What is told of the blocks that are reached on every way, without those that were told of. */
 static void
 tell_opened(struct function *f, uint32_t choices, const uint8_t *told, uint8_t *everywhere)
@@ -868,6 +853,18 @@ failing(struct function *f)
     return succeeds >> ALL_TIERS & 1 ? ALL_GRADES & ~succeeds : 0;
 }
 
+/* What it tells the functions that it calls. */
+static void
+hand_all(struct function *f)
+{
+    f->hands = 1;
+    for (uint32_t number = 0; number < f->space->blocks; number++)
+        if (f->space->entry[number].reached)
+            go_over(f, number);
+    f->hands = 0;
+    ways_keep_telling(f->space, f->known->convention);
+}
+
 void
 ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_steps, unsigned kind)
 {
@@ -875,10 +872,10 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     struct function f = {.space = space, .known = known, .made = made, .most_steps = most_steps};
 
     clear(made);
-    made->statics = made->fields = 0;
+    made->statics = made->fields = made->handed = 0;
     made->is_whole = 1;
     space->known = known;
-    look_over(space, known);
+    ways_look_over(space, known);
     ways_end(space, kind & IS_MAIN);
     made->returns = space->block[0].alive;
     begin(&f);
@@ -897,4 +894,6 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     made->is_whole &= f.steps < most_steps;
     if (!(kind & ONLY_ANSWERS))
         tell_all(&f);
+    else if (f.tells && made->is_whole && !known->convention->is_go)
+        hand_all(&f);
 }

@@ -88,6 +88,7 @@ struct bits {
 /* Words of answers whose bits are known (known.bits). */
 enum source {
     CPUID_1_ECX,
+    CPUID_1_EDX,
     CPUID_7_EBX,
     CPUID_7_ECX,
     CPUID_7_EDX,
@@ -132,6 +133,8 @@ struct ways_known {
     struct ways_set regions;   /* where static memory begins that was handed to what may answer */
     struct ways_set fields;    /* how far behind a pointer answers were put */
     struct ways_set fillers;   /* functions that fill what they are told to, and tables of them */
+    struct ways_set arguments; /* of functions, what all callers tell: as statics, by their numbers
+                                  behind eight times the function's address */
     struct ways_set questions; /* the name of /proc/cpuinfo */
     struct ways_set foreign;   /* slots with the address of another file's variable that is one */
     struct ways_set slots;     /* static memory that the loader fills with addresses, and these: */
@@ -171,7 +174,7 @@ struct ways_need {
 
 /* What is told of a function; lists that are full miss the rest, and say so. */
 struct ways_summary {
-    uint32_t needs, calls, escapes, statics, fields;
+    uint32_t needs, calls, escapes, statics, fields, handed;
     uint32_t steps;
     uint32_t invokes; /* labels of arguments that it calls, or hands to other files' functions */
     uint16_t answers, returned; /* labels of what it returns, and what is known of that */
@@ -184,6 +187,7 @@ struct ways_summary {
     struct ways_call call[MOST_CALLS];
     struct ways_escape escape[MOST_CALLS];
     uint64_t static_memory[MOST_KEPT], field[MOST_KEPT];
+    uint64_t hands[MOST_KEPT]; /* what it tells others, as ways_known's `arguments` have it */
 };
 
 struct block {
@@ -292,6 +296,36 @@ uint32_t ways_onward(const struct ways_space *space, const struct block *block, 
 void ways_open(struct ways_space *space, uint32_t choices, unsigned grade, uint8_t *seen);
 void ways_open_for(struct ways_space *space, uint32_t choices, unsigned grades, uint8_t *seen);
 
+/* --- handed.c --- */
+
+/* What the function does with the stack, and whom it asks, before it is gone over. */
+void ways_look_over(struct ways_space *space, const struct ways_known *known);
+/* What it is told by all that call it, where it begins. */
+void ways_hear(const struct ways_space *space, const struct ways_known *known,
+               struct values *state);
+/* Whether arguments tell of the CPU by their bits; takes in all that a function is handed; keeps
+ * what those are handed that are told so. */
+int ways_tells(const struct ways_known *known, const struct values *state);
+void ways_hand(struct ways_space *space, struct ways_known *known, struct values *state,
+               uint64_t target);
+void ways_keep_telling(struct ways_space *space, const struct ways_convention *convention);
+
+/* --- kept.c --- */
+
+/* Whether there is an address from one to another, both included. */
+int ways_holds(const struct ways_set *set, uint64_t low, uint64_t high);
+/* Whether static memory holds an answer there; the labels of so many bytes of it, and what is known
+ * of their value. */
+int ways_answers(const struct ways_known *known, uint64_t address);
+uint32_t ways_kept_labels(const struct ways_known *known, uint64_t address, unsigned size);
+uint16_t ways_kept_fact(const struct ways_space *space, struct ways_known *known, uint64_t address);
+/* Whether a register holds the address of static memory with answers, as of the only object of a
+ * class: what is known of it stands for that then. And points a register there by such a fact. */
+int ways_leads(struct ways_known *known, struct values *state, unsigned number);
+void ways_point(const struct ways_known *known, struct values *state, unsigned number);
+/* What the loader puts into static memory, if that is known. */
+int ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target);
+
 /* --- blocks.c --- */
 
 void ways_sort(uint64_t *all, uint32_t count);
@@ -304,9 +338,6 @@ void ways_end(struct ways_space *space, int is_main);
 /* What a function begins with. */
 void ways_enter(struct values *state, const struct ways_convention *convention);
 int ways_hands(const struct values *state, unsigned number);
-/* Whether what is returned points to static memory that holds answers, as the only object of a
- * class does. */
-int ways_leads_to_answer(const struct ways_known *known, const struct values *state);
 void ways_copy(struct ways_space *space, struct values *to, const struct values *from);
 /* Takes in what another way brings, which no CPU of some grades takes; whether that is news. */
 int ways_join(struct ways_space *space, struct values *mine, const struct values *theirs,
@@ -316,8 +347,6 @@ void ways_step(struct ways_space *space, struct ways_known *known, struct values
                const struct operation *each, uint32_t guarded);
 uint32_t ways_call(struct ways_space *space, struct ways_known *known, struct values *state,
                    uint32_t answer); /* what is known of what is called; returns its steps */
-/* Whether static memory holds an answer there. */
-int ways_answers(const struct ways_known *known, uint64_t address);
 /* The static memory that an operation names; whether it does. */
 int ways_static(const struct ways_space *space, const struct values *state,
                 const struct operation *each, uint64_t *address);
@@ -327,10 +356,7 @@ uint32_t ways_read(const struct ways_space *space, const struct ways_known *know
 /* The address of the table of which an operation reads an entry by its number; or 0. */
 uint64_t ways_table(const struct ways_space *space, const struct values *state,
                     const struct operation *each);
-/* What the loader puts into static memory, if that is known. */
-int ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target);
 uint64_t ways_slot(const struct operation *each); /* a place on the stack as a number */
-int ways_holds(const struct ways_set *set, uint64_t low, uint64_t high);
 /* What is known of a value in memory. */
 uint16_t ways_memory(const struct ways_space *space, struct ways_known *known,
                      const struct values *state, const struct operation *each);

@@ -106,3 +106,11 @@ works_whole(const struct ways_space *space, const struct operation *each)
 
     return is_wide && (each->same || !(each->traits & IS_TEST));
 }
+
+int
+works_joins(const struct ways_space *space, const struct operation *each)
+{
+    enum work work = works_of(space, each).work;
+
+    return work == ORS || work == ANDS || work == SHIFTS_LEFT || work == SHIFTS_RIGHT;
+}

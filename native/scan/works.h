@@ -47,4 +47,7 @@ struct work_done works_of(const struct ways_space *space, const struct operation
  * what tells of the CPU is a flag or some bits. */
 int works_whole(const struct ways_space *space, const struct operation *each);
 
+/* Whether it puts bits together, or takes some out. */
+int works_joins(const struct ways_space *space, const struct operation *each);
+
 #endif

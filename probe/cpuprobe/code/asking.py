@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
@@ -29,6 +30,8 @@ MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""
 _LARGE = 4 << 10
 """Bytes of functions that are not looked at unless they may ask themselves: they use answers."""
+_MOST_TELLING = 64
+"""Calls of a function of which it is asked whether all tell it of the CPU."""
 _VISITS = 3
 """How often one of these is looked at, as more becomes known."""
 
@@ -57,6 +60,7 @@ class Functions:
         self.main = main(file)
         self.answered: dict[int, tuple[int, int]] = {}
         self._summaries: dict[int, Summary] = {}
+        self._handed: dict[int, dict[int, list[int]]] = {}  # function -> caller -> what it tells
         self.refusals: dict[int, int] = {}
         self.left = self.to_learn
         self._learn()
@@ -134,11 +138,26 @@ class Functions:
                 found = {table for table in tables if table is not None and self._ways.fills(table)}
                 fresh |= {start, *found}
                 news = True
+            look_at(self._heard(start, summary), far + 1)
             if news:  # itself as well: what it returns may be what it has put there
                 look_at((start, *self._links.callers(start), *self._readers(fresh)), far + 1)
         self._summaries.clear()
         self._ways.end_learning()
         self.left = MOST
+
+    def _heard(self, start: int, summary: Summary) -> Iterator[int]:
+        """The functions to which one tells more of the CPU than was known, as all others do."""
+        for target, group in itertools.groupby(summary.hands, lambda word: kept_at(word) >> 3):
+            told = self._handed.setdefault(target, {})
+            told[start] = [*group]
+            sites = [*itertools.islice(self._links.callers(target), _MOST_TELLING)]
+            callers = map(self._links.function, sites)
+            if len(sites) == _MOST_TELLING or not all(each and each[0] in told for each in callers):
+                continue
+            taken = self._links.is_taken(target) or self._links.slots(target)
+            every = itertools.chain.from_iterable(told.values())
+            if not taken and target not in self._file.exports and self._ways.hear(every):
+                yield target
 
     def _rehearse(self, start: int, summary: Summary) -> None:
         """Takes in what is known of the answers of one function where it was executed."""

@@ -81,6 +81,7 @@ class Summary:
         returned: what is known of that (native/scan/ways.h).
         statics: static memory that it puts an answer into, as ways_keep has it.
         fields: how far behind a pointer it puts answers.
+        hands: what it tells those that it calls, as ways_known's `arguments` has it.
         asks: it has CPUID or XGETBV itself.
         fails: of main, the tiers (code.tiers), as bits, without which it tells of failure.
     """
@@ -93,6 +94,7 @@ class Summary:
     returned: int = 0
     statics: Collection[int] = ()
     fields: Collection[int] = ()
+    hands: Collection[int] = ()
     asks: bool = False
     fails: int = 0
 

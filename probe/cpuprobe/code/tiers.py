@@ -53,6 +53,7 @@ def tables() -> tuple[bytes, bytes]:
     """
     places = {
         (1, 0, "ecx"): lib.CPUID_1_ECX,
+        (1, 0, "edx"): lib.CPUID_1_EDX,
         (7, 0, "ebx"): lib.CPUID_7_EBX,
         (7, 0, "ecx"): lib.CPUID_7_ECX,
         (7, 0, "edx"): lib.CPUID_7_EDX,

@@ -87,7 +87,13 @@ class Ways:
         self._spaces: list[Any] = []  # one for a function, and for each of those that it calls
         self._kept: list[Any] = []  # what C's structures point to
         self._known = known = ffi.new("struct ways_known *")
-        for each in (known.statics, known.regions, known.fields, known.fillers):
+        for each in (
+            known.statics,
+            known.regions,
+            known.fields,
+            known.fillers,
+            known.arguments,
+        ):
             each.all, each.room = self._keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
         self._list(known.foreign, sorted(at for at, name in links.names.items() if asks(name)))
         self._list(known.slots, links.pointers.keys)
@@ -184,6 +190,11 @@ class Ways:
         """Takes in a function that fills what a pointer points to, or its table; if it is news."""
         return bool(lib.ways_add(ffi.addressof(self._known, "fillers"), address))
 
+    def hear(self, words: Iterable[int]) -> bool:
+        """Takes in what all callers of a function tell it; whether that is news."""
+        arguments = ffi.addressof(self._known, "arguments")
+        return sum(lib.ways_keep(self._known, arguments, each) for each in words) > 0
+
     def answers(self, start: int, labels: int, known: int) -> None:
         """Takes in what a function may answer, and what is known of that."""
         lib.asking_answers(self._file, start, labels | known << 16)
@@ -237,6 +248,7 @@ def _summary(made: Any) -> Summary:
         made.returned,
         ffi.unpack(made.static_memory, made.statics) if made.statics else (),
         ffi.unpack(made.field, made.fields) if made.fields else (),
+        ffi.unpack(made.hands, made.handed) if made.handed else (),
         bool(made.asks),
         made.fails << 1,
     )

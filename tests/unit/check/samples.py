@@ -282,6 +282,37 @@ C = {
         OLD void work(int k) { init(); if (cpu.sse42) fast(k); else slow(k); }
         """,
     ),
+    "told_flags": (
+        "runs",
+        r"""enum { OF_SSE42 = 1, OF_AVX2 = 2 }; struct work { void (*f)(int); };
+        OLD unsigned gather(void) { return (asked() ? OF_SSE42 : 0) | (has() ? OF_AVX2 : 0); }
+        OLD void fill(struct work *all, unsigned flags) { all->f = slow;
+        if (flags & OF_AVX2) all->f = fast; }
+        OLD void work(int k) { struct work *all = malloc(sizeof *all); fill(all, gather());
+        all->f(k); free(all); }
+        """,
+    ),
+    "told_flags_of_another": (
+        "dies",
+        r"""enum { OF_SSE2 = 1, OF_SSE42 = 2, OF_AVX2 = 4 }; struct work { void (*f)(int); };
+        OLD unsigned gather(void) { unsigned a, b, c, d, flags = 0; __cpuid(1, a, b, c, d);
+        if (d & bit_SSE2) flags |= OF_SSE2; if (c & bit_SSE4_2) flags |= OF_SSE42;
+        if (has()) flags |= OF_AVX2; return flags; }
+        OLD void fill(struct work *all, unsigned flags) { all->f = slow;
+        if (flags & OF_SSE42) all->f = fast; }
+        OLD void work(int k) { struct work *all = malloc(sizeof *all); fill(all, gather());
+        all->f(k); free(all); }
+        """,
+    ),
+    "object_handed_on": (
+        "runs",
+        r"""struct cpu { char avx2, sse42; }; static struct cpu cpu;
+        OLD void choose(const struct cpu *by, int k) { if (by->avx2) fast(k); else slow(k); }
+        __attribute__((noipa)) void init(void) {
+        cpu.avx2 = has() != 0; cpu.sse42 = asked() != 0; }
+        OLD void work(int k) { init(); choose(&cpu, k); }
+        """,
+    ),
     "refused_to_a_caller": (
         "refuses",
         r"""enum { FINE, INVALID, UNSUPPORTED = 38 };
@@ -360,6 +391,38 @@ C_ALONE = ("returns", "returns_check", "refused_to_a_caller", "refused_at_one_en
 """With a main of their own."""
 
 CXX = {
+    "only_object_of_another": (
+        "dies",
+        r"""struct Cpu { bool avx2, sse42;
+        Cpu() : avx2(has()), sse42(__builtin_cpu_supports("sse4.2")) {} };
+        OLD const Cpu &cpu() { static Cpu only; return only; }
+        OLD void work(int k) { if (cpu().sse42) fast(k); else slow(k); }
+        """,
+    ),
+    "made_by_level": (
+        "runs",
+        r"""#include <memory>
+        enum class Level { Base, Sse42, Avx2 };
+        struct Base { virtual ~Base() {} virtual void run(int k) { slow(k); } };
+        struct Newer : Base { void run(int k) override { fast(k); } };
+        OLD Level level() { return has() ? Level::Avx2 : asked() ? Level::Sse42 : Level::Base; }
+        OLD std::unique_ptr<Base> make(Level of) { if (of == Level::Avx2)
+        return std::make_unique<Newer>(); return std::make_unique<Base>(); }
+        OLD void work(int k) { make(level())->run(k); }
+        """,
+    ),
+    "made_by_level_too_low": (
+        "dies",
+        r"""#include <memory>
+        enum class Level { Base, Sse42, Avx2 };
+        struct Base { virtual ~Base() {} virtual void run(int k) { slow(k); } };
+        struct Newer : Base { void run(int k) override { fast(k); } };
+        OLD Level level() { return has() ? Level::Avx2 : asked() ? Level::Sse42 : Level::Base; }
+        OLD std::unique_ptr<Base> make(Level of) { if (of == Level::Base)
+        return std::make_unique<Base>(); return std::make_unique<Newer>(); }
+        OLD void work(int k) { make(level())->run(k); }
+        """,
+    ),
     "list_with_predicates": (
         "runs",
         r"""#include <vector>

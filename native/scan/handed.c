@@ -1,0 +1,120 @@
+/* What a function is handed, and what it hands to those that it calls. */
+#include "answers.h"
+#include "sets.h"
+
+/* An argument of a function as a number: those of one follow each other. */
+static int
+has_number(uint64_t target)
+{
+    return !(target >> (64 - KEPT_SHIFT - 3));
+}
+
+int
+ways_tells(const struct ways_known *known, const struct values *state)
+{
+    int tells = 0;
+
+    for (unsigned at = 0; at < known->convention->number; at++) {
+        unsigned number = known->convention->arguments[at];
+
+        tells |= state->facts[number] && state->labels[number] & ANSWERS;
+        tells |= ways_hands(state, number) && ways_answers(known, state->points[number]);
+    }
+    return tells;
+}
+
+void
+ways_hand(struct ways_space *space, struct ways_known *known, struct values *state, uint64_t target)
+{
+    const struct ways_convention *convention = known->convention;
+    struct ways_set set = {space->summary.hands, space->summary.handed, MOST_KEPT};
+
+    for (unsigned at = 0; has_number(target) && at < convention->number; at++) {
+        unsigned number = convention->arguments[at];
+        uint32_t labels = state->labels[number] & ANSWERS;
+        uint16_t fact = state->facts[number];
+
+        if (ways_leads(known, state, number)) {
+            fact = state->facts[number];
+            labels = ANSWER;
+        } else if (fact) {
+            fact = ways_kept(known, (struct told_value){fact, labels, state->never}, 0);
+        }
+        ways_keep(known, &set, KEPT_WORD(target << 3 | at, fact, labels));
+    }
+    space->summary.handed = set.count;
+}
+
+void
+ways_keep_telling(struct ways_space *space, const struct ways_convention *convention)
+{
+    struct ways_summary *made = &space->summary;
+    uint32_t kept = 0;
+
+    for (uint32_t at = 0; at + convention->number <= made->handed; at += convention->number) {
+        int tells = 0;
+
+        for (uint32_t each = at; each < at + convention->number; each++)
+            tells |= KEPT_FACT(made->hands[each]) && KEPT_LABELS(made->hands[each]);
+        for (uint32_t each = at; tells && each < at + convention->number; each++)
+            made->hands[kept++] = made->hands[each];
+    }
+    made->handed = kept;
+}
+
+void
+ways_hear(const struct ways_space *space, const struct ways_known *known, struct values *state)
+{
+    const struct ways_set *set = &known->arguments;
+    uint64_t first = space->start << 3;
+    uint32_t at = set->count && has_number(space->start)
+                      ? place_of(set->all, set->count, first << KEPT_SHIFT)
+                      : set->count;
+
+    for (; at < set->count && set->all[at] >> KEPT_SHIFT < first + known->convention->number;
+         at++) {
+        unsigned number = known->convention->arguments[(set->all[at] >> KEPT_SHIFT) - first];
+
+        if (!KEPT_FACT(set->all[at]))
+            continue;
+        state->labels[number] = (uint16_t)KEPT_LABELS(set->all[at]);
+        state->facts[number] = KEPT_FACT(set->all[at]);
+        ways_point(known, state, number);
+        if (state->pointed >> number & 1)
+            state->labels[number] = 0;
+    }
+}
+
+/* Whether an operation takes the address of the name of /proc/cpuinfo. */
+static unsigned
+asks(const struct ways_known *known, const struct operation *each)
+{
+    uint64_t address = each->is_static ? (uint64_t)each->displacement : each->immediate;
+    int is_address = each->is_static || (each->traits & IS_MOV && each->where[1] >= OPERAND_IMM32);
+
+    return known->questions.count && is_address && ways_holds(&known->questions, address, address);
+}
+
+/* What the function does with the stack, and whom it asks, before it is gone over. */
+void
+ways_look_over(struct ways_space *space, const struct ways_known *known)
+{
+    space->told = space->picks = space->parts = space->framed = space->frames = space->written =
+        space->reads = 0;
+    space->summary.asks = 0;
+    for (uint32_t at = 0; at < space->operations; at++) {
+        const struct operation *each = &space->operation[at];
+        int first = each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER;
+
+        space->framed |= each->framing;
+        space->picks |=
+            (flow_of(each) == FLOW_INDIRECT_CALL || flow_of(each) == FLOW_INDIRECT_JMP) &&
+            each->registers[0] < 16;
+        space->summary.asks |= (each->traits & IS_ASKING) != 0;
+        space->reads |= asks(known, each);
+        if (((first && !(each->traits & IS_FLAGS_ONLY)) || each->traits & IS_LEA) &&
+            (each->base == RSP || each->base == RBP))
+            space->writes[space->written++] = ways_slot(each);
+    }
+    ways_sort(space->writes, space->written);
+}

@@ -1,0 +1,185 @@
+/* Where static memory holds an answer, and what is known of it. */
+#include "answers.h"
+#include "sets.h"
+
+/* Whether there is an address from one to another, both included. */
+int
+ways_holds(const struct ways_set *set, uint64_t low, uint64_t high)
+{
+    uint32_t at = place_of(set->all, set->count, low);
+
+    return at < set->count && set->all[at] <= high;
+}
+
+int
+ways_add(struct ways_set *set, uint64_t address)
+{
+    uint32_t at = place_of(set->all, set->count, address);
+
+    if ((at < set->count && set->all[at] == address) || set->count == set->room)
+        return 0;
+    insert(set->all, &set->count, at, address);
+    return 1;
+}
+
+int
+ways_keep(struct ways_known *known, struct ways_set *set, uint64_t word)
+{
+    uint64_t address = word >> KEPT_SHIFT, *old;
+    uint32_t at = place_of(set->all, set->count, address << KEPT_SHIFT);
+    uint16_t fact;
+
+    if (at == set->count || set->all[at] >> KEPT_SHIFT != address)
+        return ways_add(set, word);
+    old = &set->all[at];
+    fact = ways_agree(known, (struct told_value){KEPT_FACT(word), KEPT_LABELS(word), 0},
+                      (struct told_value){KEPT_FACT(*old), KEPT_LABELS(*old), 0});
+    word = KEPT_WORD(address, fact, KEPT_LABELS(word | *old));
+    if (word == *old)
+        return 0;
+    *old = word;
+    return 1;
+}
+
+/* The labels of answers that static memory holds between two addresses, both included. */
+static uint32_t
+kept_labels(const struct ways_set *set, uint64_t low, uint64_t high)
+{
+    uint32_t labels = 0, at = place_of(set->all, set->count, low << KEPT_SHIFT);
+
+    for (; at < set->count && set->all[at] >> KEPT_SHIFT <= high; at++)
+        labels |= KEPT_LABELS(set->all[at]);
+    return labels;
+}
+
+/* What is known of the value in static memory: of a byte of a word, too. */
+static uint16_t
+kept_fact(struct ways_known *known, uint64_t address)
+{
+    const struct ways_set *set = &known->statics;
+
+    for (unsigned byte = 0; byte < 8 && byte <= address; byte++) {
+        uint32_t at = place_of(set->all, set->count, (address - byte) << KEPT_SHIFT);
+        int is_there = at < set->count && set->all[at] >> KEPT_SHIFT == address - byte;
+
+        if (is_there && KEPT_FACT(set->all[at]))
+            return ways_initial(known, KEPT_FACT(set->all[at]), 8 * byte,
+                                KEPT_LABELS(set->all[at]));
+        if (is_there)
+            return 0;
+    }
+    return 0;
+}
+
+/* Whether the function writes to static memory. */
+static int
+is_written(const struct ways_space *space, uint64_t address)
+{
+    for (uint32_t at = 0; at < space->operations; at++) {
+        const struct operation *each = &space->operation[at];
+
+        if (each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER && each->is_static &&
+            (uint64_t)each->displacement == address && !(each->traits & IS_FLAGS_ONLY))
+            return 1;
+    }
+    return 0;
+}
+
+/* libgcc's __cpu_model (gcc/common/config/i386/cpuinfo.h): who made it, type, subtype, and the
+ * first word of features. */
+enum { MODEL_SUBTYPE = 8, MODEL_WORD = 12, MODEL_SIZE = 16 };
+
+/* How far behind the beginning of a __cpu_model an address is; MODEL_SIZE where it is in none. */
+static uint64_t
+in_model(const struct ways_known *known, uint64_t address)
+{
+    uint32_t at = place_of(known->models.all, known->models.count, address + 1);
+
+    if (!at || address - known->models.all[at - 1] > MODEL_SIZE)
+        return MODEL_SIZE;
+    return address - known->models.all[at - 1];
+}
+
+/* The labels of what static memory holds. */
+uint32_t
+ways_kept_labels(const struct ways_known *known, uint64_t address, unsigned size)
+{
+    uint64_t offset = in_model(known, address);
+    uint32_t labels;
+
+    if (offset < MODEL_SUBTYPE)
+        return 0;
+    if (offset < MODEL_SIZE)
+        return ANSWER | TELLS_AVX | TELLS_MORE | TELLS_V2;
+    if (address >> (64 - KEPT_SHIFT))
+        return 0;
+    labels = kept_labels(&known->statics, address, address + (size ? size - 1 : 0));
+    if (!labels) /* a byte of a word */
+        labels = kept_labels(&known->statics, address & ~3ull, address | 3);
+    return labels |
+           (ways_holds(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address) ? ANSWER
+                                                                                          : 0);
+}
+
+int
+ways_answers(const struct ways_known *known, uint64_t address)
+{
+    return in_model(known, address) < MODEL_SIZE || ways_kept_labels(known, address, 0);
+}
+
+uint16_t
+ways_kept_fact(const struct ways_space *space, struct ways_known *known, uint64_t address)
+{
+    uint64_t offset = in_model(known, address);
+    uint32_t labels;
+    uint16_t fact;
+
+    if (address >> (64 - KEPT_SHIFT))
+        return 0;
+    if (offset >= MODEL_WORD && offset < MODEL_SIZE)
+        return ways_word(known, CPU_MODEL, (unsigned)(offset - MODEL_WORD) * 8, &labels);
+    fact = kept_fact(known, address);
+    return fact && is_written(space, address) ? fact | FACT_INITIAL : fact;
+}
+
+int
+ways_leads(struct ways_known *known, struct values *state, unsigned number)
+{
+    uint64_t address = state->points[number];
+    struct bits bits;
+
+    if (!(state->pointed >> number & 1) || address < LOWEST ||
+        !ways_kept_labels(known, address, NEAR / 4))
+        return 0;
+    bits = answers_number(address);
+    state->facts[number] = answers_fact(known, &bits);
+    return 1;
+}
+
+void
+ways_point(const struct ways_known *known, struct values *state, unsigned number)
+{
+    const struct bits *bits = &known->fact[state->facts[number] & (MOST_FACTS - 1)];
+    uint64_t differs = ~(bits->zeros[0] ^ bits->ones[0]);
+
+    if (!(state->facts[number] & FACT_BITS) || bits->ones[0] < LOWEST)
+        return;
+    for (unsigned grade = 1; grade < GRADES; grade++)
+        differs |= (bits->ones[grade] ^ bits->ones[0]) | (bits->zeros[grade] ^ bits->zeros[0]);
+    if (differs)
+        return;
+    state->pointed |= 1u << number;
+    state->points[number] = bits->ones[0];
+}
+
+int
+ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target)
+{
+    uint32_t at = place_of(known->slots.all, known->slots.count, address);
+
+    if (at == known->slots.count || known->slots.all[at] != address ||
+        ways_holds(&known->foreign, address, address))
+        return 0;
+    *target = known->pointers[at];
+    return 1;
+}
