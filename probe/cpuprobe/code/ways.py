@@ -193,7 +193,7 @@ class Ways:
     def hear(self, words: Iterable[int]) -> bool:
         """Takes in what all callers of a function tell it; whether that is news."""
         arguments = ffi.addressof(self._known, "arguments")
-        return sum(lib.ways_keep(self._known, arguments, each) for each in words) > 0
+        return bool(sum(lib.ways_keep(self._known, arguments, each) for each in words))
 
     def answers(self, start: int, labels: int, known: int) -> None:
         """Takes in what a function may answer, and what is known of that."""
