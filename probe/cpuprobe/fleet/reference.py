@@ -76,7 +76,8 @@ def count_table(path: str | None, wasmtime: str) -> tuple[Reference, Tally]:
     if not machines:
         raise CaptureError(f"{name}: no machines in it")
     words = {
-        key: plain(told.get(key, "not told"))[:500] for key in ("source", "licence", "date", "bias")
+        key: plain(told.get(key, "not stated"))[:500]
+        for key in ("source", "licence", "date", "bias")
     }
     return Reference(table=os.path.basename(file), machines=machines, **words), tally
 
@@ -133,7 +134,7 @@ def table_of(tally: Tally) -> Iterator[str]:
         named = {flag for at in positions(safe) if (flag := flags[at]) is not None}
         rows[cpu, " ".join(sorted(named if cpu.bits32 else named | {"lm"}))] += count.machines
     yield f"# source: cpuprobe fleet --export, {rows.total():,} machines"
-    yield "# licence: not told"
+    yield "# licence: not stated"
     yield f"# date: {datetime.now(timezone.utc):%Y-%m-%d}"
     yield "# bias: the machines of one fleet; of each, what is usable"
     yield f"# {_COLUMNS}"

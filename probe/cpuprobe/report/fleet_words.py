@@ -250,8 +250,8 @@ def reference_lines(reference: Reference) -> Iterator[str]:
 
 
 _UNKNOWN = {
-    "insufficient": "too little is told of {count}",
-    "identity": "of {count} nothing but a name is told",
+    "insufficient": "too little is known of {count}",
+    "identity": "of {count} only a name is known",
     "isa": "{count} of another instruction set",
 }
 

@@ -42,7 +42,7 @@ _MEANING = {
     "hidden": "executes, though CPUID denies it",
     "gated": "needs a permission of each process",
     "uneven": "the CPUs disagree",
-    "unknown": "not told",
+    "unknown": "no witness speaks of it",
     "unverified": "not executed",
 }
 

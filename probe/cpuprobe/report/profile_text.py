@@ -127,10 +127,12 @@ def _lowest(found: Verdicts) -> str:
 
 def verdict_lines(found: Verdicts) -> Iterator[str]:
     """Which profiles a machine meets, and of the others what it lacks, and why."""
-    level = "what is told" if found.insufficient else found.level or f"not even {_lowest(found)}"
+    level = f"{found.level or 'not even ' + _lowest(found)} is safe"
+    if found.insufficient:
+        level = "too little is known to tell its level"
     claim = "CPUID" if found.basis == "cpuid" else "ID registers and HWCAP"
     basis = "executed" if found.basis == "executed" else f"by {claim}, nothing was executed"
-    yield from _hanging("", f"{found.machine}: {level} is safe ({basis})")
+    yield from _hanging("", f"{found.machine}: {level} ({basis})")
     for each in found.profiles:
         yield from ("", *_hanging("", f"{each.name}: {_verdict(each)}"))
         keyed = (((one.state, one.why, one.codes[:1], one.remedy), one) for one in each.missing)

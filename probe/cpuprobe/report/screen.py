@@ -24,7 +24,7 @@ _STANDING = {
     "unverified": "has",
     "absent": "has not",
     "hidden": "has not",
-    "unknown": "not told",
+    "unknown": "unknown",
     "gated": "on request",
 }
 
@@ -149,14 +149,14 @@ def _level(assessment: Assessment, width: int) -> Iterator[Line]:
         words = "32-bit: programs for x86-64 do not run"
     elif assessment.level_at_least != assessment.level_at_most:
         low = f"at least {assessment.level_at_least}, " if assessment.level_at_least else ""
-        words = f"{low}at most {assessment.level_at_most}: not all of it is told"
+        words = f"{low}at most {assessment.level_at_most}: not all of it is known"
     elif assessment.advertised_level not in (None, level):
         words = f"{level or below}, though it advertises {assessment.advertised_level}"
     yield from _row("level", words, width)
 
 
 def _standings(assessment: Assessment, width: int) -> Iterator[Line]:
-    order = ("has", "on request", "has not", "not proven", "not told")
+    order = ("has", "on request", "has not", "not proven", "unknown")
     standings: dict[str, list[str]] = {standing: [] for standing in order}
     for name, called in spoken(assessment).names.items():
         state = assessment.features[name].state

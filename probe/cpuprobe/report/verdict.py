@@ -24,7 +24,7 @@ def headline(assessment: Assessment) -> str:
     if wrong:
         return f"{wrong}."
     if assessment.verdict == "insufficient":
-        return f"{told(assessment)}. What is not told counts as unsafe."
+        return f"{told(assessment)}. What is unknown counts as unsafe."
     if assessment.basis != "executed":
         return (
             f"Nothing known speaks against what {words.claim} claims, but nothing was executed. "
@@ -52,7 +52,7 @@ def mismatch(assessment: Assessment, *, capital: bool = False) -> str:
 
 
 def told(assessment: Assessment) -> str:
-    """How much an insufficient text tells, and between which psABI levels the machine is."""
+    """How much an insufficient text makes known, and which psABI levels bound the machine."""
     known, high = assessment.known, assessment.level_at_most
     claimed = sum(each.state == "unverified" for each in assessment.features.values())
     low = f"at least {assessment.level_at_least}, " if assessment.level_at_least else ""
@@ -60,7 +60,7 @@ def told(assessment: Assessment) -> str:
     if assessment.basis == "executed" and claimed:
         unproven = counted(claimed, "feature")
         return f"Too little to judge: of what it claims, nothing that ran proves {unproven}{level}"
-    return f"Too little to judge: {known.features} of {known.of} features are told{level}"
+    return f"Too little to judge: {known.features} of {known.of} features are known{level}"
 
 
 def gravest(assessment: Assessment) -> Finding | None:

@@ -658,11 +658,11 @@ def test_what_is_not_known_is_no_share(capfdbinary, tmp_path):
     ]
     assert (ran.json["unread"], ran.json["unread_kinds"]) == (1, {"text": 1})
     assert sum(each["machines"]["machines"] for each in ran.json["models"]) == 5
-    assert b"Not counted: 1 machine: too little is told of 1 (proc-cpuinfo 1)." in text.out
+    assert b"Not counted: 1 machine: too little is known of 1 (proc-cpuinfo 1)." in text.out
     told["unknown"].append({"kind": "isa", "what": "aarch64", "machines": 1, "mismatched": 0})
     assert tables.json == told
     assert (
-        b"Not counted: 2 machines: too little is told of 1 (proc-cpuinfo 1); 1 of another "
+        b"Not counted: 2 machines: too little is known of 1 (proc-cpuinfo 1); 1 of another "
         b"instruction set (aarch64 1)."
     ) in b" ".join(cpuprobe(capfdbinary, "fleet", tmp_path / "t").out.split())
 

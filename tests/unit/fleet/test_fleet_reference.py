@@ -83,7 +83,7 @@ def test_another_table(capfdbinary, tmp_path):
     text = cpuprobe(capfdbinary, "fleet", "--reference", path)
 
     assert cost["reference"]["source"] == "us"
-    assert cost["reference"]["licence"] == "not told"
+    assert cost["reference"]["licence"] == "not stated"
     assert cost["profiles"][0]["excluded"]["machines"] == 4
     assert [each["cpu"] for each in cost["profiles"][0]["cpus"]] == [
         "GenuineIntel family 6 model 200",
