@@ -5,6 +5,7 @@ x86 notes: x86-64 psABI, "Program Property".
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -12,8 +13,8 @@ from collections.abc import Callable, Iterator
 from cpuprobe.code import elf as abi
 from cpuprobe.code.cpuinfo import questions
 from cpuprobe.code.elf import ArtifactError, Elf, Source, text
+from cpuprobe.code.elf_dynamic import MOST_WORDS, read_dynamic
 from cpuprobe.code.functions import (
-    HIGHEST,
     MOST_FOUND,
     MOST_FUNCTIONS,
     NO_CODE,
@@ -28,7 +29,7 @@ from cpuprobe.code.making import maker
 from cpuprobe.code.needs import Kind
 from cpuprobe.code.notes import notes, properties
 from cpuprobe.code.program import MACHINES, Binary, CodeBytes
-from cpuprobe.code.threads import beside
+from cpuprobe.code.threads import begun
 
 MOST_CODE = 512 << 20
 """Bytes of executable sections; a browser has about 200 MB, a large Go program 300."""
@@ -38,17 +39,10 @@ _ANSWERS = b"__cpu_model\0__cpu_features2\0"
 """libgcc's and compiler-rt's variables, as __builtin_cpu_supports reads them."""
 _MODEL = b"\0__cpu_model\0"
 _VALUE, _SYMBOL = struct.Struct("<Q").unpack_from, struct.calcsize("<" + abi.SYMBOL)
-MOST_WORDS = 32 << 20
-"""Bytes of static data in which addresses are looked for."""
 
 _OSABI_WASMTIME = 200  # wasmtime, crates/environ/src/obj.rs, ELFOSABI_WASMTIME
 _NT_GNU_PROPERTY_TYPE_0 = 5
 _X86_ISA_1_NEEDED, _X86_ISA_1_USED = 0xC0008002, 0xC0010002
-_DT_INIT, _DT_INIT_ARRAY, _DT_INIT_ARRAYSZ, _DT_FLAGS_1 = 12, 25, 27, 0x6FFFFFFB
-_DF_1_PIE = 0x08000000
-_MOST_INITIAL = 1024
-# R_X86_64_64 (R_AARCH64_ABS64), RELATIVE, IRELATIVE (AAELF64, 5.7)
-_RELOCATIONS = {abi.EM_X86_64: (1, 8, 37), abi.EM_AARCH64: (257, 1027, 1032)}
 _KINDS: dict[int, Kind] = {abi.ET_REL: "object", abi.ET_EXEC: "executable"}
 _LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 
@@ -79,13 +73,15 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
         raise ArtifactError(f"ELF: neither program, library nor object file (type {elf.kind})")
     if not wasmtime:
         refuse_hidden(source, elf)
-        wait = _read_code(file, elf)
+        rows = _code(elf)
+        unwound = _unwound(elf, rows)
+        wait = _read_code(file, elf, rows)
         try:
-            _read_functions(file, elf)
+            _read_functions(file, elf, unwound)
         finally:
             wait()
         if elf.kind != abi.ET_REL:
-            _read_dynamic(file, elf)
+            read_dynamic(file, elf)
             places = questions(elf, MOST_WORDS)
             file.questions = frozenset(section.address + at for section, at in places)
             file.linked = file.kind == "executable" or bool(file.exports)
@@ -96,12 +92,12 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
     return file
 
 
-def _read_code(file: Binary, elf: Elf) -> Callable[[], None]:
-    """Reads executable bytes, the most of them while other work is done.
+_Row = tuple[int, str, int, int, int]
+"""Of executable bytes: a section's number and name, address, place in the file, and size."""
 
-    Returns:
-        What waits until all are there.
-    """
+
+def _code(elf: Elf) -> list[_Row]:
+    """Where executable bytes are: in sections, or without such in segments."""
     found = [
         (section.number, section.name, section.address, section.offset, section.size)
         for section in elf.sections
@@ -115,26 +111,41 @@ def _read_code(file: Binary, elf: Elf) -> Callable[[], None]:
         raise ArtifactError(f"ELF: more than {MOST_CODE >> 20} MiB of code are not read")
     if any(address + size >= 1 << 64 for _, _, address, _, size in found):
         raise ArtifactError("ELF: an executable section lies past the end of memory")
-    largest = max(found, key=lambda row: row[4], default=None)
+    return sorted(found, key=lambda row: (row[2], row[0]))
+
+
+def _read_code(file: Binary, elf: Elf, rows: list[_Row]) -> Callable[[], None]:
+    """Reads executable bytes, the most of them while other work is done.
+
+    Returns:
+        What waits until all are there.
+    """
+    largest = max(rows, key=lambda row: row[4], default=None)
     what = "an executable section"
-    bodies = {row: elf.read(*row[3:], what) for row in found if row is not largest}
+    bodies = {row: elf.read(*row[3:], what) for row in rows if row is not largest}
     wait: Callable[[], None] = list[int]().clear
     if largest is not None:
         bodies[largest], wait = elf.begin(*largest[3:], what)
-    for row in sorted(found, key=lambda row: (row[2], row[0])):
-        file.code.append(CodeBytes(*row[:3], bodies[row]))
+    file.code += [CodeBytes(*row[:3], bodies[row]) for row in rows]
     return wait
 
 
-def _read_functions(file: Binary, elf: Elf) -> None:
-    """Reads symbols, and of what is no object file, whose addresses wait, unwind entries."""
-    make = maker()
+def _unwound(elf: Elf, rows: list[_Row]) -> Callable[[], bytes | memoryview]:
+    """Reads the functions that unwind entries tell of, many of them while other work is done.
+
+    Not of an object file, whose addresses wait.
+    """
     found = _eh_frame(elf) if elf.kind != abi.ET_REL else None
+    if found is None:
+        return bytes
+    ranges = [(address, address + size) for _, _, address, _, size in rows]
+    read = functools.partial(maker().unwind, *found, ranges)
+    return begun(read).result if len(found[0]) >= LARGE else read
 
-    def unwind() -> bytes | memoryview:
-        return make.unwind(*found, _ranges(file)) if found else b""
 
-    unwound = beside(unwind) if found and len(found[0]) >= LARGE else unwind
+def _read_functions(file: Binary, elf: Elf, unwound: Callable[[], bytes | memoryview]) -> None:
+    """Reads symbols and unwind entries."""
+    make = maker()
     rows = [*_read_symbols(file, elf, make.symbols), unwound()]
     if sum(map(len, rows)) > ROW.size * MOST_FOUND:
         raise ArtifactError(f"ELF: more than {MOST_FUNCTIONS} functions are not read")
@@ -219,77 +230,3 @@ def _read_properties(file: Binary, elf: Elf) -> None:
                 used |= value if key == _X86_ISA_1_USED else 0
     file.isa_needed = tuple(name for bit, name in enumerate(_LEVELS) if needed >> bit & 1)
     file.isa_used = tuple(name for bit, name in enumerate(_LEVELS) if used >> bit & 1)
-
-
-def _read_dynamic(file: Binary, elf: Elf) -> None:
-    """What is a program: many libraries have an entry point too, set by old linkers."""
-    interpreter = elf.segment(abi.PT_INTERP) is not None
-    found: dict[int, int] = {}
-    dynamic = elf.segment(abi.PT_DYNAMIC)
-    if dynamic is not None:
-        body = elf.read(dynamic.offset, dynamic.size & ~15, "the dynamic section")
-        for tag, value in struct.iter_unpack("<QQ", body):
-            found.setdefault(tag, value)
-    is_pie = bool(found.get(_DT_FLAGS_1, 0) & _DF_1_PIE)
-    if interpreter or is_pie:
-        file.kind = "executable"
-    file.loader = interpreter or file.kind == "library"
-    start, size = found.get(_DT_INIT_ARRAY, 0), found.get(_DT_INIT_ARRAYSZ, 0)
-    slots = dict.fromkeys(range(start, start + min(size, 8 * _MOST_INITIAL) & ~7, 8), 0)
-    where = elf.loaded(start) if slots else None
-    if where is not None:
-        content = elf.read(
-            where[0], min(8 * len(slots), where[1]) & ~7, "the array of DT_INIT_ARRAY"
-        )
-        slots.update(zip(slots, struct.unpack(f"<{len(content) // 8}Q", content), strict=False))
-    _read_relocations(file, elf, slots)
-    if elf.kind == abi.ET_EXEC:
-        _read_words(file, elf)
-    first = [found[_DT_INIT]] if _DT_INIT in found else []
-    file.initial = tuple(dict.fromkeys([*first, *filter(None, slots.values())]))
-
-
-def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
-    """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
-    make = maker()
-    word, relative, chosen = _RELOCATIONS[elf.machine]
-    low, high = min(slots, default=0), min(max(slots, default=-1) + 1, HIGHEST)
-    for section in elf.sections:
-        where = section.address, section.address + section.size
-        if section.name in (".got", ".got.plt"):
-            file.relocations.of_code.append(where)
-        if section.type == abi.SHT_NOBITS and section.flags & abi.SHF_ALLOC:
-            file.zeros.append(where)
-        if section.type == abi.SHT_RELA and section.size % 24 == 0:
-            content = section.data
-            file.relocations.tables.append(content)
-            count, rows = make.relocations(content, chosen, low, high)
-            file.ifuncs += count
-            for row in rows:
-                place, info, addend = struct.unpack_from("<QQQ", content, 24 * row)
-                kind = info & 0xFFFFFFFF
-                if place in slots and kind in (relative, word):
-                    value = _symbol_value(elf, info >> 32) if kind == word else 0
-                    slots[place] = value + addend
-
-
-def _read_words(file: Binary, elf: Elf) -> None:
-    """Static data of a program that does not move: addresses stand in it as they are."""
-    left = MOST_WORDS
-    for section in elf.sections:
-        is_data = section.flags & abi.SHF_ALLOC and not section.flags & abi.SHF_EXECINSTR
-        is_table = section.name.endswith(".gopclntab")  # of Go, without addresses
-        if section.type != abi.SHT_PROGBITS or is_table or not is_data:
-            continue
-        if 8 <= section.size <= left:
-            left -= section.size
-            file.relocations.words.append((section.address, section.data))
-
-
-def _symbol_value(elf: Elf, number: int) -> int:
-    """The address of a dynamic symbol; 0 if it is another file's."""
-    table = elf.section(abi.SHT_DYNSYM)
-    if table is None or 24 * number + 24 > table.size:
-        return 0
-    row = elf.read(table.offset + 24 * number, 24, "a symbol")
-    return int.from_bytes(row[8:16], "little")

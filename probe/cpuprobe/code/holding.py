@@ -12,21 +12,20 @@ from cpuprobe.code.native import ffi, lib
 class Holding(Collection[int]):
     """The starts of functions on pages with one feature, the last one first."""
 
-    def __init__(self, links: Links, held: array[int], bit: int) -> None:
+    def __init__(self, links: Links, held: array[int], bit: int, room: array[int]) -> None:
         """Lists them.
 
         Args:
             links: of the file.
             held: as Links.held has it.
             bit: the feature's in masks.
+            room: for the numbers of all functions, while it does so.
         """
         self._links, self._held = links, held
         self._word, self._bit = bit // 64, bit % 64
-        count = len(links.starts)
-        numbers = array("I", bytes(4 * count))
-        given = ffi.from_buffer("uint64_t[]", held), count, bit
-        found = lib.links_holding(*given, ffi.from_buffer("uint32_t[]", numbers))
-        self._numbers = numbers[:found]
+        given = ffi.from_buffer("uint64_t[]", held), len(links.starts), bit
+        found = lib.links_holding(*given, ffi.from_buffer("uint32_t[]", room))
+        self._numbers = room[:found]
 
     def __contains__(self, start: object) -> bool:
         """Whether a function is one of them."""
@@ -63,4 +62,5 @@ def holding(
         mask = masks[pages[page]]
         given.extend((mask & low, mask >> 64))
     held, size = links.held(array("Q", sorted(pages)), given)
-    return [(name, Holding(links, held, bit)) for bit, name in enumerate(names)], size
+    room = array("I", bytes(4 * len(links.starts)))
+    return [(name, Holding(links, held, bit, room)) for bit, name in enumerate(names)], size

@@ -10,7 +10,7 @@ import mmap
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from cpuprobe.code.threads import beside
+from cpuprobe.code.threads import begun
 
 LARGE = 2 << 20
 """Bytes from which it pays: those of a large page."""
@@ -49,7 +49,7 @@ def begin_reading(source: Fills, offset: int, size: int) -> tuple[bytes, Callabl
             at += got
         return at
 
-    return made, beside(fill)
+    return made, begun(fill).result
 
 
 class _Room(mmap.mmap):
@@ -67,7 +67,9 @@ def room_for(size: int) -> bytes:
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return bytearray(size)  # type: ignore[return-value]
     try:
-        made = _Room(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        # Linux 6.12 begins what is of so many large pages with one of them.
+        made = _Room(-1, size + -size % LARGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        made.resize(size)
     except OSError:
         raise MemoryError from None
     with contextlib.suppress(OSError):  # the system has none

@@ -18,7 +18,7 @@ from cpuprobe.code.program import CodeBytes
 _RANGE = 24
 _SYMBOL, _ENTRY = 24, 8
 """Bytes of an Elf64_Sym and an Elf64_Rela, and of the shortest entry of .eh_frame that is read."""
-_MANY = 1 << 18
+_MANY = 1 << 20
 """Room for as many is taken before they are counted: memory that is not filled costs no time."""
 
 

@@ -96,6 +96,10 @@ class Search:
             self._is_explained &= self._chooses or feature in met or feature in self._named
         return met
 
+    def descend(self) -> None:
+        """Finds out what is soon come to, before it is asked."""
+        self._soon  # noqa: B018
+
     @functools.cached_property
     def _soon(self) -> dict[str, Reach]:
         """What is soon come to from where a run or a load begins."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
+from threading import Event
 
 import msgspec
 
@@ -25,7 +26,7 @@ from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.reach import MOST_FUNCTIONS, Search
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan
-from cpuprobe.code.threads import parts
+from cpuprobe.code.threads import begun, parts
 from cpuprobe.code.unclaimed import claim
 from cpuprobe.errors import CaptureError
 from cpuprobe.facts.isa import AARCH64, X86_64, facts_named
@@ -72,7 +73,7 @@ class Reading:
         self._isa = isa
         self._content = b""
         self._plan: Plan | None = None
-        self._linked: Future[FixedLinks | None] | None = None
+        self._linked = Event()
         self._begun: Future[Search | None] | None = None
         if self._file.wasmtime:
             if source.size > MOST_COMPILED:
@@ -90,11 +91,8 @@ class Reading:
         size = sum(len(code.data) for code in self._file.code)
         if parts(2 * size) == 1 or size > _MOST_BESIDE:
             return
-        beside = ThreadPoolExecutor(1)
         with contextlib.suppress(RuntimeError):  # the system gives no thread more
-            self._linked = beside.submit(self._links)
-            self._begun = beside.submit(self._searching)
-        beside.shutdown(wait=False)
+            self._begun = begun(self._searching_soon)
 
     def needs(self) -> Needs:
         """What the file needs, without what a scan finds.
@@ -128,10 +126,10 @@ class Reading:
         """
         if self._plan is None:
             return None
-        if self._linked is not None:
-            wait([self._linked])
         if self._file.architecture != "x86-64":
             return a64_scan.scan(self._file, self._plan, sought)
+        if self._begun is not None:
+            self._linked.wait()
         return scan(self._file, self._plan, sought, beside=self._begun)
 
     def _links(self) -> FixedLinks | None:
@@ -146,11 +144,21 @@ class Reading:
 
     def _searching(self) -> Search | None:
         """A search for what is reached; None where that is not followed."""
-        links = self._linked.result() if self._linked else self._links()
+        try:
+            links = self._links()
+        finally:
+            self._linked.set()
         if links is None:
             return None
         roots, further = begins(self._file)
         return self._kind(self._file, links, (*roots, *further))
+
+    def _searching_soon(self) -> Search | None:
+        """The same, which knows already what is soon come to."""
+        search = self._searching()
+        if search is not None:
+            search.descend()
+        return search
 
     @property
     def _kind(self) -> type[Search]:
@@ -166,7 +174,7 @@ class Reading:
         uses = found.features.values()
         if any(_SWEPT * use.by.get("sweep", 0) > use.instructions for use in uses):
             claim(self._file, found.pages)
-            search = self._linked = None  # there are more functions than it knows
+            search = None  # there are more functions than it knows
         search = search or self._searching()
         if search is None:
             return {}, False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,11 +13,32 @@ U = TypeVar("U")
 
 ALONE = 2 << 20
 """Bytes of code below which a second thread costs more than it saves."""
+_MOST = 256
+"""Threads; there are as many as are at work at once: one a CPU, and a few that wait for these."""
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that stay: who starts one waits for a CPU to wake, which can take milliseconds."""
+    return ThreadPoolExecutor(_MOST)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # which has none of them
 
 
 def parts(size: int) -> int:
     """In how many parts so many bytes of code are worked on: one a CPU, where that pays."""
     return min(len(os.sched_getaffinity(0)), size // ALONE) or 1
+
+
+def begun(work: Callable[[], U]) -> Future[U]:
+    """Begins with work in a thread of its own.
+
+    Raises:
+        RuntimeError: the system gives no thread more.
+    """
+    return _threads().submit(work)
 
 
 def at_once(work: Callable[[T], U], items: Sequence[T]) -> list[U]:
@@ -25,21 +47,9 @@ def at_once(work: Callable[[T], U], items: Sequence[T]) -> list[U]:
     A thread more would take the place of this one, which waits.
     """
     *others, mine = items
-    if not others:
-        return [work(mine)]
-    with ThreadPoolExecutor(len(others)) as pool:
-        begun = pool.map(work, others)
-        done = work(mine)
-        return [*begun, done]
-
-
-def beside(work: Callable[[], U]) -> Callable[[], U]:
-    """Begins with work in a thread of its own; what is returned waits for what it comes to."""
-    pool = ThreadPoolExecutor(1)
-    begun = pool.submit(work)
-
-    def wait() -> U:
-        with pool:
-            return begun.result()
-
-    return wait
+    those = [begun(functools.partial(work, each)) for each in others]
+    try:
+        last = work(mine)
+    finally:
+        wait(those)
+    return [*(each.result() for each in those), last]

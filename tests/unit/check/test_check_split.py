@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from threading import Event
 
 import pytest
 from tests.children import children
@@ -28,6 +29,7 @@ from cpuprobe.code.forms import forms  # noqa: E402
 from cpuprobe.code.functions import SOURCES  # noqa: E402
 from cpuprobe.code.layout import plan  # noqa: E402
 from cpuprobe.code.read import complete, opened  # noqa: E402
+from cpuprobe.code.threads import at_once, begun  # noqa: E402
 from cpuprobe.facts.profiles import find_profile  # noqa: E402
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
@@ -65,6 +67,31 @@ def threads(request, monkeypatch) -> int:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(request.param)))
     number: int = request.param
     return number
+
+
+def test_threads_are_a_process_own():
+    """A worker that is forked has none of those that stay, and starts its own."""
+    begun(int).result()
+    child = os.fork()
+    if child == 0:
+        os._exit(at_once(abs, [-1, -2, -3]) != [1, 2, 3])
+
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_failure_waits_for_the_other_threads():
+    """What fails in one thread does not leave the others at work on what is let go."""
+    ended = Event()
+
+    def work(number: int) -> None:
+        if number:
+            raise ValueError(number)
+        time.sleep(0.05)
+        ended.set()
+
+    with pytest.raises(ValueError, match="1"):
+        at_once(work, [0, 1])
+    assert ended.is_set()
 
 
 @needs_gcc

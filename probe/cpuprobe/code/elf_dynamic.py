@@ -1,0 +1,99 @@
+"""What the dynamic loader makes of an ELF file: what it runs, and the addresses that it fills in.
+
+System V ABI, edition 4.1, chapter 5, "Dynamic Section"; relocations: x86-64 psABI, AAELF64.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from cpuprobe.code import elf as abi
+from cpuprobe.code.elf import Elf
+from cpuprobe.code.functions import HIGHEST
+from cpuprobe.code.making import maker
+from cpuprobe.code.program import Binary
+
+MOST_WORDS = 32 << 20
+"""Bytes of static data in which addresses are looked for."""
+_DT_INIT, _DT_INIT_ARRAY, _DT_INIT_ARRAYSZ, _DT_FLAGS_1 = 12, 25, 27, 0x6FFFFFFB
+_DF_1_PIE = 0x08000000
+_MOST_INITIAL = 1024
+# R_X86_64_64 (R_AARCH64_ABS64), RELATIVE, IRELATIVE (AAELF64, 5.7)
+_RELOCATIONS = {abi.EM_X86_64: (1, 8, 37), abi.EM_AARCH64: (257, 1027, 1032)}
+
+
+def read_dynamic(file: Binary, elf: Elf) -> None:
+    """What is a program, what every load runs, and where static data holds addresses.
+
+    Many libraries have an entry point too, set by old linkers.
+    """
+    interpreter = elf.segment(abi.PT_INTERP) is not None
+    found: dict[int, int] = {}
+    dynamic = elf.segment(abi.PT_DYNAMIC)
+    if dynamic is not None:
+        body = elf.read(dynamic.offset, dynamic.size & ~15, "the dynamic section")
+        for tag, value in struct.iter_unpack("<QQ", body):
+            found.setdefault(tag, value)
+    is_pie = bool(found.get(_DT_FLAGS_1, 0) & _DF_1_PIE)
+    if interpreter or is_pie:
+        file.kind = "executable"
+    file.loader = interpreter or file.kind == "library"
+    start, size = found.get(_DT_INIT_ARRAY, 0), found.get(_DT_INIT_ARRAYSZ, 0)
+    slots = dict.fromkeys(range(start, start + min(size, 8 * _MOST_INITIAL) & ~7, 8), 0)
+    where = elf.loaded(start) if slots else None
+    if where is not None:
+        content = elf.read(
+            where[0], min(8 * len(slots), where[1]) & ~7, "the array of DT_INIT_ARRAY"
+        )
+        slots.update(zip(slots, struct.unpack(f"<{len(content) // 8}Q", content), strict=False))
+    _read_relocations(file, elf, slots)
+    if elf.kind == abi.ET_EXEC:
+        _read_words(file, elf)
+    first = [found[_DT_INIT]] if _DT_INIT in found else []
+    file.initial = tuple(dict.fromkeys([*first, *filter(None, slots.values())]))
+
+
+def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
+    """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
+    make = maker()
+    word, relative, chosen = _RELOCATIONS[elf.machine]
+    low, high = min(slots, default=0), min(max(slots, default=-1) + 1, HIGHEST)
+    for section in elf.sections:
+        where = section.address, section.address + section.size
+        if section.name in (".got", ".got.plt"):
+            file.relocations.of_code.append(where)
+        if section.type == abi.SHT_NOBITS and section.flags & abi.SHF_ALLOC:
+            file.zeros.append(where)
+        if section.type == abi.SHT_RELA and section.size % 24 == 0:
+            content = section.data
+            file.relocations.tables.append(content)
+            count, rows = make.relocations(content, chosen, low, high)
+            file.ifuncs += count
+            for row in rows:
+                place, info, addend = struct.unpack_from("<QQQ", content, 24 * row)
+                kind = info & 0xFFFFFFFF
+                if place in slots and kind in (relative, word):
+                    value = _symbol_value(elf, info >> 32) if kind == word else 0
+                    slots[place] = value + addend
+
+
+def _read_words(file: Binary, elf: Elf) -> None:
+    """Static data of a program that does not move: addresses stand in it as they are."""
+    left = MOST_WORDS
+    for section in elf.sections:
+        is_data = section.flags & abi.SHF_ALLOC and not section.flags & abi.SHF_EXECINSTR
+        is_table = section.name.endswith(".gopclntab")  # of Go, without addresses
+        if section.type != abi.SHT_PROGBITS or is_table or not is_data:
+            continue
+        if 8 <= section.size <= left:
+            left -= section.size
+            file.relocations.words.append((section.address, section.data))
+
+
+def _symbol_value(elf: Elf, number: int) -> int:
+    """The address of a dynamic symbol; 0 if it is another file's."""
+    table = elf.section(abi.SHT_DYNSYM)
+    if table is None or 24 * number + 24 > table.size:
+        return 0
+    row = elf.read(table.offset + 24 * number, 24, "a symbol")
+    return int.from_bytes(row[8:16], "little")
