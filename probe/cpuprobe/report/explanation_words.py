@@ -124,7 +124,7 @@ def _level(answer: Judged) -> str:
     levels = answer.crash.refusal.names if answer.crash.refusal is not None else ()
     what = names(levels) if levels else "a higher psABI level than the CPU has"
     return (
-        f"The dynamic loader refused: the program or its C library wants {what}. "
+        f"It was refused before it began: the program, its C library or its runtime wants {what}. "
         f"{_judgement(answer)}"
     ).strip()
 

@@ -44,10 +44,16 @@ _BARS = re.compile(
     r"(?:\|[^\n]{0,400})?$",
     re.IGNORECASE,
 )
-# Visual Studio: sixteen digits, two blanks, text.
+# Visual Studio: sixteen digits, two blanks, text; radare2 and Cutter: 0x, one blank. `0x... in` is
+# a frame of gdb's.
 _STUDIO = re.compile(
-    r"^(?P<mark>=>|->|-->|>)?\s{0,4}(?P<address>[0-9A-F]{16})\s{2,8}(?P<text>[a-z][a-z0-9]{1,15}"
-    r"(?:\s{1,12}[^\n]{1,200})?)$"
+    r"^(?P<mark>=>|->|-->|>)?\s{0,4}(?P<address>[0-9A-F]{16}\s|0x[0-9a-f]{8,16})\s{1,8}"
+    r"(?P<text>(?!in\b)[a-z][a-z0-9]{1,15}(?:\s{1,12}[^\n]{1,200})?)$"
+)
+# WinDbg's place and row put on one line.
+_AT_SYMBOL = re.compile(
+    r"^[A-Za-z_][\w.-]{0,99}![^\s:]{1,300}(?::{2}[^\s:]{1,300}){0,8}:\s{1,4}"
+    r"(?P<code>(?:[0-9a-f]{2}){1,15})\s{1,16}(?P<text>[a-z][a-z0-9]{1,15}(?:\s[^\n]{0,300})?)$"
 )
 _PLACE = re.compile(r"^[A-Za-z_][\w.-]{0,99}[!+][^\n]{1,300}:$")
 _BYTES = re.compile(
@@ -99,7 +105,12 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
     """Each line of disassembly, and each row of memory, in the order of the text."""
     found, last = 0, -1
     for at, line in enumerate(lines):
-        if len(line) > 1024 or not _may_show(line):
+        if len(line) > 1024:
+            continue
+        placed = _AT_SYMBOL.match(line) if "!" in line else None
+        if placed is not None and instruction(placed["text"]) is not None:
+            yield Clue(at, Crash(SOURCE, code=bytes.fromhex(placed["code"])))
+        if not _may_show(line):
             continue
         clue = _colon(line, at) or _row(lines, at, alone=last != at - 1) or _studio(line, at)
         if clue is not None:

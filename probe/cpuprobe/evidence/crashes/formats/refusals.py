@@ -21,7 +21,11 @@ _FLAG = re.compile(
 _LEVEL = re.compile(
     r"\bCPU does not support (x86-64-v[234])\b|\bx86-64-(v[234]) (?:is )?not supported\b", re.I
 )
-_LEVEL_UNNAMED = re.compile(r"(?:^|\s)(?:(\S{1,200}): )?CPU ISA level is lower than required", re.I)
+_LEVEL_UNNAMED = re.compile(
+    r"(?:^|\s)(?:(\S{1,200}): )?(?:CPU ISA level is lower than required"
+    r"|The current CPU is missing one or more of the (?:baseline|required) instruction sets)",
+    re.I,
+)
 _LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), exact)
     for pattern, exact in (
@@ -43,6 +47,9 @@ _LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
             r" instruction",
             True,
         ),
+        # .NET
+        (r"CPU is missing one or more of the following instruction sets: "
+                r"(?P<list>[A-Za-z0-9_., -]{2,300})", False),
         # Intel's compiler
         (r"both the operating system and the processor support "
                 r"(?P<list>Intel\(R\)[^\n]{2,600}?) instructions", False),

@@ -53,6 +53,8 @@ RULES = {
             r"l)\b.{0,24}?\b(?:by|on|due to|with|from|of)? ?signal:? '?"
             r"(?P<signal>SIG[A-Z]{2,7}|\d{1,2})\b",
         ),
+        rule("signal", r"\bgot signal (?P<signal>\d{1,2}) ?;"),  # mysqld
+        rule("(signal", r"\baccess \(signal (?P<signal>\d{1,2})\)"),  # Crystal
         rule("signal", r"\bsignal['\"]?\s?[:=]\s?['\"]?(?P<signal>SIG[A-Z]{2,7})\b"),
         rule(
             "code",

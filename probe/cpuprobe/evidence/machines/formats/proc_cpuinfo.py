@@ -166,7 +166,7 @@ def _blocks(paste: Paste) -> Iterator[_Block]:
         match = _FIELD.match(line) if ":" in line[:48] or "=" in line[:48] else None
         key = match[1] if match is not None else ""
         if match is None or key not in _KEYS:
-            if match is None and line.strip() and block.fields:
+            if match is None and line.strip(" \t.[]\u2026") and block.fields:
                 yield block  # prose
                 block = _Block(line=number)
             number += 1
