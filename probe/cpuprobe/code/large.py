@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -42,14 +43,22 @@ def begin_reading(source: Fills, offset: int, size: int) -> tuple[bytes, Callabl
     made = room_for(size)
     room = memoryview(made)
 
-    def fill() -> int:
-        at, got = 0, 1
-        while at < size and got:
-            got = source.into(offset + at, room[at:])
-            at += got
-        return at
+    pieces = deque(range(0, size, LARGE))
 
-    return made, begun(fill).result
+    def fill() -> int:
+        filled = 0
+        with contextlib.suppress(IndexError):  # none is left
+            while True:
+                at = pieces.popleft()
+                end, got = min(at + LARGE, size), 1
+                while at < end and got:
+                    got = source.into(offset + at, room[at:end])
+                    at += got
+                    filled += got
+        return filled
+
+    other = begun(fill)
+    return made, lambda: fill() + other.result()
 
 
 class _Room(mmap.mmap):

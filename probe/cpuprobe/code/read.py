@@ -82,6 +82,7 @@ class Reading:
         elif self._file.architecture == facts_named(isa).code:
             self._begin()
             self._plan = plan(self._file)
+            self._entry = _straight_line(self._file)
 
     def _begin(self) -> None:
         """Begins, of a large file, with how its parts refer to each other, and what answers.
@@ -108,7 +109,7 @@ class Reading:
         return Needs(
             kind=file.kind,
             architecture=file.architecture,
-            entry=_straight_line(file),
+            entry=self._entry,
             isa_needed=file.isa_needed,
             isa_used=file.isa_used,
             dispatch=file.signs,
