@@ -201,6 +201,19 @@ connect(struct ways_space *space)
     }
 }
 
+/* Whether a block reads what it jumps to from a table: no tail call through a pointer. */
+static int
+reads_table(const struct ways_space *space, const struct block *block)
+{
+    for (uint32_t at = block->first; at < block->first + block->count; at++) {
+        const struct operation *each = &space->operation[at];
+
+        if (each->has_memory && each->index < 16 && !each->unscaled)
+            return 1;
+    }
+    return 0;
+}
+
 /* Lets jumps through tables lead to all cases: by blocks without work of their own, each of which
  * goes on in a case or the next of them. */
 static void
@@ -216,8 +229,10 @@ connect_cases(struct ways_space *space)
     for (uint32_t at = 0; at < first; at++) {
         struct block *block = &space->block[at];
 
-        if (is_switch(&space->operation[block->first + block->count - 1]))
+        if (is_switch(&space->operation[block->first + block->count - 1])) {
             block->ways[block->number++] = first;
+            block->leaves = !reads_table(space, block);
+        }
     }
     for (uint32_t at = 0; at < cases; at++) {
         struct block *made = &space->block[space->blocks++];
@@ -327,23 +342,6 @@ ways_pop(struct ways_space *space, uint32_t *count)
     return least;
 }
 
-/* For each block those before it. */
-static void
-turn_round(struct ways_space *space)
-{
-    uint32_t *first = space->before_first;
-
-    __builtin_memset(first, 0, (space->blocks + 2) * sizeof *first);
-    for (uint32_t at = 0; at < space->blocks; at++)
-        for (uint32_t way = 0; way < space->block[at].number; way++)
-            first[space->block[at].ways[way] + 2]++;
-    for (uint32_t at = 2; at < space->blocks + 2; at++)
-        first[at] += first[at - 1];
-    for (uint32_t at = 0; at < space->blocks; at++)
-        for (uint32_t way = 0; way < space->block[at].number; way++)
-            space->before[first[space->block[at].ways[way] + 1]++] = at;
-}
-
 /* --- what ends a run -----------------------------------------------------------------------------
  */
 
@@ -428,7 +426,7 @@ is_last(struct ways_space *space, const struct operation *each)
     return number < MOST_CALLS && space->answer[number] & NEVER_RETURNS;
 }
 
-void
+int
 ways_end(struct ways_space *space, int is_main)
 {
     for (uint32_t number = 0; number < space->blocks; number++) {
@@ -447,117 +445,8 @@ ways_end(struct ways_space *space, int is_main)
         }
     }
     if (is_main) {
-        turn_round(space);
+        ways_turn_round(space);
         end_failures(space);
     }
-    ways_link(space);
-}
-
-/* The blocks from which the function may end; from the others a run never comes back. */
-static void
-find_alive(struct ways_space *space)
-{
-    uint32_t pending = 0;
-
-    for (uint32_t at = 0; at < space->blocks; at++) {
-        space->block[at].alive = space->block[at].leaves;
-        if (space->block[at].leaves)
-            space->pending[pending++] = at;
-    }
-    while (pending) {
-        uint32_t at = space->pending[--pending];
-
-        for (uint32_t each = space->before_first[at]; each < space->before_first[at + 1]; each++) {
-            struct block *before = &space->block[space->before[each]];
-
-            if (!before->alive) {
-                before->alive = 1;
-                space->pending[pending++] = space->before[each];
-            }
-        }
-    }
-}
-
-/* The blocks in postorder from the ends, over the graph turned round; returns how many. */
-static uint32_t
-postorder(struct ways_space *space)
-{
-    uint32_t found = 0, depth;
-
-    for (uint32_t at = 0; at < space->blocks; at++)
-        space->block[at].reached = 0;
-    for (uint32_t end = 0; end < space->blocks; end++) {
-        if (!space->block[end].leaves || space->block[end].reached)
-            continue;
-        depth = 0;
-        space->block[end].reached = 1;
-        space->cursor[end] = space->before_first[end];
-        space->pending[depth++] = end;
-        while (depth) {
-            uint32_t at = space->pending[depth - 1], each;
-
-            if (space->cursor[at] == space->before_first[at + 1]) {
-                space->rank[at] = found;
-                space->order[found++] = at;
-                depth--;
-                continue;
-            }
-            each = space->before[space->cursor[at]++];
-            if (!space->block[each].reached) {
-                space->block[each].reached = 1;
-                space->cursor[each] = space->before_first[each];
-                space->pending[depth++] = each;
-            }
-        }
-    }
-    return found;
-}
-
-static uint32_t
-meeting_of(const struct ways_space *space, uint32_t one, uint32_t other)
-{
-    while (one != other) {
-        while (space->rank[one] < space->rank[other])
-            one = space->block[one].meeting;
-        while (space->rank[other] < space->rank[one])
-            other = space->block[other].meeting;
-    }
-    return one;
-}
-
-/* Cooper, Harvey and Kennedy's way to dominators, over the blocks turned round; the number behind
- * the last block stands for the end of all. */
-void
-ways_link(struct ways_space *space)
-{
-    uint32_t number, end = space->blocks, unknown = UINT32_MAX;
-    int changed = 1;
-
-    turn_round(space);
-    find_alive(space);
-    number = postorder(space);
-    space->rank[end] = number;
-    space->block[end].meeting = end;
-    for (uint32_t at = 0; at < end; at++)
-        space->block[at].meeting = unknown;
-    while (changed) {
-        changed = 0;
-        for (uint32_t left = number; left--;) {
-            uint32_t at = space->order[left], met = unknown;
-            struct block *block = &space->block[at];
-
-            for (uint32_t way = 0; way < block->number + block->leaves; way++) {
-                uint32_t to = way < block->number ? block->ways[way] : end;
-
-                if (way < block->number &&
-                    (!space->block[to].alive || space->block[to].meeting == unknown))
-                    continue;
-                met = met == unknown ? to : meeting_of(space, to, met);
-            }
-            if (met != unknown && block->meeting != met) {
-                block->meeting = met;
-                changed = 1;
-            }
-        }
-    }
+    return ways_link(space);
 }

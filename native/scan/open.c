@@ -23,11 +23,12 @@ ways_onward(const struct ways_space *space, const struct block *block, uint32_t 
         }
         ways[number++] = block->ways[way];
     }
-    if (is_choice && !known && number + block->leaves > 1) {
-        ways[0] = block->meeting;
-        return block->meeting < space->blocks;
-    }
-    return number;
+    if (is_choice && !known && number == 1 && ways[0] == space->tables) /* between its cases */
+        block = &space->block[space->tables];
+    else if (!is_choice || known || number + block->leaves <= 1)
+        return number;
+    ways[0] = block->meeting;
+    return block->meeting < space->blocks;
 }
 
 /* The blocks that are reached from one without a choice between, where a choice is a branch on one

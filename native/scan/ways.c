@@ -628,7 +628,8 @@ come_to(const struct function *f, uint32_t number, struct item *items, uint32_t 
     const struct operation *last = &space->operation[block->first + block->count - 1];
     uint64_t some = 0, all = UINT64_MAX, certain = space->own[number];
     uint32_t sides = 0, ways[2], grades = f->grades & space->open[COMING][number];
-    int is_choice = (block->branches & (f->choices | FLAG)) != 0;
+    int is_case = number >= space->tables; /* one of a switch, and the rest of them */
+    int is_choice = is_case || (block->branches & (f->choices | FLAG)) != 0;
 
     for (unsigned grade = 0; grades & block->known && grade < GRADES; grade++)
         if (grades & block->known & 1u << grade) {
@@ -641,7 +642,7 @@ come_to(const struct function *f, uint32_t number, struct item *items, uint32_t 
         return grades ? certain : 0;
 
     for (uint32_t way = 0; way < block->number; way++)
-        if (space->block[block->ways[way]].alive && block->ways[way] != space->tables) {
+        if (space->block[block->ways[way]].alive) {
             some |= space->comes[block->ways[way]];
             all &= space->comes[block->ways[way]];
             sides++;
@@ -651,7 +652,7 @@ come_to(const struct function *f, uint32_t number, struct item *items, uint32_t 
                         (struct item){CALLS, last->immediate, space->start + last->offset, 0});
         sides++;
     }
-    if (block->leaves && last->where[0] != OPERAND_TARGET)
+    if (block->leaves && last->where[0] != OPERAND_TARGET && !block->number)
         sides = 0; /* a jump that may lead elsewhere */
     return certain | (is_choice ? sides ? all : 0 : some);
 }
@@ -876,8 +877,7 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     made->is_whole = 1;
     space->known = known;
     ways_look_over(space, known);
-    ways_end(space, kind & IS_MAIN);
-    made->returns = space->block[0].alive;
+    made->returns = (uint8_t)ways_end(space, kind & IS_MAIN);
     begin(&f);
     space->through = 1;
     __builtin_memset(space->open[7], 0, space->blocks);

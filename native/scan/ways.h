@@ -326,15 +326,21 @@ void ways_point(const struct ways_known *known, struct values *state, unsigned n
 /* What the loader puts into static memory, if that is known. */
 int ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target);
 
+/* --- meetings.c --- */
+
+/* What comes before each block. */
+void ways_turn_round(struct ways_space *space);
+/* Which blocks may end it, and where ways meet; whether it comes back. */
+int ways_link(struct ways_space *space);
+
 /* --- blocks.c --- */
 
 void ways_sort(uint64_t *all, uint32_t count);
 /* Numbers that wait in `order`: takes in one; takes out the least. */
 void ways_push(struct ways_space *space, uint32_t *count, uint32_t value);
 uint32_t ways_pop(struct ways_space *space, uint32_t *count);
-void ways_link(struct ways_space *space); /* which blocks may end it, and where ways meet */
 /* Takes out what ends a run: branches to what never returns; of main, where it returns failure. */
-void ways_end(struct ways_space *space, int is_main);
+int ways_end(struct ways_space *space, int is_main);
 /* What a function begins with. */
 void ways_enter(struct values *state, const struct ways_convention *convention);
 int ways_hands(const struct values *state, unsigned number);

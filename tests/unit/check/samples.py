@@ -193,6 +193,25 @@ C = {
         break; case 6: slow(7); break; } }
         """,
     ),
+    "never_back": (  # the sides meet, though the function does not end there
+        "dies",
+        r"""OLD void work(int k) { if (asked()) puts("new"); fast(k); puts("done"); exit(k > 99); }
+        """,
+    ),
+    "never_back_chosen": (
+        "runs",
+        r"""OLD void work(int k) { if (has()) fast(k); else slow(k); puts("done"); exit(k > 99); }
+        """,
+    ),
+    "switch_never_back": (  # the cases meet
+        "dies",
+        r"""OLD int level(void) { return has() ? 3 : asked() ? 2 : 1; }
+        OLD void work(int k) { switch (level()) { case 0: puts("0"); break; case 1: slow(k);
+        break; case 2: puts("2"); break; case 3: puts("3"); break; case 4: puts("4"); slow(3);
+        break; case 5: puts("five"); slow(9); break; case 6: slow(7); break; }
+        fast(k); puts("done"); exit(k > 99); }
+        """,
+    ),
     "cpuinfo": (
         "runs",
         r"""OLD int knows(void) { char line[4096]; int found = 0;
