@@ -17,12 +17,11 @@ from iced_x86 import (
     MemorySizeOptions,
 )
 
-from tests.golden.headers import ListError
+from tests.golden.headers import ListError, check_name, options_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "native" / "isa" / "x86_64" / "candidates"
 CHECKS = ("VALUE", "RUNS", "HINT", "RANDOM", "CPU", "FSBASE", "GSBASE", "SYSCALL", "TRANSACTION")
 _OPTIONS = ("hex", "like", "results", "name")
-_PLAIN = re.compile(r"[ !#-\[\]-~]+")
 _ENCODINGS = {"{evex}": EncodingKind.EVEX, "{vex}": EncodingKind.VEX}
 
 
@@ -61,24 +60,11 @@ def read_list(text: str) -> list[Entry]:
         fields = [f.strip() for f in line.split("|")]
         if len(fields) < 3:
             raise ListError(f"candidates.list:{number}: expected features | instruction | input")
-        check = "VALUE"
-        options = dict.fromkeys(_OPTIONS, "")
-        for extra in fields[3:]:
-            word, _, rest = extra.partition(" ")
-            if extra.upper() in CHECKS:
-                check = extra.upper()
-            elif word in _OPTIONS and rest:
-                options[word] = rest.strip()
-            else:
-                raise ListError(f"candidates.list:{number}: unknown field {extra!r}")
+        check, options = options_of(number, fields[3:], CHECKS, _OPTIONS)
         features = tuple(f.strip() for f in fields[0].split(","))
         short = options.pop("name")
         entry = Entry(number, features, fields[1], fields[2].upper(), check, short=short, **options)
-        if len(entry.name) > 255 or not _PLAIN.fullmatch(entry.name):
-            raise ListError(f"candidates.list:{number}: the core writes names as they are")
-        if entry.name in seen:
-            raise ListError(f"candidates.list:{number}: {entry.name!r} appears twice")
-        seen.add(entry.name)
+        check_name(entry.line, entry.name, seen)
         entries.append(entry)
     return entries
 

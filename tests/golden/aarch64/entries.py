@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.golden.headers import ListError
+from tests.golden.headers import ListError, check_name, options_of
 
 FOLDER = Path(__file__).resolve().parents[3] / "native" / "isa" / "aarch64" / "candidates"
 CHECKS = ("VALUE", "RUNS", "HINT", "RANDOM", "SIGNED", "WIDE", "STREAMING")
 CLASSES = ("GPR", "FP", "SVE", "SME")
 _OPTIONS = ("results", "name", "like", "state")
-_PLAIN = re.compile(r"[ !#-\[\]-~]+")
 _WORD = re.compile(r"[0-9a-f]{8}")
 
 
@@ -65,16 +64,7 @@ def read_list(text: str) -> list[Entry]:
             raise ListError(
                 f"candidates.list:{number}: expected features | instruction | words | input"
             )
-        check = "VALUE"
-        options = dict.fromkeys(_OPTIONS, "")
-        for extra in fields[4:]:
-            word, _, rest = extra.partition(" ")
-            if extra.upper() in CHECKS:
-                check = extra.upper()
-            elif word in _OPTIONS and rest:
-                options[word] = rest.strip()
-            else:
-                raise ListError(f"candidates.list:{number}: unknown field {extra!r}")
+        check, options = options_of(number, fields[4:], CHECKS, _OPTIONS)
         if not all(_WORD.fullmatch(word) for word in fields[2].split()):
             raise ListError(f"candidates.list:{number}: words are eight hexadecimal digits")
         entry = Entry(
@@ -89,12 +79,8 @@ def read_list(text: str) -> list[Entry]:
             like=options["like"],
             state=options["state"],
         )
-        if len(entry.name) > 255 or not _PLAIN.fullmatch(entry.name):
-            raise ListError(f"candidates.list:{number}: the core writes names as they are")
-        if entry.name in seen:
-            raise ListError(f"candidates.list:{number}: {entry.name!r} appears twice")
+        check_name(entry.line, entry.name, seen)
         if len(entry.words) != len(entry.text.split("; ")):
             raise ListError(f"candidates.list:{number}: a word for each instruction")
-        seen.add(entry.name)
         entries.append(entry)
     return entries
