@@ -26,7 +26,7 @@ def introspection_lines(asked: Introspection) -> Iterator[str]:
 
 
 def _there(answer: bool | None, reason: str | None) -> str:
-    word = "not known" if answer is None else "works" if answer else "not to be had"
+    word = "not known" if answer is None else "works" if answer else "not available"
     return word if answer or not reason else f"{word} ({reason})"
 
 

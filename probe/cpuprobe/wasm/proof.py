@@ -136,7 +136,7 @@ def _run(
         if died.code == CANNOT:
             return msgspec.structs.replace(result, not_compared=died.how)
         if preparing == "pulley":
-            why = f"Pulley, wasmtime's interpreter, is not to be had: {died.how}"
+            why = f"Pulley, wasmtime's interpreter, is not available: {died.how}"
             return msgspec.structs.replace(result, not_compared=why)
         if at is None:
             return msgspec.structs.replace(result, death=Death("run", died.how))

@@ -155,7 +155,7 @@ def _pulley(
         engine = Engine(config)
         module = Module(engine, text)
     except WasmtimeError as error:
-        _fail(CANNOT, f"Pulley, wasmtime's interpreter, is not to be had: {message_of(error)}")
+        _fail(CANNOT, f"Pulley, wasmtime's interpreter, is not available: {message_of(error)}")
     return Side(engine, module, (*driven, *variants))
 
 

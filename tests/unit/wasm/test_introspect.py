@@ -190,7 +190,7 @@ def test_partial_answers_in_words():
 
     assert list(introspection_lines(asked)) == [
         "wasmtime 36.0.0 did not say which flags it infers: it died",
-        "Pulley, its interpreter: not to be had (wrong host)",
+        "Pulley, its interpreter: not available (wrong host)",
         "Winch, its baseline compiler: not known (it hung)",
     ]
 
