@@ -233,23 +233,35 @@ void guard_new_cpu(void);
 enum outcome guard_run(struct guard *guard, const struct candidate_table *table, uint32_t index,
                        struct cpu_record *record);
 
-/* isa/: the instruction set's own ------------------------------------------------------------ */
+/* isa/: what each instruction set has to have ------------------------------------------------- */
 
+/* Inputs and results of candidates. `take_result` copies one result into at least 64 bytes and
+ * returns its size, 0 past the last; `run_special` judges the checks from CHECK_OF_ISA on. */
 void load_input(struct guard *guard, const struct candidate *candidate, const struct input *input);
 void load_variant(struct guard *guard, uint32_t number);
 size_t take_result(const struct guard *guard, const struct result *result, uint8_t *buffer);
 enum outcome run_special(struct guard *guard, const struct candidate *candidate,
                          const struct input *input, uint32_t index, struct cpu_record *record);
+
+/* What a CPU says of itself. The child reads it, and asks `still_identity` where a pin was lost.
+ * The parent copies it out of shared memory by `take_identity`, which trusts no number there, and
+ * gives up by `settle_identity` where reading it died again and again. `find_denied` sets the
+ * features that it says are not there. */
 void read_identity(struct guard *guard, struct identity *identity);
 bool same_identity(const struct identity *a, const struct identity *b);
-void write_identity(struct writer *writer, const struct identity *identity);
 bool still_identity(struct guard *guard, const struct identity *identity);
 void take_identity(struct identity *to, const struct identity *from);
 void settle_identity(struct identity *identity, enum outcome outcome);
 void find_denied(const struct identity *identity, struct feature_bits *denied);
+
+/* State that each process has to ask the kernel for: which features need it, whether this CPU has
+ * any, and the request, for good; its result is the system call's. */
 bool needs_permission(const struct feature_set *set);
 bool wants_permission(const struct identity *identity);
 long ask_permission(void);
+
+/* The members of a group, and of the observation, that are its own. */
+void write_identity(struct writer *writer, const struct identity *identity);
 void write_machine(struct writer *writer, const struct options *options,
                    const struct measurement *measurement);
 
@@ -291,8 +303,7 @@ void write_words(struct writer *writer, const char *text);
 void write_number(struct writer *writer, uint64_t value);
 void release_writer(struct writer *writer);
 
-/* system.c, cpuinfo.c, cmdline.c
- * ------------------------------------------------------------------------ */
+/* system.c, cpuinfo.c, cmdline.c -------------------------------------------------------------- */
 
 void take_auxiliary(struct options *options, uint64_t number, uint64_t value);
 bool has_proc(const char *root);
