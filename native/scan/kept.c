@@ -172,6 +172,15 @@ ways_point(const struct ways_known *known, struct values *state, unsigned number
     state->points[number] = bits->ones[0];
 }
 
+void
+ways_fill(struct ways_known *known, uint64_t address)
+{
+    const struct ways_set *set = &known->written;
+
+    if (!set->count || place_of(set->all, set->count, address + 1) % 2)
+        ways_add(&known->regions, address);
+}
+
 int
 ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target)
 {

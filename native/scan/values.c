@@ -213,6 +213,13 @@ ways_join(struct ways_space *space, struct values *mine, const struct values *th
 
         lost |= (uint32_t)(theirs->points[at] != mine->points[at]) << at;
     }
+    for (uint32_t left = lost & mine->pointed; left; left &= left - 1) { /* it goes over a list */
+        unsigned at = (unsigned)__builtin_ctz(left);
+        uint64_t point = mine->points[at];
+
+        if (point >= LOWEST && ways_kept_labels(space->known, point, NEAR))
+            mine->labels[at] |= ANSWER;
+    }
     mine->pointed &= ~lost;
     for (unsigned at = 0; at < 4; at++) {
         news |= (theirs->frame[at] & ~mine->frame[at]) != 0;
@@ -383,7 +390,8 @@ ways_read(const struct ways_space *space, const struct ways_known *known,
     case STATIC:
         if (ways_holds(&known->foreign, place.where, place.where))
             labels |= ANSWER;
-        return labels | ways_kept_labels(known, place.where, each->size);
+        return labels |
+               ways_kept_labels(known, place.where, place.index == NO_REGISTER ? each->size : NEAR);
     case STACK:
         labels |= slot_labels(state, place.where);
         at = place_of(space->writes, space->written, place.where - 7);
@@ -725,7 +733,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     for (unsigned at = 0; answers && (on_stack || !convention->is_go) && at < convention->number;
          at++)
         if (ways_hands(state, convention->arguments[at]))
-            ways_add(&known->regions, state->points[convention->arguments[at]]);
+            ways_fill(known, state->points[convention->arguments[at]]);
     for (unsigned word = 0; answers && word < 4; word++)
         for (uint64_t left = state->frame[word]; left; left &= left - 1, steps++)
             set_answers(state, space->frame[word * 64 + (unsigned)__builtin_ctzll(left)], answers);

@@ -131,6 +131,7 @@ struct ways_known {
     const struct ways_convention *convention;
     struct ways_set statics;   /* static memory that holds an answer, as ways_keep has it */
     struct ways_set regions;   /* where static memory begins that was handed to what may answer */
+    struct ways_set written;   /* where static memory begins and ends that may be written to */
     struct ways_set fields;    /* how far behind a pointer answers were put */
     struct ways_set fillers;   /* functions that fill what they are told to, and tables of them */
     struct ways_set arguments; /* of functions, what all callers tell: as statics, by their numbers
@@ -323,6 +324,8 @@ uint16_t ways_kept_fact(const struct ways_space *space, struct ways_known *known
  * class: what is known of it stands for that then. And points a register there by such a fact. */
 int ways_leads(struct ways_known *known, struct values *state, unsigned number);
 void ways_point(const struct ways_known *known, struct values *state, unsigned number);
+/* Static memory was handed to what may answer, and may fill it. */
+void ways_fill(struct ways_known *known, uint64_t address);
 /* What the loader puts into static memory, if that is known. */
 int ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target);
 

@@ -47,6 +47,11 @@ def read_dynamic(file: Binary, elf: Elf) -> None:
         )
         slots.update(zip(slots, struct.unpack(f"<{len(content) // 8}Q", content), strict=False))
     _read_relocations(file, elf, slots)
+    file.written = sorted(
+        (each.address, each.address + each.memory_size)
+        for each in elf.segments
+        if each.type == abi.PT_LOAD and each.flags & abi.PF_W
+    )
     if elf.kind == abi.ET_EXEC:
         _read_words(file, elf)
     first = [found[_DT_INIT]] if _DT_INIT in found else []

@@ -122,6 +122,7 @@ class Binary:
         linked: what it exports, and how its parts refer to each other, is known.
         relocations: what the dynamic loader writes into its memory.
         zeros: where memory is that is zero at first.
+        written: where memory is that a run may write to, in order; none: that is not known.
         answers: where the variables begin into which a compiler's runtime puts what CPUID said.
         models: those of them that are libgcc's __cpu_model.
         is_windows: its functions call each other as on Windows.
@@ -151,6 +152,7 @@ class Binary:
     relocations: Relocations = field(default_factory=Relocations)
     is_windows: bool = False
     zeros: list[tuple[int, int]] = field(default_factory=list)
+    written: list[tuple[int, int]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     models: set[int] = field(default_factory=set)
     questions: frozenset[int] = frozenset()

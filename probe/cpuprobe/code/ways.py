@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import mmap
 import operator
 from array import array
@@ -99,6 +100,7 @@ class Ways:
         self._list(known.slots, links.pointers.keys)
         self._list(known.questions, sorted(file.questions))
         self._list(known.models, sorted(models))
+        self._list(known.written, [*itertools.chain.from_iterable(file.written)])
         known.pointers = self._numbers(links.pointers.values)
         bits, features = tiers.tables()
         ffi.memmove(known.bits, bits, len(bits))

@@ -332,6 +332,17 @@ C = {
         OLD void work(int k) { init(); choose(&cpu, k); }
         """,
     ),
+    "by_name": (
+        "runs",
+        r"""static struct { const char *name; int is; } known[] = {{"sse4.2"}, {"avx2"}, {"bmi2"}};
+        OLD void learn(void) { unsigned a, b, c, d; __cpuid(1, a, b, c, d);
+        known[0].is = (c & bit_SSE4_2) != 0; __cpuid_count(7, 0, a, b, c, d);
+        known[1].is = (b & bit_AVX2) != 0; known[2].is = (b & bit_BMI2) != 0; }
+        __attribute__((noipa)) int knows(const char *name) { for (int at = 0; at < 3; at++)
+        if (!strcmp(known[at].name, name)) return known[at].is; return 0; }
+        OLD void work(int k) { learn(); if (knows("avx2")) fast(k); else slow(k); }
+        """,
+    ),
     "refused_to_a_caller": (
         "refuses",
         r"""enum { FINE, INVALID, UNSUPPORTED = 38 };

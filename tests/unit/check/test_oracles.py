@@ -84,6 +84,15 @@ def test_c_without_symbols(name, tmp_path):
     hold(path, truth, tmp_path)
 
 
+def test_c_with_its_library_in_it(tmp_path):
+    """What the C library does with the answers of its own makes no choice of a switch."""
+    truth, source = samples.C["switch"]
+    source = samples.C_HEAD + source + samples.C_MAIN
+    path = compiled(tmp_path, source, ".c", "gcc", "-O2", "-w", "-static")
+
+    hold(path, truth, tmp_path)
+
+
 @pytest.mark.parametrize("name", samples.CALLS)
 def test_assembly_without_symbols(name, tmp_path):
     truth, source = samples.CALLS[name]
