@@ -143,6 +143,7 @@ _GROUPS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "size": ("mapping_size", number),
     "signal": ("signal", signal_of),
     "status": ("signal", _status),
+    "octal": ("signal", lambda text: exit_signal(int(text, 8))),
     "code": ("code", marked_bytes),
     "word": ("code", lambda text: number(text).to_bytes(4, "little")),
     "isa": ("isa", lambda text: ISA_NAMES.get(text.lower())),

@@ -49,6 +49,7 @@ ROWS = (
     Row("cpu_z", ("CPU-Z", "CPU Thread ", "Instructions set")),
     Row("cpuid_decoded", ("= true", "= false")),
     Row("coreinfo", ("Coreinfo", "\t*\t", "  *  ", "\t-\t", "  -  ", " * ", " - ")),
+    Row("rows", ("kX86Cpu", "OS_AVX", "Supported ISAs")),
     Row("freebsd", ("Features=0x", "Features2=0x", "Instruction Set Attributes")),
     Row("netbsd", ("cpu0: features", "cpu0: xsave")),
     Row("openbsd", ("cpu0: ",)),

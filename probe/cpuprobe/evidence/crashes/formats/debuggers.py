@@ -52,6 +52,12 @@ RULES = (
         r"ELF object binary architecture: (?:AMD )?(?P<isa>[\w-]{1,16})",
         aside=True,
     ),
+    # gdb prints the code in octal.
+    rule(
+        "exited with code 0",
+        r"\[Inferior \d{1,4} \(process (?P<pid>\d{1,8})\) exited with code "
+        r"(?P<octal>0[0-7]{2,3})\]",
+    ),
     # Frame 0 with the file, as coredumpctl and systemd's journal write it.
     rule(
         "#0 ",
