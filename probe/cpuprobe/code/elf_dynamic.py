@@ -15,9 +15,12 @@ from cpuprobe.code.program import Binary
 
 MOST_WORDS = 32 << 20
 """Bytes of static data in which addresses are looked for."""
-_DT_INIT, _DT_INIT_ARRAY, _DT_INIT_ARRAYSZ, _DT_FLAGS_1 = 12, 25, 27, 0x6FFFFFFB
+_DT_INIT, _DT_FLAGS_1 = 12, 0x6FFFFFFB
+_ARRAYS = {32: 33, 25: 27}
+"""DT_PREINIT_ARRAY and DT_INIT_ARRAY, and the tags of their sizes."""
+_OF_ARRAYS = (abi.SHT_PREINIT_ARRAY, abi.SHT_INIT_ARRAY)
 _DF_1_PIE = 0x08000000
-_MOST_INITIAL = 1024
+_MOST_INITIAL, _MOST_ARRAYS = 1024, 4
 # R_X86_64_64 (R_AARCH64_ABS64), RELATIVE, IRELATIVE (AAELF64, 5.7)
 _RELOCATIONS = {abi.EM_X86_64: (1, 8, 37), abi.EM_AARCH64: (257, 1027, 1032)}
 
@@ -38,14 +41,10 @@ def read_dynamic(file: Binary, elf: Elf) -> None:
     if interpreter or is_pie:
         file.kind = "executable"
     file.loader = interpreter or file.kind == "library"
-    start, size = found.get(_DT_INIT_ARRAY, 0), found.get(_DT_INIT_ARRAYSZ, 0)
-    slots = dict.fromkeys(range(start, start + min(size, 8 * _MOST_INITIAL) & ~7, 8), 0)
-    where = elf.loaded(start) if slots else None
-    if where is not None:
-        content = elf.read(
-            where[0], min(8 * len(slots), where[1]) & ~7, "the array of DT_INIT_ARRAY"
-        )
-        slots.update(zip(slots, struct.unpack(f"<{len(content) // 8}Q", content), strict=False))
+    arrays = [(found[tag], found.get(size, 0)) for tag, size in _ARRAYS.items() if tag in found]
+    if dynamic is None:  # linked statically: symbols tell it where they are
+        arrays = [(each.address, each.size) for each in elf.sections if each.type in _OF_ARRAYS]
+    slots = _read_arrays(elf, arrays)
     _read_relocations(file, elf, slots)
     file.written = sorted(
         (each.address, each.address + each.memory_size)
@@ -56,6 +55,20 @@ def read_dynamic(file: Binary, elf: Elf) -> None:
         _read_words(file, elf)
     first = [found[_DT_INIT]] if _DT_INIT in found else []
     file.initial = tuple(dict.fromkeys([*first, *filter(None, slots.values())]))
+
+
+def _read_arrays(elf: Elf, arrays: list[tuple[int, int]]) -> dict[int, int]:
+    """What stands in each slot of arrays of functions, given the addresses and sizes of these."""
+    slots: dict[int, int] = {}
+    for start, size in arrays[:_MOST_ARRAYS]:
+        those = dict.fromkeys(range(start, start + min(size, 8 * _MOST_INITIAL) & ~7, 8), 0)
+        where = elf.loaded(start) if those else None
+        if where is not None:
+            there = min(8 * len(those), where[1]) & ~7
+            content = elf.read(where[0], there, "an array of functions that are called first")
+            those.update(zip(those, struct.unpack(f"<{there // 8}Q", content), strict=False))
+        slots |= those
+    return slots
 
 
 def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:

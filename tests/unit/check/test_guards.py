@@ -160,6 +160,20 @@ SAMPLES = [
 ]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("linked", ["static", "stripped-static"])
+def test_what_a_static_program_begins_with(linked, tmp_path):
+    """No dynamic section tells of its constructors."""
+    source = """__attribute__((constructor)) void look(void) { fast(7); }
+        OLD void work(int k) { printf("%d\\n", __builtin_cpu_supports("sse4.2")); slow(k); }\n"""
+    path = build(tmp_path, HEAD + source + MAIN, *LINKED[linked])
+    fit = held_against(path, "x86-64-v2")
+
+    assert fit.expectation == "dies", fit.reason
+    assert ends(path, "Haswell") in (0, None)
+    assert ends(path, "Nehalem") in (-4, None)
+
+
 @pytest.mark.parametrize(("sample", "linked"), SAMPLES)
 def test_programs_do_as_they_are_judged(sample, linked, tmp_path):
     """What dies on a Nehalem does not fit x86-64-v2, and what runs there does."""
