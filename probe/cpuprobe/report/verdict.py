@@ -95,13 +95,14 @@ def identity_words(assessment: Assessment) -> Iterator[str]:
     if identity.microcode:
         yield f"microcode {identity.microcode}"
     if identity.hypervisor:
-        name = hypervisor_row(identity.hypervisor).get("name", "")
-        yield guest_words(identity.hypervisor, name)
+        yield guest_words(identity.hypervisor)
 
 
-def guest_words(hypervisor: str, name: str = "") -> str:
-    """A guest, and of what: its signature as CPUID or a text tells it, or a name in its place."""
-    return "a guest" if hypervisor == NOT_NAMED else f"guest of {name or hypervisor}"
+def guest_words(hypervisor: str) -> str:
+    """A guest, and of what: by its name, or its signature as CPUID or a text tells it."""
+    if hypervisor == NOT_NAMED:
+        return "a guest"
+    return f"guest of {hypervisor_row(hypervisor).get('name') or hypervisor}"
 
 
 def hypervisor_row(signature: str | None) -> dict[str, Any]:

@@ -172,3 +172,14 @@ def test_aarch64_is_spoken_of_in_its_own_words() -> None:
     assert "feature       claimed  OS" in table
     for text in (told, table, headline(assessment)):
         assert not re.search(r"x86|XCR0|CPUID|psABI", text)
+
+
+def test_both_texts_name_a_hypervisor_alike() -> None:
+    """By its name; `KVMKVMKVM` is CPUID's spelling."""
+    assessment = assess(WORLDS["guest-with-masks"])
+    first = next(iter(screen(assessment, 1, 200)))
+    table = next(iter(lines(assessment, 200)))
+
+    assert ["guest of KVM" in re.split(", *", text_of(line)) for line in (first, table)] == [
+        True
+    ] * 2
