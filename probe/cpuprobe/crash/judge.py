@@ -109,8 +109,10 @@ _REFUSALS: dict[str, Verdict] = {
 def _without_code(crash: Crash) -> Ruling:
     if crash.signal in FAILED_FAST:
         return Ruling("trap", "fast fail")
-    if crash.function is not None and _ABORT.fullmatch(crash.function.split("(")[0].strip()):
-        return Ruling("trap", "abort by name", crash.function[:80])
+    function = crash.function or ""
+    # A handler of SIGSEGV raises what it caught once more.
+    if crash.signal not in MEMORY and _ABORT.fullmatch(function.split("(")[0].strip()):
+        return Ruling("trap", "abort by name", function[:80])
     if crash.signal in ILLEGAL:
         return Ruling("no-code", "illegal" if crash.emulator is None else "emulator refused")
     if crash.signal in PRIVILEGED:

@@ -81,16 +81,26 @@ _REPORTS = (
     rule(  # lib/dump_stack.c is called by these, and the task goes on
         "bug: ",
         r"\bBUG: (?:K[A-Z]{1,4}SAN|KFENCE|soft lockup|workqueue lockup|sleeping function called"
-        r"|scheduling while atomic|Bad (?:page|rss)|spinlock)\b",
+        r"|scheduling while atomic|using \S{1,60} in preemptible|memory leak"
+        r"|Bad (?:page|rss)|spinlock)(?!\w)",
         begins=True,
         kernel="warning",
     ),
     rule(
         "detected",
         r"\bINFO: rcu_\w{1,20}(?: self-| )detected\b"
-        r"|\b(?:possible (?:recursive|circular) locking|irq lock inversion dependency) detected\b",
+        r"|\b(?:possible (?:recursive|circular) locking(?: dependency)?|bad unlock balance"
+        r"|irq lock inversion dependency) detected\b",
         begins=True,
         kernel="warning",
+    ),
+    rule("inconsistent lock", r"\binconsistent lock state\b", begins=True, kernel="warning"),
+    rule("suspicious rcu", r"\bsuspicious RCU usage\b", begins=True, kernel="warning"),
+    rule("ubsan: ", r"\bUBSAN: \w", begins=True, kernel="warning"),
+    rule(
+        "kernel panic - not",
+        r"\bKernel panic - not syncing: (?!Attempted to kill init)",
+        kernel="crash",
     ),
     rule(
         "info: task ",
@@ -150,12 +160,15 @@ _MAPPED_FOR_NOTHING = ("anon_inode:", "memfd:", "zero", "SYSV")
 _FETCH = 0x10  # of a page fault's error code (SDM vol. 3A, 4.7)
 _SEARCHED = re.compile(
     r"ip:|segfault at|Code:|^[0-9a-f <(]{3}.{0,200}[<(][0-9a-f]{2}[>)]|WARNING: "
-    r"|BUG|\[#|Comm: |EIP is at|IP: 00|undefined instruction|INFO: |detected|fatal signal",
+    r"|BUG|\[#|Comm: |EIP is at|IP: 00|undefined instruction|INFO: |detected|fatal signal"
+    r"|inconsistent lock|suspicious RCU|UBSAN: |Kernel panic",
     re.IGNORECASE,
 )
 _NEAR = 40  # lines from a crash's head to its Code: line
 _LONG = 400  # the same in a report of the kernel: modules, registers, stack and trace between
 _OWN = re.compile(r"\b[RE]IP: 00[16]0:|\bEIP is at ", re.IGNORECASE)
+# How a report of before Linux 4.19 ends, behind its Code: line.
+_TAIL = re.compile(r"\bRIP:? {1,2}(?:\[<[0-9a-f]{1,16}>\] {1,2})?[\w.]{1,120}\+0x[0-9a-f]{1,8}/0x")
 _PROGRAM = re.compile(r"\b[RE]IP: 00(?:[237]3|2b):(?:0x|\[<)?([0-9a-f]{1,16})", re.IGNORECASE)
 
 
@@ -207,6 +220,8 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
             continue
         code = _CODE.search(line)
         if code is not None:
+            if any(map(_TAIL.search, lines[at + 1 : at + 3])):
+                place.own = at
             of_code = place.code(at, marked_bytes(code[1]))
             if of_code is not None:
                 yield of_code
