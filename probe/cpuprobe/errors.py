@@ -5,7 +5,7 @@
     +-- CannotMeasureError   3  unsupported platform, helper missing, child cannot start
     +-- CaptureError         4  unreadable or hostile input
 
-Tables that break their own rules raise `features.TableError`: that is a defect of the installation.
+Tables that break their own rules raise `tables.TableError`: that is a defect of the installation.
 """
 
 from __future__ import annotations

@@ -238,6 +238,32 @@ def test_nothing_swallows_every_exception():
                 assert not names & {"Exception", "BaseException"}, path
 
 
+def bound(node: ast.FunctionDef | ast.ClassDef) -> set[str]:
+    """The names that a docstring may explain: parameters, or fields, attributes and methods."""
+    if isinstance(node, ast.FunctionDef):
+        return {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
+    named = {getattr(each, "attr", getattr(each, "name", "")) for each in ast.walk(node)}
+    fields = (each.target for each in node.body if isinstance(each, ast.AnnAssign))
+    return named.union(each.id for each in fields if isinstance(each, ast.Name))
+
+
+def test_docstrings_explain_nothing_that_is_gone():
+    """What stands under `Args:` and `Attributes:` is there; that none is missing ruff sees."""
+    explained = {
+        (f"{name_of(path)}.{node.name}", name, name in bound(node))
+        for path in MODULES
+        for node in nodes(path)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        for part in re.findall(
+            r"(?m)^(?:Args|Attributes):\n((?:    .*\n?|\n)+)", ast.get_docstring(node) or ""
+        )
+        for name in re.findall(r"(?m)^    (\w+):", part)
+    }
+
+    assert len(explained) > 500
+    assert [each[:2] for each in explained if not each[2]] == []
+
+
 def modules_after(statement: str) -> set[str]:
     program = f"import sys; {statement}; print('\\n'.join(sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

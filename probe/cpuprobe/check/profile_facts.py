@@ -140,7 +140,7 @@ def shown(
         flags: what `emit.choose_alone` gives for the profile.
         off: why a flag is off.
         preset: the flags of the installed wasmtime's preset of `profile.preset`.
-        archspec: see `profiles.archspec_facts`.
+        archspec: see `facts.archspec.archspec_facts`.
     """
     table = facts_named(profile.isa).features()
     level = level_of(profile)

@@ -184,7 +184,6 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         cases: public cases that it is like, the closest first.
         notes: what is uncertain.
         never_faults: an instruction that runs as another where it is missing, and which.
-        apx: it is told by APX's prefixes alone.
         cut: bytes at the end that are a part of an instruction.
     """
 

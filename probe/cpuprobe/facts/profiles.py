@@ -3,7 +3,7 @@
 The rows stand in `profiles/{cpus,distributions,policies}.toml` (the head of the first explains the
 keys) and in TOML files of the same form in the user's folder.
 
-Errors: a broken table of ours is a `features.TableError`, a broken file of the user a
+Errors: a broken table of ours is a `tables.TableError`, a broken file of the user a
 `CaptureError`; both are one line naming file and row.
 """
 
