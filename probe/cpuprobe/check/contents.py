@@ -25,8 +25,8 @@ from cpuprobe.files import OpenedFile, below
 STEPS = 20
 """Steps more than for one file that all the code in it may make, for each of its bytes: duckdb's
 library, which is packed to a quarter, makes four."""
-FILE = 4000
-"""Steps for each file in it, whatever code it has."""
+FILE = 6000
+"""Steps for each file of code in it, whatever code it has: OpenBLAS has 16,000 small objects."""
 MOST_MODULES = 20
 """WebAssembly modules that are handed on to be compiled, and MOST_MODULE bytes of them."""
 MOST_MODULE = 16 << 20
@@ -240,10 +240,11 @@ class _Reader:
 
     def _needs(self, member: Member, source: Source) -> Needs:
         reading = Reading(source, self._isa)
-        scan = reading.scan(self._sought)
-        self._steps -= scan.steps if scan else 0
+        try:
+            needs = complete(reading, reading.scan(self._sought))
+        finally:
+            self._steps -= reading.steps
         meter.count(source.size)
-        needs = complete(reading, scan)
         if member.library:
             self._objects.add(len(self._met), needs, source)
         return needs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from cpuprobe.code.archives.fat import SLICES
 from cpuprobe.code.elf import LONGEST_NAME
 
 # rustc's legacy mangling ends a name in 17h, 16 hex digits and E; demangled it is ::h and these.
@@ -39,9 +40,14 @@ def lasting_file(name: str) -> str:
 
 
 def ends(path: str) -> Iterator[str]:
-    """The ends of a path, the shortest first; `!` stands before what lies in an archive."""
+    """The ends of a path that tell of one file, the shortest first.
+
+    `!` stands before what lies in an archive. A slice of a universal file has no name of its own.
+    """
     for found in reversed(list(_BETWEEN.finditer(path))[-_DEEPEST:]):
-        yield path[found.end() :]
+        end = path[found.end() :]
+        if end not in SLICES:
+            yield end
     yield path
 
 

@@ -13,6 +13,8 @@ FUNCTION = 48
 """Steps for a function that is looked at, and again if it holds a hit, beside its bytes."""
 WALK = 8
 """Steps for each byte of a function in which control flow is followed."""
+SEARCHED = 16
+"""Steps for each of those that a search for what is come to makes (ways.MOST_STEPS)."""
 COMPILED = 12
 """Steps for an instruction of compiled wasm, which is followed and kept."""
 

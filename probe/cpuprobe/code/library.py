@@ -70,8 +70,8 @@ class Library:
             search = LibrarySearch(link([each.part for each in self._objects]))
         except (ArtifactError, MemoryError, TooLargeError):
             return  # each as it is alone
-        self.steps = search.steps
         reached = search.by_object()
+        self.steps = search.steps
         for number, (key, needs, _) in enumerate(self._objects):
             # What is in no function that is kept is not come to.
             ways, whole = reached.get(number, Reached({}, bool(search.dispatch)))

@@ -47,7 +47,6 @@ class LibrarySearch(Search):
     """A search in a library, object by object.
 
     Attributes:
-        steps: as a scan has them (code.budget).
         dispatch: what in the objects may choose code at run time.
     """
 
@@ -62,7 +61,7 @@ class LibrarySearch(Search):
         """
         file = linked.file
         found = scan(file, plan(file))
-        self.steps = found.steps
+        self._scanned = found.steps
         self.dispatch = (*found.signs, *file.signs)
         roots, further = begins(file)
         super().__init__(file, self.links(file), (*roots, *further))
@@ -70,6 +69,11 @@ class LibrarySearch(Search):
         self._linked = linked
         self._chosen: dict[tuple[int, int], bool] = {}
         self._exported = Counter(linked.place(start).part for start in file.exports)
+
+    @property
+    def steps(self) -> int:
+        """What it took so far, the scan included; less is made anew for each of many objects."""
+        return self._scanned + self._functions.made
 
     def by_object(self) -> dict[int, Reached]:
         """What of each is reached, by its number; of those that hold something."""

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
+from cpuprobe.code.budget import SEARCHED
 from cpuprobe.code.descent import descend
 from cpuprobe.code.fixed_links import FixedLinks
 from cpuprobe.code.holders import Holders
@@ -67,6 +68,11 @@ class Search:
     def ended(self) -> bool:
         """Whether nothing was left out, and it is known what keeps others from what was not met."""
         return self._functions.left > 0 and self._functions.whole and self._is_explained
+
+    @property
+    def steps(self) -> int:
+        """What it took so far, as a scan has it (code.budget)."""
+        return SEARCHED * self._functions.made
 
     def found(
         self, pages: Mapping[int, frozenset[str]], chooses: bool, brief: bool = False

@@ -61,7 +61,11 @@ def opened(path: str, isa: str = "x86-64") -> Reading:
 
 
 class Reading:
-    """What is needed of one file in memory."""
+    """What is needed of one file in memory.
+
+    Attributes:
+        steps: what was done so far took (code.budget); of compiled wasm nothing is counted.
+    """
 
     def __init__(self, source: Source, isa: str = "x86-64") -> None:
         """Reads all that is needed of a file; code for others than `isa` is not looked at.
@@ -72,6 +76,7 @@ class Reading:
         self._file = _read(source, isa)
         self._isa = isa
         self._content = b""
+        self.steps = 0
         self._plan: Plan | None = None
         self._linked = Event()
         self._begun: Future[Search | None] | None = None
@@ -127,11 +132,14 @@ class Reading:
         """
         if self._plan is None:
             return None
-        if self._file.architecture != "x86-64":
-            return a64_scan.scan(self._file, self._plan, sought)
         if self._begun is not None:
             self._linked.wait()
-        return scan(self._file, self._plan, sought, beside=self._begun)
+        if self._file.architecture != "x86-64":
+            found = a64_scan.scan(self._file, self._plan, sought)
+        else:
+            found = scan(self._file, self._plan, sought, beside=self._begun)
+        self.steps += found.steps
+        return found
 
     def _links(self) -> FixedLinks | None:
         """How its parts refer to each other; None where what is reached is not followed."""
@@ -180,6 +188,7 @@ class Reading:
         if search is None:
             return {}, False
         ways = search.found(found.pages, chooses, bool(found.signs) and found.share < SPREAD)
+        self.steps += search.steps
         return ways, search.ended and self._file.linked
 
     def named(self, found: Scan) -> tuple[str, ...]:

@@ -165,6 +165,11 @@ class Rehearsals:
         self._in_vain = self._not_refused = 0
         self.left = MOST_STEPS
 
+    @property
+    def made(self) -> int:
+        """Steps that were made so far, which are instructions."""
+        return MOST_STEPS - self.left
+
     def of(self, start: int, statics: Collection[int] = ()) -> Outcome:
         """What a function does; nothing where that is not known.
 

@@ -111,6 +111,7 @@ class Ways:
                 if word < 1 << 64 - lib.KEPT_SHIFT:
                     lib.ways_keep(known, statics, word << lib.KEPT_SHIFT | lib.MAY_ANSWER)
         self._file = self._asking(file, links)
+        self._made = self._given = 0  # of steps
 
     def _asking(self, file: Binary, links: Links) -> Any:
         made = self._keep(ffi.new("struct asking *"))
@@ -152,7 +153,13 @@ class Ways:
 
     @left.setter
     def left(self, steps: int) -> None:
-        self._file.left = steps
+        self._made += self._given - self.left
+        self._given = self._file.left = steps
+
+    @property
+    def made(self) -> int:
+        """Steps that were made so far."""
+        return self._made + self._given - self.left
 
     @property
     def whole(self) -> bool:

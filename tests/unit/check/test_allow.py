@@ -16,7 +16,7 @@ from cpuprobe.check import write_allow
 from cpuprobe.check.allow import AllowList, Row, read_list
 from cpuprobe.check.gate import gate
 from cpuprobe.check.judge import Expectation, Fit
-from cpuprobe.check.patterns import glob, lasting_file, lasting_symbol
+from cpuprobe.check.patterns import ends, glob, lasting_file, lasting_symbol
 from cpuprobe.check.write_allow import rows_for, to_toml
 from cpuprobe.cli import run
 from cpuprobe.code.needs import Function, Needs, Use
@@ -314,6 +314,12 @@ def test_a_written_list_allows_what_it_was_written_of(tmp_path):
     assert rules.stale() == ()
     other = fit(function(LEGACY.replace("0123", "fedc"), "avx", "bmi2"), path='a/"é.so')
     assert rules.apply(other).allowed
+
+
+def test_a_slice_is_named_with_its_file():
+    """Other files have slices of that name."""
+    assert [*ends("dist/libx.dylib!x86_64")] == ["libx.dylib!x86_64", "dist/libx.dylib!x86_64"]
+    assert [*ends("a.whl!x/core.so")] == ["core.so", "x/core.so", "a.whl!x/core.so"]
 
 
 def test_a_file_with_too_many_functions_is_counted():

@@ -18,6 +18,8 @@ from cpuprobe.check import contents as room
 from cpuprobe.check.contents import Contents, contents
 from cpuprobe.check.many import expand
 from cpuprobe.code.budget import BUDGET
+from cpuprobe.code.elf import Held
+from cpuprobe.code.read import Reading, complete
 
 OTHER = library(CODE[:32] + b"\xc3")
 
@@ -191,6 +193,26 @@ def test_a_manifest_that_is_none(described, tmp_path):
     found = read(path, tar_of({"manifest.json": described, "lib.so": library()}))
 
     assert names(found, path) == {"!lib.so"}
+
+
+def test_what_is_sought_in_the_files_is_work_as_well(monkeypatch, tmp_path):
+    """And not only to scan them: a search may take a thousand times as long."""
+    monkeypatch.setattr(room, "FILE", 0)
+    monkeypatch.setattr(room, "STEPS", 0)
+    file = (Path(__file__).parents[2] / "data" / "binaries" / "chooses.dll").read_bytes()
+    content = tar_of({f"{at}.dll": file for at in range(100)})
+    found = read(tmp_path / "x.tar", content)
+    reading = Reading(Held(file))
+    scan = reading.scan()
+    scanned = reading.steps
+    complete(reading, scan)
+    monkeypatch.setattr(room, "BUDGET", 50 * (reading.steps - scanned))
+    short = read(tmp_path / "x.tar", content)
+
+    assert reading.steps > 20 * scanned
+    assert not any(each.error for each in found.met)
+    assert [each.error for each in short.met if each.error] == ["the code in it is too much work"]
+    assert 40 < len(short.met) < 60
 
 
 def test_the_work_on_a_file_is_bounded(monkeypatch, tmp_path):

@@ -17,7 +17,9 @@ MAGIC, MAGIC_64 = b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf"
 MOST_SLICES = 32
 """Java's class files begin like universal ones; theirs go on with 45 or more."""
 _NAMES = {**macho.MACHINES, macho.X86_64: "x86_64", 0x0100000C: "arm64"}
-_HASWELL = 8  # CPU_SUBTYPE_X86_64_H
+_HASWELL, _OF_HASWELL = 8, "x86_64h"  # CPU_SUBTYPE_X86_64_H
+SLICES = frozenset({*_NAMES.values(), _OF_HASWELL})
+"""What slices are called, whatever file they are of."""
 
 
 def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
@@ -43,7 +45,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
                 raise ArtifactError("a universal file whose slices claim the same bytes")
             name = _NAMES.get(machine, f"machine {machine:#x}")
             if machine == macho.X86_64 and kind & 0xFFFFFF == _HASWELL:
-                name = "x86_64h"
+                name = _OF_HASWELL
             yield Entry(name, Cursor(Window(source, offset, size)))
     finally:
         if stream.holds:

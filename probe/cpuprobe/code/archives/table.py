@@ -57,6 +57,9 @@ BUNDLE = Kind("script with data behind it")
 MOST_OF_SCRIPT = 1 << 16
 """Bytes of a script that are looked at."""
 OTHER = Kind("other file", named=False)
+_CODE_ENDS = (".so", ".dll", ".pyd", ".node", ".dylib", ".exe")
+BROKEN = Kind("empty or damaged program")
+"""What has a program's name, and neither code nor text: linker scripts are called so as well."""
 
 KINDS = (
     ELF,
@@ -105,6 +108,8 @@ KINDS = (
     # Of cl /GL: ANON_OBJECT_HEADER of winnt.h (Windows SDK), version 1.
     Kind("COFF object file of a compiler's own code", b"\0\0\xff\xff\1\0\x64\x86"),
     Kind("LLVM bitcode file", b"BC\xc0\xde"),
+    # What stands for a file that was not fetched, whatever that is (git-lfs, docs/spec.md).
+    Kind("Git LFS pointer", b"version https://git-lfs.github.com/spec/"),
     Kind("Java class file", b"\xca\xfe\xba\xbe", named=False),
     Kind("Android bytecode file", b"dex\n", named=False),
     SCRIPT,
@@ -135,6 +140,8 @@ def kind_of(head: bytes, name: str) -> Kind:
             return kind
     if is_tar(head) or tars.begins(head):
         return TAR
+    if lower.endswith(_CODE_ENDS) and (not head or not _is_text(head)):
+        return BROKEN
     return TEXT if _is_text(head) else OTHER
 
 
