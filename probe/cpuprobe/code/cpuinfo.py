@@ -16,6 +16,23 @@ _FLAGS = (b"avx", b"sse4_", b"fma", b"bmi")
 """What is looked for there by who does not only count CPUs (Linux, arch/x86/kernel/cpu/proc.c)."""
 
 
+def constants(elf: Elf, most: int) -> Iterator[Section]:
+    """The sections of constants, but for unwind entries.
+
+    Args:
+        elf: an ELF file with sections; without them nothing is found.
+        most: bytes of all; what is larger is left out.
+    """
+    for section in elf.sections:
+        unlike = abi.SHF_EXECINSTR | abi.SHF_WRITE
+        constant = section.flags & (abi.SHF_ALLOC | unlike) == abi.SHF_ALLOC
+        if not constant or section.type != abi.SHT_PROGBITS or section.size > most:
+            continue
+        if section.name not in _UNWINDING:
+            most -= section.size
+            yield section
+
+
 def questions(elf: Elf, most: int) -> Iterator[tuple[Section, int]]:
     """Where the file's name stands among constants, where names of features are as well.
 
@@ -26,14 +43,7 @@ def questions(elf: Elf, most: int) -> Iterator[tuple[Section, int]]:
     Yields:
         A section, and how far into it.
     """
-    for section in elf.sections:
-        unlike = abi.SHF_EXECINSTR | abi.SHF_WRITE
-        constant = section.flags & (abi.SHF_ALLOC | unlike) == abi.SHF_ALLOC
-        if not constant or section.type != abi.SHT_PROGBITS or section.size > most:
-            continue
-        if section.name in _UNWINDING:
-            continue
-        most -= section.size
+    for section in constants(elf, most):
         places = list(_places(section))
         if places and any(_begins_a_word(section.data, each) for each in _FLAGS):
             yield from ((section, at) for at in places)

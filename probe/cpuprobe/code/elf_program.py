@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 from cpuprobe.code import elf as abi
-from cpuprobe.code.cpuinfo import questions
+from cpuprobe.code.cpuinfo import constants, questions
 from cpuprobe.code.elf import ArtifactError, Elf, Source, text
 from cpuprobe.code.elf_dynamic import MOST_WORDS, read_dynamic
 from cpuprobe.code.functions import (
@@ -31,6 +31,8 @@ from cpuprobe.code.notes import notes, properties
 from cpuprobe.code.program import MACHINES, Binary, CodeBytes
 from cpuprobe.code.threads import begun
 
+_MOST_CONSTANTS = 1 << 20
+"""Bytes of constants that are held, for who executes functions."""
 MOST_CODE = 512 << 20
 """Bytes of executable sections; a browser has about 200 MB, a large Go program 300."""
 _MOST_UNDEFINED = 1 << 16
@@ -82,6 +84,8 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
             wait()
         if elf.kind != abi.ET_REL:
             read_dynamic(file, elf)
+            few = constants(elf, _MOST_CONSTANTS)
+            file.constants = [(section.address, section.data) for section in few]
             places = questions(elf, MOST_WORDS)
             file.questions = frozenset(section.address + at for section, at in places)
             file.linked = file.kind == "executable" or bool(file.exports)

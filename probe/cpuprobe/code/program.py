@@ -126,6 +126,7 @@ class Binary:
         answers: where the variables begin into which a compiler's runtime puts what CPUID said.
         models: those of them that are libgcc's __cpu_model.
         is_windows: its functions call each other as on Windows.
+        constants: address and content of memory that is only read, as far as that is little.
         questions: where its data names the file in which Linux lists the CPU's features.
     """
 
@@ -156,6 +157,7 @@ class Binary:
     answers: list[int] = field(default_factory=list)
     models: set[int] = field(default_factory=set)
     questions: frozenset[int] = frozenset()
+    constants: list[tuple[int, bytes]] = field(default_factory=list)
 
     def code_number(self, address: int) -> int:
         """The number of the last executable bytes that begin at an address or before; -1: none."""

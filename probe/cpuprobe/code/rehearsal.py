@@ -36,6 +36,8 @@ _VENDORS = (b"GenuntelineI", b"AuthcAMDenti")
 """In EBX, ECX and EDX, in this order (SDM and APM, CPUID leaf 0)."""
 _LEAVES = {0: 0x24, 0x80000000: 0x80000008}
 """The highest leaf of each range that the models answer."""
+_LONGEST = 16
+"""Bytes that are read at once: a vector."""
 _WIDEST = 8
 """Bytes of a value that is followed."""
 Fact: TypeAlias = Callable[[Sequence[Sequence[int]], int], tuple[int, int]]
@@ -154,6 +156,7 @@ class Rehearsals:
         """
         self._code, self._fact = Code64(file), fact
         self._pointers, self._names, self._zeros = pointers, names, file.zeros
+        self._constants = file.constants
         self._models = [*itertools.chain(*models())]
         # What is known of static memory on each; and where functions put different things.
         self._memory: list[dict[int, int]] = [{} for _ in self._models]
@@ -202,7 +205,7 @@ class Rehearsals:
         clear = {at for at in statics if any(low <= at < end for low, end in self._zeros)}
 
         def first(at: int) -> Value:
-            return 0 if at in clear else self._pointers.get(at)
+            return 0 if at in clear else self._first(at)
 
         # On the one with all features first: there most is executed, and most are lost.
         for model, memory in reversed([*zip(self._models, self._memory, strict=True)]):
@@ -220,13 +223,24 @@ class Rehearsals:
                 return []
         return runs[::-1]
 
+    def _first(self, at: int) -> Value:
+        """What stands at an address of static memory, and in the bytes behind it."""
+        pointer = self._pointers.get(at)
+        if pointer is not None:
+            return pointer
+        for address, content in self._constants:
+            into = at - address
+            if 0 <= into <= len(content) - _LONGEST:
+                return int.from_bytes(content[into : into + _LONGEST], "little")
+        return None
+
     def refuses(self, start: int) -> int:
         """The tier without which no CPU comes back from a function; NONE: that is not known."""
         rows = zip(_each_tier(), self._models, self._memory, strict=True)
         tried = self.left > 0 and self._not_refused < 2 * _IN_A_ROW
         self._not_refused += 1
         for tier, model, memory in rows if tried else ():
-            run = Execution(self._pointers.get, memory, *model, self._names)
+            run = Execution(self._first, memory, *model, self._names)
             try:
                 run.run(self._code, start, min(_MOST, self.left))
             except Refused:

@@ -134,6 +134,15 @@ def test_rust(name, tmp_path):
     hold(path, truth, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["detected", "order"])
+def test_rust_without_optimisation(name, tmp_path):
+    """Each word of the cache is told to functions, and how it is loaded stands in a table."""
+    truth, source = samples.RUST[name]
+    path = compiled(tmp_path, samples.RUST_HEAD + source, ".rs", "rustc", "--edition=2021")
+
+    hold(path, truth, tmp_path)
+
+
 GO_BUILDS = {"plain": (), "stripped": ("-ldflags=-s -w",)}
 BUILD_OF = dict(zip(go_samples.GO, itertools.cycle(GO_BUILDS), strict=False))
 

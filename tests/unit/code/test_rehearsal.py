@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Sequence
 
@@ -87,7 +88,9 @@ def test_models_have_the_features_of_their_tier(tier, leaf, register, bit, has):
     assert rehearsal.models()[tier][0].xcr0 & 6 == (6 if tier >= tiers.AVX else 2)
 
 
-def found_by(text: str) -> tuple[rehearsal.Outcome, list[Sequence[Sequence[int]]]]:
+def found_by(
+    text: str, constants: bytes = b""
+) -> tuple[rehearsal.Outcome, list[Sequence[Sequence[int]]]]:
     """What is told of a function; and each value, as all CPUs of each tier have it."""
     values = list[Sequence[Sequence[int]]]()
 
@@ -96,7 +99,9 @@ def found_by(text: str) -> tuple[rehearsal.Outcome, list[Sequence[Sequence[int]]
         return size, len(values)
 
     pointers = Pairs(array("Q"), array("Q"))
-    return rehearsal.Rehearsals(file_of(text), pointers, (), fact).of(CODE), values
+    file = file_of(text)
+    file.constants = [(STATIC, constants)]
+    return rehearsal.Rehearsals(file, pointers, (), fact).of(CODE), values
 
 
 @pytest.mark.skipif(not NATIVE, reason="the package was built without its extension")
@@ -129,6 +134,16 @@ def test_an_answer_is_a_number_on_cpus_that_lack_a_tier(text, answers):
 
     assert values == ([] if answers is None else [[[each, each] for each in answers]])
     assert outcome.returned == ((0, 0) if answers is None else (8, 1))
+
+
+@pytest.mark.skipif(not NATIVE, reason="the package was built without its extension")
+def test_what_stands_in_a_table_of_constants_is_known():
+    """test bl, 32; setne al; mov eax, [4 * rax + 0x5000]: of two numbers, or behind the end."""
+    text = LEAF_7 + "31c0 f6c320 0f95c0 8b048500500000" + END
+    table = struct.pack("<2I", 3, 9)
+
+    assert found_by(text, table + bytes(16))[1] == [[[each] * 2 for each in (3, 3, 3, 9, 9)]]
+    assert found_by(text, table[:4])[1] == []
 
 
 def test_nothing_is_said_of_what_hangs_on_the_model():
