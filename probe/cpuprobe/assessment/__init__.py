@@ -80,7 +80,7 @@ def assess(observation: Observation, wasmtime: str | None = None) -> Assessment:
 def assess_with_flags(
     observation: Observation, wasmtime: str | None = None
 ) -> tuple[Assessment, Flags]:
-    """The same, and how the flags came about: the evidence, and what wasmtime's detector reports.
+    """As `assess`, and how the flags came about: the evidence, and what the detector reports.
 
     Raises:
         UnknownWasmtimeError: as `assess`.
@@ -127,7 +127,7 @@ def assess_with_flags(
 
 
 def _findings(machine: Machine, flags: Flags) -> tuple[Finding, ...]:
-    """Of all families, by code."""
+    """The findings of all families, ordered by code."""
     found = (
         *listing_findings(machine),
         *execution_findings(machine),

@@ -1,4 +1,4 @@
-"""CP401: is what the CPU claims of one piece?"""
+"""CP401: do the claims of the CPU fit together?"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Format(str, Enum):
-    """How the answer is told."""
+    """The form of the answer."""
 
     TEXT = "text"
     JSON = "json"

@@ -52,7 +52,7 @@ def beyond(key: str, flags: FlagSet) -> tuple[str, ...]:
             know is not known to be safe.
         flags: what may be used here.
 
-    Raises UsageError if it is no key; a digest is none, it cannot be asked.
+    Raises UsageError if it is not a key; a digest (`--hash`) is not one.
     """
     words = key.strip().split("+")
     levels = {each.name: each.features for facts in (X86_64, AARCH64) for each in facts.levels()}

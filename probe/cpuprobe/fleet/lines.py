@@ -88,7 +88,7 @@ def _is_json(content: bytes) -> bool:
 
 
 def _array(content: bytes) -> list[msgspec.Raw] | None:
-    """The objects of an array; None if it is none, but for instance a log of the kernel."""
+    """The objects of an array; None if it is something else, say a log of the kernel."""
     try:
         elements = msgspec.json.decode(content, type=list[msgspec.Raw])
     except (msgspec.DecodeError, RecursionError):

@@ -198,7 +198,7 @@ def facts_of(evidence: Observation, wasmtime: str) -> Facts:
 
 
 def _level(assessment: Assessment, evidence: Observation, list_key: str) -> str | None:
-    """The level to count by; `undecided` where too little is told.
+    """The level to count by; `undecided` where too little is known.
 
     A whole list of a kernel whose age is not told decides all but what is younger than the list
     may be: what it names counts, and such machines are told of (`insufficient` in their verdict).

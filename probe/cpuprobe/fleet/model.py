@@ -183,7 +183,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is told of a fleet.
+    """Everything that `cpuprobe fleet` says.
 
     Attributes:
         schema: `cpuprobe.fleet/1`.

@@ -1,4 +1,4 @@
-"""From what was counted to what is told: pure."""
+"""From what was counted to the answer: pure."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def read_manifest(folder: str) -> Manifest:
     """The manifest of a folder; the tables are checked to have the columns they must have.
 
     Raises:
-        CaptureError: it is none, is of another version, or a table is not what it should be.
+        CaptureError: it is not one, is of another version, or a table is not what it should be.
     """
     name = os.path.basename(os.path.normpath(folder))
     try:

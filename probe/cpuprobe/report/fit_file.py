@@ -106,7 +106,7 @@ def _engine(engine: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _uses(file: Mapping[str, Any], needs: Mapping[str, Any]) -> Iterator[str]:
-    """What it uses: what it comes to without a choice first, the rest of many in a sentence."""
+    """What it uses: first what is reached without a choice; of many the rest in a sentence."""
     uses, met = needs["features"], {**needs["entry"], **needs["reached"]}
     every = sorted(
         uses if file.get("compiled") else file["missing"], key=lambda name: name not in met

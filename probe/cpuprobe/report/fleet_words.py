@@ -1,4 +1,4 @@
-"""The words in which a fleet is told, the same on its text page and its HTML page. Pure."""
+"""The words for a fleet, the same on its text page and its HTML page. Pure."""
 
 from __future__ import annotations
 

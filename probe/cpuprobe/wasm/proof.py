@@ -39,7 +39,7 @@ def _said(prefix: Sequence[str], request: Mapping[str, object]) -> Iterator[dict
     """Starts a child of `verify_child` and yields what it says.
 
     Raises:
-        ChildError: it did not come to its end.
+        ChildError: it did not finish.
         CannotMeasureError: there is no wasmtime, or no child can be started.
     """
     try:

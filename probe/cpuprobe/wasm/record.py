@@ -55,7 +55,7 @@ def read_record(content: bytes, name: str) -> Record:
     """Reads a record.
 
     Raises:
-        CaptureError: it is none.
+        CaptureError: it is not a record.
     """
     try:
         record = msgspec.json.decode(content, type=Record)

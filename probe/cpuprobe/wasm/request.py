@@ -1,4 +1,4 @@
-"""What a child is to run, and how it says that it did not come to it."""
+"""What a child is to run, and how it says that the program never began."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A program run until it ends by itself: the decisions, without effects.
 
 A run is an `Attempt`: a function that runs the program once under a `Setup` and tells how it ended.
-`run_guarded` calls it as often as it takes. A death by SIGILL, SIGSEGV, SIGBUS or SIGTRAP is looked
+`run_guarded` calls it as often as needed. A death by SIGILL, SIGSEGV, SIGBUS or SIGTRAP is looked
 into by `rescue`; a wasm trap is no death: wasmtime turns the signal into a result.
 """
 

@@ -44,7 +44,7 @@ def in_range(text: str, bits: int, signed: bool | None = None) -> int:
         signed: which numbers fit; None: those of either kind, told as signed.
 
     Raises:
-        ValueError: it is none, or does not fit.
+        ValueError: it is not a number, or does not fit.
     """
     value, half = int(text, 0), 1 << bits - 1
     if not (0 if signed is False else -half) <= value < (half if signed else half * 2):

@@ -109,7 +109,7 @@ class Verification(msgspec.Struct, frozen=True):
         atomic: functions that are compiled and not run: Pulley has no atomics.
         left_out: proposals that this wasmtime does not have.
         code: what disassembly says, None if nothing was compiled.
-        comparison: what running says, None if it did not come to an end.
+        comparison: what running says, None if it did not finish.
         not_compared: why there is no comparison though nothing died; None otherwise.
         death: the child that died.
     """

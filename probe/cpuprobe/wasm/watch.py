@@ -69,7 +69,7 @@ def _fault(library: Any, pid: int) -> Fault | None:
 
 
 def holder(maps: str, address: int) -> str:
-    """The name of the file that an address lies in, without folders; empty if it is none.
+    """The name of the file that an address lies in, without folders; empty if in no file.
 
     Args:
         maps: /proc/PID/maps (Linux, Documentation/filesystems/proc.rst).

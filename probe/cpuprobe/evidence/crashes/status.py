@@ -141,7 +141,7 @@ def same_kind(one: str | None, other: str | None) -> bool:
 
 
 def signal_of(words: str) -> str | None:
-    """The signal or status that a word of any system means; None if it is none.
+    """The signal or status that a word of any system means; None for any other.
 
     Args:
         words: `SIGILL`, `4`, `ILL`, `illegal instruction`, `EXC_BAD_INSTRUCTION`, `c000001d`.

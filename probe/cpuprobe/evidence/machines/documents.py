@@ -45,7 +45,7 @@ class Found(NamedTuple):
         reports: cpuprobe's own.
         others: other documents, decoded.
         rest: the text without all of them.
-        failure: what is wrong with the first that looks like a report and is none.
+        failure: what is wrong with the first that looks like a report but is not one.
     """
 
     reports: list[Observation]
@@ -115,7 +115,7 @@ def read_report(content: bytes) -> Observation:
     """What a report of cpuprobe holds.
 
     Raises:
-        CaptureError: it is none; one line that says why.
+        CaptureError: it is not a report; one line that says why.
     """
     try:
         document = _decode(content, Document)
@@ -144,7 +144,8 @@ def embedded_documents(text: str) -> Found:
     """Documents inside another text, which is left with empty lines in their places.
 
     Raises:
-        CaptureError: a whole report of cpuprobe is none; what stands around it is about it.
+        CaptureError: what should be a whole report of cpuprobe is not: the text around it
+            is about it.
     """
     reports: list[Observation] = []
     others: list[Any] = []

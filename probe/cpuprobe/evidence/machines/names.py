@@ -77,7 +77,7 @@ def _plain(name: str) -> str:
 
 
 def feature_named(name: str, more: Mapping[str, str] | None = None) -> str | None:
-    """The canonical feature that somebody calls `name`, None if it is none of the table.
+    """The canonical feature that somebody calls `name`, None if the table has no such one.
 
     Args:
         name: as written; case, dots, dashes and underscores do not matter.
