@@ -57,7 +57,7 @@ def clip(text: str, width: int) -> str:
 
 
 def fold(line: Line, width: int) -> list[Line]:
-    """A line as lines no wider than that, broken at blanks, and within words where there are none."""
+    """A line as lines no wider than that, broken at blanks, or within words without any."""
     parts = pieces(line)
     whole = "".join(each.text for each in parts)
     if cells(whole) <= width:
