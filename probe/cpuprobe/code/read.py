@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from threading import Event
@@ -97,8 +96,7 @@ class Reading:
         size = sum(len(code.data) for code in self._file.code)
         if parts(2 * size) == 1 or size > _MOST_BESIDE:
             return
-        with contextlib.suppress(RuntimeError):  # the system gives no thread more
-            self._begun = begun(self._searching_soon)
+        self._begun = begun(self._searching_soon)
 
     def needs(self) -> Needs:
         """What the file needs, without what a scan finds.

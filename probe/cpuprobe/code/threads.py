@@ -33,12 +33,18 @@ def parts(size: int) -> int:
 
 
 def begun(work: Callable[[], U]) -> Future[U]:
-    """Begins with work in a thread of its own.
+    """Begins with work in a thread of its own; where the system gives none, it is done first."""
+    turn = [work]
 
-    Raises:
-        RuntimeError: the system gives no thread more.
-    """
-    return _threads().submit(work)
+    def once() -> U:  # the executor keeps what it could start no thread for
+        return turn.pop()()
+
+    try:
+        return _threads().submit(once)
+    except RuntimeError:
+        made = Future[U]()
+        made.set_result(once())
+        return made
 
 
 def at_once(work: Callable[[T], U], items: Sequence[T]) -> list[U]:

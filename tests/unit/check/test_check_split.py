@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -9,9 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 from tests.children import children
@@ -23,6 +24,7 @@ from cpuprobe.check import many  # noqa: E402
 from cpuprobe.check.against import within  # noqa: E402
 from cpuprobe.check.judge import Fit  # noqa: E402
 from cpuprobe.code import scan, simple, tally  # noqa: E402
+from cpuprobe.code import threads as threads_module  # noqa: E402
 from cpuprobe.code.elf import Held  # noqa: E402
 from cpuprobe.code.elf_program import read_elf  # noqa: E402
 from cpuprobe.code.forms import forms  # noqa: E402
@@ -77,6 +79,22 @@ def test_threads_are_a_process_own():
         os._exit(at_once(abs, [-1, -2, -3]) != [1, 2, 3])
 
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_system_that_gives_no_thread(monkeypatch):
+    """As where a container may have few: all is done in this one, once."""
+    done: list[int] = []
+
+    def refuse(thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", refuse)
+    monkeypatch.setattr(threads_module, "_threads", functools.cache(lambda: ThreadPoolExecutor(9)))
+
+    at_once(done.append, [1, 2, 3])
+    assert done == [1, 2, 3]
+    with pytest.raises(ValueError, match="of the work"):
+        begun(lambda: int("of the work")).result()
 
 
 def test_a_failure_waits_for_the_other_threads():
