@@ -10,6 +10,17 @@ has_number(uint64_t target)
 }
 
 int
+ways_calls(const struct ways_space *space, const struct block *block)
+{
+    const struct operation *each = &space->operation[block->first];
+    int calls = block->leaves;
+
+    for (uint32_t left = block->count; left && !calls; left--, each++)
+        calls = flow_of(each) == FLOW_CALL;
+    return calls;
+}
+
+int
 ways_tells(const struct ways_known *known, const struct values *state)
 {
     int tells = 0;
@@ -99,8 +110,8 @@ asks(const struct ways_known *known, const struct operation *each)
 void
 ways_look_over(struct ways_space *space, const struct ways_known *known)
 {
-    space->told = space->picks = space->parts = space->framed = space->frames = space->written =
-        space->reads = 0;
+    space->told = space->tells = space->picks = space->parts = space->framed = space->frames =
+        space->written = space->reads = 0;
     space->summary.asks = 0;
     for (uint32_t at = 0; at < space->operations; at++) {
         const struct operation *each = &space->operation[at];

@@ -104,8 +104,8 @@ in_model(const struct ways_known *known, uint64_t address)
 uint32_t
 ways_kept_labels(const struct ways_known *known, uint64_t address, unsigned size)
 {
-    uint64_t offset = in_model(known, address);
-    uint32_t labels;
+    uint64_t offset = in_model(known, address), last;
+    uint32_t labels, exact;
 
     if (offset < MODEL_SUBTYPE)
         return 0;
@@ -113,9 +113,10 @@ ways_kept_labels(const struct ways_known *known, uint64_t address, unsigned size
         return ANSWER | TELLS_AVX | TELLS_MORE | TELLS_V2;
     if (address >> (64 - KEPT_SHIFT))
         return 0;
-    labels = kept_labels(&known->statics, address, address + (size ? size - 1 : 0));
-    if (!labels) /* a byte of a word */
-        labels = kept_labels(&known->statics, address & ~3ull, address | 3);
+    last = address + (size ? size - 1 : 0);
+    labels = kept_labels(&known->statics, address & ~3ull, last | 3);
+    exact = labels ? kept_labels(&known->statics, address, last) : 0;
+    labels = exact ? exact : labels; /* else it is a byte of a word */
     return labels |
            (ways_holds(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address) ? ANSWER
                                                                                           : 0);

@@ -721,11 +721,15 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     uint32_t steps = 0, answers = answer & ANSWERS, on_stack = answer & LEAVES_ANSWERS;
 
     for (unsigned at = 0; at < convention->number; at++) {
-        uint64_t point = state->points[convention->arguments[at]];
+        unsigned number = convention->arguments[at];
+        uint64_t point = state->points[number];
 
-        if (ways_hands(state, convention->arguments[at]) &&
-            (ways_answers(known, point) || ways_holds(&known->fillers, point, point)))
+        space->tells |= state->facts[number] && state->labels[number] & ANSWERS;
+        if (ways_hands(state, number) &&
+            (ways_answers(known, point) || ways_holds(&known->fillers, point, point))) {
             answers |= ANSWER;
+            space->tells = 1;
+        }
     }
     if (space->reads)
         answers |= ANSWER;

@@ -14,7 +14,7 @@ struct function {
     uint32_t answers, choices; /* labels: of what it returns; of what makes a branch a choice */
     unsigned tiers;            /* of the features that are sought, as bits */
     unsigned grades, here;     /* of CPUs that lack it; of those that come to a block; as bits */
-    int hands, tells;          /* what it hands to others is asked; it may tell of the CPU */
+    int hands;                 /* what it hands to others is asked */
 };
 
 static int
@@ -101,7 +101,8 @@ hand(struct function *f, const struct operation *each)
 {
     if (each->where[0] != OPERAND_TARGET || !is_outside(f->space, each->immediate))
         return;
-    f->tells = f->tells || ways_tells(f->known, &f->live);
+    if (flow_of(each) != FLOW_CALL)
+        f->space->tells |= (uint32_t)ways_tells(f->known, &f->live);
     if (f->hands)
         ways_hand(f->space, f->known, &f->live, each->immediate);
 }
@@ -860,7 +861,7 @@ hand_all(struct function *f)
 {
     f->hands = 1;
     for (uint32_t number = 0; number < f->space->blocks; number++)
-        if (f->space->entry[number].reached)
+        if (f->space->entry[number].reached && ways_calls(f->space, &f->space->block[number]))
             go_over(f, number);
     f->hands = 0;
     ways_keep_telling(f->space, f->known->convention);
@@ -894,6 +895,6 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     made->is_whole &= f.steps < most_steps;
     if (!(kind & ONLY_ANSWERS))
         tell_all(&f);
-    else if (f.tells && made->is_whole && !known->convention->is_go)
+    else if (space->tells && made->is_whole && !known->convention->is_go)
         hand_all(&f);
 }

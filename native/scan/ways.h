@@ -232,6 +232,7 @@ struct ways_space {
     uint32_t tables;                     /* the first of the blocks that lead to them */
     uint32_t through;                    /* whether one goes on there */
     uint32_t parts;                      /* CMOV takes an address on CPUs of some grades */
+    uint32_t tells;                      /* it may hand answers to a function that it calls */
     uint32_t told;                       /* labels of all answers that it has to do with */
     struct ways_known *known;
     struct operation operation[MOST_OPERATIONS + 1];
@@ -304,8 +305,9 @@ void ways_look_over(struct ways_space *space, const struct ways_known *known);
 /* What it is told by all that call it, where it begins. */
 void ways_hear(const struct ways_space *space, const struct ways_known *known,
                struct values *state);
-/* Whether arguments tell of the CPU by their bits; takes in all that a function is handed; keeps
- * what those are handed that are told so. */
+/* Whether a block may call functions; whether what one is handed tells of the CPU. Takes in all
+ * that it is handed; of all functions keeps those that are told of the CPU by its bits. */
+int ways_calls(const struct ways_space *space, const struct block *block);
 int ways_tells(const struct ways_known *known, const struct values *state);
 void ways_hand(struct ways_space *space, struct ways_known *known, struct values *state,
                uint64_t target);
