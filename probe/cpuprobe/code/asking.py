@@ -12,7 +12,7 @@ from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
 from cpuprobe.code.memory_reads import readers
 from cpuprobe.code.native import lib
-from cpuprobe.code.program import Binary, asks, passive_names
+from cpuprobe.code.program import Binary, asks, ending_names, passive_names
 from cpuprobe.code.rehearsal import Rehearsals
 from cpuprobe.code.summary import Summary
 from cpuprobe.code.tiers import tier
@@ -201,8 +201,10 @@ class Functions:
         name = self._links.names.get(-target) if target < 0 else self._links.imported(target)
         if name is None:
             return lib.IS_FOREIGN, 0
-        calls = lib.IS_FOREIGN if passive_names().search(name) is None else 0
-        return calls | lib.MAY_ANSWER * asks(name), 0
+        traits = lib.IS_FOREIGN * (passive_names().search(name) is None)
+        ending = ending_names(self._file.kind == "executable").search(name)
+        traits |= lib.NEVER_RETURNS * (ending is not None)
+        return traits | lib.MAY_ANSWER * asks(name), 0
 
     def around(self, addresses: Iterable[int]) -> Iterator[tuple[int, int]]:
         """The functions that hold addresses: one of which several follow each other once."""

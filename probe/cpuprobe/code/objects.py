@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from bisect import bisect_left
+import operator
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 
 from cpuprobe.code.links import Links
@@ -83,6 +85,17 @@ class Tables:
             self._answer_slots[key] = sorted(itertools.chain(*found))
         return self._answer_slots[key]
 
+    @functools.cached_property
+    def _words(self) -> list[tuple[int, bytes]]:
+        return sorted(self._file.relocations.words)
+
+    def _word(self, at: int) -> int | None:
+        """What stands in static memory that no loader fills."""
+        number = bisect_right(self._words, at, key=operator.itemgetter(0)) - 1
+        start, content = self._words[number] if number >= 0 else (0, b"")
+        within = content[at - start : at - start + 8]
+        return int.from_bytes(within, "little") if len(within) == 8 else None
+
     def is_methods(self, table: int) -> bool:
         """Whether a table is one of virtual functions.
 
@@ -93,6 +106,10 @@ class Tables:
         before = pointers.get(table - 8)
         typed = before is not None and not self._file.is_code(before)
         if typed and table - 16 not in pointers:
+            return True
+        described = self._word(table - 8) or 0  # by an object of a class that the library has
+        known = described in self._links.names or (self._word(described) or 0) in pointers
+        if known and self._word(table - 16) == 0:
             return True
         whole = pointers.get(table + 8)  # the address is that of all of it
         if table not in pointers and whole is not None and not self._file.is_code(whole):

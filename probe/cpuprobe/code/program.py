@@ -61,6 +61,13 @@ def passive_names() -> re.Pattern[str]:
 
 
 @functools.cache
+def ending_names(is_program: bool) -> re.Pattern[str]:
+    """The names of other files' functions from which a program, or a library, does not go on."""
+    rows = load_table("baseline")["dispatch"]
+    return re.compile("|".join(rows["ending"] + rows["throwing"] * is_program))
+
+
+@functools.cache
 def loaded_names() -> re.Pattern[bytes]:
     """The names, as a string table holds them, of what every load of a library of a kind calls."""
     return re.compile("|".join(load_table("baseline")["dispatch"]["loaded"]).encode())

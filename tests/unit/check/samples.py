@@ -420,7 +420,18 @@ C = {
 C_ALONE = ("returns", "returns_check", "refused_to_a_caller", "refused_at_one_end")
 """With a main of their own."""
 
+CXX_ALONE = ("throws_and_fails",)
 CXX = {
+    "throws_and_fails": (
+        "refuses",
+        r"""#include <stdexcept>
+        struct Engine { Engine() { if (!has()) throw std::runtime_error("AVX2 is needed"); }
+        void run(int k) { fast(k); } };
+        int main(int argc, char **argv) { try { Engine engine; engine.run(argc); }
+        catch (const std::exception &why) { fprintf(stderr, "%s\n", why.what()); return 1; }
+        printf("%f\n", a[7]); return 0; }
+        """,
+    ),
     "only_object_of_another": (
         "dies",
         r"""struct Cpu { bool avx2, sse42;
