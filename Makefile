@@ -51,16 +51,18 @@ PARTS := pyproject.toml setup.py native/binding.py $(CORE) $(HEADERS) $(SCANNER)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 $(BIN)/.runs: $(PARTS)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	CPUPROBE_REQUIRE_NATIVE=1 $(PIP) --editable .
+	@echo 'setting up $(VENV)' >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@CPUPROBE_REQUIRE_NATIVE=1 $(PIP) --editable .
 	@# pip compiles what it installs; an editable package is left to the first import, which may not write
 	@$(BIN)/python -m compileall -q probe/cpuprobe profiles
 	@echo 'the command is $(BIN)/cpuprobe; `. $(BIN)/activate` makes it cpuprobe' >&2
-	touch $@
+	@touch $@
 
 $(BIN)/.installed: $(BIN)/.runs
-	$(PIP) --editable '.[test]'
-	touch $@
+	@echo 'fetching what the tests need' >&2
+	@$(PIP) --editable '.[test]'
+	@touch $@
 
 run: $(BIN)/.runs ## set up and probe this machine (ARGS="--json")
 	@$(BIN)/cpuprobe $(ARGS)

@@ -96,3 +96,13 @@ def test_the_action_checks_files(tmp_path):
     assert code == 0 and "check --against x86-64-v4" in summary
     assert action(tmp_path, CHECK="--version", AGAINST="x86-64-v2")[0] == 4
     assert action(tmp_path)[0] == 2
+
+
+def test_setting_up_leaves_standard_output_alone():
+    """`make run ARGS=--json > FILE` in a fresh clone leaves a document in FILE."""
+    recipes = re.findall(r"(?m)^\$\(BIN\)/\.\w+:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text())
+    lines = "".join(recipes).splitlines()
+
+    assert len(recipes) == 2
+    assert [line for line in lines if not line.startswith("\t@")] == []
+    assert [line for line in lines if "echo" in line and not line.endswith(">&2")] == []
