@@ -86,6 +86,9 @@ def gather(
         bits32: whether the kernel is known to be a 32-bit one, whose list need not have `lm`.
         keyed: whether the list stands in a text of fields, so that one may follow it.
     """
+    if "," in value:  # hwinfo's, JSON's
+        rest = (line.replace(",", " ") for line in lines[number + 1 : number + 1 + _LONGEST])
+        lines, value = (*lines[: number + 1], *rest), value.replace(",", " ")
     pieces = [value]
     end = number + 1
     while end < len(lines) and len(pieces) < _LONGEST and _goes_on(pieces[-1], lines[end]):

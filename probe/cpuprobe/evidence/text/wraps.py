@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from cpuprobe.evidence.text.prefixes import without_quotes
+
 _NARROWEST, _WIDEST = 60, 250
 MAXIMUM_TEXT = 1 << 20
 
@@ -21,6 +23,8 @@ def readings(text: str) -> Iterator[str]:
     """
     yield text
     lines = text.split("\n")
+    if all(line.startswith(">") for line in lines if line.strip()):
+        lines = without_quotes(text).split("\n")  # a mail was wrapped before it was quoted
     width = max(map(len, lines), default=0)
     if len(text) > MAXIMUM_TEXT or not _NARROWEST <= width <= _WIDEST or len(lines) < 2:
         return

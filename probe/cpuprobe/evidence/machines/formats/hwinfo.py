@@ -37,7 +37,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             if isa is not None and isa not in X86:
                 yield Sighting(source="hwinfo", line=number, isa=isa, identity=identity)
                 return
-            found = gather(paste.lines, number, value.replace(",", " "), bits32=isa == "i686")
+            found = gather(paste.lines, number, value, bits32=isa == "i686")
             for taken in range(number, found.end):
                 paste.take(taken)
             if found.words:
