@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
@@ -29,33 +30,53 @@ def results(
         tasks: all of them.
         processes: how many.
     """
-    context = multiprocessing.get_context("fork")
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_worker)
-    ended: SimpleQueue[Future[T]] = SimpleQueue()
+    pool = ProcessPoolExecutor(
+        processes, mp_context=multiprocessing.get_context("fork"), initializer=_worker
+    )
     finished = False
     try:
-        # Python swallows a Ctrl-C that comes while it forks: it waits until all workers are there.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            futures = {_submit(pool, work, task): task for task in tasks}
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for future in futures:
-            future.add_done_callback(ended.put)
-        for _ in tasks:
-            future = _next(ended)
-            path, _sought = futures.pop(future)
-            try:
-                yield path, future.result()
-            except BrokenProcessPool:
-                yield path, "the process that read it, or one beside it, was killed"
-        finished = True
+        futures = _begun(pool, work, tasks)
+        begun = bool(futures)
+        yield from _ended(futures)
+        finished = begun
     finally:
-        if not finished:  # Ctrl-C: nobody waits for what they do now
+        if not finished:  # Ctrl-C, say: nobody waits for what they do now
             for child in set(multiprocessing.active_children()) - others:
                 child.terminate()
-        pool.shutdown(cancel_futures=True)
+                child.join()
+        with contextlib.suppress(RuntimeError):  # there was no thread for it
+            pool.shutdown(cancel_futures=True)
+    if not finished:
+        yield from ((path, work(path, sought)) for path, sought in tasks)
+
+
+def _begun(
+    pool: ProcessPoolExecutor, work: Callable[..., T], tasks: list[Task]
+) -> dict[Future[T], Task]:
+    """Hands out the tasks; none where the system gives no process more."""
+    # Python swallows a Ctrl-C that comes while it forks: it waits until all workers are there.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return {_submit(pool, work, task): task for task in tasks}
+    except (OSError, RuntimeError):
+        return {}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ended(futures: dict[Future[T], Task]) -> Iterator[tuple[str, T | str]]:
+    """What each task came to, as they end."""
+    ended: SimpleQueue[Future[T]] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    while futures:
+        future = _next(ended)
+        path, _sought = futures.pop(future)
+        try:
+            yield path, future.result()
+        except BrokenProcessPool:
+            yield path, "the process that read it, or one beside it, was killed"
 
 
 def _next(ended: SimpleQueue[Future[T]]) -> Future[T]:

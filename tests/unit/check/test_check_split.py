@@ -23,6 +23,7 @@ iced_x86 = pytest.importorskip("iced_x86")
 from cpuprobe.check import many  # noqa: E402
 from cpuprobe.check.against import within  # noqa: E402
 from cpuprobe.check.judge import Fit  # noqa: E402
+from cpuprobe.check.pool import results  # noqa: E402
 from cpuprobe.code import scan, simple, tally  # noqa: E402
 from cpuprobe.code import threads as threads_module  # noqa: E402
 from cpuprobe.code.elf import Held  # noqa: E402
@@ -110,6 +111,29 @@ def test_a_failure_waits_for_the_other_threads():
     with pytest.raises(ValueError, match="1"):
         at_once(work, [0, 1])
     assert ended.is_set()
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_a_system_that_gives_no_process(given, monkeypatch):
+    """All is done in this one, and nobody is left behind."""
+    fork, made = os.fork, list[int]()
+
+    def some() -> int:
+        if len(made) == given:
+            raise BlockingIOError
+        made.append(fork())
+        return made[-1]
+
+    monkeypatch.setattr(os, "fork", some)
+    tasks: list[tuple[str, tuple[str, ...]]] = [("b", ("avx",)), ("a", ())]
+
+    found = list(results(lambda path, sought: (path, sought, os.getpid()), tasks, 2))
+
+    assert found == [(path, (path, sought, os.getpid())) for path, sought in tasks]
+    assert len(made) == given
+    for each in made:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(each, 0)
 
 
 @needs_gcc
