@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from cpuprobe.code import elf as abi
 from cpuprobe.code.elf import Elf, Section
@@ -33,20 +34,26 @@ def constants(elf: Elf, most: int) -> Iterator[Section]:
             yield section
 
 
-def questions(elf: Elf, most: int) -> Iterator[tuple[Section, int]]:
+def questions(
+    elf: Elf, most: int, held: Mapping[int, bytes] = MappingProxyType({})
+) -> Iterator[tuple[Section, int]]:
     """Where the file's name stands among constants, where names of features are as well.
 
     Args:
         elf: an ELF file with sections; without them nothing is found.
         most: bytes of constants that are looked at.
+        held: sections that were read already, by their addresses.
 
     Yields:
         A section, and how far into it.
     """
     for section in constants(elf, most):
-        places = list(_places(section))
-        if places and any(_begins_a_word(section.data, each) for each in _FLAGS):
-            yield from ((section, at) for at in places)
+        content = held.get(section.address)
+        places = [*(_places(section) if content is None else _found(content))]
+        if places:
+            content = section.data if content is None else content
+            if any(_begins_a_word(content, each) for each in _FLAGS):
+                yield from ((section, at) for at in places)
 
 
 def _begins_a_word(content: bytes, name: bytes) -> bool:
@@ -62,7 +69,12 @@ def _places(section: Section) -> Iterator[int]:
     for start in range(0, section.size, _PIECE):
         size = min(_PIECE + len(_PATH) - 1, section.size - start)
         content = section.file.read(section.offset + start, size, f"section {section.number}")
-        at = content.find(_PATH)
-        while at >= 0:
-            yield start + at
-            at = content.find(_PATH, at + 1)
+        yield from (start + at for at in _found(content))
+
+
+def _found(content: bytes) -> Iterator[int]:
+    """Where the name stands in some bytes."""
+    at = content.find(_PATH)
+    while at >= 0:
+        yield at
+        at = content.find(_PATH, at + 1)

@@ -86,7 +86,7 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
             read_dynamic(file, elf)
             few = constants(elf, _MOST_CONSTANTS)
             file.constants = [(section.address, section.data) for section in few]
-            places = questions(elf, MOST_WORDS)
+            places = questions(elf, MOST_WORDS, dict(file.relocations.words))
             file.questions = frozenset(section.address + at for section, at in places)
             file.linked = file.kind == "executable" or bool(file.exports)
             file.appended = appended(source, elf)

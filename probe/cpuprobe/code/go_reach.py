@@ -102,7 +102,8 @@ class GoFunctions(Functions):
 
     def is_asking(self, start: int) -> bool:
         """Whether a function asks, by the name of its package or its own."""
-        return asking_names().search(self.name(start)) is not None
+        may = self._hinted.get(start, 0) & _TO_ASK
+        return may != 0 and asking_names().search(self.name(start)) is not None
 
     def _asked(self) -> Iterator[int]:
         for start, words in self._hinted.items():
@@ -142,7 +143,8 @@ class GoFunctions(Functions):
             return False
         start = function[0]
         if start not in self._settings:
-            self._settings[start] = _SETTING.match(self.name(start)) is not None
+            may = self._hinted.get(start, 0) & _TO_SET
+            self._settings[start] = may != 0 and _SETTING.match(self.name(start)) is not None
         return self._settings[start]
 
     def _readers(self, fresh: Collection[int]) -> list[int]:

@@ -21,8 +21,8 @@ from cpuprobe.code.program import Binary
 from cpuprobe.code.threads import at_once, parts
 
 _RELATIVE_32 = struct.Struct("<i").unpack_from
-_RELA = 24
-"""Bytes of an Elf64_Rela."""
+_RELA, _WORD = 24, 8
+"""Bytes of an Elf64_Rela, and of an address."""
 _SHORTEST = 6
 """Bytes of an entry of a procedure linkage table."""
 _TABLE = 32
@@ -131,7 +131,8 @@ class Links:
 
         symbols = _bytes(found.symbols)
         room = sum(len(table) // _RELA for table in found.tables)
-        pointers, names = filled(fill, room, room)
+        more = sum(len(content) // _WORD for _, content in found.words)
+        pointers, names = filled(fill, room + min(more, _MOST_AT_FIRST), room)
         named = pairs(names, last=True)
         of = functools.cache(functools.partial(text, found.strings))  # most stand in many slots
         return pairs(pointers, last=True), dict(zip(named.keys, map(of, named.values), strict=True))

@@ -12,6 +12,8 @@ from cpuprobe.code.lists import Pairs, filled, pairs
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import CodeBytes
 
+_AT_FIRST = 1 << 16
+"""Reads for which there is room, before it is known how many there are."""
 _LONGEST_BEHIND = 4
 """Bytes of an immediate that may stand behind the address."""
 
@@ -37,7 +39,7 @@ def reads(
                 if 0 <= first < last:
                     lib.links_reads(data, first, last, each.address, low, high, found)
 
-    return pairs(*filled(fill, 1 << 10))
+    return pairs(*filled(fill, _AT_FIRST))
 
 
 def readers(code: Sequence[CodeBytes], low: int, high: int) -> Iterator[int]:

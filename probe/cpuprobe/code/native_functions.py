@@ -18,6 +18,8 @@ from cpuprobe.code.program import CodeBytes
 _RANGE = 24
 _SYMBOL, _ENTRY = 24, 8
 """Bytes of an Elf64_Sym and an Elf64_Rela, and of the shortest entry of .eh_frame that is read."""
+_AT_FIRST = 1 << 14
+"""Functions for which there is room, before it is known how many have a name that is sought."""
 _MANY = 1 << 20
 """Room for as many is taken before they are counted: memory that is not filled costs no time."""
 
@@ -171,7 +173,7 @@ def named(table: FunctionTable, strings: bytes, number: int, words: bytes) -> Pa
             functions, len(functions), content, len(content), number, sought, len(sought), found
         )
 
-    return pairs(*filled(fill, 1 << 10))
+    return pairs(*filled(fill, _AT_FIRST))
 
 
 def settled(found: Sequence[bytes | memoryview]) -> FunctionTable:
