@@ -9,6 +9,28 @@ has_number(uint64_t target)
     return !(target >> (64 - KEPT_SHIFT - 3));
 }
 
+uint32_t
+ways_handed(const struct ways_convention *convention, const struct values *state, uint32_t labels)
+{
+    uint32_t handed = 0;
+
+    for (unsigned at = 0; at < convention->number; at++)
+        if (state->labels[convention->arguments[at]] & labels)
+            handed |= (uint32_t)ARGUMENT << at;
+    return handed;
+}
+
+uint64_t
+ways_passed(const struct ways_convention *convention, const struct values *state)
+{
+    uint64_t passed = 0;
+
+    for (unsigned at = 0; at < convention->number; at++)
+        passed |= (uint64_t)(state->labels[convention->arguments[at]] & ARGUMENTS) / ARGUMENT
+                  << PASSED * at;
+    return passed;
+}
+
 int
 ways_calls(const struct ways_space *space, const struct block *block)
 {

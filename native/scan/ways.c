@@ -310,20 +310,14 @@ call_slot(struct function *f, uint64_t address, uint32_t unless, uint64_t site)
     uint64_t target;
 
     if (ways_pointer(f->known, address, &target))
-        add_call(f, (struct ways_call){target, site, unless, 0, (uint16_t)f->tiers});
+        add_call(f, (struct ways_call){target, site, unless, 0, (uint16_t)f->tiers, 0});
 }
 
 /* Which arguments of a call may be answers. */
 static uint32_t
 told_by(const struct function *f)
 {
-    const struct ways_convention *convention = f->known->convention;
-    uint32_t answers = 0;
-
-    for (unsigned at = 0; at < convention->number; at++)
-        if (f->live.labels[convention->arguments[at]] & (f->choices | FLAG))
-            answers |= (uint32_t)ARGUMENT << at;
-    return answers;
+    return ways_handed(f->known->convention, &f->live, f->choices | FLAG);
 }
 
 /* Whether a branch leads out of the function on CPUs of some grades: what guards that. */
@@ -353,8 +347,9 @@ leave(struct function *f, const struct operation *each, const struct block *bloc
         return;
     if (flow_of(each) != FLOW_CALL && !outside)
         return;
-    add_call(f, (struct ways_call){each->immediate, site, unless, (uint16_t)told_by(f),
-                                   (uint16_t)f->tiers});
+    add_call(f,
+             (struct ways_call){each->immediate, site, unless, (uint16_t)told_by(f),
+                                (uint16_t)f->tiers, ways_passed(f->known->convention, &f->live)});
     hand_over(f, answer_of(f->space, each->immediate), unless, site);
 }
 
@@ -692,7 +687,7 @@ tell_all_sides(struct function *f)
         if (item->kind == NEEDS)
             add_need(f, (unsigned)item->what, item->site, 0);
         else if (item->kind == CALLS)
-            add_call(f, (struct ways_call){item->what, item->site, 0, 0, (uint16_t)f->tiers});
+            add_call(f, (struct ways_call){item->what, item->site, 0, 0, (uint16_t)f->tiers, 0});
         else
             add_escape(f, item->what, item->way, 0, item->site);
     }

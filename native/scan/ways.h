@@ -148,12 +148,15 @@ struct ways_known {
 };
 
 /* A direct call, or a jump to another function, on the way to features of some tiers (as bits). If
- * an argument in `unless` is an answer it is guarded; those in `answers` may be. */
+ * an argument in `unless` is an answer it is guarded; those in `answers` may be. `passed`: which of
+ * its own arguments the caller hands on, six bits for each that it hands. */
 struct ways_call {
     uint64_t target, site;
     uint32_t unless;
     uint16_t answers, tiers;
+    uint64_t passed;
 };
+enum { PASSED = 6 };
 
 /* How an address leaves a function: to another file's; returned, or to any function; in memory that
  * is not static; it is one of those that may be called, or of the slots that hold them; it is a
@@ -305,6 +308,10 @@ void ways_look_over(struct ways_space *space, const struct ways_known *known);
 /* What it is told by all that call it, where it begins. */
 void ways_hear(const struct ways_space *space, const struct ways_known *known,
                struct values *state);
+/* The arguments that are handed on with some labels; the own ones, as ways_call has them. */
+uint32_t ways_handed(const struct ways_convention *convention, const struct values *state,
+                     uint32_t labels);
+uint64_t ways_passed(const struct ways_convention *convention, const struct values *state);
 /* Whether a block may call functions; whether what one is handed tells of the CPU. Takes in all
  * that it is handed; of all functions keeps those that are told of the CPU by its bits. */
 int ways_calls(const struct ways_space *space, const struct block *block);

@@ -41,7 +41,7 @@ def descend(
             if not unless & answers and tiers >> tier(name) & 1:
                 met.setdefault(name, (address, root))
         for call in summary.calls:
-            further = call.target, call.answers
+            further = call.target, call.told(answers) if answers else call.answers
             still = tiers & call.tiers
             if call.unless & answers or call.target < 0 or not still & ~seen.get(further, 0):
                 continue

@@ -192,7 +192,7 @@ class Search:
                 if call.target != start or call.answers & unless:
                     continue
                 if not call.unless & FLAG or not self._is_named(start):
-                    yield caller[0], call.unless & ~FLAG
+                    yield caller[0], call.unless & ~FLAG | call.own(unless)
 
     def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
         """Functions that hand one to another file's function, or use a table that it stands in."""

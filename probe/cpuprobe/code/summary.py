@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from cpuprobe.code.native import name_of
+from cpuprobe.code.native import lib, name_of
 
 # How an address leaves a function:
 #   foreign   handed to a function of another file
@@ -34,6 +34,7 @@ class Call(NamedTuple):
         unless: the labels of arguments; if one of them is an answer, the call is guarded. And FLAG.
         answers: of the arguments handed on, the labels of those that may be answers.
         tiers: on the way to features of which tiers (code.tiers), as bits.
+        passed: of the arguments handed on, the caller's own (native/scan/ways.h).
     """
 
     target: int
@@ -41,6 +42,20 @@ class Call(NamedTuple):
     unless: int
     answers: int
     tiers: int
+    passed: int = 0
+
+    def own(self, unless: int) -> int:
+        """The labels of the caller's own arguments that are handed on as some."""
+        own, handed = 0, unless >> 1 & lib.ARGUMENTS >> 1
+        for at in range(handed.bit_length()):
+            if handed >> at & 1:
+                own |= self.passed >> lib.PASSED * at
+        return int(own << 1 & lib.ARGUMENTS)
+
+    def told(self, answers: int) -> int:
+        """The labels of arguments that may be answers, where some of the caller's own are."""
+        labels = (1 << at for at in range(1, lib.ARGUMENTS.bit_length()))
+        return self.answers | sum(each for each in labels if self.own(each) & answers)
 
 
 class Escape(NamedTuple):
@@ -65,7 +80,7 @@ class Escape(NamedTuple):
 
 # By their numbers in C.
 _WAYS: tuple[Way, ...] = ("foreign", "kept", "stored", "called", "table", "taken")
-NEED, CALL, ESCAPE = map(struct.Struct, ("<QII", "<QQIHH", "<QQIBBH"))
+NEED, CALL, ESCAPE = map(struct.Struct, ("<QII", "<QQIHHQ", "<QQIBBH"))
 
 
 @dataclass

@@ -323,6 +323,16 @@ C = {
         all->f(k); free(all); }
         """,
     ),
+    "flags_handed_through": (
+        "runs",
+        r"""enum { OF_SSE42 = 1, OF_AVX2 = 2 }; struct work { void (*f)(int); }; struct work all;
+        OLD unsigned gather(void) { return (asked() ? OF_SSE42 : 0) | (has() ? OF_AVX2 : 0); }
+        OLD void fill(unsigned flags) { all.f = slow; if (flags & OF_AVX2) all.f = fast; }
+        OLD void fill_more(unsigned flags) { puts("filling"); fill(flags); puts("filled"); }
+        void set(unsigned flags) { fill_more(flags); }
+        OLD void work(int k) { fill_more(gather()); all.f(k); }
+        """,
+    ),
     "object_handed_on": (
         "runs",
         r"""struct cpu { char avx2, sse42; }; static struct cpu cpu;
