@@ -22,6 +22,8 @@ _DENYING = re.compile(
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"[(\[][^)\]]{0,20}\b(?:no|not|without|missing|lacks?)\b", re.IGNORECASE)
+# Tables of such names in sources of emulators and kernels.
+_CODE = re.compile(r"^[ \t]*(?:static|const|#define|struct)\s|feat_names|\bNULL\b", re.MULTILINE)
 _ALONE = re.compile(r"^[ \t\"'*]*([a-z0-9_]{2,20})[ \t\"',*]*$")
 _BRAND = re.compile(r"model[ _]name[\"']?\s*[:=]\s*[\"']?([^\"'\n]{3,80})")
 _VENDOR = re.compile(r"\b(GenuineIntel|AuthenticAMD|HygonGenuine|CentaurHauls)\b")
@@ -57,6 +59,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
 def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
     number = 0
     lines = paste.lines
+    of_code = _CODE.search(paste.text) is not None
     while number < len(lines):
         line = lines[number]
         value: str | None = None
@@ -68,7 +71,8 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
             value = _ASIDE.split(match[1])[0]
         elif (arm := isa_of_arm_list(match[1].split())) is not None:
             yield number, Cpuinfo((0,), {}), arm
-        if value is None or "ia64" in value.split():  # the registry of Windows, misread
+        misread = value is not None and "ia64" in value.split()  # the registry of Windows
+        if value is None or misread or (of_code and '"' in value):
             number += 1
             continue
         found = gather(lines, number, value.replace('"', " "), keyed=False)

@@ -56,6 +56,7 @@ class _Block:
     isa: str | None = None
     rank: int | None = None  # how little the field says that `isa` is from
     end: int = 0
+    follows_prose: bool = False
 
 
 class _Section:
@@ -84,7 +85,8 @@ class _Section:
         known = self._kind_of.get(number)
         if known is not None and known != key:
             return False
-        if block.number is None and self._kinds and block.line > self.end + 2:
+        apart = block.follows_prose or block.line > self.end + 2
+        if block.number is None and self._kinds and apart:
             return key in self._kinds  # lines of one grep follow each other; these do not
         if not all(block.fields.get(name, told) == told for name, told in self._who.items()):
             return False
@@ -166,9 +168,11 @@ def _blocks(paste: Paste) -> Iterator[_Block]:
         match = _FIELD.match(line) if ":" in line[:48] or "=" in line[:48] else None
         key = match[1] if match is not None else ""
         if match is None or key not in _KEYS:
-            if match is None and line.strip(" \t.[]\u2026") and block.fields:
-                yield block  # prose
-                block = _Block(line=number)
+            heading = match is not None and not match[2] and key != "power management"
+            if heading or (match is None and line.strip(" \t.[]-\u2026")):
+                if block.fields:
+                    yield block
+                block = _Block(line=number, follows_prose=True)
             number += 1
             continue
         value = match[2] or ""
