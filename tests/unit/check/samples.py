@@ -333,6 +333,19 @@ C = {
         OLD void work(int k) { fill_more(gather()); all.f(k); }
         """,
     ),
+    "address_before_the_test": (
+        "runs",
+        r"""static volatile unsigned flags; static void (*impl)(int);
+        NEW void faster(int k) { LOOP(k + 1); } OLD void slower(int k) { LOOP(k + 2); }
+        OLD void learn(void) { unsigned a, b, c, d, all = 1u << 31; __cpuid(1, a, b, c, d);
+        if (c & bit_SSE4_2) all |= 8; __cpuid_count(7, 0, a, b, c, d);
+        if (b & bit_AVX2) all |= 0x20;
+        if (b & bit_BMI2) all |= 0x40; if (c & 1 << 11) all |= 0x200; flags = all; }
+        static void (*choose(unsigned of))(int) { if ((of & 0x260) == 0x260) return faster;
+        if ((of & 0x60) == 0x60) return fast; if (of & 8) return slow; return slower; }
+        OLD void work(int k) { if (!flags) learn(); impl = choose(flags); impl(k); }
+        """,
+    ),
     "object_handed_on": (
         "runs",
         r"""struct cpu { char avx2, sse42; }; static struct cpu cpu;
