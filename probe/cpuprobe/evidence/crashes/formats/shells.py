@@ -54,7 +54,9 @@ RULES = {
             r"(?P<signal>SIG[A-Z]{2,7}|\d{1,2})\b",
         ),
         rule("signal", r"\bgot signal (?P<signal>\d{1,2}) ?;"),  # mysqld
-        rule("(signal", r"\baccess \(signal (?P<signal>\d{1,2})\)"),  # Crystal
+        rule(
+            "(signal", r"\b(?:access|termination) \(signal (?P<signal>\d{1,2})\)"
+        ),  # Crystal, Condor
         rule("signal", r"\bsignal['\"]?\s?[:=]\s?['\"]?(?P<signal>SIG[A-Z]{2,7})\b"),
         rule(
             "code",
