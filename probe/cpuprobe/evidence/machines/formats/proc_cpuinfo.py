@@ -42,6 +42,8 @@ _TELLING = frozenset({"flags", "vendor_id", "Features", "CPU implementer"})
 _WHO = ("vendor_id", "cpu family", "model name")
 _MAXIMUM_VALUE = 16384
 _FIELD = re.compile(r"[ \t]*([A-Za-z#][A-Za-z0-9_ #()-]{1,30}?)[ \t]*[:=](?:[ \t]+(.*)|)$")
+# Nothing, or what stands for lines that somebody left out.
+_GAP = re.compile(r"\W*(?:(?:snip(?:ped)?|omitted|truncated|skipped)\W*)?$", re.IGNORECASE)
 _KEYS = frozenset({*_KEPT, *_KEPT_ARM, *_ONLY_32_BIT, *FOREIGN_KEYS, "processor"})
 
 
@@ -68,6 +70,7 @@ class _Section:
         self.isa: str | None = None
         self.end = line
         self._x86 = False
+        self._has_flags = False
         self._who: dict[str, str] = {}
         self._kinds: dict[tuple[object, ...], list[int]] = {}
         self._kind_of: dict[int, tuple[object, ...]] = {}
@@ -85,7 +88,8 @@ class _Section:
         known = self._kind_of.get(number)
         if known is not None and known != key:
             return False
-        apart = block.follows_prose or block.line > self.end + 2
+        second = self._has_flags and "flags" in block.fields
+        apart = (second and block.follows_prose) or block.line > self.end + 2
         if block.number is None and self._kinds and apart:
             return key in self._kinds  # lines of one grep follow each other; these do not
         if not all(block.fields.get(name, told) == told for name, told in self._who.items()):
@@ -94,6 +98,7 @@ class _Section:
         if x86 and "aarch64" in (self.isa, block.isa):
             return False
         self._x86, self.end = x86, block.end
+        self._has_flags |= "flags" in block.fields
         if x86:
             self._who |= {name: block.fields[name] for name in _WHO if name in block.fields}
         self.numbered |= block.number is not None
@@ -169,7 +174,7 @@ def _blocks(paste: Paste) -> Iterator[_Block]:
         key = match[1] if match is not None else ""
         if match is None or key not in _KEYS:
             heading = match is not None and not match[2] and key != "power management"
-            if heading or (match is None and line.strip(" \t.[]-\u2026")):
+            if heading or (match is None and not _GAP.match(line)):
                 if block.fields:
                     yield block
                 block = _Block(line=number, follows_prose=True)
