@@ -84,6 +84,8 @@ ways_keep_telling(struct ways_space *space, const struct ways_convention *conven
     struct ways_summary *made = &space->summary;
     uint32_t kept = 0;
 
+    if (made->handed + convention->number > MOST_KEPT) /* some of it is missing */
+        made->handed = 0;
     for (uint32_t at = 0; at + convention->number <= made->handed; at += convention->number) {
         int tells = 0;
 
@@ -100,7 +102,7 @@ ways_hear(const struct ways_space *space, const struct ways_known *known, struct
 {
     const struct ways_set *set = &known->arguments;
     uint64_t first = space->start << 3;
-    uint32_t at = set->count && has_number(space->start)
+    uint32_t at = set->count && has_number(space->start) && !known->convention->is_go
                       ? place_of(set->all, set->count, first << KEPT_SHIFT)
                       : set->count;
 
