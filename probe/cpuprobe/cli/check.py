@@ -10,7 +10,7 @@ import typer
 
 from cpuprobe.cli.common import command_app, epilog, machine
 from cpuprobe.cli.output import complain, note, print_result, print_text, write_page
-from cpuprobe.errors import UsageError
+from cpuprobe.errors import CaptureError, UsageError
 from cpuprobe.words import counted
 
 if TYPE_CHECKING:
@@ -129,10 +129,8 @@ def check(
     from cpuprobe.facts.isa import facts_named
     from cpuprobe.report.fit import document, kinds
 
-    if diff is not None and (write_allow is not None or fail_on not in ("unguarded", "never")):
-        raise UsageError("--diff fails on what came: of --fail-on it takes never, no --write-allow")
-    if diff is not None and shown is Format.NFD:
-        raise UsageError("--format nfd-image says what one build needs: leave out --diff")
+    if diff is not None:
+        _check_diff(diff, write_allow, fail_on, shown)
     failing = gate(fail_on)
     listed = None if allow is None else read_list(allow, facts_named(judged.isa))
     fresh = None if write_allow is None else _fresh(write_allow)
@@ -154,6 +152,16 @@ def check(
     if fresh is not None:
         return _write(fresh, fits, failing, listed, judged)
     return exit_code(failing, fits, stale)
+
+
+def _check_diff(old: str, write_allow: str | None, fail_on: str, form: Format) -> None:
+    """Refuses what does not go with --diff, before the new build is read."""
+    if write_allow is not None or fail_on not in ("unguarded", "never"):
+        raise UsageError("--diff fails on what came: of --fail-on it takes never, no --write-allow")
+    if form is Format.NFD:
+        raise UsageError("--format nfd-image says what one build needs: leave out --diff")
+    if not os.path.exists(old):
+        raise CaptureError(f"--diff {old}: no such file or folder")
 
 
 def _print(report: dict[str, Any], form: Format, quiet: bool) -> None:

@@ -175,7 +175,7 @@ def _rows(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         counts = ", ".join(f"{count} {word.lower()}" for word, count in rest.items())
         yield f"and {len(told) - _MOST_ROWS} more: {counts}; --format json has them all"
     if len(failing) > _MOST_SHOWN:
-        yield "check one of them alone to see why, or see --format json"
+        yield "check one alone, or the archive it is in, to see why; --format json tells all"
 
 
 def row(word: str, path: str, gist: str) -> str:

@@ -266,6 +266,16 @@ def test_two_builds_are_compared(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert "allow.toml: row 1 is stale: lib.so" in capfd.readouterr().err
 
 
+def test_an_old_build_that_is_not_there_is_told_first(tmp_path, capfd):
+    """Before the new one is read, and not as a file that is gone."""
+    (tmp_path / "lib.so").write_bytes(b"")
+    code = run(["check", str(tmp_path), "--diff", f"{tmp_path}/old", "--against", "x86-64-v2"])
+
+    assert code == 4
+    told = f"cpuprobe: error: --diff {tmp_path}/old: no such file or folder\n"
+    assert capfd.readouterr() == ("", told)
+
+
 def test_many_changed_files_have_a_row_each():
     new = [fit(f"new/{number}.so", function("f", "avx2", "fma")) for number in range(20)]
     old = [fit(f"old/{number}.so") for number in range(19)]
