@@ -322,6 +322,8 @@ def test_a_large_zip():
         ("x.class", b"\xca\xfe\xba\xbe\0\0\0\x34", "Java class file"),
         ("x", b"", "text file"),
         ("x.so", b"", "empty or damaged program"),
+        (".wh.x.so", b"", "text file"),
+        ("x.tar!lib/._x.dylib", b"\0\5\x16\7", "other file"),
         ("X.DLL", bytes(400), "empty or damaged program"),
         ("x.so", b"/* GNU ld script */\nGROUP(libx.so.1)\n", "text file"),
         ("x.so", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer"),

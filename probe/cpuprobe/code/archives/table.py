@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -57,7 +58,8 @@ BUNDLE = Kind("script with data behind it")
 MOST_OF_SCRIPT = 1 << 16
 """Bytes of a script that are looked at."""
 OTHER = Kind("other file", named=False)
-_CODE_ENDS = (".so", ".dll", ".pyd", ".node", ".dylib", ".exe")
+_PROGRAM = re.compile(r"(?:^|[/!])[^./!][^/!]*\.(?:so|dll|pyd|node|dylib|exe)$")
+"""A dot stands before the names of whiteouts, and of what macOS keeps beside a file."""
 BROKEN = Kind("empty or damaged program")
 """What has a program's name, and neither code nor text: linker scripts are called so as well."""
 
@@ -140,7 +142,7 @@ def kind_of(head: bytes, name: str) -> Kind:
             return kind
     if is_tar(head) or tars.begins(head):
         return TAR
-    if lower.endswith(_CODE_ENDS) and (not head or not _is_text(head)):
+    if (not head or not _is_text(head)) and _PROGRAM.search(lower):
         return BROKEN
     return TEXT if _is_text(head) else OTHER
 
