@@ -47,7 +47,7 @@ def read_dynamic(file: Binary, elf: Elf) -> None:
     slots = _read_arrays(elf, arrays)
     _read_relocations(file, elf, slots)
     file.written = sorted(
-        (each.address, each.address + each.memory_size)
+        (each.address, min(each.address + each.memory_size, HIGHEST))
         for each in elf.segments
         if each.type == abi.PT_LOAD and each.flags & abi.PF_W
     )

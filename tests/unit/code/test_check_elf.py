@@ -441,3 +441,11 @@ def test_special_files_are_not_read(tmp_path):
     for path in ("/dev/zero", str(fifo), str(tmp_path), str(tmp_path / "none"), "a\0b"):
         with pytest.raises(ArtifactError):
             read_needs(path)
+
+
+def test_data_that_goes_on_past_the_last_address():
+    """A damaged size leads to no number that C cannot hold."""
+    code = b"\xc5\xfd\xfe\xc0" * 64 + b"\xc3"
+    segments = [(1, 5, 0, 0, HEADER + len(code)), (1, 6, 0, (1 << 64) - 16, HEADER)]
+
+    assert "avx2" in parse_needs(elf(code, segments)).features
