@@ -400,7 +400,8 @@ ways_read(const struct ways_space *space, const struct ways_known *known,
             labels |= HANDED;
         return labels;
     default:
-        if (ways_holds(&known->fields, place.where, place.where))
+        if (ways_holds(&known->fields, place.where, place.where) ||
+            (space->summary.asks && space->summary.fields)) /* it may have put it there itself */
             labels |= ANSWER;
         if (place.base != NO_REGISTER && each->size)
             labels |= each->size == 1 ? FLAG : WORD;

@@ -445,6 +445,19 @@ C_ALONE = ("returns", "returns_check", "refused_to_a_caller", "refused_at_one_en
 
 CXX_ALONE = ("throws_and_fails",)
 CXX = {
+    "leaves_in_a_list": (
+        "runs",
+        r"""#include <array>
+        #include <vector>
+        class Known { std::vector<std::array<int, 4>> leaves; int ebx = 0;
+        public: Known() { std::array<int, 4> r; __cpuid(0, r[0], r[1], r[2], r[3]); int last = r[0];
+        for (int leaf = 0; leaf <= last; ++leaf) {
+        __cpuid_count(leaf, 0, r[0], r[1], r[2], r[3]); leaves.push_back(r); }
+        if (last >= 7) ebx = leaves[7][1]; } bool avx2() const { return ebx >> 5 & 1; } };
+        static const Known known;
+        OLD void work(int k) { if (known.avx2()) fast(k); else slow(k); }
+        """,
+    ),
     "throws_and_fails": (
         "refuses",
         r"""#include <stdexcept>
