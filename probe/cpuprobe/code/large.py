@@ -76,7 +76,7 @@ def room_for(size: int) -> bytes:
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return bytearray(size)  # type: ignore[return-value]
     try:
-        # Linux 6.12 begins what is of so many large pages with one of them.
+        # Linux aligns a mapping to large pages if its size is a multiple of theirs (6.7, 6.12).
         made = _Room(-1, size + -size % LARGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         made.resize(size)
     except OSError:

@@ -17,7 +17,7 @@ _small = ffi and ffi.new_allocator(should_clear_after_alloc=False)
 def new(kind: str, count: int) -> Any:
     """Makes memory for C, which is not cleared: so many of a kind (`uint64_t[]`).
 
-    Much of it in large pages alone: an eighth of the time would go into small ones.
+    Much of it in large pages: to be given small ones takes longer than to fill them.
     """
     size = count * ffi.sizeof(ffi.typeof(kind).item)
     if size < LARGE:
