@@ -139,6 +139,9 @@ ways_look_over(struct ways_space *space, const struct ways_known *known)
     space->summary.asks = 0;
     for (uint32_t at = 0; at < space->operations; at++) {
         const struct operation *each = &space->operation[at];
+        /* An int that is compared in place may be an argument; a byte is as often in an object
+         * that something else has filled. */
+        int is_compared = each->traits & IS_FLAGS_ONLY && each->size == 4;
         int first = each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER;
 
         space->framed |= each->framing;
@@ -147,7 +150,7 @@ ways_look_over(struct ways_space *space, const struct ways_known *known)
             each->registers[0] < 16;
         space->summary.asks |= (each->traits & IS_ASKING) != 0;
         space->reads |= asks(known, each);
-        if (((first && !(each->traits & IS_FLAGS_ONLY)) || each->traits & IS_LEA) &&
+        if (((first && !is_compared) || each->traits & IS_LEA) &&
             (each->base == RSP || each->base == RBP))
             space->writes[space->written++] = ways_slot(each);
     }
