@@ -46,6 +46,8 @@ links_index(struct links_index *index)
     for (uint32_t at = 0; at < index->count; at++) {
         uint64_t granule = (index->all[at] - low) >> index->shift;
 
+        if (granule > span >> index->shift) /* out of order */
+            continue;
         for (; next <= granule / GRANULES; next++)
             index->buckets[next] = (struct links_bucket){0, at};
         index->buckets[granule / GRANULES].held |= 1ull << granule % GRANULES;

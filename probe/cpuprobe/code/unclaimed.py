@@ -53,10 +53,10 @@ def claim(file: Binary, pages: Collection[int]) -> None:
 
 def _called(file: Binary, pages: Collection[int]) -> tuple[set[int], set[int]]:
     """The places on some pages that code may call, and where it may ask."""
-    places = array("Q", itertools.islice(_places(file, pages), _MOST_CANDIDATES + 1))
+    places = [*itertools.islice(_places(file, pages), _MOST_CANDIDATES + 1)]
     if not 0 < len(places) <= _MOST_CANDIDATES:
         return set(), set()
-    return _Calls(file).of(places)
+    return _Calls(file).of(array("Q", sorted({*places})))  # of a damaged file sections overlap
 
 
 def _places(file: Binary, pages: Collection[int]) -> Iterator[int]:

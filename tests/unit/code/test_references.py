@@ -6,7 +6,10 @@ import random
 import struct
 
 import pytest
+from tests.elf_files import HEADER, elf
+from tests.needs import parse_needs
 
+from cpuprobe.code import unclaimed
 from cpuprobe.code.functions import NAMELESS, FunctionTable, Range
 from cpuprobe.code.program import Binary, CodeBytes, Relocations, asks
 
@@ -200,3 +203,20 @@ def test_entries_of_a_procedure_linkage_table():
 )
 def test_names_of_functions_that_tell_of_the_cpu(name, expected):
     assert asks(name) is expected
+
+
+def test_places_in_sections_that_overlap_are_in_order(monkeypatch):
+    """C relies on it: of a damaged file some came twice, and it wrote behind a table."""
+    handed = []
+
+    def of(_, places):
+        handed.append(places)
+        return set(), set()
+
+    monkeypatch.setattr(unclaimed._Calls, "of", of)
+    code = (b"\xc5\xfd\xfe\xc0" * 300 + b"\xc3").ljust(0x1000, b"\x90")
+    sections = [(0, 1, 6, at, HEADER, len(code), 0) for at in (0x1000, 0x1800)]
+    parse_needs(elf(code, (), sections))
+
+    assert [*map(len, handed)] == [256]
+    assert [*handed[0]] == sorted({*handed[0]})
