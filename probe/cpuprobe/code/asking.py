@@ -18,7 +18,7 @@ from cpuprobe.code.summary import Summary
 from cpuprobe.code.tiers import tier
 from cpuprobe.code.ways import NEAR, Ways, kept, kept_at
 
-TO_LEARN, MOST = 30_000, 400_000
+TO_LEARN, MOST = 60_000, 400_000
 """Steps (ways.MOST_STEPS) that are made to learn what asks; and afterwards."""
 _MOST_SIZE, FEW = 300_000, 60_000
 """Bytes of all functions that hold features, in a file that asks, beyond which few searches end: of

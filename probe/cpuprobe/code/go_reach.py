@@ -69,7 +69,7 @@ _METHODS = 64
 class GoFunctions(Functions):
     """The functions of a Go program; its parts in C are as elsewhere."""
 
-    to_learn = 4 * TO_LEARN  # each package asks for itself
+    to_learn = 2 * TO_LEARN  # each package asks for itself
 
     @functools.cached_property
     def _starts(self) -> list[int]:
