@@ -173,11 +173,20 @@ spare(struct asking *file, struct ways_space *space)
         made->answers = made->statics = 0;
 }
 
+/* How far one function is gone over: while what answers is found out, no further than that is. */
+static uint32_t
+most_steps(const struct asking *file)
+{
+    int64_t left = file->left > 1 ? file->left : 1;
+
+    return file->only_answers && left < file->most_steps ? (uint32_t)left : file->most_steps;
+}
+
 static int
 look(struct asking *file, uint64_t start, uint64_t end, unsigned depth)
 {
     struct ways_space *space = file->spaces[depth];
-    uint32_t range = links_range_of(file->links, start), told = 0;
+    uint32_t range = links_range_of(file->links, start), told = 0, most = 0;
     unsigned kind =
         (start == file->main ? IS_MAIN : 0u) | (file->only_answers && !depth ? ONLY_ANSWERS : 0u);
 
@@ -198,10 +207,11 @@ look(struct asking *file, uint64_t start, uint64_t end, unsigned depth)
         if (!known)
             return ASKING_WANTS;
         file->known->convention = is_go(file, start) ? &ways_go : file->convention;
-        ways_finish(space, file->known, file->most_steps, kind);
+        most = most_steps(file);
+        ways_finish(space, file->known, most, kind);
     } while (told < space->targets);
     file->left -= space->summary.steps;
-    file->is_whole &= space->summary.is_whole;
+    file->is_whole &= space->summary.is_whole || most < file->most_steps;
     if (is_go(file, start))
         spare(file, space);
     return ASKING_DONE;
