@@ -62,6 +62,7 @@ class Links:
     def __init__(self, file: Binary) -> None:
         """Reads relocations."""
         self._file = file
+        self._found: list[list[Any]] = []  # what was found of each part of the code
         self._imported: dict[int, str | None] = {}
         stubs = self._stubs()
         every = self._starts(stubs[0])
@@ -184,14 +185,20 @@ class Links:
         room = min((high - low) // _DENSE + 64, _MOST_AT_FIRST)
         return filled(fill, room, room, 1024)
 
-    @functools.cached_property
-    def _searched(self) -> tuple[Grouped, Pairs, list[int]]:
-        """The callers of functions; addresses that code takes; what may be CPUID or XGETBV."""
+    def search(self) -> None:
+        """Searches all code, on all CPUs. What is found is put in order when it is asked for."""
         size = sum(len(code.data) for code in self._file.code)
         number = parts(size)
         cuts = [size * part // number for part in range(number + 1)]
-        found = at_once(lambda part: self._search(*part), [*itertools.pairwise(cuts)])
-        calls, taken, asking = zip(*found, strict=True)
+        self._found = at_once(lambda part: self._search(*part), [*itertools.pairwise(cuts)])
+
+    @functools.cached_property
+    def _searched(self) -> tuple[Grouped, Pairs, list[int]]:
+        """The callers of functions; addresses that code takes; what may be CPUID or XGETBV."""
+        if not self._found:
+            self.search()
+        calls, taken, asking = zip(*self._found, strict=True)
+        number, self._found = len(self._found), []
         taking, calling = functools.partial(pairs, *taken), len(self.starts)
         sort: list[Callable[[], Any]] = [taking, functools.partial(grouped, calling, *calls)]
         in_order, by_function = (

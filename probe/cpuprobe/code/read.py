@@ -146,7 +146,7 @@ class Reading:
         if not followed or len(file.functions) > MOST_FUNCTIONS:
             return None
         links = self._kind.links(file)
-        links.asking()
+        links.search()
         return links
 
     def _searching(self) -> Search | None:
