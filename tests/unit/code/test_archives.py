@@ -325,6 +325,7 @@ def test_a_large_zip():
         (".wh.x.so", b"", "text file"),
         ("x.tar!lib/._x.dylib", b"\0\5\x16\7", "other file"),
         ("X.DLL", bytes(400), "empty or damaged program"),
+        ("x.so", b"\x01\xf7\0\4" + bytes(40), "AIX file"),
         ("x.so", b"/* GNU ld script */\nGROUP(libx.so.1)\n", "text file"),
         ("x.so", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer"),
         ("x", "tschüß".encode("utf-16"), "text file"),

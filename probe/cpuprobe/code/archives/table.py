@@ -114,6 +114,8 @@ KINDS = (
     Kind("Git LFS pointer", b"version https://git-lfs.github.com/spec/"),
     Kind("Java class file", b"\xca\xfe\xba\xbe", named=False),
     Kind("Android bytecode file", b"dex\n", named=False),
+    # XCOFF of one CPU alone (IBM, AIX 7.3, "XCOFF Object File Format"; "ar File Format (Big)").
+    *(Kind("AIX file", each, named=False) for each in (b"\x01\xf7\0", b"\x01\xdf\0", b"<bigaf>\n")),
     SCRIPT,
 )
 
