@@ -55,6 +55,8 @@ class Holders:
     def _escapes(
         self, unless: int, tier: int, site: int, at: int, *ways: Way
     ) -> Iterator[tuple[int, int]]:
+        if self._functions.left <= 0:  # thousands may refer to one
+            return
         holder = self._links.function(site)
         escapes = self._functions.summary(holder[0]).escapes if holder else []
         if "stored" in ways and self._is_beside(escapes, at, telling(tier)):
