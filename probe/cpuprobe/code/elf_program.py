@@ -166,10 +166,6 @@ def _models(rows: bytes, strings: bytes) -> set[int]:
     return {_VALUE(rows, at + 8)[0] for at in places if at % _SYMBOL == 0}
 
 
-def _ranges(file: Binary) -> list[tuple[int, int]]:
-    return [(code.address, code.address + len(code.data)) for code in file.code]
-
-
 def _read_symbols(
     file: Binary, elf: Elf, read: Callable[..., Symbols]
 ) -> Iterator[bytes | memoryview]:
@@ -183,7 +179,8 @@ def _read_symbols(
         strings, rows = elf.symbols(table)
         number = len(file.strings)
         file.strings.append(strings)
-        found = read(rows, strings, number, codes, _ranges(file), file.kind == "object", _ANSWERS)
+        ranges = [code.span for code in file.code]
+        found = read(rows, strings, number, codes, ranges, file.kind == "object", _ANSWERS)
         if table.type == abi.SHT_DYNSYM:
             file.relocations.symbols, file.relocations.strings = rows, strings
             file.exports = Exports(number, *found.exports)

@@ -93,7 +93,7 @@ def _go_text(file: Binary, elf: Elf, table: int) -> int:
 def _is_taken_in(file: Binary, table: go.Table) -> bool:
     """Takes in the functions of Go's own table; whether it is one. Symbols come before it."""
     make, number = maker(), len(file.strings)
-    found = make.go(table, number, [(e.address, e.address + len(e.data)) for e in file.code])
+    found = make.go(table, number, [each.span for each in file.code])
     if found is None:
         return False  # damaged; or its addresses wait for relocation
     rows, file.go_code = found

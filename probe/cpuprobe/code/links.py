@@ -69,7 +69,7 @@ class Links:
         self.starts, ends = every.keys, every.values
         self.known = ffi.new("struct links_known *")
         self._kept: list[Any] = []  # what C's structures point to
-        ranges = [(e.address, min(e.address + len(e.data), HIGHEST)) for e in file.code]
+        ranges = [(start, min(end, HIGHEST)) for start, end in (each.span for each in file.code)]
         self.known.code = self._keep(ffi.new("struct links_range[]", ranges))
         self.known.ranges, self.known.is_fixed = len(ranges), bool(file.relocations.words)
         self._index(self.known.functions, self.starts)

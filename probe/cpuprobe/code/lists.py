@@ -20,11 +20,7 @@ def new(kind: str, count: int) -> Any:
     Much of it in large pages: to be given small ones takes longer than to fill them.
     """
     size = count * ffi.sizeof(ffi.typeof(kind).item)
-    if size < LARGE:
-        return _small(kind, count)
-    memory = memoryview(room_for((size + 2 * LARGE) & -LARGE))
-    start = -int(ffi.cast("uintptr_t", ffi.from_buffer(memory))) % LARGE
-    return ffi.from_buffer(kind, memory[start : start + size])
+    return ffi.from_buffer(kind, room_for(size)) if size >= LARGE else _small(kind, count)
 
 
 @dataclass(frozen=True, slots=True)

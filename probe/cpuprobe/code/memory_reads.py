@@ -47,8 +47,7 @@ def readers(code: Sequence[CodeBytes], low: int, high: int) -> Iterator[int]:
 
     All code is gone through: for the few addresses of which it matters.
     """
-    spans = [(each.address, each.address + len(each.data)) for each in code]
-    yield from reads(code, spans, low - _LONGEST_BEHIND, high).values
+    yield from reads(code, [each.span for each in code], low - _LONGEST_BEHIND, high).values
     for each in code if high < 1 << 31 else ():  # where nothing moves, it may be an immediate
         for match in re.finditer(re.escape(struct.pack("<I", low)), each.data):
             yield each.address + match.start() - 1

@@ -37,6 +37,11 @@ class CodeBytes:
     address: int
     data: bytes
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where they start, and the address behind them."""
+        return self.address, self.address + len(self.data)
+
     def between(self, start: int, end: int) -> bytes:
         """The bytes from one address to another."""
         return self.data[start - self.address : end - self.address]
