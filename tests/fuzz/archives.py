@@ -34,6 +34,8 @@ def seeds() -> dict[str, bytes]:
     found["tar"] = tar_of({"a/core.so": core, "é" * 120: core, "text": b"x\n"})
     found["deb"] = ar_of({"debian-binary": b"2.0\n", "data.tar": tar_of({"core.so": core})})
     found["ar"] = ar_of({"/": bytes(4), "//": b"a_long_name_indeed.o/\n", "/0": core, "b.o/": core})
+    switch = (DATA / "binaries" / "switch.o").read_bytes()
+    found["macos.a"] = ar_of({"a.o": switch, "b.o": switch})
     found["cpio"] = cpio_of({"init": core, "text": b"x\n"})
     found["image"] = tar_of(oci(tar_of({"a.so": core}), tar_of({"b.so": core, ".wh.a.so": b""})))
     found["rpm"] = _rpm(cpio_of({"usr/core.so": core}))
@@ -122,6 +124,14 @@ def _macho(content: bytes) -> Iterator[Field]:
         at += size
 
 
+def _static(content: bytes) -> Iterator[Field]:
+    """Of objects for macOS, the first with its sections, symbols and relocations."""
+    at = content.find(b"\xcf\xfa\xed\xfe")
+    if at >= 0:
+        yield from ((at + place, width) for place, width in _macho(content[at:]))
+        yield from ((place, 4) for place in range(at + 1000, len(content) // 2, 4))
+
+
 def _universal(content: bytes) -> Iterator[Field]:
     yield from ((at, 4) for at in range(4, 48, 4))
     yield from ((4096 + at, width) for at, width in _macho(content[4096:]))
@@ -161,4 +171,5 @@ _FIELDS: dict[bytes, Callable[[bytes], Iterator[Field]]] = {
     b"PK\3\4": _zip,
     b"\xed\xab\xee\xdb": _rpm_fields,
     b"hsqs": _squashfs,
+    b"!<arch>\n": _static,
 }

@@ -41,7 +41,7 @@ class CoffPart(Coff):
             if row[1] and not row[-1] & _DISCARDABLE and not row[0].startswith(_SKIPPED)
         ]
         symbols, strings = self._elf_symbols()
-        return Part(sections, symbols, strings, [], is_windows=True)
+        return Part(sections, symbols, strings, [], is_windows=True, is_remade=True)
 
     def _section(self, number: int, name: bytes, *row: int) -> PartSection:
         size, offset, relocations, count, flags = row

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from cpuprobe.code.coff import BIG_MAGIC, MAGIC
+from cpuprobe.code import coff, macho
 from cpuprobe.code.coff_parts import CoffPart
 from cpuprobe.code.elf import ArtifactError, Source
 from cpuprobe.code.library_reach import LibrarySearch, Reached
 from cpuprobe.code.linked import link
+from cpuprobe.code.macho_parts import MachoPart
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Needs
 from cpuprobe.code.parts import Part, part
@@ -51,8 +52,7 @@ class Library:
         if not NATIVE or self._left < 0 or needs.kind != "object":
             return
         try:
-            is_coff = source.some(0, 8).startswith((MAGIC, BIG_MAGIC))
-            made = CoffPart(source).part() if is_coff else part(source)
+            made = _part(source)
         except ArtifactError:  # in what nobody else looks at: the others are linked without it
             return
         if made is None:
@@ -80,3 +80,11 @@ class Library:
                     needs, reached=ways, followed=whole, dispatch=search.dispatch
                 )
                 yield key, known
+
+
+def _part(source: Source) -> Part | None:
+    """What a linker needs of an object, whatever its form; None for what is none for x86-64."""
+    magic = source.some(0, 8)
+    if magic.startswith((coff.MAGIC, coff.BIG_MAGIC)):
+        return CoffPart(source).part()
+    return MachoPart(source).part() if magic.startswith(macho.MAGIC) else part(source)

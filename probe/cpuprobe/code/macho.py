@@ -9,11 +9,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
+from cpuprobe.code.elf import ArtifactError, Source, text
 from cpuprobe.code.elf_program import MOST_CODE
 from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
 from cpuprobe.code.go_program import read_other
-from cpuprobe.code.macho_links import Section, Segment, chained, rebased
+from cpuprobe.code.macho_commands import (
+    CONSTRUCTORS,
+    EXTERNAL,
+    INSTRUCTIONS,
+    PRIVATE,
+    SYMTAB,
+    MachoFile,
+    Segment,
+)
+from cpuprobe.code.macho_links import chained, rebased
 from cpuprobe.code.needs import Confidence, Kind
 from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.code.relocations import imported, moved
@@ -24,19 +33,14 @@ FURTHER_MAGIC = (b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xfe\xed\xfa\xce")
 MACHINES = {7: "i386", 12: "ARM", 18: "PowerPC", 0x0100000C: "AArch64", 0x01000012: "PowerPC64"}
 """cputype; those of which binaries are found."""
 X86_64 = 0x01000007
-MOST_COMMANDS = 4 << 20
-"""Bytes of load commands; a large browser has some 10,000."""
-_MOST_SECTIONS = 1 << 12
 _MOST_INITIAL = 1024
 _MOST_UNDEFINED = 1 << 16
 
-_SEGMENT_64, _SYMTAB, _UNIXTHREAD, _DYSYMTAB = 0x19, 0x2, 0x5, 0xB
+_UNIXTHREAD, _DYSYMTAB = 0x5, 0xB
 _DYLD_INFO, _DYLD_INFO_ONLY, _CHAINED_FIXUPS = 0x22, 0x80000022, 0x80000034
-_FUNCTION_STARTS, _DATA_IN_CODE, _ENCRYPTION_64, _MAIN = 0x26, 0x29, 0x2C, 0x80000028
-_INSTRUCTIONS = 0x80000400  # S_ATTR_PURE_INSTRUCTIONS, S_ATTR_SOME_INSTRUCTIONS
-_STUBS, _INIT_POINTERS, _INIT_OFFSETS, _ZEROFILL = 8, 9, 0x16, 1
+_FUNCTION_STARTS, _ENCRYPTION_64, _MAIN = 0x26, 0x2C, 0x80000028
+_STUBS, _INIT_OFFSETS, _ZEROFILL = 8, 0x16, 1
 _SLOTS = (6, 7)  # S_NON_LAZY_SYMBOL_POINTERS, S_LAZY_SYMBOL_POINTERS
-_EXTERNAL, _PRIVATE = 0x01, 0x10  # N_EXT, N_PEXT
 _PIE = 0x200000  # MH_PIE
 _GO_DATA = {"__gopclntab", "__go_buildinfo", "__rodata", "__itablink", "__noptrdata", "__data"}
 _TARGET = (1 << 36) - 1  # what a pointer in a chain of fixups points to
@@ -64,74 +68,35 @@ def read_macho(source: Source) -> Binary:
     return _Macho(source, _KINDS[kind]).file
 
 
-class _Macho(Bounded):
+class _Macho(MachoFile):
     def __init__(self, source: Source, kind: Kind) -> None:
-        super().__init__(source, "Mach-O")
+        super().__init__(source)
         self.file = Binary("x86-64", kind)
-        self._sections: list[Section] = []
         self._functions: dict[int, dict[int, Range]] = {}  # by range of code, then start
-        self._base = 0  # where __TEXT is: offsets count from there
-        self._segments: list[Segment] = []
         self._contents: dict[Segment, bytes] = {}
         self._table = b""  # of symbols
-        commands = list(self._commands())
-        for command, body in commands:
-            if command == _SEGMENT_64:
-                self._segment(body)
         self._read_code()
-        found: dict[int, bytes] = {}
-        for command, body in commands:
-            found.setdefault(command, body)
+        found = self.found
         if any(found.get(_ENCRYPTION_64, b"")[8:12]):
             raise ArtifactError("Mach-O: its code is encrypted")
         self.file.entry = self._entry(found)
         self.file.initial = tuple(dict.fromkeys(self._initial()))
-        self._data_in_code(found.get(_DATA_IN_CODE, b""))
-        starts = self._function_starts(found.get(_FUNCTION_STARTS, b""))
+        self._data()
+        starts = self._function_starts()
         for address in starts:
             self._function(address, NAMELESS, "unwind")
-        self._symbols(found.get(_SYMTAB, b""), starts)
+        self._symbols(found.get(SYMTAB, b""), starts)
         self.file.functions = FunctionTable.of(self._functions)
         if kind != "object":
             self._links(found)
-        if any(each.name == "__gopclntab" for each in self._sections):
+        if any(each.name == "__gopclntab" for each in self.sections):
             self._read_go()
-
-    def _commands(self) -> Iterator[tuple[int, bytes]]:
-        """The load commands: number, and what stands behind number and size."""
-        count, size = struct.unpack("<II", self.read(16, 8, "the header"))
-        if size > MOST_COMMANDS:
-            raise ArtifactError("Mach-O: more load commands than any file has")
-        table = self.read(32, size, "the load commands")
-        at = 0
-        for _ in range(min(count, size // 8)):
-            if at + 8 > size:
-                return
-            command, length = struct.unpack_from("<II", table, at)
-            if length < 8 or at + length > size:
-                raise ArtifactError("Mach-O: a load command of an impossible size")
-            yield command, table[at + 8 : at + length]
-            at += length
-
-    def _segment(self, body: bytes) -> None:
-        if len(body) < 64:
-            raise ArtifactError("Mach-O: a segment is cut short")
-        raw, address, _, offset, size, _, _, count, _ = struct.unpack_from("<16s4QiiII", body)
-        self._segments.append((address, offset, size))
-        if raw.rstrip(b"\0") == b"__TEXT":
-            self._base = address
-        for at in range(64, min(len(body) - 79, 64 + 80 * count), 80):
-            row = struct.unpack_from("<16s16sQQI12xII", body, at)
-            name, *others = row[0], *row[2:]
-            self._sections.append(Section(text(name, 0)[:16], *others))
-        if len(self._sections) > _MOST_SECTIONS:
-            raise ArtifactError(f"Mach-O: more than {_MOST_SECTIONS} sections: no file has so many")
 
     def _read_code(self) -> None:
         found = [
             each
-            for each in self._sections
-            if each.flags & _INSTRUCTIONS and each.size and each.flags & 0xFF != _ZEROFILL
+            for each in self.sections
+            if each.flags & INSTRUCTIONS and each.size and each.flags & 0xFF != _ZEROFILL
         ]
         if sum(each.size for each in found) > MOST_CODE:
             raise ArtifactError(f"Mach-O: more than {MOST_CODE >> 20} MiB of code are not read")
@@ -148,51 +113,40 @@ class _Macho(Bounded):
     def _entry(self, found: dict[int, bytes]) -> int:
         if len(body := found.get(_MAIN, b"")) >= 8:
             (offset,) = struct.unpack_from("<Q", body)
-            return self._base + int(offset)
+            return self.base + int(offset)
         if len(body := found.get(_UNIXTHREAD, b"")) >= 8 + 21 * 8:
             return int(struct.unpack_from("<Q", body, 8 + 16 * 8)[0])  # x86_thread_state64_t.rip
         return 0
 
     def _initial(self) -> Iterator[int]:
         """What dyld calls when it has loaded the file: constructors."""
-        for each in self._sections:
+        for each in self.sections:
             kind = each.flags & 0xFF
-            width = {_INIT_POINTERS: 8, _INIT_OFFSETS: 4}.get(kind)
+            width = {CONSTRUCTORS: 8, _INIT_OFFSETS: 4}.get(kind)
             if width is None or self.file.kind == "object":
                 continue
             count = min(each.size // width, _MOST_INITIAL)
             table = self.read(each.offset, width * count, "the constructors")
             for (word,) in struct.iter_unpack("<Q" if width == 8 else "<I", table):
                 if kind == _INIT_OFFSETS:
-                    yield self._base + word
+                    yield self.base + word
                 else:
                     target = word & _TARGET
                     known = self.file.is_code(target)
-                    yield target if known else self._base + target
+                    yield target if known else self.base + target
 
-    def _data_in_code(self, body: bytes) -> None:
-        """Jump tables, as offsets into the file."""
-        table = self._linked(body, "the table of data in code")
-        for offset, size, _ in struct.iter_unpack("<IHH", table[: len(table) & ~7]):
-            for address, start, length in self._segments:
-                if start <= offset < start + length:
-                    place = address + offset - start
-                    code = self.file.code_at(place)
-                    if code is not None and size:
-                        ranges = self.file.objects.setdefault(code.index, [])
-                        ranges.append((place, place + size))
-                    break
+    def _data(self) -> None:
+        """Jump tables."""
+        for place, size in self.data_in_code():
+            code = self.file.code_at(place)
+            if code is not None:
+                self.file.objects.setdefault(code.index, []).append((place, place + size))
 
-    def _linked(self, body: bytes, what: str) -> bytes:
-        """What a linkedit_data_command points to."""
-        offset, size = struct.unpack_from("<II", body) if len(body) >= 8 else (0, 0)
-        return self.read(offset, size, what)
-
-    def _function_starts(self, body: bytes) -> dict[int, None]:
+    def _function_starts(self) -> dict[int, None]:
         """The addresses, each as a number of seven bits a byte from the one before."""
         starts: dict[int, None] = {}
-        address, value, shift = self._base, 0, 0
-        for byte in self._linked(body, "the table of function starts"):
+        address, value, shift = self.base, 0, 0
+        for byte in self.linked(_FUNCTION_STARTS, "the table of function starts"):
             value |= (byte & 0x7F) << shift
             shift += 7
             if byte & 0x80:
@@ -228,7 +182,7 @@ class _Macho(Bounded):
                 skip = strings[name : name + 1] == b"_"
                 known = len(self.file.strings) - 1, name + skip
                 self._function(value, known, "symbol")
-                seen = kind & _EXTERNAL and not kind & _PRIVATE
+                seen = kind & EXTERNAL and not kind & PRIVATE
                 if seen and self.file.kind == "library" and self.file.is_code(value):
                     exports.setdefault(value, []).append(known)
         self.file.exports, self.file.undefined = exports, frozenset(undefined)
@@ -245,15 +199,15 @@ class _Macho(Bounded):
     def _links(self, found: dict[int, bytes]) -> None:
         relocations = self.file.relocations
         imported(self._imports(found), relocations)
-        info = found.get(_DYLD_INFO, found.get(_DYLD_INFO_ONLY, b""))
-        opcodes = self._linked(info, "the table of addresses in data")
+        info = _DYLD_INFO if _DYLD_INFO in found else _DYLD_INFO_ONLY
+        opcodes = self.linked(info, "the table of addresses in data")
         moved(self._pointers(opcodes), relocations)
-        fixups = self._linked(found.get(_CHAINED_FIXUPS, b""), "the table of addresses in data")
-        moved(chained(fixups, self._segments, self._content, self._base), relocations)
+        fixups = self.linked(_CHAINED_FIXUPS, "the table of addresses in data")
+        moved(chained(fixups, self.segments, self._content, self.base), relocations)
         self.file.linked = self.file.kind == "executable" or bool(self.file.exports)
 
     def _read_go(self) -> None:
-        data = (each for each in self._sections if each.name in _GO_DATA)
+        data = (each for each in self.sections if each.name in _GO_DATA)
         parts = [(s.name, s.address, self.read(s.offset, s.size, "a section")) for s in data]
         (flags,) = struct.unpack("<I", self.read(24, 4, "the header"))
         read_other(self.file, parts, not flags & _PIE)
@@ -266,7 +220,7 @@ class _Macho(Bounded):
         offset, count = struct.unpack_from("<II", numbers, 48)
         indirect = memoryview(self.read(offset, 4 * count, "the indirect symbols")).cast("I")
         (strings,) = self.file.strings
-        for each in self._sections:
+        for each in self.sections:
             if each.flags & 0xFF not in _SLOTS:
                 continue
             self.file.relocations.of_code.append((each.address, each.address + each.size))
@@ -281,10 +235,9 @@ class _Macho(Bounded):
         """The slots that the loader moves, and the addresses that they hold."""
         segment: Segment = (0, 0, 0)
         content = b""
-        for slot in rebased(opcodes, self._segments):
+        for slot in rebased(opcodes, self.segments):
             if not 0 <= slot - segment[0] < segment[2]:
-                inside = (s for s in self._segments if 0 <= slot - s[0] < s[2])
-                segment = next(inside, segment)
+                segment = self.segment_at(slot) or segment
                 content = self._content(segment)
             word = content[slot - segment[0] : slot - segment[0] + 8]
             if len(word) == 8:

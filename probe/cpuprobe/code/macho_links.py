@@ -7,29 +7,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError
+from cpuprobe.code.macho_commands import Segment
 
 MOST_WORDS = 1 << 22
 """Addresses in data; Chromium has a million."""
-Segment = tuple[int, int, int]
-"""Address, offset in the file, and size there."""
 _PTR_64, _PTR_64_OFFSET = 2, 6  # DYLD_CHAINED_PTR_*, those of x86-64
 _NO_START = 0xFFFF
 _DONE, _SEGMENT, _ADD, _ADD_SCALED = 0x00, 0x20, 0x30, 0x40
 _TIMES_IMM, _TIMES, _ONCE_ADD, _TIMES_SKIPPING = 0x50, 0x60, 0x70, 0x80
-
-
-class Section(NamedTuple):
-    """A section_64, as far as it matters."""
-
-    name: str
-    address: int
-    size: int
-    offset: int
-    flags: int
-    indirect: int
 
 
 def rebased(opcodes: bytes, segments: Sequence[Segment]) -> Iterator[int]:

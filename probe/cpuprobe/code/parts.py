@@ -52,6 +52,7 @@ class Part(NamedTuple):
         groups: sections of which a linker takes those of one object: where the group's name is,
             and their numbers.
         is_windows: its functions call each other as on Windows.
+        is_remade: its tables were put into this form, which takes time.
     """
 
     sections: list[PartSection]
@@ -59,14 +60,14 @@ class Part(NamedTuple):
     strings: bytes
     groups: list[tuple[int, list[int]]]
     is_windows: bool = False
+    is_remade: bool = False
 
     @property
     def size(self) -> int:
         """About how many bytes of memory it takes."""
         held = sum(len(each.code or b"") + _SECTION for each in self.sections)
         tables = len(self.symbols) + sum(len(each.table) for each in self.sections)
-        # Those of Windows are put into another form, which takes time.
-        return held + len(self.strings) + tables * (4 if self.is_windows else 1)
+        return held + len(self.strings) + tables * (4 if self.is_remade else 1)
 
 
 def part(source: Source) -> Part | None:

@@ -21,6 +21,23 @@ __attribute__((constructor)) static void load(void)
 }
 #endif
 
+#ifdef SWITCH
+int one(int), two(int), three(int);
+
+int choose(int a)
+{
+    switch (a) {
+    case 0: return one(1) + 7;
+    case 1: return two(2) * 3;
+    case 2: return three(4);
+    case 3: return one(3) ^ two(9);
+    case 4: return sum(&place);
+    case 5: return two(one(a));
+    }
+    return 0;
+}
+#endif
+
 int main(void)
 {
 #ifdef ENTRY

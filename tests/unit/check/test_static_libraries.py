@@ -82,14 +82,18 @@ def test_a_library_fits_where_a_program_with_all_of_it_runs(name, tmp_path):
     assert ends(program, "Haswell") == "runs"
 
 
-WINDOWS = ("clang", "-target", "x86_64-pc-windows-msvc", "-O2")
+OTHERS = {
+    "COFF": ("clang", "-target", "x86_64-pc-windows-msvc", "-O2"),
+    "Mach-O": ("clang", "-target", "x86_64-apple-macos11", "-O2"),
+}
 
 
+@pytest.mark.parametrize("form", OTHERS)
 @pytest.mark.parametrize("name", sorted(LIBRARIES.keys() - {"ifunc"}))
-def test_a_library_for_windows_is_judged_as_one_for_linux(name, tmp_path):
-    """By relocations and symbols of COFF; what becomes of it is known from the other."""
+def test_a_library_for_another_system_is_judged_as_one_for_linux(name, form, tmp_path):
+    """By relocations and symbols of that form; what becomes of it is known from the other."""
     truth, members = LIBRARIES[name]
-    fits = judged(built(tmp_path, members, *WINDOWS))
+    fits = judged(built(tmp_path, members, *OTHERS[form]))
 
     assert any(fit.missing for fit in fits.values())
     assert all(fit.fits for fit in fits.values()) is (truth == "runs"), fits

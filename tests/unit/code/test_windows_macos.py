@@ -18,8 +18,11 @@ from cpuprobe.code.coff import read_coff
 from cpuprobe.code.elf import ArtifactError, Held
 from cpuprobe.code.functions import NAMELESS, Range
 from cpuprobe.code.jump_tables import jump_tables
+from cpuprobe.code.linked import link
 from cpuprobe.code.macho import read_macho
 from cpuprobe.code.macho_links import chained, rebased
+from cpuprobe.code.macho_parts import MachoPart
+from cpuprobe.code.native import NATIVE
 from cpuprobe.code.pe import read_pe
 from cpuprobe.code.pe_links import pointers
 from cpuprobe.code.program import Binary, CodeBytes
@@ -215,6 +218,20 @@ def test_functions_of_coff_objects(name, offset):
     assert needs.kind == "object"
     assert needs.features.keys() == {"avx", "avx2"}
     assert [place.name for place in needs.features["avx2"].places] == ["sum"]
+
+
+@pytest.mark.skipif(not NATIVE, reason="nothing is linked without the extension")
+def test_objects_for_macos_are_linked_with_their_jump_tables():
+    """As llvm-nm and llvm-objdump --data-in-code have them, at new addresses."""
+    source = Held(bytes(content("switch.o")))
+    alone, linked = read_macho(source), link([MachoPart(source).part()]).file
+    moved = linked.code[0].address
+    names = {0: "sum", 0x30: "plain", 0x40: "choose", 0xF0: "main"}
+
+    assert alone.objects == {0: [(0xCC, 0xE4)]}
+    assert linked.objects == {0: [(moved + 0xCC, moved + 0xE4)]}
+    assert {start - moved: name for start, (name, _) in functions(linked).items()} == names
+    assert linked.undefined == {"one", "two", "three"}
 
 
 @pytest.mark.parametrize("name", ["entry.obj", "big.obj"])
