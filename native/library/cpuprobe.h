@@ -25,7 +25,8 @@ extern "C" {
 
 /* What a function returns where it fails; cpuprobe_error_text() has the words. */
 enum cpuprobe_error {
-    CPUPROBE_CANNOT_MEASURE = -1, /* a sandbox denies a system call, or the child is killed */
+    CPUPROBE_CANNOT_MEASURE =
+        -1, /* a sandbox or a limit denies a system call, or the child is killed */
     CPUPROBE_NO_MEMORY = -2,
     CPUPROBE_TOO_SMALL = -3,        /* the text does not fit; nothing of use was written */
     CPUPROBE_UNKNOWN_WASMTIME = -4, /* this major version was never measured */
@@ -42,7 +43,7 @@ enum cpuprobe_error {
  * and a NUL: each flag that it knows, and no other. They are for an engine whose target is pinned
  * to x86_64-unknown-linux-gnu, so that it infers nothing from CPUID.
  *
- * wasmtime_major: 3 to 50; 0 is the newest that this library knows.
+ * wasmtime_major: 3 to 50, but 26 (which PyPI never had); 0 is the newest that this library knows.
  * out, size: where to write; CPUPROBE_FLAGS_BYTES are enough.
  *
  * Returns the length without the NUL, or a negative error. On an error no flag is safe: compile for

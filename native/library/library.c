@@ -194,7 +194,8 @@ cpuprobe_error_text(long error)
 {
     switch (error) {
     case CPUPROBE_CANNOT_MEASURE:
-        return "cannot measure here: a sandbox denies a system call, or the child is killed";
+        return "cannot measure here: a sandbox or a limit on processes denies a system call, or "
+               "the child is killed";
     case CPUPROBE_NO_MEMORY:
         return "out of memory";
     case CPUPROBE_TOO_SMALL:

@@ -1,6 +1,6 @@
 // The flags that are safe for wasmtime here, as a map, from a cache in the program's own folder.
 //
-//   c++ flags.cpp $(pkg-config --cflags --libs cpuprobe) -o flags
+//   c++ flags.cpp $(pkg-config --cflags --libs cpuprobe) -o flags && ./flags flags.cache
 #include <cpuprobe.h>
 
 #include <iostream>

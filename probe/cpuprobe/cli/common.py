@@ -198,5 +198,5 @@ def show(
     else:
         from cpuprobe.cli.output import on_terminal, print_lines
 
-        print_lines(_screens(results, every, share or not (every or on_terminal())))
+        print_lines(_screens(results, every, share or not on_terminal()))
     return int(any(assessed.verdict == "mismatch" for _, _, assessed in results))

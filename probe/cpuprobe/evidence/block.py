@@ -10,11 +10,11 @@ The manner of RFC 7468, without padding: an equals sign at a line's end is a mai
 from __future__ import annotations
 
 import base64
-import re
 import textwrap
 import zlib
 
 from cpuprobe.errors import CaptureError
+from cpuprobe.evidence.text.armour import last_words, whole_word
 
 BEGIN = "-----BEGIN CPUPROBE REPORT-----"
 END = "-----END CPUPROBE REPORT-----"
@@ -31,13 +31,23 @@ def opened(body: str, most: int) -> bytes:
     """What a block holds.
 
     Args:
-        body: what stands between its first and its last line; blanks and quote marks do not count.
+        body: what stands between its first and its last line's words, with the rests of those
+            lines. Blanks, quote marks and a log's prefixes do not count.
         most: how many bytes may come out.
 
     Raises:
         CaptureError: it is damaged, cut, or too large.
     """
-    text = re.sub(r"[\s>|]+", "", body)
+    try:
+        return _inflated(whole_word(body).strip("-"), most)
+    except CaptureError as error:
+        try:
+            return _inflated(last_words(body.split("\n")[1:-1]), most)
+        except CaptureError:
+            raise error from None
+
+
+def _inflated(text: str, most: int) -> bytes:
     inflate = zlib.decompressobj()
     try:
         content = inflate.decompress(

@@ -28,6 +28,8 @@ from cpuprobe.assessment import assess
 from cpuprobe.cli import guarded, run, running
 from cpuprobe.cli.app import COMMANDS, app
 from cpuprobe.evidence import measure
+from cpuprobe.evidence.machines import parse_capture
+from cpuprobe.evidence.share import BEGIN
 from cpuprobe.facts.features import load_features
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.version import VERSION
@@ -512,12 +514,17 @@ def test_inspect_text_says_what_is_wrong(gds_report):
 
 
 def test_all_says_everything_and_the_verdict_again(gds_report):
-    """--all has each feature and each finding with its evidence, and ends as it began."""
-    lines = cpuprobe("inspect", "--all", str(gds_report)).stdout.decode().splitlines()
+    """--all has each feature and each finding with its evidence, and ends as it began.
+
+    Below that stands the code, as below every screen that is no terminal's.
+    """
+    text, _, code = cpuprobe("inspect", "--all", str(gds_report)).stdout.decode().partition(BEGIN)
+    lines = text.rstrip().splitlines()
     words = {line.split()[0] for line in lines if line}
 
     assert lines[1].startswith("MISMATCH: avx, f16c, fma and avx2: not usable here")
     assert lines[-1] == lines[1]
+    assert assess(parse_capture(f"{BEGIN}{code}".encode())).verdict == "mismatch"
     assert words >= {*load_features(), "CP101", "CP104", "evidence", "cause", "remedy", "on", "off"}
 
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import html
+import itertools
 import json
 import quopri
 import struct
@@ -31,7 +32,7 @@ from cpuprobe.assessment import Assessment, assess
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence import block
 from cpuprobe.evidence.machines import parse_capture, read_capture
-from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation
+from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation, Wasmtime
 from cpuprobe.evidence.share import BEGIN, END, pack, unpack
 from cpuprobe.facts.aarch64 import load_features
 from cpuprobe.facts.tables import load_table
@@ -120,7 +121,14 @@ PASTES = {
     "a mail": lambda text: quopri.encodestring(f"Hi,\n\n{text}\n-- \nme".encode()).decode(),
     "an issue": lambda text: json.dumps({"body": f"It dies.\r\n```\r\n{text}\r\n```\r\n"}),
     "UTF-16": lambda text: f"\ufeff{text}",
+    "a container's log": lambda text: _behind("2026-11-26T10:00:00.123456789Z stdout F ", text),
+    "a pod's log": lambda text: _behind("web-5f7d9 probe ", text),
+    "a task's output": lambda text: "\n".join(f'    "{line}",' for line in text.split("\n")),
 }
+
+
+def _behind(prefix: str, text: str) -> str:
+    return textwrap.indent(text, prefix, lambda line: True)
 
 
 def _bytes(paste: str, text: str) -> bytes:
@@ -144,6 +152,25 @@ def test_a_pasted_block_is_read(paste):
     document = to_json(make_report(WORLDS["gds"], assess(WORLDS["gds"])))
 
     assert parse_capture(_bytes(paste, block.armoured(document))) == WORLDS["gds"]
+
+
+def test_what_one_machine_wrote_is_one_and_what_two_wrote_is_none():
+    """A report that asked wasmtime too is beside its own screen; another machine's is refused."""
+    gds, healthy = WORLDS["gds"], WORLDS["healthy-v4"]
+    asked = msgspec.structs.replace(gds, wasmtime=Wasmtime(version="50.0.0", flags=("has_avx",)))
+    texts = {
+        "code": pack,
+        "block": lambda machine: block.armoured(to_json(make_report(machine, assess(machine)))),
+        "JSON": lambda machine: to_json(make_report(machine, assess(machine))).decode(),
+    }
+    for one, other in itertools.product(texts, repeat=2):
+        screen = f"{texts[one](gds)}\n\nand\n\n{texts[other](asked)}\n"
+        found = parse_capture(screen.encode())
+        assert pack(msgspec.structs.replace(found, wasmtime=None)) == pack(gds), (one, other)
+
+        mixed = f"{texts[one](gds)}\n\nand\n\n{texts[other](healthy)}\n"
+        with pytest.raises(CaptureError, match="holds several different cpuprobe reports"):
+            parse_capture(mixed.encode())
 
 
 def test_a_screen_with_its_code_is_short():

@@ -26,9 +26,13 @@ class Row(NamedTuple):
         return card
 
 
-ROWS = (
+OWN = (
     Row("data_block", ("BEGIN CPUPROBE REPORT",)),
     Row("share_code", ("cpuprobe",)),
+)
+"""What cpuprobe itself wrote, the fullest first."""
+ROWS = (
+    *OWN,
     Row(
         "nothing",
         (

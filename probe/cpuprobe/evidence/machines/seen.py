@@ -17,7 +17,7 @@ from cpuprobe.evidence.machines.documents import (
     parts_of,
 )
 from cpuprobe.evidence.machines.join import MAXIMUM_SIGHTINGS
-from cpuprobe.evidence.machines.registry import FALLBACKS, Row, rows_for
+from cpuprobe.evidence.machines.registry import FALLBACKS, OWN, Row, rows_for
 from cpuprobe.evidence.machines.sighting import Paste, Sighting
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.text.decode import decoded
@@ -62,7 +62,8 @@ def see(content: bytes) -> Seen:
     reports, documents, rest, failure = find_documents(decoded(content))
     nothing = failure or CaptureError(_unknown(documents))
     if reports:
-        return Seen(_one(reports), [], Paste(""), nothing)
+        beside = _seen_by(rows_for(rest, OWN), Paste(clean(rest))) if rest.strip() else []
+        return Seen(_one(reports, beside), [], Paste(""), nothing)
     seen, unknown = _in_documents(documents)
     text = clean("\n".join([rest, *unknown]) if unknown else rest)
     del rest  # as large as the file
@@ -70,25 +71,38 @@ def see(content: bytes) -> Seen:
         # What was wrapped in prefixes or a string is a document only now.
         again = embedded_documents(text)
         if again.reports:
-            return Seen(_one(again.reports), [], Paste(""), nothing)
+            beside = _seen_by(rows_for(again.rest, OWN), Paste(again.rest))
+            return Seen(_one(again.reports, beside), [], Paste(""), nothing)
         seen, unknown = _in_documents(again.others)
         text = "\n".join([again.rest, *unknown])
     paste = Paste(text)
     del text
     seen += _seen_by(rows_for(paste.seen), paste)
-    own = [each for each in seen if each.report is not None]
-    if own:  # a report's block is more than a screen's code
-        whole = [each.report for each in own if each.source == own[0].source]
-        return Seen(_one([each for each in whole if each is not None]), [], Paste(""), nothing)
+    if any(each.report is not None for each in seen):
+        return Seen(_one([], seen), [], Paste(""), nothing)
     if not any(each.tells_features or each.nothing for each in seen):
         seen += _seen_by(rows_for(paste.seen, FALLBACKS), paste)
     return Seen(None, seen, paste, nothing)
 
 
-def _one(reports: Sequence[Observation]) -> Observation:
-    if any(each != reports[0] for each in reports):
+def _one(documents: Sequence[Observation], seen: Sequence[Sighting]) -> Observation:
+    """The fullest report, where all that cpuprobe wrote is of one measurement.
+
+    Raises:
+        CaptureError: it is of several.
+    """
+    own = [each.report for row in OWN for each in seen if each.source == row.name]
+    first, *others = [*documents, *(report for report in own if report is not None)]
+    if any(each != first and _essentials(each) != _essentials(first) for each in others):
         raise CaptureError("holds several different cpuprobe reports: give one")
-    return reports[0]
+    return first
+
+
+def _essentials(report: Observation) -> str:
+    """What a screen tells of it; whether wasmtime was asked as well is no difference."""
+    from cpuprobe.evidence.share import pack
+
+    return pack(msgspec.structs.replace(report, wasmtime=None))
 
 
 def _unknown(documents: Sequence[Any]) -> str:

@@ -22,7 +22,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             raise CaptureError("the data block of the report is cut: copy it whole")
         if number == _MOST_BLOCKS:
             return
-        body = paste.text[match.end() : stop].strip().strip("-")
+        body = paste.text[match.end() : stop]
         line = paste.text.count("\n", 0, match.start())
         report = read_report(opened(body, MAXIMUM_JSON))
         yield Sighting(source="data_block", line=line, report=report)
