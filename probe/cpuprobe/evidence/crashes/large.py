@@ -35,6 +35,7 @@ _WORDS = (
     "cpu does not support",
     "isa level is lower",
     "cpu features",
+    "sanitizer: ",
 )
 
 

@@ -14,6 +14,7 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.crashes.folds import unfolded
 from cpuprobe.evidence.crashes.formats.listing import instruction
 from cpuprobe.evidence.crashes.formats.registry import OF_LINES, OF_TEXT, RULES
+from cpuprobe.evidence.crashes.formats.sanitizers import without_shadow
 from cpuprobe.evidence.crashes.isa import isa_of_text
 from cpuprobe.evidence.crashes.join import join
 from cpuprobe.evidence.crashes.large import telling_part
@@ -71,7 +72,7 @@ def _best(text: str) -> tuple[list[Crash], list[str]]:
     best: tuple[list[Crash], list[str]] | None = None
     for reading in readings(text):
         kept = [line.strip() for line in lines_of(clean(reading)) if line.strip()]
-        kept = unfolded(kept)
+        kept = without_shadow(unfolded(kept))
         found = join([*_clues(kept), *(clue for read in OF_TEXT for clue in read(text))])
         if best is None or _told(found) > _told(best[0]):
             best = found, kept

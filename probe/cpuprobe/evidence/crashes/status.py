@@ -124,6 +124,16 @@ _WORDS = {
     "privileged instruction": "STATUS_PRIVILEGED_INSTRUCTION",
     "integer divide-by-zero": "STATUS_INTEGER_DIVIDE_BY_ZERO",
 }
+# compiler-rt, sanitizer_win.cpp (SignalContext::Describe); and a SIGSEGV at the end of the stack.
+_SANITIZERS = {
+    "illegal-instruction": "STATUS_ILLEGAL_INSTRUCTION",
+    "priv-instruction": "STATUS_PRIVILEGED_INSTRUCTION",
+    "access-violation": "STATUS_ACCESS_VIOLATION",
+    "breakpoint": "STATUS_BREAKPOINT",
+    "int-divide-by-zero": "STATUS_INTEGER_DIVIDE_BY_ZERO",
+    "int-overflow": "STATUS_INTEGER_OVERFLOW",
+    "stack-overflow": "STATUS_STACK_OVERFLOW",
+}
 
 
 def signal_name(number: int) -> str | None:
@@ -147,7 +157,7 @@ def signal_of(words: str) -> str | None:
         words: `SIGILL`, `4`, `ILL`, `illegal instruction`, `EXC_BAD_INSTRUCTION`, `c000001d`.
     """
     word = " ".join(words.split())
-    known = _WORDS.get(word.lower())
+    known = _WORDS.get(word.lower()) or _SANITIZERS.get(word.lower())
     if known is not None:
         return known
     try:

@@ -153,7 +153,7 @@ def _colon(line: str, at: int) -> Clue | None:
         return None
     address, rest, marked = number(match["address"]), match["rest"], match["mark"] is not None
     long = len(match["address"]) >= 4 or "<" in line
-    if _EXAMINED.match(rest) is not None:
+    if long and _EXAMINED.match(rest) is not None:
         found = words_to_bytes(rest.split(), big=False)
         return (
             None

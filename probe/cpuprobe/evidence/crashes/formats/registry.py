@@ -15,6 +15,7 @@ from cpuprobe.evidence.crashes.formats import (
     refusals,
     registers,
     runtimes,
+    sanitizers,
     sentry,
     shells,
     windows,
@@ -46,6 +47,7 @@ OF_LINES: Sequence[Callable[[Sequence[str]], Iterator[Clue]]] = (
     apple.read,
     windows.read,
     runtimes.read,
+    sanitizers.read,
     refusals.read,
     shells.read,
 )
