@@ -38,6 +38,7 @@ ISAS = {
     "s390x": "s390x",
     "mips": "MIPS",
     "ppc": "PowerPC",
+    "ppc64": "POWER",
 }
 BASELINE = frozenset(load_levels()[0].features)
 

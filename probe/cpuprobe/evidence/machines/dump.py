@@ -35,6 +35,11 @@ _HEADER = re.compile(
     r"|CPUID Registers \(CPU #(?P<from_one>\d{1,8})"
     r"|CPU#(?P<mask>\d{1,8}) AffMask"
 )
+# A leaf whose end stands on the next line.
+_BROKEN = re.compile(
+    r"\beax=0x(?!.*\bedx=0x[0-9a-f]{8}).{0,70}$"
+    r"|\bCPUID [0-9A-F]{8}:? (?!(?:[0-9A-F]{8}[- ]){3}[0-9A-F]{8})[0-9A-F]{8}.{0,30}$"
+)
 
 
 class CpuHeader:
@@ -178,13 +183,19 @@ class DumpReader(Protocol):
 
 
 def dump_sightings(source: str, reader: DumpReader, paste: Paste) -> Iterator[Sighting]:
-    """The machines whose leaves a reader finds in a text."""
-    for number, line in enumerate(paste.lines):
+    """The machines whose leaves a reader finds in a text.
+
+    A leaf whose line a mail program broke, at a blank or inside a number, is joined.
+    """
+    lines = paste.lines
+    for number, line in enumerate(lines):
         stripped = line.strip()
         header = cpu_header(stripped) if stripped else None
         if header is not None:
             reader.dump.begin(header)
-        else:
-            reader.take(line, number)
+        elif not reader.take(line, number) and _BROKEN.search(line) is not None:
+            rest = lines[number + 1].strip() if number + 1 < len(lines) else ""
+            if not reader.take(f"{stripped} {rest}", number):
+                reader.take(f"{stripped}{rest}", number)
     for line_number, groups in reader.dump.machines():
         yield Sighting(source=source, line=line_number, groups=groups)

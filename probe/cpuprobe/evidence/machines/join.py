@@ -19,6 +19,7 @@ from cpuprobe.evidence.machines.isa import X86
 from cpuprobe.evidence.machines.kernel_list import arm_words, judge, linux_words
 from cpuprobe.evidence.machines.sighting import Sighting, list_of
 from cpuprobe.evidence.observation import (
+    Claims,
     CpuGroup,
     Cpuinfo,
     Kernel,
@@ -35,6 +36,7 @@ _NOISE = re.compile(
     r"\((?:r|tm|c)\)|@.*|\b(?:cpu|processor|apu|with radeon.*|\w+-core|eng sample.*|0)\b"
 )
 UNNAMED = "a CPU that it does not name"
+_IN_BOTH = 3
 _FOREIGN_KERNEL = re.compile(r"-Microsoft$|BrandZ", re.IGNORECASE)
 _TOLD = ("vendor", "brand", "family", "model", "stepping", "microcode", "hypervisor")
 
@@ -237,6 +239,8 @@ def _compatible(one: Sighting, other: Sighting) -> bool:
     """Whether two sightings of CPUs that look alike can be of one machine."""
     if one.groups and other.groups and one.source == other.source:
         return False  # the reader of the dumps took them for two
+    if one.source == other.source and _differ(one.claims, other.claims):
+        return False
     lists = [
         [
             frozenset(list_of(block.fields).split()) & (linux_words() | arm_words())
@@ -248,6 +252,12 @@ def _compatible(one: Sighting, other: Sighting) -> bool:
     if not lists[0] or not lists[1]:
         return one.source != other.source or not (one.cpuinfo and other.cpuinfo)
     return not set(lists[0]).isdisjoint(lists[1])
+
+
+def _differ(one: Sequence[Claims], other: Sequence[Claims]) -> bool:
+    """Whether names that one format tells twice are two lists, and not two parts of one."""
+    first, second = ({name for claims in each for name in claims.yes} for each in (one, other))
+    return first != second and len(first & second) >= _IN_BOTH
 
 
 def machines_in(sightings: Sequence[Sighting]) -> list[Machine]:

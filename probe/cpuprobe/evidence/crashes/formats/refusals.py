@@ -58,6 +58,9 @@ _LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
         # wasmer
         (r"missing (?:require[ds] )?CPU features?:? [\"'\[]?(?:EnumSet *[({] ?)?"
                 r"(?P<list>[A-Za-z0-9_.,| -]{2,300})", True),
+        # VMware
+        (r"\bFeature '?cpuid\.(?P<list>[A-Za-z0-9_.]{2,20})'? was absent, but must be present",
+                True),
         # plain sentences of programs
         (r"\b(?:this|your|the|current) (?:CPU|processor|machine|system|computer)\b"
                 r"[^\n.]{0,30}?\b(?:does not|doesn't|do not) (?:have|support|appear to "
@@ -100,7 +103,7 @@ _OTHER_NAMES = {
 }
 _MAY_REFUSE = re.compile(
     r"not available|know how to test|x86-64-v|CPU|processor|machine|system|computer|compiled|SIMD"
-    r"|not supported|AVX|SSE",
+    r"|not supported|AVX|SSE|cpuid\.",
     re.IGNORECASE,
 )
 # Bun's build for CPUs without AVX runs on after its remark on AVX: no refusal.

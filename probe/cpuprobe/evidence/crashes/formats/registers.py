@@ -37,7 +37,11 @@ _X86_64 = [
 _I386 = ["eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "eip"]
 _A64 = [f"x{n}" for n in range(31)]
 _RISCV = [f"{kind}{n}" for kind, most in (("a", 8), ("s", 12), ("t", 7)) for n in range(most)]
-_OTHER = [*(f"r{n}" for n in range(8)), "pc", "sp", "lr", "cpsr", "pstate", "ra", "gp", "tp"]
+# Go calls the return address `link` on s390x, POWER, MIPS and LoongArch, `lr` on Arm.
+_OTHER = [
+    *(f"r{n}" for n in (*range(8), *range(16, 32))),
+    *["pc", "sp", "lr", "link", "cpsr", "pstate", "ra", "gp", "tp", "xer", "ctr", "lo", "hi"],
+]
 _PAIR = re.compile(
     rf"(?<![\w%$])(?P<name>{'|'.join([*_X86_64, *_I386, *_A64, *_RISCV, *_OTHER])})"
     r"(?:\s{0,3}[:=]\s{0,2}|\s{1,20})(?P<value>0x[0-9a-f]{1,16}|[0-9a-f]{8}(?:[0-9a-f]{8})?)(?![\w.])",
@@ -57,7 +61,7 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
             found.setdefault(match["name"].lower(), number(match["value"]))
         if found and _is_dump(line, found):
             address = next((found[name] for name in _POINTERS if name in found), None)
-            told = Crash(SOURCE, registers=found, isa=isa_of(found), address=address)
+            told = Crash(SOURCE, registers=found, address=address)
             yield Clue(at, told, aside=True)
 
 
@@ -70,7 +74,7 @@ def _is_dump(line: str, found: dict[str, int]) -> bool:
 def isa_of(registers: dict[str, int]) -> Isa | None:
     """The instruction set that has registers of these names; None where several have."""
     names = set(registers)
-    if names & {"rip", "rax", "rsp", "r13", "r15", "rbx", "rdi"}:
+    if names & {"rip", "rax", "rsp", "rbx", "rdi"}:
         return "x86-64"
     if names & {"eip", "eax", "esp", "ebp", "ebx"}:
         return "i386"
@@ -80,6 +84,20 @@ def isa_of(registers: dict[str, int]) -> Isa | None:
         return "arm"
     if {"ra", "gp"} <= names or {"a0", "a7"} <= names:
         return "riscv64"
-    if "r0" in names:  # Go's dump of AArch64 calls X0 so
-        return "aarch64" if max(registers.values()) >= 1 << 32 else None
-    return None
+    if "r0" in names:
+        return _numbered(names, max(registers.values()))
+    return "x86-64" if names & {"r13", "r15"} else None
+
+
+def _numbered(names: set[str], largest: int) -> Isa | None:
+    """The same where they are R0, R1 and so on, as Go calls those of most instruction sets.
+
+    Sources: runtime/signal_{arm64,loong64,mips64x,ppc64x,s390x}.go.
+    """
+    if names & {"xer", "ctr"}:
+        return "ppc64"
+    if {"lo", "hi"} <= names:
+        return "mips"
+    if "link" in names:
+        return "loongarch64" if names & {"r16", "r22", "r31"} else "s390x"
+    return "aarch64" if largest >= 1 << 32 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cpuprobe.evidence.machines.names import claims_of_words, words_in
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
@@ -24,12 +24,32 @@ _WORDS = {
 _WORD = re.compile(
     r"((?:AMD |Structured Extended |XSAVE )?Features\d?)=0x([0-9a-f]{1,8})(?=<|\s|$)"
 )
+# A line that a mail program broke: before its value, inside it, or among the names behind it.
+_BROKEN = re.compile(
+    r"(?:^|\s)(?:AMD|Structured(?: Extended)?|XSAVE)$|Features\d?=0x[0-9a-f]{0,8}$"
+    r"|Features\d?=0x[0-9a-f]{1,8}<[^>]{0,400}$"
+)
+_LONGEST = 12  # lines that one may be broken into
 _CPU = re.compile(r"CPU: (.{3,120}?) \(\d+(?:\.\d+)?-MHz")
 _ID = re.compile(
     r"Origin ?= ?\"(\w+)\".*?Family ?= ?0x([0-9a-f]{1,3}) .*?Model ?= ?0x([0-9a-f]{1,3})"
     r"(?:.*?Stepping ?= ?(\d{1,3}))?"
 )
 _ARM = re.compile(r"CPU +\d+: (ARM .{3,60}?) r\dp\d|Instruction Set Attributes 0 =")
+
+
+def _whole(lines: Sequence[str]) -> list[str]:
+    """The lines, those that were broken joined to the first; none moves to another number."""
+    whole = list(lines)
+    first = 0
+    for number in range(1, len(whole)):
+        line = whole[number].strip()
+        if number - first > _LONGEST or not line or _BROKEN.search(whole[first]) is None:
+            first = number
+            continue
+        between = "" if "=" in whole[first][-40:] else " "
+        whole[first], whole[number] = f"{whole[first].rstrip()}{between}{line}", ""
+    return whole
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
@@ -46,7 +66,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             return
         brand = brand or (found[1] if (found := _CPU.search(line)) else None)
         who = who or (_ID.search(line) if "Origin" in line else None)
-    words, first = words_in(paste.lines, "Features", _WORD, _WORDS)
+    words, first = words_in(_whole(paste.lines), "Features", _WORD, _WORDS)
     if first is None:
         return
     identity = ToldIdentity(

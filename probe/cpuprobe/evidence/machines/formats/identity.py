@@ -23,6 +23,8 @@ _FAMILY = re.compile(
     r"(?: Stepping (\d{1,2}))?"
 )
 _APPLE = re.compile(r"\b(?:Chip|Chipset Model|Processor Name)?:? ?(Apple M\d[ \w]{0,12})")
+# CPUID's own blanks in the name, as in `CPU  C2550  @ 2.40GHz`.
+_BLANKS = re.compile(r" {2,8}(?=(?:[\w-]{1,12} {1,8})?@ \d)")
 _END = re.compile(r"[ \t]{2,}|\s+\(\d+\)|\s+\d+ MHz|\.\s|$")
 
 
@@ -47,7 +49,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             return
         if brand is None:
             brand = next(filter(None, map(_BRAND.search, paste.lines[number : number + 40])), None)
-        name = " ".join(_END.split(brand[1], maxsplit=1)[0].split()) if brand else None
+        words = _BLANKS.sub(" ", brand[1]) if brand else ""
+        name = " ".join(_END.split(words, maxsplit=1)[0].split()) or None
         yield Sighting(
             source="identity",
             line=number,

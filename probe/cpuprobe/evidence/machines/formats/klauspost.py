@@ -12,9 +12,12 @@ from cpuprobe.evidence.machines.names import claims_of_names
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import ToldIdentity
 
+# As Go prints the structure, the keys are its fields' and the values are in quotes.
 _LINE = re.compile(
-    r"^[ \t]*(Name|Vendor String|Features|Microarchitecture level|CPU Family \d+ Model)[: ]+(.*)$"
+    r"^[ \t]*(Name|BrandName|Vendor String|VendorString|Features|Microarchitecture level"
+    r"|CPU Family \d+ Model)[: ]+(.*)$"
 )
+_FIELDS = {"BrandName": "Name", "VendorString": "Vendor String"}
 _WHO = re.compile(r"CPU Family (\d+) Model:? (\d+)(?: Stepping:? (\d+))?")
 _NAMES = {"SCE": "syscall", "LAHF": "sahf", "CMPXCHG8": "cx8", "FXSROPT": "", "X87": "x87"}
 _ARM = frozenset({"ASIMD", "AESARM", "ARMCPUID", "FPHP", "ATOMICS"})
@@ -43,7 +46,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
     first = 0
     for number, match in paste.matches(_LINE):
         first = first if told else number
-        told.setdefault(match[1], match[2].strip())
+        value = match[2].strip().rstrip(",").strip('"')
+        told.setdefault(_FIELDS.get(match[1], match[1]), value)
         who = who or _WHO.search(match[0])
     names = [name.strip() for name in told.get("Features", "").split(",")]
     if len(told) < 2 or len(names) < 3 or not all(name.isupper() or not name for name in names):
