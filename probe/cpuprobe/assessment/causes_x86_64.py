@@ -18,23 +18,36 @@ from cpuprobe.facts.features import X86Feature, load_features
 _CR4_OPTIONS: Mapping[str, str] = {"fsgsbase": "nofsgsbase", "ospke": "nopku"}
 
 
+# The kernel's words of features that are a register of CPUID, by leaf, subleaf and register
+# (arch/x86/include/asm/cpufeature.h, enum cpuid_leafs).
+_KERNEL_WORDS: Mapping[tuple[int, int, str], int] = {
+    (0x1, 0, "edx"): 0,
+    (0x80000001, 0, "edx"): 1,
+    (0x1, 0, "ecx"): 4,
+    (0x80000001, 0, "ecx"): 6,
+    (0x7, 0, "ebx"): 9,
+    (0xD, 1, "eax"): 10,
+    (0x7, 1, "eax"): 12,
+    (0x80000008, 0, "ebx"): 13,
+    (0x7, 0, "ecx"): 16,
+    (0x7, 0, "edx"): 18,
+}
+
+
 def named_by_clearcpuid(ground: Ground, features: Iterable[X86Feature]) -> Iterator[str]:
     """The words `clearcpuid=...` that name one of `features` or something one of them builds on.
 
-    The kernel takes names as /proc/cpuinfo prints them, or numbers (32 * word + bit) of its own
-    feature words; word 0 is CPUID.01H:EDX, word 4 is CPUID.01H:ECX and word 9 is CPUID.07H:EBX
-    (arch/x86/include/asm/cpufeatures.h).
+    The kernel takes names as /proc/cpuinfo prints them, or numbers: 32 * word + bit.
     """
-    kernel_words = {(0x1, "edx"): 0, (0x1, "ecx"): 4, (0x7, "ebx"): 9, (0x7, "ecx"): 16}
     wanted: set[str] = set()
+    table = load_features()
     for feature in features:
-        table = load_features()
         for name in {feature.name, *table.closure(feature.name)}:
             row = table[name]
             if row.kernel.flag is not None:
                 wanted.add(row.kernel.flag)
-            word = kernel_words.get((row.cpuid.leaf, row.cpuid.register))
-            if word is not None and row.cpuid.subleaf == 0:
+            word = _KERNEL_WORDS.get((row.cpuid.leaf, row.cpuid.subleaf, row.cpuid.register))
+            if word is not None:
                 wanted.add(str(32 * word + row.cpuid.bit))
     for option in ground.option("clearcpuid"):
         if wanted.intersection(option.partition("=")[2].split(",")):

@@ -12,8 +12,6 @@ from cpuprobe.assessment.x86_64 import X86Evidence
 from cpuprobe.facts.features import load_features
 
 _YMM_STATE = 0x6
-
-
 _ZMM_STATE = 0xE0
 
 

@@ -10,7 +10,7 @@ from cpuprobe.assessment.levels import highest_level
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.assessment.wasmtime import REFUSED, features_of
 from cpuprobe.errors import UsageError
-from cpuprobe.facts.features import Feature, FeatureTable
+from cpuprobe.facts.features import FeatureTable
 from cpuprobe.facts.isa import facts_named
 from cpuprobe.facts.profiles import Profile
 from cpuprobe.facts.wasmtime import WasmtimeVersion
@@ -257,9 +257,5 @@ def _disable(
     return tuple(
         name
         for name, feature in table.items()
-        if not usable[name] and (name in named or (name in claimed and not _harmless(feature)))
+        if not usable[name] and (name in named or (name in claimed and not feature.harmless))
     )
-
-
-def _harmless(feature: Feature) -> bool:
-    return feature.hint or feature.privileged

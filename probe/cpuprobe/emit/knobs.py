@@ -94,8 +94,7 @@ def allow_list(one: Compiler, on: Collection[str]) -> tuple[str, tuple[str, ...]
         and name not in included
         and name not in baseline
         and name not in one.skip
-        and not feature.hint
-        and not feature.privileged
+        and not feature.harmless
         and one.names_of(name)
         and all(need in on for need in one.needs.get(name, ()))
     ]

@@ -211,7 +211,7 @@ def _oci(flags: FlagSet) -> str:
     annotations["features"] = ",".join(
         name
         for name, row in table.items()
-        if name in flags.safe and name not in within and not (row.hint or row.privileged)
+        if name in flags.safe and name not in within and not row.harmless
     )
     annotations["wasmtime"] = flags.wasmtime
     annotations["wasmtime.flags"] = ",".join(f for f, value in flags.values.items() if value)

@@ -111,7 +111,7 @@ def guard(flags: FlagSet) -> str:
     needs = [
         row
         for name, row in load_features().items()
-        if name in flags.safe - baseline and not (row.hint or row.privileged)
+        if name in flags.safe - baseline and not row.harmless
     ]
     if not needs:
         raise UsageError("--format guard: nothing beyond x86-64-v1 may be used: nothing to check")

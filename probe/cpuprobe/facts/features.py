@@ -87,12 +87,17 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     source: str
 
     @property
+    def harmless(self) -> bool:
+        """Whether no program dies of being built for it: a hint, or for the kernel alone."""
+        return self.hint or self.privileged
+
+    @property
     def for_programs(self) -> bool:
         """Whether a program can need it, and executing can confirm it.
 
         Not so are hints, what only the kernel can use, and names for a bundle of other features.
         """
-        return not (self.hint or self.privileged or self.bundle)
+        return not (self.harmless or self.bundle)
 
     @property
     def kind(self) -> str:

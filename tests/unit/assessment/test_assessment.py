@@ -234,6 +234,26 @@ def test_clearcpuid_takes_numbers():
     assert "clearcpuid=156" in the(assessment, "CP101").cause
 
 
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("lzcnt", 6 * 32 + 5),
+        ("bmi2", 9 * 32 + 8),
+        ("xsavec", 10 * 32 + 1),
+        ("avxvnni", 12 * 32 + 4),
+        ("gfni", 16 * 32 + 8),
+        ("serialize", 18 * 32 + 14),
+    ],
+)
+def test_clearcpuid_takes_the_number_of_any_word(name, number):
+    """Those of Linux arch/x86/include/asm/cpufeatures.h, not only those of leaves 1 and 7."""
+    has = [*V3, "xsavec", "avxvnni", "gfni", "serialize"]
+    listed = [each for each in has if each != name]
+    machine = observation(group(has), listed=listed, cmdline=(f"clearcpuid=3,{number}",))
+
+    assert f"clearcpuid=3,{number}" in the(assess(machine, "50"), "CP102").cause
+
+
 def test_noxsave_turns_osxsave_off():
     """Without OSXSAVE there is no AVX, no XSAVE, and no v3 even in what is advertised."""
     assessment = assess(observation(group(V3, osxsave=False), cmdline=("noxsave",)), "50")
@@ -283,7 +303,12 @@ def test_the_enabled_size_stands_in_for_a_missing_xcr0():
     wide = (CpuidLeaf(0xD, 0, 7, 832, 832, 0), area[1])
     unknown = msgspec.structs.replace(base, cpuid=kept + wide)
 
-    assert assess(observation(off), "50").features["avx"].state == "withheld"
+    assessment = assess(observation(off), "50")
+    assert assessment.features["avx"].state == "withheld"
+    assert (
+        "CPUID.0DH:EBX = 576 bytes of enabled state: bit 2 of XCR0, AVX (YMM) state, is off"
+        in the(assessment, "CP101").evidence
+    )
     assert assess(observation(unknown), "50").features["avx"].safe
 
 
@@ -298,6 +323,7 @@ def test_clearcpuid_avx2_is_withheld_though_it_runs():
     finding = the(assessment, "CP102")
     assert finding.features == ("avx2",)
     assert "clearcpuid=avx2" in finding.cause
+    assert "executing avx2: ok, all the same" in finding.evidence
     assert assessment.features["avx2"].ran == "ok"
     assert states(assessment, "avx2") == ["withheld"]
     assert assessment.cranelift["has_avx2"] is False

@@ -103,6 +103,7 @@ def test_one_different_line_of_cpuinfo_is_a_difference(field, value):
     assert document["same"] is False
     key = field if field == "microcode" else f"/proc/cpuinfo {field}"
     assert document["identity"][key]["b"] == " ".join(sorted(value.split()))
+    assert [each for each in document["identity"] if field in each] == [key]
 
 
 def test_the_order_of_flags_is_no_difference():

@@ -102,6 +102,14 @@ def test_the_detectors_rules(features, xcr0, expected, denied):
     assert not found & set(denied)
 
 
+def test_the_detector_asks_for_osxsave_where_xcr0_is_not_told():
+    """Of a capture without XCR0 it would report AVX, but not where CR4.OSXSAVE is known to be 0."""
+    for osxsave in (True, False):
+        told = group(V3, xcr0=None, executed=False, osxsave=osxsave)
+
+        assert ("avx" in detected(Machine(observation(told)))) is osxsave
+
+
 def test_bmi_is_hidden_on_intel_only():
     """SKL052 names Intel; an AMD CPU without AVX keeps BMI."""
     from tests.fakes import AMD, ZEN4
