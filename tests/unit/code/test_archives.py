@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib
 import io
 import lzma
 import random
@@ -14,11 +15,12 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests.archives import ar_of, cpio_of, library, tar_of, zip_of
 
-from cpuprobe.code.archives import allowance, packed, walk
+from cpuprobe.code.archives import allowance, blocks, packed, walk
 from cpuprobe.code.archives.table import kind_of
 from cpuprobe.code.archives.walk import members
 from cpuprobe.code.elf import Held
@@ -48,10 +50,46 @@ READ = {
 
 
 @pytest.mark.parametrize(
-    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2], ids=str
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 )
 def test_zip(method):
     assert held(zip_of(FILES, method)) == READ
+
+
+def of_method(number: int, content: bytes, packed: bytes) -> bytes:
+    """A zip archive with one file, packed by a method that Python does not write."""
+    row = struct.pack("<HHIIIIHH", 0, number, 0, 0, len(packed), len(content), 1, 0)
+    whole = b"PK\3\4\x14\0" + row + b"a" + packed
+    directory = b"PK\1\2\x14\0\x14\0" + row + bytes(14) + b"a"
+    return whole + directory + struct.pack("<4s8xIIH", b"PK\5\6", len(directory), len(whole), 0)
+
+
+def test_methods_of_zip():
+    """xz is read; the others are named, by number where they have no name."""
+    assert held(of_method(95, LIBRARY, lzma.compress(LIBRARY))) == {"x!a": ("ELF file", LIBRARY)}
+    assert held(of_method(9, b"", b"")) == {
+        "x!a": ("file packed by Deflate64 in a zip archive", "")
+    }
+    assert held(of_method(19, b"", b"")) == {
+        "x!a": ("file packed by method 19 in a zip archive", "")
+    }
+
+
+def test_a_dictionary_of_lzma_that_is_larger_than_its_file_takes_no_memory(monkeypatch):
+    """4 GiB by its own word, of which a file of some KB needs none."""
+    content = zip_of({"core.so": LIBRARY}, zipfile.ZIP_LZMA)
+    at = content.index(b"core.so") + 7 + 4 + 1
+    given = []
+
+    def made(form: int, filters: list[dict[str, int]]) -> lzma.LZMADecompressor:
+        given.append(filters[0]["dict_size"])
+        return lzma_of(form, filters=filters)
+
+    lzma_of = lzma.LZMADecompressor
+    monkeypatch.setattr(lzma, "LZMADecompressor", made)
+
+    assert held(content[:at] + b"\xff" * 4 + content[at + 4 :])["x!core.so"][1] == LIBRARY
+    assert max(given) <= 4096
 
 
 def test_a_zip_behind_a_script():
@@ -130,7 +168,7 @@ def test_zstd(monkeypatch):
     skipped = b"\x50\x2a\x4d\x18\x02\0\0\0ab"
     if packed.zstd_decoder() is not None:
         assert held(archive.stdout) == held(skipped + archive.stdout) == READ
-    monkeypatch.setattr(packed, "zstd_decoder", lambda: None)
+    monkeypatch.setattr(importlib, "import_module", missing)
     assert held(archive.stdout) == {
         "x": ("zstd file without a library for it (pip install backports.zstd)", "")
     }
@@ -211,22 +249,56 @@ IMAGE = {
 }
 
 
-@pytest.mark.parametrize("packing", ["gzip", "xz", "zstd"])
-def test_a_squashfs_image(packing):
-    """Made by mksquashfs: files of blocks and fragments."""
+PACKAGES = {"gzip": "", "xz": "", "zstd": packed.ZSTD, "lz4": blocks.LZ4, "lzo": blocks.LZO}
+
+
+@pytest.mark.parametrize("packing", PACKAGES)
+def test_a_squashfs_image(packing, monkeypatch):
+    """Made by mksquashfs: files of blocks and fragments; without a library it is named."""
     content = (DATA / f"tiny.{packing}.squashfs").read_bytes()
-    if packing == "zstd" and packed.zstd_decoder() is None:
-        assert held(content) == {"x": ("squashfs image packed by zstd without a library", "")}
-    else:
+    package = PACKAGES[packing]
+    if not package or packed.module_of(package):
         assert held(content) == IMAGE
         assert held(gzip.compress(content)) == IMAGE
+    monkeypatch.setattr(importlib, "import_module", missing)
+    what = f"squashfs image packed by {packing} without a library for it (pip install {package})"
+
+    assert held(content) == ({"x": (what, "")} if package else IMAGE)
+
+
+def missing(name: str) -> NoReturn:
+    raise ImportError(name)
+
+
+@pytest.mark.parametrize("packing", ["lz4", "lzo"])
+def test_a_damaged_block_is_an_error_and_nothing_worse(packing):
+    pytest.importorskip(PACKAGES[packing])
+    content = (DATA / f"tiny.{packing}.squashfs").read_bytes()
+    errors = set()
+    for at in range(96, len(content)):
+        changed = content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+        errors |= {each.error for each in members(Held(changed), "x")}
+
+    assert f"damaged ({packing})" in errors
 
 
 def test_a_squashfs_image_of_another_packing_is_named():
     content = bytearray((DATA / "tiny.gzip.squashfs").read_bytes())
-    struct.pack_into("<H", content, 20, 5)
+    struct.pack_into("<H", content, 20, 9)
 
-    assert held(bytes(content)) == {"x": ("squashfs image packed by lz4", "")}
+    assert held(bytes(content)) == {"x": ("squashfs image packed by method 9", "")}
+
+
+def test_an_lz4_file(monkeypatch):
+    """Read as a stream, however large; one byte after the other is damaged."""
+    lz4 = pytest.importorskip("lz4.frame")
+    content = lz4.compress(LIBRARY + bytes(1 << 20), store_size=False)
+
+    assert held(content) == {"x": ("ELF file", LIBRARY + bytes(1 << 20))}
+    for at in range(len(content)):
+        assert len(held(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])) == 1
+    monkeypatch.setattr(importlib, "import_module", missing)
+    assert held(content) == {"x": ("lz4 file without a library for it (pip install lz4)", "")}
 
 
 def test_an_appimage():

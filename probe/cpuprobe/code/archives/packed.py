@@ -1,4 +1,4 @@
-"""Compressed streams: gzip, bzip2, xz, lzma, zstd."""
+"""Compressed streams: gzip, bzip2, xz, lzma, zstd, lz4."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from cpuprobe.code.elf import ArtifactError
 
 MEMORY = 256 << 20
 """Bytes that the dictionary of xz may take; `xz -9` has 64 MiB."""
+ZSTD = "backports.zstd"
+WITHOUT = "without a library for it (pip install {})"
 _PACKED = 1 << 16
 _DAMAGED = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 
@@ -129,30 +131,44 @@ bzip2 = _only(bz2.BZ2Decompressor, "bzip2")
 xz = _only(lambda: lzma.LZMADecompressor(memlimit=MEMORY), "xz")
 
 
-def zstd(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
-    """What a zstd stream holds."""
-    decoder = zstd_decoder()
-    if decoder is None:
-        yield Entry("", None, "zstd file without a library for it (pip install backports.zstd)")
-    else:
-        yield Entry("", Unpacked(stream, decoder, "zstd", allowance))
+def _of_library(
+    make: Callable[[], MakesDecoder | None], what: str, package: str
+) -> Callable[[Stream, Allowance], Iterator[Entry]]:
+    def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
+        decoder = make()
+        if decoder is None:
+            yield Entry("", None, f"{what} file {WITHOUT.format(package)}")
+        else:
+            yield Entry("", Unpacked(stream, decoder, what, allowance))
+
+    return entries
 
 
 def zstd_decoder() -> MakesDecoder | None:
     """What makes a decoder of zstd: Python's own from 3.14 on, or its backport; None without."""
-    for name in ("compression.zstd", "backports.zstd"):
-        with contextlib.suppress(ImportError):
-            return functools.partial(_Zstd, importlib.import_module(name))
+    module = module_of("compression.zstd") or module_of(ZSTD)
+    return module and functools.partial(_Library, module.ZstdDecompressor, module.ZstdError)
+
+
+def _lz4_decoder() -> MakesDecoder | None:
+    module = module_of("lz4.frame")
+    return module and functools.partial(_Library, module.LZ4FrameDecompressor, RuntimeError)
+
+
+def module_of(name: str) -> Any:
+    """A module that may be missing: None then."""
+    with contextlib.suppress(ImportError):
+        return importlib.import_module(name)
     return None
 
 
-class _Zstd:
-    """Its decoder, with an error that is known without it."""
+class _Library:
+    """A library's decoder, with an error that is known without it."""
 
-    def __init__(self, module: Any) -> None:
-        """Takes compression.zstd, or a module that is like it."""
-        self._decoder = module.ZstdDecompressor()
-        self._error = module.ZstdError
+    def __init__(self, make: Callable[[], Decoder], error: type[Exception]) -> None:
+        """Takes what makes one, and what it raises."""
+        self._decoder = make()
+        self._error = error
         self.eof = False
         self.needs_input = True
         self.unused_data = b""
@@ -161,9 +177,13 @@ class _Zstd:
         """At most `max_length` bytes of what was packed."""
         decoder = self._decoder
         try:
-            piece: bytes = decoder.decompress(data, max_length)
-        except self._error:
-            raise ValueError("zstd") from None
+            piece = decoder.decompress(data, max_length)
+        except self._error as error:
+            raise ValueError("damaged") from error
         self.eof, self.needs_input = decoder.eof, decoder.needs_input
-        self.unused_data = decoder.unused_data
+        self.unused_data = decoder.unused_data or b""  # LZ4's has None where there is nothing
         return piece
+
+
+zstd = _of_library(zstd_decoder, "zstd", ZSTD)
+lz4 = _of_library(_lz4_decoder, "lz4", "lz4")

@@ -12,17 +12,27 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.archives.allowance import Allowance
-from cpuprobe.code.archives.packed import MEMORY, Inflate, MakesDecoder, Unpacked, zstd_decoder
+from cpuprobe.code.archives.blocks import LZ4, LZO, lz4, lzo
+from cpuprobe.code.archives.packed import (
+    MEMORY,
+    WITHOUT,
+    ZSTD,
+    Inflate,
+    MakesDecoder,
+    Unpacked,
+    zstd_decoder,
+)
 from cpuprobe.code.archives.streams import Cursor, Entry, Stream, Window, name_of
 from cpuprobe.code.elf import ArtifactError, Held, Source
 
 MAGIC = b"hsqs"
-_METADATA = 8192
+_METADATA, _LARGEST = 8192, 1 << 20
 _MOST_FOLDER = 32 << 20
 """Bytes of one folder's names, and of one file's list of blocks."""
 _DEEPEST = 256
 _NONE = 0xFFFFFFFF
-_UNREAD = {3: "lzo", 5: "lz4"}
+_LIBRARIES = {3: ("lzo", LZO), 5: ("lz4", LZ4), 6: ("zstd", ZSTD)}
+"""What packs blocks, and the package that unpacks them: it may be missing."""
 _FOLDER, _FILE, _LARGE_FOLDER, _LARGE_FILE = 1, 2, 8, 9
 
 
@@ -69,19 +79,29 @@ class _Blocks:
     """The packed blocks of an image."""
 
     def __init__(self, source: Source, compression: int, allowance: Allowance) -> None:
-        self.decoder = _decoder(compression)
+        self._decoder = _decoder(compression)
+        self._unpack = {3: lzo, 5: lz4}.get(compression, lambda: None)()
         self._source = source
         self._allowance = allowance
+
+    @property
+    def is_read(self) -> bool:
+        """Whether there is what unpacks them."""
+        return bool(self._decoder or self._unpack)
 
     def unpacked(self, start: int, size: int, packed: bool, most: int) -> bytes:
         """A block at an offset; ArtifactError if it is damaged."""
         window = Window(self._source, start, size)
-        if window.size < size:
+        if window.size < size or size > _LARGEST:
             raise ArtifactError("squashfs: a block reaches past the end of the file")
-        stream: Stream = Cursor(window)
-        if packed and self.decoder is not None:
-            stream = Unpacked(stream, self.decoder, "squashfs", self._allowance)
-        return stream.read(most)
+        if packed and self._decoder is not None:
+            stream = Unpacked(Cursor(window), self._decoder, "squashfs", self._allowance)
+            return stream.read(most)
+        content = window.some(0, size)
+        if packed and self._unpack is not None:
+            content = self._unpack(content, most)
+        self._allowance.unpack(len(content))
+        return content[:most]
 
     def metadata(self, start: int) -> tuple[bytes, int]:
         """A block of metadata, and where the next one begins."""
@@ -121,9 +141,10 @@ class _Image:
     def entries(self) -> Iterator[Entry]:
         """The files."""
         number = self._super.compression
-        if self._blocks.decoder is None:
-            what = _UNREAD.get(number, "zstd without a library" if number == 6 else str(number))
-            yield Entry("", None, f"squashfs image packed by {what}")
+        if not self._blocks.is_read:
+            what, package = _LIBRARIES.get(number, (f"method {number}", ""))
+            without = f" {WITHOUT.format(package)}" if package else ""
+            yield Entry("", None, f"squashfs image packed by {what}{without}")
             return
         seen = {self._super.root}
         pending = [("", self._super.root, 0)]
@@ -146,6 +167,7 @@ class _Image:
         """Bytes of a table, from a place in a block of it on."""
         if size > _MOST_FOLDER:
             raise ArtifactError("squashfs: a folder or a file larger than any")
+        self._allowance.unpack(size)  # a block that is kept is copied from many times
         pieces = []
         while size > 0:
             body, start = self._metadata(start)

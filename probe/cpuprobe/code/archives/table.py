@@ -89,6 +89,7 @@ KINDS = (
     Kind("zstd file", b"\x28\xb5\x2f\xfd", opens=packed.zstd),
     # pzstd's begin with a frame that is to be skipped (RFC 8878, 3.1.2).
     Kind("zstd file", b"\x50\x2a\x4d\x18", opens=packed.zstd),
+    Kind("lz4 file", b"\x04\x22\x4d\x18", opens=packed.lz4),
     Kind("RPM package", rpm.MAGIC, opens=rpm.entries),
     *(Kind("cpio archive", magic, opens=cpio.entries) for magic in cpio.MAGICS),
     Kind("cpio archive", cpio.STRIPPED, opens=cpio.stripped),
@@ -101,7 +102,7 @@ KINDS = (
     Kind("macOS package", b"xar!"),
     Kind("macOS disk image", end=".dmg"),
     *(Kind("disk image", end=end) for end in (".iso", ".img", ".qcow2", ".vdi", ".vhdx", ".vmdk")),
-    Kind("lz4 file", b"\x04\x22\x4d\x18"),
+    Kind("lz4 file of the old form", b"\x02\x21\x4c\x18"),
     Kind("lzip file", b"LZIP"),
     Kind("lzop file", b"\x89LZO"),
     Kind("file of compress", b"\x1f\x9d"),

@@ -6,12 +6,21 @@ Layout: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 to 4.5.
 from __future__ import annotations
 
 import bz2
+import lzma
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.archives.allowance import Allowance
-from cpuprobe.code.archives.packed import Inflate, MakesDecoder, Unpacked, zstd_decoder
+from cpuprobe.code.archives.packed import (
+    MEMORY,
+    WITHOUT,
+    ZSTD,
+    Inflate,
+    MakesDecoder,
+    Unpacked,
+    zstd_decoder,
+)
 from cpuprobe.code.archives.streams import Cursor, Entry, Stream, Window, name_of
 from cpuprobe.code.elf import ArtifactError, Source
 
@@ -59,26 +68,51 @@ def _entry(source: Source, row: _Row, shift: int, allowance: Allowance) -> Entry
     name = name_of(row.name)
     if row.flags & _ENCRYPTED:
         return Entry(name, None, "encrypted file")
-    decoder = _decoder(row.method)
-    if row.method and decoder is None:
-        return Entry(name, None, f"file packed by a method of zip that is not read ({row.method})")
+    if row.method not in _METHODS:
+        method = _UNREAD.get(row.method, f"method {row.method}")
+        return Entry(name, None, f"file packed by {method} in a zip archive")
     header = source.some(row.offset + shift, 30)
     if len(header) < 30 or header[:4] != b"PK\3\4":
         raise ArtifactError("zip: a file is not where the directory says")
     start = row.offset + shift + 30 + sum(struct.unpack_from("<HH", header, 26))
-    content: Stream = Cursor(Window(source, start, row.packed))
-    if decoder is not None:
-        content = Unpacked(content, decoder, "zip", allowance).part(row.size)
-    return Entry(name, content)
+    content = Cursor(Window(source, start, row.packed))
+    if row.method == 0:
+        return Entry(name, content)
+    decoder = _METHODS[row.method](content, row.size)
+    if decoder is None:
+        return Entry(name, None, f"file packed by zstd {WITHOUT.format(ZSTD)}")
+    return Entry(name, Unpacked(content, decoder, "zip", allowance).part(row.size))
 
 
-def _decoder(method: int) -> MakesDecoder | None:
-    """What makes a decoder; None for what is stored as it is, or not read."""
-    if method == 8:
-        return lambda: Inflate(-15)
-    if method == 12:
-        return bz2.BZ2Decompressor
-    return zstd_decoder() if method == 93 else None
+def _lzma(content: Stream, size: int) -> MakesDecoder:
+    """Of LZMA's own properties, which stand before the rest (5.8.8); 9 bytes in all."""
+    words = struct.unpack("<HHBI", content.exactly(9, "a file in a zip archive"))
+    _, length, properties, dictionary = words
+    rest, literal = divmod(properties, 9)
+    if length != 5 or properties >= 225:
+        raise ArtifactError("zip: properties of LZMA that are none")
+    # It is allocated, whatever is needed of it: no more than the file has.
+    dictionary = max(min(dictionary, size, MEMORY), 4096)
+    chosen = {
+        "id": lzma.FILTER_LZMA1,
+        "dict_size": dictionary,
+        "lc": literal,
+        "lp": rest % 5,
+        "pb": rest // 5,
+    }
+    return lambda: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[chosen])
+
+
+# By method (4.4.5): what makes a decoder.
+_METHODS: dict[int, Callable[[Stream, int], MakesDecoder | None]] = {
+    0: lambda *_: None,
+    8: lambda *_: lambda: Inflate(-15),
+    12: lambda *_: bz2.BZ2Decompressor,
+    14: _lzma,
+    93: lambda *_: zstd_decoder(),
+    95: lambda *_: lambda: lzma.LZMADecompressor(memlimit=MEMORY),
+}
+_UNREAD = {1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "DCL Implode", 98: "PPMd"}
 
 
 def _directory(source: Source) -> tuple[bytes, int]:
