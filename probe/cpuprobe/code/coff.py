@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 from cpuprobe.code.functions import MOST_FUNCTIONS, FunctionTable, Name, Range
+from cpuprobe.code.hidden import LTO, refuse_unmade
 from cpuprobe.code.program import Binary, CodeBytes
 
 MAGIC = b"\x64\x86"
@@ -86,6 +87,7 @@ def read_coff(source: Source) -> Binary:
         source: the file.
 
     Raises:
+        UnreadError: it has no code before it is linked.
         ArtifactError: cut off, or an offset points outside of it.
     """
     return Coff(source).binary()
@@ -119,6 +121,8 @@ class Coff(Bounded):
             start = code.address + symbol.value
             found = Range(start, 0, symbol.name, "symbol", False)
             functions.setdefault(code.index, {})[start] = found
+        # The names of its sections do not fit into eight letters.
+        refuse_unmade(bool(file.code), any(LTO.encode() in each for each in file.strings))
         file.functions = FunctionTable.of(functions)
         file.undefined = frozenset(map(file.name, undefined))
         return file

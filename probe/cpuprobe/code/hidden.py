@@ -1,4 +1,4 @@
-"""Code that an ELF file holds and does not show: packed, left to the linker, put behind it."""
+"""Code that a file holds and does not show: packed, left to the linker, put behind it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from cpuprobe.code.elf import ArtifactError, Elf, Source
 
 UPX = "program packed by UPX"
 _UPX, _WITHIN = b"UPX!", 1024
+_LTO = "object of GCC for link-time optimization"
+LTO = ".gnu.lto_"
+"""What the names of its sections begin with; on macOS their segment is __GNU_LTO."""
 
 
 class UnreadError(ArtifactError):
@@ -14,18 +17,22 @@ class UnreadError(ArtifactError):
 
 
 def refuse_hidden(source: Source, elf: Elf) -> None:
-    """UnreadError if the code is packed, or not made yet.
+    """UnreadError if the code of an ELF file is packed, or not made yet.
 
-    UPX has its mark behind the program headers (upx, src/p_elf.h, struct l_info). GCC's objects for
-    LTO have sections `.gnu.lto_*`, and no code unless -ffat-lto-objects asks for both.
+    UPX has its mark behind the program headers (upx, src/p_elf.h, struct l_info).
     """
     if _UPX in source.some(0, _WITHIN):
         raise UnreadError(UPX)
     if elf.kind != abi.ET_REL:
         return
     code = any(each.flags & abi.SHF_EXECINSTR and each.size for each in elf.sections)
-    if not code and any(each.name.startswith(".gnu.lto_") for each in elf.sections):
-        raise UnreadError("object of GCC for link-time optimization")
+    refuse_unmade(code, any(each.name.startswith(LTO) for each in elf.sections))
+
+
+def refuse_unmade(has_code: bool, is_for_linker: bool) -> None:
+    """UnreadError if an object waits for the linker: GCC's have code with -ffat-lto-objects."""
+    if is_for_linker and not has_code:
+        raise UnreadError(_LTO)
 
 
 def appended(source: Source, elf: Elf) -> int:

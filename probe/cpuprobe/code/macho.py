@@ -13,11 +13,13 @@ from cpuprobe.code.elf import ArtifactError, Source, text
 from cpuprobe.code.elf_program import MOST_CODE
 from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
 from cpuprobe.code.go_program import read_other
+from cpuprobe.code.hidden import refuse_unmade
 from cpuprobe.code.macho_commands import (
     CONSTRUCTORS,
     EXTERNAL,
     INSTRUCTIONS,
     PRIVATE,
+    SEGMENT_64,
     SYMTAB,
     MachoFile,
     Segment,
@@ -42,6 +44,7 @@ _FUNCTION_STARTS, _ENCRYPTION_64, _MAIN = 0x26, 0x2C, 0x80000028
 _STUBS, _INIT_OFFSETS, _ZEROFILL = 8, 0x16, 1
 _SLOTS = (6, 7)  # S_NON_LAZY_SYMBOL_POINTERS, S_LAZY_SYMBOL_POINTERS
 _PIE = 0x200000  # MH_PIE
+_LTO = b"__GNU_LTO\0"  # a segment's name, of each section (GCC, simple-object-mach-o.c)
 _GO_DATA = {"__gopclntab", "__go_buildinfo", "__rodata", "__itablink", "__noptrdata", "__data"}
 _TARGET = (1 << 36) - 1  # what a pointer in a chain of fixups points to
 _KINDS: dict[int, Kind] = {1: "object", 2: "executable", 6: "library", 8: "library", 11: "library"}
@@ -54,6 +57,7 @@ def read_macho(source: Source) -> Binary:
         source: the file; of a fat one a slice.
 
     Raises:
+        UnreadError: it has no code before it is linked.
         ArtifactError: not a Mach-O file, cut off, or an offset points outside of it.
     """
     start = source.some(0, 32)
@@ -77,6 +81,8 @@ class _Macho(MachoFile):
         self._table = b""  # of symbols
         self._read_code()
         found = self.found
+        is_for_linker = kind == "object" and _LTO in found.get(SEGMENT_64, b"")
+        refuse_unmade(bool(self.file.code), is_for_linker)
         if any(found.get(_ENCRYPTION_64, b"")[8:12]):
             raise ArtifactError("Mach-O: its code is encrypted")
         self.file.entry = self._entry(found)

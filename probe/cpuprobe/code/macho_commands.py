@@ -23,8 +23,8 @@ CONSTRUCTORS = 9
 """S_MOD_INIT_FUNC_POINTERS: a section's type, the lowest byte of its flags."""
 EXTERNAL, PRIVATE = 0x01, 0x10
 """N_EXT, N_PEXT: of a symbol's type."""
-SYMTAB = 0x2
-_SEGMENT_64, _DATA_IN_CODE = 0x19, 0x29
+SYMTAB, SEGMENT_64 = 0x2, 0x19
+_DATA_IN_CODE = 0x29
 Segment = tuple[int, int, int]
 """Address, offset in the file, and size there."""
 _ADDRESS, _OFFSET = operator.itemgetter(0), operator.itemgetter(1)
@@ -69,7 +69,7 @@ class MachoFile(Bounded):
         self.found: dict[int, bytes] = {}
         for command, body in self._commands():
             self.found.setdefault(command, body)
-            if command == _SEGMENT_64:
+            if command == SEGMENT_64:
                 self._segment(body)
 
     def linked(self, number: int, what: str) -> bytes:

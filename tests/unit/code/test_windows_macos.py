@@ -17,6 +17,7 @@ from cpuprobe.code.archives.walk import members
 from cpuprobe.code.coff import read_coff
 from cpuprobe.code.elf import ArtifactError, Held
 from cpuprobe.code.functions import NAMELESS, Range
+from cpuprobe.code.hidden import UnreadError
 from cpuprobe.code.jump_tables import jump_tables
 from cpuprobe.code.linked import link
 from cpuprobe.code.macho import read_macho
@@ -232,6 +233,20 @@ def test_objects_for_macos_are_linked_with_their_jump_tables():
     assert linked.objects == {0: [(moved + 0xCC, moved + 0xE4)]}
     assert {start - moved: name for start, (name, _) in functions(linked).items()} == names
     assert linked.undefined == {"one", "two", "three"}
+
+
+@pytest.mark.parametrize("segment", ["__GNU_LTO", "__TEXT"])
+def test_objects_for_macos_that_wait_for_the_linker(segment):
+    """As GCC writes them: every section is of one segment, and none has code."""
+    section = struct.pack("<16s16s48x", b"__wrapper_sects", segment.encode())
+    command = struct.pack("<II16s40xII", 0x19, 72 + 80, b"", 1, 0) + section
+    content = struct.pack("<IIIIII8x", 0xFEEDFACF, 0x01000007, 3, 1, 1, len(command)) + command
+
+    if segment == "__TEXT":
+        assert read_macho(Held(content)).code == []
+        return
+    with pytest.raises(UnreadError, match="link-time"):
+        read_macho(Held(content))
 
 
 @pytest.mark.parametrize("name", ["entry.obj", "big.obj"])

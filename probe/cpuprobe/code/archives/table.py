@@ -110,7 +110,8 @@ KINDS = (
     Kind("Electron archive", b"\4\0\0\0", end=".asar"),
     # Of cl /GL: ANON_OBJECT_HEADER of winnt.h (Windows SDK), version 1.
     Kind("COFF object file of a compiler's own code", b"\0\0\xff\xff\1\0\x64\x86"),
-    Kind("LLVM bitcode file", b"BC\xc0\xde"),
+    # As it is, and in the wrapper that Apple's linker wants (llvm, BitcodeReader.h).
+    *(Kind("LLVM bitcode file", each) for each in (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")),
     # What stands for a file that was not fetched, whatever that is (git-lfs, docs/spec.md).
     Kind("Git LFS pointer", b"version https://git-lfs.github.com/spec/"),
     Kind("Java class file", b"\xca\xfe\xba\xbe", named=False),
