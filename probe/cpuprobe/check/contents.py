@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from cpuprobe.check import meter
 from cpuprobe.check.launchers import MOST, Launcher, launcher
-from cpuprobe.code.archives.images import LAYER, MOST_NAMES, Image, images, visible
+from cpuprobe.code.archives.images import (
+    LAYER,
+    MOST_IN_ALL,
+    MOST_NAMES,
+    MOST_SAID,
+    Image,
+    images,
+    visible,
+)
 from cpuprobe.code.archives.table import MODULE, OTHER, SCRIPT
 from cpuprobe.code.archives.walk import BETWEEN, LINK, Member, members, members_of_folder
 from cpuprobe.code.budget import BUDGET
@@ -121,7 +129,7 @@ class _Reader:
         self._links: dict[tuple[str, str], str] = {}
         self._same: dict[str, str] = {}
         self._alone: dict[str, bool] = {}
-        self._names = 0
+        self._names = self._said_size = 0
         self._library, self._objects = "", Library()
         try:
             for member in found:
@@ -136,6 +144,9 @@ class _Reader:
         """What was found; of images what a run sees."""
         met = self._met
         try:
+            longest = max(map(len, self._said.values()), default=0)
+            if longest > MOST_SAID and (self._layers or self._alone):
+                raise ArtifactError(f"an image is described in more than {MOST_SAID >> 20} MiB")
             known = images(self._said)
             if known:
                 met = [each for each in met if self._layer(each.name)[0] not in self._layers]
@@ -197,6 +208,9 @@ class _Reader:
             self._launchers += launcher(member.name, member.said)[: MOST - len(self._launchers)]
         elif member.said:
             self._said[self._inside(member.name)] = member.said
+            self._said_size += len(member.said)
+            if self._said_size > MOST_IN_ALL:
+                raise ArtifactError(f"images are described in more than {MOST_IN_ALL >> 20} MiB")
         if member.source is not None and member.kind is MODULE:
             self._met.append(self._module(member, member.source))
         elif member.source is not None:

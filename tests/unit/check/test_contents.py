@@ -17,6 +17,8 @@ pytest.importorskip("iced_x86")
 from cpuprobe.check import contents as room
 from cpuprobe.check.contents import Contents, contents
 from cpuprobe.check.many import expand
+from cpuprobe.code.archives import images
+from cpuprobe.code.archives.images import MOST_SAID
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.elf import Held
 from cpuprobe.code.read import Reading, complete
@@ -193,6 +195,42 @@ def test_a_manifest_that_is_none(described, tmp_path):
     found = read(path, tar_of({"manifest.json": described, "lib.so": library()}))
 
     assert names(found, path) == {"!lib.so"}
+
+
+def padded(files: dict[str, bytes], size: int) -> bytes:
+    """An OCI layout whose index has so many bytes more."""
+    return tar_of({**files, "index.json": files["index.json"] + b" " * size})
+
+
+def test_an_image_that_is_described_at_length(tmp_path):
+    """As long as registries take it, it is read; what is longer is no silent tar archive."""
+    path = tmp_path / "image.tar"
+    files = oci(LOWER, UPPER)
+
+    assert names(read(path, padded(files, MOST_SAID - 1000)), path) == SEEN
+    assert "described in more than 4 MiB" in read(path, padded(files, MOST_SAID)).met[-1].error
+    alone = read(path, padded({"index.json": b"{}", "a.so": library()}, MOST_SAID))
+    assert [each.error for each in alone.met] == [""]
+
+
+def test_descriptions_of_images_are_read_one_by_one(monkeypatch, tmp_path):
+    """Of blobs those that speak of layers, each once, and not more than any image has."""
+    said = []
+
+    def noted(content: bytes) -> dict[str, object]:
+        said.append(content)
+        return {}
+
+    monkeypatch.setattr(images, "_json", noted)
+    nested = b"[" + b"[]," * 1000 + b"[]]"
+    files = {f"blobs/sha256/{number:064x}": nested for number in range(9)}
+    read(tmp_path / "x.tar", tar_of({**files, "index.json": b"{}"}))
+
+    assert said == [b"", b"{}"]
+    monkeypatch.setattr(room, "MOST_IN_ALL", 20_000)
+    files = {name: content + b'"layers"' for name, content in files.items()}
+    found = read(tmp_path / "x.tar", tar_of(files))
+    assert "images are described in more than" in found.met[-1].error
 
 
 def test_what_is_sought_in_the_files_is_work_as_well(monkeypatch, tmp_path):

@@ -7,9 +7,10 @@ whiteout hides one without putting another in its place. Layout: OCI Image Forma
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cpuprobe.code.elf import ArtifactError
@@ -19,13 +20,16 @@ LAYER = re.compile(
 )
 """The paths of layers, and in an OCI layout of what describes them."""
 DESCRIBES = frozenset({"manifest.json", "index.json"})
-MOST_SAID = 1 << 20
-"""Bytes of one of these; an index of a hundred images has 50,000."""
+MOST_SAID = 4 << 20
+"""Bytes of one of these, as registries have it (OCI Distribution Specification, "Pushing
+Manifests"); an index of a hundred images has 50,000."""
+MOST_IN_ALL = 8 * MOST_SAID
 MOST_NAMES = 64 << 20
 """Characters of paths in all layers together."""
 MOST_FOLDERS = 1 << 20
 _MOST_IMAGES = 100
 _MOST_LAYERS = 1000
+_DEEPEST = 3
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 _Tree = dict[str, Any]
@@ -44,23 +48,38 @@ class Image(NamedTuple):
     layers: tuple[str, ...]
 
 
+class _Document(NamedTuple):
+    """What one file says, without all else that it says.
+
+    Attributes:
+        saved: of what `docker save` wrote, each image.
+        layers: of a manifest, their paths.
+        manifests: of an index, the path of each, and its platform.
+    """
+
+    saved: tuple[Image, ...] = ()
+    layers: tuple[str, ...] = ()
+    manifests: tuple[tuple[str, str], ...] = ()
+
+
+def describes(path: str, content: bytes) -> bool:
+    """Whether a text at a path may describe an image: of blobs those that speak of layers."""
+    words = b'"layers"' in content or b'"manifests"' in content
+    return path in DESCRIBES or (len(content) <= MOST_SAID and words)
+
+
 def images(said: Mapping[str, bytes]) -> list[Image]:
     """The images that some files describe, each once.
 
     Args:
         said: the content of manifest.json, index.json and what lies beside the layers, by path.
     """
+    document = functools.cache(lambda path: _document(said.get(path, b"")))
     found: dict[tuple[str, ...], str] = {}
-    read = {path: _json(content) for path, content in said.items()}
-    for row in _rows(read.get("manifest.json")):
-        tags = [*_texts(row.get("RepoTags")), ""]
-        found.setdefault(_texts(row.get("Layers")), tags[0])
-    for descriptor, manifest in _manifests(read, read.get("index.json"), 0):
-        layers = tuple(map(_blob, _rows(manifest.get("layers"))))
-        platform = descriptor.get("platform")
-        words = platform if isinstance(platform, dict) else {}
-        name = "/".join(_texts([words.get(key) for key in ("os", "architecture", "variant")]))
-        found.setdefault(layers, name)
+    for each in document("manifest.json").saved:
+        found.setdefault(each.layers, each.name)
+    for path, platform in _manifests(document, {}, "index.json", 0).items():
+        found.setdefault(document(path).layers, platform)
     listed = [Image(name, layers) for layers, name in found.items() if layers]
     several = listed[:_MOST_IMAGES]
     if len(several) < 2:
@@ -135,16 +154,43 @@ def _put(root: _Tree, path: str, number: int) -> int:
 
 
 def _manifests(
-    read: Mapping[str, Any], index: Any, depth: int
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The manifests of an index, those of indexes in it included, each with what describes it."""
-    rows = _rows(index.get("manifests")) if isinstance(index, dict) else []
-    for row in rows[:_MOST_IMAGES] if depth < 3 else ():
-        manifest = read.get(_blob(row))
-        if isinstance(manifest, dict) and "manifests" in manifest:
-            yield from _manifests(read, manifest, depth + 1)
-        elif isinstance(manifest, dict):
-            yield row, manifest
+    document: Callable[[str], _Document], found: dict[str, str], index: str, depth: int
+) -> dict[str, str]:
+    """The paths of manifests of an index, those of indexes in it included, each with its platform.
+
+    Args:
+        document: reads one.
+        found: what was found before, to which these are added.
+        index: the path of the index.
+        depth: in how many others it lies.
+    """
+    for path, platform in document(index).manifests if depth < _DEEPEST else ():
+        if path not in found:
+            found[path] = platform
+            _manifests(document, found, path, depth + 1)
+    return found
+
+
+def _document(content: bytes) -> _Document:
+    value = _json(content) if len(content) <= MOST_SAID else None
+    if isinstance(value, list):
+        return _Document(
+            tuple(
+                Image("".join(_texts(row.get("RepoTags"))[:1]), _texts(row.get("Layers")))
+                for row in _rows(value)
+            )
+        )
+    if not isinstance(value, dict):
+        return _Document()
+    rows = _rows(value.get("manifests"))[:_MOST_IMAGES]
+    layers = tuple(map(_blob, _rows(value.get("layers"))))
+    return _Document((), layers, tuple((_blob(row), _platform(row)) for row in rows))
+
+
+def _platform(descriptor: dict[str, Any]) -> str:
+    said = descriptor.get("platform")
+    words = said if isinstance(said, dict) else {}
+    return "/".join(_texts([words.get(key) for key in ("os", "architecture", "variant")]))
 
 
 def _blob(descriptor: dict[str, Any]) -> str:

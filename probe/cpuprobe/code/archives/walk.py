@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.archives.allowance import MOST_NESTED, Allowance, SpentError
-from cpuprobe.code.archives.images import DESCRIBES, LAYER, MOST_SAID
+from cpuprobe.code.archives.images import DESCRIBES, LAYER, MOST_SAID, describes
 from cpuprobe.code.archives.streams import Cursor, Entry, Link, Stream
 from cpuprobe.code.archives.table import (
     LIBRARY,
@@ -120,7 +120,8 @@ def _said(stream: Stream, name: str, kind: Kind) -> bytes:
     """The content of what may describe an image, the beginning of a layer of no known kind."""
     path = name.partition(BETWEEN)[2]
     if kind is TEXT and (path in DESCRIBES or LAYER.fullmatch(path)):
-        return stream.read(MOST_SAID)
+        content = stream.read(MOST_SAID + 1)
+        return content if describes(path, content) else b""
     return stream.peek(HEAD) if kind is OTHER and LAYER.fullmatch(path) else b""
 
 
