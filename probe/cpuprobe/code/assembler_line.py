@@ -50,6 +50,11 @@ _REGISTER = re.compile(
 )
 
 
+def with_immediate(name: str) -> bool:
+    """Whether a name stands for another mnemonic and its immediate."""
+    return any(re.fullmatch(pattern, name) is not None for pattern, _ in _WITH_IMMEDIATE)
+
+
 class Memory(NamedTuple):
     """An operand in memory: registers by lower-case name, the size in bytes; 0: it is not said."""
 

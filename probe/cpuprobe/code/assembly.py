@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cpuprobe.code.assembler_line import Line, Memory, Operand, class_of, parse_line
+from cpuprobe.code.assembler_line import Line, Memory, Operand, class_of, parse_line, with_immediate
 from cpuprobe.code.decode import Decoded, library, named
 from cpuprobe.errors import CaptureError
 
@@ -92,8 +92,8 @@ def _shown(text: str) -> str:
 
 
 def is_mnemonic(word: str) -> bool:
-    """Whether a word is the name of an instruction, as iced-x86 spells it."""
-    return word.lower() in _mnemonics()
+    """Whether a word is the name of an instruction, or of one with an immediate (`cmpneqps`)."""
+    return word.lower() in _mnemonics() or with_immediate(word.lower())
 
 
 @functools.cache

@@ -146,6 +146,7 @@ _GROUPS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "octal": ("signal", lambda text: exit_signal(int(text, 8))),
     "code": ("code", marked_bytes),
     "word": ("code", lambda text: number(text).to_bytes(4, "little")),
+    "text": ("text", str),
     "isa": ("isa", lambda text: ISA_NAMES.get(text.lower())),
 }
 

@@ -93,6 +93,8 @@ _SIGNALS = {
     31: "SIGSYS",
 }
 _NAME = re.compile(r"(?:SIG)?([A-Z]{2,7})", re.IGNORECASE)
+# What rust-minidump adds to the name of an access violation.
+_ACCESS = re.compile(r"(?<=VIOLATION)_(?:READ|WRITE|EXEC)$")
 _NUMBER = re.compile(r"[+-]?(?:0x[0-9a-f]{1,16}|[0-9]{1,20})", re.IGNORECASE)
 # strsignal of glibc, BSD and Apple, the shells' own, the kernel's names of traps, Windows' names.
 _WORDS = {
@@ -156,7 +158,7 @@ def signal_of(words: str) -> str | None:
     Args:
         words: `SIGILL`, `4`, `ILL`, `illegal instruction`, `EXC_BAD_INSTRUCTION`, `c000001d`.
     """
-    word = " ".join(words.split())
+    word = _ACCESS.sub("", " ".join(words.split()))
     known = _WORDS.get(word.lower()) or _SANITIZERS.get(word.lower())
     if known is not None:
         return known

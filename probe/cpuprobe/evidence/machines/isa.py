@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 X86 = frozenset({"x86_64", "i686"})
 JUDGED = X86 | {"aarch64"}
@@ -59,6 +60,7 @@ _BY_KEY = {
     key: [(rank, re.compile(v), isa) for rank, (k, v, isa) in enumerate(_FOREIGN) if k == key]
     for key, _, _ in _FOREIGN
 }
+_LISTS = {"s390x": {"esan3", "zarch", "stfle"}, "loongarch64": {"cpucfg", "ual", "lspw"}}
 FOREIGN_KEYS = frozenset(_BY_KEY)
 
 
@@ -71,6 +73,15 @@ def isa_named(word: str) -> str | None:
     # `amd64 (x86_64)` of reportbug, `x86_64 (64-bit)`
     first, _, rest = word.partition(" ")
     return isa_named(first) if rest and len(first) > 2 else None
+
+
+def isa_of_list(words: Iterable[str]) -> str | None:
+    """The instruction set, x86 and ARM apart, whose kernel lists such features; None if neither.
+
+    Sources: arch/s390/kernel/processor.c, arch/loongarch/kernel/proc.c.
+    """
+    have = set(words)
+    return next((isa for isa, signs in _LISTS.items() if signs & have), None)
 
 
 def isa_of_field(key: str, value: str) -> tuple[int, str | None]:

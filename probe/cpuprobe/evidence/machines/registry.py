@@ -73,6 +73,7 @@ ROWS = (
     Row("numpy", ("simd_extensions", "SIMD ")),
     Row("jfr", ("eatures: e",)),
     Row("jvm", ("CPU: total", "CPU:total")),
+    Row("v8", ("SSE3=",)),
     Row("bun", ("Bun v", "Bun Canary")),
     Row("glibc", ("x86-64-v", "x86.cpu_features", "AT_PLATFORM", "uname.machine")),
     Row("cpuid2cpuflags", ("CPU_FLAGS_",)),

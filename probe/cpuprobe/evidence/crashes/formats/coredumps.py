@@ -58,9 +58,14 @@ RULES = (
 STACKWALK = "minidump_stackwalk"
 STACKWALK_RULES = (
     rule(
-        "crash reason:",
-        r"\bCrash reason:\s{1,8}(?P<signal>(?:EXCEPTION|SIG|EXC|STATUS)[A-Z_]{2,40})",
+        "crash reason",
+        r"\bCrash reason:?\s{1,8}(?P<signal>(?:EXCEPTION|SIG|EXC|STATUS)[A-Z_]{2,40})",
         begins=True,
+    ),
+    rule(
+        "crashing instruction:",
+        r"\bCrashing instruction: `?(?P<text>[^`\n]{2,200}?)`?$",
+        aside=True,
     ),
     rule("crash address:", r"\bCrash address:\s{1,8}(?P<ip>0x[0-9a-f]{1,16})", aside=True),
     rule("cpu: ", r"^\W{0,4}CPU: (?P<isa>amd64|x86|arm64|arm|riscv64|mips64|ppc64)\b", aside=True),

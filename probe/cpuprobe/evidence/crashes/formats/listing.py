@@ -55,6 +55,8 @@ _AT_SYMBOL = re.compile(
     r"^[A-Za-z_][\w.-]{0,99}![^\s:]{1,300}(?::{2}[^\s:]{1,300}){0,8}:\s{1,4}"
     r"(?P<code>(?:[0-9a-f]{2}){1,15})\s{1,16}(?P<text>[a-z][a-z0-9]{1,15}(?:\s[^\n]{0,300})?)$"
 )
+# gdb's `address number in FILE`, where it has no source to show.
+_SOURCE_LINE = re.compile(r"in\s\S*[./]")
 _PLACE = re.compile(r"^[A-Za-z_][\w.-]{0,99}[!+][^\n]{1,300}:$")
 _BYTES = re.compile(
     r"^((?:(?:0x)?[0-9a-f]{2}\s){0,15}(?:0x)?[0-9a-f]{2})(?:\s+|$)(?![0-9a-f]{2}\b)(.*)$", re.I
@@ -203,7 +205,7 @@ def _row(lines: Sequence[str], at: int, *, alone: bool) -> Clue | None:
     """A row of WinDbg and the like; a single one, or the first below its place, is the pc's."""
     bars = _BARS.match(lines[at])
     match = bars or _WORDS.match(lines[at])
-    if match is None:
+    if match is None or _SOURCE_LINE.match(match["text"]) is not None:
         return None
     try:
         code = bytes.fromhex(re.sub(r"[\s:]", "", match["code"]))

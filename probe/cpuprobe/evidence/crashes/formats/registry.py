@@ -18,6 +18,7 @@ from cpuprobe.evidence.crashes.formats import (
     sanitizers,
     sentry,
     shells,
+    stackwalk_json,
     windows,
 )
 from cpuprobe.evidence.crashes.model import Clue
@@ -52,4 +53,8 @@ OF_LINES: Sequence[Callable[[Sequence[str]], Iterator[Clue]]] = (
     shells.read,
 )
 # Formats that are documents: read from the whole text.
-OF_TEXT: Sequence[Callable[[str], Iterator[Clue]]] = (apple.read_ips, sentry.read)
+OF_TEXT: Sequence[Callable[[str], Iterator[Clue]]] = (
+    apple.read_ips,
+    sentry.read,
+    stackwalk_json.read,
+)

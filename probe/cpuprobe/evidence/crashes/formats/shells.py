@@ -15,6 +15,8 @@ _NAMED = (
     r"(?P<signal>illegal (?:hardware )?instruction|segmentation fault|bus error"
     r"|floating point exception)"
 )
+# hs_err's table of signals and who handles them.
+_NO_HANDLER = r"(?!: (?:\[[^\]\n]{1,100}\+0x|SIG_(?:DFL|IGN)))"
 RULES = {
     STRACE: (
         rule(
@@ -101,7 +103,7 @@ RULES = {
             r"(?P<code>0x[0-9a-f]{1,2}(?:,? 0x[0-9a-f]{1,2}){1,14})\b",
             aside=True,
         ),
-        rule("sigill", r"\b(?P<signal>SIGILL)(?:s|ed|'d|ing)?\b"),
+        rule("sigill", r"\b(?P<signal>SIGILL)(?:s|ed|'d|ing)?\b" + _NO_HANDLER),
         rule("illegal", r"\b" + _NAMED + r"s?\b"),
         rule("instruction", r"(?:^|[^\w])" + _NAMED + r"\b"),
         rule("exc_bad_instruction", r"\b(?P<signal>EXC_BAD_INSTRUCTION)\b", system="macos"),
@@ -110,7 +112,7 @@ RULES = {
         rule("invalid opcode", r"\b(?P<signal>invalid opcode)\b"),
         rule("undefined instruction", r"\bundefined instruction\b", signal="SIGILL"),
         rule("segmentation fault", r"\b(?P<signal>segmentation fault)\b"),
-        rule("sigsegv", r"\b(?P<signal>SIGSEGV)\b"),
+        rule("sigsegv", r"\b(?P<signal>SIGSEGV)\b" + _NO_HANDLER),
         rule("c000001d", r"(?<![0-9a-f])(?P<signal>c000001d)\b", system="windows"),
     ),
 }

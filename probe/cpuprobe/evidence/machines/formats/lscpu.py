@@ -18,7 +18,7 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.dump import MAXIMUM_CPU_NUMBER, MAXIMUM_CPUS
 from cpuprobe.evidence.machines.formats.kernel_words import VULNERABILITIES
 from cpuprobe.evidence.machines.formats.proc_cpuinfo import identity_of
-from cpuprobe.evidence.machines.isa import X86, isa_named
+from cpuprobe.evidence.machines.isa import X86, isa_named, isa_of_list
 from cpuprobe.evidence.machines.kernel_list import gather, gather_arm, is_list, isa_of_arm_list
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
@@ -29,6 +29,8 @@ _LINE = re.compile(r"[ \t]*([^\s:|][^:|]{1,60}?)[ \t]*:(?:[ \t]+(.*)|[ \t]*)$")
 _MAXIMUM_VALUE = 16384
 # A form asks for these too ("Architecture: x64", "Model: ThinkPad"): alone they are no lscpu.
 _ASKED_IN_FORMS = frozenset({"architecture", "model", "model name", "cpus"})
+# Whoever made a device on PCI or USB (system_profiler): no maker of CPUs.
+_DEVICE = re.compile(r"0x[0-9a-fA-F]{3,4}\b")
 _BEGINS = frozenset({"architecture", "vendor_id", "flags"})
 
 
@@ -187,6 +189,10 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             machine.vulnerabilities.setdefault(*row)
             continue
         key = _key(label, value, bool(machine.fields))
+        if key is None and (isa := isa_of_list(value.split())) is not None:
+            machine.fields.setdefault("architecture", isa)
+        if key == "vendor_id" and _DEVICE.match(value) is not None:
+            continue
         arm = key is None and _is_arm_list(label, value)
         if arm:
             key = "flags"
