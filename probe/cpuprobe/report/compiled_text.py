@@ -22,7 +22,7 @@ def lines(compiled: list[Mapping[str, Any]]) -> Iterator[str]:
     least = told.get("least")
     if least is None:
         if on and len(compiled) > 1:
-            yield from _sentence(f"all of the {counted(len(on), 'flag')} that are on matter to it")
+            yield from _sentence(f"of the {counted(len(on), 'flag')} on, each matters to it")
     elif least["error"] is not None:
         yield from _sentence(f"not compiled with fewer flags: {least['error']}")
     else:

@@ -206,7 +206,7 @@ def basis_lines(fleet: Fleet) -> Iterator[str]:
             f"{young}: what is not named there counts as missing."
         )
     if fleet.unread:
-        yield f"{counted(fleet.unread, 'capture')} could not be read and count nowhere above."
+        yield f"Not read, and counted nowhere above: {counted(fleet.unread, 'capture')}."
 
 
 def count_of(share: Share, fleet: Fleet) -> str:

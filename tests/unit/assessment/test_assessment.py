@@ -300,7 +300,8 @@ def test_the_enabled_size_stands_in_for_a_missing_xcr0():
     kept = tuple(leaf for leaf in base.cpuid if leaf.leaf != 0xD)
     area = (CpuidLeaf(0xD, 0, 7, 576, 832, 0), CpuidLeaf(0xD, 2, 256, 576, 0, 0))
     off = msgspec.structs.replace(base, cpuid=kept + area)
-    wide = (CpuidLeaf(0xD, 0, 7, 832, 832, 0), area[1])
+    opmask = CpuidLeaf(0xD, 5, 64, 1088, 0, 0)  # of AVX-512, off: no business of AVX
+    wide = (CpuidLeaf(0xD, 0, 7, 832, 1152, 0), area[1], opmask)
     unknown = msgspec.structs.replace(base, cpuid=kept + wide)
 
     assessment = assess(observation(off), "50")
@@ -766,6 +767,16 @@ def test_fsgsbase_on_an_old_kernel():
     assert the(assessment, "CP101").features == ("fsgsbase",)
     assert "5.9" in the(assessment, "CP101").cause
     assert the(assessment, "CP104").features == ("fsgsbase",)
+
+
+@pytest.mark.parametrize(
+    ("hwcap2", "on"), [(0, False), (1, False), (2, True), (3, True), (4, False)]
+)
+def test_fsgsbase_is_told_by_bit_1_of_hwcap2(hwcap2, on):
+    """Bit 0 is ring 3 MWAIT (Linux arch/x86/include/uapi/asm/hwcap2.h)."""
+    assessment = assess(observation(group((*V3, "fsgsbase")), hwcap2=hwcap2), "50")
+
+    assert assessment.features["fsgsbase"].os is on
 
 
 def test_protection_keys_that_another_system_does_not_use():

@@ -113,7 +113,7 @@ def test_all_that_can_be_assessed_is_counted(capfdbinary, tmp_path):
     assert (ran.json["total"]["machines"], ran.json["unread"]) == (0, 1)
     assert text.out.count(b"every share is of its machines") == 1
     assert b"may be too old to name young features: what" in text.out
-    assert b"1 capture could not be read" in text.out
+    assert b"Not read, and counted nowhere above: 1 capture." in text.out
 
 
 def test_a_core_is_called_by_its_part_number(capfdbinary, tmp_path):
