@@ -118,6 +118,9 @@ def test_sve2_without_sve() -> None:
     assert finding(found, "CP201").cause_id == "sve2-without-sve"
     assert found.identity.hypervisor == "Apple's Virtualization framework"
 
+    with_sve = assess(machine((*claimed, "sve"), midr=arm.NEOVERSE_V1, outcomes=has))
+    assert finding(with_sve, "CP201").cause_id == "claimed-in-vain"
+
 
 def test_sve2_without_sve_that_the_kernel_hides() -> None:
     """A kernel that knows of it clears HWCAP2's bit: nothing is claimed."""

@@ -496,7 +496,10 @@ def test_hidden_features_are_never_safe():
     assert states(assessment, "avx2") == ["hidden"]
     assert the(assessment, "CP203").severity == "info"
     assert not assessment.features["avx2"].safe
-    assert "masks" in the(assessment, "CP203").cause
+    assert the(assessment, "CP203").cause_id == "masked"
+
+    bare = observation(group(features, outcomes={"avx2": "ok"}), listed=features)
+    assert the(assess(bare, "50"), "CP203").cause_id == "unknown"
 
 
 @pytest.mark.parametrize("outcome", ["timeout", "killed"])
