@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from cpuprobe.assessment.model import State
-from cpuprobe.crash.model import Judged, Shown, Verdict
+from cpuprobe.crash.model import REFUSED, Judged, Shown, Verdict
 from cpuprobe.facts.cases import KnownCase
 from cpuprobe.report.explanation_advice import lines as advice_lines
 from cpuprobe.report.explanation_sentences import ISAS
@@ -221,7 +221,8 @@ def _where(answer: Explanation) -> str:
     elif answer.jit:
         place = " in code made at run time"
     isa = f", {ISAS[answer.isa]}" if answer.isa not in (None, "x86-64") else ""
-    return f"{answer.signal or 'instruction'}{place} ({answer.source}{isa})"
+    what = "refused" if answer.verdict in REFUSED else answer.signal or "instruction"
+    return f"{what}{place} ({answer.source}{isa})"
 
 
 def _spaced(code: str) -> str:

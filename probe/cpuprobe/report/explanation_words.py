@@ -103,12 +103,12 @@ def _judgement(answer: Judged) -> str:
     if not answer.features:
         return ""
     if all(each.safe for each in answer.features):
-        also = (
-            ""
-            if answer.machine != HERE
-            else ": so it was said on another machine (give its report with --on)"
+        if answer.machine != HERE:
+            return f"On {answer.machine} all of that is there."
+        return (
+            "This machine has what is named: so it was said on another machine (give its report "
+            "with --on)."
         )
-        return f"{answer.machine[0].upper()}{answer.machine[1:]} has what is named{also}."
     return f"What is known of {answer.machine} does not say whether it has that."
 
 

@@ -702,6 +702,10 @@ def test_an_unknown_row_of_windbg_under_its_place_begins_the_instruction():
         ("this CPU does not support SSE4.1 instructions", "a build of the program for x86-64-v1"),
         ("this CPU does not support AES instructions", "does without aes"),
         ("CPU does not support x86-64-v3", "whose baseline is x86-64-v2 or lower"),
+        (
+            "This program can only be run on AMD64 processors with v3 microarchitecture support.",
+            "a build of the program for x86-64-v2",
+        ),
     ],
 )
 def test_a_refusal_of_another_machine_gets_no_build_for_this_ones_level(message: str, advised: str):

@@ -21,6 +21,10 @@ _FLAG = re.compile(
 _LEVEL = re.compile(
     r"\bCPU does not support (x86-64-v[234])\b|\bx86-64-(v[234]) (?:is )?not supported\b", re.I
 )
+# Go, runtime/asm_amd64.s: what GOAMD64 was set to.
+_GO = re.compile(
+    r"\bcan only be run on AMD64 processors with v([234]) microarchitecture support", re.I
+)
 _LEVEL_UNNAMED = re.compile(
     r"(?:^|\s)(?:(\S{1,200}): )?(?:CPU ISA level is lower than required"
     r"|The current CPU is missing one or more of the (?:baseline|required) instruction sets)",
@@ -127,6 +131,13 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
         if level is not None:
             name = level[1] or f"x86-64-{level[2]}"
             yield _clue(at, "level", (name.lower(),), True)
+            continue
+        built_for = _GO.search(line)
+        if built_for is not None:
+            below, asked = load_levels()[int(built_for[1]) - 2 : int(built_for[1])]
+            beyond = {*asked.features} - {*below.features}
+            names = tuple(name for name in load_features() if name in beyond)
+            yield _clue(at, "features", names, False)
             continue
         unnamed = _LEVEL_UNNAMED.search(line)
         if unnamed is not None:
