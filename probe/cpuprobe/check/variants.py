@@ -165,7 +165,8 @@ def settle(
     kinds = [_kind(fit.path) for fit in fits]
     groups: dict[str, list[int]] = defaultdict(list)
     for number, kind in enumerate(kinds):
-        groups[kind.common].append(number)
+        if not _is_linked(fits[number]):
+            groups[kind.common].append(number)
     settled = list(fits)
     told = []
     for common, numbers in groups.items():
@@ -215,6 +216,11 @@ def _settled(fit: Fit, row: _Row | None, against: HostCapabilities) -> Fit:
         reason=f"not taken there: {chooser} takes it on machines with {row.loads}, and this one "
         f"lacks {names(sorted(lacking), 4)}",
     )
+
+
+def _is_linked(fit: Fit) -> bool:
+    """An object is no variant: what links it takes it on every machine."""
+    return fit.needs is not None and fit.needs.kind == "object"
 
 
 def _is_program(fit: Fit) -> bool:

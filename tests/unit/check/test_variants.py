@@ -73,6 +73,20 @@ def test_a_file_that_needs_more_than_its_folder_is_wrong_wherever(against):
     )
 
 
+def test_objects_are_no_variants():
+    """Whatever they are called, a linker takes them all; nothing chooses between them later."""
+    fits = [
+        judge(f"lib.a!{name}", Needs(kind="object", features=uses), V2)
+        for name, uses in (
+            ("sum.o", {}),
+            ("sum_avx2.o", {"avx2": Use(1, 1, {"symbol": 1}, ())}),
+        )
+    ]
+
+    assert settle(fits, V2) == (fits, ())
+    assert [each.expectation for each in fits] == ["runs", "unguarded"]
+
+
 def test_a_property_note_of_its_own_level_is_no_refusal():
     """ld.so never comes to read it."""
     path = f"x.deb!data.tar.xz!{HWCAPS}/x86-64-v3/libfoo.so.1"
