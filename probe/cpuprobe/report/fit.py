@@ -6,8 +6,8 @@ It works on the plain data of the JSON document, so that a saved document can be
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,6 +29,8 @@ _MOST_FITTING = 20
 """Rows beyond which those that fit are summed up only."""
 _MOST_SHOWN = 3
 """As many that fail are told at length all the same."""
+_MOST_OF_ONE = 5
+"""Rows of one archive, where others have some as well."""
 _ROW = 80
 """Columns of a row."""
 
@@ -119,10 +121,8 @@ def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
 def summary(report: Mapping[str, Any]) -> str:
     """How many of its files got which answer, the worst first, as one line."""
     files = worst_first(report)
-    counts = Counter(word_of(file) for file in files)
-    told = ", ".join(f"{count} {word.lower()}" for word, count in counts.items())
     against = plain(report["against"])
-    return f"{counted(len(files), 'file')} against {against}: {told or 'nothing to read'}"
+    return f"{counted(len(files), 'file')} against {against}: {_counts(files) or 'nothing to read'}"
 
 
 def _together(paths: Sequence[str]) -> str:
@@ -168,25 +168,68 @@ def _rows(files: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     told = [file for file in files if file["expectation"] != "runs"]
     if len(told) > _MOST_FITTING:
         told = [file for file in told if file.get("fails") or not file["fits"]]
-    for file in told[:_MOST_ROWS]:
+    several, summed = _few_of_each(told)
+    for file in several[:_MOST_ROWS]:
         yield row(word_of(file), file["path"], _gist(file))
-    if len(told) > _MOST_ROWS:
-        rest = Counter(word_of(file) for file in told[_MOST_ROWS:])
-        counts = ", ".join(f"{count} {word.lower()}" for word, count in rest.items())
-        yield f"and {len(told) - _MOST_ROWS} more: {counts}; --format json has them all"
+    for archive, rest in summed.items():
+        name = _shortened(f"{plain(archive.rpartition('/')[2])}!", _ROW // 2).rstrip("!")
+        yield f"and {len(rest)} more in {name}: {_counts(rest)}"
+    if len(several) > _MOST_ROWS:
+        rest = several[_MOST_ROWS:]
+        yield f"and {len(rest)} more: {_counts(rest)}; --format json has them all"
     if len(failing) > _MOST_SHOWN:
         yield "check one alone, or the archive it is in, to see why; --format json tells all"
 
 
+def _few_of_each(
+    files: Sequence[Mapping[str, Any]],
+) -> tuple[list[Mapping[str, Any]], dict[str, list[Mapping[str, Any]]]]:
+    """Of each archive the first few, lest one hides the others; and what is left of which."""
+    archives = Counter(file["path"].partition("!")[0] for file in files)
+    several, summed, seen = [], defaultdict(list), Counter[str]()
+    for file in files:
+        archive = file["path"].partition("!")[0]
+        seen[archive] += 1
+        if seen[archive] > _MOST_OF_ONE and len(archives) > 1:
+            summed[archive].append(file)
+        else:
+            several.append(file)
+    return several, summed
+
+
+def _counts(files: Iterable[Mapping[str, Any]]) -> str:
+    """How many of some files got which answer, in their order."""
+    counts = Counter(map(word_of, files))
+    return ", ".join(f"{count} {word.lower()}" for word, count in counts.items())
+
+
 def row(word: str, path: str, gist: str) -> str:
-    """One file in one row of 80 columns; of a long path the end is kept."""
+    """One file in one row of 80 columns; of a long path the end is kept.
+
+    Of what lies in an archive also the beginning of the archive's name: that is what was built.
+    """
     name, told = plain(path), plain(gist)
     room = _ROW - 11
     if len(name) + 2 + len(told) > room:
         told = told if len(told) <= room // 2 else f"{told[: room // 2 - 3]}..."
-        space = room - 2 - len(told)
-        name = name if len(name) <= space else f"...{name[3 - space :]}"
+        name = _shortened(name, room - 2 - len(told))
     return f"{word:<11}{name}  {told}".rstrip()
+
+
+# What Python's modules have in common: the ABI, as EXT_SUFFIX has it (PEP 3149).
+_ABI = re.compile(r"\.(?:cpython|cp|pypy|graalpy)[-\w]+(?=\.(?:so|pyd)$)")
+
+
+def _shortened(name: str, space: int) -> str:
+    """A path in so many columns."""
+    if len(name) <= space:
+        return name
+    name = _ABI.sub(".*", name)
+    if len(name) <= space:
+        return name
+    archive, found, _ = name.partition("!")
+    start = archive.rpartition("/")[2][: space // 3] if found else ""
+    return f"{start}...{name[len(start) + 3 - space :]}"
 
 
 def _gist(file: Mapping[str, Any]) -> str:

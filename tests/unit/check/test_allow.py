@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import textwrap
@@ -428,6 +429,25 @@ def test_many_files_have_a_row_each(library: Path, tmp_path: Path, capfd):
     assert all(line.startswith("UNGUARDED  ...") and len(line) <= 80 for line in lines[:14])
     assert all(line.endswith("  avx2") for line in lines[:14])
     assert lines[-1] == "15 files against x86-64-v2: 14 unguarded, 1 runs"
+
+
+def test_a_row_tells_archive_and_module_and_no_archive_fills_the_screen():
+    """What was built stands at the start of its name; after five rows the rest are counted."""
+    wheel = "dist/numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl"
+    module = "numpy/_core/_simd.cpython-311-x86_64-linux-gnu.so"
+    several = (function("f", "avx2"), function("g", "avx512bw"), function("h", "gfni"))
+    fits = [fit(*several, path=f"{wheel}!{n}/{module}", verdict="unguarded") for n in range(20)]
+    fits.append(fit(function("f", "avx2"), path="dist/other.whl!x", verdict="unguarded"))
+    lines = to_text(document("x86-64-v2", fits, {}, gate("unguarded"))).splitlines()
+
+    assert len(lines) == 5 + 1 + 1 + 1 + 1
+    assert all(
+        re.fullmatch(r"UNGUARDED  numpy-2\S*\.\.\.\S*/_simd\.\*\.so  avx.*", each)
+        for each in lines[:5]
+    )
+    assert lines[5] == "UNGUARDED  dist/other.whl!x  avx2"
+    assert lines[6] == "and 15 more in numpy-2.4.6-c...nylinux_2_28_x86_64.whl: 15 unguarded"
+    assert all(len(each) <= 80 for each in lines)
 
 
 def test_of_very_many_only_what_does_not_fit_has_a_row():

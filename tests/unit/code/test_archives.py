@@ -429,7 +429,7 @@ def test_what_memory_does_not_hold_is_named(monkeypatch):
     assert held(zip_of(FILES, zipfile.ZIP_STORED)) == READ
     assert held(zip_of(FILES))["x!lib/core.so"] == (walk.TOO_LARGE.name, "")
     assert held(gzip.compress(zip_of(FILES))) == {
-        "x": ("zip archive too large for memory where it lies", "")
+        "x": ("zip archive too large for memory in an archive", "")
     }
 
 

@@ -30,7 +30,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
     """
     source = stream.whole(allowance)
     if source is None:
-        yield Entry("", None, "universal macOS program too large for memory where it lies")
+        yield Entry("", None, "universal macOS program too large for memory in an archive")
         return
     try:
         magic, count = struct.unpack(">4sI", source.some(0, 8))

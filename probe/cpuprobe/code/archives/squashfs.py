@@ -66,7 +66,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
     """
     source = stream.whole(allowance)
     if source is None:
-        yield Entry("", None, "squashfs image too large for memory where it lies")
+        yield Entry("", None, "squashfs image too large for memory in an archive")
         return
     try:
         yield from _Image(source, allowance).entries()
@@ -277,7 +277,7 @@ def appimage(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
     """
     source = stream.whole(allowance)
     if source is None:
-        yield Entry("", None, "AppImage too large for memory where it lies")
+        yield Entry("", None, "AppImage too large for memory in an archive")
         return
     try:
         head = source.some(0, 64)

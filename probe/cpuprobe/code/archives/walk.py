@@ -28,7 +28,7 @@ BETWEEN = "!"
 """Stands between the name of what holds files and the name in it: `app.whl!app/core.so`."""
 TOO_DEEP = Kind("archive nested too deep")
 LINK = Kind("link or folder", named=False)
-TOO_LARGE = Kind("program too large for memory where it lies")
+TOO_LARGE = Kind("program too large for memory in an archive")
 
 
 class Member(NamedTuple):

@@ -48,7 +48,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
     """
     source = stream.whole(allowance)
     if source is None:
-        yield Entry("", None, "zip archive too large for memory where it lies")
+        yield Entry("", None, "zip archive too large for memory in an archive")
         return
     try:
         left = source.size
