@@ -1,4 +1,6 @@
 #include "links.h"
+#include "decode.h"
+#include "sets.h"
 
 /* ELF: the x86-64 psABI, table 4.9. */
 enum { R_64 = 1, R_GLOB_DAT = 6, R_JUMP_SLOT = 7, R_RELATIVE = 8, R_IRELATIVE = 37 };
@@ -336,12 +338,46 @@ search_taken(const uint8_t *code, uint64_t left, uint64_t site, const struct mar
     }
 }
 
+/* Keeps, of bytes that may be CPUID or XGETBV, those that one comes to who reads the instructions of
+ * their function one after another; and all behind bytes that are none. */
+static void
+keep_asking(const uint8_t *code, uint64_t size, uint64_t address, const struct links_index *all,
+            struct links *asking, uint64_t kept)
+{
+    uint64_t start = 0, at = 0;
+    int asks = 1, is_lost = 1;
+
+    for (uint64_t each = kept; each < asking->count; each++) {
+        uint64_t site = asking->all[each].value;
+        uint32_t behind = place_of(all->all, all->count, site + 1);
+        uint64_t begins = behind ? all->all[behind - 1] : 0;
+
+        if (begins >= address && begins != start) {
+            start = begins;
+            at = start - address;
+            is_lost = 0;
+        }
+        while (!is_lost && at <= site - address) {
+            uint32_t leaf = scan_decode_last(code + at, size - at);
+            unsigned flags = scan_classes[LEAF_CLASS(leaf)].flags;
+
+            at += leaf & LEAF_LENGTH;
+            asks = (flags & (CLASS_CPUID | CLASS_XGETBV)) != 0;
+            is_lost = (flags & CLASS_INVALID) != 0;
+        }
+        if (asks || is_lost)
+            asking->all[kept++] = asking->all[each];
+    }
+    asking->count = kept;
+}
+
 void
 links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to, uint64_t address,
              const struct links_known *known, struct links *calls, struct links *taken,
              struct links *asking)
 {
     uint8_t last[1 + BLOCK + BEHIND];
+    uint64_t before = asking->count;
 
     for (uint64_t at = from; at < to; at += BLOCK) {
         uint64_t left = size - at, site = address + at;
@@ -358,6 +394,8 @@ links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to, uin
         search_branches(here, left, site, marks.branches, &known->functions, calls, asking);
         search_taken(here, left, site, &marks, known, calls, taken);
     }
+    if (asking->count <= asking->room)
+        keep_asking(code, size, address, &known->functions, asking, before);
 }
 
 /* --- static memory -------------------------------------------------------------------------------

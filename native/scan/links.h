@@ -1,8 +1,9 @@
 /* How the parts of a file refer to each other: calls and jumps to functions, addresses that code
- * takes, addresses in static memory.
+ * takes, addresses in static memory; and what asks for the CPU's features.
  *
  * Code is searched for such bytes wherever they stand: what does not begin an instruction is told
- * apart later, where it matters (ways.h). Nothing is allocated. */
+ * apart later, where it matters (ways.h); of the few that seem to ask at once. Nothing is allocated.
+ */
 #ifndef CPUPROBE_LINKS_H
 #define CPUPROBE_LINKS_H
 
@@ -56,8 +57,8 @@ struct links_known {
 
 /* Searches a part of code, which begins and ends at a multiple of 64 bytes of it or at its end.
  * `calls`: key is the function's number, value the address of the call; `taken`: an address, and
- * that of the instruction which may take it; `asking`: value is the address of bytes that may be
- * CPUID or XGETBV. What is known is only read: parts can be searched at once. */
+ * that of the instruction which may take it; `asking`: value is the address of bytes that are CPUID
+ * or XGETBV, as far as that is known. What is known is only read: parts can be searched at once. */
 void links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to, uint64_t address,
                   const struct links_known *known, struct links *calls, struct links *taken,
                   struct links *asking);

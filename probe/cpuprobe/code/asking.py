@@ -30,7 +30,7 @@ _REHEARSED = 5
 """As many of these steps take as long as one of a rehearsal."""
 MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""
-_LARGE = 4 << 10
+_LARGE = 1 << 10
 """Bytes of functions that are not looked at unless they may ask themselves: they use answers."""
 _MOST_TELLING = 64
 """Calls of a function of which it is asked whether all tell it of the CPU."""
@@ -126,6 +126,8 @@ class Functions:
         answered = self.answered
         while pending and visits.total() < MOST_ASKING and self.left > 0:
             far, _, start = heapq.heappop(pending)
+            if far * (self.to_learn - self.left) > self.to_learn:
+                break  # what is farther away gets fewer steps
             waiting.discard(start)
             visits[start] += 1
             self._summaries.pop(start, None)

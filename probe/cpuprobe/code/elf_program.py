@@ -9,6 +9,7 @@ import functools
 import re
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 from cpuprobe.code import elf as abi
 from cpuprobe.code.cpuinfo import constants, questions
@@ -77,17 +78,16 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
         refuse_hidden(source, elf)
         rows = _code(elf)
         unwound = _unwound(elf, rows)
-        wait = _read_code(file, elf, rows)
-        try:
+        with ExitStack() as waits:
+            waits.callback(_read_code(file, elf, rows))
+            asked = _asked(elf)
+            waits.callback(asked)
             _read_functions(file, elf, unwound)
-        finally:
-            wait()
+        file.questions = asked()
         if elf.kind != abi.ET_REL:
             read_dynamic(file, elf)
             few = constants(elf, _MOST_CONSTANTS)
             file.constants = [(section.address, section.data) for section in few]
-            places = questions(elf, MOST_WORDS, dict(file.relocations.words))
-            file.questions = frozenset(section.address + at for section, at in places)
             file.linked = file.kind == "executable" or bool(file.exports)
             file.appended = appended(source, elf)
         if machine == abi.EM_X86_64:
@@ -145,6 +145,22 @@ def _unwound(elf: Elf, rows: list[_Row]) -> Callable[[], bytes | memoryview]:
     ranges = [(address, address + size) for _, _, address, _, size in rows]
     read = functools.partial(maker().unwind, *found, ranges)
     return begun(read).result if len(found[0]) >= LARGE else read
+
+
+def _asked(elf: Elf) -> Callable[[], frozenset[int]]:
+    """Begins to look for what names /proc/cpuinfo; not in an object file.
+
+    Returns:
+        What waits for it, and tells where.
+    """
+
+    def look() -> frozenset[int]:
+        return frozenset(section.address + at for section, at in questions(elf, MOST_WORDS))
+
+    if elf.kind == abi.ET_REL:
+        return frozenset
+    large = sum(section.size for section in constants(elf, MOST_WORDS)) >= LARGE
+    return begun(look).result if large else functools.cache(look)
 
 
 def _read_functions(file: Binary, elf: Elf, unwound: Callable[[], bytes | memoryview]) -> None:

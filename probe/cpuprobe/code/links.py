@@ -170,7 +170,7 @@ class Links:
         """Searches the code between two places, counted over all code.
 
         Returns:
-            The calls of functions; addresses that code takes; what may be CPUID or XGETBV.
+            The calls of functions; addresses that code takes; what is CPUID or XGETBV.
         """
 
         def fill(*lists: Any) -> None:
@@ -215,7 +215,7 @@ class Links:
                 yield from self._searched[0].of(number)
 
     def asking(self) -> list[int]:
-        """The addresses of bytes that may be CPUID or XGETBV."""
+        """The addresses of CPUID and XGETBV, and of what may be these."""
         return self._searched[2]
 
     def takers(self, low: int, high: int) -> Iterator[tuple[int, int]]:
