@@ -64,6 +64,19 @@ def test_calls_and_addresses_that_are_taken():
     assert found.function(BASE + len(code)) is None
 
 
+def test_what_looks_like_cpuid_within_an_instruction():
+    """It does not ask, unless bytes before it are no instruction: then nobody knows where it is."""
+    inside = bytes.fromhex("b8 0fa20000 ba 0f01d000 c3").ljust(0x20, b"\xcc")
+    asks = bytes.fromhex("b8 0fa20000 f30fa2 0f01d0 c3").ljust(0x20, b"\xcc")
+    lost = bytes.fromhex("06 b8 0fa20000 c3").ljust(0x20, b"\xcc")
+    starts = (BASE, BASE + 0x20, BASE + 0x40)
+    found = links(inside + asks + lost, starts, Relocations())
+
+    assert found.asking() == [BASE + 0x26, BASE + 0x28, BASE + 0x42]
+    # What is in no function may be cut anywhere.
+    assert links(inside, (), Relocations()).asking() == [BASE + 1, BASE + 6]
+
+
 def test_parts_that_are_searched_at_once(monkeypatch):
     """However code is cut, the same is found in the same order, across sections and cuts."""
     number = random.Random(7)
