@@ -10,6 +10,8 @@ from cpuprobe.code.elf import Elf, Section
 _PATH = b"/proc/cpuinfo"
 _UNWINDING = {".eh_frame", ".eh_frame_hdr", ".gcc_except_table"}
 """Constants without a word in them, often more than all others."""
+_PIECE = 1 << 18
+"""Bytes that are looked at together; more would not stay in the processor's cache."""
 _FLAGS = (b"avx", b"sse4_", b"fma", b"bmi")
 """What is looked for there by who does not only count CPUs (Linux, arch/x86/kernel/cpu/proc.c)."""
 
@@ -47,9 +49,19 @@ def questions(elf: Elf, most: int) -> Iterator[tuple[Section, int]]:
             yield from ((section, at) for at in places)
 
 
+def _pieces(section: Section, overlap: int) -> Iterator[tuple[int, bytes]]:
+    """A section, which is not held for that: where each piece begins, and its bytes.
+
+    So many of these as `overlap` begin the next piece too.
+    """
+    for start in range(0, section.size, _PIECE):
+        size = min(_PIECE + overlap, section.size - start)
+        yield start, section.file.read(section.offset + start, size, f"section {section.number}")
+
+
 def _places(section: Section) -> Iterator[int]:
     """Where the name stands in a section."""
-    for start, piece in section.pieces(len(_PATH) - 1):
+    for start, piece in _pieces(section, len(_PATH) - 1):
         at = piece.find(_PATH)
         while at >= 0:
             yield start + at
@@ -58,7 +70,7 @@ def _places(section: Section) -> Iterator[int]:
 
 def _begins_a_word(section: Section, name: bytes) -> bool:
     """Whether a name stands somewhere with no letter before it."""
-    for start, piece in section.pieces(len(name)):
+    for start, piece in _pieces(section, len(name)):
         at = piece.find(name, start > 0)  # the first byte was seen with the one before it
         while at > 0 and piece[at - 1 : at].islower():
             at = piece.find(name, at + 1)

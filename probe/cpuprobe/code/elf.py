@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from cpuprobe.code.large import begin_reading
@@ -24,9 +24,6 @@ MAXIMUM_SECTIONS = 1 << 18
 LONGEST_NAME = 300
 """Characters of a name that are read."""
 _PIECE = 16 << 20
-_PIECE_HELD = 1 << 18
-"""Bytes that are looked at together: more would not stay in the processor's cache."""
-_SHORTER = "it became shorter while it was read"
 
 EM_X86_64, EM_AARCH64 = 62, 183
 ET_REL, ET_EXEC, ET_DYN, ET_CORE = 1, 2, 3, 4
@@ -109,44 +106,18 @@ class Bounded:
 
     def begin(self, offset: int, size: int, what: str) -> tuple[bytes, Callable[[], None]]:
         """As `read`, but all is there only when the second of what is returned has been called."""
-        self._claim(offset, size, what)
-        content, count = begin_reading(self._source, offset, size)
-
-        def wait() -> None:
-            if count() != size:
-                raise ArtifactError(_SHORTER)
-
-        return content, wait
-
-    def pieces(
-        self, offset: int, size: int, overlap: int, what: str
-    ) -> Iterator[tuple[int, bytearray]]:
-        """The same bytes without ever holding all of them: where each piece begins, and the piece.
-
-        A piece is good until the next, which begins with its last bytes, as many as `overlap`.
-
-        Raises:
-            ArtifactError: as of `read`.
-        """
-        self._claim(offset, size, what)
-        room = bytearray(min(size, _PIECE_HELD + overlap))
-        for at in range(0, size, _PIECE_HELD):
-            del room[size - at :]
-            filled = 0
-            while filled < len(room):
-                got = self._source.into(offset + at + filled, memoryview(room)[filled:])
-                if not got:
-                    raise ArtifactError(_SHORTER)
-                filled += got
-            yield at, room
-
-    def _claim(self, offset: int, size: int, what: str) -> None:
-        """Takes note that bytes are read; ArtifactError if they cannot be."""
         if size > self._source.size or offset > self._source.size - size:
             raise ArtifactError(f"{self._format}: {what} reaches past the end of the file")
         self._left -= size
         if self._left < 0:
             raise ArtifactError(f"{self._format}: its tables claim the same bytes many times over")
+        content, count = begin_reading(self._source, offset, size)
+
+        def wait() -> None:
+            if count() != size:
+                raise ArtifactError("it became shorter while it was read")
+
+        return content, wait
 
 
 class Section(NamedTuple):
@@ -179,10 +150,6 @@ class Section(NamedTuple):
         if self.type == SHT_NOBITS:
             return b""
         return self.file.read(self.offset, self.size, f"section {self.number}")
-
-    def pieces(self, overlap: int) -> Iterator[tuple[int, bytearray]]:
-        """The contents, never held whole (Bounded.pieces); not of SHT_NOBITS."""
-        return self.file.pieces(self.offset, self.size, overlap, f"section {self.number}")
 
 
 SYMBOL = "IBBHQQ"
