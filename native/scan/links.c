@@ -338,8 +338,8 @@ search_taken(const uint8_t *code, uint64_t left, uint64_t site, const struct mar
     }
 }
 
-/* Keeps, of bytes that may be CPUID or XGETBV, those that one comes to who reads the instructions of
- * their function one after another; and all behind bytes that are none. */
+/* Keeps, of bytes that may be CPUID or XGETBV, those that one comes to who reads the instructions
+ * of their function one after another; and all behind bytes that are none. */
 static void
 keep_asking(const uint8_t *code, uint64_t size, uint64_t address, const struct links_index *all,
             struct links *asking, uint64_t kept)
