@@ -2,8 +2,8 @@
  * takes, addresses in static memory; and what asks for the CPU's features.
  *
  * Code is searched for such bytes wherever they stand: what does not begin an instruction is told
- * apart later, where it matters (ways.h); of the few that seem to ask at once. Nothing is allocated.
- */
+ * apart later, where it matters (ways.h); of the few that seem to ask, at once. Nothing is
+ * allocated. */
 #ifndef CPUPROBE_LINKS_H
 #define CPUPROBE_LINKS_H
 
