@@ -59,6 +59,13 @@ def test_hwcap_that_lies() -> None:
     assert found.cranelift["has_lse"] is False
 
 
+def test_hwcap_stands_in_for_a_list_that_is_not_there() -> None:
+    """Without /proc/cpuinfo what HWCAP claims in vain is what the kernel lists wrongly."""
+    told = finding(assess(machine(arm.BASE, auxv=arm.auxv((*arm.BASE, "lse")))), "CP104")
+
+    assert told.evidence == ("AT_HWCAP lists atomics", "executing lse: sigill")
+
+
 def test_wasmtime_asks_hwcap_alone() -> None:
     """What HWCAP claims in vain the installed wasmtime would enable."""
     lying = machine(arm.BASE, auxv=arm.auxv((*arm.BASE, "lse")), wasmtime=Wasmtime("50.0.1"))

@@ -406,6 +406,7 @@ def test_amx_is_gated_and_no_mismatch():
 
     assert states(assessment, "amx-tile", "amx-int8", "amx-bf16") == ["gated"] * 3
     assert the(assessment, "CP103").severity == "info"
+    assert "before the permission: sigill; after it: ok" in the(assessment, "CP103").evidence
     assert assessment.verdict == "consistent"
     assert not assessment.features["amx-tile"].safe
     assert "CP104" not in codes(assessment)
@@ -646,6 +647,25 @@ def test_a_model_that_never_had_the_feature():
     assert assessment.verdict == "consistent"
 
 
+@pytest.mark.parametrize(("family", "listed"), [(0x16, ["CP403"]), (0x17, [])])
+def test_what_amd_had_not_before_zen(family, listed):
+    """SHA and ADX came with family 17h: the row ends below it."""
+    of_amd: dict[str, Any] = dict(vendor=AMD, signature=(family, 0x1, 2))
+    features = (*V3, "sha", "adx")
+    assessment = assess(observation(group(features, **of_amd), listed=features, **of_amd), "50")
+
+    assert [code for code in codes(assessment) if code == "CP403"] == listed
+
+
+def test_a_stepping_that_linux_does_not_know_is_0():
+    """`stepping : unknown` is what it prints for 0 on very old CPUs (proc.c)."""
+    told = cpuinfo(V2, signature=(6, 3, 0))
+    old = msgspec.structs.replace(told, fields={**told.fields, "stepping": "unknown"})
+    machine = observation(CpuGroup(cpus=(0, 1)), blocks=(old,))
+
+    assert assess(machine, "50").identity.stepping == 0
+
+
 # --- CP502, CP503, CP601 -------------------------------------------------------------------------
 
 
@@ -681,6 +701,7 @@ def test_gds_state_is_told(text, meaning):
     assessment = assess(observation(group(V3), listed=V3, gds=text), "50")
 
     assert meaning in the(assessment, "CP601").cause
+    assert the(assessment, "CP601").evidence[0].endswith(f"/gather_data_sampling: {text}")
     assert assessment.verdict == "consistent"
 
 
