@@ -30,6 +30,9 @@ _REHEARSED = 5
 """As many of these steps take as long as one of a rehearsal."""
 MOST_ASKING = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""
+_IN_A_ROW = 100
+"""Functions of which nothing becomes known, one after another, until no more are looked at: callers
+of what answers, in large files."""
 _LARGE = 1 << 10
 """Bytes of functions that are not looked at unless they may ask themselves: they use answers."""
 _MOST_TELLING = 64
@@ -123,8 +126,8 @@ class Functions:
                     heapq.heappush(pending, (far, end - start, start))
 
         look_at(self._asked(), 0)
-        answered = self.answered
-        while pending and visits.total() < MOST_ASKING and self.left > 0:
+        answered, in_vain = self.answered, 0
+        while pending and visits.total() < MOST_ASKING and in_vain < _IN_A_ROW and self.left > 0:
             far, _, start = heapq.heappop(pending)
             if far * (self.to_learn - self.left) > self.to_learn:
                 break  # what is farther away gets fewer steps
@@ -148,6 +151,7 @@ class Functions:
                 fresh |= {start, *found}
                 news = True
             look_at(self._heard(start, summary), far + 1)
+            in_vain = 0 if news else in_vain + 1
             if news:  # itself as well: what it returns may be what it has put there
                 look_at((start, *self._links.callers(start), *self._readers(fresh)), far + 1)
         self._summaries.clear()
