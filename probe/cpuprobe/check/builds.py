@@ -12,7 +12,7 @@ import msgspec
 
 from cpuprobe.check.gate import ORDER
 from cpuprobe.check.judge import Expectation, Fit
-from cpuprobe.check.patterns import ends, lasting_file, lasting_symbol
+from cpuprobe.check.patterns import ends, lasting_file, lasting_symbol, without_abi
 from cpuprobe.code.needs import Function, Use
 
 ALIKE = 0.3
@@ -24,7 +24,7 @@ _VERSION = re.compile(r"\d+(?:[._]\d+)*")
 
 # How two files were found to be builds of one:
 #   path     the same name below the arguments
-#   name     the same but for versions, or for the folder
+#   name     the same but for versions and Python's ABI, or for the folder
 #   content  most names in them are the same
 #   alone    there was only one on each side
 Match = Literal["path", "name", "content", "alone"]
@@ -215,7 +215,7 @@ def _below(path: str, roots: Sequence[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    return _VERSION.sub("#", lasting_file(name))
+    return _VERSION.sub("#", without_abi(lasting_file(name)))
 
 
 def _last(name: str) -> str:

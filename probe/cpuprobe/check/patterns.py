@@ -21,6 +21,8 @@ _LLVM = re.compile(r"\.llvm\.[0-9]+")
 # auditwheel copies a library under its name, a dash and 8 hex digits of its content; and a copy of
 # a copy has two of these.
 _COPIED = re.compile(r"(?:-[0-9a-f]{8})+(?=\.)")
+# What a Python module's name says of the ABI (PEP 3149; abi3: PEP 384).
+_ABI = re.compile(r"\.(?:abi3|(?:cpython|cp|pypy|graalpy)[-\w]+)(?=\.(?:so|pyd)$)")
 _BETWEEN = re.compile("[/!]")
 _DEEPEST = 32
 
@@ -37,6 +39,11 @@ def lasting_symbol(name: str) -> str:
 def lasting_file(name: str) -> str:
     """A file's name without the hash that auditwheel puts into it."""
     return _COPIED.sub("", name)
+
+
+def without_abi(name: str, instead: str = "") -> str:
+    """The name of a Python module's file without the ABI that it is for."""
+    return _ABI.sub(instead, name)
 
 
 def ends(path: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ SCHEMA = "cpuprobe.check-diff/1"
 _LONG = 12
 _MOST_ROWS = 60
 _ORDER = ("CAME", "CHANGED", "NEW", "GONE", "SAME")
+_UNFIT = {"dies", "refused", "unguarded"}
 
 
 def document(
@@ -56,9 +57,14 @@ def to_text(report: Mapping[str, Any], quiet: bool = False) -> str:
 
 
 def worst_first(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Its files, those where most came first."""
+    """Its files: where something came first, of these what does not fit, and where most came."""
     return sorted(
-        report["files"], key=lambda file: (_ORDER.index(word_of(file)), -len(file["came"]))
+        report["files"],
+        key=lambda file: (
+            _ORDER.index(word_of(file)),
+            file["expectation"] not in _UNFIT,
+            -len(file["came"]),
+        ),
     )
 
 
@@ -68,8 +74,11 @@ def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
     if quiet:
         shown = [file for file in files if file["fails"]]
     if len(shown) > _LONG:
+        shown = [file for file in shown if _matters(file)]
         for file in shown[:_MOST_ROWS]:
-            yield row(word_of(file), _name(file), gist(file))
+            unfit = file["came"] and file["expectation"] in _UNFIT
+            verdict = f"{WORDS[file['expectation']]}, " if unfit else ""
+            yield row(word_of(file), _name(file), verdict + gist(file))
         if len(shown) > _MOST_ROWS:
             yield f"and {len(shown) - _MOST_ROWS} more; --format json has them all"
     else:
@@ -79,6 +88,13 @@ def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
         yield summary(report)
         if report["unread"]:
             yield from wrapped(plain(f"not read: {kinds(report['unread'])}"), "", "")
+
+
+def _matters(file: Mapping[str, Any]) -> bool:
+    """Whether there is more to say of a file than that it is there, or that counts differ."""
+    if file["path"] is None or file["old"] is None:
+        return file["fails"] or file["expectation"] not in (None, "runs")
+    return bool(file["fails"] or file["beyond"] or file["was"] != file["expectation"])
 
 
 def summary(report: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from cpuprobe.check.allow import Stale
 from cpuprobe.check.gate import ORDER, Gate
 from cpuprobe.check.judge import Fit
+from cpuprobe.check.patterns import without_abi
 from cpuprobe.check.variants import Variants
 from cpuprobe.report.fit_file import file_lines, word_of
 from cpuprobe.words import counted, names, plain, wrapped
@@ -216,15 +217,11 @@ def row(word: str, path: str, gist: str) -> str:
     return f"{word:<11}{name}  {told}".rstrip()
 
 
-# What Python's modules have in common: the ABI, as EXT_SUFFIX has it (PEP 3149).
-_ABI = re.compile(r"\.(?:cpython|cp|pypy|graalpy)[-\w]+(?=\.(?:so|pyd)$)")
-
-
 def _shortened(name: str, space: int) -> str:
     """A path in so many columns."""
     if len(name) <= space:
         return name
-    name = _ABI.sub(".*", name)
+    name = without_abi(name, ".*")
     if len(name) <= space:
         return name
     archive, found, _ = name.partition("!")

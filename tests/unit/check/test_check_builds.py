@@ -282,10 +282,41 @@ def test_many_changed_files_have_a_row_each():
     report = document("x", compare(new, old, ["new"], ["old"]), {})
     lines = to_text(report).splitlines()
 
-    assert lines[0] == "CAME       new/0.so  1 function: avx2 and fma"
+    assert lines[0] == "CAME       new/0.so  UNGUARDED, 1 function: avx2 and fma"
     assert max(map(len, lines)) <= 80
     assert lines[-1] == "20 files against x: 20 came"
     assert to_text(report, quiet=True).splitlines() == lines[:-1]
+
+
+def test_of_many_files_those_without_news_have_no_row():
+    """What does not fit comes first, with its verdict; what came and runs is only counted."""
+    many = [fit(f"new/{number}.so", function("f", "avx2")) for number in range(13)]
+    many = [msgspec.structs.replace(each, expectation="guarded", fits=True) for each in many]
+    bad = fit("new/bad.so", function("f", "avx2"))
+    runs, moved = fit("new/runs.so"), fit("new/moved.so", function("f", "sse4.1"), within=3)
+    old = [fit("old/gone.so"), fit("old/moved.so", function("f", "sse4.1"), within=4)]
+    differences = compare([*many, bad, runs, moved], old, ["new"], ["old"])
+    lines = to_text(document("x86-64-v2", differences, {})).splitlines()
+
+    assert lines[0] == "CAME       new/bad.so  UNGUARDED, 1 function: avx2"
+    assert lines[1] == "CAME       new/0.so  1 function: avx2"
+    assert lines[14:] == ["17 files against x86-64-v2: 14 came, 1 changed, 1 new, 1 gone"]
+
+
+def test_a_module_for_another_abi_is_a_build_of_the_same_file():
+    """For one Python before, for the stable ABI now; another platform's is another file."""
+    new = [fit("new/p/m.abi3.so", function("f", "avx2")), fit("new/p/m.cp312-win_amd64.pyd")]
+    old = [
+        fit("old/p/m.cpython-311-x86_64-linux-gnu.so", function("f", "avx2")),
+        fit("old/p/m.cp311-win_amd64.pyd"),
+    ]
+    differences = compare(new, old, ["new"], ["old"])
+
+    assert [(each.old, each.match) for each in differences] == [
+        (old[0].path, "name"),
+        (old[1].path, "name"),
+    ]
+    assert not any(each.came for each in differences)
 
 
 def test_what_is_not_read_any_more_is_told():
