@@ -112,9 +112,12 @@ def test_no_preset_has_more_than_its_cpu():
 def test_what_the_core_says_of_known_releases_is_the_table() -> None:
     """Its refusal of `--wasmtime` and the header's words, which are typed by hand."""
     known = sorted(known_versions())
-    between = [str(each) for each in range(known[0], known[-1]) if each not in known]
+    between = " and ".join(str(n) for n in range(known[0], known[-1]) if n not in known)
     told = f"{known[0]} to {known[-1]}"
-    native = Path(__file__).parents[3] / "native"
+    root = Path(__file__).parents[3]
 
-    assert f'; {told} are known, but {" and ".join(between)}"' in (native / "main.c").read_text()
-    assert f" * wasmtime_major: {told}; 0 is the" in (native / "library/cpuprobe.h").read_text()
+    assert f'; {told} are known, but {between}"' in (root / "native/main.c").read_text()
+    header = (root / "native/library/cpuprobe.h").read_text()
+    assert f" * wasmtime_major: {told}, but {between} (which PyPI never had); 0 is the" in header
+    page = (root / "docs/embedding.md").read_text()
+    assert f"a version from {told}, but {between}, which PyPI never had" in page
