@@ -106,6 +106,7 @@ def test_a_property_note_of_its_own_level_is_no_refusal():
         ("libggml-cpu-sse42.so", "libggml-cpu-haswell.so", ["avx2", "fma"]),
         ("bin/bun", "bin/bun-avx2", ["avx2"]),
         ("w.whl!n/_umath.so", "w.whl!n/_umath.x86_v3.so", ["avx2"]),
+        ("gegl-common.so", "gegl-common-x86_64-v3.so", ["avx2", "fma"]),
         ("lib.dylib!x86_64", "lib.dylib!x86_64h", ["avx2", "bmi2"]),
         ("libggml-cpu-x64.so", "libggml-cpu-piledriver.so", ["fma", "f16c"]),
         ("Hash/_SHA256.abi3.so", "Hash/_SHA256_shani.abi3.so", ["sha"]),
