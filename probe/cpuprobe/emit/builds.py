@@ -93,8 +93,7 @@ def image_compatibility(features: Iterable[str], description: str) -> str:
 def _nfd_image(flags: FlagSet) -> str:
     """The specification for an image that was built to use what is safe beyond the baseline."""
     refuse_only_off(flags, "nfd-image")
-    table, baseline = load_features(), frozenset(load_levels()[0].features)
-    needs = [name for name in table if name in flags.safe - baseline and not table[name].harmless]
+    needs = flags.safe - frozenset(load_levels()[0].features)
     return image_compatibility(needs, "built for the features that cpuprobe found safe")
 
 

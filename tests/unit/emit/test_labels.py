@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fakes import V2, V3, gds_machine, group, observation
 
@@ -119,6 +119,7 @@ def test_nfd_labels_are_valid_for_every_feature_there_is():
 
 
 @given(version=st.text(max_size=100), flag=st.text(max_size=100))
+@example(version="5" * 64, flag="f" * 64)
 def test_nfd_takes_no_hostile_words(version, flag):
     """A capture brings its wasmtime version and flag names: neither can forge a line or a level."""
     flags = msgspec.structs.replace(

@@ -264,6 +264,12 @@ def test_only_off_lowers_compilers_too(gds):
     assert FORMATS["gcc"](flags) == "-mno-avx -mno-f16c -mno-fma -mno-avx2\n"
     assert FORMATS["rustc"](flags) == "-C target-feature=-avx,-f16c,-fma,-avx2\n"
     assert FORMATS["glibc"](flags) == FORMATS["glibc"](gds)
+    younger = choose(
+        [assess(observation(group((*V3, "avxifma")), listed=V3), "50")],
+        without=["fma"],
+        only_off=True,
+    )
+    assert notes("gcc", younger) == ()  # of names that only young releases know none is written
 
 
 def test_a_capture_without_cpuid_counts_as_claiming():
