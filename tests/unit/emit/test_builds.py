@@ -112,6 +112,23 @@ def test_nothing_is_written_from_too_little(dialect):
         FORMATS[dialect](choose([assess(gds_machine(), "50")], only_off=True))
 
 
+def test_guard_asks_for_each_bit_alone_and_for_its_state():
+    """Leaf, subleaf, register, bit, one bit of it, set, and XCR0 (SDM vol. 2A, CPUID; APM vol. 3).
+
+    tests/lab/test_preinit.py runs it.
+    """
+    rows = FORMATS["guard"](flags_of(*V4, "avxvnni"))
+
+    for row in (
+        '{0x7, 0, 1, 5, 1, 1, 0x6, "avx2"}',
+        '{0x7, 0, 1, 16, 1, 1, 0xe6, "avx512f"}',
+        '{0x7, 1, 0, 4, 1, 1, 0x6, "avxvnni"}',
+        '{0x80000001, 0, 2, 5, 1, 1, 0x0, "lzcnt"}',
+        '{0x1, 0, 2, 26, 1, 1, 0x3, "xsave"}',
+    ):
+        assert f"    {row},\n" in rows
+
+
 def test_march_names_the_cpu_and_takes_away_what_is_not_safe():
     """A CPU by its name; under Downfall without its AVX; a level where no CPU comes near."""
     assert FORMATS["march"](of_profile("haswell")) == "-march=haswell\n"
