@@ -44,7 +44,6 @@ _FROM_MILD_TO_GRAVE: tuple[Outcome, ...] = (
 )
 _GRAVITY = {outcome: place for place, outcome in enumerate(_FROM_MILD_TO_GRAVE)}
 
-
 _Outcomes = dict[str, tuple[Outcome, tuple[str, ...]]]
 _SILENCE: tuple[Outcome | None, tuple[str, ...]] = (None, ())
 

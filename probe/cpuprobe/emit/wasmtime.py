@@ -24,7 +24,6 @@ _FIRST_WITH_FLAG_CALL = 13
 # wasmtime-py's Config has methods for target and flags from 45 on (read from the wheels 44 and 45).
 _FIRST_WITH_PYTHON_METHODS = 45
 
-
 _NAME = re.compile(r"has_[a-z0-9_]{1,60}")
 
 

@@ -39,7 +39,6 @@ _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(2
 
 Registers = tuple[int, int, int, int]
 
-
 XEN_SIGNATURE = 0x566E6558
 """EBX of CPUID.40000000H under Xen: `XenV`."""
 

@@ -29,7 +29,6 @@ from cpuprobe.version import VERSION
 
 _UNIT = 1_000_000
 
-
 COVERAGES = (Decimal("0.999"), Decimal("0.99"), Decimal("0.95"))
 
 

@@ -56,7 +56,6 @@ _RELEASE = re.compile(
 _MAXIMUM_CMDLINE = 4096  # COMMAND_LINE_SIZE is 2048 on x86
 _CMDLINE_START = re.compile(r"(?:.{0,40}(?:Kernel c|C)ommand line: |BOOT_IMAGE=|initrd=)")
 
-
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _MAXIMUM_DIGITS = 8  # of a date
 
