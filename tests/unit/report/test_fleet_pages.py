@@ -470,7 +470,7 @@ def test_a_packager_reads_in_this_order():
         "\nkernels",
         "\nhypervisors",
         "\nThe instructions were executed on 8 machines (66.7 %), not on the others",
-        "\n1 capture could not be read",
+        "\nNot read, and counted nowhere above: 1 capture.",
         "\n  broken.json: no capture of any kind that cpuprobe reads",
     ]
 
