@@ -376,16 +376,19 @@ fold(struct values *state, struct bits *bits, const struct bits *other,
         state->flags_known = 0;
 }
 
-/* What is left of labels where an operation takes bits out, or tests them. */
+/* What is left of labels where an operation takes bits out, or tests them; or copies some, if there
+ * was nothing else, as behind a choice, that the value could tell of. */
 static uint32_t
-narrowed(uint32_t labels, struct bits bits, const struct operation *each,
+narrowed(uint32_t labels, uint32_t told, struct bits bits, const struct operation *each,
          const struct work_done *how)
 {
+    int is_copied = how->work == COPIES && !(labels & ANSWERS & ~told);
+
     uint64_t mask = each->traits & IS_FLAGS_ONLY ? how->mask : UINT64_MAX;
 
     if (how->work == BIT_TESTS)
         mask = 1ull << (each->immediate & (how->is_wide ? 63 : 31));
-    else if (how->work != ANDS && how->work != TESTS && how->work != SHIFTS_RIGHT)
+    else if (how->work != ANDS && how->work != TESTS && how->work != SHIFTS_RIGHT && !is_copied)
         return labels;
     for (unsigned grade = 0; grade < GRADES; grade++) {
         bits.zeros[grade] |= ~mask;
@@ -431,7 +434,7 @@ ways_fold(const struct ways_space *space, struct ways_known *known, struct value
             whole = (struct bits){.soft = 0};
         merge(&bits, &whole, &how);
     }
-    labels = narrowed(labels, bits, each, &how);
+    labels = narrowed(labels, answers_labels(&other), bits, each, &how);
     if (each->traits & IS_FLAGS_ONLY)
         return labels;
     *fact = answers_fact(known, &bits);

@@ -41,7 +41,7 @@ ways_keep(struct ways_known *known, struct ways_set *set, uint64_t word)
     return 1;
 }
 
-/* The labels of answers that static memory holds between two addresses, both included. */
+/* The labels of answers that are kept between two addresses, both included. */
 static uint32_t
 kept_labels(const struct ways_set *set, uint64_t low, uint64_t high)
 {
@@ -49,6 +49,20 @@ kept_labels(const struct ways_set *set, uint64_t low, uint64_t high)
 
     for (; at < set->count && set->all[at] >> KEPT_SHIFT <= high; at++)
         labels |= KEPT_LABELS(set->all[at]);
+    return labels;
+}
+
+/* Likewise of what is kept without its bits: the highest of them, since that is a choice for all
+ * lower tiers. */
+static uint32_t
+kept_label(const struct ways_set *set, uint64_t low, uint64_t high)
+{
+    static const uint16_t highest[] = {ANSWER, TELLS_AVX, TELLS_MORE};
+    uint32_t labels = kept_labels(set, low, high);
+
+    for (unsigned at = 0; at < sizeof highest / sizeof *highest; at++)
+        if (labels & highest[at])
+            return highest[at];
     return labels;
 }
 
@@ -117,9 +131,25 @@ ways_kept_labels(const struct ways_known *known, uint64_t address, unsigned size
     labels = kept_labels(&known->statics, address & ~3ull, last | 3);
     exact = labels ? kept_labels(&known->statics, address, last) : 0;
     labels = exact ? exact : labels; /* else it is a byte of a word */
-    return labels |
-           (ways_holds(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address) ? ANSWER
-                                                                                          : 0);
+    return labels | kept_label(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address);
+}
+
+uint32_t
+ways_field_labels(const struct ways_known *known, uint64_t offset)
+{
+    offset = offset << KEPT_SHIFT >> KEPT_SHIFT;
+    return kept_label(&known->fields, offset, offset);
+}
+
+uint32_t
+ways_told_labels(const struct ways_known *known, uint64_t address)
+{
+    if (in_model(known, address) < MODEL_SIZE)
+        return ANSWER;
+    if (address >> (64 - KEPT_SHIFT))
+        return 0;
+    return kept_label(&known->fillers, address, address) |
+           (ways_answers(known, address) ? ways_kept_labels(known, address, NEAR) : 0);
 }
 
 int
@@ -173,13 +203,19 @@ ways_point(const struct ways_known *known, struct values *state, unsigned number
     state->points[number] = bits->ones[0];
 }
 
-void
-ways_fill(struct ways_known *known, uint64_t address)
+int
+ways_may_fill(const struct ways_known *known, uint64_t address)
 {
     const struct ways_set *set = &known->written;
 
-    if (!set->count || place_of(set->all, set->count, address + 1) % 2)
-        ways_add(&known->regions, address);
+    return !(address >> (64 - KEPT_SHIFT)) && place_of(set->all, set->count, address + 1) % 2;
+}
+
+void
+ways_fill(struct ways_known *known, uint64_t address, uint32_t labels)
+{
+    if (ways_may_fill(known, address) || (!known->written.count && !(address >> (64 - KEPT_SHIFT))))
+        ways_keep(known, &known->regions, KEPT_WORD(address, 0, labels));
 }
 
 int

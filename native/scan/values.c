@@ -1,6 +1,7 @@
 /* Where a value that tells what the CPU can do goes to inside of one function. */
 #include "answers.h"
 #include "sets.h"
+#include "slots.h"
 #include "works.h"
 
 /* R12 to R15, RBX and RBP are kept by both. */
@@ -19,12 +20,6 @@ const struct ways_convention ways_go = {{RAX, RBX, RCX, RDI, RSI, R8},
                                         1u << RAX | 1u << RBX | 1u << RCX | 1u << RDI | 1u << RSI,
                                         1};
 
-/* A place on the stack as a number, in order: the register that it is counted from, how far. Below
- * it are what is known of the value there, and its labels. */
-#define SLOT(base, offset) ((uint64_t)((base) == RBP) << 32 | (uint32_t)((offset) + (1ll << 31)))
-#define SLOT_LABELS 31
-#define SLOT_FACT(word) ((uint16_t)((word) >> 16 & 0x7fff))
-
 /* --- what is known at a place --------------------------------------------------------------------
  */
 
@@ -41,128 +36,6 @@ ways_enter(struct values *state, const struct ways_convention *convention)
     state->spilled = state->never = 0;
     state->table = 0;
     state->reached = 1;
-}
-
-/* Gives a state room for so many places on the stack; how many there are then. */
-static uint32_t
-make_room(struct ways_space *space, struct values *state, uint32_t count)
-{
-    uint32_t wanted = count + count / 2 + 4;
-
-    if (count <= state->room)
-        return count;
-    if (wanted > ARENA - space->used) {
-        space->summary.is_whole = 0;
-        return state->room;
-    }
-    state->slots = space->arena + space->used;
-    state->room = wanted;
-    space->used += wanted;
-    return count;
-}
-
-void
-ways_copy(struct ways_space *space, struct values *to, const struct values *from)
-{
-    uint32_t room = to->room, count;
-    uint64_t *slots = to->slots;
-
-    *to = *from;
-    to->room = room;
-    to->slots = slots;
-    count = make_room(space, to, from->count);
-    __builtin_memcpy(to->slots, from->slots, count * sizeof *slots);
-    to->count = count;
-}
-
-/* A place on the stack as two ways leave it; 0 for one that does not know it. */
-static uint64_t
-join_slot(struct ways_known *known, uint64_t mine, unsigned my_never, uint64_t theirs,
-          unsigned never)
-{
-    uint64_t slot = (mine | theirs) >> SLOT_LABELS << SLOT_LABELS, fact = 0;
-
-    if (SLOT_FACT(mine) | SLOT_FACT(theirs))
-        fact = ways_agree(known, (struct told_value){SLOT_FACT(mine), (uint16_t)mine, my_never},
-                          (struct told_value){SLOT_FACT(theirs), (uint16_t)theirs, never});
-    return slot | fact << 16 | ((mine | theirs) & 0xffff);
-}
-
-/* A place on the stack that another way does not know; what becomes other by that. */
-static uint64_t
-lose(struct ways_known *known, struct values *mine, uint32_t at, unsigned never)
-{
-    uint64_t before = mine->slots[at];
-
-    mine->slots[at] = join_slot(known, before, mine->never, 0, never);
-    return mine->slots[at] ^ before;
-}
-
-/* Takes in the places on the stack of another; whether there was anything new. */
-static int
-join_slots(struct ways_space *space, struct values *mine, const struct values *theirs,
-           unsigned never)
-{
-    struct ways_known *all = space->known;
-    uint64_t *old = space->merged, fresh = 0;
-    uint32_t at = 0, other = 0, count, news, known = mine->count, changed = 0;
-
-    mine->spilled |= theirs->spilled;
-    while (at < known && other < theirs->count) { /* as nearly always, mine has theirs */
-        const uint64_t *my = mine->slots + at, *their = theirs->slots + other;
-        uint64_t one = my[0], two = their[0];
-
-        if (at + 4 <= known && other + 4 <= theirs->count &&
-            !((one ^ two) | (my[1] ^ their[1]) | (my[2] ^ their[2]) | (my[3] ^ their[3]))) {
-            at += 4;
-            other += 4;
-            continue;
-        }
-        if (__builtin_expect(!((one ^ two) >> SLOT_LABELS), 1)) {
-            uint64_t both =
-                SLOT_FACT(one ^ two) ? join_slot(all, one, mine->never, two, never) : one | two;
-
-            fresh |= both ^ one;
-            mine->slots[at] = both;
-            other++;
-        } else if (one > two) {
-            break;
-        } else if (SLOT_FACT(one)) {
-            fresh |= lose(all, mine, at, never);
-        }
-        at++;
-    }
-    for (uint32_t left = at; other == theirs->count && left < known; left++)
-        if (SLOT_FACT(mine->slots[left]))
-            fresh |= lose(all, mine, left, never);
-    news = fresh != 0;
-    if (other == theirs->count)
-        return (int)news;
-    __builtin_memcpy(old, mine->slots, known * sizeof *old);
-    if (make_room(space, mine, known + theirs->count) != known + theirs->count)
-        return (int)news;
-    if (at)
-        __builtin_memcpy(mine->slots, old, at * sizeof *old);
-    for (count = at; at < known || other < theirs->count;) {
-        uint64_t one = at < known ? old[at] >> SLOT_LABELS : UINT64_MAX;
-        uint64_t two = other < theirs->count ? theirs->slots[other] >> SLOT_LABELS : UINT64_MAX;
-
-        if (one == two) {
-            mine->slots[count] =
-                join_slot(all, old[at], mine->never, theirs->slots[other++], never);
-            changed |= mine->slots[count++] != old[at++];
-        } else if (one < two) {
-            mine->slots[count] = join_slot(all, old[at], mine->never, 0, never);
-            changed |= mine->slots[count++] != old[at++];
-        } else if (known + news < MOST_SLOTS) {
-            news++;
-            mine->slots[count++] = join_slot(all, 0, mine->never, theirs->slots[other++], never);
-        } else {
-            other++;
-        }
-    }
-    mine->count = count;
-    return (news | changed) != 0;
 }
 
 /* What is known of registers and flags. */
@@ -207,7 +80,7 @@ ways_join(struct ways_space *space, struct values *mine, const struct values *th
         __builtin_memcpy(mine->labels + at, &known, sizeof known);
     }
     news |= fresh != 0;
-    news |= (uint32_t)join_slots(space, mine, theirs, never);
+    news |= (uint32_t)slots_join(space, mine, theirs, never);
     for (uint32_t left = mine->pointed & theirs->pointed; left; left &= left - 1) {
         unsigned at = (unsigned)__builtin_ctz(left);
 
@@ -233,72 +106,6 @@ ways_join(struct ways_space *space, struct values *mine, const struct values *th
         news = 1;
     }
     return (news | lost) != 0;
-}
-
-static void
-set_slot(struct values *state, uint64_t slot, uint32_t labels, uint16_t fact)
-{
-    uint32_t at = place_of(state->slots, state->count, slot << SLOT_LABELS);
-    int known = at < state->count && state->slots[at] >> SLOT_LABELS == slot;
-    uint64_t word = slot << SLOT_LABELS | (labels & ANSWERS ? (uint64_t)fact << 16 : 0) | labels;
-
-    state->spilled |= SLOT_FACT(word) != 0;
-    if (labels && known) {
-        state->slots[at] = word;
-    } else if (labels && state->count < state->room) {
-        insert(state->slots, &state->count, at, word);
-    } else if (!labels && known) {
-        state->count--;
-        for (; at < state->count; at++)
-            state->slots[at] = state->slots[at + 1];
-    }
-}
-
-/* Takes an answer for what is written to memory on the stack from a place on. */
-static void
-set_answers(struct values *state, uint64_t first, uint32_t labels)
-{
-    uint32_t start = place_of(state->slots, state->count, first << SLOT_LABELS), end = start, from;
-    uint32_t fresh = NEAR / 4, to;
-
-    for (; end < state->count && state->slots[end] >> SLOT_LABELS < first + NEAR; end++) {
-        uint64_t slot = state->slots[end] >> SLOT_LABELS;
-
-        if ((slot - first) % 4 == 0) {
-            state->slots[end] = slot << SLOT_LABELS | labels;
-            fresh--;
-        }
-    }
-    if (!fresh)
-        return;
-    if (state->count + fresh > state->room) {
-        for (unsigned at = 0; at < NEAR; at += 4)
-            set_slot(state, first + at, labels, 0);
-        return;
-    }
-    for (uint32_t at = state->count; at-- > end;)
-        state->slots[at + fresh] = state->slots[at];
-    from = end;
-    to = end + fresh;
-    for (uint64_t slot = first + NEAR; slot > first;) {
-        slot -= 4;
-        while (from > start && state->slots[from - 1] >> SLOT_LABELS > slot)
-            state->slots[--to] = state->slots[--from];
-        from -= from > start && state->slots[from - 1] >> SLOT_LABELS == slot;
-        state->slots[--to] = slot << SLOT_LABELS | labels;
-    }
-    state->count += fresh;
-}
-
-/* The labels of a place on the stack, and of seven bytes before it. */
-static uint32_t
-slot_labels(const struct values *state, uint64_t slot)
-{
-    uint32_t labels = 0, at = place_of(state->slots, state->count, (slot - 7) << SLOT_LABELS);
-
-    for (; at < state->count && state->slots[at] >> SLOT_LABELS <= slot; at++)
-        labels |= state->slots[at] & 0xffff;
-    return labels;
 }
 
 static uint32_t
@@ -393,15 +200,16 @@ ways_read(const struct ways_space *space, const struct ways_known *known,
         return labels |
                ways_kept_labels(known, place.where, place.index == NO_REGISTER ? each->size : NEAR);
     case STACK:
-        labels |= slot_labels(state, place.where);
+        labels |= slots_labels(state, place.where,
+                               place.where + (place.index == NO_REGISTER ? 0 : NEAR - 1));
         at = place_of(space->writes, space->written, place.where - 7);
         if ((at == space->written || space->writes[at] > place.where) &&
             (each->size == 1 || each->size == 4))
             labels |= HANDED;
         return labels;
     default:
-        if (ways_holds(&known->fields, place.where, place.where) ||
-            (space->summary.asks && space->summary.fields)) /* it may have put it there itself */
+        labels |= ways_field_labels(known, place.where);
+        if (space->summary.asks && space->summary.fields) /* it may have put it there itself */
             labels |= ANSWER;
         if (place.base != NO_REGISTER && each->size)
             labels |= each->size == 1 ? FLAG : WORD;
@@ -425,6 +233,22 @@ ways_memory(const struct ways_space *space, struct ways_known *known, const stru
     return SLOT_FACT(state->slots[at]);
 }
 
+/* The address of static memory that is put where others find it, as closures have what they fill.
+ */
+static void
+capture(struct ways_space *space, const struct values *state, const struct operation *each)
+{
+    struct ways_set set = {space->capture, space->captured, MOST_CAPTURED};
+    unsigned second = each->registers[1];
+    int is_known = second < 16 ? (int)(state->pointed >> second & 1) : is_immediate(each);
+    uint64_t address = second < 16 ? state->points[second] : each->immediate;
+
+    if (is_known && each->traits & IS_MOV && ways_may_fill(space->known, address)) {
+        ways_add(&set, address);
+        space->captured = set.count;
+    }
+}
+
 static void
 write_memory(struct ways_space *space, struct values *state, const struct operation *each,
              uint32_t labels, uint16_t fact, uint32_t guarded)
@@ -432,8 +256,10 @@ write_memory(struct ways_space *space, struct values *state, const struct operat
     struct place place = memory_of(state, each, (int)space->framed);
     struct ways_summary *made = &space->summary;
 
+    if (place.kind != STATIC)
+        capture(space, state, each);
     if (place.kind == STACK) {
-        set_slot(state, place.where, labels, fact);
+        slots_set(state, place.where, labels, fact, each->size);
     } else if (labels & ANSWERS && place.kind == STATIC && !(place.where >> (64 - KEPT_SHIFT))) {
         struct ways_set set = {made->static_memory, made->statics, MOST_KEPT};
 
@@ -446,7 +272,7 @@ write_memory(struct ways_space *space, struct values *state, const struct operat
     } else if (labels & ANSWERS && place.index == NO_REGISTER) {
         struct ways_set set = {made->field, made->fields, MOST_KEPT};
 
-        ways_add(&set, place.where);
+        ways_keep(space->known, &set, KEPT_WORD(place.where, 0, labels));
         made->fields = set.count;
     }
 }
@@ -522,6 +348,13 @@ loads_address(const struct ways_space *space, const struct ways_known *known,
     return ways_pointer(known, address, point);
 }
 
+/* Whether an operation does not read its first operand: what copies, and SETcc. */
+static int
+only_writes(const struct operation *each)
+{
+    return each->traits & IS_COPY || (each->traits & READS_FLAGS && each->count == 1);
+}
+
 /* The labels of all that an operation reads. */
 static uint32_t
 operand_labels(const struct ways_space *space, const struct ways_known *known,
@@ -529,7 +362,7 @@ operand_labels(const struct ways_space *space, const struct ways_known *known,
 {
     uint32_t labels = 0;
 
-    for (unsigned at = (each->traits & IS_COPY) != 0; at < each->count; at++) {
+    for (unsigned at = only_writes(each); at < each->count; at++) {
         if (is_memory(each, at))
             labels |= ways_read(space, known, state, each);
         else
@@ -701,47 +534,35 @@ ways_hands(const struct values *state, unsigned number)
            state->points[number] != state->table;
 }
 
-/* What is called may write to the places whose addresses were taken. */
-static void
-forget(const struct ways_space *space, struct values *state)
-{
-    for (unsigned word = 0; state->spilled && word < 4; word++)
-        for (uint64_t left = state->frame[word]; left; left &= left - 1) {
-            uint64_t low = space->frame[word * 64 + (unsigned)__builtin_ctzll(left)];
-            uint32_t at = place_of(state->slots, state->count, low << SLOT_LABELS);
-
-            for (; at < state->count && state->slots[at] >> SLOT_LABELS < low + NEAR; at++)
-                state->slots[at] &= ~(0x7fffull << 16);
-        }
-}
-
 uint32_t
 ways_call(struct ways_space *space, struct ways_known *known, struct values *state, uint32_t answer)
 {
     const struct ways_convention *convention = known->convention;
     uint32_t steps = 0, answers = answer & ANSWERS, on_stack = answer & LEAVES_ANSWERS;
+    uint32_t filled = 0;
 
     for (unsigned at = 0; at < convention->number; at++) {
         unsigned number = convention->arguments[at];
-        uint64_t point = state->points[number];
+        uint32_t told;
 
         space->tells |= state->facts[number] && state->labels[number] & ANSWERS;
-        if (ways_hands(state, number) &&
-            (ways_answers(known, point) || ways_holds(&known->fillers, point, point))) {
-            answers |= ANSWER;
-            space->tells = 1;
-        }
+        told = ways_hands(state, number) ? ways_told_labels(known, state->points[number]) : 0;
+        filled |= told;
     }
+    answers |= filled;
+    space->tells |= filled;
     if (space->reads)
         answers |= ANSWER;
-    forget(space, state);
+    for (unsigned at = 0; filled && !convention->is_go && at < space->captured; at++)
+        ways_fill(known, space->capture[at], filled);
+    slots_forget(space, state);
     for (unsigned at = 0; answers && (on_stack || !convention->is_go) && at < convention->number;
          at++)
         if (ways_hands(state, convention->arguments[at]))
-            ways_fill(known, state->points[convention->arguments[at]]);
+            ways_fill(known, state->points[convention->arguments[at]], answers);
     for (unsigned word = 0; answers && word < 4; word++)
         for (uint64_t left = state->frame[word]; left; left &= left - 1, steps++)
-            set_answers(state, space->frame[word * 64 + (unsigned)__builtin_ctzll(left)], answers);
+            slots_fill(state, space->frame[word * 64 + (unsigned)__builtin_ctzll(left)], answers);
     for (unsigned at = 0; at < 16; at++) {
         uint16_t mask = (uint16_t)(0u - (convention->kept >> at & 1u));
 
@@ -757,7 +578,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     for (uint32_t left = convention->results; left; left &= left - 1)
         state->labels[__builtin_ctz(left)] = (uint16_t)answers;
     for (unsigned at = 0; on_stack && at < NEAR; at += 4)
-        set_slot(state, SLOT(RSP, at), ANSWER, 0);
+        slots_set(state, SLOT(RSP, at), ANSWER, 0, 4);
     if (answers == (answer & ANSWERS))
         state->facts[RAX] = (uint16_t)(answer >> 16);
     if (state->facts[RAX] & FACT_BITS)

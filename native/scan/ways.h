@@ -32,6 +32,7 @@ enum {
         64, /* bytes behind an address that was handed on which may be part of what it points to */
     MOST_SLOTS = 256, /* places on the stack that are known at once of several ways */
     MOST_FRAME = 64,  /* those whose addresses are */
+    MOST_CAPTURED = 16,
     MOST_LIVE = 2048, /* those that are known on one way */
     MOST_CALLS = 1 << 14,
     MOST_KEPT = 1 << 12, /* answers in static memory, and behind pointers */
@@ -130,10 +131,10 @@ extern const struct ways_convention ways_go;       /* Go, src/cmd/compile/abi-in
 struct ways_known {
     const struct ways_convention *convention;
     struct ways_set statics;   /* static memory that holds an answer, as ways_keep has it */
-    struct ways_set regions;   /* where static memory begins that was handed to what may answer */
+    struct ways_set regions;   /* likewise, where that begins which was handed to what may answer */
     struct ways_set written;   /* where static memory begins and ends that may be written to */
-    struct ways_set fields;    /* how far behind a pointer answers were put */
-    struct ways_set fillers;   /* functions that fill what they are told to, and tables of them */
+    struct ways_set fields;    /* likewise, how far behind a pointer answers were put */
+    struct ways_set fillers;   /* likewise, functions that put them there, and tables of them */
     struct ways_set arguments; /* of functions, what all callers tell: as statics, by their numbers
                                   behind eight times the function's address */
     struct ways_set questions; /* the name of /proc/cpuinfo */
@@ -227,10 +228,11 @@ struct values {
 struct ways_space {
     const uint8_t *code;
     uint64_t start, end, low, size; /* `low`: where the code around it begins */
-    uint32_t operations, blocks, targets, frames, written, framed;
-    uint32_t used;                       /* of the arena */
-    uint32_t reads;                      /* it reads /proc/cpuinfo: whatever it calls may answer */
-    uint32_t picks;                      /* it calls what a register points to */
+    uint32_t operations, blocks, targets, frames, written, framed, captured;
+    uint32_t used;  /* of the arena */
+    uint32_t reads; /* it reads /proc/cpuinfo: whatever it calls may answer */
+    uint32_t picks; /* it calls what a register points to */
+    uint32_t rows;  /* it calls what stands so many words behind one, as bits */
     uint32_t cases, case_at[MOST_CASES]; /* of switches that became tables: their offsets */
     uint32_t tables;                     /* the first of the blocks that lead to them */
     uint32_t through;                    /* whether one goes on there */
@@ -248,6 +250,7 @@ struct ways_space {
     uint32_t hash[MOST_CALLS];
     uint32_t answer[MOST_CALLS];
     uint64_t frame[256], writes[MOST_OPERATIONS + 1];
+    uint64_t capture[MOST_CAPTURED]; /* static memory whose address it puts into other memory */
     uint32_t pending[2 * MOST_OPERATIONS + 2], order[MOST_OPERATIONS + 2];
     uint32_t rank[MOST_OPERATIONS + 2], before[2 * MOST_OPERATIONS + 2];
     uint32_t before_first[MOST_OPERATIONS + 3], cursor[MOST_OPERATIONS + 2];
@@ -333,8 +336,15 @@ uint16_t ways_kept_fact(const struct ways_space *space, struct ways_known *known
  * class: what is known of it stands for that then. And points a register there by such a fact. */
 int ways_leads(struct ways_known *known, struct values *state, unsigned number);
 void ways_point(const struct ways_known *known, struct values *state, unsigned number);
-/* Static memory was handed to what may answer, and may fill it. */
-void ways_fill(struct ways_known *known, uint64_t address);
+/* The labels of answers that were put so far behind pointers. */
+uint32_t ways_field_labels(const struct ways_known *known, uint64_t offset);
+/* The labels of what one may answer who is told of an address: of what static memory holds there,
+ * or what a function puts where it is told to. */
+uint32_t ways_told_labels(const struct ways_known *known, uint64_t address);
+/* Whether there is memory that a run may write to; static memory was handed to what may answer, and
+ * may fill it. */
+int ways_may_fill(const struct ways_known *known, uint64_t address);
+void ways_fill(struct ways_known *known, uint64_t address, uint32_t labels);
 /* What the loader puts into static memory, if that is known. */
 int ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *target);
 

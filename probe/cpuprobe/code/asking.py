@@ -37,6 +37,8 @@ _LARGE = 1 << 10
 """Bytes of functions that are not looked at unless they may ask themselves: they use answers."""
 _MOST_TELLING = 64
 """Calls of a function of which it is asked whether all tell it of the CPU."""
+_MOST_LAZY = 8
+"""Variables that one function may make the values of."""
 _VISITS = 3
 """How often one of these is looked at, as more becomes known."""
 
@@ -47,11 +49,12 @@ class Functions:
     Attributes:
         main: where it starts, if that is known.
         to_learn: the steps that are made to begin with.
+        last: bytes of functions that are looked at after all others then.
         answered: functions that answer: the labels of that, and what is known of it.
         refusals: functions from which CPUs that lack a tier do not come back.
     """
 
-    to_learn = TO_LEARN
+    to_learn, last = TO_LEARN, lib.LARGEST
 
     def __init__(self, file: Binary, links: Links) -> None:
         """Finds out what asks."""
@@ -114,21 +117,22 @@ class Functions:
         """Finds the functions that ask, those that answer, and where they put answers."""
         # How far each is from what asks, and its size; the nearest first, of these the smallest:
         # what keeps answers is small and near, and large functions that use them take many steps.
-        pending: list[tuple[int, int, int]] = []
+        pending: list[tuple[bool, int, int, int]] = []
         waiting: set[int] = set()
         visits: Counter[int] = Counter()
 
         def look_at(addresses: Iterable[int], far: int) -> None:
             for start, end in self.around(addresses):
-                large = far and end - start > _LARGE
+                size = end - start
+                large = far and size > _LARGE
                 if start not in waiting and visits[start] < _VISITS and not large:
                     waiting.add(start)
-                    heapq.heappush(pending, (far, end - start, start))
+                    heapq.heappush(pending, (size > self.last, far, size, start))
 
         look_at(self._asked(), 0)
         answered, in_vain = self.answered, 0
         while pending and visits.total() < MOST_ASKING and in_vain < _IN_A_ROW and self.left > 0:
-            far, _, start = heapq.heappop(pending)
+            _, far, _, start = heapq.heappop(pending)
             if far * (self.to_learn - self.left) > self.to_learn:
                 break  # what is farther away gets fewer steps
             waiting.discard(start)
@@ -138,6 +142,8 @@ class Functions:
             if summary.asks and summary.fields:
                 summary.answers |= lib.MAY_ANSWER  # where it is told to
             self._rehearse(start, summary)
+            if summary.answers:
+                summary.statics = [*summary.statics, *self._lazy(start, summary.answers)]
             fresh = self._ways.learn(summary)
             news = bool(fresh)
             answer = summary.answers, summary.returned
@@ -145,10 +151,9 @@ class Functions:
                 answered[start] = answer
                 self._ways.answers(start, *answer)
                 news = True
-            if summary.fields and self._ways.fills(start):
-                tables = map(self._links.table, self._links.slots(start))
-                found = {table for table in tables if table is not None and self._ways.fills(table)}
-                fresh |= {start, *found}
+            if summary.fields and self._ways.fills(start, summary.fields):
+                tables = filter(None, {*map(self._links.table, self._links.slots(start))})
+                fresh |= {start, *(at for at in tables if self._ways.fills(at, summary.fields))}
                 news = True
             look_at(self._heard(start, summary), far + 1)
             in_vain = 0 if news else in_vain + 1
@@ -157,6 +162,12 @@ class Functions:
         self._summaries.clear()
         self._ways.end_learning()
         self.left = MOST
+
+    def _lazy(self, start: int, answers: int) -> Iterator[int]:
+        """Variables that hold what makes their value, and later hold that, as Rust's LazyLock."""
+        for slot in self._links.slots(start)[:_MOST_LAZY]:
+            if self._file.is_variable(slot):
+                yield kept(slot, answers, 0)
 
     def _heard(self, start: int, summary: Summary) -> Iterator[int]:
         """The functions to which one tells more of the CPU than was known, as all others do."""

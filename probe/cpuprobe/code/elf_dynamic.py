@@ -46,11 +46,14 @@ def read_dynamic(file: Binary, elf: Elf) -> None:
         arrays = [(each.address, each.size) for each in elf.sections if each.type in _OF_ARRAYS]
     slots = _read_arrays(elf, arrays)
     _read_relocations(file, elf, slots)
-    file.written = sorted(
-        (each.address, min(each.address + each.memory_size, HIGHEST))
-        for each in elf.segments
-        if each.type == abi.PT_LOAD and each.flags & abi.PF_W
-    )
+    for kind, spans in (abi.PT_LOAD, file.written), (abi.PT_GNU_RELRO, file.sealed):
+        spans.extend(
+            sorted(
+                (each.address, min(each.address + each.memory_size, HIGHEST))
+                for each in elf.segments
+                if each.type == kind and (kind != abi.PT_LOAD or each.flags & abi.PF_W)
+            )
+        )
     if elf.kind == abi.ET_EXEC:
         _read_words(file, elf)
     first = [found[_DT_INIT]] if _DT_INIT in found else []

@@ -44,18 +44,10 @@ _SETTING = re.compile(r".*cpu|runtime\.alginit|.*\.\w*(?:init|Init|glob\.)")
 _RUNTIME = re.compile(r"_rt0_|(?:internal/)?runtime[./](?!cpuinit|alginit|maps\.AlgInit|init\b)")
 _WAYS: tuple[Way, ...] = ("taken", "kept", "stored", "foreign")
 # What such names have, and what the names of functions that ask: of most others there is no text.
-_WORDS = (
-    b"cpu",
-    b"init",
-    b"glob.",
-    b"avx",
-    b"sse",
-    b"target",
-    b"auxval",
-    b"ia32cap",
-    b"std_detect",
-)
-_TO_SET, _TO_ASK = 0b111, 0b111111001
+_SETS = (b"cpu", b"init", b"glob.")
+_ASKS = (b"cpu", b"avx", b"sse", b"target", b"auxval", b"ia32cap", b"std_detect")
+_WORDS = tuple(dict.fromkeys((*_SETS, *_ASKS)))
+_TO_SET, _TO_ASK = (sum(1 << _WORDS.index(word) for word in each) for each in (_SETS, _ASKS))
 _MOST_READ = 16 << 20
 """Bytes of functions that are gone through for static memory that they read."""
 _LOOK = 4
@@ -69,7 +61,8 @@ _METHODS = 64
 class GoFunctions(Functions):
     """The functions of a Go program; its parts in C are as elsewhere."""
 
-    to_learn = 2 * TO_LEARN  # each package asks for itself
+    to_learn = 2 * TO_LEARN  # each package asks for itself, and one takes as many as all others
+    last = 4 << 10
 
     @functools.cached_property
     def _starts(self) -> list[int]:
@@ -99,6 +92,9 @@ class GoFunctions(Functions):
         _, _, place, table, *_ = ROW.unpack_from(self._file.functions.rows, ROW.size * at)
         known = table != NAMELESS_TABLE
         return self._file.name((table, place)).removesuffix(".abi0") if known else ""
+
+    def _lazy(self, start: int, answers: int) -> Iterator[int]:
+        return iter(())  # a value of a function is a variable that holds its address
 
     def is_asking(self, start: int) -> bool:
         """Whether a function asks, by the name of its package or its own."""

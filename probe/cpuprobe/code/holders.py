@@ -10,6 +10,9 @@ from cpuprobe.code.objects import Tables
 from cpuprobe.code.summary import Escape, Way
 from cpuprobe.code.tiers import telling
 
+_TO_FUNCTIONS = 16
+"""Bytes from where a table of virtual functions begins to the first (Itanium C++ ABI, 2.5.2)."""
+
 
 class Holders:
     """Of the functions of one file."""
@@ -42,12 +45,12 @@ class Holders:
                 yield from self._escapes(unless, tier, site, slot, "called")
                 yield from self._escapes(unless, tier, site, start, "called")
                 yield from self._escapes(unless, tier, site, address, "table")
-            table = self._links.table(slot)
-            if table is not None and self._tables.is_methods(table):
-                for address, site in self._links.takers(table, table + 1):
-                    yield from self._escapes(
-                        unless, tier, site, address, "kept", "stored", "foreign"
-                    )
+            for table, owner in self._tables.owners({thing, self._links.table(slot)}):
+                for address, site in self._links.takers(owner, owner + 1):
+                    for at in {address, address + _TO_FUNCTIONS, table}:
+                        yield from self._escapes(
+                            unless, tier, site, at, "kept", "stored", "foreign"
+                        )
         for thing in self._tables.leading_to(start):
             for address, site in self._links.takers(thing, thing + 1):
                 yield from self._escapes(unless, tier, site, address, "foreign")
@@ -62,7 +65,7 @@ class Holders:
         if "stored" in ways and self._is_beside(escapes, at, telling(tier)):
             ways = tuple(way for way in ways if way != "stored")
         for each in escapes:
-            fits = each.address in (at, at + 16) and each.way in ways
+            fits = each.address == at and each.way in ways
             if holder and fits and each.tiers >> tier & 1 and not each.answers & unless:
                 yield holder[0], each.unless
 

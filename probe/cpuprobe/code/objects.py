@@ -6,7 +6,7 @@ import functools
 import itertools
 import operator
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary
@@ -95,6 +95,20 @@ class Tables:
         start, content = self._words[number] if number >= 0 else (0, b"")
         within = content[at - start : at - start + 8]
         return int.from_bytes(within, "little") if len(within) == 8 else None
+
+    def owners(self, tables: Iterable[int | None]) -> Iterator[tuple[int, int]]:
+        """Tables of virtual functions, each with itself and with static objects that have it.
+
+        Args:
+            tables: where they begin; others are left out.
+        """
+        for table in tables:
+            if table is None or not self.is_methods(table):
+                continue
+            yield table, table
+            for thing in map(self._links.object_of, self._links.slots(table)[:_MOST_SLOTS]):
+                if thing is not None:
+                    yield table, thing
 
     def is_methods(self, table: int) -> bool:
         """Whether a table is one of virtual functions.

@@ -135,6 +135,7 @@ class Binary:
         relocations: what the dynamic loader writes into its memory.
         zeros: where memory is that is zero at first.
         written: where memory is that a run may write to, in order; none: that is not known.
+        sealed: those parts of it that only the loader writes to.
         answers: where the variables begin into which a compiler's runtime puts what CPUID said.
         models: those of them that are libgcc's __cpu_model.
         is_windows: its functions call each other as on Windows.
@@ -166,6 +167,7 @@ class Binary:
     is_windows: bool = False
     zeros: list[tuple[int, int]] = field(default_factory=list)
     written: list[tuple[int, int]] = field(default_factory=list)
+    sealed: list[tuple[int, int]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     models: set[int] = field(default_factory=set)
     questions: frozenset[int] = frozenset()
@@ -180,6 +182,14 @@ class Binary:
         code = self.code[max(self.code_number(address), 0)] if self.code else None
         holds = code is not None and 0 <= address - code.address < len(code.data)
         return code if holds else None
+
+    def is_variable(self, address: int) -> bool:
+        """Whether code may write to an address while it runs."""
+        written, sealed = (
+            any(low <= address < high for low, high in spans)
+            for spans in (self.written, self.sealed)
+        )
+        return written and not sealed
 
     def is_code(self, address: int) -> bool:
         """Whether there is code at an address."""

@@ -95,7 +95,7 @@ class Summary:
         answers: the labels of the answers that it may return.
         returned: what is known of that (native/scan/ways.h).
         statics: static memory that it puts an answer into, as ways_keep has it.
-        fields: how far behind a pointer it puts answers.
+        fields: how far behind a pointer it puts answers, as statics.
         hands: what it tells those that it calls, as ways_known's `arguments` has it.
         asks: it has CPUID or XGETBV itself.
         fails: of main, the tiers (code.tiers), as bits, without which it tells of failure.

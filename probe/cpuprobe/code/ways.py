@@ -172,7 +172,7 @@ class Ways:
         kept = (each for each in summary.statics if lib.ways_keep(self._known, statics, each))
         news = {each >> lib.KEPT_SHIFT for each in kept}
         for each in summary.fields:
-            lib.ways_add(ffi.addressof(self._known, "fields"), each)
+            lib.ways_keep(self._known, ffi.addressof(self._known, "fields"), each)
         return news
 
     def fact(self, values: Sequence[Sequence[int]], size: int) -> tuple[int, int]:
@@ -193,11 +193,18 @@ class Ways:
     def regions(self) -> list[int]:
         """Where static memory begins that was handed to what may answer."""
         found = self._known.regions
-        return list(ffi.unpack(found.all, found.count)) if found.count else []
+        return [*map(kept_at, ffi.unpack(found.all, found.count))] if found.count else []
 
-    def fills(self, address: int) -> bool:
-        """Takes in a function that fills what a pointer points to, or its table; if it is news."""
-        return bool(lib.ways_add(ffi.addressof(self._known, "fillers"), address))
+    def fills(self, address: int, fields: Iterable[int]) -> bool:
+        """Takes in a function that fills what a pointer points to, or its table; if it is news.
+
+        Args:
+            address: its own.
+            fields: what it puts there (Summary).
+        """
+        labels = functools.reduce(operator.or_, fields) & kept(0, lib.ANSWERS, 0)
+        word = kept(address, 0, 0) | labels
+        return bool(lib.ways_keep(self._known, ffi.addressof(self._known, "fillers"), word))
 
     def hear(self, words: Iterable[int]) -> bool:
         """Takes in what all callers of a function tell it; whether that is news."""

@@ -656,6 +656,16 @@ fn main() {
     println!("{}", a[n]);
 }
 """
+OBJECTS = r"""trait K: Sync { fn ok(&self) -> bool; fn run(&self, a: &mut [f32], k: f32); }
+struct A; struct B;
+impl K for A { fn ok(&self) -> bool { is_x86_feature_detected!(TEST) }
+    fn run(&self, a: &mut [f32], k: f32) { unsafe { fast(a, k) } } }
+impl K for B { fn ok(&self) -> bool { true }
+    fn run(&self, a: &mut [f32], k: f32) { unsafe { slow(a, k) } } }
+static ALL: [&dyn K; 2] = [&A, &B];
+#[inline(never)] fn work(a: &mut [f32], n: usize) {
+    ALL.iter().find(|k| k.ok()).unwrap().run(a, n as f32) }
+"""
 RUST = {
     "plain": (
         "dies",
@@ -804,6 +814,48 @@ RUST = {
         Some(t) => t.run(a, n as f32), None => unsafe { slow(a, n as f32) } } }
         """,
     ),
+    "field_too_low": (
+        "dies",
+        r"""#[derive(Clone, Copy)] enum Platform { Portable, Sse41, Avx2 }
+        impl Platform { fn detect() -> Self {
+            if is_x86_feature_detected!("sse4.2") { Platform::Avx2 }
+            else if is_x86_feature_detected!("sse4.1") { Platform::Sse41 }
+            else { Platform::Portable } } }
+        struct Hasher { of: Platform, n: usize }
+        impl Hasher {
+            #[inline(never)] fn new(n: usize) -> Self { Hasher { of: Platform::detect(), n } }
+            #[inline(never)] fn update(&mut self, a: &mut [f32]) { self.n += a.len();
+                let k = self.n as f32;
+                match self.of { Platform::Portable => unsafe { slow(a, k) },
+                    Platform::Sse41 => unsafe { slow(a, k + 1.0) },
+                    Platform::Avx2 => unsafe { fast(a, k) } } } }
+        #[inline(never)] fn work(a: &mut [f32], n: usize) {
+            let mut h = Hasher::new(n); h.update(a); h.update(a) }
+        """,
+    ),
+    "word_too_low": (
+        "dies",
+        r"""static WORD: AtomicU8 = AtomicU8::new(u8::MAX);
+        #[inline(always)] fn asked() { if WORD.load(Ordering::Relaxed) == u8::MAX {
+            let c = unsafe { std::arch::x86_64::__cpuid(1).ecx };
+            WORD.store((c >> 20 & 1 == 1 && c & (1 << 9) != 0) as u8, Ordering::Relaxed) } }
+        #[inline(never)] fn work(a: &mut [f32], n: usize) { asked();
+            if WORD.load(Ordering::Relaxed) == 1 { unsafe { fast(a, n as f32) } }
+            else { unsafe { slow(a, n as f32) } } }
+        """,
+    ),
+    "rows_too_low": (
+        "dies",
+        r"""struct Row { name: &'static str, ok: fn() -> bool, run: unsafe fn(&mut [f32], f32) }
+        fn newer() -> bool { is_x86_feature_detected!("sse4.2") } fn yes() -> bool { true }
+        static ALL: [Row; 2] = [Row { name: "new", ok: newer, run: fast },
+            Row { name: "old", ok: yes, run: slow }];
+        #[inline(never)] fn work(a: &mut [f32], n: usize) {
+            for row in &ALL { if (row.ok)() { unsafe { (row.run)(a, n as f32) } return; } } }
+        """,
+    ),
+    "objects": ("runs", OBJECTS.replace("TEST", '"avx2") && is_x86_feature_detected!("fma"')),
+    "objects_too_low": ("dies", OBJECTS.replace("TEST", '"sse4.2"')),
 }
 RUST_FLAGS = {"plain": ("-Ctarget-cpu=haswell",)}
 ASSEMBLY = ".text\n.globl kernel\n.p2align 4\nkernel:\n" + "".join(
