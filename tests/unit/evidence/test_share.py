@@ -123,8 +123,14 @@ PASTES = {
     "UTF-16": lambda text: f"\ufeff{text}",
     "a container's log": lambda text: _behind("2026-11-26T10:00:00.123456789Z stdout F ", text),
     "a pod's log": lambda text: _behind("web-5f7d9 probe ", text),
+    "Docker's file": lambda text: _records(text, "log", "\n", stream="stdout", time="2026-11-26"),
+    "journalctl -o json": lambda text: _records(text, "MESSAGE", _HOSTNAME="h", PRIORITY="6"),
     "a task's output": lambda text: "\n".join(f'    "{line}",' for line in text.split("\n")),
 }
+
+
+def _records(text: str, key: str, end: str = "", **more: str) -> str:
+    return "".join(json.dumps({key: line + end, **more}) + "\n" for line in text.split("\n"))
 
 
 def _behind(prefix: str, text: str) -> str:

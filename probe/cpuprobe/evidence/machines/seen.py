@@ -22,6 +22,7 @@ from cpuprobe.evidence.machines.sighting import Paste, Sighting
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.text.decode import decoded
 from cpuprobe.evidence.text.lines import clean
+from cpuprobe.evidence.text.records import opened_records
 from cpuprobe.words import plain
 
 MAXIMUM_BYTES = 64 << 20
@@ -59,7 +60,7 @@ def see(content: bytes) -> Seen:
     if not content.strip():
         raise CaptureError("empty")
     content = texts_of_archive(content) or content
-    reports, documents, rest, failure = find_documents(decoded(content))
+    reports, documents, rest, failure = find_documents(opened_records(decoded(content)))
     nothing = failure or CaptureError(_unknown(documents))
     if reports:
         beside = _seen_by(rows_for(rest, OWN), Paste(clean(rest))) if rest.strip() else []
