@@ -27,7 +27,7 @@ enum {
 /* Something that is called. */
 struct asked {
     uint64_t target;
-    uint32_t word;    /* what its code tells, or its name, for ways.h */
+    uint64_t word;    /* what its code tells, or its name, for ways.h */
     uint32_t answers; /* what it was found to answer, where that is more; or 0 */
     uint8_t state, traits;
 };

@@ -23,7 +23,7 @@ from cpuprobe.code.needs import By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.summary import FLAG, Call
-from cpuprobe.code.tiers import tier
+from cpuprobe.code.tiers import MORE, tier
 
 CHOSEN = {"rtm"}
 """No compiler makes it of ordinary code, and a lock that is elided was made so by a choice."""
@@ -129,6 +129,13 @@ class Search:
         function = self._file.function(start)
         return bool(function and variant_names().search(self._file.name(function.name).lower()))
 
+    def _is_for_such(self, start: int) -> bool:
+        """Whether a function is for such CPUs, so that what guards a call of it chooses.
+
+        By its name; or it holds what no compiler makes of ordinary code, as AES.
+        """
+        return (self._sought == MORE and start in self._every) or self._is_named(start)
+
     def _is_others(self, start: int) -> bool:
         """Whether others call a function; in a file that does not ask, by whatever name."""
         return self._root(start) is not None or (not self._chooses and start in self._file.exports)
@@ -191,7 +198,7 @@ class Search:
             for call in self._calls(caller[0]):
                 if call.target != start or call.answers & unless:
                     continue
-                if not call.unless & FLAG or not self._is_named(start):
+                if not call.unless & FLAG or not self._is_for_such(start):
                     yield caller[0], call.unless & ~FLAG | call.own(unless)
 
     def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
