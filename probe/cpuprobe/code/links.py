@@ -35,6 +35,8 @@ _BLOCK = 64
 """Bytes that C searches together."""
 _MOST_AT_FIRST = 1 << 20
 """References of a kind for which there is room, before it is known how many there are."""
+_MOST_ASKING = 1 << 17
+"""Instructions that may ask; LLVM has some hundred."""
 
 
 def _bytes(content: bytes) -> Any:
@@ -204,7 +206,8 @@ class Links:
         in_order, by_function = (
             at_once(lambda do: do(), sort) if number > 1 else (do() for do in sort)
         )
-        every = [link.value for links, memory in asking for link in memory[0 : links.count]]
+        found = (link.value for links, memory in asking for link in memory[0 : links.count])
+        every = [*itertools.islice(found, _MOST_ASKING)]
         return by_function, in_order, every
 
     def callers(self, target: int) -> Iterator[int]:
