@@ -19,7 +19,7 @@ from cpuprobe.code.descent import descend
 from cpuprobe.code.fixed_links import FixedLinks
 from cpuprobe.code.holders import Holders
 from cpuprobe.code.holding import holding
-from cpuprobe.code.needs import By, Reach
+from cpuprobe.code.needs import SPREAD, By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.summary import FLAG, Call
@@ -75,19 +75,20 @@ class Search:
         return SEARCHED * self._functions.made
 
     def found(
-        self, pages: Mapping[int, frozenset[str]], chooses: bool, brief: bool = False
+        self, pages: Mapping[int, frozenset[str]], chooses: bool, share: float = 1
     ) -> dict[str, Reach]:
         """The features that are reached without a choice.
 
         Args:
             pages: the features on each page of 4 KiB.
             chooses: something in the file asks what the CPU can do.
-            brief: it is of no weight whether all is gone through.
+            share: of larger functions that hold any; below SPREAD it is of no weight whether all is
+                gone through.
         """
         self._chooses = chooses
         met: dict[str, Reach] = {}
         every, size = holding(self._links, pages)
-        self._toll = self._functions.confine(size) if brief else 0
+        self._toll = self._functions.confine(size, share) if share < SPREAD else 0
         for feature, those in every:
             if feature in CHOSEN or not those:
                 continue

@@ -20,7 +20,7 @@ from cpuprobe.code.go_reach import GoSearch
 from cpuprobe.code.hidden import UnreadError
 from cpuprobe.code.layout import Plan, plan
 from cpuprobe.code.native import NATIVE
-from cpuprobe.code.needs import SPREAD, Needs, Reach
+from cpuprobe.code.needs import Needs, Reach
 from cpuprobe.code.pe import read_pe
 from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.reach import MOST_FUNCTIONS, Search
@@ -199,7 +199,7 @@ class Reading:
         search = search or self._searching()
         if search is None:
             return {}, False
-        ways = search.found(found.pages, chooses, bool(found.signs) and found.share < SPREAD)
+        ways = search.found(found.pages, chooses, found.share if found.signs else 1)
         self.steps += search.steps
         return ways, search.ended and self._file.linked
 
