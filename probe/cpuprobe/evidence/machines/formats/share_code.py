@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
@@ -23,14 +24,16 @@ def _read(paste: Paste) -> Iterator[Sighting]:
     text, line, counted = paste.text, 0, 0
     seen: set[str] = set()
     for match in _CODE.finditer(text):
-        readings = list(_readings(text, match.end()))
-        if not seen.isdisjoint(readings[:1]):
+        readings = _readings(text, match.end())
+        first = next(readings, "")
+        if first in seen:
             continue  # a log may hold a code a thousand times
         if len(seen) >= _MOST_DISTINCT:
             break
-        seen.update(readings[:1])
+        seen.add(first)
         line, counted = line + text.count("\n", counted, match.start()), match.start()
-        yield Sighting(source="share_code", line=line, report=_unpacked(readings))
+        report = _unpacked(chain((first,), readings))
+        yield Sighting(source="share_code", line=line, report=report)
     if (newer := _NEWER.search(text)) is not None:
         raise CaptureError(f"a newer cpuprobe's share code (cpuprobe{newer[1]}): update cpuprobe")
 
@@ -45,14 +48,14 @@ def _readings(text: str, start: int) -> Iterator[str]:
         yield last_words(lines[:-1] if last[0][0].isspace() else lines)  # its full stop alone
 
 
-def _unpacked(readings: Sequence[str]) -> Observation:
-    failures = [CaptureError("the share code is damaged or cut: copy it whole")]
+def _unpacked(readings: Iterable[str]) -> Observation:
+    failures = []
     for code in readings:
         try:
             return unpack(code)
         except CaptureError as error:
             failures.append(error)
-    raise failures[:2][-1]
+    raise failures[0]
 
 
 FORMAT = Format(
