@@ -23,6 +23,10 @@ _LLVM = re.compile(r"\.llvm\.[0-9]+")
 _COPIED = re.compile(r"(?:-[0-9a-f]{8})+(?=\.)")
 # What a Python module's name says of the ABI (PEP 3149; abi3: PEP 384).
 _ABI = re.compile(r"\.(?:abi3|(?:cpython|cp|pypy|graalpy)[-\w]+)(?=\.(?:so|pyd)$)")
+# Of an archive's name what a release changes: from its version on (PEP 427: name, version, tags).
+_RELEASE = re.compile(
+    r"(?<=[-_])v?\d[^/!]*?(?=\.(?:whl|tgz|deb|rpm|apk|nupkg|jar|zip|tar(?:\.\w+)?)!)"
+)
 _BETWEEN = re.compile("[/!]")
 _DEEPEST = 32
 
@@ -44,6 +48,11 @@ def lasting_file(name: str) -> str:
 def without_abi(name: str, instead: str = "") -> str:
     """The name of a Python module's file without the ABI that it is for."""
     return _ABI.sub(instead, name)
+
+
+def of_any_release(path: str) -> str:
+    """A path in an archive with `*` for the archive's version, as an allow-list has it."""
+    return _RELEASE.sub("*", path)
 
 
 def ends(path: str) -> Iterator[str]:

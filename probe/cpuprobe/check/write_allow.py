@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from cpuprobe.check.allow import MAXIMUM_BYTES, MOST_PATTERNS, MOST_ROWS, AllowList, Row
 from cpuprobe.check.judge import Fit
-from cpuprobe.check.patterns import ends, lasting_file, lasting_symbol
+from cpuprobe.check.patterns import ends, lasting_file, lasting_symbol, of_any_release
 from cpuprobe.facts.isa import X86_64, IsaFacts
 from cpuprobe.words import visible
 
@@ -64,14 +64,16 @@ def rows_for(fits: Iterable[Fit], kept: AllowList | None, facts: IsaFacts = X86_
     """
     rows = [] if kept is None else list(kept.lasting())
     every = list(fits)
-    counts = Counter(end for fit in every for end in ends(lasting_file(fit.path)))
+    paths = [of_any_release(lasting_file(fit.path)) for fit in every]
+    if len({*paths}) < len(paths):  # two releases of one archive: their versions tell them apart
+        paths = [lasting_file(fit.path) for fit in every]
+    counts = Counter(end for path in paths for end in ends(path))
     room = _Room(rows, len(every))
-    for fit in every:
+    for fit, path in zip(every, paths, strict=True):
         functions = fit.excess if kept is not None else (fit.needs.functions if fit.needs else ())
         if not functions:
             continue
         # As much of the end of its path as no other file has.
-        path = lasting_file(fit.path)
         file = next((end for end in ends(path) if counts[end] == 1), path)
         groups: dict[tuple[str, ...], set[str]] = {}
         for each in functions:

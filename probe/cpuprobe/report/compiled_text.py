@@ -38,7 +38,9 @@ def lines(compiled: list[Mapping[str, Any]]) -> Iterator[str]:
         if setup in told:
             yield from _sentence(f"{words} {_outcome(told[setup])}")
     if len(compiled) == 1:
-        yield from _sentence("compiled with these flags alone: it is large, or one of many")
+        yield from _sentence(
+            "compiled with these flags alone: it is large, one of many or in an archive"
+        )
 
 
 def _outcome(each: Mapping[str, Any]) -> str:

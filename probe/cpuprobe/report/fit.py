@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -32,6 +33,8 @@ _MOST_SHOWN = 3
 """As many that fail are told at length all the same."""
 _MOST_OF_ONE = 5
 """Rows of one archive, where others have some as well."""
+_MOST_STALE = 8
+"""Numbers of stale rows of one file that are shown."""
 _ROW = 80
 """Columns of a row."""
 
@@ -114,9 +117,14 @@ def _lines(report: Mapping[str, Any], quiet: bool) -> Iterator[str]:
     yield from _variants(report.get("variants", ()))
     if report["unread"]:
         yield from wrapped(plain(f"not read: {kinds(report['unread'])}"), "", "")
-    for stale in report.get("stale", ()):
-        what = f"{stale['what']} in {stale['file']}" if stale["what"] else stale["file"]
-        yield from wrapped(plain(f"stale in the allow-list, row {stale['row']}: {what}"), "", "")
+    for what, several in groupby(report.get("stale", ()), _stale):
+        rows = [str(stale["row"]) for stale in several]
+        of = f"row{'s' * (len(rows) > 1)} {names(rows, _MOST_STALE)}"
+        yield from wrapped(plain(f"stale in the allow-list, {of}: {what}"), "", "")
+
+
+def _stale(row: Mapping[str, Any]) -> str:
+    return f"{row['what']} in {row['file']}" if row["what"] else str(row["file"])
 
 
 def summary(report: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from cpuprobe.check import write_allow
-from cpuprobe.check.allow import AllowList, Row, read_list
+from cpuprobe.check.allow import AllowList, Row, Stale, read_list
 from cpuprobe.check.gate import gate
 from cpuprobe.check.judge import Expectation, Fit
 from cpuprobe.check.patterns import ends, glob, lasting_file, lasting_symbol
@@ -323,6 +323,22 @@ def test_a_slice_is_named_with_its_file():
     assert [*ends("a.whl!x/core.so")] == ["core.so", "x/core.so", "a.whl!x/core.so"]
 
 
+def test_a_list_holds_for_the_next_release():
+    """The version of an archive is left open, unless two releases of it are checked at once."""
+    module = "whl!app/core.so"
+    one = fit(function("f", "avx2"), path=f"dist/app-1.2.0-cp311-cp311-linux_x86_64.{module}")
+    beside = fit(function("f", "avx2"), path=f"dist/more-2.0-py3-none-any.{module}")
+    later = fit(function("f", "avx2"), path=f"dist/app-1.3.0-cp311-cp311-linux_x86_64.{module}")
+
+    assert [each.file for each in rows_for([one], None)] == ["core.so"]
+    several = [each.file for each in rows_for([one, beside], None)]
+    assert several == [f"app-*.{module}", f"more-*.{module}"]
+    assert allow(row("f", file=several[0])).apply(later).allowed
+    assert not allow(row("f", file=several[1])).apply(later).allowed
+    both = [each.file for each in rows_for([one, later], None)]
+    assert [allow(row("f", file=each)).apply(one).allowed for each in both] == [True, False]
+
+
 def test_a_file_with_too_many_functions_is_counted():
     """As many as there are now are allowed, and no more."""
     functions = [function(f"f{n}", "avx2", "avx") for n in range(501)]
@@ -408,7 +424,7 @@ def test_a_release_is_gated(library: Path, tmp_path: Path, capfd: pytest.Capture
     code, out, _ = check("--allow", str(path), "--fail-on", "never,stale")
     assert code == 1
     assert "not allowed, 1 function" in out
-    assert "stale in the allow-list, row 1: three in lib.so" in out
+    assert "stale in the allow-list, row 1: three in lib.so\n" in out
     fresh = tmp_path / "new.toml"
     assert check("--allow", str(path), "--write-allow", str(fresh))[0] == 0
     assert fresh.read_text().count("[[allow]]") == 2
@@ -429,6 +445,17 @@ def test_many_files_have_a_row_each(library: Path, tmp_path: Path, capfd):
     assert all(line.startswith("UNGUARDED  ...") and len(line) <= 80 for line in lines[:14])
     assert all(line.endswith("  avx2") for line in lines[:14])
     assert lines[-1] == "15 files against x86-64-v2: 14 unguarded, 1 runs"
+
+
+def test_stale_rows_of_one_file_are_told_together():
+    stale = [Stale(row=at, file="a.so", what="", reason="r") for at in (1, 2, 4)]
+    stale.append(Stale(row=5, file="b.so", what="f", reason="r"))
+    lines = to_text(document("x", [], {}, gate("never"), stale, "list")).splitlines()
+
+    assert lines[1:] == [
+        "stale in the allow-list, rows 1, 2 and 4: a.so",
+        "stale in the allow-list, row 5: f in b.so",
+    ]
 
 
 def test_a_row_tells_archive_and_module_and_no_archive_fills_the_screen():
