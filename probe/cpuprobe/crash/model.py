@@ -82,7 +82,6 @@ Reason = Literal[
     "permanently",
     # baseline
     "illegal all the same",
-    "not on every i386",
     "hint",
     # has
     "illegal elsewhere",
