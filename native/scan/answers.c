@@ -228,6 +228,7 @@ put(struct values *state, unsigned number, uint32_t labels, uint16_t fact)
     state->labels[number] = (uint16_t)labels;
     state->facts[number] = fact;
     state->pointed &= ~(1u << number);
+    state->stacked &= ~(1u << number);
 }
 
 uint16_t
@@ -271,6 +272,21 @@ constant(const struct values *state, unsigned number)
     return fact & FACT_NUMBER ? (int8_t)(fact & 0xff) : -1;
 }
 
+/* Whether a leaf tells of no instructions: how many leaves there are and who made it, caches,
+ * topology, power, counters, frequencies; the CPU's name (SDM, CPUID). */
+static int
+tells_of_none(int64_t leaf)
+{
+    enum {
+        FIRST = 0x80000000,
+        NONE = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 9 | 1 << 0xa | 1 << 0xb |
+               1 << 0xf | 1 << 0x10 | 1 << 0x15 | 1 << 0x16 | 1 << 0x17 | 1 << 0x18 | 1 << 0x1a,
+    };
+    if (leaf >= (int64_t)FIRST)
+        return leaf != FIRST + 1 && leaf <= (int64_t)FIRST + 6;
+    return leaf >= 0 && leaf < 32 && NONE >> leaf & 1;
+}
+
 void
 ways_ask(const struct ways_space *space, struct ways_known *known, struct values *state,
          const struct operation *each)
@@ -287,13 +303,8 @@ ways_ask(const struct ways_space *space, struct ways_known *known, struct values
         return;
     }
     for (unsigned at = 0; at < sizeof answering; at++)
-        put(state, answering[at], ANSWER, 0);
+        put(state, answering[at], tells_of_none(leaf) ? 0 : ANSWER, 0);
     switch (leaf) {
-    case 0: /* how many leaves there are, and who made it */
-    case 0x80000000:
-        for (unsigned at = 0; at < sizeof answering; at++)
-            put(state, answering[at], 0, 0);
-        break;
     case 1:
         put_word(known, state, RCX, CPUID_1_ECX);
         put_word(known, state, RDX, CPUID_1_EDX); /* what all CPUs have */

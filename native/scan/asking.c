@@ -3,7 +3,7 @@
 
 enum state { NEW, WANTED, NAMED, GOING, SEEN, TOLD };
 
-enum { ANSWER_BITS = (int)0xffff0000u | ANSWERS };
+#define ANSWER_BITS (0xffff0000ull | ANSWERS)
 
 /* Where something that is called is kept; NULL where there is no room. */
 static struct asked *
@@ -77,7 +77,9 @@ see(struct asking *file, struct asked *asked, unsigned depth)
     if (depth > MOST_DEPTH) /* it is asked again from elsewhere */
         return 1;
     asked->state = SEEN;
-    if (end <= asked->target || end - asked->target > SMALL || file->left <= 0)
+    if (end > asked->target && end - asked->target > SMALL)
+        asked->word = ARGUMENTS / ARGUMENT * KEEPS_ARGUMENT; /* it may */
+    if (asked->word || end <= asked->target || file->left <= 0)
         return 1;
     asked->state = GOING;
     known = look(file, asked->target, end, depth);
@@ -86,26 +88,29 @@ see(struct asking *file, struct asked *asked, unsigned depth)
         return known;
     made = &file->spaces[depth]->summary;
     asked->word =
-        made->answers | (uint32_t)made->returned << 16 | made->invokes / ARGUMENT * CALLS_ARGUMENT;
-    asked->word |= made->returns ? 0 : NEVER_RETURNS;
-    asked->word |= made->asks ? LEAVES_ANSWERS : 0;
+        made->answers | (uint32_t)made->returned << 16 | made->invokes / ARGUMENT * CALLS_ARGUMENT |
+        made->keeps / ARGUMENT * KEEPS_ARGUMENT | made->passes / ARGUMENT * RETURNS_ARGUMENT |
+        made->fills / ARGUMENT * FILLS_ARGUMENT;
+    asked->word |= made->returns ? 0u : NEVER_RETURNS;
+    asked->word |= made->asks ? LEAVES_ANSWERS : 0u;
     return 1;
 }
 
 /* The word of what is known of a function. */
-static uint32_t
+static uint64_t
 word_of(const struct asked *asked)
 {
-    uint32_t word = asked->word, traits = asked->traits;
+    uint64_t word = asked->word;
+    uint32_t traits = asked->traits;
 
     if (asked->answers)
-        word = (word & ~(uint32_t)ANSWER_BITS) | asked->answers;
+        word = (word & ~ANSWER_BITS) | asked->answers;
     if (asked->state == TOLD)
         return word;
     if (!(traits & IS_NAMED))
-        return word & ~(uint32_t)LEAVES_ANSWERS;
+        return word & ~(uint64_t)LEAVES_ANSWERS;
     if (traits & ASKS_BY_NAME && !(word & ANSWERS))
-        word = (word & ~(uint32_t)ANSWER_BITS) | MAY_ANSWER;
+        word = (word & ~ANSWER_BITS) | MAY_ANSWER;
     if (traits & NEVER_BY_NAME)
         word |= NEVER_RETURNS;
     if (traits & FILLS)
@@ -117,20 +122,18 @@ word_of(const struct asked *asked)
 
 /* The word of what is called; whether it is known. */
 static int
-tell(struct asking *file, uint64_t target, unsigned depth, uint32_t *word)
+tell(struct asking *file, uint64_t target, unsigned depth, uint64_t *word)
 {
     uint32_t stub = place_of(file->stubs.all, file->stubs.count, target), range;
     struct asked *asked;
-    uint64_t inner, slot = target > INT64_MAX ? 0 - target : target;
+    uint64_t inner;
 
     *word = 0;
-    if (ways_holds(&file->chosen, slot, slot))
-        return 1; /* it answers, but not what it has chosen */
     if (target > INT64_MAX && !ways_holds(&file->imports, 0 - target, 0 - target)) {
         int known = !ways_pointer(file->known, 0 - target, &inner) || inner > INT64_MAX ||
                     tell(file, inner, depth, word);
 
-        *word = (*word & (uint32_t)ANSWER_BITS) | IS_FOREIGN;
+        *word = (*word & ANSWER_BITS) | IS_FOREIGN;
         return known;
     }
     if (stub < file->stubs.count && file->stubs.all[stub] == target)
@@ -146,7 +149,7 @@ tell(struct asking *file, uint64_t target, unsigned depth, uint32_t *word)
             is_go(file, target))
             return want(file, asked);
         asked->state = range < file->links->ranges ? NAMED : TOLD;
-        asked->word = range < file->links->ranges ? 0 : IS_FOREIGN;
+        asked->word = range < file->links->ranges ? 0u : IS_FOREIGN;
     }
     if (asked->state == NAMED && !see(file, asked, depth))
         return 0;

@@ -27,7 +27,7 @@ enum {
 /* Something that is called. */
 struct asked {
     uint64_t target;
-    uint32_t word;    /* what its code tells, or its name, for ways.h */
+    uint64_t word;    /* what its code tells, or its name, for ways.h */
     uint32_t answers; /* what it was found to answer, where that is more; or 0 */
     uint8_t state, traits;
 };
@@ -43,7 +43,6 @@ struct asking {
     struct ways_set imports;    /* slots that hold what is another file's */
     struct ways_set stubs;      /* PLT entries that stand for functions of this file, and these: */
     const uint64_t *functions;
-    struct ways_set chosen; /* these and slots, where one of such functions chooses what is called */
     uint64_t main, go_start, go_end;
     struct asked *asked;   /* by their hashes; of all zeros, to begin with */
     uint32_t room, count;  /* a power of two; how many there are */

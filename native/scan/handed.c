@@ -130,10 +130,37 @@ asks(const struct ways_known *known, const struct operation *each)
     return known->questions.count && is_address && ways_holds(&known->questions, address, address);
 }
 
+/* How far above RSP what it was handed on the stack begins, behind the return address; nowhere, if
+ * RSP is not changed in its first block alone. */
+static uint64_t
+above(const struct ways_space *space)
+{
+    uint64_t depth = 8;
+
+    for (uint32_t at = 0; at < space->operations; at++) {
+        const struct operation *each = &space->operation[at];
+        const uint8_t *code = space->code + each->offset;
+        int pushes = (code[*code == 0x41] & 0xf8) == 0x50 && each->length <= 2; /* SDM, PUSH */
+        int changes = each->registers[0] == RSP && !(each->traits & IS_FLAGS_ONLY);
+
+        if (!pushes && !changes)
+            continue;
+        if (at >= space->block[0].count && !(each->traits & IS_ADD))
+            return INT32_MAX;
+        if (changes && each->where[1] < OPERAND_IMM8)
+            return INT32_MAX;
+        if (at < space->block[0].count)
+            depth += pushes ? 8 : each->traits & IS_ADD ? 0 - each->immediate : each->immediate;
+    }
+    return depth;
+}
+
 /* What the function does with the stack, and whom it asks, before it is gone over. */
 void
 ways_look_over(struct ways_space *space, const struct ways_known *known)
 {
+    int64_t handed = (int64_t)above(space);
+
     space->told = space->tells = space->picks = space->rows = space->parts = space->framed =
         space->frames = space->written = space->captured = space->reads = 0;
     space->summary.asks = 0;
@@ -141,7 +168,8 @@ ways_look_over(struct ways_space *space, const struct ways_known *known)
         const struct operation *each = &space->operation[at];
         /* An int that is compared in place may be an argument; a byte is as often in an object
          * that something else has filled. */
-        int is_compared = each->traits & IS_FLAGS_ONLY && each->size == 4;
+        int is_compared = each->traits & IS_FLAGS_ONLY &&
+                          (each->size == 4 || (each->base == RSP && each->displacement >= handed));
         int first = each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER;
 
         space->framed |= each->framing;

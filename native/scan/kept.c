@@ -200,6 +200,7 @@ ways_point(const struct ways_known *known, struct values *state, unsigned number
     if (differs)
         return;
     state->pointed |= 1u << number;
+    state->stacked &= ~(1u << number);
     state->points[number] = bits->ones[0];
 }
 

@@ -1,4 +1,4 @@
-/* Places on the stack, and how what two ways know of them is joined. */
+/* What is known at a place: on the stack and in registers, and how what two ways know is joined. */
 #include "slots.h"
 #include "answers.h"
 #include "sets.h"
@@ -202,4 +202,99 @@ slots_forget(const struct ways_space *space, struct values *state)
             for (; at < state->count && state->slots[at] >> SLOT_LABELS < low + NEAR; at++)
                 state->slots[at] &= ~(0x7fffull << 16);
         }
+}
+
+/* --- registers
+ * ------------------------------------------------------------------------------------
+ */
+
+void
+ways_enter(struct values *state, const struct ways_convention *convention)
+{
+    __builtin_memset(state->labels, 0, sizeof state->labels);
+    __builtin_memset(state->facts, 0, sizeof state->facts);
+    __builtin_memset(state->frame, 0, sizeof state->frame);
+    for (unsigned at = 0; at < convention->number; at++)
+        state->labels[convention->arguments[at]] = (uint16_t)(ARGUMENT << at);
+    state->pointed = state->stacked = state->flags = state->count = 0;
+    state->flags_known = state->flags_set = 0;
+    state->spilled = state->never = 0;
+    state->table = 0;
+    state->reached = 1;
+}
+
+/* What is known of registers and flags. */
+static uint32_t
+join_facts(struct ways_known *known, struct values *mine, const struct values *theirs,
+           unsigned never)
+{
+    uint32_t news = 0;
+
+    for (unsigned at = 0; at < 16; at++)
+        if (mine->facts[at] != theirs->facts[at]) {
+            uint16_t fact = ways_agree(
+                known, (struct told_value){mine->facts[at], mine->labels[at], mine->never},
+                (struct told_value){theirs->facts[at], theirs->labels[at], never});
+
+            news |= fact ^ mine->facts[at];
+            mine->facts[at] = fact;
+        }
+    if (mine->flags_known &&
+        (theirs->flags_known != mine->flags_known || theirs->flags_set != mine->flags_set)) {
+        mine->flags_known = 0;
+        news = 1;
+    }
+    return news;
+}
+
+int
+ways_join(struct ways_space *space, struct values *mine, const struct values *theirs,
+          unsigned never)
+{
+    uint32_t lost = mine->pointed & ~theirs->pointed, moved = mine->stacked & ~theirs->stacked;
+    uint32_t news = join_facts(space->known, mine, theirs, never);
+    uint64_t fresh = 0;
+
+    for (unsigned at = 0; at < REGISTERS; at += 4) { /* four at once */
+        uint64_t known, other;
+
+        __builtin_memcpy(&known, mine->labels + at, sizeof known);
+        __builtin_memcpy(&other, theirs->labels + at, sizeof other);
+        fresh |= other & ~known;
+        known |= other;
+        __builtin_memcpy(mine->labels + at, &known, sizeof known);
+    }
+    news |= fresh != 0;
+    news |= (uint32_t)slots_join(space, mine, theirs, never);
+    for (uint32_t left = mine->pointed & theirs->pointed; left; left &= left - 1) {
+        unsigned at = (unsigned)__builtin_ctz(left);
+
+        lost |= (uint32_t)(theirs->points[at] != mine->points[at]) << at;
+    }
+    for (uint32_t left = mine->stacked & theirs->stacked; left; left &= left - 1) {
+        unsigned at = (unsigned)__builtin_ctz(left);
+
+        moved |= (uint32_t)(theirs->points[at] != mine->points[at]) << at;
+    }
+    mine->stacked &= ~moved;
+    for (uint32_t left = lost & mine->pointed; left; left &= left - 1) { /* it goes over a list */
+        unsigned at = (unsigned)__builtin_ctz(left);
+        uint64_t point = mine->points[at];
+
+        if (point >= LOWEST && ways_kept_labels(space->known, point, NEAR))
+            mine->labels[at] |= ANSWER;
+    }
+    mine->pointed &= ~lost;
+    for (unsigned at = 0; at < 4; at++) {
+        news |= (theirs->frame[at] & ~mine->frame[at]) != 0;
+        mine->frame[at] |= theirs->frame[at];
+    }
+    news |= theirs->flags & ~mine->flags;
+    mine->flags |= theirs->flags;
+    mine->table = mine->table == theirs->table ? mine->table : 0;
+    if (mine->never & ~never) {
+        mine->never &= (uint8_t)never;
+        news = 1;
+    }
+    return (news | lost | moved) != 0;
 }

@@ -46,21 +46,39 @@ add_need(struct gone_over *f, unsigned feature, uint64_t address, uint32_t unles
     made->need[made->needs++] = (struct ways_need){address, feature, unless};
 }
 
+/* Which arguments of a call may be answers. */
+static uint32_t
+told_by(const struct gone_over *f)
+{
+    return ways_handed(f->known->convention, &f->live, f->choices | FLAG);
+}
+
 /* Static addresses in registers of arguments leave the function; what it was handed itself may go
- * on to others. */
+ * on to others. Who keeps that of a function, and nothing beside it that tells of the CPU, may call
+ * it. */
 static void
-hand_over(struct gone_over *f, uint32_t answer, uint32_t unless, uint64_t site)
+hand_over(struct gone_over *f, uint64_t answer, uint32_t unless, uint64_t site)
 {
     const struct ways_convention *convention = f->known->convention;
+    uint32_t keeps = (uint32_t)(answer / KEEPS_ARGUMENT * ARGUMENT) & ARGUMENTS;
+    uint32_t told = keeps ? told_by(f) & keeps : 0;
 
     for (unsigned at = 0; at < convention->number; at++) {
         unsigned number = convention->arguments[at];
         int gone = answer & IS_FOREIGN || answer & CALLS_ARGUMENT << at;
+        int kept = answer & KEEPS_ARGUMENT << at && !told;
 
-        if (ways_hands(&f->live, number))
-            add_escape(f, f->live.points[number], gone ? WAY_FOREIGN : WAY_KEPT, unless, site);
-        else if (gone && !unless && f->tiers & SURE_TIERS)
-            f->made->invokes |= f->live.labels[number] & ARGUMENTS;
+        if (ways_hands(&f->live, number)) {
+            kept = kept && ways_is_code(f->space, f->live.points[number]);
+            add_escape(f, f->live.points[number],
+                       gone   ? WAY_FOREIGN
+                       : kept ? WAY_STORED
+                              : WAY_KEPT,
+                       unless, site);
+        } else if (!(unless & ~(uint32_t)FLAG) && f->tiers & SURE_TIERS) {
+            f->made->invokes |= gone ? f->live.labels[number] & ARGUMENTS : 0u;
+            f->made->keeps |= kept ? f->live.labels[number] & ARGUMENTS : 0u;
+        }
     }
 }
 
@@ -72,13 +90,6 @@ call_slot(struct gone_over *f, uint64_t address, uint32_t unless, uint64_t site)
 
     if (ways_pointer(f->known, address, &target))
         add_call(f, (struct ways_call){target, site, unless, 0, (uint16_t)f->tiers, 0});
-}
-
-/* Which arguments of a call may be answers. */
-static uint32_t
-told_by(const struct gone_over *f)
-{
-    return ways_handed(f->known->convention, &f->live, f->choices | FLAG);
 }
 
 /* Whether a branch leads out of the function on CPUs of some grades: what guards that. */
@@ -129,7 +140,7 @@ leave_indirectly(struct gone_over *f, const struct operation *each, uint32_t unl
     if (table)
         state->table = table;
     hand_over(f, named ? answer_of(f->space, 0 - address) : IS_FOREIGN, unless, site);
-    if (number < 16 && !unless && f->tiers & SURE_TIERS)
+    if (number < 16 && !(unless & ~(uint32_t)FLAG) && f->tiers & SURE_TIERS)
         f->made->invokes |= state->labels[number] & ARGUMENTS;
     if (labels & f->choices)
         return;
@@ -165,7 +176,7 @@ tell_pick(struct gone_over *f, const struct operation *each, uint32_t unless, ui
         if ((f->here & known & (at ? taken : ~taken) ||
              (f->here & ~known && !(state->flags & (f->choices | FLAG)))) &&
             state->pointed >> each->registers[at] & 1 &&
-            (f->space->picks || is_code(f->space, state->points[each->registers[at]])))
+            (f->space->picks || ways_is_code(f->space, state->points[each->registers[at]])))
             add_escape(f, state->points[each->registers[at]], WAY_CALLED,
                        unless | (state->flags & ARGUMENTS), site);
 }
@@ -200,13 +211,13 @@ tell_rows(struct gone_over *f, uint64_t address, uint32_t unless)
     for (uint32_t left = f->space->rows; left; left &= left - 1) {
         uint64_t slot = address + (unsigned)__builtin_ctz(left) * sizeof slot;
 
-        if (ways_pointer(f->known, slot, &found) && is_code(f->space, found))
+        if (ways_pointer(f->known, slot, &found) && ways_is_code(f->space, found))
             add_escape(f, slot, WAY_CALLED, unless, f->space->start);
     }
 }
 
 /* Addresses that a block leaves in registers, of which behind it no longer all ways have one: a
- * later call may call one, or what stands behind it, or it is handed on. */
+ * later call may call one, or what stands behind it, or it is handed on or stored. */
 static void
 tell_parting(struct gone_over *f, const struct block *block, uint32_t unless)
 {
@@ -225,33 +236,48 @@ tell_parting(struct gone_over *f, const struct block *block, uint32_t unless)
                 continue;
             if (may_be_methods(f, state->points[number]))
                 add_escape(f, state->points[number], WAY_KEPT, unless, f->space->start);
-            if (f->space->picks)
+            if (f->space->picks || ways_is_code(f->space, state->points[number]))
                 add_escape(f, state->points[number], WAY_CALLED, unless, f->space->start);
             tell_rows(f, state->points[number], unless);
         }
     }
 }
 
-/* Whether an operation stores an address in memory that is not static: of a register, or in a file
- * that does not move an immediate, if there is code or a table of it. */
+/* Whether an operation stores an address in memory, of a register, or in a file that does not move
+ * an immediate: of code, or if that is not static of a table of it too. */
 static int
 stores_address(const struct gone_over *f, const struct operation *each, uint64_t *stored)
 {
     const struct values *state = &f->live;
     unsigned second = each->registers[1];
-    uint64_t value = each->immediate, address;
+    uint64_t address;
     int is_move = each->traits & IS_MOV && each->registers[0] == NO_REGISTER && each->has_memory;
 
-    if (second < 16) {
-        *stored = state->points[second];
-        is_move |= each->traits & IS_MOVQ; /* two at once are stored as a vector */
-        return is_move && state->pointed >> second & 1 &&
-               !ways_static(f->space, state, each, &address);
-    }
-    *stored = value;
-    return is_move && each->where[1] == OPERAND_SIGNED32 &&
-           (is_code(f->space, value) || may_be_methods(f, value)) &&
-           !ways_static(f->space, state, each, &address);
+    *stored = second < 16 ? state->points[second] : each->immediate;
+    if (second < 16) /* two at once are stored as a vector */
+        is_move = (is_move || each->traits & IS_MOVQ) && state->pointed >> second & 1;
+    else
+        is_move = is_move && each->where[1] == OPERAND_SIGNED32 &&
+                  (ways_is_code(f->space, *stored) || may_be_methods(f, *stored));
+    return is_move &&
+           (ways_is_code(f->space, *stored) || !ways_static(f->space, state, each, &address));
+}
+
+/* The labels of arguments that an operation stores in memory that others see: not in a place on the
+ * stack, unless that is near one whose address is taken. */
+static uint32_t
+stores_argument(const struct gone_over *f, const struct operation *each)
+{
+    const struct ways_space *space = f->space;
+    int stores = each->traits & IS_MOV && each->registers[0] == NO_REGISTER && each->has_memory;
+    int is_seen = !stores || !(each->base == RSP || (space->framed && each->base == RBP));
+
+    if (each->registers[1] >= 16 || !(stores || each->traits & IS_MOVQ) ||
+        !(f->live.labels[each->registers[1]] & ARGUMENTS))
+        return 0;
+    for (uint32_t at = 0; !is_seen && at < space->frames; at++)
+        is_seen = ways_slot(each) - space->frame[at] < NEAR;
+    return is_seen ? f->live.labels[each->registers[1]] & ARGUMENTS : 0u;
 }
 
 /* What leaves the function at one operation. */
@@ -274,6 +300,8 @@ tell_leaving(struct gone_over *f, const struct operation *each, const struct blo
             add_escape(f, state->points[RDX], WAY_KEPT, unless, site);
     } else if (stores_address(f, each, &stored)) {
         add_escape(f, stored, WAY_STORED, unless, site);
+    } else if (!(unless & ~(uint32_t)FLAG) && f->tiers & SURE_TIERS) {
+        f->made->keeps |= stores_argument(f, each);
     }
 }
 
@@ -292,9 +320,9 @@ tell_taking(struct gone_over *f, const struct operation *each, uint32_t unless, 
         ways_answers(f->known, address))
         return;
     if (each->traits & IS_LEA) {
-        if (is_code(space, address) ||
-            (ways_pointer(f->known, address, &found) && is_code(space, found)) ||
-            (ways_pointer(f->known, address + FIRST_METHOD, &found) && is_code(space, found)))
+        if (ways_is_code(space, address) ||
+            (ways_pointer(f->known, address, &found) && ways_is_code(space, found)) ||
+            (ways_pointer(f->known, address + FIRST_METHOD, &found) && ways_is_code(space, found)))
             add_escape(f, address, WAY_TAKEN, unless, site);
     } else if (each->traits & IS_MOV && each->index < 16) {
         if (!(f->live.labels[each->index] & ANSWERS))
@@ -333,7 +361,7 @@ tell(struct gone_over *f, uint32_t number, uint32_t unless)
 void
 ways_clear(struct ways_summary *made)
 {
-    made->needs = made->calls = made->escapes = made->invokes = 0;
+    made->needs = made->calls = made->escapes = made->invokes = made->keeps = 0;
     __builtin_memset(made->needed, 0, sizeof made->needed);
 }
 
@@ -552,7 +580,7 @@ ways_tell_all(struct gone_over *f)
         parts |= (block->known ^ block->known >> 1) | (takes ^ takes >> 1);
     }
     /* Of Go's functions it is not known well enough what they put into objects. */
-    f->choices = f->known->convention->is_go ? HANDED | FLAG : HANDED;
+    f->choices = HANDED | (f->known->convention->is_go ? FLAG : 0u);
     f->tiers = 0;
     for (unsigned tier = TIER_TOP; tier > TIER_NONE; tier--) {
         f->choices |= ways_labels(tier);

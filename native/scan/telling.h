@@ -24,15 +24,8 @@ is_outside(const struct ways_space *space, uint64_t address)
     return address < space->start || address >= space->end;
 }
 
-/* Whether an address is in the code around the function. */
-static inline int
-is_code(const struct ways_space *space, uint64_t address)
-{
-    return address - space->low < space->size;
-}
-
 /* What is known of something that is called. */
-static inline uint32_t
+static inline uint64_t
 answer_of(struct ways_space *space, uint64_t target)
 {
     uint32_t number = ways_target(space, target);

@@ -20,94 +20,6 @@ const struct ways_convention ways_go = {{RAX, RBX, RCX, RDI, RSI, R8},
                                         1u << RAX | 1u << RBX | 1u << RCX | 1u << RDI | 1u << RSI,
                                         1};
 
-/* --- what is known at a place --------------------------------------------------------------------
- */
-
-void
-ways_enter(struct values *state, const struct ways_convention *convention)
-{
-    __builtin_memset(state->labels, 0, sizeof state->labels);
-    __builtin_memset(state->facts, 0, sizeof state->facts);
-    __builtin_memset(state->frame, 0, sizeof state->frame);
-    for (unsigned at = 0; at < convention->number; at++)
-        state->labels[convention->arguments[at]] = (uint16_t)(ARGUMENT << at);
-    state->pointed = state->flags = state->count = 0;
-    state->flags_known = state->flags_set = 0;
-    state->spilled = state->never = 0;
-    state->table = 0;
-    state->reached = 1;
-}
-
-/* What is known of registers and flags. */
-static uint32_t
-join_facts(struct ways_known *known, struct values *mine, const struct values *theirs,
-           unsigned never)
-{
-    uint32_t news = 0;
-
-    for (unsigned at = 0; at < 16; at++)
-        if (mine->facts[at] != theirs->facts[at]) {
-            uint16_t fact = ways_agree(
-                known, (struct told_value){mine->facts[at], mine->labels[at], mine->never},
-                (struct told_value){theirs->facts[at], theirs->labels[at], never});
-
-            news |= fact ^ mine->facts[at];
-            mine->facts[at] = fact;
-        }
-    if (mine->flags_known &&
-        (theirs->flags_known != mine->flags_known || theirs->flags_set != mine->flags_set)) {
-        mine->flags_known = 0;
-        news = 1;
-    }
-    return news;
-}
-
-int
-ways_join(struct ways_space *space, struct values *mine, const struct values *theirs,
-          unsigned never)
-{
-    uint32_t lost = mine->pointed & ~theirs->pointed;
-    uint32_t news = join_facts(space->known, mine, theirs, never);
-    uint64_t fresh = 0;
-
-    for (unsigned at = 0; at < REGISTERS; at += 4) { /* four at once */
-        uint64_t known, other;
-
-        __builtin_memcpy(&known, mine->labels + at, sizeof known);
-        __builtin_memcpy(&other, theirs->labels + at, sizeof other);
-        fresh |= other & ~known;
-        known |= other;
-        __builtin_memcpy(mine->labels + at, &known, sizeof known);
-    }
-    news |= fresh != 0;
-    news |= (uint32_t)slots_join(space, mine, theirs, never);
-    for (uint32_t left = mine->pointed & theirs->pointed; left; left &= left - 1) {
-        unsigned at = (unsigned)__builtin_ctz(left);
-
-        lost |= (uint32_t)(theirs->points[at] != mine->points[at]) << at;
-    }
-    for (uint32_t left = lost & mine->pointed; left; left &= left - 1) { /* it goes over a list */
-        unsigned at = (unsigned)__builtin_ctz(left);
-        uint64_t point = mine->points[at];
-
-        if (point >= LOWEST && ways_kept_labels(space->known, point, NEAR))
-            mine->labels[at] |= ANSWER;
-    }
-    mine->pointed &= ~lost;
-    for (unsigned at = 0; at < 4; at++) {
-        news |= (theirs->frame[at] & ~mine->frame[at]) != 0;
-        mine->frame[at] |= theirs->frame[at];
-    }
-    news |= theirs->flags & ~mine->flags;
-    mine->flags |= theirs->flags;
-    mine->table = mine->table == theirs->table ? mine->table : 0;
-    if (mine->never & ~never) {
-        mine->never &= (uint8_t)never;
-        news = 1;
-    }
-    return (news | lost) != 0;
-}
-
 static uint32_t
 labels_of(const struct values *state, unsigned number)
 {
@@ -120,6 +32,7 @@ set_register(struct values *state, unsigned number, uint32_t labels)
     state->labels[number] = (uint16_t)labels;
     if (number < 16) {
         state->pointed &= ~(1u << number);
+        state->stacked &= ~(1u << number);
         state->facts[number] = 0;
     }
 }
@@ -157,6 +70,9 @@ memory_of(const struct values *state, const struct operation *each, int framed)
     } else if (each->base == RSP || (framed && each->base == RBP)) {
         place.kind = STACK;
         place.where = SLOT(each->base, each->displacement);
+    } else if (each->base < 16 && state->stacked >> each->base & 1) {
+        place.kind = STACK;
+        place.where += state->points[each->base];
     } else if (each->index < 16 && state->pointed >> each->index & 1 && each->unscaled) {
         place.kind = STATIC;
         place.where += state->points[each->index];
@@ -191,7 +107,7 @@ ways_read(const struct ways_space *space, const struct ways_known *known,
 {
     struct place place = memory_of(state, each, (int)space->framed);
     uint32_t labels = (labels_of(state, place.base) & ANSWERS) | labels_of(state, place.index);
-    uint32_t at;
+    uint32_t at, told;
 
     switch (place.kind) {
     case STATIC:
@@ -204,11 +120,12 @@ ways_read(const struct ways_space *space, const struct ways_known *known,
                                place.where + (place.index == NO_REGISTER ? 0 : NEAR - 1));
         at = place_of(space->writes, space->written, place.where - 7);
         if ((at == space->written || space->writes[at] > place.where) &&
-            (each->size == 1 || each->size == 4))
-            labels |= known->behind & ANSWER ? HANDED : FLAG;
+            (each->base == RSP || each->base == RBP) && (each->size == 1 || each->size == 4))
+            labels |= HANDED;
         return labels;
     default:
-        labels |= ways_field_labels(known, place.where);
+        told = ways_field_labels(known, place.where);
+        labels |= told == ANSWER && !place.where ? (uint32_t)HANDED : told;
         if (space->summary.asks && space->summary.fields) /* it may have put it there itself */
             labels |= ANSWER;
         if (place.base != NO_REGISTER && each->size)
@@ -269,11 +186,12 @@ write_memory(struct ways_space *space, struct values *state, const struct operat
                                       guarded & ANSWERS && !state->never),
                             labels));
         made->statics = set.count;
-    } else if (labels & space->known->behind && place.index == NO_REGISTER) {
+    } else if (labels & ANSWERS && place.index == NO_REGISTER) {
         struct ways_set set = {made->field, made->fields, MOST_KEPT};
 
         ways_keep(space->known, &set, KEPT_WORD(place.where, 0, labels));
         made->fields = set.count;
+        made->fills |= labels_of(state, place.base) & ARGUMENTS;
     }
 }
 
@@ -307,6 +225,10 @@ take_address(struct ways_space *space, struct values *state, const struct operat
     } else if (place.kind == STACK) {
         uint32_t taken = 0, number = 0;
 
+        if (place.index == NO_REGISTER) {
+            state->stacked |= 1u << target;
+            state->points[target] = place.where;
+        }
         for (unsigned at = 0; at < 4; at++)
             for (uint64_t left = state->frame[at]; left; left &= left - 1)
                 taken++;
@@ -319,7 +241,7 @@ take_address(struct ways_space *space, struct values *state, const struct operat
     }
 }
 
-/* The static address that an operation loads, if it is known. */
+/* The static address that an operation loads, or that of a place on the stack, if it is known. */
 static int
 loads_address(const struct ways_space *space, const struct ways_known *known,
               const struct values *state, const struct operation *each, uint64_t *point)
@@ -329,7 +251,7 @@ loads_address(const struct ways_space *space, const struct ways_known *known,
 
     if (each->traits & IS_ADD && each->where[1] >= OPERAND_IMM8 && target < 16) {
         *point = state->points[target] + each->immediate;
-        return state->pointed >> target & 1;
+        return (state->pointed | state->stacked) >> target & 1;
     }
     if (!(each->traits & IS_MOV))
         return 0;
@@ -340,7 +262,7 @@ loads_address(const struct ways_space *space, const struct ways_known *known,
     }
     if (second < 16) {
         *point = state->points[second];
-        return state->pointed >> second & 1;
+        return (state->pointed | state->stacked) >> second & 1;
     }
     if (!is_memory(each, 1) || each->index != NO_REGISTER ||
         !ways_static(space, state, each, &address))
@@ -427,14 +349,24 @@ set_double(struct ways_space *space, const struct ways_known *known, struct valu
     state->flags_known = 0;
 }
 
-/* Whether what an operation makes on one side of a choice may tell which side that is. In Go it is
- * a constant, or has bits of one: what functions leave in the registers of results may be none. */
+/* Whether what an operation makes on one side of a choice may tell which side that is. A copy does
+ * if it is one of a constant; of other data it is the same on either side. In Go only a constant
+ * does, or what has bits of one: what functions leave in the registers of results may be none. */
 static int
-may_tell(const struct ways_known *known, const struct operation *each)
+may_tell(const struct ways_space *space, const struct ways_known *known, const struct values *state,
+         const struct operation *each)
 {
     int is_constant = each->where[1] >= OPERAND_IMM8 && !(each->traits & (IS_ADD | IS_FLAGS_ONLY));
+    unsigned target = each->registers[0], source = each->registers[1];
+    int is_vector = (target >= 16 && target < REGISTERS) || (source >= 16 && source < REGISTERS);
+    uint64_t point;
 
-    return !known->convention->is_go || is_constant || each->traits & (IS_LEA | IS_CLEARING);
+    if (is_constant || each->traits & (IS_LEA | IS_CLEARING))
+        return 1;
+    if (!known->convention->is_go && (each->traits & IS_COPY || is_vector))
+        return (source < 16 && state->facts[source]) ||
+               loads_address(space, known, state, each, &point);
+    return !known->convention->is_go;
 }
 
 /* Whether more may be known of what an operation makes than labels. */
@@ -458,11 +390,11 @@ void
 ways_step(struct ways_space *space, struct ways_known *known, struct values *state,
           const struct operation *each, uint32_t guarded)
 {
-    unsigned target = each->registers[0];
-    uint32_t labels = may_tell(known, each) ? guarded : 0, read;
+    unsigned target = each->registers[0], source;
+    uint32_t labels = guarded && may_tell(space, known, state, each) ? guarded : 0, read;
     uint64_t point = 0, table;
     uint16_t fact = 0;
-    int points;
+    int points, is_stacked;
 
     if (each->traits & IS_ASKING) {
         ways_ask(space, known, state, each);
@@ -502,6 +434,7 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
             if (each->registers[at] < 16) {
                 space->parts |= state->flags_known && state->pointed >> each->registers[at] & 1;
                 state->pointed &= ~(1u << each->registers[at]);
+                state->stacked &= ~(1u << each->registers[at]);
             }
     if (each->traits &
         WRITES_FLAGS) /* that it stands behind a choice makes none of what it tests */
@@ -512,6 +445,8 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
         write_memory(space, state, each, labels, fact, guarded);
     } else if (target < REGISTERS) {
         points = loads_address(space, known, state, each, &point);
+        source = each->traits & IS_ADD ? target : each->registers[1];
+        is_stacked = source < 16 && state->stacked >> source & 1;
         table = ways_table(space, state, each);
         if (each->traits & IS_COPY && table)
             state->table = table;
@@ -519,7 +454,7 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
         if (target < 16)
             state->facts[target] = fact;
         if (points && target < 16) {
-            state->pointed |= 1u << target;
+            *(is_stacked ? &state->stacked : &state->pointed) |= 1u << target;
             state->points[target] = point;
         }
     }
@@ -535,18 +470,29 @@ ways_hands(const struct values *state, unsigned number)
 }
 
 uint32_t
-ways_call(struct ways_space *space, struct ways_known *known, struct values *state, uint32_t answer)
+ways_call(struct ways_space *space, struct ways_known *known, struct values *state, uint64_t answer)
 {
     const struct ways_convention *convention = known->convention;
     uint32_t steps = 0, answers = answer & ANSWERS, on_stack = answer & LEAVES_ANSWERS;
-    uint32_t filled = 0;
+    uint32_t filled = 0, passed = 0;
+    uint64_t code = 0;
 
     for (unsigned at = 0; at < convention->number; at++) {
         unsigned number = convention->arguments[at];
+        uint64_t point = state->points[number];
         uint32_t told;
 
+        if (answer & RETURNS_ARGUMENT << at) {
+            passed |= state->labels[number] & ARGUMENTS;
+            if (state->pointed >> number & 1 && ways_is_code(space, point))
+                code = point;
+        }
+        if (answer & FILLS_ARGUMENT << at && state->stacked >> number & 1)
+            slots_fill(state, point, ANSWER);
+        else if (answer & FILLS_ARGUMENT << at && state->pointed >> number & 1)
+            ways_fill(known, point, ANSWER);
         space->tells |= state->facts[number] && state->labels[number] & ANSWERS;
-        told = ways_hands(state, number) ? ways_told_labels(known, state->points[number]) : 0;
+        told = ways_hands(state, number) ? ways_told_labels(known, point) : 0;
         filled |= told;
     }
     answers |= filled;
@@ -571,12 +517,18 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     }
     __builtin_memset(state->labels + 16, 0, sizeof state->labels - 16 * sizeof *state->labels);
     state->pointed &= convention->kept;
+    state->stacked &= convention->kept;
     state->flags = 0;
     state->table = 0;
     state->flags_known = 0;
     space->told |= answers;
     for (uint32_t left = convention->results; left; left &= left - 1)
         state->labels[__builtin_ctz(left)] = (uint16_t)answers;
+    state->labels[RAX] |= (uint16_t)passed;
+    if (code) {
+        state->pointed |= 1u << RAX;
+        state->points[RAX] = code;
+    }
     for (unsigned at = 0; on_stack && at < NEAR; at += 4)
         slots_set(state, SLOT(RSP, at), ANSWER, 0, 4);
     if (answers == (answer & ANSWERS))

@@ -6,7 +6,7 @@ enum { NEVER = UINT8_MAX };
  */
 
 /* What is known of what is called through memory or a register. */
-static uint32_t
+static uint64_t
 indirect_answers(struct gone_over *f, const struct operation *each)
 {
     const struct values *state = &f->live;
@@ -68,7 +68,7 @@ ways_over(struct gone_over *f, const struct operation *each, struct block *block
 {
     struct values *state = &f->live;
     int is_near = each->where[0] == OPERAND_TARGET;
-    uint32_t answers;
+    uint64_t answers;
 
     switch (flow_of(each)) {
     case FLOW_JCC:
@@ -79,7 +79,7 @@ ways_over(struct gone_over *f, const struct operation *each, struct block *block
         if (!is_near || !is_outside(f->space, each->immediate))
             break;
         hand(f, each);
-        f->answers |= answer_of(f->space, each->immediate) & ANSWERS;
+        f->answers |= (uint32_t)answer_of(f->space, each->immediate) & ANSWERS;
         break;
     case FLOW_CALL:
     case FLOW_INDIRECT_CALL:
@@ -89,6 +89,7 @@ ways_over(struct gone_over *f, const struct operation *each, struct block *block
         break;
     case FLOW_RET:
         f->answers |= state->labels[RAX] & ANSWERS;
+        f->space->summary.passes |= state->labels[RAX] & ARGUMENTS;
         f->answers |= ways_leads(f->known, state, RAX) ? ANSWER : 0;
         break;
     case FLOW_INDIRECT_JMP:
@@ -241,7 +242,7 @@ returned(struct gone_over *f)
         if (flow_of(last) == FLOW_RET) {
             mine.fact = f->live.facts[RAX];
         } else if (flow_of(last) == FLOW_JMP && last->where[0] == OPERAND_TARGET) {
-            mine.labels = answer_of(space, last->immediate);
+            mine.labels = (uint32_t)answer_of(space, last->immediate);
             mine.fact = (uint16_t)(mine.labels >> 16);
         }
         all.fact = first ? mine.fact : ways_agree(f->known, all, mine);
@@ -287,7 +288,7 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     struct gone_over f = {.space = space, .known = known, .made = made, .most_steps = most_steps};
 
     ways_clear(made);
-    made->statics = made->fields = made->handed = 0;
+    made->statics = made->fields = made->handed = made->passes = made->fills = 0;
     made->is_whole = 1;
     space->known = known;
     ways_look_over(space, known);

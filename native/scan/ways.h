@@ -63,12 +63,12 @@ enum {
                       leads to a function that is named for CPUs. */
     WORD = 1 << 8, /* it is 32 bits of an object, or 64 */
     HANDED = 1 << 12,  /* it is a flag or a number that was handed over on the stack: in a file that
-                          asks, and not the C library in it, what functions are told of the CPU */
+                          asks, what functions are told of the CPU. Or it stands where a pointer
+                          points, as some answer does. What is made of it is none to others. */
     TELLS_V2 = 1 << 9, /* it may tell of features of this tier */
     TELLS_MORE = 1 << 10,
     TELLS_AVX = 1 << 11,
-    TELLS = TELLS_V2 | TELLS_MORE | TELLS_AVX,
-    ANSWERS = ANSWER | TELLS,
+    ANSWERS = ANSWER | TELLS_V2 | TELLS_MORE | TELLS_AVX,
     CHOICE = ANSWERS | FLAG | HANDED,
 };
 
@@ -109,6 +109,11 @@ enum {
     LEAVES_ANSWERS = 1 << 12, /* of Go: it leaves answers on the stack, as assembly does, or where
                                  it is told to */
 };
+/* And in words of 64 bits: it keeps its first argument in memory; it may return that; it puts
+ * answers where that points to. For the next twice the number. */
+#define KEEPS_ARGUMENT (1ull << 32)
+#define RETURNS_ARGUMENT (1ull << 40)
+#define FILLS_ARGUMENT (1ull << 48)
 
 /* Addresses in order. */
 struct ways_set {
@@ -135,7 +140,6 @@ struct ways_known {
     struct ways_set regions;   /* likewise, where that begins which was handed to what may answer */
     struct ways_set written;   /* where static memory begins and ends that may be written to */
     struct ways_set fields;    /* likewise, how far behind a pointer answers were put */
-    uint32_t behind;           /* labels of answers that are taken to be kept there */
     struct ways_set fillers;   /* likewise, functions that put them there, and tables of them */
     struct ways_set arguments; /* of functions, what all callers tell: as statics, by their numbers
                                   behind eight times the function's address */
@@ -184,6 +188,8 @@ struct ways_summary {
     uint32_t needs, calls, escapes, statics, fields, handed;
     uint32_t steps;
     uint32_t invokes; /* labels of arguments that it calls, or hands to other files' functions */
+    uint32_t keeps, passes;     /* of those that it stores in memory; that it may return */
+    uint32_t fills;             /* of those behind which it puts answers */
     uint16_t answers, returned; /* labels of what it returns, and what is known of that */
     uint8_t is_whole;
     uint8_t returns; /* a run may come back from it */
@@ -218,9 +224,10 @@ struct values {
     uint8_t never;                   /* no CPU of these grades comes here */
     uint8_t spilled;                 /* of places on the stack more may be known than labels */
     uint32_t flags_known, flags_set; /* bits of enum flag, four for each grade */
-    uint64_t points[16];             /* static addresses that general registers hold */
+    uint64_t points[16];             /* static addresses that general registers hold, or: */
     uint64_t table; /* static memory of which a word was read by its number; or 0 */
-    uint32_t pointed, flags, reached;
+    uint32_t pointed, stacked, flags,
+        reached;          /* which; and which hold one of a place on the stack */
     uint32_t count, room; /* places on the stack, in order, with their labels */
     uint64_t *slots;
     uint64_t frame[4]; /* those whose address was taken, by their number in the function */
@@ -250,7 +257,7 @@ struct ways_space {
     uint64_t target[MOST_CALLS]; /* what is called; of a call through memory, less than nothing */
     uint16_t hashed[4 * MOST_CALLS]; /* 1 + its number, by its hash */
     uint32_t hash[MOST_CALLS];
-    uint32_t answer[MOST_CALLS];
+    uint64_t answer[MOST_CALLS];
     uint64_t frame[256], writes[MOST_OPERATIONS + 1];
     uint64_t capture[MOST_CAPTURED]; /* static memory whose address it puts into other memory */
     uint32_t pending[2 * MOST_OPERATIONS + 2], order[MOST_OPERATIONS + 2];
@@ -376,7 +383,7 @@ int ways_join(struct ways_space *space, struct values *mine, const struct values
 void ways_step(struct ways_space *space, struct ways_known *known, struct values *state,
                const struct operation *each, uint32_t guarded);
 uint32_t ways_call(struct ways_space *space, struct ways_known *known, struct values *state,
-                   uint32_t answer); /* what is known of what is called; returns its steps */
+                   uint64_t answer); /* what is known of what is called; returns its steps */
 /* The static memory that an operation names; whether it does. */
 int ways_static(const struct ways_space *space, const struct values *state,
                 const struct operation *each, uint64_t *address);
@@ -441,6 +448,13 @@ static inline uint32_t
 ways_lead(const struct block *block, unsigned grade)
 {
     return block->taken >> grade & 1 ? block->leads : block->falls;
+}
+
+/* Whether an address is in the code around the function. */
+static inline int
+ways_is_code(const struct ways_space *space, uint64_t address)
+{
+    return address - space->low < space->size;
 }
 
 static inline unsigned

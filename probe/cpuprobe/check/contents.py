@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cpuprobe.check import meter
 from cpuprobe.check.launchers import MOST, Launcher, launcher
+from cpuprobe.code.archives.allowance import Allowance, SpentError
 from cpuprobe.code.archives.images import (
     LAYER,
     MOST_IN_ALL,
@@ -19,7 +20,7 @@ from cpuprobe.code.archives.images import (
     images,
     visible,
 )
-from cpuprobe.code.archives.table import MODULE, OTHER, SCRIPT
+from cpuprobe.code.archives.table import ELF, MODULE, OTHER, SCRIPT
 from cpuprobe.code.archives.walk import BETWEEN, LINK, Member, members, members_of_folder
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.elf import ArtifactError, Source
@@ -30,11 +31,12 @@ from cpuprobe.code.read import Reading, complete
 from cpuprobe.errors import CaptureError
 from cpuprobe.files import OpenedFile, below
 
-STEPS = 20
-"""Steps more than for one file that all the code in it may make, for each of its bytes: duckdb's
-library, which is packed to a quarter, makes four."""
 FILE = 6000
 """Steps for each file of code in it, whatever code it has: OpenBLAS has 16,000 small objects."""
+READ, READ_ELF = 2, 1 / 8
+"""Steps for each byte of a file of code: tables of other files than ELF are read in Python."""
+DAMAGED = 8
+"""Steps for each byte of one that cannot be read: it is not known how far it was."""
 MOST_MODULES = 20
 """WebAssembly modules that are handed on to be compiled, and MOST_MODULE bytes of them."""
 MOST_MODULE = 16 << 20
@@ -85,9 +87,13 @@ def contents(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> Co
     """
     try:
         if os.path.isdir(path):
-            return _Reader(members_of_folder(path), _size(path), path, sought, isa).contents()
+            allowance = Allowance(_size(path))
+            found = members_of_folder(path, allowance)
+            return _Reader(found, allowance, path, sought, isa).contents()
         with OpenedFile(path) as file:
-            return _Reader(members(file, path), file.size, path, sought, isa).contents()
+            allowance = Allowance(file.size)
+            found = members(file, path, allowance)
+            return _Reader(found, allowance, path, sought, isa).contents()
     except CaptureError as error:
         raise ArtifactError(str(error).removeprefix(f"{path}: ")) from None
 
@@ -105,13 +111,18 @@ class _Reader:
     """Reads one file, and keeps count of what that costs."""
 
     def __init__(
-        self, found: Iterator[Member], size: int, path: str, sought: tuple[str, ...], isa: str
+        self,
+        found: Iterator[Member],
+        allowance: Allowance,
+        path: str,
+        sought: tuple[str, ...],
+        isa: str,
     ) -> None:
         """Reads it.
 
         Args:
             found: what is in it.
-            size: its own, in bytes.
+            allowance: what is charged for it.
             path: its own.
             sought: features of which every function is listed.
             isa: the instruction set whose code is read.
@@ -119,7 +130,7 @@ class _Reader:
         self._path = path
         self._isa = isa
         self._sought = sought
-        self._steps = BUDGET + STEPS * size
+        self._allowance = allowance
         self._modules = self._module_bytes = 0
         self._met: list[Met] = []
         self._unread: Counter[str] = Counter()
@@ -226,13 +237,11 @@ class _Reader:
         """Looks at all objects of the last static library together; begins another."""
         for number, needs in self._objects.judged():
             self._met[number] = self._met[number]._replace(needs=needs)
-        self._steps -= self._objects.steps
+        self._allowance.left -= self._objects.steps
         self._library, self._objects = library, Library()
 
     def _module(self, member: Member, source: Source) -> Met:
-        self._steps -= FILE
-        if self._steps < 0:
-            raise ArtifactError("the code in it is too much work")
+        self._allowance.spend(FILE)
         self._modules += 1
         self._module_bytes += source.size
         if self._modules > MOST_MODULES or self._module_bytes > MOST_MODULE:
@@ -240,24 +249,28 @@ class _Reader:
         return Met(member.name, unread=MODULE.name, module=source.some(0, source.size))
 
     def _judged(self, member: Member, source: Source) -> Met:
-        self._steps -= FILE
-        if self._steps < 0:
-            raise ArtifactError("the code in it is too much work")
+        self._allowance.spend(FILE + (READ_ELF if member.kind is ELF else READ) * source.size)
         try:
             return Met(member.name, self._needs(member, source))
         except UnreadError as error:
             return Met(member.name, unread=str(error))
+        except SpentError:
+            raise
         except ArtifactError as error:
+            self._allowance.left -= DAMAGED * source.size
             return Met(member.name, error=str(error))
         except MemoryError:
             return Met(member.name, error="it takes more memory than there is")
 
     def _needs(self, member: Member, source: Source) -> Needs:
         reading = Reading(source, self._isa)
+        allowance = self._allowance
         try:
-            needs = complete(reading, reading.scan(self._sought))
+            allowance.spend(reading.made)
+            found = reading.scan(self._sought, min(BUDGET, int(allowance.left)))
+            needs = complete(reading, found)
         finally:
-            self._steps -= reading.steps
+            allowance.left -= reading.steps
         meter.count(source.size)
         if member.library:
             self._objects.add(len(self._met), needs, source)

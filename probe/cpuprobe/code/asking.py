@@ -20,10 +20,13 @@ from cpuprobe.code.ways import NEAR, Ways, kept, kept_at
 
 TO_LEARN, MOST = 60_000, 400_000
 """Steps (ways.MOST_STEPS) that are made to learn what asks; and afterwards."""
-_MOST_SIZE, FEW = 600_000, 60_000
+_MOST_SIZE, FEW = 300_000, 60_000
 """Bytes of all functions that hold features, in a file that asks, beyond which few searches end: of
-57 such files 11 with MOST steps; of 315 others all but eight. There so few steps are made, for what
-is soon come to: with more, one of the 57 came to one more feature."""
+61 such files 15 with MOST steps; of 311 others all but eight. There so few steps are made, for what
+is soon come to: with more, one of the 61 came to one more feature."""
+_RARE = 0.05
+"""Share of larger functions that hold features, up to which that is so; of other files twice the
+size. pyfamsa 0.7.0, a build for AVX with 16 %, is come to with 100,000 steps."""
 _VISIT = 300
 """Steps, there: it takes longer to find out what comes to a function than they do."""
 _REHEARSED = 5
@@ -92,13 +95,17 @@ class Functions:
         """Whether no function was left out, or not gone over to its end, for its size."""
         return self._ways.whole
 
-    def confine(self, size: int) -> int:
-        """Leaves fewer steps where a search among so many bytes of functions would not end.
+    def confine(self, size: int, share: float) -> int:
+        """Leaves fewer steps where a search would not end.
+
+        Args:
+            size: bytes of functions that hold features.
+            share: of larger functions that do.
 
         Returns:
             Steps that count for each function that is come to.
         """
-        if size <= _MOST_SIZE:
+        if size <= _MOST_SIZE * (1 if share < _RARE else 2):
             return 0
         self.left = min(self.left, FEW)
         return _VISIT

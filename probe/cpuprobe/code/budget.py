@@ -15,6 +15,9 @@ WALK = 8
 """Steps for each byte of a function in which control flow is followed."""
 SEARCHED = 16
 """Steps for each of those that a search for what is come to makes (ways.MOST_STEPS)."""
+KNOWN, CODE = 100, 8
+"""Steps for each function that is known of a file, and for who calls it; and bytes of code that are
+looked through for calls while a step is made."""
 COMPILED = 12
 """Steps for an instruction of compiled wasm, which is followed and kept."""
 

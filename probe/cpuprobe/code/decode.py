@@ -69,6 +69,18 @@ _MARKED: tuple[Literal["trap", "breakpoint", "privileged", "hint"], ...] = (
     "hint",
 )
 _CANONICAL = 1 << 47
+# iced-x86's names of what x86-64 took over from CPUs of 32 bits, not all of which have it.
+_NOT_ON_EVERY_I386 = {
+    "SSE2": "SSE2",
+    "SSE": "SSE",
+    "MMX": "MMX",
+    "CLFSH": "CLFLUSH",
+    "FXSR": "FXSAVE",
+    "CMOV": "CMOV",
+    "SEP": "SYSENTER",
+    "CX8": "CMPXCHG8B",
+    "MULTIBYTENOP": "the NOP of several bytes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,8 @@ class Decoded:
         alignment: bytes to which a memory operand must be aligned; 0 where any address will do.
         operand: the address of the memory operand where the registers are known, else None.
         far: that address is not canonical.
+        early: what it needs that every x86-64 CPU has and older ones of 32 bits may lack; empty
+            if nothing.
     """
 
     code: bytes
@@ -98,6 +112,7 @@ class Decoded:
     alignment: int = 0
     operand: int | None = None
     far: bool = False
+    early: str = ""
 
 
 def library() -> Any:
@@ -174,7 +189,13 @@ def _one(code: bytes, registers: Mapping[str, int], bits: int = 64) -> Decoded:
         alignment=alignment,
         operand=operand,
         far=far,
+        early=_early(instruction),
     )
+
+
+def _early(instruction: iced_x86.Instruction) -> str:
+    names = {_names("CpuidFeature")[each] for each in instruction.cpuid_features()}
+    return next((words for name, words in _NOT_ON_EVERY_I386.items() if name in names), "")
 
 
 @functools.cache
@@ -258,4 +279,5 @@ def named(instruction: iced_x86.Instruction, intel: str, registers: Mapping[str,
     meaning = forms().meaning(instruction.code)
     alignment, operand, far = _operand(instruction, mnemonic, registers)
     kind, features, other = _kind(meaning), meaning.features, meaning.unknown
-    return Decoded(b"", kind, mnemonic, intel, "", features, other, alignment, operand, far)
+    early = _early(instruction)
+    return Decoded(b"", kind, mnemonic, intel, "", features, other, alignment, operand, far, early)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.links import Links
 from cpuprobe.code.summary import FLAG
-from cpuprobe.code.tiers import TOP, tier
+from cpuprobe.code.tiers import MORE, TOP, tier
 
 STEPS = 20_000
 """Steps (ways.MOST_STEPS) that are made."""
@@ -42,7 +42,7 @@ def descend(
                 met.setdefault(name, (address, root))
         for call in summary.calls:
             further = call.target, call.told(answers) if answers else call.answers
-            still = tiers & call.tiers
+            still = tiers & call.tiers & ~(1 << MORE if call.unless & FLAG else 0)
             if call.unless & answers or call.target < 0 or not still & ~seen.get(further, 0):
                 continue
             if call.unless & FLAG and is_named(call.target):

@@ -38,8 +38,9 @@ MOST_CODE = 512 << 20
 """Bytes of executable sections; a browser has about 200 MB, a large Go program 300."""
 _MOST_UNDEFINED = 1 << 16
 _MOST_SECTIONS = 1 << 16  # st_shndx has 16 bits
-_ANSWERS = b"__cpu_model\0__cpu_features2\0"
-"""libgcc's and compiler-rt's variables, as __builtin_cpu_supports reads them."""
+_ANSWERS = b"__cpu_model\0__cpu_features2\0_ZN10VM_Version9_featuresE\0"
+"""libgcc's and compiler-rt's variables, as __builtin_cpu_supports reads them; and HotSpot's, which
+asks in code that it makes itself."""
 _MODEL = b"\0__cpu_model\0"
 _VALUE, _SYMBOL = struct.Struct("<Q").unpack_from, struct.calcsize("<" + abi.SYMBOL)
 

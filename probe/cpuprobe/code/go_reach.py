@@ -80,7 +80,7 @@ class GoFunctions(Functions):
             for start, bits in zip(each.keys, each.values, strict=True)
         }
 
-    def confine(self, size: int) -> int:
+    def confine(self, size: int, share: float) -> int:
         """Leaves as many steps as there are: who takes what is known, so a search comes farther."""
         return 0
 

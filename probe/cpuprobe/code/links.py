@@ -35,6 +35,8 @@ _BLOCK = 64
 """Bytes that C searches together."""
 _MOST_AT_FIRST = 1 << 20
 """References of a kind for which there is room, before it is known how many there are."""
+_MOST_ASKING = 1 << 17
+"""Instructions that may ask; LLVM has some hundred."""
 
 
 def _bytes(content: bytes) -> Any:
@@ -57,7 +59,6 @@ class Links:
         pointers: slots in data that hold an address of this file.
         names: slots in data that hold the address of something of another file, by its name.
         stubs: PLT entries that lead to functions of this file, as libraries call what they export.
-        chosen: these and slots, where such a function chooses at load time what is called (ifunc).
     """
 
     def __init__(self, file: Binary) -> None:
@@ -80,18 +81,13 @@ class Links:
             ffi.from_buffer("uint64_t[]", ends),
             ffi.from_buffer("uint64_t[]", self.limits),
         )
-        self.pointers, self.names, slots = self._read()
+        self.pointers, self.names = self._read()
         self._index(self.known.slots, self.pointers.keys)
         self.known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
-        through = pairs(stubs)
-        self._jumped = frozenset(through.values)
+        self._jumped = frozenset(pairs(stubs).values)
         fill = functools.partial(lib.links_entered, self.known, stubs[0])
         self._entered = pairs(*filled(fill, stubs[0].count))
         self.stubs = dict(zip(self._entered.values, self._entered.keys, strict=True))
-        entries = (
-            at for at, slot in zip(through.keys, through.values, strict=True) if slot in slots
-        )
-        self.chosen = slots.union(entries) if slots else slots
 
     def _stubs(self) -> Any:
         """The entries of PLTs, and the slots through which they jump."""
@@ -124,28 +120,25 @@ class Links:
         index.buckets = self._keep(new("struct links_bucket[]", buckets))
         lib.links_index(ffi.addressof(index))
 
-    def _read(self) -> tuple[Pairs, dict[int, str], frozenset[int]]:
+    def _read(self) -> tuple[Pairs, dict[int, str]]:
         found = self._file.relocations
 
-        def fill(pointers: Any, names: Any, chosen: Any) -> None:
+        def fill(pointers: Any, names: Any) -> None:
             for at, content in found.words:
                 whole = any(at == start for start, _ in found.of_code)
                 lib.links_words(_bytes(content), len(content), at, whole, self.known, pointers)
             for table in found.tables:
                 lib.links_relocations(
-                    _bytes(table), len(table), symbols, len(symbols), pointers, names, chosen
+                    _bytes(table), len(table), symbols, len(symbols), pointers, names
                 )
 
         symbols = _bytes(found.symbols)
         room = sum(len(table) // _RELA for table in found.tables)
         more = sum(len(content) // _WORD for _, content in found.words)
-        pointers, names, chosen = filled(
-            fill, room + min(more, _MOST_AT_FIRST), room, self._file.ifuncs
-        )
+        pointers, names = filled(fill, room + min(more, _MOST_AT_FIRST), room)
         named = pairs(names, last=True)
         of = functools.cache(functools.partial(text, found.strings))  # most stand in many slots
-        called = dict(zip(named.keys, map(of, named.values), strict=True))
-        return pairs(pointers, last=True), called, frozenset(pairs(chosen).keys)
+        return pairs(pointers, last=True), dict(zip(named.keys, map(of, named.values), strict=True))
 
     def function(self, address: int) -> tuple[int, int] | None:
         """The function that holds an address: its start, and the address behind it."""
@@ -213,7 +206,8 @@ class Links:
         in_order, by_function = (
             at_once(lambda do: do(), sort) if number > 1 else (do() for do in sort)
         )
-        every = [link.value for links, memory in asking for link in memory[0 : links.count]]
+        found = (link.value for links, memory in asking for link in memory[0 : links.count])
+        every = [*itertools.islice(found, _MOST_ASKING)]
         return by_function, in_order, every
 
     def callers(self, target: int) -> Iterator[int]:

@@ -152,6 +152,7 @@ class _Macho(MachoFile):
         """The addresses, each as a number of seven bits a byte from the one before."""
         starts: dict[int, None] = {}
         address, value, shift = self.base, 0, 0
+        end = max((each.address + len(each.data) for each in self.file.code), default=0)
         for byte in self.linked(_FUNCTION_STARTS, "the table of function starts"):
             value |= (byte & 0x7F) << shift
             shift += 7
@@ -159,9 +160,9 @@ class _Macho(MachoFile):
                 if shift > 63:
                     raise ArtifactError("Mach-O: a function starts past the end of memory")
                 continue
-            if not value:  # the end; zeros fill the rest
-                break
             address += value
+            if not value or address >= end:  # zeros fill the rest
+                break
             starts[address] = None
             if len(starts) > MOST_FUNCTIONS:
                 raise ArtifactError(f"Mach-O: more than {MOST_FUNCTIONS} functions are not read")
@@ -241,7 +242,7 @@ class _Macho(MachoFile):
         """The slots that the loader moves, and the addresses that they hold."""
         segment: Segment = (0, 0, 0)
         content = b""
-        for slot in rebased(opcodes, self.segments):
+        for slot in rebased(opcodes, self.segments, self._source.size // 8):
             if not 0 <= slot - segment[0] < segment[2]:
                 segment = self.segment_at(slot) or segment
                 content = self._content(segment)

@@ -19,14 +19,19 @@ _DONE, _SEGMENT, _ADD, _ADD_SCALED = 0x00, 0x20, 0x30, 0x40
 _TIMES_IMM, _TIMES, _ONCE_ADD, _TIMES_SKIPPING = 0x50, 0x60, 0x70, 0x80
 
 
-def rebased(opcodes: bytes, segments: Sequence[Segment]) -> Iterator[int]:
+def rebased(opcodes: bytes, segments: Sequence[Segment], most: int = MOST_WORDS) -> Iterator[int]:
     """The slots that the loader moves with the file (LC_DYLD_INFO), by address.
 
+    Args:
+        opcodes: what tells of them.
+        segments: of the file.
+        most: how many words it has.
+
     Raises:
-        ArtifactError: more than any file has.
+        ArtifactError: more than any file has, or than this one.
     """
-    at = place = left = 0
-    left = MOST_WORDS
+    at = place = 0
+    left = min(most, MOST_WORDS)
 
     def number() -> int:
         nonlocal at
@@ -63,7 +68,7 @@ def rebased(opcodes: bytes, segments: Sequence[Segment]) -> Iterator[int]:
             step = 8 + number()
         left -= times
         if left < 0:
-            raise ArtifactError(f"Mach-O: more than {MOST_WORDS} addresses in data")
+            raise ArtifactError("Mach-O: more addresses in data than it has room for")
         for _ in range(times):
             yield place
             place = place + step & (1 << 64) - 1

@@ -19,11 +19,11 @@ from cpuprobe.code.descent import descend
 from cpuprobe.code.fixed_links import FixedLinks
 from cpuprobe.code.holders import Holders
 from cpuprobe.code.holding import holding
-from cpuprobe.code.needs import By, Reach
+from cpuprobe.code.needs import SPREAD, By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.summary import FLAG, Call
-from cpuprobe.code.tiers import tier
+from cpuprobe.code.tiers import MORE, tier
 
 CHOSEN = {"rtm"}
 """No compiler makes it of ordinary code, and a lock that is elided was made so by a choice."""
@@ -75,19 +75,20 @@ class Search:
         return SEARCHED * self._functions.made
 
     def found(
-        self, pages: Mapping[int, frozenset[str]], chooses: bool, brief: bool = False
+        self, pages: Mapping[int, frozenset[str]], chooses: bool, share: float = 1
     ) -> dict[str, Reach]:
         """The features that are reached without a choice.
 
         Args:
             pages: the features on each page of 4 KiB.
             chooses: something in the file asks what the CPU can do.
-            brief: it is of no weight whether all is gone through.
+            share: of larger functions that hold any; below SPREAD it is of no weight whether all is
+                gone through.
         """
         self._chooses = chooses
         met: dict[str, Reach] = {}
         every, size = holding(self._links, pages)
-        self._toll = self._functions.confine(size) if brief else 0
+        self._toll = self._functions.confine(size, share) if share < SPREAD else 0
         for feature, those in every:
             if feature in CHOSEN or not those:
                 continue
@@ -128,6 +129,13 @@ class Search:
         """Whether a function's symbol says which CPU it is for."""
         function = self._file.function(start)
         return bool(function and variant_names().search(self._file.name(function.name).lower()))
+
+    def _is_for_such(self, start: int) -> bool:
+        """Whether a function is for such CPUs, so that what guards a call of it chooses.
+
+        By its name; or it holds what no compiler makes of ordinary code, as AES.
+        """
+        return (self._sought == MORE and start in self._every) or self._is_named(start)
 
     def _is_others(self, start: int) -> bool:
         """Whether others call a function; in a file that does not ask, by whatever name."""
@@ -191,7 +199,7 @@ class Search:
             for call in self._calls(caller[0]):
                 if call.target != start or call.answers & unless:
                     continue
-                if not call.unless & FLAG or not self._is_named(start):
+                if not call.unless & FLAG or not self._is_for_such(start):
                     yield caller[0], call.unless & ~FLAG | call.own(unless)
 
     def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:

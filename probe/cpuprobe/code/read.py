@@ -9,6 +9,7 @@ from threading import Event
 import msgspec
 
 from cpuprobe.code import a64_reach, a64_scan, coff, macho
+from cpuprobe.code.budget import BUDGET, CODE, KNOWN
 from cpuprobe.code.cwasm import read_cwasm
 from cpuprobe.code.elf import EM_AARCH64, EM_X86_64, ArtifactError, Elf, Source
 from cpuprobe.code.elf_program import read_elf
@@ -19,7 +20,7 @@ from cpuprobe.code.go_reach import GoSearch
 from cpuprobe.code.hidden import UnreadError
 from cpuprobe.code.layout import Plan, plan
 from cpuprobe.code.native import NATIVE
-from cpuprobe.code.needs import SPREAD, Needs, Reach
+from cpuprobe.code.needs import Needs, Reach
 from cpuprobe.code.pe import read_pe
 from cpuprobe.code.program import Binary, variant_names
 from cpuprobe.code.reach import MOST_FUNCTIONS, Search
@@ -122,21 +123,26 @@ class Reading:
             go=file.go,
         )
 
-    def scan(self, sought: Collection[str] = ()) -> Scan | None:
+    def scan(self, sought: Collection[str] = (), most: int = BUDGET) -> Scan | None:
         """The scan; None for what is not scanned: compiled wasm, foreign code.
 
         Args:
             sought: features of which every function is listed.
+            most: steps that it may make (code.budget).
+
+        Raises:
+            ArtifactError: these are not enough.
         """
         if self._plan is None:
             return None
         if self._begun is not None:
             self._linked.wait()
+        self.steps += most  # unless it ends before
         if self._file.architecture != "x86-64":
             found = a64_scan.scan(self._file, self._plan, sought)
         else:
-            found = scan(self._file, self._plan, sought, beside=self._begun)
-        self.steps += found.steps
+            found = scan(self._file, self._plan, sought, beside=self._begun, most=most)
+        self.steps += found.steps - most
         return found
 
     def _links(self) -> FixedLinks | None:
@@ -148,6 +154,14 @@ class Reading:
         links = self._kind.links(file)
         links.search()
         return links
+
+    @property
+    def made(self) -> int:
+        """About how many steps it takes to find the functions and who calls them."""
+        if self._file.kind == "object":
+            return 0
+        code = sum(len(each.data) for each in self._file.code)
+        return KNOWN * len(self._file.functions) + code // CODE
 
     def _searching(self) -> Search | None:
         """A search for what is reached; None where that is not followed."""
@@ -185,7 +199,7 @@ class Reading:
         search = search or self._searching()
         if search is None:
             return {}, False
-        ways = search.found(found.pages, chooses, bool(found.signs) and found.share < SPREAD)
+        ways = search.found(found.pages, chooses, found.share if found.signs else 1)
         self.steps += search.steps
         return ways, search.ended and self._file.linked
 

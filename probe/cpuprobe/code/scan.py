@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from cpuprobe.code import simple
-from cpuprobe.code.budget import Budget
+from cpuprobe.code.budget import BUDGET, Budget
 from cpuprobe.code.forms import forms
 from cpuprobe.code.functions import SOURCES, Range
 from cpuprobe.code.layout import Piece, Plan, part_of
@@ -45,6 +45,7 @@ def scan(
     sought: Collection[str] = (),
     threads: int | None = None,
     beside: Future[Any] | None = None,
+    most: int = BUDGET,
 ) -> Scan:
     """Finds the features in a file's executable bytes.
 
@@ -54,24 +55,25 @@ def scan(
         sought: features of which every function is listed.
         threads: at most as many; None: as many as there are CPUs.
         beside: other work, for which one of these threads waits to begin with.
+        most: steps that it may make.
 
     Raises:
         ArtifactError: it is more than a file may take (cpuprobe.code.budget).
     """
     if not NATIVE:
-        return simple.scan(file, work, forms(), sought)
+        return simple.scan(file, work, forms(), sought, most)
     number = min(parts(work.size), threads or os.cpu_count() or 1)
     if number == 1:
-        return _Part(file, work, deque([work.pieces]), True, sought).scan()
+        return _Part(file, work, deque([work.pieces]), True, sought).scan(most)
     shares = deque(part_of(work, each, SHARES * number) for each in range(SHARES * number))
     these = [_Part(file, work, shares, each == 0, sought) for each in range(number)]
 
     def begin(part: _Part) -> Scan:
         while part is these[0] and shares and beside and not beside.done():
             wait([beside], _PAUSE)
-        return part.scan()
+        return part.scan(most)
 
-    return joined(at_once(begin, these))
+    return joined(at_once(begin, these), most)
 
 
 class _Part:
@@ -98,10 +100,10 @@ class _Part:
         self._sets: dict[tuple[int, int], frozenset[str]] = {}
         self._ranges: dict[int, Range] = {}
 
-    def scan(self) -> Scan:
-        """Scans it."""
+    def scan(self, most: int) -> Scan:
+        """Scans it, in so many steps at most."""
         space = ffi.new_allocator(should_clear_after_alloc=False)("struct scan_space *")
-        budget = Budget()
+        budget = Budget(most)
         for piece in self._taken():
             self._pieces.append(piece)
             self._before.append(self._tally.base)

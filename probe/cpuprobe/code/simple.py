@@ -15,7 +15,7 @@ from itertools import islice
 import msgspec
 from iced_x86 import Decoder
 
-from cpuprobe.code.budget import FUNCTION, ROW, WALK
+from cpuprobe.code.budget import BUDGET, FUNCTION, ROW, WALK, Budget
 from cpuprobe.code.flow import Noted, is_live, walk
 from cpuprobe.code.forms import INVALID, Forms
 from cpuprobe.code.functions import Range
@@ -31,7 +31,9 @@ WALK_LIMIT = 1 << 20
 """Bytes of a function beyond which it is not walked; nothing rare is believed there."""
 
 
-def scan(file: Binary, work: Plan, forms: Forms, sought: Collection[str] = ()) -> Scan:
+def scan(
+    file: Binary, work: Plan, forms: Forms, sought: Collection[str] = (), most: int = BUDGET
+) -> Scan:
     """Finds the features in a file's executable bytes.
 
     Args:
@@ -39,11 +41,12 @@ def scan(file: Binary, work: Plan, forms: Forms, sought: Collection[str] = ()) -
         work: its plan.
         forms: the meaning of codes.
         sought: features of which every function is listed.
+        most: steps that it may make.
 
     Raises:
         ArtifactError: it is more than a file may take (cpuprobe.code.budget).
     """
-    tally = Tally(forms, sought=sought)
+    tally = Tally(forms, sought=sought, budget=Budget(most))
     swept = unknown = 0
     for piece in work.pieces:
         for each in piece.ranges():

@@ -180,16 +180,17 @@ def uses(found: Mapping[str, list[FoundIn[T]]], text: Callable[[T], str]) -> dic
     return summed
 
 
-def joined(scans: Sequence[Scan]) -> Scan:
+def joined(scans: Sequence[Scan], most: int) -> Scan:
     """The parts of one file made one, whatever was looked at in which part.
 
     Args:
         scans: the parts; the first has the sketch.
+        most: steps that they may make together.
 
     Raises:
         ArtifactError: all parts together are more than a file may take.
     """
-    budget = Budget()
+    budget = Budget(most)
     for scan in scans:
         budget.spend(scan.steps)
     if len(scans) == 1:

@@ -172,6 +172,8 @@ def _plain(crash: Crash, decoded: Sequence[Decoded]) -> Ruling:
         return Ruling("arithmetic")
     if one.kind == "hint":
         return Ruling("baseline", "hint")
+    if crash.isa == "i386" and one.early and crash.signal in ILLEGAL:
+        return Ruling("baseline", "not on every i386", one.early)
     return Ruling("baseline", "illegal all the same" if crash.signal in ILLEGAL else "")
 
 

@@ -82,6 +82,7 @@ Reason = Literal[
     "permanently",
     # baseline
     "illegal all the same",
+    "not on every i386",
     "hint",
     # has
     "illegal elsewhere",

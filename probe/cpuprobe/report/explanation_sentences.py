@@ -87,6 +87,9 @@ SENTENCES: Mapping[tuple[str, str], str] = {
     "problem. If it raised {signal} all the same, the bytes at hand are not those that "
     "ran (another "
     "version of the file, code changed at run time), or an emulator is at fault.",
+    ("baseline", "not on every i386"): "It needs {value}, which every x86-64 CPU has and an older "
+    "one of 32 bits may lack. If this one is x86-64, the bytes at hand are not those that ran, or "
+    "an emulator is at fault.",
     (
         "alignment",
         "operand known",

@@ -17,9 +17,8 @@ pytest.importorskip("iced_x86")
 from cpuprobe.check import contents as room
 from cpuprobe.check.contents import Contents, contents
 from cpuprobe.check.many import expand
-from cpuprobe.code.archives import images
+from cpuprobe.code.archives import allowance, images
 from cpuprobe.code.archives.images import MOST_SAID
-from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.elf import Held
 from cpuprobe.code.read import Reading, complete
 
@@ -236,7 +235,8 @@ def test_descriptions_of_images_are_read_one_by_one(monkeypatch, tmp_path):
 def test_what_is_sought_in_the_files_is_work_as_well(monkeypatch, tmp_path):
     """And not only to scan them: a search may take a thousand times as long."""
     monkeypatch.setattr(room, "FILE", 0)
-    monkeypatch.setattr(room, "STEPS", 0)
+    monkeypatch.setattr(room, "READ", 0)
+    monkeypatch.setattr(allowance, "STEPS", 0)
     file = (Path(__file__).parents[2] / "data" / "binaries" / "chooses.dll").read_bytes()
     content = tar_of({f"{at}.dll": file for at in range(100)})
     found = read(tmp_path / "x.tar", content)
@@ -244,20 +244,20 @@ def test_what_is_sought_in_the_files_is_work_as_well(monkeypatch, tmp_path):
     scan = reading.scan()
     scanned = reading.steps
     complete(reading, scan)
-    monkeypatch.setattr(room, "BUDGET", 50 * (reading.steps - scanned))
+    monkeypatch.setattr(allowance, "WORK", 50 * (reading.steps - scanned))
     short = read(tmp_path / "x.tar", content)
 
     assert reading.steps > 20 * scanned
     assert not any(each.error for each in found.met)
-    assert [each.error for each in short.met if each.error] == ["the code in it is too much work"]
+    assert [each.error for each in short.met if each.error] == ["what it holds is too much work"]
     assert 40 < len(short.met) < 60
 
 
 def test_the_work_on_a_file_is_bounded(monkeypatch, tmp_path):
     """What was read before is told."""
-    monkeypatch.setattr(room, "FILE", BUDGET // 2)
-    monkeypatch.setattr(room, "STEPS", 0)
+    monkeypatch.setattr(room, "FILE", allowance.WORK // 2)
+    monkeypatch.setattr(allowance, "STEPS", 0)
     found = read(tmp_path / "x.zip", zip_of({f"{at}.so": library() for at in range(5)}))
 
     assert len(found.met) == 2
-    assert found.met[-1].error == "the code in it is too much work"
+    assert found.met[-1].error == "what it holds is too much work"

@@ -86,6 +86,13 @@ LEAKS = {
         NEW void *start(void *p) { LOOP(1); return p; }
         OLD void work(int k) { pthread_t t; if (asked()) puts("new");
             pthread_create(&t, 0, start, 0); pthread_join(t, 0); }\n""",
+    "initialised": """static void (*best)(int);
+        OLD void init(void) { best = asked() ? fast : slow; }
+        OLD void work(int k) { init(); best(k); }\n""",
+    "queued": """static struct { void (*f)(int); int k; } jobs[8]; static int count;
+        OLD void push(void (*f)(int), int k) { jobs[count].f = f; jobs[count++].k = k; }
+        OLD void work(int k) { if (asked()) puts("new"); push(slow, k); push(fast, k);
+            while (count--) jobs[count].f(jobs[count].k); }\n""",
 }
 # What ends by itself on a CPU without AVX2.
 REFUSALS = {
@@ -172,6 +179,20 @@ def test_what_a_static_program_begins_with(linked, tmp_path):
     assert fit.expectation == "dies", fit.reason
     assert ends(path, "Haswell") in (0, None)
     assert ends(path, "Nehalem") in (-4, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("linked", ["static", "static-pie"])
+def test_what_a_static_program_hands_to_its_c_library(linked, tmp_path):
+    """To be called at once, in a thread, or at its end; the library keeps it until then."""
+    ended = """#include <stdlib.h>
+        NEW void last(void) { LOOP(1); }
+        OLD void work(int k) { if (asked()) puts("new"); atexit(last); }\n"""
+    for name, source in {**LEAKS, "ended": ended}.items():
+        path = build(tmp_path, HEAD + ASKED + source + MAIN, *LINKED[linked], "-pthread")
+
+        assert held_against(path, "x86-64-v2").expectation == "unguarded", name
+        assert ends(path, "Nehalem") in (-4, None), name
 
 
 @pytest.mark.parametrize(("sample", "linked"), SAMPLES)

@@ -140,16 +140,19 @@ def slices() -> bytes:
         (sections_of_pe, True),
         (lambda: functions_of_pe(struct.pack("<III", 0x1000, 0x1041, 0x4000) * 2_000_000), True),
         (lambda: functions_of_pe(struct.pack("<III", 0x1000, 0x1041, 0x4000) * 1_000_000), False),
-        (lambda: command_of_macho(0x26, b"\1" * (2 << 20)), True),
+        (lambda: command_of_macho(0x26, b"\1" * (2 << 20)), False),
         (lambda: command_of_macho(0x26, b"\x80" * (2 << 20)), True),
         (lambda: command_of_macho(0x29, struct.pack("<IHH", 976, 8, 1) * 1_000_000), False),
+        (lambda: command_of_macho(0x80000022, bytes.fromhex("11 22 00 60 f0 ff ff 01")), True),
+        (lambda: gzip.compress(gzip.compress(b"") * 3_000_000, 1), True),
         (symbols_of_macho, False),
         (slices, True),
     ],
     ids=[
         "nested", "overlapping", "million-of-zip", "bomb", "bomb-of-code", "tar-headers",
         "cpio-headers", "ar-headers", "libraries", "whiteouts", "sections", "functions-refused",
-        "functions", "starts", "numbers", "data-in-code", "symbols", "slices",
+        "functions", "starts", "numbers", "data-in-code", "moved", "empty-members",
+        "symbols", "slices",
     ],
 )  # fmt: skip
 def test_what_is_made_to_cost(make, refused, tmp_path):

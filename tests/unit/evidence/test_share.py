@@ -179,6 +179,24 @@ def test_what_one_machine_wrote_is_one_and_what_two_wrote_is_none():
             parse_capture(mixed.encode())
 
 
+def test_a_code_that_stands_a_thousand_times_is_read_once(monkeypatch):
+    """Whatever else stands on its line: another machine's is found too."""
+    gds, healthy = pack(WORLDS["gds"]), pack(WORLDS["healthy-v4"])
+    times = []
+
+    def counting(code: str) -> Observation:
+        times.append(code)
+        return unpack(code)
+
+    monkeypatch.setattr("cpuprobe.evidence.machines.formats.share_code.unpack", counting)
+
+    assert same(parse_capture(f"{gds} \n".encode() * 1000), WORLDS["gds"])
+    assert len(times) == 1
+    for text in (f"{gds} {healthy}", f"{gds}\n{healthy} {gds}"):
+        with pytest.raises(CaptureError, match="several different"):
+            parse_capture(text.encode())
+
+
 def test_a_screen_with_its_code_is_short():
     """Verdict, cause, fix, evidence and code of a machine with one cause on a screen."""
     for name in ("healthy-v3", "healthy-v4"):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from cpuprobe.code.elf import ArtifactError
 
-MOST_UNPACKED = 512 << 20
-"""Bytes that any file may unpack to; zeros in bzip2 take 8 s."""
-RATIO = 60
-"""Bytes more that each byte of it may; debug information packed by xz has been seen at 20."""
+WORK = 50_000_000
+"""Steps (cpuprobe.code.budget) that any file may make, whatever it holds."""
+STEPS = 20
+"""Steps more that each byte of it may: duckdb's library, which is packed to a quarter, makes four,
+and debug information packed by xz unpacks to twenty bytes."""
+PACKED, UNPACKED = 1, 1 / 16
+"""Steps for a byte that is unpacked, of bzip2, which takes longest; and for what it unpacks to."""
+ENTRY = 200
+"""Steps for each file in it, whatever that is."""
 MOST_ENTRIES = 1 << 19
 """Files in it; the largest images have some 300,000."""
 MOST_HELD = 320 << 20
@@ -24,24 +29,28 @@ class Allowance:
     """What is left for one file.
 
     Attributes:
-        unpacked: bytes so far.
+        left: steps.
     """
 
     def __init__(self, size: int) -> None:
         """Takes the size of the file, in bytes."""
-        self.unpacked = 0
-        self._most = MOST_UNPACKED + RATIO * size
+        self.left = float(WORK + STEPS * size)
         self._entries = 0
         self._held = 0
 
-    def unpack(self, size: int) -> None:
-        """Charges bytes that were unpacked; SpentError if they are too many."""
-        self.unpacked += size
-        if self.unpacked > self._most:
-            raise SpentError(f"unpacks to more than {self._most >> 20} MiB")
+    def spend(self, steps: float) -> None:
+        """Charges work; SpentError if it is too much."""
+        self.left -= steps
+        if self.left < 0:
+            raise SpentError("what it holds is too much work")
+
+    def unpack(self, packed: int, unpacked: int) -> None:
+        """Charges bytes that are unpacked, and what they unpack to; SpentError if too many."""
+        self.spend(PACKED * packed + UNPACKED * unpacked)
 
     def enter(self) -> None:
         """Charges a file in it; SpentError if there are too many."""
+        self.spend(ENTRY)
         self._entries += 1
         if self._entries > MOST_ENTRIES:
             raise SpentError(f"holds more than {MOST_ENTRIES} files")

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from cpuprobe.code.archives.allowance import Allowance
+from cpuprobe.code.archives.allowance import UNPACKED, Allowance
 from cpuprobe.code.archives.streams import Entry, Stream
 from cpuprobe.code.elf import ArtifactError
 
@@ -20,6 +20,8 @@ MEMORY = 256 << 20
 ZSTD = "backports.zstd"
 WITHOUT = "without a library for it (pip install {})"
 _PACKED = 1 << 16
+_AT_ONCE = 1 << 16
+_MEMBER = 256  # steps to begin another stream
 _DAMAGED = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 
 
@@ -90,33 +92,44 @@ class Unpacked(Stream):
         self._decoder = decoder()
         self._what = what
         self._allowance = allowance
+        self._piece, self._given = b"", 0
 
     def _more(self, size: int) -> bytes:
-        try:
-            piece = self._piece(size)
-        except _DAMAGED as error:
-            raise ArtifactError(f"damaged ({self._what})") from error
-        self._allowance.unpack(len(piece))
+        # Decoders copy what they have not used: they are asked for much at once.
+        if self._given == len(self._piece):
+            self._piece, self._given = self._unpacked(max(size, _AT_ONCE)), 0
+        piece = self._piece[self._given : self._given + size]
+        self._given += len(piece)
         return piece
 
-    def _piece(self, size: int) -> bytes:
+    def _unpacked(self, size: int) -> bytes:
         data = b""
         while True:
             decoder = self._decoder
             if decoder.eof:
                 # Another one may follow; zeros between them fill blocks of tapes.
-                data = (decoder.unused_data or self._packed.read(_PACKED)).lstrip(b"\0")
+                data = (decoder.unused_data or self._read()).lstrip(b"\0")
                 if not data:
                     return b""
+                self._allowance.spend(_MEMBER + len(data) * UNPACKED)
                 self._decoder = decoder = self._make()
             elif decoder.needs_input and not data:
-                data = self._packed.read(_PACKED)
+                data = self._read()
                 if not data:
                     raise ArtifactError(f"cut short ({self._what})")
-            piece = decoder.decompress(data, size)
+            try:
+                piece = decoder.decompress(data, size)
+            except _DAMAGED as error:
+                raise ArtifactError(f"damaged ({self._what})") from error
             data = b""
             if piece:
+                self._allowance.unpack(0, len(piece))
                 return piece
+
+    def _read(self) -> bytes:
+        data = self._packed.read(_PACKED)
+        self._allowance.unpack(len(data), 0)
+        return data
 
 
 def _only(decoder: MakesDecoder, what: str) -> Callable[[Stream, Allowance], Iterator[Entry]]:

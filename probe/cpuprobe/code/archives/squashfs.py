@@ -31,6 +31,7 @@ _MOST_FOLDER = 32 << 20
 """Bytes of one folder's names, and of one file's list of blocks."""
 _DEEPEST = 256
 _NONE = 0xFFFFFFFF
+_SLOWEST = 4  # LZO of zeros takes as many times as long as others
 _LIBRARIES = {3: ("lzo", LZO), 5: ("lz4", LZ4), 6: ("zstd", ZSTD)}
 """What packs blocks, and the package that unpacks them: it may be missing."""
 _FOLDER, _FILE, _LARGE_FOLDER, _LARGE_FILE = 1, 2, 8, 9
@@ -100,7 +101,7 @@ class _Blocks:
         content = window.some(0, size)
         if packed and self._unpack is not None:
             content = self._unpack(content, most)
-        self._allowance.unpack(len(content))
+        self._allowance.unpack(size, _SLOWEST * len(content))
         return content[:most]
 
     def metadata(self, start: int) -> tuple[bytes, int]:
@@ -167,7 +168,7 @@ class _Image:
         """Bytes of a table, from a place in a block of it on."""
         if size > _MOST_FOLDER:
             raise ArtifactError("squashfs: a folder or a file larger than any")
-        self._allowance.unpack(size)  # a block that is kept is copied from many times
+        self._allowance.unpack(0, size)  # a block that is kept is copied from many times
         pieces = []
         while size > 0:
             body, start = self._metadata(start)
@@ -228,7 +229,7 @@ class _Image:
         for size in file.blocks:
             most = min(left, self._super.block)
             if size == 0:  # a hole
-                self._allowance.unpack(most)
+                self._allowance.unpack(0, most)
                 piece = bytes(most)
             else:
                 piece = self._blocks.unpacked(start, size & 0xFFFFFF, not size >> 24 & 1, most)

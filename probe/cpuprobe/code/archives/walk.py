@@ -54,19 +54,25 @@ class Member(NamedTuple):
     library: str = ""
 
 
-def members(source: Source, name: str) -> Iterator[Member]:
+def members(source: Source, name: str, allowance: Allowance | None = None) -> Iterator[Member]:
     """What a file holds; of what holds no files, the file itself.
+
+    Args:
+        source: the file.
+        name: what it is called.
+        allowance: what it may cost; None: what any of its size may.
 
     Raises:
         SpentError: it has used up what one file may.
     """
-    yield from _members(Cursor(source), name, 0, Allowance(source.size))
+    yield from _members(Cursor(source), name, 0, allowance or Allowance(source.size))
 
 
-def members_of_folder(folder: str) -> Iterator[Member]:
+def members_of_folder(folder: str, allowance: Allowance) -> Iterator[Member]:
     """Likewise, what an image as a folder holds.
 
     Raises:
+        SpentError: it has used up what one file may.
         CaptureError: a file cannot be read.
     """
     for path, sort in sorted(below(folder)):
@@ -75,7 +81,7 @@ def members_of_folder(folder: str) -> Iterator[Member]:
         if sort != "other":
             with OpenedFile(path) as file:
                 name = f"{folder}{BETWEEN}{os.path.relpath(path, folder)}"
-                yield from _members(Cursor(file), name, 0, Allowance(file.size))
+                yield from _members(Cursor(file), name, 0, allowance)
 
 
 def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Iterator[Member]:

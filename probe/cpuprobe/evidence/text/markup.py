@@ -41,6 +41,7 @@ _ESCAPE = re.compile(r"\\(?:u00([0-7][0-9a-fA-F])|x([0-7][0-9a-fA-F])|(.))")
 _DRIVE = re.compile(r"\b[A-Za-z]:\\")
 _MANY_ESCAPED_LINES = 3
 _IN_A_STRING = ("\\n", '{\\"')
+_LISTED_FIELD = re.compile(r'(?m)^[ \t]{1,40}"([A-Za-z][^":\n]{0,60}:[ \t][^"\n]*)",?[ \t]*$')
 
 _FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~).*$")
 _TABLE_RULE = re.compile(
@@ -95,7 +96,11 @@ def without_entities(text: str) -> str:
 
 
 def opened_strings(text: str) -> str:
-    r"""Strings of JSON or of a log that hold lines (`\n`) or JSON, opened to lines of their own."""
+    r"""Strings of JSON or of a log that hold lines (`\n`) or JSON, opened to lines of their own.
+
+    So are those of a JSON list of lines (Ansible's `stdout_lines`), where one holds a field.
+    """
+    text = _LISTED_FIELD.sub(r"\1", text)
     if not any(mark in text for mark in _IN_A_STRING):
         return text
     return "\n".join(

@@ -30,10 +30,14 @@ _SURE = re.compile(
     r"[\w./@()-]{1,64}(?:\[\d{1,8}\])?:(?:[ \t]|$)"
     rf"|{_TIME}(?:[ \t]|$)"
     r"|/proc/cpuinfo[:-](?:\d{1,7}[:-])?"
+    r"|\[[ ]{0,4}\d{1,6}s\](?:[ ]|$)"  # Open Build Service
+    r"|##\[(?:debug|section|command)\]"  # Azure Pipelines, GitHub Actions
     ")"
 )
 _UNSURE = {
     "container": re.compile(r"[\w.-]{1,64}[ ]{0,24}\|(?:[ ]|$)"),  # docker compose
+    # kubectl logs --prefix, [INFO] of Maven
+    "brackets": re.compile(r"\[(?=[\w./-]{0,99}[A-Za-z])[\w./-]{2,100}\](?:[ ]|$)"),
     "grep -n": re.compile(r"(?:[\w./-]{1,80}[:-])?\d{1,7}[:-](?![\s:/-])"),
     "cat -n": re.compile(r"[ ]{0,6}\d{1,7}\t"),
     "uniq -c": re.compile(r"[ ]{0,7}\d{1,7}[ ]{1,2}(?=\S|$)"),
@@ -43,7 +47,8 @@ _UNSURE = {
 _FIELD = re.compile(r"\{\"|[A-Za-z_\"][\w ().\"-]{0,60}[ \t]*[:=](?:[ \t]|$|\")")
 _COUNTED = ("grep -n", "cat -n")
 _NUMBER = re.compile(r"(\d{1,7})[:\t-]$")
-_SHORTEST_RUN = {"host": 3, "comment": 3}
+_SHORTEST_RUN = {"brackets": 3, "host": 3, "comment": 3}
+_ALIKE = ("brackets", "host")
 _NESTED = 3
 
 
@@ -86,7 +91,7 @@ def _runs_cut(lines: list[str], lengths: list[int], name: str) -> Iterator[str]:
         prefixes = [lines[place][: lengths[place]] for place in places]
         alike = len({prefix.rstrip() for prefix in prefixes}) == 1
         worth = has_prefix and len(places) >= _SHORTEST_RUN.get(name, 1)
-        if worth and name == "host":
+        if worth and name in _ALIKE:
             worth = alike
         telling = len(places) > 1 and (
             alike if name == "container" else name in _COUNTED and _counted(prefixes)

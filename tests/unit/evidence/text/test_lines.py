@@ -126,6 +126,12 @@ def test_strings_with_lines_in_them():
     assert opened_strings(r"C:\new\notes\nothing\n") == r"C:\new\notes\nothing\n"
 
 
+def test_a_list_of_lines():
+    """Ansible's `stdout_lines`: what holds a field loses its marks, other strings keep them."""
+    lines = ['  "Flags:   fpu sse",', '  "Model name: \\"X\\"",', '  "key": "value",', '  "fpu",']
+    assert opened_strings("\n".join(lines)).split("\n") == ["Flags:   fpu sse", *lines[1:]]
+
+
 def test_quoted_printable():
     """A mail's soft line breaks; a line that ends in = elsewhere is left alone."""
     assert without_soft_breaks("a=3Db sse4=\n_1\nc") == "a=b sse4_1\nc"
@@ -171,6 +177,10 @@ PREFIXES = [
     "     7\t",
     "     16 ",
     "node17: ",
+    "[pod/web-1/app] ",
+    "[INFO] ",
+    "[   67s] ",
+    "##[debug]",
     "# ",
     "// ",
 ]
@@ -183,10 +193,10 @@ def test_prefixes_of_a_block(prefix):
 
 
 @pytest.mark.parametrize(
-    "prefix", [each for each in PREFIXES if each[:2] not in ("no", "# ", "//")]
+    "prefix", [each for each in PREFIXES if each[:2] not in ("no", "# ", "//", "[p", "[I")]
 )
 def test_prefixes_of_one_line(prefix):
-    """All but a host's name and comment marks show on a single line."""
+    """All but names of hosts and pods and comment marks show on a single line."""
     assert without_prefixes(f"{prefix}flags\t\t: fpu vme") == "flags\t\t: fpu vme"
 
 
@@ -198,6 +208,7 @@ def test_prefixes_of_one_line(prefix):
         "   0:\t48 89 e5\tmov %rsp,%rbp\n   3:\tc3\tret",
         "7f00 | c5f9 | vmovd\n7f04 | 90 | nop",
         "Model: 12\n13\n14",
+        "[main] a : b\n[init] c : d\n[exit] e : f",
         "Vulnerability Mds:  Not affected\nVulnerability L1tf:  Not affected\nVulnerability A:  x",
     ],
 )

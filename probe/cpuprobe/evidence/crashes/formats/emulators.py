@@ -5,6 +5,24 @@ from __future__ import annotations
 from cpuprobe.evidence.crashes.rules import rule
 
 RULES = {
+    # Sober's handler for SIGILL, which executes what of SSE4.2 a CPU lacks: its last words, with
+    # bytes as Rust prints a list in hexadecimal.
+    "libbadcpu": (
+        rule(
+            "unrecognized instruction",
+            r"^\W{0,4}FATAL: Unrecognized Instruction\W{0,4}$",
+            begins=True,
+            signal="SIGILL",
+            isa="x86-64",
+        ),
+        rule("faulting rip", r"^\W{0,4}Faulting RIP: (?P<ip>0x[0-9a-f]{1,16})\b"),
+        rule(
+            "instruction bytes: [",
+            r"\bInstruction Bytes: \[(?P<code>[0-9a-f]{1,2}(?:, [0-9a-f]{1,2}){1,14})\]",
+            signal="SIGILL",
+            isa="x86-64",
+        ),
+    ),
     "Valgrind": (
         rule(
             "amd64->ir: unhandled instruction bytes:",

@@ -58,6 +58,8 @@ _AT_SYMBOL = re.compile(
 # gdb's `address number in FILE`, where it has no source to show.
 _SOURCE_LINE = re.compile(r"in\s\S*[./]")
 _PLACE = re.compile(r"^[A-Za-z_][\w.-]{0,99}[!+][^\n]{1,300}:$")
+# Whatever stands behind an address: a row, even one that no form above is of.
+_LIKE_A_ROW = re.compile(r"^\s{0,16}(?:0x)?[0-9a-f]{8}(?:`?[0-9a-f]{8})?\s{1,8}\S", re.IGNORECASE)
 _BYTES = re.compile(
     r"^((?:(?:0x)?[0-9a-f]{2}\s){0,15}(?:0x)?[0-9a-f]{2})(?:\s+|$)(?![0-9a-f]{2}\b)(.*)$", re.I
 )
@@ -217,8 +219,9 @@ def _row(lines: Sequence[str], at: int, *, alone: bool) -> Clue | None:
         return None
     marked = match["mark"] is not None
     if bars is None and alone and not marked:
-        follows = at + 1 < len(lines) and _WORDS.match(lines[at + 1]) is not None
-        marked = not follows or (at > 0 and _PLACE.match(lines[at - 1]) is not None)
+        around = [*lines[max(at - 1, 0) : at], *lines[at + 1 : at + 2]]
+        among = any(_LIKE_A_ROW.match(each) for each in around)
+        marked = not among or (at > 0 and _PLACE.match(lines[at - 1]) is not None)
     return _clue(at, Listed(number(match["address"]), code, text, marked), None)
 
 

@@ -157,7 +157,7 @@ _WORDS = re.compile(
 # Names of instruction sets that are no words of another meaning.
 _ISA = re.compile(
     r"(?<![A-Za-z0-9])(?P<isa>x86[_-]64|amd64|aarch64|arm64(?:-v8a|e)?|armv[678]\w{0,3}|armhf"
-    r"|armeabi(?:-v7a)?|i[3-6]86|"
+    r"|armeabi(?:-v7a)?|(?<!EXC_)i[3-6]86|"
     r"riscv64|risc-v|ppc64(?:le)?|powerpc(?:64(?:le)?)?|s390x|mips64(?:el|le)?|mips(?:el|le)|loongarch64)(?![a-z0-9])",
     re.IGNORECASE,
 )

@@ -1,21 +1,30 @@
-"""`cpuid` of the BSDs' ports (misc/cpuid): a table of leaf and registers in plain hexadecimal."""
+"""Tables of CPUID in plain hexadecimal: leaf, perhaps subleaf, and four registers a row.
+
+`cpuid` of the BSDs' ports (misc/cpuid) has no subleaf, and sets no ECX: of leaves with subleaves
+nobody knows which one it was told. CoreFreq prints `leaf:subleaf`, and a head for each CPU.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.dump import CpuDump, dump_sightings
+from cpuprobe.evidence.machines.dump import CpuDump, CpuHeader, dump_sightings
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 
-_HEAD = re.compile(r"^\s*eax in\s+eax\s+ebx\s+ecx\s+edx\s*$")
-_ROW = re.compile(r"^\s*([0-9a-f]{8})" + r"\s+([0-9a-f]{8})" * 4 + r"\s*$")
-# It sets no ECX: of these nobody knows which subleaf it was told.
+_HEAD = re.compile(
+    r"^\s*(?:eax in|CPU #(\d{1,5})\s+function)\s+eax\s+ebx\s+ecx\s+edx\s*$", re.IGNORECASE
+)
+_ROW = re.compile(
+    r"^\W{0,12}([0-9a-f]{8})(?::([0-9a-f]{8}))?" + r"\s+([0-9a-f]{8})" * 4 + r"\s*$", re.IGNORECASE
+)
+# What CoreFreq puts between its rows.
+_ASIDE = re.compile(r"^\W{0,12}Largest ")
 _WITH_SUBLEAVES = frozenset({0x4, 0x7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1F})
 
 
 class CpuidTableReader:
-    """Reads the rows below the table's head."""
+    """Reads the rows below a table's head."""
 
     def __init__(self) -> None:
         """A reader that has seen no head."""
@@ -23,17 +32,21 @@ class CpuidTableReader:
         self._inside = False
 
     def take(self, line: str, number: int) -> bool:
-        """Whether line `number` is a row of the table."""
-        if _HEAD.match(line) is not None:
+        """Whether line `number` is a row of a table."""
+        head = _HEAD.match(line)
+        if head is not None:
             self._inside = True
+            if head[1] is not None:
+                self.dump.begin(CpuHeader(int(head[1])))
             return False
         match = _ROW.match(line) if self._inside else None
         if match is None:
-            self._inside = False
+            self._inside = self._inside and _ASIDE.match(line) is not None
             return False
-        leaf, eax, ebx, ecx, edx = (int(text, 16) for text in match.groups())
-        if leaf not in _WITH_SUBLEAVES:
-            self.dump.add(leaf, 0, (eax, ebx, ecx, edx), number)
+        leaf = int(match[1], 16)
+        eax, ebx, ecx, edx = (int(text, 16) for text in match.groups()[2:])
+        if match[2] is not None or leaf not in _WITH_SUBLEAVES:
+            self.dump.add(leaf, int(match[2] or "0", 16), (eax, ebx, ecx, edx), number)
         return True
 
 
@@ -42,8 +55,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
 
 
 FORMAT = Format(
-    title="`cpuid` of the BSDs' ports",
-    carries="CPUID without leaves that have subleaves, so nothing of leaf 7; no XCR0",
+    title="tables of CPUID: `cpuid` of the BSDs' ports, CoreFreq",
+    carries="CPUID, of the former without leaves that have subleaves; no XCR0",
     evidence="cpuid",
     make="",
     read=_read,

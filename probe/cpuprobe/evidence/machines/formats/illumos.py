@@ -15,8 +15,8 @@ from cpuprobe.evidence.observation import ToldIdentity
 _HEAD = re.compile(r"64-bit (amd64|sparcv9) applications")
 _WORDS = re.compile(r"[ \t]*[a-z][a-z0-9_. ]*$")
 _WHO = re.compile(
-    r"x86 \(chipid 0x[0-9a-f]{1,4} (\w{5,16})(?: [0-9A-F]{3,8})? family (\d{1,3}) model (\d{1,3})"
-    r" step (\d{1,3}) clock"
+    r"x86 \((?:chipid 0x[0-9a-f]{1,4} )?(\w{5,16})(?: [0-9A-F]{3,8})? family (\d{1,3})"
+    r" model (\d{1,3}) step (\d{1,3}) clock"
 )
 _BRAND = re.compile(r"^[ \t]*(?:brand[ \t:]+)?((?:Intel\([rR]\)|AMD|QEMU|VIA) \S.{2,100}?)[ \t]*$")
 _NAMES = {"amd_lzcnt": "lzcnt", "tscp": "rdtscp", "ahf": "sahf", "amd_sysc": "syscall"}

@@ -16,6 +16,9 @@ _LIST = re.compile(
 _YAML = re.compile(r"[ \t]*(baseline|found|not found):[ \t]*$")
 _ITEM = re.compile(r"[ \t]*-?[ \t]*([A-Z][A-Z0-9_]+)[ \t]*$")
 _NAME = re.compile(r"[A-Z][A-Z0-9_]+")
+# `__cpu_features__`: every name it knows with True or False, on one line or one a line
+_ANSWER = re.compile(r"'([A-Z][A-Z0-9_]{1,15})': (True|False)\b")
+_EVERY_DICT_HAS = ("SSE42", "F16C", "AVX2")
 # numpy/_core/src/common/npy_cpu_features.c: what a group stands for. A group that was not found
 # lacks at least one of them, and nobody knows which.
 _SKX = ("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl")
@@ -40,6 +43,17 @@ _FOREIGN = {
 }
 _WINDOW = 4000
 _TRIES = 8
+
+
+def _dictionary(text: str) -> dict[str, list[str]]:
+    """What `__cpu_features__` says; nothing where names are missing that each of them has."""
+    told = dict(_ANSWER.findall(text))
+    if not all(name in told for name in _EVERY_DICT_HAS):
+        return {}
+    return {
+        "found": [name for name, answer in told.items() if answer == "True"],
+        "not found": [name for name, answer in told.items() if answer == "False"],
+    }
 
 
 def _answers(text: str) -> dict[str, list[str]]:
@@ -68,12 +82,19 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             if answers:
                 yield from _sightings(answers, number)
                 return
+        if _ANSWER.search(line):
+            text = "\n".join(paste.lines[number : number + 120])[:_WINDOW]
+            if answers := _dictionary(text):
+                yield from _sightings(answers, number)
+            return
 
 
 def _sightings(answers: dict[str, list[str]], number: int) -> Iterator[Sighting]:
     found = [*answers.get("baseline", ()), *answers.get("found", ())]
     missing = answers.get("not found", [])
-    told = (isa for names in (found, missing) for name, isa in _FOREIGN.items() if name in names)
+    # `__cpu_features__` tells of every architecture's features: those of others are False in it.
+    lists = (found,) if "SSE42" in {*found, *missing} else (found, missing)
+    told = (isa for names in lists for name, isa in _FOREIGN.items() if name in names)
     foreign = next(told, None)
     if foreign is not None:
         yield Sighting(source="numpy", line=number, isa=foreign)
@@ -100,7 +121,7 @@ def _sightings(answers: dict[str, list[str]], number: int) -> Iterator[Sighting]
 
 
 FORMAT = Format(
-    title="NumPy: numpy.show_runtime(), numpy.show_config()",
+    title="NumPy: numpy.show_runtime(), numpy.show_config(), __cpu_features__",
     carries="found and not found by name, both ways, after a look at XCR0; from 2.4 on levels",
     evidence="names",
     make="python -c 'import numpy; numpy.show_runtime()'",

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from cpuprobe.evidence.machines.names import claims_of_names
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
-from cpuprobe.evidence.observation import ToldIdentity
+from cpuprobe.evidence.observation import Claims, ToldIdentity
 
 _SOURCE = "rows"
 _ROW = re.compile(
-    r"^\s{0,16}([A-Za-z0-9][\w.-]{1,15})\s{0,40}[: ]\s{0,40}"
-    r"(?:(true|present)|(false|unavailable))\s*$",
+    r"^\s{0,16}([A-Za-z0-9][\w.-]{1,15})\s{0,40}[:= ]\s{0,40}"
+    r"(?:(true|present|yes)|(false|unavailable|no))\s*$",
     re.IGNORECASE,
 )
 _VENDOR = re.compile(r"\b(GenuineIntel|AuthenticAMD|HygonGenuine|CentaurHauls)\b")
@@ -23,6 +23,9 @@ _FAMILY = re.compile(r"^\s*kX86CpuFamily\s+0x([0-9a-f]{1,3})\s*$", re.IGNORECASE
 _MODEL = re.compile(r"^\s*kX86CpuModel\s+0x([0-9a-f]{1,3})\s*$", re.IGNORECASE)
 # .NET's tests: what its JIT of that version makes use of, so False is no denial.
 _POSITIVE = "Supported ISAs"
+# Sober's handler for SIGILL: whether No is CPUID's answer or the operating system's is not told.
+_EITHER = "CPU Feature Support:"
+_BRAND = re.compile(r"^\W{0,4}CPU Brand:[ \t]{1,8}(\S.{2,100}?)[ \t]*$")
 _NAMES = {"x64": "", "64bit": "", "abm": "lzcnt", "ABM": "lzcnt"}
 _FEWEST = 4
 
@@ -36,20 +39,32 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         first = number if first is None else first
     if first is None or len(yes) + len(no) < _FEWEST:
         return
-    claims = claims_of_names(
-        _SOURCE, "cpuid", yes, () if _POSITIVE in paste.text else no, more=_NAMES
-    )
-    if not claims.yes and not claims.no:
+    denials = () if _POSITIVE in paste.text else no
+    if _EITHER in paste.text:
+        claims: tuple[Claims, ...] = (
+            claims_of_names(_SOURCE, "cpuid", yes, more=_NAMES),
+            claims_of_names(_SOURCE, "cpuid+os", (), denials, more=_NAMES),
+        )
+    else:
+        claims = (claims_of_names(_SOURCE, "cpuid", yes, denials, more=_NAMES),)
+    told = tuple(each for each in claims if each.yes or each.no)
+    if not told:
         return
+    brand = next((match[1] for _, match in paste.matches(_BRAND)), None)
     vendor = _VENDOR.search(paste.text)
     numbers = [next(iter(paste.matches(each)), None) for each in (_FAMILY, _MODEL)]
     family, model = (None if each is None else int(each[1][1], 16) for each in numbers)
-    identity = ToldIdentity(vendor=vendor[1] if vendor else None, family=family, model=model)
-    yield Sighting(source=_SOURCE, line=first, identity=identity, claims=(claims,))
+    identity = ToldIdentity(
+        vendor=vendor[1] if vendor else None,
+        brand=" ".join(brand.split()) if brand else None,
+        family=family,
+        model=model,
+    )
+    yield Sighting(source=_SOURCE, line=first, identity=identity, claims=told)
 
 
 FORMAT = Format(
-    title="a row a feature: cosmopolitan's cpuid, FeatureDetector, .NET's `Supported ISAs`",
+    title="a row a feature: cosmopolitan's cpuid, FeatureDetector, .NET's `Supported ISAs`, Sober",
     carries="CPUID by name, both ways; of .NET positive only",
     evidence="names",
     make="",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from cpuprobe.evidence.machines.dump import CpuDump
+from cpuprobe.evidence.machines.guest import guest_sighting
 from cpuprobe.evidence.machines.names import both_ways, feature_named
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Claims
@@ -35,7 +36,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
             dump.add(leaf, subleaf, (eax, ebx, ecx, edx), number)
     machines = guest.machines() or host.machines()
     for line, groups in machines:
-        yield Sighting(source="virtualbox", line=line, groups=groups)
+        yield guest_sighting("virtualbox", line, groups)
     if not machines:
         yield from _decoded(paste)
 
