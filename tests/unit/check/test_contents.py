@@ -17,6 +17,7 @@ pytest.importorskip("iced_x86")
 from cpuprobe.check import contents as room
 from cpuprobe.check.contents import Contents, contents
 from cpuprobe.check.many import expand
+from cpuprobe.code import read as file_reader
 from cpuprobe.code.archives import allowance, images
 from cpuprobe.code.archives.images import MOST_SAID
 from cpuprobe.code.elf import Held
@@ -251,6 +252,27 @@ def test_what_is_sought_in_the_files_is_work_as_well(monkeypatch, tmp_path):
     assert not any(each.error for each in found.met)
     assert [each.error for each in short.met if each.error] == ["what it holds is too much work"]
     assert 40 < len(short.met) < 60
+
+
+def test_what_cannot_be_read_is_work_as_well(monkeypatch, tmp_path):
+    """By its size, as nobody knows how far it was: three of five are looked at."""
+    monkeypatch.setattr(allowance, "WORK", int(2.5 * room.DAMAGED * 100_000))
+    monkeypatch.setattr(allowance, "STEPS", 0)
+    whole = library()
+    damaged = whole[:40] + b"\xff" * 8 + whole[48:] + bytes(100_000)  # no sections, but many
+    found = read(tmp_path / "x.tar", tar_of({f"{at}.so": damaged for at in range(5)}))
+
+    assert len(found.met) == 4
+    assert found.met[-1].error == "what it holds is too much work"
+
+
+def test_functions_are_work_before_they_are_gone_through(monkeypatch, tmp_path):
+    file = (Path(__file__).parents[2] / "data" / "binaries" / "chooses.dll").read_bytes()
+    monkeypatch.setattr(file_reader, "KNOWN", allowance.WORK)
+    monkeypatch.setattr(room, "complete", pytest.fail)
+    found = read(tmp_path / "x.tar", tar_of({"x.dll": file}))
+
+    assert [each.error for each in found.met] == ["what it holds is too much work"]
 
 
 def test_the_work_on_a_file_is_bounded(monkeypatch, tmp_path):
