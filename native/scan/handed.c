@@ -140,7 +140,8 @@ above(const struct ways_space *space)
     for (uint32_t at = 0; at < space->operations; at++) {
         const struct operation *each = &space->operation[at];
         const uint8_t *code = space->code + each->offset;
-        int pushes = (code[*code == 0x41] & 0xf8) == 0x50 && each->length <= 2; /* SDM, PUSH */
+        int pushes = each->length <= 2 && (code[each->length - 1] & 0xf8) == 0x50 &&
+                     (each->length == 1 || *code == 0x41); /* SDM, PUSH */
         int changes = each->registers[0] == RSP && !(each->traits & IS_FLAGS_ONLY);
 
         if (!pushes && !changes)
