@@ -42,6 +42,8 @@ _MOST_TELLING = 64
 """Calls of a function of which it is asked whether all tell it of the CPU."""
 _MOST_LAZY = 8
 """Variables that one function may make the values of."""
+_MOST_READ, _FEW_READ = 2 << 20, 4
+"""Bytes of code that are searched for what reads a variable where it stands; and of how many."""
 _VISITS = 3
 """How often one of these is looked at, as more becomes known."""
 
@@ -218,7 +220,11 @@ class Functions:
 
     def _readers(self, fresh: Collection[int]) -> list[int]:
         """Addresses of instructions that may go on with what static memory was found to hold."""
-        return [site for at in fresh for _, site in self._links.takers(at - NEAR + 1, at + 1)]
+        sites = [site for at in fresh for _, site in self._links.takers(at - NEAR + 1, at + 1)]
+        if sum(len(code.data) for code in self._file.code) <= _MOST_READ:
+            for at in sorted(fresh)[:_FEW_READ]:
+                sites += readers(self._file.code, at, at + 1)
+        return sites
 
     def _told(self, target: int) -> tuple[int, int]:
         """What the name of what is called tells (Ways): another file's function."""
