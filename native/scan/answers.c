@@ -1,5 +1,7 @@
 /* What is known of CPUID's answers by their bits, on CPUs of each grade. */
 #include "answers.h"
+#include "slots.h"
+#include "works.h"
 
 uint32_t
 ways_labels(unsigned tier)
@@ -252,26 +254,6 @@ ways_word(struct ways_known *known, enum source source, unsigned shift, uint32_t
     return answers_fact(known, &bits);
 }
 
-static void
-put_word(struct ways_known *known, struct values *state, unsigned number, enum source source)
-{
-    uint32_t labels;
-    uint16_t fact = ways_word(known, source, 0, &labels);
-
-    put(state, number, labels, fact);
-}
-
-/* The number in a register, of all CPUs; or less than nothing. */
-static int64_t
-constant(const struct values *state, unsigned number)
-{
-    uint16_t fact = state->facts[number];
-
-    if (state->pointed >> number & 1)
-        return (int64_t)(state->points[number] & UINT32_MAX);
-    return fact & FACT_NUMBER ? (int8_t)(fact & 0xff) : -1;
-}
-
 /* Whether a leaf tells of no instructions: how many leaves there are and who made it, caches,
  * topology, power, counters, frequencies; the CPU's name (SDM, CPUID). */
 static int
@@ -287,40 +269,113 @@ tells_of_none(int64_t leaf)
     return leaf >= 0 && leaf < 32 && NONE >> leaf & 1;
 }
 
-void
-ways_ask(const struct ways_space *space, struct ways_known *known, struct values *state,
-         const struct operation *each)
-{
-    static const uint8_t answering[] = {RAX, RBX, RCX, RDX};
-    const uint8_t *bytes = space->code + each->offset;
-    int64_t leaf = constant(state, RAX), subleaf = constant(state, RCX);
+enum { NOTHING = WORDS, ANYTHING };
 
-    if (bytes[each->length - 1] == 0xd0) { /* XGETBV */
-        put(state, RDX, ANSWER, 0);
-        put(state, RAX, ANSWER, 0);
-        if (subleaf == 0)
-            put_word(known, state, RAX, XCR0_EAX);
-        return;
-    }
-    for (unsigned at = 0; at < sizeof answering; at++)
-        put(state, answering[at], tells_of_none(leaf) ? 0 : ANSWER, 0);
+/* What a leaf of CPUID answers in EAX, EBX, ECX and EDX: one of the known words, what tells of no
+ * feature, or anything. */
+static void
+answering(int64_t leaf, int64_t subleaf, uint8_t words[4])
+{
+    __builtin_memset(words, tells_of_none(leaf) ? NOTHING : ANYTHING, 4);
     switch (leaf) {
     case 1:
-        put_word(known, state, RCX, CPUID_1_ECX);
-        put_word(known, state, RDX, CPUID_1_EDX); /* what all CPUs have */
-        put(state, RBX, 0, 0);
+        words[1] = NOTHING;
+        words[2] = CPUID_1_ECX;
+        words[3] = CPUID_1_EDX; /* what all CPUs have */
         break;
     case 7:
         if (subleaf > 0)
             break;
-        put_word(known, state, RBX, CPUID_7_EBX);
-        put_word(known, state, RCX, CPUID_7_ECX);
-        put_word(known, state, RDX, CPUID_7_EDX);
+        words[1] = CPUID_7_EBX;
+        words[2] = CPUID_7_ECX;
+        words[3] = CPUID_7_EDX;
         break;
     case 0x80000001:
-        put_word(known, state, RCX, CPUID_EXT_1_ECX);
+        words[2] = CPUID_EXT_1_ECX;
         break;
     default:
         break;
+    }
+}
+
+/* The labels of a word, and what is known of it. */
+static uint16_t
+known_word(struct ways_known *known, unsigned word, uint32_t *labels)
+{
+    *labels = word == NOTHING ? 0 : ANSWER;
+    return word < WORDS ? ways_word(known, (enum source)word, 0, labels) : 0;
+}
+
+/* The number in a register, of all CPUs; or less than nothing. */
+static int64_t
+constant(const struct values *state, unsigned number)
+{
+    uint16_t fact = state->facts[number];
+
+    if (state->pointed >> number & 1)
+        return (int64_t)(state->points[number] & UINT32_MAX);
+    return fact & FACT_NUMBER ? (int8_t)(fact & 0xff) : -1;
+}
+
+void
+ways_ask(const struct ways_space *space, struct ways_known *known, struct values *state,
+         const struct operation *each)
+{
+    static const uint8_t registers[] = {RAX, RBX, RCX, RDX};
+    const uint8_t *bytes = space->code + each->offset;
+    int64_t leaf = constant(state, RAX), subleaf = constant(state, RCX);
+    uint8_t words[] = {ANYTHING, ANYTHING, ANYTHING, ANYTHING};
+    int is_xgetbv = bytes[each->length - 1] == 0xd0;
+    uint32_t labels;
+
+    if (!is_xgetbv)
+        answering(leaf, subleaf, words);
+    else if (subleaf == 0)
+        words[0] = XCR0_EAX;
+    for (unsigned at = 0; at < sizeof registers; at++)
+        if (!is_xgetbv || registers[at] == RAX || registers[at] == RDX) {
+            uint16_t fact = known_word(known, words[at], &labels);
+
+            put(state, registers[at], labels, fact);
+        }
+}
+
+int
+ways_is_cpuid(const struct ways_space *space)
+{
+    unsigned stored = 0;
+
+    for (uint32_t at = 0; at < space->operations; at++) {
+        const struct operation *each = &space->operation[at];
+        static const uint8_t order[] = {RAX, RBX, RCX, RDX};
+
+        if (each->traits & IS_MOV && each->registers[0] == NO_REGISTER && each->base == RSP)
+            for (unsigned to = 0; to < sizeof order; to++)
+                stored |= (unsigned)(each->registers[1] == order[to] &&
+                                     each->displacement == CPUID_RESULTS + 8 + 4 * (int)to)
+                          << to;
+    }
+    return space->summary.asks && stored == 0xf;
+}
+
+void
+ways_ask_on_stack(struct ways_known *known, struct values *state, const struct operation *call)
+{
+    const struct operation *before = call - 1;
+    int64_t leaf = -1, subleaf = -1;
+    uint8_t words[4];
+    uint32_t labels;
+
+    if (before->offset + before->length == call->offset && before->traits & IS_MOV &&
+        before->registers[0] == NO_REGISTER && before->base == RSP && !before->displacement &&
+        is_immediate(before)) {
+        leaf = (int64_t)(before->immediate & UINT32_MAX);
+        subleaf = (int64_t)(before->immediate >> 32);
+    }
+    answering(leaf, subleaf, words);
+    for (int at = 0; at < 4; at++) {
+        uint16_t fact = known_word(known, words[at], &labels);
+
+        slots_set(state, SLOT(RSP, CPUID_RESULTS + 4 * at), labels, fact, 4);
     }
 }

@@ -93,6 +93,7 @@ see(struct asking *file, struct asked *asked, unsigned depth)
         made->fills / ARGUMENT * FILLS_ARGUMENT;
     asked->word |= made->returns ? 0u : NEVER_RETURNS;
     asked->word |= made->asks ? LEAVES_ANSWERS : 0u;
+    asked->word |= is_go(file, asked->target) && ways_is_cpuid(file->spaces[depth]) ? IS_CPUID : 0u;
     return 1;
 }
 
@@ -108,7 +109,7 @@ word_of(const struct asked *asked)
     if (asked->state == TOLD)
         return word;
     if (!(traits & IS_NAMED))
-        return word & ~(uint64_t)LEAVES_ANSWERS;
+        return word & ~(uint64_t)(LEAVES_ANSWERS | IS_CPUID);
     if (traits & ASKS_BY_NAME && !(word & ANSWERS))
         word = (word & ~ANSWER_BITS) | MAY_ANSWER;
     if (traits & NEVER_BY_NAME)

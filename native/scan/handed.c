@@ -162,8 +162,8 @@ ways_look_over(struct ways_space *space, const struct ways_known *known)
 {
     int64_t handed = (int64_t)above(space);
 
-    space->told = space->tells = space->picks = space->rows = space->parts = space->framed =
-        space->frames = space->written = space->captured = space->reads = 0;
+    space->told = space->tells = space->picks = space->parts = space->framed = space->frames =
+        space->written = space->captured = space->reads = 0;
     space->summary.asks = 0;
     for (uint32_t at = 0; at < space->operations; at++) {
         const struct operation *each = &space->operation[at];
@@ -174,13 +174,9 @@ ways_look_over(struct ways_space *space, const struct ways_known *known)
         int first = each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER;
 
         space->framed |= each->framing;
-        if (flow_of(each) == FLOW_INDIRECT_CALL || flow_of(each) == FLOW_INDIRECT_JMP) {
-            uint64_t row = (uint64_t)each->displacement / sizeof row;
-            int is_row = each->base < 16 && each->base != RSP && row < 32;
-
-            space->picks |= each->registers[0] < 16;
-            space->rows |= is_row && each->displacement % 8 == 0 ? 1u << row : 0;
-        }
+        space->picks |=
+            (flow_of(each) == FLOW_INDIRECT_CALL || flow_of(each) == FLOW_INDIRECT_JMP) &&
+            each->registers[0] < 16;
         space->summary.asks |= (each->traits & IS_ASKING) != 0;
         space->reads |= asks(known, each);
         if (((first && !is_compared) || each->traits & IS_LEA) &&

@@ -53,26 +53,30 @@ kept_labels(const struct ways_set *set, uint64_t low, uint64_t high)
 }
 
 /* Likewise of what is kept without its bits: the highest of them, since that is a choice for all
- * lower tiers. */
+ * lower tiers. Where not all was looked at that may put answers there they may tell of anything. */
 static uint32_t
-kept_label(const struct ways_set *set, uint64_t low, uint64_t high)
+kept_label(const struct ways_known *known, const struct ways_set *set, uint64_t low, uint64_t high)
 {
     static const uint16_t highest[] = {ANSWER, TELLS_AVX, TELLS_MORE};
     uint32_t labels = kept_labels(set, low, high);
 
+    if (labels && known->misses)
+        return ANSWER;
     for (unsigned at = 0; at < sizeof highest / sizeof *highest; at++)
         if (labels & highest[at])
             return highest[at];
     return labels;
 }
 
-/* What is known of the value in static memory: of a byte of a word, too. */
+/* What is known of the value in static memory: of a byte of a word, too; not in Go, where flags are
+ * bytes beside each other. */
 static uint16_t
 kept_fact(struct ways_known *known, uint64_t address)
 {
     const struct ways_set *set = &known->statics;
+    unsigned most = known->convention->is_go ? 1 : 8;
 
-    for (unsigned byte = 0; byte < 8 && byte <= address; byte++) {
+    for (unsigned byte = 0; byte < most && byte <= address; byte++) {
         uint32_t at = place_of(set->all, set->count, (address - byte) << KEPT_SHIFT);
         int is_there = at < set->count && set->all[at] >> KEPT_SHIFT == address - byte;
 
@@ -131,14 +135,15 @@ ways_kept_labels(const struct ways_known *known, uint64_t address, unsigned size
     labels = kept_labels(&known->statics, address & ~3ull, last | 3);
     exact = labels ? kept_labels(&known->statics, address, last) : 0;
     labels = exact ? exact : labels; /* else it is a byte of a word */
-    return labels | kept_label(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address);
+    return labels |
+           kept_label(known, &known->regions, address < NEAR ? 0 : address - NEAR + 1, address);
 }
 
 uint32_t
 ways_field_labels(const struct ways_known *known, uint64_t offset)
 {
     offset = offset << KEPT_SHIFT >> KEPT_SHIFT;
-    return kept_label(&known->fields, offset, offset);
+    return kept_label(known, &known->fields, offset, offset);
 }
 
 uint32_t
@@ -148,7 +153,7 @@ ways_told_labels(const struct ways_known *known, uint64_t address)
         return ANSWER;
     if (address >> (64 - KEPT_SHIFT))
         return 0;
-    return kept_label(&known->fillers, address, address) |
+    return kept_label(known, &known->fillers, address, address) |
            (ways_answers(known, address) ? ways_kept_labels(known, address, NEAR) : 0);
 }
 

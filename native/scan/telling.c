@@ -201,21 +201,6 @@ goes_on(const struct gone_over *f, const struct block *block, uint32_t to)
     return goes;
 }
 
-/* What a function may call through a register that holds a static address: what stands so far
- * behind it as its calls through memory have it. */
-static void
-tell_rows(struct gone_over *f, uint64_t address, uint32_t unless)
-{
-    uint64_t found;
-
-    for (uint32_t left = f->space->rows; left; left &= left - 1) {
-        uint64_t slot = address + (unsigned)__builtin_ctz(left) * sizeof slot;
-
-        if (ways_pointer(f->known, slot, &found) && ways_is_code(f->space, found))
-            add_escape(f, slot, WAY_CALLED, unless, f->space->start);
-    }
-}
-
 /* Addresses that a block leaves in registers, of which behind it no longer all ways have one: a
  * later call may call one, or what stands behind it, or it is handed on or stored. */
 static void
@@ -238,7 +223,6 @@ tell_parting(struct gone_over *f, const struct block *block, uint32_t unless)
                 add_escape(f, state->points[number], WAY_KEPT, unless, f->space->start);
             if (f->space->picks || ways_is_code(f->space, state->points[number]))
                 add_escape(f, state->points[number], WAY_CALLED, unless, f->space->start);
-            tell_rows(f, state->points[number], unless);
         }
     }
 }

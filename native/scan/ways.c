@@ -86,6 +86,8 @@ ways_over(struct gone_over *f, const struct operation *each, struct block *block
         answers = is_near ? answer_of(f->space, each->immediate) : indirect_answers(f, each);
         hand(f, each);
         f->steps += ways_call(f->space, f->known, state, answers);
+        if (answers & IS_CPUID && each > f->space->operation)
+            ways_ask_on_stack(f->known, state, each);
         break;
     case FLOW_RET:
         f->answers |= state->labels[RAX] & ANSWERS;

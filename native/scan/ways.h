@@ -108,6 +108,8 @@ enum {
     CALLS_ARGUMENT = 8,       /* it calls its first argument; for the next twice the number */
     LEAVES_ANSWERS = 1 << 12, /* of Go: it leaves answers on the stack, as assembly does, or where
                                  it is told to */
+    IS_CPUID = 1 << 13,       /* of Go: leaf and subleaf are on the stack, and the four words */
+    CPUID_RESULTS = 8,        /* so many bytes behind them */
 };
 /* And in words of 64 bits: it keeps its first argument in memory; it may return that; it puts
  * answers where that points to. For the next twice the number. */
@@ -152,6 +154,7 @@ struct ways_known {
     struct bits fact[MOST_FACTS];
     uint16_t hashed[2 * MOST_FACTS]; /* 1 + its number, by its hash */
     uint32_t facts;
+    uint32_t misses; /* not all functions were looked at that may put answers behind pointers */
 };
 
 /* A direct call, or a jump to another function, on the way to features of some tiers (as bits). If
@@ -238,10 +241,9 @@ struct ways_space {
     const uint8_t *code;
     uint64_t start, end, low, size; /* `low`: where the code around it begins */
     uint32_t operations, blocks, targets, frames, written, framed, captured;
-    uint32_t used;  /* of the arena */
-    uint32_t reads; /* it reads /proc/cpuinfo: whatever it calls may answer */
-    uint32_t picks; /* it calls what a register points to */
-    uint32_t rows;  /* it calls what stands so many words behind one, as bits */
+    uint32_t used;                       /* of the arena */
+    uint32_t reads;                      /* it reads /proc/cpuinfo: whatever it calls may answer */
+    uint32_t picks;                      /* it calls what a register points to */
     uint32_t cases, case_at[MOST_CASES]; /* of switches that became tables: their offsets */
     uint32_t tables;                     /* the first of the blocks that lead to them */
     uint32_t through;                    /* whether one goes on there */
@@ -410,6 +412,11 @@ struct told_value {
 /* CPUID and XGETBV: what they leave in registers. */
 void ways_ask(const struct ways_space *space, struct ways_known *known, struct values *state,
               const struct operation *each);
+/* Whether a function of Go's is CPUID, and no more; what a call of it leaves on the stack, if the
+ * leaf was put there right before. */
+int ways_is_cpuid(const struct ways_space *space);
+void ways_ask_on_stack(struct ways_known *known, struct values *state,
+                       const struct operation *call);
 /* What is known of a word of answers from a bit on, and its labels. */
 uint16_t ways_word(struct ways_known *known, enum source source, unsigned shift, uint32_t *labels);
 /* What an operation makes of what is known of its operands; `labels` are those of what it reads.

@@ -127,14 +127,15 @@ class Functions:
         # How far each is from what asks, and its size; the nearest first, of these the smallest:
         # what keeps answers is small and near, and large functions that use them take many steps.
         pending: list[tuple[bool, int, int, int]] = []
-        waiting: set[int] = set()
+        waiting, missed = set[int](), set[int]()
         visits: Counter[int] = Counter()
 
         def look_at(addresses: Iterable[int], far: int) -> None:
             for start, end in self.around(addresses):
                 size = end - start
-                large = far and size > _LARGE
-                if start not in waiting and visits[start] < _VISITS and not large:
+                if far and size > _LARGE:
+                    missed.add(start)
+                elif start not in waiting and visits[start] < _VISITS:
                     waiting.add(start)
                     heapq.heappush(pending, (size > self.last, far, size, start))
 
@@ -169,7 +170,7 @@ class Functions:
             if news:  # itself as well: what it returns may be what it has put there
                 look_at((start, *self._links.callers(start), *self._readers(fresh)), far + 1)
         self._summaries.clear()
-        self._ways.end_learning()
+        self._ways.end_learning(bool(missed or waiting))
         self.left = MOST
 
     def _lazy(self, start: int, answers: int) -> Iterator[int]:

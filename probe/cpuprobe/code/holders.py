@@ -45,7 +45,7 @@ class Holders:
                 yield from self._escapes(unless, tier, site, slot, "called")
                 yield from self._escapes(unless, tier, site, start, "called")
                 yield from self._escapes(unless, tier, site, address, "table")
-            for table, owner in self._tables.owners({thing, self._links.table(slot)}):
+            for table, owner in self._tables.owners(slot):
                 for address, site in self._links.takers(owner, owner + 1):
                     for at in {address, address + _TO_FUNCTIONS, table}:
                         yield from self._escapes(

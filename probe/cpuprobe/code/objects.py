@@ -6,7 +6,7 @@ import functools
 import itertools
 import operator
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary
@@ -96,19 +96,27 @@ class Tables:
         within = content[at - start : at - start + 8]
         return int.from_bytes(within, "little") if len(within) == 8 else None
 
-    def owners(self, tables: Iterable[int | None]) -> Iterator[tuple[int, int]]:
-        """Tables of virtual functions, each with itself and with static objects that have it.
+    def _is_trait(self, table: int, slot: int) -> bool:
+        """Whether a table has functions alone, as far as a slot, behind a size and an alignment."""
+        words = [self._links.pointers.get(at) for at in range(table, slot + 8, 8)]
+        code = [word is not None and self._file.is_code(word) for word in words]
+        return words[1:3] == [None, None] and all(code[3:]) and (code[0] or words[0] is None)
+
+    def owners(self, slot: int) -> Iterator[tuple[int, int]]:
+        """Tables of virtual functions, each with what stands for it: itself; Rust's static objects.
 
         Args:
-            tables: where they begin; others are left out.
+            slot: where a function stands in one.
         """
-        for table in tables:
-            if table is None or not self.is_methods(table):
-                continue
-            yield table, table
-            for thing in map(self._links.object_of, self._links.slots(table)[:_MOST_SLOTS]):
-                if thing is not None:
-                    yield table, thing
+        taken, thing = self._links.table(slot), self._links.object_of(slot)
+        if taken is not None and self.is_methods(taken):
+            yield taken, taken
+        if thing is None or not self._is_trait(thing, slot):
+            return
+        for holder in self._links.slots(thing)[:_MOST_SLOTS]:
+            owner = self._links.object_of(holder)
+            if owner is not None:
+                yield thing, owner
 
     def is_methods(self, table: int) -> bool:
         """Whether a table is one of virtual functions.

@@ -143,6 +143,14 @@ GO = {
         func work(a []float32, n int) { if has() { fast(a) } else { slow(a) } }
         """,
     ),
+    "direct_too_low": (
+        "dies",
+        """
+        func has42() bool { _, _, c, _ := cpuid(1, 0); return c>>20&1 != 0 }
+        //go:noinline
+        func work(a []float32, n int) { if has42() { fast(a) } else { slow(a) } }
+        """,
+    ),
     "pointer": (
         "runs",
         """

@@ -844,16 +844,6 @@ RUST = {
             else { unsafe { slow(a, n as f32) } } }
         """,
     ),
-    "rows_too_low": (
-        "dies",
-        r"""struct Row { name: &'static str, ok: fn() -> bool, run: unsafe fn(&mut [f32], f32) }
-        fn newer() -> bool { is_x86_feature_detected!("sse4.2") } fn yes() -> bool { true }
-        static ALL: [Row; 2] = [Row { name: "new", ok: newer, run: fast },
-            Row { name: "old", ok: yes, run: slow }];
-        #[inline(never)] fn work(a: &mut [f32], n: usize) {
-            for row in &ALL { if (row.ok)() { unsafe { (row.run)(a, n as f32) } return; } } }
-        """,
-    ),
     "objects": ("runs", OBJECTS.replace("TEST", '"avx2") && is_x86_feature_detected!("fma"')),
     "objects_too_low": ("dies", OBJECTS.replace("TEST", '"sse4.2"')),
 }
