@@ -720,6 +720,21 @@ def test_a_refusal_of_another_machine_gets_no_build_for_this_ones_level(message:
     assert "x86-64-v4" not in " ".join(answer.advice)
 
 
+def test_only_what_an_emulator_refused_is_for_it_to_mend():
+    """Its CPU model is the advice where the machine has the instruction, and where none is told."""
+    judge = functools.cache(lambda: machine(*V3))
+
+    def advice(code: str, signal: str) -> str:
+        crash = Crash("core file", code=bytes.fromhex(code), signal=signal, emulator="qemu")
+        return " ".join(worded(diagnose(crash, judge)).advice)
+
+    own = Crash("core file", code=bytes.fromhex("c5fc2800"), signal="SIGILL")
+    assert "QEMU" in advice("c5fc2800", "SIGILL")
+    assert "QEMU" in advice("", "SIGILL")
+    assert "QEMU" not in " ".join(worded(diagnose(own, judge)).advice)
+    assert "QEMU" not in advice("488b00", "SIGSEGV")
+
+
 def test_a_capture_is_named_by_its_path_quoted_for_the_shell():
     crash = Crash("bytes", code=bytes.fromhex("c4c17a10545d00"))
     judge = functools.cache(lambda: machine(*V2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import struct
 from pathlib import Path
 
 import msgspec
@@ -211,6 +212,17 @@ def test_a_leaf_above_the_maximum_does_not_count():
 
     assert features["avx2"].cpuid is False
     assert features["avx2"].state == "absent"
+
+
+def test_the_brand_stands_in_three_leaves():
+    """80000002H to 80000004H in order, sixteen letters each, blanks folded (SDM vol. 2A, CPUID)."""
+    name = b"Intel(R) Core(TM) i9-12900K    CPU @ 3.20GHz\0".ljust(48, b"\0")
+    leaves = [
+        CpuidLeaf(0x80000002 + at, 0, *struct.unpack_from("<4I", name, 16 * at)) for at in range(3)
+    ]
+
+    assert Cpuid(leaves).brand == "Intel(R) Core(TM) i9-12900K CPU @ 3.20GHz"
+    assert Cpuid(leaves[:2]).brand is None
 
 
 @pytest.mark.parametrize("eax", [0x0, 0x444D4163, 0x8001FFFF, 0xFFFFFFFF])
