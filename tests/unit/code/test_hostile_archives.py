@@ -64,6 +64,24 @@ def million_of_zip() -> bytes:
     return gzip.compress(heads + rows + record + locator + end, 1)
 
 
+def records_of_pax() -> bytes:
+    """60 MB of records for all files, and 20,000 files."""
+    said = b"".join(b"15 k%08d=x\n" % number for number in range(60_000))
+    head = bytearray(header("x", len(said)))
+    head[156:157], head[148:156] = b"g", b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    whole = bytes(head) + said + bytes(-len(said) % 512)
+    return gzip.compress(whole + header("f") * 20_000 + whole * 60, 1)
+
+
+def extra_of_zip() -> bytes:
+    """A directory of 100 MB of extra fields that are not those that are sought."""
+    extra = struct.pack("<HH", 2, 0) * 16_000
+    row = b"PK\1\2" + bytes(16) + b"\xff" * 8 + struct.pack("<HHH12x", 1, len(extra), 0) + b"a"
+    rows = (row + extra) * 1600
+    return gzip.compress(b"PK\3\4" + rows + struct.pack("<4s8xIIH", b"PK\5\6", len(rows), 4, 0), 1)
+
+
 def libraries() -> bytes:
     """200,000 of them in 60 KB."""
     one = header("f", len(LIBRARY)) + LIBRARY + bytes(-len(LIBRARY) % 512)
@@ -135,6 +153,8 @@ def slices() -> bytes:
         (lambda: gzip.compress(header("f") * 600_000, 1), True),
         (lambda: gzip.compress(cpio_of({"f": b""})[:-124] * 600_000, 1), True),
         (lambda: gzip.compress(ar_of({"f": b""}) + ar_of({"f": b""})[8:] * 600_000, 1), True),
+        (records_of_pax, True),
+        (extra_of_zip, True),
         (libraries, True),
         (whiteouts, True),
         (sections_of_pe, True),
@@ -150,9 +170,9 @@ def slices() -> bytes:
     ],
     ids=[
         "nested", "overlapping", "million-of-zip", "bomb", "bomb-of-code", "tar-headers",
-        "cpio-headers", "ar-headers", "libraries", "whiteouts", "sections", "functions-refused",
-        "functions", "starts", "numbers", "data-in-code", "moved", "empty-members",
-        "symbols", "slices",
+        "cpio-headers", "ar-headers", "records", "extra", "libraries", "whiteouts", "sections",
+        "functions-refused", "functions", "starts", "numbers", "data-in-code", "moved",
+        "empty-members", "symbols", "slices",
     ],
 )  # fmt: skip
 def test_what_is_made_to_cost(make, refused, tmp_path):

@@ -21,6 +21,8 @@ _NO_CONTENT = b"12346"  # links, devices, pipes
 # Names in a folder, a volume's name, old long names, attributes (GNU tar, Solaris); what else there
 # may be is a file (POSIX.1-2017, pax, "typeflag").
 _NO_FILE = b"DVNAEX"
+_GNU_SPARSE = b"GNU.sparse"
+_KEYS = {b"path", b"linkpath", b"size", _GNU_SPARSE}
 _SPARSE = "file with holes in a tar archive"
 
 
@@ -40,6 +42,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
             if size > MOST_SAID:
                 raise ArtifactError("tar: a header larger than any")
             allowance.enter()
+            allowance.spend(size)  # a record takes as long as ten bytes of bzip2
             words = stream.exactly(size, "a tar archive")
             stream.skip(-size % BLOCK)
             if kind in b"LK":
@@ -61,7 +64,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
         if kind[0] == _FOLDER:
             yield Entry(f"{name.rstrip('/')}/", None)
             continue
-        sparse = kind == b"S" or any(key.startswith(b"GNU.sparse") for key in told)
+        sparse = kind == b"S" or _GNU_SPARSE in told
         more = kind == b"S" and block[482] != 0
         while more:
             allowance.enter()
@@ -138,7 +141,7 @@ def begins(head: bytes) -> bool:
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keywords and values of a pax header."""
+    """Keywords and values of a pax header, of those that count; all of GNU's for holes are one."""
     at = 0
     while at < len(content):
         blank = content.find(b" ", at, at + 20)
@@ -146,5 +149,8 @@ def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         if length < 5 or at + length > len(content):
             raise ArtifactError("tar: a pax header is damaged")
         key, _, value = content[blank + 1 : at + length - 1].partition(b"=")
-        yield key, value
+        if key.startswith(_GNU_SPARSE):
+            key = _GNU_SPARSE
+        if key in _KEYS:
+            yield key, value
         at += length

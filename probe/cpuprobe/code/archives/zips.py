@@ -53,6 +53,7 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
     try:
         left = source.size
         directory, shift = _directory(source)
+        allowance.spend(len(directory))
         for row in _rows(directory):
             left -= 30 + row.packed
             if left < 0:
