@@ -281,6 +281,17 @@ def test_the_users_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         assert user_folder() == "/h/.config/cpuprobe/profiles"
 
 
+def test_without_a_home_nobody_has_profiles(tmp_path, monkeypatch):
+    """What lies in the working folder is no user's choice."""
+    (tmp_path / "mine.toml").write_text('[[profile]]\nname = "mine"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+
+    assert user_folder() is None
+    assert "mine" not in load_profiles()
+
+
 # --- lint ---
 
 
