@@ -127,9 +127,11 @@ tell(struct asking *file, uint64_t target, unsigned depth, uint64_t *word)
 {
     uint32_t stub = place_of(file->stubs.all, file->stubs.count, target), range;
     struct asked *asked;
-    uint64_t inner;
+    uint64_t inner, slot = target > INT64_MAX ? 0 - target : target;
 
     *word = 0;
+    if (ways_holds(&file->chosen, slot, slot))
+        return 1; /* it answers, but not what it has chosen */
     if (target > INT64_MAX && !ways_holds(&file->imports, 0 - target, 0 - target)) {
         int known = !ways_pointer(file->known, 0 - target, &inner) || inner > INT64_MAX ||
                     tell(file, inner, depth, word);

@@ -43,6 +43,8 @@ struct asking {
     struct ways_set imports;    /* slots that hold what is another file's */
     struct ways_set stubs;      /* PLT entries that stand for functions of this file, and these: */
     const uint64_t *functions;
+    struct ways_set
+        chosen; /* these and slots, where one of such functions chooses what is called */
     uint64_t main, go_start, go_end;
     struct asked *asked;   /* by their hashes; of all zeros, to begin with */
     uint32_t room, count;  /* a power of two; how many there are */

@@ -3,7 +3,14 @@
 #include "sets.h"
 
 /* ELF: the x86-64 psABI, table 4.9. */
-enum { R_64 = 1, R_GLOB_DAT = 6, R_JUMP_SLOT = 7, R_RELATIVE = 8, R_IRELATIVE = 37 };
+enum {
+    R_64 = 1,
+    R_GLOB_DAT = 6,
+    R_JUMP_SLOT = 7,
+    R_RELATIVE = 8,
+    R_IRELATIVE = 37,
+    STT_GNU_IFUNC = 10
+};
 enum { RELA = 24, SYMBOL = 24 };
 
 static uint64_t
@@ -403,7 +410,8 @@ links_search(const uint8_t *code, uint64_t size, uint64_t from, uint64_t to, uin
 
 void
 links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbols,
-                  uint64_t symbols_size, struct links *pointers, struct links *names)
+                  uint64_t symbols_size, struct links *pointers, struct links *names,
+                  struct links *chosen)
 {
     for (uint64_t at = 0; at + RELA <= size; at += RELA) {
         uint64_t place = word_at(table + at), info = word_at(table + at + 8);
@@ -412,15 +420,20 @@ links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbols,
 
         if (kind == R_RELATIVE || kind == R_IRELATIVE) {
             add(pointers, place, addend);
+            if (kind == R_IRELATIVE)
+                add(chosen, place, addend);
         } else if ((kind == R_64 || kind == R_GLOB_DAT || kind == R_JUMP_SLOT) &&
                    number < symbols_size / SYMBOL) {
             uint64_t head = word_at(symbols + number * SYMBOL);
 
-            if (head >> 48) /* its section: it is this file's */
-                add(pointers, place,
-                    word_at(symbols + number * SYMBOL + 8) + (kind == R_64 ? addend : 0));
-            else
+            if (!(head >> 48)) { /* its section: it is another file's */
                 add(names, place, head & 0xffffffff);
+                continue;
+            }
+            addend = word_at(symbols + number * SYMBOL + 8) + (kind == R_64 ? addend : 0);
+            add(pointers, place, addend);
+            if ((head >> 32 & 0xf) == STT_GNU_IFUNC)
+                add(chosen, place, addend);
         }
     }
 }

@@ -70,9 +70,11 @@ void links_reads(const uint8_t *code, uint64_t from, uint64_t to, uint64_t addre
                  uint64_t high, struct links *reads);
 
 /* Reads a table of Elf64_Rela. `pointers`: key is the slot, value what it is filled with; `names`:
- * value is the place of another file's symbol in the string table. */
+ * value is the place of another file's symbol in the string table; `chosen`: slots that are filled
+ * with what such a function chooses (ifunc), once more. */
 void links_relocations(const uint8_t *table, uint64_t size, const uint8_t *symbols,
-                       uint64_t symbols_size, struct links *pointers, struct links *names);
+                       uint64_t symbols_size, struct links *pointers, struct links *names,
+                       struct links *chosen);
 
 /* Reads static memory that is not moved: which words are addresses of code; of the global offset
  * table (`is_table`) each word. */

@@ -121,7 +121,7 @@ ways_read(const struct ways_space *space, const struct ways_known *known,
         at = place_of(space->writes, space->written, place.where - 7);
         if ((at == space->written || space->writes[at] > place.where) &&
             (each->base == RSP || each->base == RBP) && (each->size == 1 || each->size == 4))
-            labels |= HANDED;
+            labels |= known->behind & ANSWER ? HANDED : FLAG;
         return labels;
     default:
         told = ways_field_labels(known, place.where);
@@ -186,7 +186,7 @@ write_memory(struct ways_space *space, struct values *state, const struct operat
                                       guarded & ANSWERS && !state->never),
                             labels));
         made->statics = set.count;
-    } else if (labels & ANSWERS && place.index == NO_REGISTER) {
+    } else if (labels & space->known->behind && place.index == NO_REGISTER) {
         struct ways_set set = {made->field, made->fields, MOST_KEPT};
 
         ways_keep(space->known, &set, KEPT_WORD(place.where, 0, labels));

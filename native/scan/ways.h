@@ -63,12 +63,14 @@ enum {
                       leads to a function that is named for CPUs. */
     WORD = 1 << 8, /* it is 32 bits of an object, or 64 */
     HANDED = 1 << 12,  /* it is a flag or a number that was handed over on the stack: in a file that
-                          asks, what functions are told of the CPU. Or it stands where a pointer
-                          points, as some answer does. What is made of it is none to others. */
+                          asks, and not the C library in it, what functions are told of the CPU. Or
+                          it stands where a pointer points, as some answer does. What is made of it
+                          is none to others. */
     TELLS_V2 = 1 << 9, /* it may tell of features of this tier */
     TELLS_MORE = 1 << 10,
     TELLS_AVX = 1 << 11,
-    ANSWERS = ANSWER | TELLS_V2 | TELLS_MORE | TELLS_AVX,
+    TELLS = TELLS_V2 | TELLS_MORE | TELLS_AVX,
+    ANSWERS = ANSWER | TELLS,
     CHOICE = ANSWERS | FLAG | HANDED,
 };
 
@@ -142,6 +144,7 @@ struct ways_known {
     struct ways_set regions;   /* likewise, where that begins which was handed to what may answer */
     struct ways_set written;   /* where static memory begins and ends that may be written to */
     struct ways_set fields;    /* likewise, how far behind a pointer answers were put */
+    uint32_t behind;           /* labels of answers that are taken to be kept there */
     struct ways_set fillers;   /* likewise, functions that put them there, and tables of them */
     struct ways_set arguments; /* of functions, what all callers tell: as statics, by their numbers
                                   behind eight times the function's address */

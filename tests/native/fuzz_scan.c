@@ -350,9 +350,9 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     grouped(&calls);
     sorted(&turned);
     sorted(&taken);
-    calls.count = taken.count = 0;
+    calls.count = taken.count = turned.count = 0;
     links_words(code, size, address, code[0] & 4, &known, &taken);
-    links_relocations(code, size, code, size, &calls, &taken);
+    links_relocations(code, size, code, size, &calls, &taken, &turned);
     sorted(&calls);
     HOLDS(links_last(calls.all, calls.count) <= calls.count);
 }

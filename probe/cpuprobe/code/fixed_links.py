@@ -19,12 +19,12 @@ class FixedLinks(Links):
 
     leading: tuple[int, ...] = (1 << 0,)
 
-    def _read(self) -> tuple[Pairs, dict[int, str]]:
-        found, names = super()._read()
+    def _read(self) -> tuple[Pairs, dict[int, str], frozenset[int]]:
+        found, names, chosen = super()._read()
         for before in self.leading if self._file.relocations.words else ():
             self._index(self.known.slots, found.keys)
             found = merged(self._leading(before, len(found.keys)), found)
-        return found, names
+        return found, names, chosen
 
     def _leading(self, before: int, room: int) -> Pairs:
         def fill(pointers: Any) -> None:

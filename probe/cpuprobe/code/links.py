@@ -59,6 +59,7 @@ class Links:
         pointers: slots in data that hold an address of this file.
         names: slots in data that hold the address of something of another file, by its name.
         stubs: PLT entries that lead to functions of this file, as libraries call what they export.
+        chosen: these and slots, where such a function chooses at load time what is called (ifunc).
     """
 
     def __init__(self, file: Binary) -> None:
@@ -81,13 +82,18 @@ class Links:
             ffi.from_buffer("uint64_t[]", ends),
             ffi.from_buffer("uint64_t[]", self.limits),
         )
-        self.pointers, self.names = self._read()
+        self.pointers, self.names, slots = self._read()
         self._index(self.known.slots, self.pointers.keys)
         self.known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
-        self._jumped = frozenset(pairs(stubs).values)
+        through = pairs(stubs)
+        self._jumped = frozenset(through.values)
         fill = functools.partial(lib.links_entered, self.known, stubs[0])
         self._entered = pairs(*filled(fill, stubs[0].count))
         self.stubs = dict(zip(self._entered.values, self._entered.keys, strict=True))
+        entries = (
+            at for at, slot in zip(through.keys, through.values, strict=True) if slot in slots
+        )
+        self.chosen = slots.union(entries) if slots else slots
 
     def _stubs(self) -> Any:
         """The entries of PLTs, and the slots through which they jump."""
@@ -120,25 +126,28 @@ class Links:
         index.buckets = self._keep(new("struct links_bucket[]", buckets))
         lib.links_index(ffi.addressof(index))
 
-    def _read(self) -> tuple[Pairs, dict[int, str]]:
+    def _read(self) -> tuple[Pairs, dict[int, str], frozenset[int]]:
         found = self._file.relocations
 
-        def fill(pointers: Any, names: Any) -> None:
+        def fill(pointers: Any, names: Any, chosen: Any) -> None:
             for at, content in found.words:
                 whole = any(at == start for start, _ in found.of_code)
                 lib.links_words(_bytes(content), len(content), at, whole, self.known, pointers)
             for table in found.tables:
                 lib.links_relocations(
-                    _bytes(table), len(table), symbols, len(symbols), pointers, names
+                    _bytes(table), len(table), symbols, len(symbols), pointers, names, chosen
                 )
 
         symbols = _bytes(found.symbols)
         room = sum(len(table) // _RELA for table in found.tables)
         more = sum(len(content) // _WORD for _, content in found.words)
-        pointers, names = filled(fill, room + min(more, _MOST_AT_FIRST), room)
+        pointers, names, chosen = filled(
+            fill, room + min(more, _MOST_AT_FIRST), room, self._file.ifuncs
+        )
         named = pairs(names, last=True)
         of = functools.cache(functools.partial(text, found.strings))  # most stand in many slots
-        return pairs(pointers, last=True), dict(zip(named.keys, map(of, named.values), strict=True))
+        called = dict(zip(named.keys, map(of, named.values), strict=True))
+        return pairs(pointers, last=True), called, frozenset(pairs(chosen).keys)
 
     def function(self, address: int) -> tuple[int, int] | None:
         """The function that holds an address: its start, and the address behind it."""

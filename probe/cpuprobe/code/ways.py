@@ -96,6 +96,10 @@ class Ways:
             known.arguments,
         ):
             each.all, each.room = self._keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
+        # Of a static program: the C library's own objects keep what follows from CPUID (sizes of
+        # caches, of registers to save), at offsets that nearly all objects have.
+        is_static = file.kind == "executable" and not (links.names or file.go_code[1])
+        known.behind = lib.TELLS if is_static else lib.ANSWERS
         self._list(known.foreign, sorted(at for at, name in links.names.items() if asks(name)))
         self._list(known.slots, links.pointers.keys)
         self._list(known.questions, sorted(file.questions))
@@ -126,6 +130,7 @@ class Ways:
         stubs = sorted(links.stubs.items())
         self._list(made.stubs, [stub for stub, _ in stubs])
         made.functions = self._numbers(array("Q", [function for _, function in stubs]))
+        self._list(made.chosen, sorted(links.chosen))
         made.main = main(file) or 0
         made.go_start, made.go_end = file.go_code
         called = len(links.starts) + len(links.names)

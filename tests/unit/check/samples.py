@@ -23,6 +23,20 @@ OLD int asked(void) { return __builtin_cpu_supports("sse4.2"); }
 """
 C_MAIN = 'int main(int argc, char **argv) { work(argc); printf("%f\\n", a[7]); return 0; }\n'
 
+# Nothing here asks for itself, but the C library that is linked in does.
+STATIC = {
+    "no_choice": (
+        "dies",
+        r"""struct state { long one, two, three; };
+        OLD void within(struct state *s, int k) { if (s->one && s->two && s->three) fast(k); }
+        OLD void handed(int a, int b, int c, int d, int e, int f, int g, struct state *s) {
+        if (g) within(s, a); else slow(a); }
+        OLD void work(int k) { struct state *s = malloc(sizeof *s); s->one = s->two = s->three = k;
+        if (strlen(getenv("PATH")) > 2) handed(k, k, k, k, k, k, k, s); else slow(k); }
+        """,
+    ),
+}
+
 C = {
     "order": (
         "dies",

@@ -84,9 +84,10 @@ def test_c_without_symbols(name, tmp_path):
     hold(path, truth, tmp_path)
 
 
-def test_c_with_its_library_in_it(tmp_path):
-    """What the C library does with the answers of its own makes no choice of a switch."""
-    truth, source = samples.C["switch"]
+@pytest.mark.parametrize("name", ["switch", *samples.STATIC])
+def test_c_with_its_library_in_it(name, tmp_path):
+    """What the C library does with the answers of its own makes no choice of the program's."""
+    truth, source = (samples.C | samples.STATIC)[name]
     source = samples.C_HEAD + source + samples.C_MAIN
     path = compiled(tmp_path, source, ".c", "gcc", "-O2", "-w", "-static")
 
