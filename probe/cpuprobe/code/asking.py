@@ -43,7 +43,8 @@ _MOST_TELLING = 64
 _MOST_LAZY = 8
 """Variables that one function may make the values of."""
 _MOST_READ, _FEW_READ = 2 << 20, 4
-"""Bytes of code that are searched for what reads a variable where it stands; and of how many."""
+"""Bytes of a library's code that are searched for what reads a variable where it stands; and of how
+many. What a static program's C library reads has little to do with the program."""
 _VISITS = 3
 """How often one of these is looked at, as more becomes known."""
 
@@ -222,7 +223,8 @@ class Functions:
     def _readers(self, fresh: Collection[int]) -> list[int]:
         """Addresses of instructions that may go on with what static memory was found to hold."""
         sites = [site for at in fresh for _, site in self._links.takers(at - NEAR + 1, at + 1)]
-        if sum(len(code.data) for code in self._file.code) <= _MOST_READ:
+        size = sum(len(code.data) for code in self._file.code)
+        if self._file.kind == "library" and size <= _MOST_READ:
             for at in sorted(fresh)[:_FEW_READ]:
                 sites += readers(self._file.code, at, at + 1)
         return sites
