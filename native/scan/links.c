@@ -351,13 +351,13 @@ static void
 keep_asking(const uint8_t *code, uint64_t size, uint64_t address, const struct links_index *all,
             struct links *asking, uint64_t kept)
 {
-    uint64_t start = 0, at = 0;
+    uint64_t start = UINT64_MAX, at = 0;
     int asks = 1, is_lost = 1;
 
     for (uint64_t each = kept; each < asking->count; each++) {
         uint64_t site = asking->all[each].value;
         uint32_t behind = place_of(all->all, all->count, site + 1);
-        uint64_t begins = behind ? all->all[behind - 1] : 0;
+        uint64_t begins = behind ? all->all[behind - 1] : start;
 
         if (begins >= address && begins != start) {
             start = begins;

@@ -234,6 +234,28 @@ refers(const uint8_t *code, size_t left, uint64_t site, const uint64_t *function
     return 0;
 }
 
+/* Which bytes may be CPUID or XGETBV: those of one, as each function is read from its start on, all
+ * behind bytes that are no instruction up to the next function, and all before the first. */
+static void
+may_ask(const uint8_t *code, size_t size, uint64_t address, const uint64_t *functions,
+        uint8_t *asks)
+{
+    memset(asks, 1, size);
+    for (unsigned number = 0; number < MOST_RANGES; number++) {
+        uint64_t end = number + 1 < MOST_RANGES ? functions[number + 1] - address : size;
+
+        for (uint64_t at = functions[number] - address; at < end && at < size;) {
+            uint32_t leaf = scan_decode_last(code + at, size - at);
+            unsigned flags = scan_classes[LEAF_CLASS(leaf)].flags;
+
+            if (flags & CLASS_INVALID)
+                break;
+            for (unsigned left = leaf & LEAF_LENGTH; left && at < end; left--)
+                asks[at++] = !!(flags & (CLASS_CPUID | CLASS_XGETBV));
+        }
+    }
+}
+
 /* What some functions answer, with all that they call; names tell what the bytes have. */
 static void
 ask_around(const uint8_t *code, size_t size, uint64_t address, const struct links_known *links,
@@ -295,6 +317,7 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     static struct links_bucket buckets[2][MOST_BUCKETS + 2];
     static uint64_t nowhere[MOST_RANGES];
     static struct link found[4][MOST_BYTES];
+    static uint8_t asks[MOST_BYTES];
     struct links calls = {found[0], 0, MOST_BYTES}, taken = {found[1], 0, MOST_BYTES};
     struct links asking = {found[2], 0, MOST_BYTES}, turned = {found[3], 0, MOST_BYTES};
     struct links_range range = {address, address + size};
@@ -320,6 +343,7 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     ask_around(code, size, address, &known, limits);
     links_search(code, size, 0, half, address, &known, &calls, &taken, &asking);
     links_search(code, size, half, size, address, &known, &calls, &taken, &asking);
+    may_ask(code, size, address, starts, asks);
     for (size_t each = 0; each < size; each++)
         switch (refers(code + each, size - each, address + each, starts, &target)) {
         case 1:
@@ -332,6 +356,8 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
             HOLDS(lea < taken.count && taken.all[lea].value == address + each);
             break;
         case 4:
+            if (!asks[each])
+                break;
             HOLDS(asked < asking.count && asking.all[asked++].value == address + each);
         }
     HOLDS(call == calls.count && asked == asking.count);
@@ -635,7 +661,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 2 || size > MOST_BYTES)
         return 0;
-    address = (uint64_t)data[0] << 4 | (uint64_t)data[1] << 40;
+    address = data[1] & 7 ? (uint64_t)data[0] << 4 | (uint64_t)data[1] << 40 : 0;
     code = guarded(data, size, data[0] & 1);
     decode_everywhere(code, size);
     find_links(code, size, address);
@@ -690,10 +716,11 @@ fill(uint8_t *data)
                                        : starts[random_number() % sizeof starts];
     for (size_t at = 0; at + 16 < size; at += 1 + random_number() % 64) { /* what leads near */
         static const uint8_t heads[][3] = {
-            {0x90, 0x90, 0xe8}, {0x90, 0x90, 0xe9}, {0x90, 0x0f, 0x85}, {0x48, 0x8d, 0x05}};
+            {0x90, 0x90, 0xe8}, {0x90, 0x90, 0xe9}, {0x90, 0x0f, 0x85}, {0x48, 0x8d, 0x05},
+            {0x90, 0x0f, 0xa2}, {0xf3, 0x0f, 0xa2}, {0xb8, 0x0f, 0xa2}, {0x0f, 0x01, 0xd0}};
         int32_t distance = (int32_t)(random_number() % 512) - (int32_t)(at % 256);
 
-        memcpy(data + at, heads[random_number() % 4], 3);
+        memcpy(data + at, heads[random_number() % 8], 3);
         memcpy(data + at + 3, &distance, sizeof distance);
     }
     return size;
