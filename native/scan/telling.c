@@ -222,7 +222,8 @@ tell_parting(struct gone_over *f, const struct block *block, uint32_t unless)
             if (may_be_methods(f, state->points[number]))
                 add_escape(f, state->points[number], WAY_KEPT, unless, f->space->start);
             if (f->space->picks || ways_is_code(f->space, state->points[number]))
-                add_escape(f, state->points[number], WAY_CALLED, unless, f->space->start);
+                add_escape(f, state->points[number], f->space->picks ? WAY_CALLED : WAY_STORED,
+                           unless, f->space->start);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.links import Links
@@ -12,14 +12,23 @@ from cpuprobe.code.tiers import telling
 
 _TO_FUNCTIONS = 16
 """Bytes from where a table of virtual functions begins to the first (Itanium C++ ABI, 2.5.2)."""
+_FEW = 3
+"""Functions that one stores who chooses nothing: std::function has two, for a call and for a copy."""
 
 
 class Holders:
     """Of the functions of one file."""
 
-    def __init__(self, links: Links, tables: Tables, functions: Functions) -> None:
-        """Knows how they refer to each other, and what each does."""
+    def __init__(
+        self,
+        links: Links,
+        tables: Tables,
+        functions: Functions,
+        is_named: Callable[[int], bool],
+    ) -> None:
+        """Knows how they refer to each other, what each does, and which are named for a CPU."""
         self._links, self._tables, self._functions = links, tables, functions
+        self._is_named = is_named
 
     def of(self, start: int, unless: int, tier: int) -> Iterator[tuple[int, int]]:
         """Those that hand a function to another file's, or use a table that it stands in.
@@ -62,16 +71,28 @@ class Holders:
             return
         holder = self._links.function(site)
         escapes = self._functions.summary(holder[0]).escapes if holder else []
-        if "stored" in ways and self._is_beside(escapes, at, telling(tier)):
+        if "stored" in ways and holder and self._chooses(holder[0], escapes, at, telling(tier)):
             ways = tuple(way for way in ways if way != "stored")
         for each in escapes:
             fits = each.address == at and each.way in ways
             if holder and fits and each.tiers >> tier & 1 and not each.answers & unless:
                 yield holder[0], each.unless
 
-    def _is_beside(self, escapes: Collection[Escape], at: int, labels: int) -> bool:
-        """Whether an address is stored where that of a function is that answers."""
+    def _chooses(self, holder: int, escapes: Collection[Escape], at: int, labels: int) -> bool:
+        """Whether one that stores an address chooses what it stores, for all that is known.
+
+        It stores what is named for a CPU; or it has asked, and stores several others as well: the
+        answer may be in an object, where it is not followed.
+        """
+        if self._is_named(at):
+            return True
         stored = {each.address for each in escapes if each.way == "stored"}
+        calls, answered = self._functions.summary(holder).calls, self._functions.answered
+        asks = any(call.target in answered for call in calls)
+        return (asks and len(stored) > _FEW) or self._is_beside(stored, at, labels)
+
+    def _is_beside(self, stored: Collection[int], at: int, labels: int) -> bool:
+        """Whether an address is stored where that of a function is that answers."""
         answered = self._functions.answered
         told = filter(None, map(answered.get, stored)) if at in stored else ()
         return any(known and tells & labels for tells, known in told)

@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary
 
+_WORD = 8
 _DEPTH = 4
 """Objects that point to each other, and the last to a function: of Python a module, its slots, the
 description of a type, its methods."""
+_MOST_METHODS = 1 << 11
+"""As many as an object has room for (links.object_of)."""
 _MOST_SLOTS = 64
 """Of one address, and objects that lead to one."""
 _BESIDE = 8
@@ -32,6 +35,7 @@ class Tables:
         self._file, self._links = file, links
         self._leading: dict[tuple[int, int], frozenset[int]] = {}
         self._answer_slots: dict[tuple[int, int], list[int]] = {}
+        self._traits: dict[int, tuple[int, int]] = {}  # where functions in a table begin and end
 
     def leading_to(self, start: int, depth: int = _DEPTH) -> frozenset[int]:
         """The objects from which one comes to a function, or to an object, pointer by pointer."""
@@ -98,9 +102,22 @@ class Tables:
 
     def _is_trait(self, table: int, slot: int) -> bool:
         """Whether a table has functions alone, as far as a slot, behind a size and an alignment."""
-        words = [self._links.pointers.get(at) for at in range(table, slot + 8, 8)]
-        code = [word is not None and self._file.is_code(word) for word in words]
-        return words[1:3] == [None, None] and all(code[3:]) and (code[0] or words[0] is None)
+        if table not in self._traits:
+            pointers = self._links.pointers
+            slots = itertools.count(table + 3 * _WORD, _WORD)
+            start = pointers.get(table)
+            is_one = (start is None or self._file.is_code(start)) and not (
+                table + _WORD in pointers or table + 2 * _WORD in pointers
+            )
+            code = map(self._is_pointed_code, itertools.islice(slots, _MOST_METHODS))
+            number = sum(1 for _ in itertools.takewhile(bool, code)) if is_one else 0
+            self._traits[table] = table + 3 * _WORD, table + (3 + number) * _WORD
+        first, end = self._traits[table]
+        return first <= slot < end
+
+    def _is_pointed_code(self, slot: int) -> bool:
+        pointer = self._links.pointers.get(slot)
+        return pointer is not None and self._file.is_code(pointer)
 
     def owners(self, slot: int) -> Iterator[tuple[int, int]]:
         """Tables of virtual functions, each with what stands for it: itself; Rust's static objects.

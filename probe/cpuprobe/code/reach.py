@@ -52,7 +52,7 @@ class Search:
         self._file, self._links = file, links
         self._tables = Tables(file, self._links)
         self._functions = self.functions(file, self._links)
-        self._held = Holders(self._links, self._tables, self._functions)
+        self._held = Holders(self._links, self._tables, self._functions, self._is_named)
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
         self._open: dict[int, bool] = {}
