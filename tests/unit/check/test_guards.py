@@ -125,6 +125,23 @@ KEPT = {
         OLD void reg(int need, void (*f)(int)) {
             if (need <= has() && need > rank) { best = f; rank = need; } }
         OLD void work(int k) { reg(0, slow); reg(1, fast); best(k); }\n""",
+    # As libFLAC does: flags behind a pointer that is read again, and much that is stored.
+    "coder": """struct coder { struct state { long pad[40]; int use; struct { int bmi2, avx2; } cpu;
+            void (*f[4])(int); } *state; };
+        OLD void other(int k) { a[0] += k; } OLD void third(int k) { a[1] += k; }
+        OLD void info(int *cpu) { cpu[0] = 0; cpu[1] = has(); }
+        OLD void init(struct coder *c) { info(&c->state->cpu.bmi2); c->state->use = 1;
+            c->state->f[0] = slow; c->state->f[1] = other; c->state->f[2] = third;
+            c->state->f[3] = info == 0 ? slow : other; puts("between");
+            if (c->state->use && c->state->cpu.avx2) c->state->f[0] = fast; }
+        OLD void work(int k) { struct coder c = {calloc(1, sizeof *c.state)};
+            init(&c); c.state->f[0](k); }\n""",
+    # As FFmpeg does: flags that another function keeps, for what is named for a CPU.
+    "context": """NEW void mul_avx2(int k) { LOOP(k); }
+        static int forced = -1; OLD int ask(void) { return has() << 3; }
+        OLD int flags(void) { int f = forced; if (f == -1) forced = f = ask(); return f; }
+        OLD void init(struct object *o) { int f = flags(); o->f = slow; if (f & 8) o->f = mul_avx2; }
+        OLD void work(int k) { struct object *o = malloc(sizeof *o); init(o); o->f(k); }\n""",
     "loop": """OLD void work(int k) { int h = __builtin_cpu_supports("avx2");
         for (int j = 0; j < k + 3; j++) if (h) fast(j); else slow(j); }\n""",
 }
