@@ -13,7 +13,7 @@ from cpuprobe.code.tiers import telling
 _TO_FUNCTIONS = 16
 """Bytes from where a table of virtual functions begins to the first (Itanium C++ ABI, 2.5.2)."""
 _FEW = 3
-"""Functions that one stores who chooses nothing: std::function has two, for a call and for a copy."""
+"""Functions that one stores who chooses nothing: std::function has two, to be called and copied."""
 
 
 class Holders:

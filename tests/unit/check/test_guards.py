@@ -140,7 +140,8 @@ KEPT = {
     "context": """NEW void mul_avx2(int k) { LOOP(k); }
         static int forced = -1; OLD int ask(void) { return has() << 3; }
         OLD int flags(void) { int f = forced; if (f == -1) forced = f = ask(); return f; }
-        OLD void init(struct object *o) { int f = flags(); o->f = slow; if (f & 8) o->f = mul_avx2; }
+        OLD void init(struct object *o) {
+            int f = flags(); o->f = slow; if (f & 8) o->f = mul_avx2; }
         OLD void work(int k) { struct object *o = malloc(sizeof *o); init(o); o->f(k); }\n""",
     "loop": """OLD void work(int k) { int h = __builtin_cpu_supports("avx2");
         for (int j = 0; j < k + 3; j++) if (h) fast(j); else slow(j); }\n""",
