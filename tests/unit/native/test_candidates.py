@@ -128,6 +128,17 @@ def test_only_the_two_areas_are_touched(entry: Entry) -> None:
         assert address.startswith(("rsi", "rdi"))
 
 
+@every([e for e in ENTRIES if e.check == "TRANSACTION"], lambda entry: entry.name)
+def test_a_transaction_that_aborts_ends_without_a_fault(entry: Entry) -> None:
+    """An interrupt aborts it at any time: XEND, a fault outside of one, is jumped over then."""
+    begin, *rest = decoded(entry)
+    after = [i for i in rest if i.ip >= begin.near_branch_target]
+    names = [f"{i:x}".split()[0] for i in after]
+
+    assert names == ["xtest", "je", "xend"]
+    assert after[1].near_branch_target == len(machine_code()[entry.text])
+
+
 def test_names_are_unique_and_table_is_small_enough() -> None:
     names = [entry.name for entry in ENTRIES]
 
