@@ -52,6 +52,7 @@ class Search:
         self._file, self._links = file, links
         self._tables = Tables(file, self._links)
         self._functions = self.functions(file, self._links)
+        self._is_named = functools.partial(_is_named, file)  # a method makes a cycle
         self._held = Holders(self._links, self._tables, self._functions, self._is_named)
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
@@ -124,11 +125,6 @@ class Search:
             variant = any(variant_names().search(name.lower()) for name in names)
             self._roots[start] = "export" if exported and not variant else None
         return self._roots[start]
-
-    def _is_named(self, start: int) -> bool:
-        """Whether a function's symbol says which CPU it is for."""
-        function = self._file.function(start)
-        return bool(function and variant_names().search(self._file.name(function.name).lower()))
 
     def _is_for_such(self, start: int) -> bool:
         """Whether a function is for such CPUs, so that what guards a call of it chooses.
@@ -284,3 +280,9 @@ class Search:
     def _reach(self, address: int, start: int, by: By) -> Reach:
         function = self._file.function(start)
         return Reach(address, start, by, self._file.name(function.name) if function else "")
+
+
+def _is_named(file: Binary, start: int) -> bool:
+    """Whether a function's symbol says which CPU it is for."""
+    function = file.function(start)
+    return bool(function and variant_names().search(file.name(function.name).lower()))
