@@ -167,7 +167,10 @@ def compare(bridge: Bridge, machine: Observation, majors: dict[str, int]) -> Non
 
     assert native.states == {name: feature.state for name, feature in one.features.items()}
     assert native.safe == {name for name, feature in one.features.items() if feature.safe}
-    assert native.judgement == one.verdict
+    # A list of unknown age settles a level where nothing was executed: of texts, which the core,
+    # which knows its kernel, is never told.
+    is_text = not machine.executed and machine.kernel.release is None
+    assert is_text or native.judgement == one.verdict
     assert native.levels == (one.level, one.level_at_least, one.level_at_most)
     for (dialect, major), text in native.flags.items():
         wanted = PYTHON_FORMATS[dialect](choose([judged[major]]))

@@ -15,7 +15,7 @@ pytest.importorskip("iced_x86")
 
 from cpuprobe.check import many
 from cpuprobe.check.against import within
-from cpuprobe.code import budget, scan
+from cpuprobe.code import read, scan
 from cpuprobe.facts.profiles import find_profile
 
 EXECUTABLE, SYMTAB, STRTAB, RELA, NOTE, FUNCTION = 4, 2, 3, 4, 7, 0x12
@@ -262,7 +262,7 @@ def test_what_is_too_much_work_is_refused_as_a_whole(plain, tmp_path, monkeypatc
     path = tmp_path / "dense"
     path.write_bytes(filled(ADD, 12 << 20, 4096))
     most = 8_000_000 if plain else 150_000
-    monkeypatch.setattr(budget.Budget.__init__, "__defaults__", (most,))
+    monkeypatch.setattr(read.Reading.scan, "__defaults__", ((), most))
     if plain:
         monkeypatch.setattr(scan, "NATIVE", False)
     against = within(find_profile("x86-64-v1"))
