@@ -71,11 +71,15 @@ class Holders:
             return
         holder = self._links.function(site)
         escapes = self._functions.summary(holder[0]).escapes if holder else []
-        if "stored" in ways and holder and self._chooses(holder[0], escapes, at, telling(tier)):
-            ways = tuple(way for way in ways if way != "stored")
-        for each in escapes:
-            fits = each.address == at and each.way in ways
-            if holder and fits and each.tiers >> tier & 1 and not each.answers & unless:
+        found = [each for each in escapes if each.address == at and each.way in ways]
+        if not found or holder is None:
+            return
+        chooses = any(each.way == "stored" for each in found) and self._chooses(
+            holder[0], escapes, at, telling(tier)
+        )
+        for each in found:
+            is_kept = chooses and each.way == "stored"
+            if not is_kept and each.tiers >> tier & 1 and not each.answers & unless:
                 yield holder[0], each.unless
 
     def _chooses(self, holder: int, escapes: Collection[Escape], at: int, labels: int) -> bool:
