@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.kernel import GVISOR_VERSION
+from cpuprobe.assessment.machine import Machine
 from cpuprobe.emit import FORMATS as PYTHON_FORMATS
 from cpuprobe.emit.choose import choose
 from cpuprobe.evidence.observation import (
@@ -169,7 +170,7 @@ def compare(bridge: Bridge, machine: Observation, majors: dict[str, int]) -> Non
     assert native.safe == {name for name, feature in one.features.items() if feature.safe}
     # A list of unknown age settles a level where nothing was executed: of texts, which the core,
     # which knows its kernel, is never told.
-    is_text = not machine.executed and machine.kernel.release is None
+    is_text = not machine.executed and Machine(machine).kernel.of_unknown_age
     assert is_text or native.judgement == one.verdict
     assert native.levels == (one.level, one.level_at_least, one.level_at_most)
     for (dialect, major), text in native.flags.items():
