@@ -223,7 +223,7 @@ class Functions:
     def _readers(self, fresh: Collection[int]) -> list[int]:
         """Addresses of instructions that may go on with what static memory was found to hold."""
         sites = [site for at in fresh for _, site in self._links.takers(at - NEAR + 1, at + 1)]
-        size = sum(len(code.data) for code in self._file.code)
+        size = self._file.code_size
         if self._file.kind == "library" and size <= _MOST_READ:
             for at in sorted(fresh)[:_FEW_READ]:
                 sites += readers(self._file.code, at, at + 1)

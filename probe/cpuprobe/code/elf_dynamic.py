@@ -46,18 +46,20 @@ def read_dynamic(file: Binary, elf: Elf) -> None:
         arrays = [(each.address, each.size) for each in elf.sections if each.type in _OF_ARRAYS]
     slots = _read_arrays(elf, arrays)
     _read_relocations(file, elf, slots)
-    for kind, spans in (abi.PT_LOAD, file.written), (abi.PT_GNU_RELRO, file.sealed):
-        spans.extend(
-            sorted(
-                (each.address, min(each.address + each.memory_size, HIGHEST))
-                for each in elf.segments
-                if each.type == kind and (kind != abi.PT_LOAD or each.flags & abi.PF_W)
-            )
-        )
+    file.written, file.sealed = _spans(elf, abi.PT_LOAD, abi.PF_W), _spans(elf, abi.PT_GNU_RELRO)
     if elf.kind == abi.ET_EXEC:
         _read_words(file, elf)
     first = [found[_DT_INIT]] if _DT_INIT in found else []
     file.initial = tuple(dict.fromkeys([*first, *filter(None, slots.values())]))
+
+
+def _spans(elf: Elf, kind: int, flags: int = 0) -> list[tuple[int, int]]:
+    """Where segments of a type that have all of some flags lie in memory, in order."""
+    return sorted(
+        (each.address, min(each.address + each.memory_size, HIGHEST))
+        for each in elf.segments
+        if each.type == kind and each.flags & flags == flags
+    )
 
 
 def _read_arrays(elf: Elf, arrays: list[tuple[int, int]]) -> dict[int, int]:

@@ -76,7 +76,7 @@ def plan(file: Binary) -> Plan:
     Raises:
         ArtifactError: it is more than fits into memory.
     """
-    held = sum(len(code.data) for code in file.code) + _FUNCTION * len(file.functions)
+    held = file.code_size + _FUNCTION * len(file.functions)
     if held > MOST_HELD:
         raise ArtifactError("its code and functions are more than fits into memory")
     cut = maker().cut
@@ -96,7 +96,7 @@ def plan(file: Binary) -> Plan:
             if before:
                 pieces.append(Piece(code, number, file.functions, known, rows, before))
     coverage = Coverage(
-        sum(len(code.data) for code in file.code),
+        file.code_size,
         pages=sum((len(code.data) + 4095) // 4096 for code in file.code),
         functions=large,
         **amounts,

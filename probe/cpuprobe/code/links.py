@@ -198,7 +198,7 @@ class Links:
 
     def search(self) -> None:
         """Searches all code, on all CPUs. What is found is put in order when it is asked for."""
-        size = sum(len(code.data) for code in self._file.code)
+        size = self._file.code_size
         number = parts(size)
         cuts = [size * part // number for part in range(number + 1)]
         self._found = at_once(lambda part: self._search(*part), [*itertools.pairwise(cuts)])

@@ -173,6 +173,11 @@ class Binary:
     questions: frozenset[int] = frozenset()
     constants: list[tuple[int, bytes]] = field(default_factory=list)
 
+    @property
+    def code_size(self) -> int:
+        """Bytes of all its code."""
+        return sum(len(code.data) for code in self.code)
+
     def code_number(self, address: int) -> int:
         """The number of the last executable bytes that begin at an address or before; -1: none."""
         return bisect_right(self.code, address, key=_ADDRESS) - 1

@@ -94,7 +94,7 @@ class Reading:
 
         The first takes all CPUs, so a scan waits for it; the second goes on while that is made.
         """
-        size = sum(len(code.data) for code in self._file.code)
+        size = self._file.code_size
         if parts(2 * size) == 1 or size > _MOST_BESIDE:
             return
         self._begun = begun(self._searching_soon)
@@ -160,8 +160,7 @@ class Reading:
         """About how many steps it takes to find the functions and who calls them."""
         if self._file.kind == "object":
             return 0
-        code = sum(len(each.data) for each in self._file.code)
-        return KNOWN * len(self._file.functions) + code // CODE
+        return KNOWN * len(self._file.functions) + self._file.code_size // CODE
 
     def _searching(self) -> Search | None:
         """A search for what is reached; None where that is not followed."""

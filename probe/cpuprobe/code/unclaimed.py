@@ -24,7 +24,7 @@ class _Calls(Links):
     def of(self, places: Sequence[int]) -> tuple[set[int], set[int]]:
         """Those of some places, in order, that code may call or jump to; where it may ask."""
         self._index(self.known.functions, places)
-        size = sum(len(code.data) for code in self._file.code)
+        size = self._file.code_size
         (calls, called), _, (asking, sites) = self._search(0, size)
         starts = {places[link.key] for link in called[0 : calls.count]}
         return starts, {link.value for link in sites[0 : asking.count]}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from cpuprobe.evidence.observation import CpuidLeaf
+from cpuprobe.evidence.observation import CpuidLeaf, ToldIdentity
 from cpuprobe.facts.features import CpuidBit
 
 # Leaves whose subleaf 0 gives the highest valid subleaf in EAX.
@@ -154,6 +154,18 @@ class Cpuid:
         if family in (0x6, 0x7) or family >= 0xF:
             model |= leaf.eax >> 12 & 0xF0
         return family, model, leaf.eax & 0xF
+
+    @property
+    def identity(self) -> ToldIdentity:
+        """Who these leaves say the CPU is."""
+        family, model, stepping = self.signature or (None, None, None)
+        return ToldIdentity(
+            vendor=self.vendor or None,
+            brand=self.brand or None,
+            family=family,
+            model=model,
+            stepping=stepping,
+        )
 
     @property
     def brand(self) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.machines.names import claims_of_words
 from cpuprobe.evidence.machines.sighting import Sighting
-from cpuprobe.evidence.observation import CpuGroup, ToldIdentity
+from cpuprobe.evidence.observation import CpuGroup
 
 _XSAVE, _OSXSAVE = 1 << 26, 1 << 27  # CPUID.1:ECX (SDM vol. 2A)
 
@@ -25,14 +25,5 @@ def guest_sighting(source: str, line: int, groups: Sequence[CpuGroup]) -> Sighti
     ecx = words.get((1, 0, "ecx"), 0)
     if not ecx & _XSAVE or ecx & _OSXSAVE:
         return Sighting(source=source, line=line, groups=tuple(groups))
-    cpuid = Cpuid(groups[0].cpuid)
-    family, model, stepping = cpuid.signature or (None, None, None)
-    identity = ToldIdentity(
-        vendor=cpuid.vendor or None,
-        brand=cpuid.brand or None,
-        family=family,
-        model=model,
-        stepping=stepping,
-    )
-    claims = claims_of_words(source, words)
+    identity, claims = Cpuid(groups[0].cpuid).identity, claims_of_words(source, words)
     return Sighting(source=source, line=line, identity=identity, claims=(claims,))

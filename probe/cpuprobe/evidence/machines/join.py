@@ -46,15 +46,7 @@ def who(sighting: Sighting) -> ToldIdentity:
     if not sighting.groups:
         return sighting.identity or ToldIdentity()
     first = min(sighting.groups, key=lambda group: min(group.cpus))
-    cpuid = Cpuid(first.cpuid)
-    family, model, stepping = cpuid.signature or (None, None, None)
-    return ToldIdentity(
-        vendor=cpuid.vendor or None,
-        brand=cpuid.brand or None,
-        family=family,
-        model=model,
-        stepping=stepping,
-    )
+    return Cpuid(first.cpuid).identity
 
 
 def words_of(identity: ToldIdentity, isa: str | None = None) -> str:
