@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
@@ -43,11 +44,20 @@ _SETTING = re.compile(r".*cpu|runtime\.alginit|.*\.\w*(?:init|Init|glob\.)")
 # internal/cpu's.
 _RUNTIME = re.compile(r"_rt0_|(?:internal/)?runtime[./](?!cpuinit|alginit|maps\.AlgInit|init\b)")
 _WAYS: tuple[Way, ...] = ("taken", "kept", "stored", "foreign")
-# What such names have, and what the names of functions that ask: of most others there is no text.
-_SETS = (b"cpu", b"init", b"glob.")
-_ASKS = (b"cpu", b"avx", b"sse", b"target", b"auxval", b"ia32cap", b"std_detect")
-_WORDS = tuple(dict.fromkeys((*_SETS, *_ASKS)))
-_TO_SET, _TO_ASK = (sum(1 << _WORDS.index(word) for word in each) for each in (_SETS, _ASKS))
+# Words in the names of what may put an answer elsewhere, and of what may ask: of most functions
+# there is no text. In this order C has a bit for each.
+_SETS, _ASKS = 1, 2
+_WORDS = {
+    b"cpu": _SETS | _ASKS,
+    b"init": _SETS,
+    b"glob.": _SETS,
+    b"avx": _ASKS,
+    b"sse": _ASKS,
+    b"target": _ASKS,
+    b"auxval": _ASKS,
+    b"ia32cap": _ASKS,
+    b"std_detect": _ASKS,
+}
 _MOST_READ = 16 << 20
 """Bytes of functions that are gone through for static memory that they read."""
 _LOOK = 4
@@ -56,6 +66,13 @@ _ITAB = 24
 """Bytes of a table of methods before the first (runtime/runtime2.go, itab)."""
 _METHODS = 64
 """Methods of such a table that are looked at."""
+
+
+@functools.cache
+def _told(bits: int) -> int:
+    """What words of _WORDS tell, each of them a bit."""
+    kinds = (kind for at, kind in enumerate(_WORDS.values()) if bits >> at & 1)
+    return functools.reduce(operator.or_, kinds, 0)
 
 
 class GoFunctions(Functions):
@@ -70,12 +87,12 @@ class GoFunctions(Functions):
 
     @functools.cached_property
     def _hinted(self) -> dict[int, int]:
-        """Functions whose names have words of _WORDS, of each which, as bits."""
+        """Functions whose names have words of _WORDS, and what these tell."""
         every = enumerate(self._file.strings)
         words = b"".join(word + b"\0" for word in _WORDS)
         found = [named(self._file.functions, content, number, words) for number, content in every]
         return {
-            start: bits
+            start: _told(bits)
             for each in found
             for start, bits in zip(each.keys, each.values, strict=True)
         }
@@ -98,12 +115,12 @@ class GoFunctions(Functions):
 
     def is_asking(self, start: int) -> bool:
         """Whether a function asks, by the name of its package or its own."""
-        may = self._hinted.get(start, 0) & _TO_ASK
+        may = self._hinted.get(start, 0) & _ASKS
         return may != 0 and asking_names().search(self.name(start)) is not None
 
     def _asked(self) -> Iterator[int]:
         for start, words in self._hinted.items():
-            if words & _TO_ASK and self.is_asking(start):
+            if words & _ASKS and self.is_asking(start):
                 yield from self._links.callers(start)
         for address in super()._asked():  # in Go only small functions have CPUID, in assembly
             function = self._links.function(address)
@@ -115,7 +132,7 @@ class GoFunctions(Functions):
         """Static memory that is read where it may be put elsewhere; and where it is."""
         spans, left = list[tuple[int, int]](), _MOST_READ
         for start, words in self._hinted.items():
-            function = self._links.function(start) if words & _TO_SET else None
+            function = self._links.function(start) if words & _SETS else None
             if function:
                 left -= function[1] - function[0]
                 if left < 0:
@@ -139,7 +156,7 @@ class GoFunctions(Functions):
             return False
         start = function[0]
         if start not in self._settings:
-            may = self._hinted.get(start, 0) & _TO_SET
+            may = self._hinted.get(start, 0) & _SETS
             self._settings[start] = may != 0 and _SETTING.match(self.name(start)) is not None
         return self._settings[start]
 

@@ -125,7 +125,7 @@ def part_of(work: Plan, number: int, of: int) -> list[Piece]:
 def _merged(objects: Sequence[tuple[int, int]], code: CodeBytes) -> list[tuple[int, int]]:
     """Ranges in order, inside the executable bytes, overlapping ones made one."""
     merged: list[tuple[int, int]] = []
-    stop = code.address + len(code.data)
+    stop = code.end
     for start, end in sorted(objects):
         until = min(end, stop)
         if merged and start <= merged[-1][1]:

@@ -152,7 +152,7 @@ class _Macho(MachoFile):
         """The addresses, each as a number of seven bits a byte from the one before."""
         starts: dict[int, None] = {}
         address, value, shift = self.base, 0, 0
-        end = max((each.address + len(each.data) for each in self.file.code), default=0)
+        end = max((each.end for each in self.file.code), default=0)
         for byte in self.linked(_FUNCTION_STARTS, "the table of function starts"):
             value |= (byte & 0x7F) << shift
             shift += 7

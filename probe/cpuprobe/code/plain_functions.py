@@ -201,7 +201,7 @@ def _functions(
     code: CodeBytes, functions: Sequence[Range], objects: Sequence[tuple[int, int]]
 ) -> Iterator[Range]:
     """The functions without overlap, and without what a symbol says is data."""
-    stop = code.address + len(code.data)
+    stop = code.end
     data = [(stop, stop), *reversed(objects)]
     following = [each.start for each in functions[1:]] + [stop]
     for function, behind in zip(functions, following, strict=False):
@@ -222,7 +222,7 @@ def _gaps(
 ) -> list[tuple[int, int]]:
     """What no function claims and is no padding. Bytes are counted in `amounts`."""
     gaps: list[tuple[int, int]] = []
-    stop = code.address + len(code.data)
+    stop = code.end
     ends = [code.address, *(each.end for each in known)]
     for at, start in zip(ends, [*(each.start for each in known), stop], strict=True):
         if start > at and start < stop and _is_padding(code, at, start):

@@ -38,9 +38,14 @@ class CodeBytes:
     data: bytes
 
     @property
+    def end(self) -> int:
+        """The address behind them."""
+        return self.address + len(self.data)
+
+    @property
     def span(self) -> tuple[int, int]:
         """Where they start, and the address behind them."""
-        return self.address, self.address + len(self.data)
+        return self.address, self.end
 
     def between(self, start: int, end: int) -> bytes:
         """The bytes from one address to another."""

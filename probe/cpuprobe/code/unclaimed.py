@@ -62,7 +62,7 @@ def _called(file: Binary, pages: Collection[int]) -> tuple[set[int], set[int]]:
 def _places(file: Binary, pages: Collection[int]) -> Iterator[int]:
     """Addresses on some pages at which a function may begin that is not known."""
     for number, code in enumerate(file.code):
-        end = code.address + len(code.data)
+        end = code.end
         upto = code.address
         for start, behind, *_ in (*ROW.iter_unpack(file.functions.within(number)), (end, end)):
             at = -(-upto // _ALIGNMENT) * _ALIGNMENT

@@ -146,12 +146,11 @@ def test_what_asks_and_what_sets_has_the_words_that_are_sought_first():
     setting = "runtime.alginit x.init.0 x.(*T).InitAll x.glob..func1 internal/cpu.doinit x/mycpu.F"
 
     def words(name: str) -> int:
-        return sum(
-            1 << at for at, word in enumerate(go_reach._WORDS) if word.decode() in name.lower()
-        )
+        found = (word.decode() in name.lower() for word in go_reach._WORDS)
+        return go_reach._told(sum(1 << at for at, has in enumerate(found) if has))
 
     for name in asking.split():
-        assert asking_names().search(name) and words(name) & go_reach._TO_ASK, name
+        assert asking_names().search(name) and words(name) & go_reach._ASKS, name
     for name in setting.split():
-        assert go_reach._SETTING.match(name) and words(name) & go_reach._TO_SET, name
+        assert go_reach._SETTING.match(name) and words(name) & go_reach._SETS, name
     assert sum(map(len, go_reach._WORDS)) <= 64
