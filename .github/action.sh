@@ -29,6 +29,9 @@ elif [ -n "$CHECK" ]; then
     done <<< "$CHECK"
     options=(--against "$AGAINST")
     [ -z "$ALLOW" ] || options+=(--allow "$ALLOW")
+    while IFS= read -r line; do
+        [ -z "$line" ] || options+=(--exclude "$line")
+    done <<< "$EXCLUDE"
     "$CPUPROBE" check "${options[@]}" --format github -- "${files[@]}" || code=$?
     said=$("$CPUPROBE" check "${options[@]}" -- "${files[@]}" 2>&1) || true
     { echo "### cpuprobe check --against $AGAINST"; printf '%s\n' "$said" | fenced; } > "$file"

@@ -49,7 +49,7 @@ def test_no_text_from_outside_is_part_of_a_command():
 
 def action(tmp_path: Path, **inputs: str) -> tuple[int, str, str]:
     """The action's script as a runner calls it: exit code, standard output, what it summed up."""
-    names = ("CHECK", "AGAINST", "ALLOW", "SARIF", "ASSESS")
+    names = ("CHECK", "AGAINST", "ALLOW", "EXCLUDE", "SARIF", "ASSESS")
     done = subprocess.run(
         ["bash", str(ROOT / ".github/action.sh")],
         capture_output=True,
@@ -95,6 +95,10 @@ def test_the_action_checks_files(tmp_path):
     code, _, summary = action(tmp_path, CHECK=f"{binary}\n", AGAINST="x86-64-v4")
     assert code == 0 and "check --against x86-64-v4" in summary
     assert action(tmp_path, CHECK="--version", AGAINST="x86-64-v2")[0] == 4
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "a.zip").write_bytes(b"PK\3\4")
+    code, said, _ = action(tmp_path, CHECK=".", AGAINST="x86-64-v2", EXCLUDE="\n*.zip\n")
+    assert code == 4 and "1 file excluded by *.zip" in said
     assert action(tmp_path)[0] == 2
 
 

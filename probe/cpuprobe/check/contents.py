@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cpuprobe.check import meter
 from cpuprobe.check.launchers import MOST, Launcher, launcher
+from cpuprobe.check.patterns import excluder
 from cpuprobe.code.archives.allowance import Allowance, SpentError
 from cpuprobe.code.archives.images import (
     LAYER,
@@ -40,6 +41,23 @@ DAMAGED = 8
 MOST_MODULES = 20
 """WebAssembly modules that are handed on to be compiled, and MOST_MODULE bytes of them."""
 MOST_MODULE = 16 << 20
+
+
+class Asked(NamedTuple):
+    """What is asked of each file.
+
+    Attributes:
+        sought: features of which every function is listed, in `Needs.functions`.
+        isa: the instruction set whose code is read.
+        excluded: patterns of names that are not looked into (`excluder`).
+    """
+
+    sought: tuple[str, ...] = ()
+    isa: str = "x86-64"
+    excluded: tuple[str, ...] = ()
+
+
+PLAINLY = Asked()
 
 
 class Met(NamedTuple):
@@ -74,26 +92,26 @@ class Contents(NamedTuple):
     launchers: list[Launcher]
 
 
-def contents(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> Contents:
+def contents(path: str, asked: Asked = PLAINLY) -> Contents:
     """Reads all that a file holds.
 
     Args:
         path: the file.
-        sought: features of which every function is listed.
-        isa: the instruction set whose code is read.
+        asked: what is asked of all that is in it.
 
     Raises:
         ArtifactError: it cannot be opened.
     """
+    excluded = excluder(asked.excluded)
     try:
         if os.path.isdir(path):
             allowance = Allowance(_size(path))
-            found = members_of_folder(path, allowance)
-            return _Reader(found, allowance, path, sought, isa).contents()
+            found = members_of_folder(path, allowance, excluded)
+            return _Reader(found, allowance, path, asked).contents()
         with OpenedFile(path) as file:
             allowance = Allowance(file.size)
-            found = members(file, path, allowance)
-            return _Reader(found, allowance, path, sought, isa).contents()
+            found = members(file, path, allowance, excluded)
+            return _Reader(found, allowance, path, asked).contents()
     except CaptureError as error:
         raise ArtifactError(str(error).removeprefix(f"{path}: ")) from None
 
@@ -111,12 +129,7 @@ class _Reader:
     """Reads one file, and keeps count of what that costs."""
 
     def __init__(
-        self,
-        found: Iterator[Member],
-        allowance: Allowance,
-        path: str,
-        sought: tuple[str, ...],
-        isa: str,
+        self, found: Iterator[Member], allowance: Allowance, path: str, asked: Asked
     ) -> None:
         """Reads it.
 
@@ -124,12 +137,10 @@ class _Reader:
             found: what is in it.
             allowance: what is charged for it.
             path: its own.
-            sought: features of which every function is listed.
-            isa: the instruction set whose code is read.
+            asked: what is asked of each file in it.
         """
         self._path = path
-        self._isa = isa
-        self._sought = sought
+        self._asked = asked
         self._allowance = allowance
         self._modules = self._module_bytes = 0
         self._met: list[Met] = []
@@ -263,11 +274,11 @@ class _Reader:
             return Met(member.name, error="it takes more memory than there is")
 
     def _needs(self, member: Member, source: Source) -> Needs:
-        reading = Reading(source, self._isa)
+        reading = Reading(source, self._asked.isa)
         allowance = self._allowance
         try:
             allowance.spend(reading.made)
-            found = reading.scan(self._sought, min(BUDGET, int(allowance.left)))
+            found = reading.scan(self._asked.sought, min(BUDGET, int(allowance.left)))
             needs = complete(reading, found)
         finally:
             allowance.left -= reading.steps

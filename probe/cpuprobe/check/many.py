@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from cpuprobe.check import meter
 from cpuprobe.check.against import HostCapabilities
-from cpuprobe.check.contents import Contents, Met, contents
+from cpuprobe.check.contents import Asked, Contents, Met, contents
 from cpuprobe.check.judge import Fit, judge
 from cpuprobe.check.launchers import MOST, Launcher, launcher
+from cpuprobe.check.patterns import excluder
 from cpuprobe.check.pool import results
 from cpuprobe.code.archives.table import MOST_OF_SCRIPT, SCRIPT, Kind, kind_of_file
 from cpuprobe.code.archives.walk import BETWEEN
@@ -41,7 +42,7 @@ class Found(NamedTuple):
 
     Attributes:
         files: those that may hold code, in order, each once; and whether it was named itself.
-        unread: how many files in folders are of what other kind.
+        unread: how many files are of what other kind, or excluded.
         launchers: scripts in folders that ask what the CPU can do.
     """
 
@@ -50,35 +51,43 @@ class Found(NamedTuple):
     launchers: list[Launcher]
 
 
-def expand(paths: Iterable[str]) -> Found:
+def expand(paths: Iterable[str], excluded: Sequence[str] = ()) -> Found:
     """The files that are meant.
 
     Args:
         paths: files, and folders, of which all is taken that may hold code. Links inside a folder
             are not followed: what they point to is counted where it lies, or, if that is elsewhere,
             as such a link.
+        excluded: patterns of names that are not looked into (`excluder`).
     """
     found: dict[str, bool] = {}
     unread: Counter[str] = Counter()
     launchers: list[Launcher] = []
     given = list(paths)
     places = [os.path.abspath(path) for path in given]
+    excludes = excluder(excluded)
 
     def is_image(folder: str) -> bool:
         """An image is one thing, whatever lies in it."""
-        if kind_of_file(folder) is None:
+        if excludes(folder) or kind_of_file(folder) is None:
             return False
         found.setdefault(folder, folder in given)
         return True
 
     for path in given:
         if not os.path.isdir(path):
-            found[path] = True
+            if out := excludes(path):
+                unread[out] += 1
+            else:
+                found[path] = True
             continue
         for inside, sort in below(path, is_image):
             if sort == "link" and _leads_out(inside, places):
                 unread["link to elsewhere"] += 1
             if sort in ("link", "other"):
+                continue
+            if out := excludes(inside):
+                unread[out] += 1
                 continue
             kind = kind_of_file(inside)
             if kind is None or kind.named:  # what cannot be read is told by whoever reads it
@@ -117,6 +126,7 @@ def check(
     unread: Counter[str] | None = None,
     modules: list[tuple[Fit, bytes]] | None = None,
     launchers: list[Launcher] | None = None,
+    excluded: Sequence[str] = (),
 ) -> list[Fit]:
     """Reads files, and all that they hold, and holds each against a machine.
 
@@ -130,6 +140,7 @@ def check(
         modules: WebAssembly modules that files hold come here, each with what stands in its place;
             None: they are not read.
         launchers: scripts that ask what the CPU can do, which files hold, come here.
+        excluded: patterns of names that are not looked into (`excluder`).
 
     Returns:
         In the order of `files`, what one holds in its place. Files for other architectures that
@@ -138,9 +149,8 @@ def check(
     unread = Counter() if unread is None else unread
     done: dict[str, _Answer] = {}
     with meter.watched(lambda read: progress(len(done), len(files), read)):
-        for path, result in _results(
-            [path for path, _ in files], processes, tuple(sought), against.isa
-        ):
+        asked = Asked(tuple(sought), against.isa, tuple(excluded))
+        for path, result in _results([path for path, _ in files], processes, asked):
             done[path] = result
             meter.tell()
     fits: list[Fit] = []
@@ -195,15 +205,15 @@ _Answer: TypeAlias = Needs | Contents | Kind | str
 """What is needed of a file, what it holds, the kind that is not read, why it cannot be."""
 
 
-def read(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> _Answer:
+def read(path: str, asked: Asked) -> _Answer:
     """What a file needs or holds of an instruction set, or why it is not read, or cannot be."""
     kind = kind_of_file(path)
     if kind is None and os.path.isdir(path):
         return "a folder that cannot be listed"
     try:
         if kind is not None and kind.opens is not None:
-            return contents(path, sought, isa)
-        return _needs(path, sought, isa)
+            return contents(path, asked)
+        return _needs(path, asked)
     except UnreadError as error:
         return Kind(str(error))
     except ArtifactError as error:
@@ -212,16 +222,14 @@ def read(path: str, sought: tuple[str, ...] = (), isa: str = "x86-64") -> _Answe
         return "it takes more memory than there is"
 
 
-def _needs(path: str, sought: tuple[str, ...], isa: str) -> Needs:
-    reading = opened(path, isa)
-    needs = complete(reading, reading.scan(sought))
+def _needs(path: str, asked: Asked) -> Needs:
+    reading = opened(path, asked.isa)
+    needs = complete(reading, reading.scan(asked.sought))
     meter.count(_size(path))
     return needs
 
 
-def _results(
-    paths: list[str], processes: int, sought: tuple[str, ...], isa: str
-) -> Iterator[tuple[str, _Answer]]:
+def _results(paths: list[str], processes: int, asked: Asked) -> Iterator[tuple[str, _Answer]]:
     kinds = {path: kind_of_file(path) for path in paths}
     yield from ((path, kind) for path, kind in kinds.items() if kind and kind.unread)
     left = [path for path, kind in kinds.items() if not (kind and kind.unread)]
@@ -229,10 +237,10 @@ def _results(
     left.sort(key=lambda path: -sizes[path])  # the largest first: all end together
     processes = min(processes, len(left))
     if processes < 2 or sum(sizes.values()) < SMALL:
-        yield from ((path, read(path, sought, isa)) for path in left)
+        yield from ((path, read(path, asked)) for path in left)
         return
     forms()  # made once, before the others are forked from this process
-    yield from results(partial(read, isa=isa), [(path, sought) for path in left], processes)
+    yield from results(partial(read, asked=asked), left, processes)
 
 
 def _size(path: str) -> int:

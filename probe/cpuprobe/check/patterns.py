@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from cpuprobe.code.archives.fat import SLICES
 from cpuprobe.code.elf import LONGEST_NAME
@@ -65,6 +65,29 @@ def ends(path: str) -> Iterator[str]:
         if end not in SLICES:
             yield end
     yield path
+
+
+def excluded_by(pattern: str) -> str:
+    """What a file is called that `--exclude` leaves out; with an s behind `file` it is several."""
+    return f"file excluded by {pattern}"
+
+
+def excluder(patterns: Sequence[str]) -> Callable[[str], str]:
+    """What a path is called that is like one of some patterns (`excluded_by`); empty: like none.
+
+    As `tar --exclude` has it, a pattern may begin at any folder or archive of the path, and what it
+    is like is left out with all that lies in it.
+    """
+    known = [
+        (glob(f"*/{pattern.replace('!', '/').strip('/')}/*"), excluded_by(pattern))
+        for pattern in patterns
+    ]
+
+    def excluded(path: str) -> str:
+        parts = f"/{path.replace('!', '/')}/"
+        return next((called for like, called in known if like(parts)), "")
+
+    return excluded
 
 
 def glob(pattern: str) -> Callable[[str], bool]:

@@ -16,18 +16,16 @@ from cpuprobe.check import meter
 T = TypeVar("T")
 _GLANCE = 0.2
 """Seconds between two looks at how far they are."""
-Task = tuple[str, tuple[str, ...]]
-"""A file, and the features of which every function is listed."""
 
 
 def results(
-    work: Callable[..., T], tasks: list[Task], processes: int
+    work: Callable[[str], T], paths: list[str], processes: int
 ) -> Iterator[tuple[str, T | str]]:
-    """Does the tasks in several processes; yields each file with what was found, as they end.
+    """Works on files in several processes; yields each with what was found, as they end.
 
     Args:
         work: what is to be done with each.
-        tasks: all of them.
+        paths: all of them.
         processes: how many.
     """
     others = set(multiprocessing.active_children())
@@ -36,7 +34,7 @@ def results(
     )
     finished = False
     try:
-        futures = _begun(pool, work, tasks)
+        futures = _begun(pool, work, paths)
         begun = bool(futures)
         yield from _ended(futures)
         finished = begun
@@ -48,31 +46,31 @@ def results(
         with contextlib.suppress(RuntimeError):  # there was no thread for it
             pool.shutdown(cancel_futures=True)
     if not finished:
-        yield from ((path, work(path, sought)) for path, sought in tasks)
+        yield from ((path, work(path)) for path in paths)
 
 
 def _begun(
-    pool: ProcessPoolExecutor, work: Callable[..., T], tasks: list[Task]
-) -> dict[Future[T], Task]:
-    """Hands out the tasks; none where the system gives no process more."""
+    pool: ProcessPoolExecutor, work: Callable[[str], T], paths: list[str]
+) -> dict[Future[T], str]:
+    """Hands out the files; none where the system gives no process more."""
     # Python swallows a Ctrl-C that comes while it forks: it waits until all workers are there.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return {_submit(pool, work, task): task for task in tasks}
+        return {_submit(pool, work, path): path for path in paths}
     except (OSError, RuntimeError):
         return {}
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _ended(futures: dict[Future[T], Task]) -> Iterator[tuple[str, T | str]]:
-    """What each task came to, as they end."""
+def _ended(futures: dict[Future[T], str]) -> Iterator[tuple[str, T | str]]:
+    """What each file came to, as they end."""
     ended: SimpleQueue[Future[T]] = SimpleQueue()
     for future in futures:
         future.add_done_callback(ended.put)
     while futures:
         future = _next(ended)
-        path, _sought = futures.pop(future)
+        path = futures.pop(future)
         try:
             yield path, future.result()
         except BrokenProcessPool:
@@ -88,10 +86,10 @@ def _next(ended: SimpleQueue[Future[T]]) -> Future[T]:
             meter.tell()
 
 
-def _submit(pool: ProcessPoolExecutor, work: Callable[..., T], task: Task) -> Future[T]:
+def _submit(pool: ProcessPoolExecutor, work: Callable[[str], T], path: str) -> Future[T]:
     try:
-        return pool.submit(work, *task)
-    except BrokenProcessPool as error:  # killed before all tasks were handed out
+        return pool.submit(work, path)
+    except BrokenProcessPool as error:  # killed before all files were handed out
         future: Future[T] = Future()
         future.set_exception(error)
         return future

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cpuprobe.cli.common import command_app, epilog, machine
+from cpuprobe.cli.common import command_app, epilog
 from cpuprobe.cli.output import complain, note, print_result, print_text, write_page
 from cpuprobe.errors import CaptureError, UsageError
 from cpuprobe.words import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cpuprobe.check.against import HostCapabilities
     from cpuprobe.check.allow import AllowList
     from cpuprobe.check.gate import Gate
@@ -56,6 +58,14 @@ _WriteAllow = Annotated[
         "--write-allow", metavar="FILE", help="Write what fails now as such a list; reasons empty."
     ),
 ]
+_Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="NAME",
+        help="Leave out what is called so, in folders and archives too; * is anything.",
+    ),
+]
 _Diff = Annotated[
     str | None,
     typer.Option("--diff", metavar="OLD", help="Say what came and went since this file or folder."),
@@ -88,6 +98,7 @@ _Quiet = Annotated[
         "cpuprobe check dist/ --against x86-64-v2 --allow allow.toml -q",
         "cpuprobe check dist/ --against x86-64-v2 --diff last/ --format github",
         "cpuprobe check dist/ --against x86-64-v2 --write-allow allow.toml",
+        "cpuprobe check dist/ --against x86-64-v2 --exclude tests/data",
         "cpuprobe check image.tar --against x86-64-v1 --format nfd-image > image.yaml",
         zero="all fit",
         one="something does not (--fail-on), or came (--diff)",
@@ -99,6 +110,7 @@ def check(
     against: _Against = None,
     allow: _Allow = None,
     write_allow: _WriteAllow = None,
+    exclude: _Exclude = None,
     diff: _Diff = None,
     fail_on: _FailOn = "unguarded",
     form: _Form = None,
@@ -112,12 +124,13 @@ def check(
     """
     import gc
 
-    if json and form not in (None, Format.JSON):
-        raise UsageError(f"--json and --format {form.value}: give one of them")
+    shown = _shown(form, json)
     if "-" in files and not os.path.lexists("-"):
         raise UsageError("check reads files by their names, and not standard input")
-    shown = Format.JSON if json else form or Format.TEXT
-    judged = _machine(against)
+    excluded = _names(exclude)
+    from cpuprobe.cli.checking import checked, target
+
+    judged = target(against)
     if shown is Format.NFD and judged.isa != "x86-64":
         raise UsageError(f"--format nfd-image is of x86-64, and {judged.name} is of {judged.isa}")
     # Millions of small objects, none in a cycle (a test holds that): to look costs a sixth more.
@@ -125,7 +138,6 @@ def check(
     from cpuprobe.check.allow import read_list
     from cpuprobe.check.gate import exit_code, gate, nothing_read
     from cpuprobe.check.variants import settle
-    from cpuprobe.cli.checking import checked
     from cpuprobe.facts.isa import facts_named
     from cpuprobe.report.fit import document, kinds
 
@@ -135,7 +147,8 @@ def check(
     listed = None if allow is None else read_list(allow, facts_named(judged.isa))
     fresh = None if write_allow is None else _fresh(write_allow)
     listing = any(each is not None for each in (allow, fresh, diff))
-    found, fits = checked(files, judged, listing)
+    found, fits = checked(files, judged, listing, excluded)
+    _note_idle(excluded, found)
     fits, variants = settle(fits, judged, found.launchers)
     if listed is not None:
         fits = [listed.apply(fit) for fit in fits]
@@ -143,7 +156,7 @@ def check(
     if diff is not None:
         for each in stale:
             note(f"{allow}: row {each.row} is stale: {each.what or each.file}")
-        return _compared(files, found, fits, diff, judged, shown, quiet, fail_on)
+        return _compared(files, found, fits, diff, judged, shown, quiet, fail_on, excluded)
     report = document(judged.name, fits, found.unread, failing, stale, allow or "", variants)
     _print(report, shown, quiet)
     _complain_of(fits)
@@ -162,6 +175,26 @@ def _check_diff(old: str, write_allow: str | None, fail_on: str, form: Format) -
         raise UsageError("--format nfd-image says what one build needs: leave out --diff")
     if not os.path.exists(old):
         raise CaptureError(f"--diff {old}: no such file or folder")
+
+
+def _shown(form: Format | None, json: bool) -> Format:
+    if json and form not in (None, Format.JSON):
+        raise UsageError(f"--json and --format {form.value}: give one of them")
+    return Format.JSON if json else form or Format.TEXT
+
+
+def _names(exclude: list[str] | None) -> list[str]:
+    if any(not each.strip("/!") for each in exclude or ()):
+        raise UsageError("--exclude: an empty name; give a file, a folder, or *.gz")
+    return exclude or []
+
+
+def _note_idle(excluded: Sequence[str], found: Found) -> None:
+    from cpuprobe.check.patterns import excluded_by
+
+    for pattern in excluded:
+        if not found.unread[excluded_by(pattern)]:
+            note(f"--exclude {pattern}: it left nothing out")
 
 
 def _print(report: dict[str, Any], form: Format, quiet: bool) -> None:
@@ -202,6 +235,7 @@ def _compared(
     form: Format,
     quiet: bool,
     fail_on: str,
+    excluded: Sequence[str],
 ) -> int:
     """Prints what came and went since another build; the exit code."""
     from cpuprobe.check.builds import compare
@@ -210,7 +244,7 @@ def _compared(
     from cpuprobe.cli.checking import checked
     from cpuprobe.report.builds_text import document
 
-    once, unsettled = checked([old], judged, True)
+    once, unsettled = checked([old], judged, True, excluded)
     before, _ = settle(unsettled, judged, once.launchers)
     report = document(judged.name, compare(fits, before, files, [old]), found.unread)
     _print(report, form, quiet)
@@ -260,23 +294,3 @@ def _write(
     more = f"; {counted(left, 'file')} that no list can allow" if left else ""
     note(f"{path}: {counted(len(rows), 'row')}, each wants a reason{more}")
     return 4 if nothing_read(fits) or any(fit.error is not None for fit in fits) else int(left > 0)
-
-
-def _machine(against: str | None) -> HostCapabilities:
-    from cpuprobe.check.against import machine as capabilities
-    from cpuprobe.check.against import within
-
-    if against is None:
-        return capabilities(*machine(None))
-    from cpuprobe.facts.profiles import find_profile, load_profiles
-
-    profiles = load_profiles()
-    if against in profiles:
-        return within(profiles[against])
-    if against.endswith(".toml"):
-        return within(find_profile(against))
-    if against != "-" and not os.path.exists(against):
-        if os.sep in against:
-            raise UsageError(f"--against {against}: no such file")
-        return within(find_profile(against))
-    return capabilities(*machine(against))

@@ -7,30 +7,34 @@ from typing import TYPE_CHECKING
 
 from cpuprobe.cli.common import machine
 from cpuprobe.cli.output import progress
+from cpuprobe.errors import UsageError
 from cpuprobe.words import HERE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cpuprobe.check.against import HostCapabilities
     from cpuprobe.check.judge import Fit
     from cpuprobe.check.many import Found
 
 
-def checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple[Found, list[Fit]]:
+def checked(
+    files: list[str], judged: HostCapabilities, listing: bool, excluded: Sequence[str]
+) -> tuple[Found, list[Fit]]:
     """What is meant by the arguments, and how each file of it fits.
 
     Args:
         files: the arguments.
         judged: the machine.
         listing: every function with what the machine lacks is listed.
+        excluded: patterns of names that are not looked into.
     """
     from cpuprobe.check import many
     from cpuprobe.check.against import lacking
     from cpuprobe.check.compiled import is_module
     from cpuprobe.evidence.installed import installed_version
 
-    found = many.expand(files)
+    found = many.expand(files, excluded)
     modules = {path: None for path, named in found.files if is_module(path, named)}
     compiles = judged.isa == "x86-64" and installed_version() is not None
     held: list[tuple[Fit, bytes]] | None = [] if compiles else None
@@ -44,6 +48,7 @@ def checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple[
             found.unread,
             held,
             found.launchers,
+            excluded,
         )
         if held:
             from cpuprobe.wasm.compiled import check_held
@@ -59,6 +64,27 @@ def checked(files: list[str], judged: HostCapabilities, listing: bool) -> tuple[
             bar("modules", done, len(modules))
             fits.append(check_module(path, judged, safe, once=len(modules) > MANY))
     return found, fits
+
+
+def target(against: str | None) -> HostCapabilities:
+    """The machine that is meant: a profile, a capture, or this one."""
+    from cpuprobe.check.against import machine as capabilities
+    from cpuprobe.check.against import within
+
+    if against is None:
+        return capabilities(*machine(None))
+    from cpuprobe.facts.profiles import find_profile, load_profiles
+
+    profiles = load_profiles()
+    if against in profiles:
+        return within(profiles[against])
+    if against.endswith(".toml"):
+        return within(find_profile(against))
+    if against != "-" and not os.path.exists(against):
+        if os.sep in against:
+            raise UsageError(f"--against {against}: no such file")
+        return within(find_profile(against))
+    return capabilities(*machine(against))
 
 
 def _safe_flags() -> Mapping[str, bool] | None:

@@ -17,7 +17,14 @@ from cpuprobe.check import write_allow
 from cpuprobe.check.allow import AllowList, Row, Stale, read_list
 from cpuprobe.check.gate import gate
 from cpuprobe.check.judge import Expectation, Fit
-from cpuprobe.check.patterns import ends, glob, lasting_file, lasting_symbol
+from cpuprobe.check.patterns import (
+    ends,
+    excluded_by,
+    excluder,
+    glob,
+    lasting_file,
+    lasting_symbol,
+)
 from cpuprobe.check.write_allow import rows_for, to_toml
 from cpuprobe.cli import run
 from cpuprobe.code.needs import Function, Needs, Use
@@ -488,3 +495,26 @@ def test_of_very_many_only_what_does_not_fit_has_a_row():
     starts = [line.split()[:2] for line in lines if line[:1].isupper()]
     assert starts == [["UNGUARDED", "u"], ["UNGUARDED", "x"], ["UNREAD", "w"]]
     assert lines[-1] == "33 files against x86-64-v2: 2 unguarded, 1 unread, 30 guarded"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "out"),
+    [
+        ("tests", "dist/app.whl!app/tests/data/bad.gz", True),
+        ("tests", "dist/app.whl!app/mytests/a.so", False),
+        ("tests", "tests", True),
+        ("app/tests/", "app.whl!app/tests/a.so", True),
+        ("app/tests/", "app.whl!app/x/tests/a.so", False),
+        ("*.gz", "dist/app.tar.gz!app/core.so", True),
+        ("*.gz", "dist/a.gzip", False),
+        ("tests/*.so", "dist/tests/deep/a.so", True),
+        ("app-*.whl!app/core.so", "dist/app-2.0.whl!app/core.so", True),
+        ("./dist", "./dist/a.so", True),
+        ("./dist", "dist/a.so", False),
+        ("[ab].so", "a.so", False),
+    ],
+)
+def test_a_name_is_excluded_at_any_depth_and_with_all_that_lies_below_it(pattern, path, out):
+    """As tar's --exclude has it; the first pattern that is like it says so."""
+    assert excluder([pattern, "*"])(path) == excluded_by(pattern if out else "*")
+    assert excluder(["never"])(path) == ""

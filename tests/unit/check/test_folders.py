@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.archives import library
+from tests.archives import library, oci, tar_of, zip_of
 from tests.fuzz import containers
 
 pytest.importorskip("iced_x86")
@@ -18,6 +18,7 @@ from cpuprobe.check import many
 from cpuprobe.check.against import within
 from cpuprobe.check.gate import exit_code, gate
 from cpuprobe.check.judge import Fit
+from cpuprobe.check.patterns import excluded_by
 from cpuprobe.facts.profiles import find_profile
 from cpuprobe.files import below
 
@@ -137,3 +138,34 @@ def test_nothing_that_was_judged_is_in_a_cycle(tmp_path):
 
     assert {fit.expectation for fit in told} >= {"runs", "unreadable"}
     assert not [each for each in left if each.__module__.startswith("cpuprobe")], left
+
+
+def test_what_is_excluded_is_neither_read_nor_passed_over_in_silence(tmp_path):
+    """In folders, archives, layers of images and by its own name; it is counted by its pattern."""
+    damaged = zip_of({"core.so": library()})[:-30]
+    package = {"app/core.so": library(), "app/tests/bad.zip": damaged, "app/tests/c.so": b"\x7fELF"}
+    layer = tar_of({"usr/core.so": library(), "usr/tests/bad.zip": damaged})
+    files = {
+        "app.whl": zip_of(package),
+        "image.tar": tar_of(oci(layer)),
+        "bad.zip": damaged,
+        "tests/one.zip": zip_of(package),
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    against = within(find_profile("x86-64-v2"))
+    patterns = ["tests", "bad.zip"]
+    for processes in (1, 2):
+        found = many.expand([str(tmp_path), str(tmp_path / "bad.zip")], patterns)
+        fits = many.check(
+            found.files, against, processes, lambda *_: None, (), found.unread, None, None, patterns
+        )
+
+        assert sorted(fit.path.rpartition("!")[2] for fit in fits) == ["app/core.so", "usr/core.so"]
+        assert all(fit.needs is not None for fit in fits)
+        assert found.unread[excluded_by("tests")] == 4
+        assert found.unread[excluded_by("bad.zip")] == 2  # in the folder, and named
+    everything = many.expand([str(tmp_path)], ["*"])
+    assert everything.files == []
+    assert everything.unread == {excluded_by("*"): 4}

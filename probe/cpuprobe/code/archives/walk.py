@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.archives.allowance import MOST_NESTED, Allowance, SpentError
@@ -29,6 +29,8 @@ BETWEEN = "!"
 TOO_DEEP = Kind("archive nested too deep")
 LINK = Kind("link or folder", named=False)
 TOO_LARGE = Kind("program too large for memory in an archive")
+Excluded = Callable[[str], str]
+"""What a file is called because of its name, which is then not read; empty: it is read."""
 
 
 class Member(NamedTuple):
@@ -54,21 +56,27 @@ class Member(NamedTuple):
     library: str = ""
 
 
-def members(source: Source, name: str, allowance: Allowance | None = None) -> Iterator[Member]:
+def members(
+    source: Source,
+    name: str,
+    allowance: Allowance | None = None,
+    excluded: Excluded = lambda name: "",
+) -> Iterator[Member]:
     """What a file holds; of what holds no files, the file itself.
 
     Args:
         source: the file.
         name: what it is called.
         allowance: what it may cost; None: what any of its size may.
+        excluded: asked of everything in it.
 
     Raises:
         SpentError: it has used up what one file may.
     """
-    yield from _members(Cursor(source), name, 0, allowance or Allowance(source.size))
+    yield from _members(Cursor(source), name, 0, allowance or Allowance(source.size), excluded)
 
 
-def members_of_folder(folder: str, allowance: Allowance) -> Iterator[Member]:
+def members_of_folder(folder: str, allowance: Allowance, excluded: Excluded) -> Iterator[Member]:
     """Likewise, what an image as a folder holds.
 
     Raises:
@@ -81,11 +89,16 @@ def members_of_folder(folder: str, allowance: Allowance) -> Iterator[Member]:
         if sort != "other":
             with OpenedFile(path) as file:
                 name = f"{folder}{BETWEEN}{os.path.relpath(path, folder)}"
-                yield from _members(Cursor(file), name, 0, allowance)
+                yield from _members(Cursor(file), name, 0, allowance, excluded)
 
 
-def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Iterator[Member]:
+def _members(
+    stream: Stream, name: str, depth: int, allowance: Allowance, excluded: Excluded
+) -> Iterator[Member]:
     allowance.enter()
+    if out := excluded(name):
+        yield Member(name, Kind(out, named=False))
+        return
     kind = kind_of(stream.peek(HEAD), name)
     if kind.code or (kind is MODULE and depth):
         yield from _code(stream, name, kind, allowance)
@@ -100,7 +113,7 @@ def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Ite
     else:
         try:
             for entry in kind.opens(stream, allowance):
-                found = _entry(entry, name, depth + 1, allowance)
+                found = _entry(entry, name, depth + 1, allowance, excluded)
                 if kind is LIBRARY:
                     yield from (member._replace(library=name) for member in found)
                 else:
@@ -111,10 +124,12 @@ def _members(stream: Stream, name: str, depth: int, allowance: Allowance) -> Ite
             yield Member(name, kind, error=str(error))
 
 
-def _entry(entry: Entry, holder: str, depth: int, allowance: Allowance) -> Iterator[Member]:
+def _entry(
+    entry: Entry, holder: str, depth: int, allowance: Allowance, excluded: Excluded
+) -> Iterator[Member]:
     name = f"{holder}{BETWEEN}{entry.name}" if entry.name else holder
     if entry.stream is not None:
-        yield from _members(entry.stream, name, depth, allowance)
+        yield from _members(entry.stream, name, depth, allowance, excluded)
     elif entry.unread:
         yield Member(name, Kind(entry.unread))
     else:
