@@ -208,7 +208,7 @@ reads_table(const struct ways_space *space, const struct block *block)
     for (uint32_t at = block->first; at < block->first + block->count; at++) {
         const struct operation *each = &space->operation[at];
 
-        if (each->has_memory && each->index < 16 && !each->unscaled)
+        if (each->has_memory && each->index < 16 && each->scale)
             return 1;
     }
     return 0;

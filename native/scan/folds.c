@@ -338,7 +338,9 @@ merge(struct bits *bits, const struct bits *before, const struct work_done *how)
 static int
 is_followed(const struct operation *each, const struct work_done *how)
 {
-    return how->work < JUMPS && !(how->work == BIT_TESTS && !is_immediate(each));
+    int counts = how->work == SHIFTS_LEFT || how->work == SHIFTS_RIGHT || how->work == BIT_TESTS;
+
+    return how->work && how->work < JUMPS && !(counts && each->registers[1] != NO_REGISTER);
 }
 
 /* What an operation makes of its operands, of which `bits` is the first and then the result. */
@@ -409,7 +411,7 @@ ways_fold(const struct ways_space *space, struct ways_known *known, struct value
 
     *fact = 0;
     if (first | second || gathers || (reads && state->flags_known))
-        how = works_of(space, each);
+        how = works_of(each);
     if (!is_followed(each, &how)) {
         if (each->traits & WRITES_FLAGS)
             state->flags_known = 0;
@@ -443,17 +445,10 @@ ways_fold(const struct ways_space *space, struct ways_known *known, struct value
 }
 
 uint16_t
-ways_sum(const struct ways_space *space, struct ways_known *known, const struct values *state,
-         const struct operation *each)
+ways_sum(struct ways_known *known, const struct values *state, const struct operation *each)
 {
-    const uint8_t *at = space->code + each->offset, *end = at + each->length;
-    unsigned scale = 0;
     struct bits sum = answers_number((uint64_t)each->displacement), part;
 
-    while (at < end && *at != 0x8d)
-        at++;
-    if (at + 2 < end && (at[1] & 7) == 4)
-        scale = at[2] >> 6;
     for (unsigned turn = 0; turn < 2; turn++) {
         unsigned number = turn ? each->index : each->base;
 
@@ -466,7 +461,7 @@ ways_sum(const struct ways_space *space, struct ways_known *known, const struct 
         sum.nonzero = 0;
         for (unsigned grade = 0; grade < GRADES; grade++)
             if (is_known_of(&sum, grade, UINT64_MAX) && is_known_of(&part, grade, UINT64_MAX))
-                put_number(&sum, grade, sum.ones[grade] + (part.ones[grade] << turn * scale));
+                put_number(&sum, grade, sum.ones[grade] + (part.ones[grade] << turn * each->scale));
             else
                 sum.zeros[grade] = sum.ones[grade] = 0;
     }
@@ -490,10 +485,9 @@ known_of(const struct values *state, unsigned condition, unsigned *held)
 }
 
 unsigned
-ways_picks(const struct ways_space *space, const struct values *state, const struct operation *each,
-           unsigned *second)
+ways_picks(const struct values *state, const struct operation *each, unsigned *second)
 {
-    struct work_done how = works_of(space, each);
+    struct work_done how = works_of(each);
 
     if (how.work != MOVES_IF || state->flags_known & FLAGS_INITIAL)
         return 0;
@@ -501,13 +495,12 @@ ways_picks(const struct ways_space *space, const struct values *state, const str
 }
 
 unsigned
-ways_outcome(const struct ways_space *space, const struct values *state,
-             const struct operation *each, unsigned *taken)
+ways_outcome(const struct values *state, const struct operation *each, unsigned *taken)
 {
     struct work_done how;
 
     if (!state->flags_known || state->flags_known & FLAGS_INITIAL || !(state->flags & ANSWERS))
         return 0;
-    how = works_of(space, each);
+    how = works_of(each);
     return how.work == JUMPS ? known_of(state, how.condition, taken) : 0;
 }

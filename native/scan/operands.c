@@ -36,7 +36,7 @@ read_memory(const struct scan_found *f, const struct shape *shape, uint64_t next
     if (rm == 4) {
         unsigned sib = *at++, index = (sib >> 3 & 7) | f->index;
 
-        made->unscaled = sib >> 6 == 0;
+        made->scale = (uint8_t)(sib >> 6);
         if (shape->vectors)
             made->index = (uint8_t)(VECTORS + (index | f->high));
         else if (index != RSP)
@@ -117,6 +117,7 @@ immediate(unsigned where, const uint8_t *end)
     case OPERAND_IMM8:
         return end[-1];
     case OPERAND_SIGNED8:
+    case OPERAND_SHORT:
         return (uint64_t)signed_at(end - 1, 1);
     case OPERAND_IMM16:
         return (uint16_t)signed_at(end - 2, 2);
@@ -137,7 +138,7 @@ scan_operation(const uint8_t *code, size_t available, uint64_t address, struct o
     uint8_t copy[READ_AHEAD] = {0};
     const struct shape *shape;
     struct scan_found f;
-    unsigned length, tail, upper[MOST_OPERANDS] = {0};
+    unsigned length, tail, upper;
     uint32_t leaf;
 
     if (available < READ_AHEAD) {
@@ -155,6 +156,10 @@ scan_operation(const uint8_t *code, size_t available, uint64_t address, struct o
     made->class = LEAF_CLASS(leaf);
     shape = &scan_shapes[f.shape];
     made->traits = shape->traits;
+    made->work = shape->work;
+    made->segment = f.segment;
+    if (made->work)
+        made->condition = f.modrm[-1] & 15;
     tail = leaf & LEAF_TAIL;
     for (unsigned at = 0; at < MOST_OPERANDS; at++) {
         unsigned where = shape->operands[at].where, base = shape->operands[at].base;
@@ -164,8 +169,12 @@ scan_operation(const uint8_t *code, size_t available, uint64_t address, struct o
             continue;
         }
         made->where[at] = (uint8_t)where;
-        made->registers[at] = (uint8_t)register_of(&f, where, base, code + length, &upper[at]);
+        made->registers[at] = (uint8_t)register_of(&f, where, base, code + length, &upper);
         made->count = (uint8_t)(at + 1);
+        if (at < 2) {
+            made->sizes[at] = shape->operands[at].size;
+            made->upper[at] = (uint8_t)upper;
+        }
         if (where == OPERAND_RM && made->registers[at] == NO_REGISTER && !made->has_memory)
             read_memory(&f, shape, address + length, made);
         if (where == OPERAND_OFFSET) {
@@ -177,13 +186,14 @@ scan_operation(const uint8_t *code, size_t available, uint64_t address, struct o
         }
         if (where == OPERAND_TARGET)
             made->immediate = address + length + (uint64_t)signed_at(code + length - tail, tail);
-        else if (at == 1 && where >= OPERAND_IMM8)
+        else if (where >= OPERAND_IMM8)
             made->immediate = immediate(where, code + length);
     }
     made->size = shape->memory;
     made->same = made->registers[0] == made->registers[1] && made->registers[0] != NO_REGISTER &&
-                 upper[0] == upper[1];
-    made->framing = made->traits & IS_MOV && shape->wide && made->registers[0] == RBP &&
+                 made->upper[0] == made->upper[1];
+    made->wide = shape->wide;
+    made->framing = made->traits & IS_MOV && made->wide && made->registers[0] == RBP &&
                     made->registers[1] == RSP;
     return length;
 }

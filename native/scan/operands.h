@@ -23,6 +23,44 @@ enum {
     NEVER_FAULTS = 2048, /* does something else where a feature is missing */
     IS_EXCHANGE = 4096,  /* XCHG */
     IS_DOUBLE = 8192,    /* with one operand or none: its result is in RAX and RDX */
+    IS_SIGNED = 16384,   /* MOVSX, SAR: it keeps the sign */
+};
+
+/* What a form does with its operands, as far as that is followed (folds.c) or executed (execute.c).
+ */
+enum work {
+    ELSE,
+    ADDS,
+    ORS,
+    ADCS,
+    SBBS,
+    ANDS,
+    SUBS,
+    XORS,
+    COMPARES,
+    TESTS,
+    NOTS,
+    NEGS,
+    SHIFTS_LEFT,
+    SHIFTS_RIGHT,
+    BIT_TESTS,
+    SETS,
+    MOVES_IF,
+    COPIES,
+    JUMPS, /* what follows is only executed */
+    COUNTS_UP,
+    COUNTS_DOWN,
+    FILLS_LEFT, /* SHLD */
+    FILLS_RIGHT,
+    BIT_SETS,
+    BIT_CLEARS,
+    EXCHANGES,
+    PUSHES,
+    POPS,
+    LEAVES,
+    VECTOR_COPIES,
+    VECTOR_XORS,
+    IDLES,
 };
 
 /* Where an operand stands. */
@@ -65,12 +103,14 @@ enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9 };
 
 struct shape {
     uint16_t traits;
+    uint8_t work;
     uint8_t memory;           /* bytes of memory, if they are an integer; else 0 */
     uint8_t scale, broadcast; /* EVEX: what an 8-bit displacement is multiplied with, as a shift */
     uint8_t wide;             /* its first operand has 64 bits */
     uint8_t vectors;          /* VSIB: the index is a vector */
     struct {
         uint8_t where, base; /* enum operand; the register's number without ModRM's, or fixed */
+        uint8_t size;        /* bytes, where there is work */
     } operands[MOST_OPERANDS];
 };
 
@@ -98,16 +138,18 @@ struct operation {
     uint32_t offset; /* in its function */
     uint8_t length, class;
     uint16_t traits;
-    uint8_t count; /* operands */
-    uint8_t same;  /* the first two are one register */
+    uint8_t work, condition; /* the latter as opcodes have it */
+    uint8_t count;           /* operands */
+    uint8_t same;            /* the first two are one register */
     uint8_t where[MOST_OPERANDS];
     uint8_t registers[MOST_OPERANDS]; /* NO_REGISTER where it is none */
+    uint8_t sizes[2], upper[2];       /* bytes of the first two, where there is work; AH and such */
     uint8_t has_memory, size;         /* of integers that it reads, else 0 */
-    uint8_t base, index;              /* of memory */
-    uint8_t unscaled, is_static, absolute;
-    uint8_t framing;      /* MOV RBP, RSP */
-    int64_t displacement; /* of static memory, the address */
-    uint64_t immediate;   /* the second operand; of a branch, the address it leads to */
+    uint8_t base, index, scale;       /* of memory; a shift */
+    uint8_t segment, is_static, absolute;
+    uint8_t framing, wide; /* MOV RBP, RSP; its first operand has 64 bits */
+    int64_t displacement;  /* of static memory, the address */
+    uint64_t immediate;    /* it has one at most; of a branch, the address it leads to */
 };
 
 /* The instruction at `code`, from where `available` bytes can be read; `address` is its own.

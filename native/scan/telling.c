@@ -171,7 +171,7 @@ tell_pick(struct gone_over *f, const struct operation *each, uint32_t unless, ui
     }
     if (!(each->traits & READS_FLAGS) || each->registers[0] >= 16 || each->registers[1] >= 16)
         return;
-    known = ways_picks(f->space, state, each, &taken);
+    known = ways_picks(state, each, &taken);
     for (int at = 0; at < 2; at++)
         if ((f->here & known & (at ? taken : ~taken) ||
              (f->here & ~known && !(state->flags & (f->choices | FLAG)))) &&

@@ -73,7 +73,7 @@ memory_of(const struct values *state, const struct operation *each, int framed)
     } else if (each->base < 16 && state->stacked >> each->base & 1) {
         place.kind = STACK;
         place.where += state->points[each->base];
-    } else if (each->index < 16 && state->pointed >> each->index & 1 && each->unscaled) {
+    } else if (each->index < 16 && state->pointed >> each->index & 1 && !each->scale) {
         place.kind = STATIC;
         place.where += state->points[each->index];
     }
@@ -218,7 +218,7 @@ take_address(struct ways_space *space, struct values *state, const struct operat
         return;
     set_register(state, target, guarded ? guarded : labels);
     if (labels & ANSWERS && place.kind == BEHIND)
-        state->facts[target] = ways_sum(space, space->known, state, each);
+        state->facts[target] = ways_sum(space->known, state, each);
     if (place.kind == STATIC && (place.index == NO_REGISTER || place.index == place.base)) {
         state->pointed |= 1u << target;
         state->points[target] = place.where;
@@ -381,8 +381,7 @@ is_folded(const struct ways_space *space, const struct values *state, const stru
     if (each->traits & IS_COPY)
         return 0;
     if (!(guarded & ANSWERS)) /* flags that all CPUs have, in a word with others */
-        return space->told & ANSWERS && target < 16 && state->facts[target] &&
-               works_joins(space, each);
+        return space->told & ANSWERS && target < 16 && state->facts[target] && works_joins(each);
     return target < 16 ? state->facts[target] : is_memory(each, 0) && each->is_static;
 }
 
@@ -438,7 +437,7 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
             }
     if (each->traits &
         WRITES_FLAGS) /* that it stands behind a choice makes none of what it tests */
-        state->flags = works_whole(space, each) ? read & ~(uint32_t)ARGUMENTS : read;
+        state->flags = works_whole(each) ? read & ~(uint32_t)ARGUMENTS : read;
     if (each->traits & IS_FLAGS_ONLY)
         return;
     if (is_memory(each, 0)) {

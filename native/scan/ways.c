@@ -39,7 +39,7 @@ branch(struct gone_over *f, const struct operation *each, struct block *block)
 {
     unsigned taken = 0;
 
-    block->known = (uint8_t)ways_outcome(f->space, &f->live, each, &taken);
+    block->known = (uint8_t)ways_outcome(&f->live, each, &taken);
     /* What all CPUs agree in tells of none, as whether CPUID was asked already. */
     if (block->known != ALL_GRADES || (taken && taken != ALL_GRADES))
         block->branches |= (uint16_t)f->live.flags;

@@ -427,11 +427,10 @@ uint16_t ways_word(struct ways_known *known, enum source source, unsigned shift,
 uint32_t ways_fold(const struct ways_space *space, struct ways_known *known, struct values *state,
                    const struct operation *each, uint32_t labels, uint16_t *fact);
 /* What is known of the address that LEA makes of registers. */
-uint16_t ways_sum(const struct ways_space *space, struct ways_known *known,
-                  const struct values *state, const struct operation *each);
+uint16_t ways_sum(struct ways_known *known, const struct values *state,
+                  const struct operation *each);
 /* Of CPUs of which grades it is known whether they take a conditional branch; and those that do. */
-unsigned ways_outcome(const struct ways_space *space, const struct values *state,
-                      const struct operation *each, unsigned *taken);
+unsigned ways_outcome(const struct values *state, const struct operation *each, unsigned *taken);
 /* What is known of a value that two ways bring. */
 uint16_t ways_agree(struct ways_known *known, struct told_value one, struct told_value other);
 /* What is known of static memory where a value is written to it, behind a choice of which it is
@@ -443,8 +442,7 @@ uint16_t ways_initial(struct ways_known *known, uint16_t fact, unsigned shift, u
 unsigned ways_nonzero(const struct ways_known *known, uint16_t fact);
 /* Of CPUs of which grades it is known which operand of CMOVcc they take; and those that take the
  * second. */
-unsigned ways_picks(const struct ways_space *space, const struct values *state,
-                    const struct operation *each, unsigned *second);
+unsigned ways_picks(const struct values *state, const struct operation *each, unsigned *second);
 uint16_t ways_number(int number);
 
 /* Whether it is known where CPUs of a grade go on after a block; and where that is. */

@@ -1,7 +1,8 @@
 """What the scanner knows of operands: the shapes of native/scan/tables.c (`make gen`).
 
-A shape is what forms of iced-x86 have in common: where their operands stand, whether they read and
-write flags, how many bytes of memory they take, and what native/scan/operands.h tells apart.
+A shape is what forms of iced-x86 have in common: where their operands stand and how large they are,
+what is done with them, whether they read and write flags, and what native/scan/operands.h tells
+apart.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import NamedTuple
 from iced_x86 import (
     Code,
     EncodingKind,
+    FlowControl,
+    Instruction,
     MemorySize,
+    MemorySizeExt,
     Mnemonic,
     OpCodeInfo,
     OpCodeOperandKind,
@@ -27,11 +31,12 @@ from tests.tools.forms import instruction_of, names_in
 
 HEADER = Path(__file__).parents[2] / "native" / "scan" / "operands.h"
 
+_IS_COPY = ("MOV", "MOVZX", "MOVSX", "MOVSXD")
 _IS: Mapping[str, tuple[str, ...]] = {
     "IS_ASKING": ("CPUID", "XGETBV"),
     "IS_LEA": ("LEA",),
     "IS_MOV": ("MOV",),
-    "IS_COPY": ("MOV", "MOVZX", "MOVSX", "MOVSXD"),
+    "IS_COPY": _IS_COPY,
     "IS_CLEARING": ("XOR", "SUB", "PXOR"),
     "IS_FLAGS_ONLY": ("CMP", "TEST", "BT", "UCOMISD", "PTEST"),
     "IS_TEST": ("TEST", "AND", "BT"),
@@ -39,8 +44,41 @@ _IS: Mapping[str, tuple[str, ...]] = {
     "IS_MOVQ": ("MOVQ",),
     "IS_EXCHANGE": ("XCHG",),
     "IS_DOUBLE": ("MUL", "IMUL", "DIV", "IDIV", "CWD", "CDQ", "CQO", "RDTSC"),
+    "IS_SIGNED": ("MOVSX", "MOVSXD", "SAR"),
     "NEVER_FAULTS": tuple(NEVER_FAULTS),
 }
+# What is done with operands (enum work), where that depends on no more than the mnemonic.
+_WORKS: Mapping[str, tuple[str, ...]] = {
+    "ADDS": ("ADD",),
+    "ORS": ("OR",),
+    "ADCS": ("ADC",),
+    "SBBS": ("SBB",),
+    "ANDS": ("AND",),
+    "SUBS": ("SUB",),
+    "XORS": ("XOR",),
+    "COMPARES": ("CMP",),
+    "TESTS": ("TEST",),
+    "NOTS": ("NOT",),
+    "NEGS": ("NEG",),
+    "SHIFTS_LEFT": ("SHL",),
+    "SHIFTS_RIGHT": ("SHR", "SAR"),
+    "BIT_TESTS": ("BT",),
+    "COPIES": _IS_COPY,
+    "COUNTS_UP": ("INC",),
+    "COUNTS_DOWN": ("DEC",),
+    "FILLS_LEFT": ("SHLD",),
+    "FILLS_RIGHT": ("SHRD",),
+    "BIT_SETS": ("BTS",),
+    "BIT_CLEARS": ("BTR",),
+    "EXCHANGES": ("XCHG",),
+    "PUSHES": ("PUSH",),
+    "POPS": ("POP",),
+    "LEAVES": ("LEAVE",),
+    "VECTOR_COPIES": ("MOVD", "MOVQ", "MOVUPS", "MOVAPS", "MOVDQU", "MOVDQA"),
+    "VECTOR_XORS": ("PXOR", "XORPS"),
+    "IDLES": ("NOP", "ENDBR64", "MFENCE", "LFENCE"),
+}
+_WORK = {name: work for work, names in _WORKS.items() for name in names}
 _SIZES = {"UINT8": 1, "INT8": 1, "UINT32": 4, "INT32": 4, "UINT64": 8, "INT64": 8}
 _BASES = {
     "R": "GENERAL",
@@ -83,25 +121,32 @@ _PLACES = {
     "IS4": "LAST",
     "IS5": "LAST",
 }
+_FIXED_SIZES = {"AL": 1, "AX": 2, "EAX": 4, "RAX": 8, "CL": 1}
+_VECTOR = 16
+_PLAIN = {"0", "RAX", "RCX", "BYTES", "GENERAL", "VECTORS", "NO_REGISTER"}
 _REGISTER = re.compile(r"(R8|R16|R32|R64|K|KP1|[XYZ]MM|[XYZ]MMP3|MM|SEG|TMM|BND)_([A-Z]+[45]?)")
 
 
 class Shape(NamedTuple):
-    """As native/scan/operands.h has it."""
+    """As native/scan/operands.h has it; of an operand where it stands, its base, and its bytes."""
 
     words: tuple[str, ...] = ()
+    work: str = "ELSE"
     memory: int = 0
     scale: int = 0
     broadcast: int = 0
     wide: bool = False
     vectors: bool = False
-    operands: tuple[tuple[str, str], ...] = ()
+    operands: tuple[tuple[str, str, int], ...] = ()
 
     def line(self) -> str:
         """As C reads it."""
-        operands = ", ".join(f"{{OPERAND_{where}, {base}}}" for where, base in self.operands)
+        operands = ", ".join(
+            f"{{OPERAND_{where}, {base}, {size}}}" for where, base, size in self.operands
+        )
         numbers = self.memory, self.scale, self.broadcast, int(self.wide), int(self.vectors)
-        return f"{{{' | '.join(self.words) or 0}, {', '.join(map(str, numbers))}, {{{operands}}}}},"
+        rest = ", ".join((self.work, *map(str, numbers)))
+        return f"{{{' | '.join(self.words) or 0}, {rest}, {{{operands}}}}},"
 
 
 def _operand(kind: str) -> tuple[str, str]:
@@ -114,6 +159,29 @@ def _operand(kind: str) -> tuple[str, str]:
         return "OTHER", "0"
     base = "BYTES" if found[1] == "R8" else _BASES[found[1][0]]
     return _PLACES.get(found[2], "RM"), base
+
+
+def _work(instruction: Instruction, mnemonic: str, operands: list[tuple[str, str]]) -> str:
+    """What is done with operands, as far as these are general registers or XMM ones."""
+    if any(where == "OTHER" or base not in _PLAIN for where, base in operands):
+        return "ELSE"
+    if not instruction.condition_code:
+        return _WORK.get(mnemonic, "ELSE")
+    if instruction.flow_control == FlowControl.CONDITIONAL_BRANCH:
+        return "ELSE" if mnemonic.startswith("LOOP") else "JUMPS"  # which count as well
+    return "SETS" if len(operands) == 1 else "MOVES_IF"
+
+
+def _size(kind: str, memory: int) -> int:
+    """The bytes of an operand; of a vector register or memory those of memory."""
+    if kind in _FIXED_SIZES:
+        return _FIXED_SIZES[kind]
+    found = _REGISTER.match(kind)
+    if found is not None and found[1][0] == "R":
+        return int(found[1][1:]) // 8
+    if kind == "XMM_REG":
+        return _VECTOR
+    return memory if kind.startswith(("MEM", "XMM")) else 0
 
 
 @functools.cache
@@ -143,12 +211,18 @@ def shape_of(code: int) -> Shape:
     words += ["READS_FLAGS"] * bool(instruction.rflags_read)
     words += ["WRITES_FLAGS"] * bool(instruction.rflags_modified)
     scale, broadcast = _tuples()[form.tuple_type] if form.encoding == EncodingKind.EVEX else (0, 0)
+    operands = [*map(_operand, kinds)]
+    is_legacy = form.encoding == EncodingKind.LEGACY
+    work = _work(instruction, mnemonic, operands) if is_legacy else "ELSE"
+    memory = MemorySizeExt.size(form.memory_size) or _VECTOR
+    sizes = [_size(each, memory) if work != "ELSE" else 0 for each in kinds]
     return Shape(
         tuple(words),
+        work,
         _SIZES.get(names_in(MemorySize)[form.memory_size], 0),
         scale,
         broadcast,
         bool(kinds) and kinds[0].startswith("R64"),
         any("VSIB" in each for each in kinds),
-        tuple(map(_operand, kinds)),
+        tuple((*each, size) for each, size in zip(operands, sizes, strict=True)),
     )

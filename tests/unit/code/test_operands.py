@@ -80,6 +80,9 @@ CLEARING = (Mnemonic.XOR, Mnemonic.SUB, Mnemonic.PXOR)
 # Two immediates, a byte of [RBX + AL], a shift by nothing, XCHG R8, RAX: nobody asks for them.
 LEFT_OUT = (Mnemonic.ENTER, Mnemonic.EXTRQ, Mnemonic.INSERTQ, Mnemonic.XLATB, Mnemonic.XCHG)
 IS_CLEARING, READS_FLAGS, WRITES_FLAGS = 16, 512, 1024
+VECTORS = 16
+CONDITIONAL = (lib.JUMPS, lib.SETS, lib.MOVES_IF)
+HIGH_BYTES = (Register.AH, Register.CH, Register.DH, Register.BH)
 
 
 def number(register: int) -> int:
@@ -100,13 +103,23 @@ def ours(made: Any) -> tuple[object, ...]:
             operands.append((where, made.immediate))
         else:
             operands.append(("other",))
-    memory = (made.displacement, made.base, made.index, made.size, made.absolute, made.is_static)
+    memory = (
+        *(made.displacement, made.base, made.index, made.scale),
+        *(made.size, made.absolute, made.is_static),
+    )
+    sizes = [
+        (made.sizes[at], made.upper[at])
+        for at in range(min(made.count, 2))
+        if made.work and made.registers[at] < VECTORS
+    ]
     return (
         bool(made.traits & READS_FLAGS),
         bool(made.traits & WRITES_FLAGS),
         bool(made.same and made.traits & IS_CLEARING),
         operands,
         memory if made.has_memory else None,
+        sizes,
+        made.condition if made.work in CONDITIONAL else None,
     )
 
 
@@ -133,10 +146,26 @@ def theirs(each: Instruction) -> tuple[object, ...]:
         where = displacement - (displacement >> 63 << 64)
         absolute = not base and not each.segment_prefix
         size = SIZES.get(each.memory_size, 0)
-        memory = where, NONE if relative else number(base), number(index), size, absolute, relative
+        memory = (
+            *(where, NONE if relative else number(base), number(index)),
+            *(each.memory_index_scale.bit_length() - 1, size, absolute, relative),
+        )
     same = each.mnemonic in CLEARING and each.op0_kind == each.op1_kind == OpKind.REGISTER
     same = same and each.op0_register == each.op1_register
-    return bool(each.rflags_read), bool(each.rflags_modified), same, operands, memory
+    registers = (
+        RegisterInfo(each.op_register(at))
+        for at in range(min(each.op_count, 2))
+        if each.op_kind(at) == OpKind.REGISTER
+    )
+    sizes = [
+        (info.size, int(info.register in HIGH_BYTES))
+        for info in registers
+        if number(info.register) < VECTORS
+    ]
+    return (
+        *(bool(each.rflags_read), bool(each.rflags_modified), same, operands, memory),
+        *(sizes, each.condition_code - 1 if each.condition_code else None),
+    )
 
 
 SHIFTS_BY_ONE = frozenset(
@@ -156,6 +185,8 @@ def differences(data: bytes) -> Iterator[tuple[str, object, object]]:
             continue
         lib.scan_operation(held + at, len(data) - at, each.ip, made)
         mine, other = ours(made), theirs(each)
+        if not made.work:  # nobody asks for its sizes
+            other = (*other[:5], [], None)
         if mine != other and not (mine[1] and not other[1] and each.op1_kind == OpKind.IMMEDIATE8):
             yield f"{data[at : at + each.len].hex()} {each}", mine, other
 
