@@ -19,6 +19,23 @@ from cpuprobe.files import OpenedFile, compression, is_tar, open_regular, read_b
 from cpuprobe.fleet.archives import pieces_of
 from cpuprobe.fleet.piece import Budget, Piece
 
+
+def test_holes_are_not_counted(tmp_path):
+    """A terabyte of nothing is four pieces of something."""
+    path = tmp_path / "sparse"
+    path.write_bytes(b"x" * 8192)
+    with open(path, "r+b") as file:
+        for place in (1 << 30, 1 << 36, 1 << 39):
+            file.seek(place)
+            file.write(b"x" * 8192)
+        file.truncate(1 << 40)
+    with OpenedFile(str(path)) as opened:
+        assert 4 * 8192 <= opened.filled() <= 4 << 20
+        assert opened.size == 1 << 40
+    with OpenedFile(__file__) as opened:
+        assert opened.filled() >= opened.size
+
+
 # Every way to name a file on the command line.
 READERS = [
     ["inspect", "PATH"],

@@ -109,7 +109,7 @@ def contents(path: str, asked: Asked = PLAINLY) -> Contents:
             found = members_of_folder(path, allowance, excluded)
             return _Reader(found, allowance, path, asked).contents()
         with OpenedFile(path) as file:
-            allowance = Allowance(file.size)
+            allowance = Allowance(file.filled())
             found = members(file, path, allowance, excluded)
             return _Reader(found, allowance, path, asked).contents()
     except CaptureError as error:
@@ -120,8 +120,8 @@ def _size(folder: str) -> int:
     total = 0
     for path, sort in below(folder):
         if sort == "file":
-            with suppress(OSError):
-                total += os.lstat(path).st_size
+            with suppress(CaptureError), OpenedFile(path) as file:
+                total += file.filled()
     return total
 
 

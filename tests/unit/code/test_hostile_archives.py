@@ -9,6 +9,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import struct
 import tarfile
 from pathlib import Path
@@ -18,6 +19,9 @@ from tests.archives import ar_of, cpio_of, library, tar_of, zip_of
 from tests.limits import assert_answered
 
 pytest.importorskip("iced_x86")
+
+from cpuprobe.check.contents import contents
+from cpuprobe.code.archives import allowance
 
 BINARIES = Path(__file__).parents[2] / "data" / "binaries"
 LIBRARY = library()
@@ -140,6 +144,16 @@ def slices() -> bytes:
     """A universal file of 32 slices that are all of it."""
     row = struct.pack(">IIIII", 0x01000007, 3, 4096, 1 << 20, 0)
     return struct.pack(">4sI", b"\xca\xfe\xba\xbe", 32) + row * 32 + bytes(1 << 20)
+
+
+def test_holes_buy_no_work(tmp_path, monkeypatch):
+    """A bomb before a terabyte of nothing."""
+    monkeypatch.setattr(allowance, "WORK", 100_000)
+    path = tmp_path / "sparse"
+    path.write_bytes(gzip.compress(b"".join(map(header, map(str, range(2000)))), 1))
+    os.truncate(path, 1 << 40)
+
+    assert [met.error for met in contents(str(path)).met] == ["what it holds is too much work"]
 
 
 @pytest.mark.parametrize(

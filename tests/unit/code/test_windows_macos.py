@@ -375,15 +375,17 @@ def test_a_universal_file():
     """The slice for x86-64 is judged, the other is named."""
     one, other = bytes(content("load.dylib")), content("load.dylib")
     other[4:8] = b"\x0c\0\0\1"
-    heads = struct.pack(">4sI", b"\xca\xfe\xba\xbe", 2)
+    heads = struct.pack(">4sI", b"\xca\xfe\xba\xbe", 100)
+    heads += struct.pack(">IIIII", 7, 0, 0, 0, 0) * 98
     heads += struct.pack(">IIIII", 0x01000007, 3, 4096, len(one), 12)
     heads += struct.pack(">IIIII", 0x0100000C, 0, 4096 + len(one), len(other), 12)
     universal = heads + bytes(4096 - len(heads)) + one + bytes(other)
 
     found = {each.name: each.source for each in members(Held(universal), "x.dylib")}
-    assert found.keys() == {"x.dylib!x86_64", "x.dylib!arm64"}
-    java = [each.kind.name for each in members(Held(b"\xca\xfe\xba\xbe\0\0\0\x41" + one), "x")]
-    assert java == ["Java class file"]
+    assert found.keys() == {"x.dylib!x86_64", "x.dylib!arm64", "x.dylib!i386"}
+    for start in ("0000 0041 001d 0a00", "ffff 0041 0007 0700", "0003 002d 0100 0100"):
+        java = b"\xca\xfe\xba\xbe" + bytes.fromhex(start) + one
+        assert [each.kind.name for each in members(Held(java), "x")] == ["Java class file"]
     twice = bytearray(universal)
     struct.pack_into(">II", twice, 8 + 8, 0, len(universal))
     assert [each.error for each in members(Held(bytes(twice)), "x") if each.error]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from cpuprobe.code.elf import ArtifactError
 
 WORK = 50_000_000
@@ -17,6 +20,9 @@ MOST_ENTRIES = 1 << 19
 """Files in it; the largest images have some 300,000."""
 MOST_HELD = 320 << 20
 """Bytes of unpacked files that are in memory at once, those that are being looked into included."""
+DICTIONARIES = (256 << 20, 80 << 20, 80 << 20, 20 << 20)
+"""Bytes for the dictionary of xz or zstd; of one whose input another unpacks, the second, and so
+on. `xz -9` has 64 MiB."""
 MOST_NESTED = 8
 """Containers in containers: an image that is compressed is two, a Debian package three."""
 
@@ -33,10 +39,11 @@ class Allowance:
     """
 
     def __init__(self, size: int) -> None:
-        """Takes the size of the file, in bytes."""
+        """Takes the size of the file, in bytes, without its holes."""
         self.left = float(WORK + STEPS * size)
         self._entries = 0
         self._held = 0
+        self._dictionaries = 0
 
     def spend(self, steps: float) -> None:
         """Charges work; SpentError if it is too much."""
@@ -59,6 +66,16 @@ class Allowance:
     def free(self) -> int:
         """Bytes of unpacked files that may be put into memory now."""
         return MOST_HELD - self._held
+
+    @contextmanager
+    def dictionary(self) -> Iterator[int]:
+        """For as long as one is used: how many bytes it may take."""
+        most = DICTIONARIES[min(self._dictionaries, len(DICTIONARIES) - 1)]
+        self._dictionaries += 1
+        try:
+            yield most
+        finally:
+            self._dictionaries -= 1
 
     def hold(self, size: int) -> None:
         """Charges memory; what is given back is negative."""

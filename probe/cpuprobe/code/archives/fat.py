@@ -14,12 +14,20 @@ from cpuprobe.code.archives.streams import Cursor, Entry, Stream, Window
 from cpuprobe.code.elf import ArtifactError
 
 MAGIC, MAGIC_64 = b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf"
-MOST_SLICES = 32
-"""Java's class files begin like universal ones; theirs go on with 45 or more."""
+_THIRD_OF_TYPE = 8 + 2
 _NAMES = {**macho.MACHINES, macho.X86_64: "x86_64", 0x0100000C: "arm64"}
 _HASWELL, _OF_HASWELL = 8, "x86_64h"  # CPU_SUBTYPE_X86_64_H
 SLICES = frozenset({*_NAMES.values(), _OF_HASWELL})
 """What slices are called, whatever file they are of."""
+
+
+def begins(head: bytes) -> bool:
+    """Whether a file that starts like this is a universal one, and none of Java's class files.
+
+    Those start likewise; where a slice has the third byte of its cputype, which is 0 in all of
+    <mach/machine.h>, they have the tag of a constant, which never is (JVMS, 4.1 and 4.4).
+    """
+    return head.startswith((MAGIC, MAGIC_64)) and head[_THIRD_OF_TYPE : _THIRD_OF_TYPE + 1] == b"\0"
 
 
 def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:

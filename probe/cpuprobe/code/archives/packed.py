@@ -15,14 +15,13 @@ from cpuprobe.code.archives.allowance import UNPACKED, Allowance
 from cpuprobe.code.archives.streams import Entry, Stream
 from cpuprobe.code.elf import ArtifactError
 
-MEMORY = 256 << 20
-"""Bytes that the dictionary of xz may take; `xz -9` has 64 MiB."""
-ZSTD = "backports.zstd"
+ZSTD, LZ4 = "backports.zstd", "lz4"
 WITHOUT = "without a library for it (pip install {})"
 _PACKED = 1 << 16
 _AT_ONCE = 1 << 16
 _MEMBER = 256  # steps to begin another stream
-_DAMAGED = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
+DAMAGED = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
+"""What decoders raise."""
 
 
 class Decoder(Protocol):
@@ -119,7 +118,7 @@ class Unpacked(Stream):
                     raise ArtifactError(f"cut short ({self._what})")
             try:
                 piece = decoder.decompress(data, size)
-            except _DAMAGED as error:
+            except DAMAGED as error:
                 raise ArtifactError(f"damaged ({self._what})") from error
             data = b""
             if piece:
@@ -141,29 +140,39 @@ def _only(decoder: MakesDecoder, what: str) -> Callable[[Stream, Allowance], Ite
 
 gzip = _only(lambda: Inflate(31), "gzip")
 bzip2 = _only(bz2.BZ2Decompressor, "bzip2")
-xz = _only(lambda: lzma.LZMADecompressor(memlimit=MEMORY), "xz")
 
 
-def _of_library(
-    make: Callable[[], MakesDecoder | None], what: str, package: str
+def _with_dictionary(
+    make: Callable[[int], MakesDecoder | None], what: str, package: str = ""
 ) -> Callable[[Stream, Allowance], Iterator[Entry]]:
     def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
-        decoder = make()
-        if decoder is None:
-            yield Entry("", None, f"{what} file {WITHOUT.format(package)}")
-        else:
-            yield Entry("", Unpacked(stream, decoder, what, allowance))
+        with allowance.dictionary() as most:
+            decoder = make(most)
+            if decoder is None:
+                yield Entry("", None, f"{what} file {WITHOUT.format(package)}")
+            else:
+                yield Entry("", Unpacked(stream, decoder, what, allowance))
 
     return entries
 
 
-def zstd_decoder() -> MakesDecoder | None:
-    """What makes a decoder of zstd: Python's own from 3.14 on, or its backport; None without."""
+def xz_decoder(most: int) -> MakesDecoder:
+    """What makes a decoder of xz, whose dictionary may take so many bytes."""
+    return lambda: lzma.LZMADecompressor(memlimit=most)
+
+
+def zstd_decoder(most: int) -> MakesDecoder | None:
+    """Likewise of zstd: Python's own from 3.14 on, or its backport; None without."""
     module = module_of("compression.zstd") or module_of(ZSTD)
-    return module and functools.partial(_Library, module.ZstdDecompressor, module.ZstdError)
+    if module is None:
+        return None
+    # 128 MiB is the library's own bound: zstd has more of its users ask for it.
+    bound = {module.DecompressionParameter.window_log_max: min(27, most.bit_length() - 1)}
+    make = functools.partial(module.ZstdDecompressor, options=bound)
+    return functools.partial(_Library, make, module.ZstdError)
 
 
-def _lz4_decoder() -> MakesDecoder | None:
+def _lz4_decoder(_: int) -> MakesDecoder | None:
     module = module_of("lz4.frame")
     return module and functools.partial(_Library, module.LZ4FrameDecompressor, RuntimeError)
 
@@ -198,5 +207,6 @@ class _Library:
         return piece
 
 
-zstd = _of_library(zstd_decoder, "zstd", ZSTD)
-lz4 = _of_library(_lz4_decoder, "lz4", "lz4")
+xz = _with_dictionary(xz_decoder, "xz")
+zstd = _with_dictionary(zstd_decoder, "zstd", ZSTD)
+lz4 = _with_dictionary(_lz4_decoder, "lz4", LZ4)

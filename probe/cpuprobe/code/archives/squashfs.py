@@ -6,22 +6,13 @@ Layout: Linux, fs/squashfs/squashfs_fs.h; Documentation/filesystems/squashfs.rst
 from __future__ import annotations
 
 import functools
-import lzma
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.archives.allowance import Allowance
-from cpuprobe.code.archives.blocks import LZ4, LZO, lz4, lzo
-from cpuprobe.code.archives.packed import (
-    MEMORY,
-    WITHOUT,
-    ZSTD,
-    Inflate,
-    MakesDecoder,
-    Unpacked,
-    zstd_decoder,
-)
+from cpuprobe.code.archives.blocks import LZO, Unpacks, lz4, lzo, xz, zlib, zstd
+from cpuprobe.code.archives.packed import LZ4, WITHOUT, ZSTD
 from cpuprobe.code.archives.streams import Cursor, Entry, Stream, Window, name_of
 from cpuprobe.code.elf import ArtifactError, Held, Source
 
@@ -32,8 +23,17 @@ _MOST_FOLDER = 32 << 20
 _DEEPEST = 256
 _NONE = 0xFFFFFFFF
 _SLOWEST = 4  # LZO of zeros takes as many times as long as others
-_LIBRARIES = {3: ("lzo", LZO), 5: ("lz4", LZ4), 6: ("zstd", ZSTD)}
-"""What packs blocks, and the package that unpacks them: it may be missing."""
+_Packer = tuple[str, str, Callable[[], Unpacks | None]]
+_PACKERS: dict[int, _Packer] = {
+    1: ("gzip", "", zlib),
+    2: ("lzma", "", xz),
+    3: ("lzo", LZO, lzo),
+    4: ("xz", "", xz),
+    5: ("lz4", LZ4, lz4),
+    6: ("zstd", ZSTD, zstd),
+}
+"""By number: what packs blocks, the package that unpacks them if it may be missing, and what makes
+a function of that."""
 _FOLDER, _FILE, _LARGE_FOLDER, _LARGE_FILE = 1, 2, 8, 9
 
 
@@ -79,25 +79,16 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
 class _Blocks:
     """The packed blocks of an image."""
 
-    def __init__(self, source: Source, compression: int, allowance: Allowance) -> None:
-        self._decoder = _decoder(compression)
-        self._unpack = {3: lzo, 5: lz4}.get(compression, lambda: None)()
+    def __init__(self, source: Source, unpack: Unpacks | None, allowance: Allowance) -> None:
+        self._unpack = unpack
         self._source = source
         self._allowance = allowance
-
-    @property
-    def is_read(self) -> bool:
-        """Whether there is what unpacks them."""
-        return bool(self._decoder or self._unpack)
 
     def unpacked(self, start: int, size: int, packed: bool, most: int) -> bytes:
         """A block at an offset; ArtifactError if it is damaged."""
         window = Window(self._source, start, size)
         if window.size < size or size > _LARGEST:
             raise ArtifactError("squashfs: a block reaches past the end of the file")
-        if packed and self._decoder is not None:
-            stream = Unpacked(Cursor(window), self._decoder, "squashfs", self._allowance)
-            return stream.read(most)
         content = window.some(0, size)
         if packed and self._unpack is not None:
             content = self._unpack(content, most)
@@ -114,14 +105,6 @@ class _Blocks:
         return body, start + 2 + (size & 0x7FFF)
 
 
-def _decoder(compression: int) -> MakesDecoder | None:
-    if compression == 1:
-        return lambda: Inflate(15)
-    if compression in (2, 4):
-        return lambda: lzma.LZMADecompressor(memlimit=MEMORY)
-    return zstd_decoder() if compression == 6 else None
-
-
 class _Image:
     def __init__(self, source: Source, allowance: Allowance) -> None:
         start = source.some(0, 96)
@@ -135,17 +118,19 @@ class _Image:
         self._source = source
         self._allowance = allowance
         # What is kept refers to the blocks, not to the image: cycles are never looked for.
-        self._blocks = _Blocks(source, self._super.compression, allowance)
+        number = self._super.compression
+        what, package, unpacks = _PACKERS.get(number, (f"method {number}", "", lambda: None))
+        unpack = unpacks()
+        without = f" {WITHOUT.format(package)}" if package else ""
+        self._unread = "" if unpack else f"squashfs image packed by {what}{without}"
+        self._blocks = _Blocks(source, unpack, allowance)
         self._metadata = functools.lru_cache(maxsize=64)(self._blocks.metadata)
         self._fragment = functools.lru_cache(maxsize=4)(self._blocks.unpacked)
 
     def entries(self) -> Iterator[Entry]:
         """The files."""
-        number = self._super.compression
-        if not self._blocks.is_read:
-            what, package = _LIBRARIES.get(number, (f"method {number}", ""))
-            without = f" {WITHOUT.format(package)}" if package else ""
-            yield Entry("", None, f"squashfs image packed by {what}{without}")
+        if self._unread:
+            yield Entry("", None, self._unread)
             return
         seen = {self._super.root}
         pending = [("", self._super.root, 0)]

@@ -46,6 +46,7 @@ ELF = Kind("ELF file", b"\x7fELF", code=True)
 TAR = Kind("tar archive", opens=tars.entries)
 IMAGE = Kind("image as a folder", opens=tars.entries)
 """An OCI layout, which is read as a tar archive of it would be."""
+UNIVERSAL = Kind("universal macOS program", opens=fat.entries)
 APPIMAGE = Kind("AppImage", opens=squashfs.appimage)
 LIBRARY = Kind("static library", ar.MAGIC, opens=ar.entries)
 MODULE = Kind("WebAssembly module", b"\x00asm")
@@ -71,11 +72,6 @@ KINDS = (
     Kind("COFF object file", coff.BIG_MAGIC, code=True),
     MODULE,
     # What holds files.
-    *(
-        Kind("universal macOS program", magic + bytes([0, 0, 0, count]), opens=fat.entries)
-        for magic in (fat.MAGIC, fat.MAGIC_64)
-        for count in range(1, fat.MOST_SLICES + 1)
-    ),
     Kind("Debian package", b"!<arch>\ndebian", opens=ar.entries),
     LIBRARY,
     Kind("static library", b"!<thin>\n", opens=ar.thin),
@@ -137,6 +133,8 @@ def kind_of(head: bytes, name: str) -> Kind:
     """
     if head.startswith(_APPIMAGE[0]) and head.startswith(_APPIMAGE[1], 8):
         return APPIMAGE
+    if fat.begins(head):
+        return UNIVERSAL
     lower = name.lower()
     if head.startswith(b"#!") and b"\nPK\3\4" in head:  # of Python's zipapp, whatever its name
         lower += ".pyz"

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from cpuprobe.code.archives.allowance import Allowance
 from cpuprobe.code.archives.packed import (
-    MEMORY,
     WITHOUT,
     ZSTD,
     Inflate,
     MakesDecoder,
     Unpacked,
+    xz_decoder,
     zstd_decoder,
 )
 from cpuprobe.code.archives.streams import Cursor, Entry, Stream, Window, name_of
@@ -59,13 +59,14 @@ def entries(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
             if left < 0:
                 raise ArtifactError("zip: its files claim the same bytes many times over")
             if not row.name.endswith(b"/"):
-                yield _entry(source, row, shift, allowance)
+                with allowance.dictionary() as most:
+                    yield _entry(source, row, shift, allowance, most)
     finally:
         if stream.holds:
             allowance.hold(-source.size)
 
 
-def _entry(source: Source, row: _Row, shift: int, allowance: Allowance) -> Entry:
+def _entry(source: Source, row: _Row, shift: int, allowance: Allowance, most: int) -> Entry:
     name = name_of(row.name)
     if row.flags & _ENCRYPTED:
         return Entry(name, None, "encrypted file")
@@ -79,13 +80,13 @@ def _entry(source: Source, row: _Row, shift: int, allowance: Allowance) -> Entry
     content = Cursor(Window(source, start, row.packed))
     if row.method == 0:
         return Entry(name, content)
-    decoder = _METHODS[row.method](content, row.size)
+    decoder = _METHODS[row.method](content, row.size, most)
     if decoder is None:
         return Entry(name, None, f"file packed by zstd {WITHOUT.format(ZSTD)}")
     return Entry(name, Unpacked(content, decoder, "zip", allowance).part(row.size))
 
 
-def _lzma(content: Stream, size: int) -> MakesDecoder:
+def _lzma(content: Stream, size: int, most: int) -> MakesDecoder:
     """Of LZMA's own properties, which stand before the rest (5.8.8); 9 bytes in all."""
     words = struct.unpack("<HHBI", content.exactly(9, "a file in a zip archive"))
     _, length, properties, dictionary = words
@@ -93,7 +94,7 @@ def _lzma(content: Stream, size: int) -> MakesDecoder:
     if length != 5 or properties >= 225:
         raise ArtifactError("zip: properties of LZMA that are none")
     # It is allocated, whatever is needed of it: no more than the file has.
-    dictionary = max(min(dictionary, size, MEMORY), 4096)
+    dictionary = max(min(dictionary, size, most), 4096)
     chosen = {
         "id": lzma.FILTER_LZMA1,
         "dict_size": dictionary,
@@ -104,14 +105,15 @@ def _lzma(content: Stream, size: int) -> MakesDecoder:
     return lambda: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[chosen])
 
 
-# By method (4.4.5): what makes a decoder.
-_METHODS: dict[int, Callable[[Stream, int], MakesDecoder | None]] = {
+# By method (4.4.5): what makes a decoder, of a file's packed bytes, its size, and what a dictionary
+# may take.
+_METHODS: dict[int, Callable[[Stream, int, int], MakesDecoder | None]] = {
     0: lambda *_: None,
     8: lambda *_: lambda: Inflate(-15),
     12: lambda *_: bz2.BZ2Decompressor,
     14: _lzma,
-    93: lambda *_: zstd_decoder(),
-    95: lambda *_: lambda: lzma.LZMADecompressor(memlimit=MEMORY),
+    93: lambda _, __, most: zstd_decoder(most),
+    95: lambda _, __, most: xz_decoder(most),
 }
 _UNREAD = {1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "DCL Implode", 98: "PPMd"}
 
