@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
 from cpuprobe.code import libgcc
@@ -17,6 +15,7 @@ from cpuprobe.code.rehearsal import Rehearsals
 from cpuprobe.code.summary import Summary
 from cpuprobe.code.tiers import tier
 from cpuprobe.code.ways import NEAR, Ways, kept, kept_at
+from cpuprobe.code.worklist import Worklist
 
 TO_LEARN, MOST = 60_000, 400_000
 """Steps (ways.MOST_STEPS) that are made to learn what asks; and afterwards."""
@@ -31,13 +30,6 @@ _VISIT = 300
 """Steps, there: it takes longer to find out what comes to a function than they do."""
 _REHEARSED = 5
 """As many of these steps take as long as one of a rehearsal."""
-MOST_ASKING = 300
-"""Functions that may call one that asks, at most, of which it is found out whether they answer."""
-_IN_A_ROW = 100
-"""Functions of which nothing becomes known, one after another, until no more are looked at: callers
-of what answers, in large files."""
-_LARGE = 1 << 10
-"""Bytes of functions that are not looked at unless they may ask themselves: they use answers."""
 _MOST_TELLING = 64
 """Calls of a function of which it is asked whether all tell it of the CPU."""
 _MOST_LAZY = 8
@@ -45,8 +37,6 @@ _MOST_LAZY = 8
 _MOST_READ, _FEW_READ = 2 << 20, 4
 """Bytes of a library's code that are searched for what reads a variable where it stands; and of how
 many. What a static program's C library reads has little to do with the program."""
-_VISITS = 3
-"""How often one of these is looked at, as more becomes known."""
 
 
 class Functions:
@@ -125,29 +115,10 @@ class Functions:
 
     def _learn(self) -> None:
         """Finds the functions that ask, those that answer, and where they put answers."""
-        # How far each is from what asks, and its size; the nearest first, of these the smallest:
-        # what keeps answers is small and near, and large functions that use them take many steps.
-        pending: list[tuple[bool, int, int, int]] = []
-        waiting, missed = set[int](), set[int]()
-        visits: Counter[int] = Counter()
-
-        def look_at(addresses: Iterable[int], far: int) -> None:
-            for start, end in self.around(addresses):
-                size = end - start
-                if far and size > _LARGE:
-                    missed.add(start)
-                elif start not in waiting and visits[start] < _VISITS:
-                    waiting.add(start)
-                    heapq.heappush(pending, (size > self.last, far, size, start))
-
-        look_at(self._asked(), 0)
-        answered, in_vain = self.answered, 0
-        while pending and visits.total() < MOST_ASKING and in_vain < _IN_A_ROW and self.left > 0:
-            _, far, _, start = heapq.heappop(pending)
-            if far * (self.to_learn - self.left) > self.to_learn:
-                break  # what is farther away gets fewer steps
-            waiting.discard(start)
-            visits[start] += 1
+        work, answered = Worklist(self.last), self.answered
+        work.add(self.around(self._asked()), 0)
+        while (following := work.next(1 - self.left / self.to_learn)) is not None:
+            start, far = following
             self._summaries.pop(start, None)
             summary = self.summary(start)
             if summary.asks and summary.fields:
@@ -166,12 +137,12 @@ class Functions:
                 tables = filter(None, {*map(self._links.table, self._links.slots(start))})
                 fresh |= {start, *(at for at in tables if self._ways.fills(at, summary.fields))}
                 news = True
-            look_at(self._heard(start, summary), far + 1)
-            in_vain = 0 if news else in_vain + 1
-            if news:  # itself as well: what it returns may be what it has put there
-                look_at((start, *self._links.callers(start), *self._readers(fresh)), far + 1)
+            work.add(self.around(self._heard(start, summary)), far + 1)
+            if work.note(news):  # itself as well: what it returns may be what it has put there
+                near = start, *self._links.callers(start), *self._readers(fresh)
+                work.add(self.around(near), far + 1)
         self._summaries.clear()
-        self._ways.end_learning(bool(missed or waiting))
+        self._ways.end_learning(work.misses)
         self.left = MOST
 
     def _lazy(self, start: int, answers: int) -> Iterator[int]:
