@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from cpuprobe.assessment.model import Assessment
 from cpuprobe.report.layout import Cell, Line, Styled, cells, fold, paragraph, table
 from cpuprobe.report.spoken import level_means, spoken
-from cpuprobe.report.verdict import evidence_rows, gravest, identity_words, mismatch, told
+from cpuprobe.report.verdict import (
+    baseless,
+    evidence_rows,
+    gravest,
+    identity_words,
+    mismatch,
+    told,
+    unproven,
+)
 from cpuprobe.words import counted
 
 _LEAD = 14  # columns of the words at the left
@@ -46,8 +54,8 @@ def screen(
     yield from fold(", ".join(identity_words(assessment)), width)
     yield ""
     yield from _verdict(assessment, tried, width)
+    yield from _reasons(assessment, width)
     if assessment.verdict == "mismatch":
-        yield from _reasons(assessment, width)
         yield from _command("until then", f"cpuprobe flags{named} --only-off --format cli", width)
         yield from _level(assessment, width)
         yield ""
@@ -83,9 +91,7 @@ def _verdict(assessment: Assessment, tried: int, width: int) -> Iterator[Line]:
     elif assessment.verdict == "insufficient":
         lead, words = Styled("UNKNOWN", "bold yellow"), f"{told(assessment)}."
     elif assessment.basis != "executed":
-        claim = spoken(assessment).claim
-        words = f"Nothing known speaks against what {claim} claims, but nothing was executed."
-        lead = Styled("UNVERIFIED", "bold")
+        lead, words = Styled("UNVERIFIED", "bold"), unproven(assessment)
     else:
         many = counted(tried, "instruction")
         words = f"This machine does what it claims: {many} executed on each CPU."
@@ -156,12 +162,14 @@ def _level(assessment: Assessment, width: int) -> Iterator[Line]:
 
 
 def _standings(assessment: Assessment, width: int) -> Iterator[Line]:
-    order = ("has", "on request", "has not", "not proven", "unknown")
+    order = ("has", "on request", "not safe", "has not", "not proven", "unknown")
+    unfounded = baseless(assessment)
     standings: dict[str, list[str]] = {standing: [] for standing in order}
     for name, called in spoken(assessment).names.items():
         state = assessment.features[name].state
         unproven = state == "unverified" and assessment.basis == "executed"
         standing = "not proven" if unproven else _STANDING.get(state)
+        standing = "not safe" if name in unfounded else standing
         if standing is not None:
             standings[standing].append(called)
     for standing, listed in standings.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.report.layout import Cell, Line, Styled, fold, paragraph, table
 from cpuprobe.report.spoken import spoken
-from cpuprobe.report.verdict import guest_words, mismatch, told
+from cpuprobe.report.verdict import guest_words, mismatch, told, unproven
 from cpuprobe.words import answer, counted, cpu_list, cut
 
 _STYLES = {
@@ -85,9 +85,7 @@ def verdict_line(assessment: Assessment) -> str:
     if assessment.verdict == "insufficient":
         return cut(f"{told(assessment)}.")
     if assessment.basis != "executed":
-        claim = spoken(assessment).claim
-        words = f"Nothing known speaks against what {claim} claims; nothing was executed. {level}"
-        return cut(words)
+        return cut(f"{unproven(assessment)} {level}")
     return cut(f"OK: what this machine claims, it does. {level}.")
 
 

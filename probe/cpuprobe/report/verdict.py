@@ -26,10 +26,7 @@ def headline(assessment: Assessment) -> str:
     if assessment.verdict == "insufficient":
         return f"{told(assessment)}. What is unknown counts as unsafe."
     if assessment.basis != "executed":
-        return (
-            f"Nothing known speaks against what {words.claim} claims, but nothing was executed. "
-            f"By {words.claim}, {level} safe.{more}"
-        )
+        return f"{unproven(assessment)} By {words.claim}, {level} safe.{more}"
     return f"What this machine claims, it does; {level} safe.{more}"
 
 
@@ -63,9 +60,33 @@ def told(assessment: Assessment) -> str:
     return f"Too little to judge: {known.features} of {known.of} features are known{level}"
 
 
+def unproven(assessment: Assessment) -> str:
+    """What is to be said of claims of which nothing was executed."""
+    unfounded = baseless(assessment)
+    if unfounded:
+        builds = "it builds" if len(unfounded) == 1 else "they build"
+        return f"{names(unfounded, 4)}: claimed without what {builds} on; nothing was executed."
+    claim = spoken(assessment).claim
+    return f"Nothing known speaks against what {claim} claims, but nothing was executed."
+
+
+def baseless(assessment: Assessment) -> list[str]:
+    """Features that nothing speaks against but that what they build on is known to be missing."""
+    good = {"usable"} if assessment.basis == "executed" else {"usable", "unverified"}
+    if assessment.verdict == "insufficient":
+        return []  # there it may only be unknown
+    return [
+        name for name, each in assessment.features.items() if each.state in good and not each.safe
+    ]
+
+
 def gravest(assessment: Assessment) -> Finding | None:
-    """The finding that the verdict is about: the first error."""
-    return next((each for each in assessment.findings if each.severity == "error"), None)
+    """The finding that the verdict is about: the first error, or else one of a baseless claim."""
+    unfounded = set(baseless(assessment))
+    return next(
+        (each for each in assessment.findings if each.severity == "error"),
+        next((each for each in assessment.findings if unfounded.intersection(each.features)), None),
+    )
 
 
 def evidence_rows(assessment: Assessment) -> list[tuple[tuple[str, ...], list[str]]]:
