@@ -29,6 +29,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: unique among all profiles.
+        also: further names that it is found by, those of the other cores and machines it is of.
         kind: see `KINDS`.
         purpose: one line.
         source: where the facts come from.
@@ -53,6 +54,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     origin: str
     features: frozenset[str]
+    also: tuple[str, ...] = ()
     year: int | None = None
     extends: tuple[str, ...] = ()
     mask: bool = False
@@ -74,6 +76,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """One [[profile]] row; the head of profiles/cpus.toml explains the keys."""
 
     name: Name
+    also: tuple[Name, ...] = ()
     purpose: Line
     source: Line = NOT_STATED
     kind: Literal["cpu", "gds-force", "distribution", "policy", "user"] = "user"
@@ -209,6 +212,7 @@ def _make(row: Row, file: str, bases: list[Profile]) -> Profile:
     withheld = frozenset(gone).union(*(base.withheld for base in bases)) if mask else frozenset()
     return Profile(
         name=row.name,
+        also=row.also,
         kind=row.kind,
         purpose=row.purpose,
         source=row.source,

@@ -110,7 +110,7 @@ def load_profiles(*, lenient: bool = False, isa: str | None = "x86-64") -> Mappi
 
 
 def find_profile(name: str) -> Profile:
-    """The profile that a user names: its name, or the path of a TOML file that holds only one.
+    """The profile that a user names: one of its names, or a TOML file that holds only one.
 
     Raises:
         UsageError: there is no such profile, or the file holds several.
@@ -125,8 +125,11 @@ def find_profile(name: str) -> Profile:
             )
         return next(iter(found.values()))
     profiles = load_profiles(isa=None)
+    others = {other: each for each in profiles.values() for other in each.also}
+    if name not in profiles and name in others:
+        return others[name]
     if name not in profiles:
-        hint = did_you_mean(name, profiles)
+        hint = did_you_mean(name, {*profiles, *others})
         raise UsageError(f"no profile {name}{hint}; `cpuprobe profile list` shows all")
     return profiles[name]
 

@@ -11,7 +11,7 @@ from tests.tools.feature_rows import check_arm_features
 from tests.unit.facts.test_features_sources import run
 
 from cpuprobe.assessment.kernel import release_number
-from cpuprobe.errors import CaptureError
+from cpuprobe.errors import CaptureError, UsageError
 from cpuprobe.facts.aarch64 import HwcapBit, IdField, load_features
 from cpuprobe.facts.arm_cpus import core_of, name_of
 from cpuprobe.facts.lint import problems
@@ -133,6 +133,17 @@ def test_no_profile_of_one_set_has_the_name_of_another() -> None:
     """Profiles are found by name alone."""
     assert built_in_profiles().keys().isdisjoint(ARM)
     assert find_profile("graviton3").isa == "aarch64"
+
+
+def test_a_core_is_found_by_its_own_name() -> None:
+    """A row is of several cores; what one of them is called names the row, and no other."""
+    names = [name for each in ARM.values() for name in (each.name, *each.also)]
+
+    assert len(names) == len(set(names)) > 70
+    assert find_profile("neoverse-n2").name == "cortex-a510"
+    assert find_profile("cortex-a72").features == ARM["cortex-a53"].features
+    with pytest.raises(UsageError, match="did you mean neoverse-n1"):
+        find_profile("neoverse_n1")
 
 
 def test_part_numbers_are_of_known_cores() -> None:

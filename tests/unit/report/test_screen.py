@@ -183,3 +183,19 @@ def test_both_texts_name_a_hypervisor_alike() -> None:
     assert ["guest of KVM" in re.split(", *", text_of(line)) for line in (first, table)] == [
         True
     ] * 2
+
+
+def test_a_claim_without_its_base_is_not_vouched_for() -> None:
+    """SVE2 without SVE: no text says that all is well; cause and cure stand on the screen."""
+    listed = "fp asimd evtstrm aes pmull crc32 atomics fphp asimdhp cpuid asimdrdm sve2"
+    block = f"processor : 0\nFeatures : {listed}\nCPU implementer : 0x61\nCPU part : 0x000\n"
+    assessment = assess(parse_capture(block.encode()))
+    told = "\n".join(text_of(line) for line in screen(assessment, 0, 80))
+
+    assert "UNVERIFIED  sve2: claimed without what it builds on" in told
+    assert re.search(r"^  why +SVE2 is claimed without SVE", told, re.MULTILINE)
+    assert "arm64.nosve" in told and "until then" not in told
+    assert re.search(r"^  not safe +SVE2$", told, re.MULTILINE)
+    assert "SVE2" not in next(line for line in told.splitlines() if line.startswith("  has  "))
+    for text in (told, headline(assessment), text_of([*lines(assessment, 100)][1])):
+        assert "Nothing known speaks" not in text
