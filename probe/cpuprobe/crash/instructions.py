@@ -45,9 +45,11 @@ def read(crash: Crash) -> Read:
     if crash.code:
         return _of_bytes(crash, 32 if isa == "i386" else 64)
     if crash.text:
-        ways = of_text(crash.text, crash.registers)
-        shown = tuple(Shown(way, crash.text) for way in ways)
-        return Read(shown[:1], tuple(map(Instruction, ways[:1])), shown[1:])
+        lines = crash.text.split("\n")
+        read = [(line, of_text(line, crash.registers)) for line in lines]
+        shown = tuple(Shown(ways[0], line) for line, ways in read if ways)
+        others = tuple(Shown(way, crash.text) for way in read[0][1][1:] if len(lines) == 1)
+        return Read(shown, tuple(Instruction(each.decoded) for each in shown), others)
     return Read()
 
 
@@ -114,13 +116,15 @@ def _foreign(crash: Crash) -> Read:
     """Another instruction set's: its words as they are, and what AArch64's need."""
     if not crash.code and not crash.text:
         return Read()
-    text = " ".join(crash.text.split())
+    text = " ".join(crash.text.split("\n")[0].split())
     if crash.isa != "aarch64":
         decoded = [Decoded(crash.code[:4], "unknown", intel=text, att=text)]
     elif crash.sequence and not text:
         ends = range(0, min(len(crash.code), 4 * MAXIMUM_INSTRUCTIONS), 4)
         decoded = [a64.decode(crash.code[at : at + 4]) for at in ends]
+    elif crash.sequence and not crash.code:
+        decoded = [a64.decode(b"", line) for line in crash.text.split("\n")]
     else:
         decoded = [a64.decode(crash.code, text)]
-    shown = tuple(Shown(each, text) for each in decoded)
+    shown = tuple(Shown(each, each.att if crash.sequence else text) for each in decoded)
     return Read(shown, tuple(map(Instruction, decoded)))

@@ -38,6 +38,11 @@ _BYTES: Mapping[str, tuple[str, ...]] = {
         "  cpuprobe explain ~/Library/Logs/DiagnosticReports/PROGRAM.ips",
         "  lldb -b -o run -k 'x/16xb $pc' -- PROGRAM | cpuprobe explain -",
     ),
+    "firmware": (
+        "The instruction itself is not known yet. It stands in the image, at RIP less its base;",
+        "in QEMU with -s, at the address that was printed:",
+        "  gdb -batch -ex 'target remote :1234' -ex 'x/16xb ADDRESS' | cpuprobe explain -",
+    ),
     "android": (
         "The instruction itself is not known yet. The tombstone has it:",
         "  adb logcat -b crash -d | cpuprobe explain -",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from cpuprobe.code.decode import MAXIMUM_INSTRUCTIONS
 from cpuprobe.evidence.crashes.formats.kernel import SOURCE as KERNEL
 from cpuprobe.evidence.crashes.formats.shells import SENTENCE, STATUS
 from cpuprobe.evidence.crashes.isa import isa_of_crash
@@ -169,9 +170,9 @@ def _shown(pool: Pool) -> list[Crash]:
     if not pool.listed:
         code = pool.first_bytes()
         return [Crash("bytes", code=code, sequence=True)] if code else []
-    code, first = pool.sequence(), pool.listed[0]
-    text = "" if code else first.text
-    return [Crash("listing", code=code, sequence=True, text=text, address=first.address)]
+    code, address = pool.sequence(), pool.listed[0].address
+    text = "" if code else "\n".join(line.text for line in pool.listed[:MAXIMUM_INSTRUCTIONS])
+    return [Crash("listing", code=code, sequence=True, text=text, address=address)]
 
 
 # --- what is left ---

@@ -26,7 +26,7 @@ Isa = Literal[
     "mips",
     "loongarch64",
 ]
-System = Literal["linux", "windows", "macos", "android", "freebsd"]
+System = Literal["linux", "windows", "macos", "android", "freebsd", "firmware"]
 # What runs a program's instructions instead of the CPU, or refuses to.
 Emulator = Literal["qemu", "kvm", "valgrind", "box64", "rosetta"]
 # A kernel's own report: it warned and went on, or it (or one of its tasks) died.
@@ -82,7 +82,8 @@ class Crash:
         source: the kind of record, in words.
         code: bytes of code; the faulting instruction first, empty where they are not known.
         sequence: all of `code` is meant, not its first instruction alone.
-        text: the instruction as an assembler line, where its bytes are not known.
+        text: the instruction as an assembler line, where its bytes are not known; of a sequence
+            each on a line of its own.
         signal: SIGILL and the like, or the name of a Windows status.
         isa: the instruction set of the code; None where nothing tells it.
         address: the instruction pointer.

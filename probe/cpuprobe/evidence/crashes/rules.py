@@ -31,6 +31,7 @@ ISA_NAMES: Mapping[str, Isa] = MappingProxyType(
         "i586": "i386",
         "i686": "i386",
         "x86": "i386",
+        "ia32": "i386",
         "aarch64": "aarch64",
         "aarch64_be": "aarch64",
         "aarch32": "arm",

@@ -20,6 +20,7 @@ _ALIASES = {
     "bmi1": "bmi",
     "clmul": "pclmul",
     "pclmulqdq": "pclmul",
+    "pclmuldq": "pclmul",
     "cmpxchg16b": "cx16",
     "cmpxchg8b": "cx8",
     "cx8": "cx8",

@@ -41,6 +41,7 @@ ROWS = (
             "system_info",
             "AVX = ",
             "FCMOV",
+            "Dispatched code",
             "JSON",
             "feature ",
             "psABI",
@@ -48,6 +49,7 @@ ROWS = (
     ),
     Row("cpuid_raw", ("eax=0x", "EAX=0x")),
     Row("cpuid_table", ("eax in ", "function  ")),
+    Row("cpuid_rows", ("eax_in=", " => ")),
     Row("vmware", ("CPUID level ", "guest level ", "host level ")),
     Row("aida64", ("PUID ", "PUID\t", "cpuid 0", "cpuid 8")),
     Row("libcpuid", ("cpuid[", "_fn")),
@@ -55,7 +57,17 @@ ROWS = (
     Row("cpu_z", ("CPU-Z", "CPU Thread ", "Instructions set")),
     Row("cpuid_decoded", ("= true", "= false")),
     Row("coreinfo", ("Coreinfo", "\t*\t", "  *  ", "\t-\t", "  -  ", " * ", " - ")),
-    Row("rows", ("kX86Cpu", "OS_AVX", "OS AVX", "Supported ISAs", "CPU Feature Support:")),
+    Row(
+        "rows",
+        (
+            "kX86Cpu",
+            "OS_AVX",
+            "OS AVX",
+            "Supported ISAs",
+            "CPU Feature Support:",
+            "Vector instructions",
+        ),
+    ),
     Row("freebsd", ("Features=0x", "Features2=0x", "Instruction Set Attributes")),
     Row("netbsd", ("cpu0: features", "cpu0: xsave")),
     Row("openbsd", ("cpu0: ",)),
@@ -91,6 +103,23 @@ ROWS = (
     Row("kernel_words", ("Linux ", "vulnerabilities", ": ", "ommand line", "BOOT_IMAGE")),
 )
 FALLBACKS = (
+    Row(
+        "listed",
+        (
+            "apabilities",
+            "CPU: ",
+            "Host CPU",
+            "Threads |",
+            "ISA ",
+            "HardwareIntrinsics",
+            "eatures: ",
+            "features:",
+            "nstruction",
+            "Extensions:",
+            "Feature Level",
+            "CPUflags",
+        ),
+    ),
     Row("flags_list", ("f", "sse", "avx")),
     Row("identity", ("Intel", "AMD", "Apple M", "KVM processor", "QEMU Virtual", "VIA ")),
 )

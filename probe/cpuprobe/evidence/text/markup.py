@@ -50,6 +50,8 @@ _TABLE_RULE = re.compile(
 _TABLE_ROW = re.compile(r"(?m)^[ \t]{0,99}\|(.*[^\s|])[ \t]{0,99}\|?[ \t]{0,99}$")
 _TRAILING_BAR = re.compile(r"(?m)(?<=[ \t])\|[ \t]{0,99}$")
 _BOLD = re.compile(r"(\*\*|__)(?=[^\s*_])([^*\n]{1,80}?)(?<=\S)\1(?![\w*])")
+# A phrase; a single word may be a name.
+_ITALIC = re.compile(r"(?<!\w)_(?=[A-Za-z(])([^_\n]{1,200} [^_\n]{0,200}?)(?<=\S)_(?!\w)")
 _LIST_MARK = re.compile(r"(?m)^([ \t]*)(?:[-*+\u2022]|\d{1,2}[.)])[ \t]+(?=[A-Za-z_*`\"])")
 # WinDbg and lldb have it inside an address and between module and symbol.
 _CODE_MARK = re.compile(r"(?<!\w)`|`(?!\w)")
@@ -156,6 +158,8 @@ def without_markdown(text: str) -> str:
         text = _TRAILING_BAR.sub("", text)
     if "**" in text or "__" in text:
         text = _BOLD.sub(r"\2", text)
+    if "_" in text:
+        text = _ITALIC.sub(r"\1", text)
     if "\\" in text:
         text = _ESCAPED.sub(lambda match: match[0][1:], text)
     return _LIST_MARK.sub(r"\1", text)

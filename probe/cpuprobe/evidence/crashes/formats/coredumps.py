@@ -32,6 +32,15 @@ RULES = (
         begins=True,
         system="linux",
     ),
+    # coredumpctl list
+    rule(
+        " /",
+        r"^\w{3} \d{4}-\d\d-\d\d [\d:]{8} \S{1,6}\s{1,12}(?P<pid>\d{1,8})\s{1,8}\d{1,10}\s{1,8}"
+        r"\d{1,10}\s{1,8}(?P<signal>\d{1,2}|SIG[A-Z]{2,7})\s{1,8}[a-z*-]{1,12}\s{1,8}"
+        r"(?P<program>/\S{1,400})",
+        begins=True,
+        system="linux",
+    ),
     # ABRT
     rule(
         "killed by sig",

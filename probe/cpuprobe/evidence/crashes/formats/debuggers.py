@@ -97,6 +97,11 @@ WINDOWS = (
         system="windows",
     ),
     rule("exceptioncode:", r"\bExceptionCode: (?P<signal>[0-9a-f]{8})\b", system="windows"),
+    rule(  # !analyze's bucket
+        "_c0000",
+        r"\b[A-Z_]{3,40}_(?P<signal>c0000[0-9a-f]{3})_(?P<module>[\w.-]{1,100})!",
+        system="windows",
+    ),
     rule(
         "exception_code:",
         r"\bEXCEPTION_CODE: .{0,8}?(?P<signal>0x[0-9a-f]{8}|c0[0-9a-f]{6})\b",

@@ -67,7 +67,7 @@ _EXAMINED = re.compile(r"^(?:0x[0-9a-f]{1,16}(?:\s{1,8}|$)){1,16}$", re.IGNORECA
 # A whole instruction as one number, as disassemblers of fixed-width instruction sets print it.
 _FIXED = re.compile(
     r"^([0-9a-f]{8}|(?!fadd|fabd)[0-9a-f]{4}(?: [0-9a-f]{4})?)\s+"
-    r"((?![0-9a-f]{8}\b)[a-z][a-z0-9.]{0,15}\b.*)$",
+    r"((?![0-9a-f]{8}\b)[a-z][a-z0-9.]{0,15}(?!\S).*)$",
     re.I,
 )
 # The same, of an instruction that binutils and gdb do not know.

@@ -9,6 +9,7 @@ from cpuprobe.evidence.crashes.formats import (
     coredumps,
     debuggers,
     emulators,
+    firmware,
     kernel,
     listing,
     panics,
@@ -27,6 +28,7 @@ from cpuprobe.evidence.crashes.rules import Rule
 RULES: Mapping[str, Sequence[Rule]] = {
     kernel.SOURCE: kernel.RULES,
     panics.SOURCE: panics.RULES,
+    firmware.SOURCE: firmware.RULES,
     debuggers.SOURCE: debuggers.RULES,
     debuggers.WINDOWS_SOURCE: debuggers.WINDOWS,
     coredumps.SOURCE: coredumps.RULES,

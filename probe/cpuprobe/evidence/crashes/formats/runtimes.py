@@ -31,6 +31,8 @@ RULES = {
             r"^\W{0,4}instruction bytes: (?P<code>0x[0-9a-f]{1,2}(?: 0x[0-9a-f]{1,2}){1,31})",
             runtimes=_GO,
         ),
+        # Linux gives AArch64 alone stacks above the 47 bits of others.
+        rule("frame={sp:0x", r"\bframe=\{sp:0x[89a-f][0-9a-f]{11},", aside=True, isa="aarch64"),
         rule(
             "goroutine ",
             r"^\W{0,4}goroutine \d{1,10} (?:gp=\S{1,20} )?(?:m=\S{1,20} )?(?:mp=\S{1,20} )?\[",

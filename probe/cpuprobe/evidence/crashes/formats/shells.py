@@ -48,7 +48,10 @@ RULES = {
         rule("exception: illegal", r"\*\*\*Exception: (?P<word>Illegal)", signal="SIGILL"),
         rule("non-zero exit status -", r"returned non-zero exit status (?P<status>-\d{1,10})\b"),
         rule("returncode", r"\breturncode['\"]?\s?[=:]\s?(?P<status>-\d{1,10}|1[23]\d)\b"),
+        rule("(illegal)", r"^\W{0,8}\d{1,5} - \S{1,200} \(ILLEGAL\)", signal="SIGILL"),  # ctest
+        rule("*** caught ", r"\*\*\* caught (?P<signal>illegal operation|segfault) \*\*\*"),  # R
         rule("exited (", r"\bExited \((?P<status>1[23]\d)\)"),
+        rule("restarting (", r"\bRestarting \((?P<status>1[23]\d)\)"),
         rule(
             "signal",
             r"\b(?:terminated|killed|exited|died|ended|crashed|interrupted|stopped|fata"
@@ -63,14 +66,14 @@ RULES = {
         rule(
             "code",
             r"\b(?:exit(?:ed|ing)?|status|return|error|process|crash(?:ed)?)?[ _-]?"
-            r"(?:with )?code['\"]?\s?(?:of|is|was|[:=(])?\s{0,8}\(?"
+            r"(?:with )?code['\"]?\s?(?:of|is|was|[:=(])?\s{0,8}[(\[]?"
             r"(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1[23]\d|-"
             r"(?:4|5|7|8|11))(?!\w|\.\d)",
         ),
         rule(
             "exit",
             r"\bexit(?:ed)?(?: with)?(?: a)?(?: non-zero)?(?: status| "
-            r"code)?:?\s{0,8}\(?(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1"
+            r"code| value)?:?\s{0,8}\(?(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1"
             r"[23]\d|-(?:4|5|7|8|11))(?!\w|\.\d)",
         ),
         rule("error 1", r"\bError (?P<status>132|133|135|136|139)$"),

@@ -17,6 +17,10 @@ _KINDS = (
         "lists what a llama.cpp was built for (system_info), not what the machine has",
     ),
     (
+        r"^[ \t]*Dispatched code generation: ",
+        "lists what an OpenCV was built for (getBuildInformation), not what the machine has",
+    ),
+    (
         r"^[ \t]*FCMOV: +(?:Supported|Unsupported)",
         "is Steam's list, which is known to be wrong about features",
     ),
@@ -38,7 +42,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
 
 
 FORMAT = Format(
-    title="qemu -cpu help, llama.cpp's system_info, Steam's list of CPU features",
+    title="qemu -cpu help, llama.cpp's system_info, OpenCV's build information, Steam's list of"
+    " CPU features",
     carries="nothing of a machine: they are refused by name",
     evidence="none",
     read=_read,
