@@ -219,18 +219,18 @@ command_observe(const struct request *request)
     return error == ERROR_NONE ? print_written(&writer) : complain_of(&options, error, &reason);
 }
 
-/* What can be asked for by a word, and whether it takes a file; a row without a name ends it. */
+/* What can be asked for by a word, and what it takes; a row without a name ends it. */
 static const struct command {
     const char *name;
     int (*run)(const struct request *request);
-    bool takes_file;
+    bool takes_file, takes_version, takes_format;
 } commands[] = {
 #if ISA_JUDGES
-    {"flags", command_flags, false},
-    {"check-flags", command_check, true},
-    {"level", command_level, false},
+    {"flags", command_flags, false, true, true},
+    {"check-flags", command_check, true, true, false},
+    {"level", command_level, false, false, false},
 #endif
-    {NULL, NULL, false},
+    {NULL, NULL, false, false, false},
 };
 
 /* The options with a value: false where the word is none of them. */
@@ -287,6 +287,7 @@ static int
 obey(int count, const char *const *arguments, struct request *request)
 {
     const struct command *command = NULL;
+    const char *version = NULL, *format = NULL; /* these options, where they are given */
     bool json = false;
 
     for (int i = 1; i < count; i++) {
@@ -312,6 +313,8 @@ obey(int count, const char *const *arguments, struct request *request)
         else if (dashed && i + 1 < count && take_value(request, word, arguments[i + 1], &wrong)) {
             if (wrong != NULL)
                 return usage(word, wrong);
+            version = text_equal(word, "--wasmtime") ? word : version;
+            format = text_equal(word, "--format") ? word : format;
             i++;
         } else if (!dashed && command == NULL) {
             command = commands;
@@ -324,6 +327,12 @@ obey(int count, const char *const *arguments, struct request *request)
         else
             return usage(word, "unknown option, or its value is missing; see --help");
     }
+    if (json && command != NULL)
+        format = "--json";
+    if (version != NULL && (command == NULL || !command->takes_version))
+        return usage(version, "not an option of this command; see --help");
+    if (format != NULL && (command == NULL || !command->takes_format))
+        return usage(format, "not an option of this command; see --help");
     if (command == NULL)
         return json || !is_terminal(1) ? command_observe(request) : command_screen(request);
     if (command->takes_file && request->file == NULL)

@@ -224,22 +224,32 @@ put_mismatch(struct page *page, const struct survey *survey, const char *hypervi
     put_words(page, "until then", "cpuprobe-native flags --format cli   (for wasmtime)");
 }
 
+/* How many candidates ran, with the right result, on every CPU. */
+static uint32_t
+ran_on_each(const struct measurement *measurement)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < cpuprobe_candidates()->count; i++) {
+        bool ran = true;
+
+        for (uint32_t cpu = 0; cpu < measurement->record_count; cpu++)
+            ran = ran && (!measurement->records[cpu].measured ||
+                          measurement->records[cpu].outcome[i] == OUTCOME_OK);
+        count += ran;
+    }
+    return count;
+}
+
 static void
 put_verdict(struct page *page, const struct survey *survey, const char *hypervisor)
 {
-    const struct cpu_record *record = survey->measurement.records;
     struct writer text = {0};
-    uint32_t tried = 0;
 
     if (survey->verdict.judgement == JUDGED_MISMATCH) {
         put_mismatch(page, survey, hypervisor);
         return;
     }
-    while (!record->measured)
-        record++;
-    for (uint32_t i = 0; i < cpuprobe_candidates()->count; i++)
-        tried += known_outcome(record->outcome[i]) != OUTCOME_SKIPPED &&
-                 record->outcome[i] != OUTCOME_NOT_RUN;
     if (!survey->verdict.executed)
         put_words(page, "UNVERIFIED",
                   "Nothing known speaks against what CPUID claims, but nothing was executed.");
@@ -247,7 +257,7 @@ put_verdict(struct page *page, const struct survey *survey, const char *hypervis
         put_words(page, "UNKNOWN", "Too little can be read here to judge.");
     else {
         write_words(&text, "This machine does what it claims: ");
-        write_number(&text, tried);
+        write_number(&text, ran_on_each(&survey->measurement));
         write_words(&text, " instructions executed on each CPU.");
         put_row(page, "OK", &text);
         release_writer(&text);
@@ -259,45 +269,125 @@ static const struct {
     enum feature feature;
     const char *name;
 } known[] = {
-    {FEATURE_SSE4_2, "SSE4.2"}, {FEATURE_AVX, "AVX"},          {FEATURE_AVX2, "AVX2"},
-    {FEATURE_FMA, "FMA"},       {FEATURE_AVXVNNI, "AVX-VNNI"}, {FEATURE_AVX512F, "AVX-512"},
-    {FEATURE_AMX_TILE, "AMX"},  {FEATURE_AES, "AES"},          {FEATURE_SHA, "SHA"},
+    {FEATURE_SSE4_2, "SSE4.2"},   {FEATURE_AVX, "AVX"},      {FEATURE_AVX2, "AVX2"},
+    {FEATURE_FMA, "FMA"},         {FEATURE_BMI2, "BMI2"},    {FEATURE_AVXVNNI, "AVX-VNNI"},
+    {FEATURE_AVX512F, "AVX-512"}, {FEATURE_AMX_TILE, "AMX"}, {FEATURE_APXF, "APX"},
+    {FEATURE_AES, "AES"},         {FEATURE_SHA, "SHA"},
 };
 
+enum standing { HAS, ON_REQUEST, HAS_NOT, NOT_PROVEN, NOT_USABLE, NOT_KNOWN, STANDING_COUNT };
+
+/* How the machine stands to a feature; probe/cpuprobe/report/screen.py says the same. */
+static enum standing
+standing_of(const struct verdict *verdict, enum feature feature)
+{
+    switch ((enum state)verdict->state[feature]) {
+    case STATE_OF_USABLE:
+        return HAS;
+    case STATE_OF_UNVERIFIED:
+        return verdict->executed ? NOT_PROVEN : HAS;
+    case STATE_OF_GATED:
+        return ON_REQUEST;
+    case STATE_OF_ABSENT:
+    case STATE_OF_HIDDEN:
+        return HAS_NOT;
+    case STATE_OF_UNKNOWN:
+        return NOT_KNOWN;
+    default:
+        return NOT_USABLE;
+    }
+}
+
 static void
-put_features(struct page *page, const char *lead, const struct verdict *verdict, bool safe)
+put_features(struct page *page, const struct verdict *verdict)
+{
+    static const char *const leads[] = {
+        [HAS] = "has",
+        [ON_REQUEST] = "on request",
+        [HAS_NOT] = "has not",
+        [NOT_PROVEN] = "not proven",
+        [NOT_USABLE] = "not usable",
+        [NOT_KNOWN] = "unknown",
+    };
+
+    for (unsigned int standing = 0; standing < STANDING_COUNT; standing++) {
+        struct writer text = {0};
+
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            if (standing_of(verdict, known[i].feature) == standing) {
+                write_words(&text, text.length > 0 ? " " : "");
+                write_words(&text, known[i].name);
+            }
+        put_row(page, leads[standing], &text);
+        release_writer(&text);
+    }
+}
+
+static void
+put_level(struct page *page, const struct verdict *verdict)
 {
     struct writer text = {0};
 
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (has_feature(&verdict->safe, known[i].feature) == safe) {
-            write_words(&text, text.length > 0 ? " " : "");
-            write_words(&text, known[i].name);
-        }
-    put_row(page, lead, &text);
+    if (verdict->level != NULL || verdict->level_at_most == NULL)
+        write_words(&text, verdict->level == NULL ? "below x86-64-v1" : verdict->level);
+    else {
+        write_words(&text, verdict->level_at_least == NULL ? "" : "at least ");
+        write_words(&text, verdict->level_at_least == NULL ? "" : verdict->level_at_least);
+        write_words(&text, verdict->level_at_least == NULL ? "" : ", ");
+        write_words(&text, "at most ");
+        write_words(&text, verdict->level_at_most);
+        write_words(&text, ": not all of it is known");
+    }
+    put_row(page, "level", &text);
     release_writer(&text);
 }
 
-/* Which machine this is, in a line or two. */
+/* What people call the hypervisor of that signature. */
+static const char *
+known_hypervisor(const char *signature)
+{
+    static const struct {
+        const char *signature, *name;
+    } rows[] = {
+#define ROW(signature, name) {signature, name},
+        EACH_HYPERVISOR(ROW)
+#undef ROW
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (text_equal(signature, rows[i].signature))
+            return rows[i].name;
+    return signature;
+}
+
+/* The first CPU that was measured; survey_machine finds at least one. */
+static const struct cpu_record *
+first_measured(const struct measurement *measurement)
+{
+    const struct cpu_record *record = measurement->records;
+
+    while (!record->measured)
+        record++;
+    return record;
+}
+
+/* What /proc/cpuinfo says of the CPU is of another where it is set aside. */
 static void
 put_identity(struct page *page, const struct survey *survey, const char *hypervisor)
 {
     const struct kernel_told *kernel = &survey->kernel;
-    const struct cpu_record *first = NULL;
+    const struct identity *identity = &first_measured(&survey->measurement)->identity;
+    bool heard = !survey->verdict.set_aside;
     struct writer text = {0};
     uint32_t cpus = 0;
     char name[49];
 
     for (uint32_t i = 0; i < survey->measurement.record_count; i++)
-        if (survey->measurement.records[i].measured) {
-            first = first == NULL ? &survey->measurement.records[i] : first;
-            cpus++;
-        }
-    if (first != NULL &&
-        (cpuid_brand(&first->identity, name) || cpuid_vendor(&first->identity, name)))
+        cpus += survey->measurement.records[i].measured != 0;
+    if (cpuid_brand(identity, name) || cpuid_vendor(identity, name))
         write_words(&text, name);
     else
-        write_words(&text, kernel->brand[0] != '\0' ? kernel->brand : "unknown CPU");
+        write_words(&text, heard && kernel->brand[0] != '\0' ? kernel->brand : "unknown CPU");
     write_words(&text, ", ");
     write_number(&text, cpus);
     write_words(&text, cpus == 1 ? " CPU" : " CPUs");
@@ -305,7 +395,7 @@ put_identity(struct page *page, const struct survey *survey, const char *hypervi
         write_words(&text, ", Linux ");
         write_words(&text, kernel->release_text);
     }
-    if (kernel->microcode[0] != '\0') {
+    if (heard && kernel->microcode[0] != '\0') {
         write_words(&text, ", microcode ");
         write_words(&text, kernel->microcode);
     }
@@ -321,24 +411,27 @@ int
 command_screen(const struct request *request)
 {
     struct page page = {.width = terminal_width()};
-    char name[13];
-    const char *hypervisor = NULL;
+    char signature[13];
+    const char *hypervisor = NULL, *called = NULL;
     struct survey survey;
     int code = survey_or_complain(request, &survey);
 
     if (code != EXIT_GOOD)
         return code;
-    if (survey.verdict.virtual)
-        hypervisor = cpuid_hypervisor_name(&survey.measurement.records[0].identity, name)
-                         ? name
+    if (survey.verdict.virtual) {
+        const struct cpu_record *first = first_measured(&survey.measurement);
+
+        hypervisor = cpuid_hypervisor_name(&first->identity, signature)
+                         ? signature
                          : "a hypervisor without a name";
-    put_identity(&page, &survey, hypervisor);
+        called = known_hypervisor(hypervisor);
+    }
+    put_identity(&page, &survey, called);
     write_words(&page.out, "\n");
     put_verdict(&page, &survey, hypervisor);
     write_words(&page.out, "\n");
-    put_words(&page, "level", survey.verdict.level == NULL ? "none" : survey.verdict.level);
-    put_features(&page, "works", &survey.verdict, true);
-    put_features(&page, "not here", &survey.verdict, false);
+    put_level(&page, &survey.verdict);
+    put_features(&page, &survey.verdict);
     write_words(&page.out, "\n");
     if (survey.verdict.judgement != JUDGED_MISMATCH) /* which says it already */
         put_words(&page, "wasmtime", "cpuprobe-native flags");

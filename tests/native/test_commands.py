@@ -201,6 +201,12 @@ def test_files_that_cannot_be_read(native: Path, tmp_path: Path) -> None:
         ("flags", "--format", "toml"),
         ("check-flags",),
         ("check-flags", "a", "b"),
+        ("check-flags", "--json", "a"),
+        ("--json", "level"),
+        ("level", "--format", "json"),
+        ("level", "--wasmtime", "50"),
+        ("--format", "json"),
+        ("--wasmtime", "50"),
         ("--jsn",),
     ],
 )
@@ -227,7 +233,9 @@ def test_a_good_machine_on_a_terminal(native: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert "  OK          This machine does what it claims: " in text
     assert "  level       x86-64-v2\n" in text
-    assert "  not here    AVX AVX2 FMA" in text
+    assert "  has         SSE4.2\n  has not     AVX AVX2 FMA" in text
+    assert "guest of QEMU's TCG" in " ".join(text.split())
+    assert "microcode" not in text, "that of the host's /proc/cpuinfo"
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])

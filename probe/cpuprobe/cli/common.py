@@ -170,7 +170,7 @@ def _screens(
             yield from code_lines(code, width())
         else:
             on = "" if name == HERE else _quoted(name, share)
-            yield from screen(assessed, observation.tried, width(), on, code)
+            yield from screen(assessed, observation.ran_on_each, width(), on, code)
 
 
 def _quoted(name: str, share: bool) -> str:

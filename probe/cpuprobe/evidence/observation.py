@@ -42,8 +42,8 @@ Outcome = Literal[
     "skipped",
 ]
 
-# Why a candidate was left out for a reason that is not the CPU's: the measuring process was killed
-# by somebody else while it ran, it waited in the kernel, the CPU it ran on was not known.
+# Why a candidate was left out that is not the CPU's doing: the measuring process was killed by
+# somebody else while it ran, it waited in the kernel, the CPU it ran on was not known.
 Disturbance = Literal["killed", "blocked", "moved"]
 
 _MOST_CPUS = 65536
@@ -215,23 +215,21 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     Attributes:
         source: `probe`, or the kind of capture it was read from.
         executed: whether candidates were run.
-        groups: the CPUs, grouped by equal results; at least one.
+        groups: the CPUs, by equal results; at least one.
         candidates: what was executed; empty if nothing was.
         kernel: release and version of the running kernel.
         cpuinfo: what /proc/cpuinfo says, None where there is none.
         cpuinfo_mount: the filesystem type mounted over /proc/cpuinfo, if any.
         cmdline: the known words of the kernel command line, None where it cannot be read.
         vulnerabilities: files of /sys/devices/system/cpu/vulnerabilities, by name.
-        hwcap2: AT_HWCAP2 of an x86 kernel, None where it gave none.
-        amx_permission: what arch_prctl(ARCH_REQ_XCOMP_PERM) answered.
+        hwcap2, amx_permission: AT_HWCAP2 of an x86 kernel, what ARCH_REQ_XCOMP_PERM answered.
         unmeasured_cpus: allowed CPUs that could not be reached (gone offline).
         denied: system calls that a sandbox refused to the probe, and that it could do without.
         wasmtime: the wasmtime of that machine, None if there is none or nobody looked.
         isa: the instruction set of its kernel; programs on an `i686` one are 32-bit.
-        claims: what texts told of features by name.
-        identity: who a text says it is.
-        auxv: what the kernel hands programs in AT_HWCAP and its like, on aarch64.
-        page_size: in bytes.
+        claims, identity: what texts told of features by name, and who they say it is.
+        auxv, page_size: AT_HWCAP and its like as the kernel hands them out, and bytes (aarch64).
+        executions: `ran_on_each`, where a share code holds few of the candidates; 0: not known.
     """
 
     source: Field
@@ -253,11 +251,13 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     identity: ToldIdentity | None = None
     auxv: Auxv | None = None
     page_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] | None = None
+    executions: Annotated[int, msgspec.Meta(ge=0, le=_MOST_NAMES)] | None = None
 
     @property
-    def tried(self) -> int:
-        """How many candidates were executed on each CPU; one that was skipped anywhere was not."""
-        return sum("skipped" not in ran for ran in zip(*(g.ran for g in self.groups), strict=True))
+    def ran_on_each(self) -> int:
+        """How many candidates ran, with the right result, on every CPU; 0 where it is not known."""
+        ran = sum({*ran} == {"ok"} for ran in zip(*(g.ran for g in self.groups), strict=True))
+        return ran if self.executions is None else self.executions
 
     def __post_init__(self) -> None:
         """Checks what the types cannot say; decoding turns a ValueError into its own error."""

@@ -229,6 +229,7 @@ def _rest(observation: Observation, names: set[str]) -> Observation:
         candidates=(),
         cpuinfo=blocks,
         vulnerabilities=_vulnerabilities(observation),
+        executions=(observation.ran_on_each or None) if observation.executed else None,
     )
 
 
@@ -282,5 +283,6 @@ def _observation(code: _Code) -> Observation:
             "groups": groups,
             "candidates": (*packed, *spelt),
             "cpuinfo": blocks,
+            "executions": (rest.executions or 0) if rest.executed else None,
         }
     )

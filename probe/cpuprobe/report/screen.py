@@ -38,13 +38,13 @@ _STANDING = {
 
 
 def screen(
-    assessment: Assessment, tried: int, width: int, on: str = "", code: str = ""
+    assessment: Assessment, ran: int, width: int, on: str = "", code: str = ""
 ) -> Iterator[Line]:
     """The first screen.
 
     Args:
         assessment: of the machine.
-        tried: how many instructions were executed on each CPU.
+        ran: how many instructions were executed on each CPU; 0 where it is not known.
         width: of the terminal, in columns.
         on: what names the machine on a command line, quoted; empty: it is this one.
         code: ends the screen, so that `inspect` reads it; empty: it is said how to get it.
@@ -53,7 +53,7 @@ def screen(
     whole = f"cpuprobe inspect {on} --all" if on else "cpuprobe --all"
     yield from fold(", ".join(identity_words(assessment)), width)
     yield ""
-    yield from _verdict(assessment, tried, width)
+    yield from _verdict(assessment, ran, width)
     yield from _reasons(assessment, width)
     if assessment.verdict == "mismatch":
         yield from _command("until then", f"cpuprobe flags{named} --only-off --format cli", width)
@@ -85,7 +85,7 @@ def code_lines(code: str, width: int) -> Iterator[Line]:
         yield f"  {code[at : at + room]}"
 
 
-def _verdict(assessment: Assessment, tried: int, width: int) -> Iterator[Line]:
+def _verdict(assessment: Assessment, ran: int, width: int) -> Iterator[Line]:
     if assessment.verdict == "mismatch":
         lead, words = Styled("MISMATCH", "bold red"), f"{mismatch(assessment, capital=True)}."
     elif assessment.verdict == "insufficient":
@@ -93,8 +93,8 @@ def _verdict(assessment: Assessment, tried: int, width: int) -> Iterator[Line]:
     elif assessment.basis != "executed":
         lead, words = Styled("UNVERIFIED", "bold"), unproven(assessment)
     else:
-        many = counted(tried, "instruction")
-        words = f"This machine does what it claims: {many} executed on each CPU."
+        many = f": {counted(ran, 'instruction')} executed on each CPU" if ran else ""
+        words = f"This machine does what it claims{many}."
         lead = Styled("OK", "bold green")
     yield from paragraph(words, width, ("  ", lead, "  "), 4 + len(lead.text))
 

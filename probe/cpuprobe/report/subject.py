@@ -88,7 +88,8 @@ def level_words(assessment: Assessment) -> str:
 
 def _measured_by(subject: ReportedMachine) -> str:
     observation = subject.observation
-    executed = f"{counted(observation.tried, 'instruction')} executed on each CPU"
+    ran = observation.ran_on_each
+    executed = f"{counted(ran, 'instruction') if ran else 'instructions'} executed on each CPU"
     if not observation.executed:
         executed = "nothing was executed"
     source = f"cpuprobe {VERSION}"

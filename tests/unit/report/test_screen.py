@@ -25,6 +25,7 @@ from tests.fakes import (
 from cpuprobe.assessment import assess
 from cpuprobe.evidence.machines import parse_capture, read_capture
 from cpuprobe.evidence.observation import Candidate, Observation
+from cpuprobe.evidence.share import pack, unpack
 from cpuprobe.facts.tables import load_table
 from cpuprobe.report.layout import cells, pieces, text_of
 from cpuprobe.report.screen import screen
@@ -86,7 +87,7 @@ CAPTURES = {name for name in WORLDS if name.endswith("-capture")}
 def shown(name: str, width: int, code: str = "") -> list[str]:
     machine = WORLDS[name]
     on = "'my host.txt'" if name in CAPTURES else ""
-    told = screen(assess(machine), machine.tried, width, on, code)
+    told = screen(assess(machine), machine.ran_on_each, width, on, code)
     return [text_of(line).rstrip() for line in told]
 
 
@@ -147,14 +148,37 @@ if __name__ == "__main__":
         (GOLDENS / f"{world}.txt").write_text("\n".join(shown(world, 80)) + "\n")
 
 
-def test_what_was_skipped_on_a_cpu_was_not_executed_on_each():
-    """The number of executed instructions holds for every CPU."""
+def test_what_did_not_run_on_a_cpu_was_not_executed_on_each():
+    """Neither what was skipped, nor what raised a signal or gave a wrong result, on any CPU."""
     first = arm_fakes.group(arm_fakes.BASE, cpus=(0,))
-    second = arm_fakes.group(arm_fakes.BASE, cpus=(1,), outcomes={"neon": "skipped"})
-    ran = sum(outcome != "skipped" for outcome in first.ran)
+    ran = first.ran.count("ok")
 
-    assert arm_fakes.observation(first).tried == ran
-    assert arm_fakes.observation(first, second).tried == ran - 1
+    assert 0 < ran < len(first.ran)
+    assert arm_fakes.observation(first).ran_on_each == ran
+    for outcome in ("skipped", "sigill", "wrong"):
+        second = arm_fakes.group(arm_fakes.BASE, cpus=(1,), outcomes={"neon": outcome})
+        assert arm_fakes.observation(first, second).ran_on_each == ran - 1, outcome
+
+
+def test_a_share_code_tells_how_many_ran_and_an_old_one_does_not():
+    """A code keeps one candidate of each kind: their number is not that of what ran."""
+    machine = WORLDS["healthy-v4"]
+    twice = msgspec.structs.replace(
+        machine,
+        candidates=(*machine.candidates, Candidate("vaddps zmm0, zmm1, zmm2", ("avx512f",))),
+        groups=tuple(
+            msgspec.structs.replace(group, ran=(*group.ran, "ok")) for group in machine.groups
+        ),
+    )
+    told = unpack(pack(twice))
+    old = msgspec.structs.replace(told, executions=0)
+
+    assert len(told.candidates) < len(twice.candidates)
+    assert told.ran_on_each == twice.ran_on_each == machine.ran_on_each + 1
+    assert unpack(pack(told)).ran_on_each == told.ran_on_each
+    assert unpack(pack(old)).ran_on_each == 0
+    for number, words in ((7, "claims: 7 instructions executed on each CPU."), (0, "claims.")):
+        assert words in "".join(map(text_of, screen(assess(machine), number, 200)))
 
 
 def test_aarch64_is_spoken_of_in_its_own_words() -> None:
