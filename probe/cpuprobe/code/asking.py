@@ -218,11 +218,6 @@ class Functions:
                 low, high = found
                 yield found
 
-    def size(self, start: int) -> int:
-        """Bytes of a function, by its start."""
-        function = self._links.function(start)
-        return function[1] - function[0] if function else 0
-
     def refused(self, feature: str, holding: Collection[int]) -> tuple[int, int] | None:
         """Of a feature without which main tells of failure: where it is needed first, and main."""
         if self.main is None or not self.summary(self.main).fails >> tier(feature) & 1:

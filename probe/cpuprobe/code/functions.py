@@ -143,9 +143,10 @@ class Exports(Mapping[int, list[Name]]):
 
     def __getitem__(self, address: int) -> list[Name]:
         """The names of one."""
-        if address not in self._names:
+        places = self._names.of(address)
+        if not places:
             raise KeyError(address)
-        return [(self.table, place) for place in self._names.of(address)]
+        return [(self.table, place) for place in places]
 
     def called(self, names: Collection[Name]) -> tuple[int, ...]:
         """The addresses of functions with one of some names, as they come in the symbol table."""

@@ -154,6 +154,10 @@ class Links:
         at = bisect_right(self.starts, address) - 1
         return (self.starts[at], self.limits[at]) if at >= 0 and address < self.limits[at] else None
 
+    def size(self, start: int) -> int:
+        """Bytes of a function, by its start."""
+        return self.limits[bisect_left(self.starts, start)] - start
+
     def number(self, start: int) -> int | None:
         """The number of a function, by its start: its place in `starts`."""
         at = bisect_left(self.starts, start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,16 +37,14 @@ class Pairs:
                 return
             yield self.keys[at], self.values[at]
 
-    def of(self, key: int) -> Iterator[int]:
+    def of(self, key: int) -> Sequence[int]:
         """What an address has."""
-        for at in range(bisect_left(self.keys, key), len(self.keys)):
-            if self.keys[at] != key:
-                return
-            yield self.values[at]
+        at = bisect_left(self.keys, key)
+        return self.values[at : bisect_right(self.keys, key, at)]
 
     def get(self, key: int, other: int | None = None) -> int | None:
         """The first of an address."""
-        return next(self.of(key), other)
+        return next(iter(self.of(key)), other)
 
     def __contains__(self, key: int) -> bool:
         """Whether there is an address."""

@@ -84,9 +84,13 @@ def loaded_names() -> re.Pattern[bytes]:
 
 
 @functools.cache
-def variant_names() -> re.Pattern[str]:
-    """The names, in lower case, of functions that say which CPU they are for: callers chose."""
+def _variants() -> re.Pattern[str]:
     return re.compile("|".join(load_table("baseline")["dispatch"]["variants"]))
+
+
+def is_named_for_cpus(name: str) -> bool:
+    """Whether a function's name says which CPUs it is for: callers chose."""
+    return _variants().search(name.lower()) is not None
 
 
 @dataclass

@@ -21,7 +21,7 @@ from cpuprobe.code.holders import Holders
 from cpuprobe.code.holding import holding
 from cpuprobe.code.needs import SPREAD, By, Reach
 from cpuprobe.code.objects import Tables
-from cpuprobe.code.program import Binary, variant_names
+from cpuprobe.code.program import Binary, is_named_for_cpus
 from cpuprobe.code.summary import FLAG, Call
 from cpuprobe.code.tiers import MORE, tier
 
@@ -120,10 +120,9 @@ class Search:
     def _root(self, start: int) -> By | None:
         """Why a function is one that others call, if it is."""
         if start not in self._roots:
-            exported = start in self._file.exports
-            names = map(self._file.name, self._file.exports[start] if exported else ())
-            variant = any(variant_names().search(name.lower()) for name in names)
-            self._roots[start] = "export" if exported and not variant else None
+            names = [*map(self._file.name, self._file.exports.get(start, ()))]
+            is_plain = names and not any(map(is_named_for_cpus, names))
+            self._roots[start] = "export" if is_plain else None
         return self._roots[start]
 
     def _is_for_such(self, start: int) -> bool:
@@ -209,7 +208,7 @@ class Search:
         take many steps.
         """
         small = len(holding) <= _MOST_ORDERED
-        ordered = sorted(holding, key=self._functions.size) if small else holding
+        ordered = sorted(holding, key=self._links.size) if small else holding
         yield from filter(self._is_others, ordered)
         for start in ordered:
             if not self._links.is_referred_to(start) or self._is_others(start):
@@ -285,4 +284,4 @@ class Search:
 def _is_named(file: Binary, start: int) -> bool:
     """Whether a function's symbol says which CPU it is for."""
     function = file.function(start)
-    return bool(function and variant_names().search(file.name(function.name).lower()))
+    return function is not None and is_named_for_cpus(file.name(function.name))

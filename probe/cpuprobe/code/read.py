@@ -22,7 +22,7 @@ from cpuprobe.code.layout import Plan, plan
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Needs, Reach
 from cpuprobe.code.pe import read_pe
-from cpuprobe.code.program import Binary, variant_names
+from cpuprobe.code.program import Binary, is_named_for_cpus
 from cpuprobe.code.reach import MOST_FUNCTIONS, Search
 from cpuprobe.code.scan import scan
 from cpuprobe.code.tally import Scan
@@ -214,9 +214,8 @@ class Reading:
         else:
             uses = found.features.items()
             names = [({name: 1}, place.name) for name, use in uses for place in use.places]
-        is_variant = variant_names().search
         plain = {
-            each for features, name in names if not is_variant(name.lower()) for each in features
+            each for features, name in names if not is_named_for_cpus(name) for each in features
         }
         return tuple(sorted(found.features.keys() - plain))
 
