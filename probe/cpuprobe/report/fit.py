@@ -157,7 +157,9 @@ def _variants(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 # Behind the noun in what a kind is called.
-_NOUN_ENDS = re.compile(r"(?=,? (?:of|in|to|with|without|packed|nested|too|whose|excluded) |$)")
+_NOUN_ENDS = re.compile(
+    r"(?=,? (?:of|in|to|from|with|without|packed|nested|too|whose|excluded) |$)"
+)
 
 
 def kinds(unread: Mapping[str, int]) -> str:

@@ -387,6 +387,8 @@ def test_a_large_zip():
         ("x.obj", b"\x64\x86\x02\0", "COFF object file"),
         ("x", b"\0\0\xff\xff\2\0\x64\x86", "COFF object file"),
         ("x.bin", b"\x64\x86\x02\0", "other file"),
+        ("x.lib!app.dll", b"\x64\x86\x03\0", "COFF object file"),
+        ("x.lib!core.pyd", b"\0\0\xff\xff\0\0\x64\x86", "import from a DLL"),
         ("x.o", b"BC\xc0\xde", "LLVM bitcode file"),
         ("x.msi", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Windows installer"),
         ("x.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "other file"),

@@ -68,7 +68,11 @@ KINDS = (
     ELF,
     Kind("Windows program", b"MZ", code=True),
     *(Kind("macOS program", magic, code=True) for magic in (macho.MAGIC, *macho.FURTHER_MAGIC)),
-    *(Kind("COFF object file", coff.MAGIC, end, code=True) for end in (".o", ".obj")),
+    # An import library calls its own objects as the DLL is called that it is of.
+    *(
+        Kind("COFF object file", coff.MAGIC, end, code=True)
+        for end in (".o", ".obj", ".dll", ".pyd", ".exe")
+    ),
     Kind("COFF object file", coff.BIG_MAGIC, code=True),
     MODULE,
     # What holds files.
@@ -104,6 +108,8 @@ KINDS = (
     Kind("file of compress", b"\x1f\x9d"),
     *(Kind("cpio archive of an old format", magic) for magic in (b"070707", b"\xc7\x71")),
     Kind("Electron archive", b"\4\0\0\0", end=".asar"),
+    # IMPORT_OBJECT_HEADER of winnt.h (Windows SDK), version 0: names one function of a DLL.
+    Kind("import from a DLL", b"\0\0\xff\xff\0\0", named=False),
     # Of cl /GL: ANON_OBJECT_HEADER of winnt.h (Windows SDK), version 1.
     Kind("COFF object file of a compiler's own code", b"\0\0\xff\xff\1\0\x64\x86"),
     # As it is, and in the wrapper that Apple's linker wants (llvm, BitcodeReader.h).
