@@ -56,7 +56,17 @@ CORE_FLAGS = (
 # the scanner's own files: nothing of it is repeated here. Each stands after those that it includes.
 SHARED = tuple(
     f"native/scan/{name}.h"
-    for name in ("decode", "operands", "links", "scan", "functions", "relocate", "ways", "asking")
+    for name in (
+        "decode",
+        "operands",
+        "links",
+        "scan",
+        "functions",
+        "relocate",
+        "ways",
+        "asking",
+        "execute",
+    )
 )
 
 # What tells of these sources: cpuprobe.extension compares, where they are beside it.
@@ -93,6 +103,7 @@ static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include "core.h"
 #include "flags.h"
 #include "scan/asking.h"
+#include "scan/execute.h"
 #include "scan/functions.h"
 #include "scan/links.h"
 #include "scan/relocate.h"

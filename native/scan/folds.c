@@ -3,8 +3,6 @@
 #include "answers.h"
 #include "works.h"
 
-enum flag { ZERO = 1, SIGN = 2, CARRY = 4, OVERFLOW = 8, FLAGS = 15 };
-
 /* Beside those of all grades: they hang on what may be older. */
 #define FLAGS_INITIAL (1u << 31)
 
@@ -18,29 +16,12 @@ set_flags(struct values *state, unsigned grade, unsigned known, unsigned set)
     state->flags_set = (state->flags_set & ~(known << 4 * grade)) | (set & known) << 4 * grade;
 }
 
-/* Whether a condition (SDM vol. 1, appendix B) holds on CPUs of a grade: 1, 0, or -1 where that is
- * not known. */
+/* Whether a condition holds on CPUs of a grade: 1, 0, or -1 where that is not known. */
 static int
 holds(const struct values *state, unsigned condition, unsigned grade)
 {
-    static const uint8_t any[] = {OVERFLOW, CARRY, ZERO, CARRY | ZERO, SIGN, 0, 0, ZERO};
-    unsigned known = state->flags_known >> 4 * grade & FLAGS, kind = condition >> 1;
-    unsigned set = state->flags_set >> 4 * grade & known;
-    int value = -1;
-
-    if (set & any[kind])
-        value = 1;
-    else if (any[kind] && (known & any[kind]) == any[kind])
-        value = 0;
-    if (kind >= 6 && value < 1) { /* less: the sign is not the overflow */
-        if ((known & (SIGN | OVERFLOW)) != (SIGN | OVERFLOW))
-            value = -1;
-        else if (!(set & SIGN) != !(set & OVERFLOW))
-            value = 1;
-        else
-            value = kind == 6 ? 0 : value;
-    }
-    return value < 0 ? -1 : value ^ (int)(condition & 1);
+    return works_holds(state->flags_known >> 4 * grade & FLAGS, state->flags_set >> 4 * grade,
+                       condition);
 }
 
 /* --- folding -------------------------------------------------------------------------------------

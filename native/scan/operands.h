@@ -54,6 +54,7 @@ enum work {
     FILLS_RIGHT,
     BIT_SETS,
     BIT_CLEARS,
+    TAKES_ADDRESS,
     EXCHANGES,
     PUSHES,
     POPS,
@@ -146,7 +147,7 @@ struct operation {
     uint8_t sizes[2], upper[2];       /* bytes of the first two, where there is work; AH and such */
     uint8_t has_memory, size;         /* of integers that it reads, else 0 */
     uint8_t base, index, scale;       /* of memory; a shift */
-    uint8_t segment, is_static, absolute;
+    uint8_t is_odd, is_static, absolute; /* counted from a segment, or of 32 bits */
     uint8_t framing, wide; /* MOV RBP, RSP; its first operand has 64 bits */
     int64_t displacement;  /* of static memory, the address */
     uint64_t immediate;    /* it has one at most; of a branch, the address it leads to */

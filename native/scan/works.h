@@ -4,6 +4,8 @@
 
 #include "operands.h"
 
+enum flag { ZERO = 1, SIGN = 2, CARRY = 4, OVERFLOW = 8, FLAGS = 15 };
+
 struct work_done {
     enum work work;
     unsigned condition, is_wide;
@@ -54,6 +56,31 @@ works_joins(const struct operation *each)
 {
     return each->work == ORS || each->work == ANDS || each->work == SHIFTS_LEFT ||
            each->work == SHIFTS_RIGHT;
+}
+
+/* Whether a condition (SDM vol. 1, appendix B) holds with some flags, of which so many are known:
+ * 1, 0, or -1 where that is not known, as what hangs on parity never is. */
+static inline int
+works_holds(unsigned known, unsigned set, unsigned condition)
+{
+    static const uint8_t any[] = {OVERFLOW, CARRY, ZERO, CARRY | ZERO, SIGN, 0, 0, ZERO};
+    unsigned kind = condition >> 1 & 7;
+    int value = -1;
+
+    set &= known;
+    if (set & any[kind])
+        value = 1;
+    else if (any[kind] && (known & any[kind]) == any[kind])
+        value = 0;
+    if (kind >= 6 && value < 1) { /* less: the sign is not the overflow */
+        if ((known & (SIGN | OVERFLOW)) != (SIGN | OVERFLOW))
+            value = -1;
+        else if (!(set & SIGN) != !(set & OVERFLOW))
+            value = 1;
+        else
+            value = kind == 6 ? 0 : value;
+    }
+    return value < 0 ? -1 : value ^ (int)(condition & 1);
 }
 
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "asking.h"
+#include "execute.h"
 #include "functions.h"
 #include "links.h"
 #include "relocate.h"
@@ -310,6 +311,61 @@ ask_around(const uint8_t *code, size_t size, uint64_t address, const struct link
     asking_forget(&file);
 }
 
+/* Functions are executed, of which the bytes are constants as well, and tell what CPUID answers. */
+static void
+execute_all(const uint8_t *code, size_t size, uint64_t address, const struct links_known *links)
+{
+    enum { STEPS = 20000, MOST = 2000 };
+    static struct execute_space space;
+    static struct execute_model models[MODELS];
+    static uint64_t slots[64], pointers[64], variables[2];
+    static struct ways_known known;
+    static uint8_t does[64];
+    static struct executed file;
+    struct execute_constants constants = {code, address + 4096 * (code[0] & 1), size};
+
+    known = (struct ways_known){
+        .slots = {slots, 64, 64},
+        .pointers = pointers,
+        .models = {variables, 2, 2},
+    };
+    variables[0] = address + code[size / 3];
+    variables[1] = address + 4096;
+    for (unsigned at = 0; at < 64; at++) {
+        slots[at] = address + 4096 + 5 * at;
+        pointers[at] = address + code[at % size];
+    }
+    for (unsigned model = 0; model < MODELS; model++) {
+        models[model].count = code[1] % (MOST_LEAVES + 1);
+        models[model].xcr0 = code[model % size];
+        for (unsigned at = 0; at < models[model].count; at++)
+            models[model].leaves[at] = (struct execute_leaf){
+                at & 7, at & 8 ? ANY_SUBLEAF : 0, code[at % size] & 15, {code[model % size], at}};
+    }
+    file = (struct executed){.links = links,
+                             .code = &code,
+                             .known = &known,
+                             .constants = &constants,
+                             .constants_count = 1,
+                             .foreign = {slots, code[0] & 63, 64},
+                             .does = does,
+                             .clear = {slots + 32, 32, 32},
+                             .models = models,
+                             .space = &space,
+                             .left = STEPS,
+                             .most = MOST,
+                             .most_vain = size};
+    executed_begin(&file);
+    for (size_t at = 0; at < size && file.left > 0; at++) {
+        executed_look(&file, address + at);
+        HOLDS(file.count <= MOST_FOUND && known.facts <= MOST_FACTS);
+        for (uint32_t each = 0; each < file.count; each++)
+            HOLDS(is_of_file(file.found[each].address) && file.found[each].is_known);
+        HOLDS(executed_refuses(&file, address + at) <= TIER_TOP);
+    }
+    HOLDS(file.left >= -1);
+}
+
 /* How the bytes refer to each other, as code, relocations, symbols and words. */
 static void
 find_links(const uint8_t *code, size_t size, uint64_t address)
@@ -341,6 +397,7 @@ find_links(const uint8_t *code, size_t size, uint64_t address)
     for (unsigned number = 0; number < MOST_RANGES; number++)
         HOLDS(limits[number] <= address + size);
     ask_around(code, size, address, &known, limits);
+    execute_all(code, size, address, &known);
     links_search(code, size, 0, half, address, &known, &calls, &taken, &asking);
     links_search(code, size, half, size, address, &known, &calls, &taken, &asking);
     may_ask(code, size, address, starts, asks);

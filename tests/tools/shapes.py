@@ -70,6 +70,7 @@ _WORKS: Mapping[str, tuple[str, ...]] = {
     "FILLS_RIGHT": ("SHRD",),
     "BIT_SETS": ("BTS",),
     "BIT_CLEARS": ("BTR",),
+    "TAKES_ADDRESS": ("LEA",),
     "EXCHANGES": ("XCHG",),
     "PUSHES": ("PUSH",),
     "POPS": ("POP",),

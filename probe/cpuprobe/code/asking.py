@@ -28,8 +28,6 @@ _RARE = 0.05
 size. pyfamsa 0.7.0, a build for AVX with 16 %, is come to with 100,000 steps."""
 _VISIT = 300
 """Steps, there: it takes longer to find out what comes to a function than they do."""
-_REHEARSED = 5
-"""As many of these steps take as long as one of a rehearsal."""
 _MOST_TELLING = 64
 """Calls of a function of which it is asked whether all tell it of the CPU."""
 _MOST_LAZY = 8
@@ -60,7 +58,7 @@ class Functions:
         others = (at for at in around if next(links.takers(at, at + 1), None) is not None)
         self._answers = file.answers or [*models, *others]
         self._ways = Ways(file, links, self._answers, models)
-        self._rehearsals = Rehearsals(file, links.pointers, models, self._ways.fact, links.names)
+        self._rehearsals = Rehearsals(file, links, self._ways)
         self.main = main(file)
         self.answered: dict[int, tuple[int, int]] = {}
         self._summaries: dict[int, Summary] = {}
@@ -80,8 +78,8 @@ class Functions:
 
     @property
     def made(self) -> int:
-        """Steps that were made so far; one of a rehearsal, which is Python's, counts as several."""
-        return self._ways.made + _REHEARSED * self._rehearsals.made
+        """Steps that were made so far, and instructions that were executed."""
+        return self._ways.made + self._rehearsals.made
 
     @property
     def whole(self) -> bool:
@@ -179,7 +177,7 @@ class Functions:
         summary.statics = [
             each if found is None else kept(kept_at(each), *found)
             for each, found in known
-            if found is None or found.labels
+            if found is None or found[0]
         ]
 
     def _asked(self) -> Iterator[int]:

@@ -50,21 +50,21 @@ _SPACES: list[Any] = []
 """Working memory that is free: there are archives with twenty thousand libraries."""
 
 
-def working_memory() -> Any:
-    """Memory for C to work in on one function.
+def working_memory(kind: str, free: list[Any]) -> Any:
+    """Memory for C to work in, of a kind (`struct ways_space[]`), or what of that is free.
 
     Of the system's own pages: a large part of it is never touched, and to clear it takes longer
     than most searches.
     """
     with contextlib.suppress(IndexError):
-        return _SPACES.pop()
+        return free.pop()
     try:
         # A process's own: workers are forked, with what is free.
-        kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        memory = mmap.mmap(-1, ffi.sizeof("struct ways_space"), flags=kind)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        memory = mmap.mmap(-1, ffi.sizeof(ffi.typeof(kind).item), flags=flags)
     except OSError:
         raise MemoryError from None
-    return ffi.from_buffer("struct ways_space[]", memory)
+    return ffi.from_buffer(kind, memory)
 
 
 class Ways:
@@ -152,6 +152,16 @@ class Ways:
         made.all, made.count = self._numbers(kept), len(kept)
 
     @property
+    def known(self) -> Any:
+        """What is known of the whole file, for C (struct ways_known)."""
+        return self._known
+
+    @property
+    def code(self) -> Any:
+        """The bytes of its code, for C: of each of the ranges that Links has."""
+        return self._file.code
+
+    @property
     def left(self) -> int:
         """Steps that may still be made."""
         return int(self._file.left)
@@ -179,20 +189,6 @@ class Ways:
         for each in summary.fields:
             lib.ways_keep(self._known, ffi.addressof(self._known, "fields"), each)
         return news
-
-    def fact(self, values: Sequence[Sequence[int]], size: int) -> tuple[int, int]:
-        """The labels of a value, and what is known of it.
-
-        Args:
-            values: what it is on some CPUs of each tier, from the lowest.
-            size: its bytes.
-        """
-        bits, labels = ffi.new("struct bits *"), ffi.new("uint32_t *")
-        for grade, those in enumerate(values):
-            bits.ones[grade] = functools.reduce(operator.and_, those)
-            bits.zeros[grade] = ~functools.reduce(operator.or_, those) & ((1 << 8 * size) - 1)
-        fact = lib.ways_fact(self._known, bits, labels)
-        return int(labels[0]), int(fact)
 
     @property
     def regions(self) -> list[int]:
@@ -255,7 +251,7 @@ class Ways:
 
     def _lend(self) -> None:
         """Lends C one space more."""
-        self._spaces.append(working_memory())
+        self._spaces.append(working_memory("struct ways_space[]", _SPACES))
         self._file.spaces[len(self._spaces) - 1] = self._spaces[-1]
 
     def __del__(self) -> None:

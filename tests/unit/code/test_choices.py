@@ -149,7 +149,7 @@ def test_libgccs_answers_are_found_without_their_name():
 
 def test_working_memory_is_a_process_s_own():
     """Workers are forked from a process that may have some that is free."""
-    space = working_memory()
+    space = working_memory("struct ways_space[]", [])
     before = space[0].operations
     child = os.fork()
     if not child:

@@ -1,0 +1,181 @@
+/* What functions put into static memory, and return, on CPUs of which only CPUID's answers are
+ * known.
+ *
+ * Compilers, libraries and programs make words of their own of CPUID's bits: Rust's standard
+ * library a number for each feature, in other places with each release. Such a function is executed
+ * on models of CPUs: of each grade one that has all features of its tier and of lower ones, from
+ * either of the two vendors whose CPUs are asked for different bits.
+ *
+ * What is not known (arguments, what other files' functions return) spreads; where a run goes on,
+ * and what it writes to, must be known. Operations are as in the SDM, vol. 2. Nothing is allocated:
+ * working memory is lent, and no more than that is written to. */
+#ifndef CPUPROBE_EXECUTE_H
+#define CPUPROBE_EXECUTE_H
+
+#include "links.h"
+#include "ways.h"
+
+enum {
+    MODELS = 2 * GRADES, /* of each grade, from the lowest, one CPU from each vendor */
+    MOST_LEAVES = 32,
+    MOST_WRITTEN = 1 << 11, /* words of 8 bytes that a run may write to */
+    MOST_DECODED = 1 << 10, /* instructions that are kept, by their addresses */
+    MOST_FOUND = 256,       /* values in static memory of one function */
+    MOST_REMEMBERED =
+        1 << 10, /* words of static memory of which it is known what runs left there */
+};
+
+/* What a CPU answers: bits of `known` tell which of EAX, EBX, ECX and EDX are. */
+struct execute_leaf {
+    uint32_t leaf, subleaf, known, words[4];
+};
+enum { ANY_SUBLEAF = 0xffffffff };
+
+struct execute_model {
+    struct execute_leaf leaves[MOST_LEAVES];
+    uint32_t count, xcr0;
+};
+
+/* Memory that is only read. */
+struct execute_constants {
+    const uint8_t *bytes;
+    uint64_t address, size;
+};
+
+/* What another file's function does, by its name. */
+enum foreign { FOREIGN_MALLOC };
+
+/* A word of memory that a run wrote: which bytes, which of them are known, and where in it a value
+ * begins: at each byte its size in four bits. */
+struct execute_word {
+    uint64_t address, value;
+    uint32_t sizes;
+    uint8_t written, known;
+};
+
+/* What a run left in memory, by hashes of addresses; and in which order. Of all zeros to begin
+ * with. */
+struct execute_memory {
+    struct execute_word words[MOST_WRITTEN];
+    uint16_t order[MOST_WRITTEN];
+    uint32_t count;
+};
+
+/* What static memory holds on each model after some functions were run; and of which bytes that is
+ * not the same after each. */
+struct execute_remembered {
+    uint64_t address, values[MODELS];
+    uint8_t known, mixed;
+};
+
+struct execute_decoded {
+    uint64_t address;
+    struct operation operation;
+};
+
+/* Working memory, of all zeros to begin with, for one file after another. */
+struct execute_space {
+    uint32_t is_used;
+    struct execute_memory memory[MODELS];
+    struct execute_remembered remembered[MOST_REMEMBERED];
+    struct execute_decoded decoded[MOST_DECODED];
+};
+
+/* What is known of a value in static memory, or of what a function returns: what it is on all CPUs,
+ * or a fact (ways.h) with the labels of what that tells of. */
+struct execute_finding {
+    uint64_t address, value;
+    uint32_t labels;
+    uint16_t fact;
+    uint8_t is_known;
+};
+
+/* A file whose functions are executed. */
+struct executed {
+    const struct links_known *links;
+    const uint8_t *const *code; /* the bytes of each of the links' ranges */
+    struct ways_known *known;
+    const struct execute_constants *constants;
+    uint32_t constants_count;
+    uint32_t remembered;     /* how many words are */
+    struct ways_set foreign; /* slots with other files' functions, and what these do: */
+    const uint8_t *does;
+    struct ways_set clear; /* addresses of values that are zero at first */
+    const struct execute_model *models;
+    struct execute_space *space;
+    int64_t left;       /* instructions that may still be executed */
+    uint32_t most;      /* of one run */
+    uint32_t most_vain; /* functions of which nothing becomes known, one after another, until no
+                           more are executed */
+    uint32_t in_vain, not_refused; /* there were so many */
+    struct execute_finding returned, found[MOST_FOUND];
+    uint32_t count; /* of what was found */
+};
+
+/* Begins with a file: what libgcc's variable holds on each model is remembered. */
+void executed_begin(struct executed *file);
+
+/* Executes a function on each model: what it returns, and leaves in static memory, is in `returned`
+ * and `found`; nothing where that is not known. */
+void executed_look(struct executed *file, uint64_t start);
+
+/* The tier (ways.h) without which no CPU comes back from a function; TIER_NONE: that is not known.
+ */
+unsigned executed_refuses(struct executed *file, uint64_t start);
+
+/* --- between the files of this --- */
+
+enum ended { RUN_GOES, RUN_ENDS, RUN_LOST, RUN_REFUSED };
+
+/* A number, if it is known. */
+struct number {
+    uint64_t value;
+    int is_known;
+};
+
+/* One run: general registers, and which of their bits are not known; vectors, of which halves are
+ * known; flags. */
+struct execution {
+    struct executed *file;
+    struct execute_memory *memory;
+    unsigned model;
+    uint32_t steps;
+    uint64_t general[16], unknown[16], vectors[16][2], heap;
+    uint8_t halves[16];
+    unsigned flags_known, flags_set;
+};
+
+/* Begins a run on a model, and runs a function to its end, or for so many instructions. */
+enum ended execute(struct execution *run, struct executed *file, unsigned model, uint64_t start,
+                   uint32_t most);
+
+/* --- memory.c --- */
+
+/* Whether an address is of static memory, not of the stack or of what a run was given. */
+enum { STATIC_SHIFT = 45 };
+static inline int
+is_of_file(uint64_t address)
+{
+    return !(address >> STATIC_SHIFT);
+}
+
+/* Bytes of memory, eight at most; what is written there, and whether there was room for it. */
+struct number memory_load(const struct execution *run, uint64_t address, unsigned size);
+int memory_store(struct execution *run, uint64_t address, unsigned size, struct number value);
+/* What a run wrote of a word; NULL: nothing. */
+const struct execute_word *memory_written(const struct execute_memory *memory, uint64_t address);
+/* What is remembered of a word, of which `make` begins to; NULL where that is nothing. */
+struct execute_remembered *memory_remembered(const struct executed *file, uint64_t address);
+struct execute_remembered *memory_remember(struct executed *file, uint64_t address);
+void memory_clear(struct execute_memory *memory);
+
+/* The lowest bytes of a register. */
+static inline struct number
+execution_value(const struct execution *run, unsigned number, unsigned size)
+{
+    uint64_t mask = size < 8 ? (1ull << 8 * size) - 1 : UINT64_MAX;
+
+    return (struct number){run->general[number] & mask, !(run->unknown[number] & mask)};
+}
+
+#endif
