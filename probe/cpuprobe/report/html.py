@@ -24,7 +24,7 @@ from cpuprobe.report.subject import (
     until,
     vulnerabilities,
 )
-from cpuprobe.report.verdict import gravest, headline
+from cpuprobe.report.verdict import gravest, headline, verdict_word
 from cpuprobe.report.witnesses import agreements, disagreements
 from cpuprobe.words import cpu_list, plain
 
@@ -100,6 +100,7 @@ def render_html(machines: Sequence[ReportedMachine]) -> str:
         states_of=_states,
         tone=_tone,
         tone_of=_tone_of,
+        verdict_word=verdict_word,
         witnesses=_witnesses,
     )
 

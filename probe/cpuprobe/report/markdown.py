@@ -24,17 +24,10 @@ from cpuprobe.report.subject import (
     until,
     vulnerabilities,
 )
-from cpuprobe.report.verdict import evidence_rows, gravest, headline
+from cpuprobe.report.verdict import evidence_rows, gravest, headline, verdict_word
 from cpuprobe.report.witnesses import agreements, disagreements
 from cpuprobe.words import names, plain
 
-_WORDS = {
-    "consistent": "OK",
-    "cpuid": "UNVERIFIED",  # consistent as well, but nothing was executed
-    "registers": "UNVERIFIED",
-    "insufficient": "UNKNOWN",
-    "mismatch": "MISMATCH",
-}
 _MOST_ROWS = 4
 _MOST_FEATURES = 40
 _MOST_EVIDENCE = 8
@@ -109,7 +102,6 @@ def _body(subject: ReportedMachine, named: bool) -> str:
     from markupsafe import Markup
 
     assessment = subject.assessment
-    executed = assessment.basis == "executed" or assessment.verdict != "consistent"
 
     def literally(make: Callable[[str], str]) -> Callable[[str], Markup]:
         return lambda text: Markup(make(text))
@@ -119,7 +111,7 @@ def _body(subject: ReportedMachine, named: bool) -> str:
         escape,
         machine=subject,
         named=named,
-        word=_WORDS[assessment.verdict if executed else assessment.basis],
+        word=verdict_word(assessment),
         column=spoken(assessment).column,
         most_rows=_MOST_ROWS,
         most_features=_MOST_FEATURES,

@@ -11,6 +11,15 @@ from cpuprobe.facts.tables import load_table
 from cpuprobe.report.spoken import spoken
 from cpuprobe.words import answer, counted, names
 
+_WORDS = {"consistent": "OK", "insufficient": "UNKNOWN", "mismatch": "MISMATCH"}
+
+
+def verdict_word(assessment: Assessment) -> str:
+    """The verdict in a word, in capitals; of claims that nothing executed UNVERIFIED, not OK."""
+    if assessment.verdict == "consistent" and assessment.basis != "executed":
+        return "UNVERIFIED"
+    return _WORDS[assessment.verdict]
+
 
 def headline(assessment: Assessment) -> str:
     """The verdict in a sentence for a layman."""

@@ -265,3 +265,19 @@ def test_round_trip_through_the_page(machine):
     assert msgspec.json.encode(assess(parse_capture(parsed.pre.encode()))) == expected
     assert msgspec.json.encode(assess(parse_capture(html.unescape(source).encode()))) == expected
     assert msgspec.json.encode(assess(parse_capture(source.encode()))) == expected
+
+
+def test_the_verdict_is_drawn_as_what_it_is():
+    """What nothing executed is unverified, on either instruction set, in a word and in a shape."""
+    listed = "fp asimd evtstrm crc32 cpuid"
+    arm = f"processor : 0\nFeatures : {listed}\nCPU implementer : 0x41\nCPU part : 0xd08\n"
+    for machine, drawn in (
+        (HEALTHY, ("usable", "OK.")),
+        (gds_machine(), ("broken", "Mismatch.")),
+        (parse_capture(arm.encode()), ("unverified", "Unverified.")),
+        (parse_capture(b"flags : fpu vme de lm sse2 ..."), ("unknown", "Unknown.")),
+    ):
+        source = page([machine])[0]
+        verdict = source[source.index('class="verdict"') :]
+
+        assert re.findall(r"#shape-(\w+).*?<strong[^>]*>\s*(\S+)<", verdict, re.DOTALL)[0] == drawn
