@@ -24,6 +24,8 @@ from tests.crash.programs import build
         "c5f028c1",  # vmovaps with an operand in vvvv
         "f001c0",  # lock add between registers
         "f089d8",  # lock mov
+        *("06", "07", "0e", "16", "17", "1e", "1f", "27", "2f", "37", "3f", "60", "61", "82c001"),
+        *("9a00000000000000", "ce", "d40a", "d6", "ea00000000000000", "6606", "4806"),
     ],
 )
 def test_it_raises_sigill_on_this_cpu(code: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE, NO_CAUSE, Cause, 
 from cpuprobe.assessment.kernel import release_number
 from cpuprobe.assessment.x86_64 import YMM_STATE
 from cpuprobe.facts.features import X86Feature, load_features
+from cpuprobe.facts.hypervisors import is_emulator
 
 # The option by which the kernel leaves a CR4 bit clear (Documentation/admin-guide,
 # kernel-parameters.txt).
@@ -145,10 +146,13 @@ def why_it_faults(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]]:
     return cause("unknown"), []
 
 
+def _emulated(ground: Ground) -> bool:
+    return ground.virtual and is_emulator(ground.cpuid.hypervisor)
+
+
 def why_it_is_wrong(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]]:
     """Why something executes with a wrong result. Only an emulator's own signature accuses one."""
-    emulators = {row["signature"] for row in ground.quirks["hypervisor"] if "emulator" in row}
-    if ground.virtual and ground.cpuid.hypervisor in emulators:
+    if _emulated(ground):
         return cause("emulator-wrong", hypervisor=ground.hypervisor), [
             f"CPUID.40000000H: {ground.hypervisor}"
         ]
@@ -160,7 +164,8 @@ def why_it_is_wrong(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]
 def why_masked(ground: Ground, listed: list[str]) -> tuple[Cause, list[str]]:
     """Why something executes that CPUID denies."""
     if ground.virtual:
-        return cause("masked", hypervisor=ground.hypervisor), [
+        name = "emulator-beyond" if _emulated(ground) else "masked"
+        return cause(name, hypervisor=ground.hypervisor), [
             f"CPUID.01H:ECX[31] (hypervisor) is set: {ground.hypervisor}"
         ]
     return cause("unknown"), []

@@ -15,6 +15,7 @@ import msgspec
 
 from cpuprobe.assessment.model import Assessment, FeatureAssessment, Finding
 from cpuprobe.evidence.observation import Observation
+from cpuprobe.facts.hypervisors import hypervisor_called
 from cpuprobe.version import VERSION
 
 SCHEMA = "cpuprobe.diff/1"
@@ -102,6 +103,9 @@ class Difference(msgspec.Struct, frozen=True):
 def compare(a: Side, b: Side) -> Difference:
     """What differs between two machines, both assessed for the same wasmtime version."""
     identity = dict(_pairs(_identity(a), _identity(b)))
+    hypervisors = {hypervisor_called(str(s.assessment.identity.hypervisor)) for s in (a, b)}
+    if len(hypervisors) == 1:  # CPUID's signature and lscpu's word for it are no difference
+        identity.pop("hypervisor", None)
     features = {
         name: FeaturePair(feature, b.assessment.features[name])
         for name, feature in a.assessment.features.items()

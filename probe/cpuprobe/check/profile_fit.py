@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from cpuprobe.assessment.masks import lacks_in_silicon
 from cpuprobe.assessment.model import Assessment, Family, Finding, by_gravity
 from cpuprobe.assessment.states import undecided
 from cpuprobe.errors import UsageError
@@ -128,6 +129,8 @@ def _silent(name: str, assessment: Assessment, safe: set[str]) -> str:
     if feature.cpuid is False:
         guest = assessment.identity.hypervisor is not None
         hidden = "; this is a guest, and its hypervisor may hide it" if guest else ""
+        if lacks_in_silicon(name, assessment):
+            hidden = ", and it does not execute: the CPU lacks it"
         if assessment.isa != "x86-64":
             return f"neither ID registers nor HWCAP tell of it{hidden}"
         return f"CPUID does not enumerate it{hidden}"

@@ -12,11 +12,14 @@ from typing import NamedTuple
 
 from cpuprobe.code.apx import promoted
 from cpuprobe.code.decode import MAXIMUM_INSTRUCTIONS, Decoded, decode
+from cpuprobe.code.encoding import fields
 from cpuprobe.code.invalid import Invalid, invalid
 from cpuprobe.code.newer import newer
 from cpuprobe.facts.features import load_features
 
 LONGEST = 15
+# What is chosen further behind: VEX, EVEX, XOP and REX2, and 3DNow!, whose opcode comes last.
+_OPEN = frozenset({(0, 0x62), (0, 0x8F), (0, 0xC4), (0, 0xC5), (0, 0xD5), (1, 0x0F)})
 
 
 class Instruction(NamedTuple):
@@ -46,7 +49,8 @@ def instructions(
         one = _one(code[at : at + LONGEST], registers or {}, bits)
         found.append(one)
         at += len(one.decoded.code)
-        if not sequence or one.decoded.kind in ("undecodable", "incomplete"):
+        lost = one.offence is not None and one.offence.reason == "64-bit mode"  # as is its length
+        if not sequence or lost or one.decoded.kind in ("undecodable", "incomplete"):
             break
     return tuple(found)
 
@@ -69,9 +73,28 @@ def _one(code: bytes, registers: Mapping[str, int], bits: int) -> Instruction:
                 other=tuple(name for name in found.features if name not in load_features()),
             )
         )
-    offence = None if decoded.kind == "incomplete" else invalid(code)
+    if decoded.kind == "incomplete":
+        if _goes_on(code):
+            return Instruction(decoded)
+        decoded = replace(decoded, kind="undecodable")
+    offence = invalid(code)
     if offence is None:
         return Instruction(decoded)
     return Instruction(
         replace(offence.meant, kind="always-invalid", features=(), other=()), offence
+    )
+
+
+def _goes_on(code: bytes) -> bool:
+    """Whether any byte behind `code` makes it an instruction.
+
+    The decoder wants a ModRM of opcodes, too, that are none.
+    """
+    found = fields(code)
+    if found is None or found.kind != "legacy" or (found.map, found.opcode) in _OPEN:
+        return True
+    longer = (code + bytes([byte]) + bytes(LONGEST) for byte in range(256))
+    return any(
+        decode(each[:LONGEST])[0].kind not in ("undecodable", "incomplete") or newer(each)
+        for each in longer
     )

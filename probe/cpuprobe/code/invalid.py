@@ -2,7 +2,7 @@
 
 SDM vol. 2A, 2.3.2 to 2.3.5 and 2.4 (VEX: no LOCK, 66, F2, F3 or REX before it; exceptions of type
 1 to 13: VEX.L and VEX.vvvv where the instruction does not use them), 2.7.11 (EVEX), LOCK in chapter
-3.
+3; vol. 2D, table A-2 (opcodes that 64-bit mode has given up).
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ from typing import Literal, NamedTuple
 from cpuprobe.code.decode import Decoded, decode, library
 from cpuprobe.code.encoding import Fields, fields
 
-Reason = Literal["prefix", "vector length", "vvvv", "lock", "operands"]
+Reason = Literal["prefix", "vector length", "vvvv", "lock", "operands", "64-bit mode"]
 _NAMES = {0x66: "66", 0xF2: "F2", 0xF3: "F3", 0xF0: "LOCK"}
+# PUSH and POP of segments, BCD, PUSHA, POPA, 82, far CALL and JMP, INTO, AAM, D6 (SALC, now UDB).
+# C4, C5, 62 and D5 begin VEX, EVEX and REX2 there.
+_GIVEN_UP = frozenset(
+    b"\x06\x07\x0e\x16\x17\x1e\x1f\x27\x2f\x37\x3f\x60\x61\x82\x9a\xce\xd4\xd6\xea"
+)
 
 
 class Invalid(NamedTuple):
     """Why an encoding is invalid, what offends, and the instruction that was probably meant.
 
-    `value` names the prefix, or is VEX.L as a number; empty otherwise.
+    `value` names the prefix or the opcode, or is VEX.L as a number; empty otherwise.
     """
 
     reason: Reason
@@ -36,6 +41,9 @@ def invalid(code: bytes) -> Invalid | None:
     found = fields(code)
     if found is None:
         return None
+    if found.map == 0 and found.opcode in _GIVEN_UP:
+        meant = Decoded(code[: found.at], "undecodable")
+        return Invalid("64-bit mode", f"{found.opcode:02X}", meant)
     if found.kind != "legacy":
         return _before_vex(code, found) or _vector_length(code, found) or _unchecked(code, found)
     if 0xF0 in found.prefixes:

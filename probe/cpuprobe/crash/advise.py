@@ -65,7 +65,7 @@ def _advice(
         yield Advice("kernel", (ruling.verdict, crash.function or "", crash.module or ""))
     elif ruling.verdict == "foreign-isa":
         yield Advice("foreign", (ruling.value,))
-    elif ruling.verdict == "always-invalid" and ruling.reason != "permanently":
+    elif ruling.verdict == "always-invalid" and ruling.reason not in ("permanently", "64-bit mode"):
         yield Advice("report the encoding")
     elif ruling.verdict == "no-code" and crash.signal in ILLEGAL and crash.emulator is None:
         yield Advice("get bytes", (_system(crash), crash.source))

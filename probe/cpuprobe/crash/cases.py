@@ -48,7 +48,12 @@ def _names(*names: str | None) -> set[str]:
 
 
 def _causes(wanting: Sequence[FeatureJudged], assessment: Assessment | None) -> set[str]:
-    found = {str(each.cause) for each in wanting if each.cause in ("masked", "not enumerated")}
+    absent = {
+        "masked": "masked",
+        "not enumerated": "not enumerated",
+        "not in silicon": "not enumerated",
+    }
+    found = {absent[each.cause] for each in wanting if each.cause in absent}
     names = {each.name for each in wanting if not each.safe}
     for finding in () if assessment is None else assessment.findings:
         if finding.family is not Family.WASMTIME and names & set(finding.features):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cpuprobe.assessment.masks import lacks_in_silicon
 from cpuprobe.assessment.model import Assessment, Family, FeatureAssessment, Finding, by_gravity
 from cpuprobe.code.decode import Decoded
 from cpuprobe.crash.model import CauseKind, FeatureJudged
@@ -77,6 +78,8 @@ def _cause(
         return ("builds on", " ".join(missing), "") if missing else ("unproven", "", "")
     if assessed.state == "absent":
         hypervisor = assessment.identity.hypervisor
+        if lacks_in_silicon(name, assessment):
+            return "not in silicon", "", ""
         return ("not enumerated", "", "") if hypervisor is None else ("masked", hypervisor, "")
     return "state", assessed.state, ""
 

@@ -79,6 +79,7 @@ Reason = Literal[
     "vvvv",
     "lock",
     "operands",
+    "64-bit mode",
     "permanently",
     # baseline
     "illegal all the same",
@@ -105,7 +106,9 @@ Reason = Literal[
     "other signal",
 ]
 
-CauseKind = Literal["", "finding", "builds on", "unproven", "masked", "not enumerated", "state"]
+CauseKind = Literal[
+    "", "finding", "builds on", "unproven", "masked", "not enumerated", "not in silicon", "state"
+]
 
 AdviceKind = Literal[
     "get bytes",  # the system

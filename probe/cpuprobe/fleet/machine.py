@@ -16,6 +16,7 @@ from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.evidence.machines.read import UnjudgedError
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.facts import isa as isas
+from cpuprobe.facts.hypervisors import hypervisor_called
 from cpuprobe.facts.isa import IsaFacts
 from cpuprobe.facts.wasmtime import lookup
 from cpuprobe.fleet.model import Skipped
@@ -64,7 +65,7 @@ class Facts(NamedTuple):
         advertised_level: as in the assessment.
         model: the CPU model.
         kernel: its release.
-        hypervisor: its signature.
+        hypervisor: what people call it, or its signature.
         flags: the flags that are safe, likewise, in wasmtime's order.
         source: the kind of capture.
         cpu: which CPU it is.
@@ -182,7 +183,7 @@ def facts_of(evidence: Observation, wasmtime: str) -> Facts:
         advertised_level=assessment.advertised_level,
         model=_model(assessment),
         kernel=_text(identity.kernel or "") or "unknown",
-        hypervisor=_text(identity.hypervisor or "") or _no_hypervisor(evidence),
+        hypervisor=_text(hypervisor_called(identity.hypervisor or "")) or _no_hypervisor(evidence),
         flags=sum(
             1 << at
             for at, flag in enumerate(lookup(wasmtime, isa.name).flags)

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cpuprobe.crash.model import Advice, Judged
+from cpuprobe.facts.hypervisors import hypervisor_called
 from cpuprobe.report.explanation_sentences import EMULATORS, ISAS
 from cpuprobe.words import names, plain
 
@@ -74,6 +75,13 @@ def _one(words: str) -> Callable[[Advice, Judged], Iterator[str]]:
         yield words.format(*(plain(value) for value in advice.values))
 
     return write
+
+
+def _virtual_machine(advice: Advice, _: Judged) -> Iterator[str]:
+    yield (
+        f"a guest of {plain(hypervisor_called(advice.values[0]))}: choose a CPU model that has it "
+        "(Proxmox, QEMU, libvirt: host, or x86-64-v3 where that is all it needs)"
+    )
 
 
 def _get_bytes(advice: Advice, answer: Judged) -> Iterator[str]:
@@ -188,10 +196,7 @@ _WORDS: Mapping[str, Callable[[Advice, Judged], Iterator[str]]] = {
     "remedy": _one("remove the cause: {}"),
     "kernel": _kernel,
     "emulator": _emulator,
-    "virtual machine": _one(
-        "a guest of {}: choose a CPU model that has it (Proxmox, QEMU, libvirt: host, or "
-        "x86-64-v3 where that is all it needs)"
-    ),
+    "virtual machine": _virtual_machine,
     "report the encoding": _one(
         "report the bytes to the authors of what made the code; no flag or other CPU helps"
     ),

@@ -116,6 +116,9 @@ SENTENCES: Mapping[tuple[str, str], str] = {
     ("always-invalid", "lock"): "LOCK before an instruction that does not write memory, or may not "
     "be locked, raises #UD on every CPU: data executed by mistake, or a wrong instruction. No "
     "feature is missing.",
+    ("always-invalid", "64-bit mode"): "{value} begins no instruction in 64-bit mode: #UD on every "
+    "CPU (SDM vol. 2D, table A-2). Data executed by mistake, a jump into the middle of an "
+    f"instruction, or 32-bit code. {NOT_MISSING}",
     ("always-invalid", "permanently"): "UDF is undefined on every CPU, for ever: a trap on "
     f"purpose, or data executed by mistake. {NOT_MISSING}",
     ("always-invalid", "operands"): "These operands raise #UD on every CPU, whatever features it "

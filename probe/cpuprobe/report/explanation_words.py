@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cpuprobe.crash.model import FeatureJudged, Judged
 from cpuprobe.evidence.crashes.isa import X86
 from cpuprobe.evidence.crashes.model import Note
+from cpuprobe.facts.hypervisors import hypervisor_called
 from cpuprobe.report.explanation_sentences import (
     EMULATORS,
     ISAS,
@@ -158,8 +159,9 @@ def cause(each: FeatureJudged, isa: str | None) -> str:
         "": "",
         "finding": each.value,
         "unproven": "nothing proves that it executes here",
-        "masked": f"{absent} (the hypervisor, {each.value}, may have masked it)",
+        "masked": f"{absent} (the hypervisor, {hypervisor_called(each.value)}, may have masked it)",
         "not enumerated": absent,
+        "not in silicon": f"{absent}, and it does not execute: the CPU lacks it",
         "state": f"it is {each.value}",
     }[each.cause]
 

@@ -14,10 +14,11 @@ from cpuprobe.assessment.model import Assessment, FeatureAssessment
 from cpuprobe.evidence.block import armoured
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
+from cpuprobe.facts.hypervisors import hypervisor_called, hypervisor_row
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.report.installed import inference_lines, introspection_lines
 from cpuprobe.report.spoken import spoken
-from cpuprobe.report.verdict import hypervisor_row, identity_words, told
+from cpuprobe.report.verdict import identity_words, told
 from cpuprobe.version import VERSION
 from cpuprobe.wasm.installed import Inference, Introspection
 from cpuprobe.words import HERE, counted, cpu_list, plain
@@ -119,8 +120,8 @@ def facts(subject: ReportedMachine) -> Iterator[tuple[str, str]]:
     if subject.surroundings.distribution is not None:
         yield "distribution", subject.surroundings.distribution
     if identity.hypervisor:
-        known = hypervisor_row(identity.hypervisor).get("name")
-        yield "hypervisor", f"{known} ({identity.hypervisor})" if known else identity.hypervisor
+        name, word = hypervisor_called(identity.hypervisor), identity.hypervisor
+        yield "hypervisor", word if name == word else f"{name} ({word})"
     else:
         yield "hypervisor", f"none that {spoken(subject.assessment).claim} shows"
     container = subject.surroundings.container or _container(subject)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from cpuprobe.assessment.ground import NOT_NAMED
 from cpuprobe.assessment.model import Assessment, Finding
+from cpuprobe.facts.hypervisors import hypervisor_called
 from cpuprobe.facts.tables import load_table
 from cpuprobe.report.spoken import spoken
 from cpuprobe.words import answer, counted, names
@@ -132,10 +132,4 @@ def guest_words(hypervisor: str) -> str:
     """A guest, and of what: by its name, or its signature as CPUID or a text tells it."""
     if hypervisor == NOT_NAMED:
         return "a guest"
-    return f"guest of {hypervisor_row(hypervisor).get('name') or hypervisor}"
-
-
-def hypervisor_row(signature: str | None) -> dict[str, Any]:
-    """Its row of profiles/quirks.toml, empty where there is none."""
-    rows = load_table("quirks")["hypervisor"]
-    return next((row for row in rows if row["signature"] == signature), {})
+    return f"guest of {hypervisor_called(hypervisor)}"

@@ -501,6 +501,9 @@ def test_hidden_features_are_never_safe():
 
     bare = observation(group(features, outcomes={"avx2": "ok"}), listed=features)
     assert the(assess(bare, "50"), "CP203").cause_id == "unknown"
+    emulated = group(features, outcomes={"avx2": "ok"}, hypervisor="TCGTCGTCGTCG")
+    found = the(assess(observation(emulated, listed=features), "50"), "CP203")
+    assert found.cause_id == "emulator-beyond", "no hardware is below an emulated CPU"
 
 
 @pytest.mark.parametrize("outcome", ["timeout", "killed"])

@@ -15,6 +15,7 @@ from tests.fakes import V2, V3, V4, XCR0_AVX512, gds_machine, group, observation
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.difference import Findings, Pair, Side, compare
 from cpuprobe.assessment.model import Finding
+from cpuprobe.evidence.machines import parse_capture
 from cpuprobe.evidence.observation import Cpuinfo, Observation
 from cpuprobe.report.document import make_report, to_json
 
@@ -55,6 +56,21 @@ def test_a_machine_is_the_same_as_itself(tmp_path):
     assert document["same"] is True
     assert document["features"] == document["identity"] == document["flags"] == {}
     assert document["findings"] == {"only_a": [], "only_b": [], "changed": {}}
+
+
+def test_a_hypervisor_by_its_signature_and_by_its_name_is_one():
+    """CPUID says KVMKVMKVM, lscpu KVM; of Hyper-V they say `Microsoft Hv` and `Microsoft`."""
+    for signature, word in (("KVMKVMKVM", "KVM"), ("Microsoft Hv", "Microsoft")):
+        guest = observation(group(V3, hypervisor=signature), listed=V3)
+        told = parse_capture(
+            f"Architecture: x86_64\nVendor ID: GenuineIntel\nHypervisor vendor: {word}\n"
+            "Flags: fpu sse sse2 lm avx hypervisor\n".encode()
+        )
+        bare = observation(group(V3), listed=V3)
+
+        assert assess(told).identity.hypervisor == word
+        assert "hypervisor" not in compared(guest, told)["identity"]
+        assert compared(guest, bare)["identity"]["hypervisor"] == {"a": signature, "b": None}
 
 
 def test_the_flags_that_b_lacks_are_named():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.command import cpuprobe
-from tests.fakes import V2, V3, gds_machine, group, observation
+from tests.fakes import V2, V3, XCR0_AVX, XCR0_SSE, gds_machine, group, observation
 
 from cpuprobe.assessment import assess
 from cpuprobe.cli import run
@@ -272,12 +272,18 @@ def test_check_says_why_and_what_would_change_it(ask: Ask, tmp_path: Path):
 
 
 def test_check_a_guest(ask: Ask, tmp_path: Path):
-    """What a guest lacks may be hidden by its hypervisor, and that is all that can be said."""
-    guest = observation(group(V2, hypervisor="KVMKVMKVM\0\0\0"))
-    said = ask("check", "x86-64-v3", "--on", saved(tmp_path, guest))
+    """What is hidden with its register state may be there; what raised #UD with it on is not."""
+    masked = "CPUID does not enumerate it; this is a guest, and its hypervisor may hide it"
+    lacking = "CPUID does not enumerate it, and it does not execute: the CPU lacks it"
+    for xcr0, why in ((XCR0_SSE, masked), (XCR0_AVX, lacking)):
+        guest = observation(group(V2, xcr0=xcr0, hypervisor="KVMKVMKVM\0\0\0"))
+        said = ask("check", "x86-64-v3", "--on", saved(tmp_path, guest), "--json")
+        (told,) = json.loads(said.out)["profiles"]
+        reasons = {each["feature"]: each["why"] for each in told["missing"]}
 
-    assert said.code == 1
-    assert "this is a guest, and its hypervisor may hide it" in " ".join(said.out.split())
+        assert said.code == 1
+        assert reasons["avx2"] == why
+        assert reasons["movbe"] == lacking, "no XCR0 bit hides it"
 
 
 def test_check_a_mask(ask: Ask, tmp_path: Path):

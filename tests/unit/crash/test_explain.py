@@ -350,7 +350,9 @@ def test_a_listing_is_read_whole_unless_a_line_is_marked():
         ("488b00", "SIGSEGV", "memory"),
         ("0f2800", "SIGSEGV", "alignment"),
         ("48f7f1", "SIGFPE", "arithmetic"),
-        ("06", "SIGILL", "undecodable"),
+        ("06", "SIGILL", "always-invalid"),  # PUSH ES
+        ("82c001", "SIGILL", "always-invalid"),
+        ("0f04", "SIGILL", "undecodable"),
         ("62f2fd", "SIGILL", "undecodable"),
         ("0f0d08", "SIGILL", "baseline"),  # PREFETCHW: a hint
         ("62f2fd0840c1", "SIGILL", "lacks"),
@@ -365,6 +367,25 @@ def test_verdicts(text, signal, verdict):
 
     assert answer.verdict == verdict
     assert bool(answer.flags) == (verdict == "lacks")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        *((each, "cut short") for each in ("c5", "62", "d5", "8f", "8fe9", "0f0f", "0f0fc1", "0f")),
+        *((each, "cut short") for each in ("66", "c7", "0f38", "0f38fc", "c4e37961c0", "0f01")),
+        *((each, "") for each in ("0f04", "0f0a", "0f24", "0f3f", "0f7a", "f30f04")),
+        *((each, "64-bit mode") for each in ("06", "27", "d6", "6660", "82", "8290909090")),
+    ],
+)
+def test_bytes_end_inside_of_an_instruction_only_where_one_begins(text, reason):
+    """The decoder asks for a ModRM of opcodes that are none."""
+    crash = Crash("bytes", code=bytes.fromhex(text), sequence=True)
+    answer = diagnose(crash, lambda: machine(*V2))
+
+    assert answer.reason == reason
+    assert len(answer.instructions) == 1
+    assert answer.cut == 0
 
 
 @pytest.mark.parametrize(
