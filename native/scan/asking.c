@@ -59,7 +59,8 @@ want(struct asking *file, struct asked *asked)
     return 0;
 }
 
-static int look(struct asking *file, uint64_t start, uint64_t end, unsigned depth);
+static int look(struct asking *file, uint64_t start, uint64_t end, unsigned depth,
+                uint64_t numbers);
 
 /* What its own code tells of a function; whether that is known. */
 static int
@@ -82,7 +83,7 @@ see(struct asking *file, struct asked *asked, unsigned depth)
     if (asked->word || end <= asked->target || file->left <= 0)
         return 1;
     asked->state = GOING;
-    known = look(file, asked->target, end, depth);
+    known = look(file, asked->target, end, depth, 0);
     asked->state = known == ASKING_WANTS ? before : SEEN;
     if (known != ASKING_DONE)
         return known;
@@ -191,7 +192,7 @@ most_steps(const struct asking *file)
 }
 
 static int
-look(struct asking *file, uint64_t start, uint64_t end, unsigned depth)
+look(struct asking *file, uint64_t start, uint64_t end, unsigned depth, uint64_t numbers)
 {
     struct ways_space *space = file->spaces[depth];
     uint32_t range = links_range_of(file->links, start), told = 0, most = 0;
@@ -207,6 +208,8 @@ look(struct asking *file, uint64_t start, uint64_t end, unsigned depth)
                     file->links->code[range].end - file->links->code[range].start,
                     file->links->code[range].start, start, end))
         return ASKING_NOTHING;
+    space->numbers = numbers;
+    space->given = (uint32_t)(numbers >> NUMBERED) * ARGUMENT;
     do {
         int known = 1;
 
@@ -226,7 +229,7 @@ look(struct asking *file, uint64_t start, uint64_t end, unsigned depth)
 }
 
 enum asking_end
-asking_look(struct asking *file, uint64_t start, uint64_t end)
+asking_look(struct asking *file, uint64_t start, uint64_t end, uint64_t numbers)
 {
     struct asked *asked = is_go(file, start) ? asked_of(file, start) : NULL;
 
@@ -235,7 +238,7 @@ asking_look(struct asking *file, uint64_t start, uint64_t end)
         want(file, asked);
         return ASKING_WANTS;
     }
-    return (enum asking_end)look(file, start, end, 0);
+    return (enum asking_end)look(file, start, end, 0, numbers);
 }
 
 void

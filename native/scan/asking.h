@@ -59,10 +59,11 @@ struct asking {
 
 enum asking_end { ASKING_WANTS, ASKING_DONE, ASKING_NOTHING };
 
-/* Looks at a function: its summary is in the first space. Where it is all zeros it is no code, or
- * too large. Where something is wanted it is to be called again, with a space more if that lacks.
+/* Looks at a function that is handed some numbers, as ways_call has them: its summary is in the
+ * first space. Where it is all zeros it is no code, or too large. Where something is wanted it is
+ * to be called again, with a space more if that lacks.
  */
-enum asking_end asking_look(struct asking *file, uint64_t start, uint64_t end);
+enum asking_end asking_look(struct asking *file, uint64_t start, uint64_t end, uint64_t numbers);
 
 /* Takes in what a name tells: the word of another file's function, traits of one of Go's. */
 void asking_tell(struct asking *file, uint64_t target, uint32_t word, uint32_t traits);

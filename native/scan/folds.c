@@ -480,7 +480,8 @@ ways_outcome(const struct values *state, const struct operation *each, unsigned 
 {
     struct work_done how;
 
-    if (!state->flags_known || state->flags_known & FLAGS_INITIAL || !(state->flags & ANSWERS))
+    if (!state->flags_known || state->flags_known & FLAGS_INITIAL ||
+        !(state->flags & (ANSWERS | ARGUMENTS)))
         return 0;
     how = works_of(each);
     return how.work == JUMPS ? known_of(state, how.condition, taken) : 0;

@@ -31,6 +31,20 @@ ways_passed(const struct ways_convention *convention, const struct values *state
     return passed;
 }
 
+uint64_t
+ways_numbers(const struct ways_convention *convention, const struct values *state)
+{
+    uint64_t numbers = 0;
+
+    for (unsigned at = 0; at < convention->number; at++) {
+        uint16_t fact = state->facts[convention->arguments[at]];
+
+        if (fact & FACT_NUMBER)
+            numbers |= 1ull << (NUMBERED + at) | (uint64_t)(uint8_t)fact << 8 * at;
+    }
+    return numbers;
+}
+
 int
 ways_calls(const struct ways_space *space, const struct block *block)
 {
@@ -118,6 +132,10 @@ ways_hear(const struct ways_space *space, const struct ways_known *known, struct
         if (state->pointed >> number & 1)
             state->labels[number] = 0;
     }
+    for (at = 0; at < known->convention->number; at++)
+        if (space->given & (uint32_t)ARGUMENT << at)
+            state->facts[known->convention->arguments[at]] =
+                ways_number((int8_t)(space->numbers >> 8 * at));
 }
 
 /* Whether an operation takes the address of the name of /proc/cpuinfo. */
@@ -130,37 +148,34 @@ asks(const struct ways_known *known, const struct operation *each)
     return known->questions.count && is_address && ways_holds(&known->questions, address, address);
 }
 
-/* How far above RSP what it was handed on the stack begins, behind the return address; nowhere, if
- * RSP is not changed in its first block alone. */
-static uint64_t
-above(const struct ways_space *space)
+/* How far above RSP what it was handed on the stack begins, behind the return address, before an
+ * operation by which RSP goes down, for what follows; nowhere, behind one that is not in its first
+ * block: where it goes up again is not followed. */
+static int64_t
+above(const struct ways_space *space, uint32_t at, int64_t depth)
 {
-    uint64_t depth = 8;
+    const struct operation *each = &space->operation[at];
+    const uint8_t *code = space->code + each->offset;
+    int pushes = each->length <= 2 && (code[each->length - 1] & 0xf8) == 0x50 &&
+                 (each->length == 1 || *code == 0x41); /* SDM, PUSH */
+    int changes = each->registers[0] == RSP && !(each->traits & IS_FLAGS_ONLY);
 
-    for (uint32_t at = 0; at < space->operations; at++) {
-        const struct operation *each = &space->operation[at];
-        const uint8_t *code = space->code + each->offset;
-        int pushes = each->length <= 2 && (code[each->length - 1] & 0xf8) == 0x50 &&
-                     (each->length == 1 || *code == 0x41); /* SDM, PUSH */
-        int changes = each->registers[0] == RSP && !(each->traits & IS_FLAGS_ONLY);
-
-        if (!pushes && !changes)
-            continue;
-        if (at >= space->block[0].count && !(each->traits & IS_ADD))
-            return INT32_MAX;
-        if (changes && each->where[1] < OPERAND_IMM8)
-            return INT32_MAX;
-        if (at < space->block[0].count)
-            depth += pushes ? 8 : each->traits & IS_ADD ? 0 - each->immediate : each->immediate;
-    }
-    return depth;
+    if (!pushes && !changes)
+        return depth;
+    if (at >= space->block[0].count)
+        return each->traits & IS_ADD ? depth : INT32_MAX;
+    if (changes && each->where[1] < OPERAND_IMM8)
+        return INT32_MAX;
+    return depth + (pushes                  ? 8
+                    : each->traits & IS_ADD ? -(int64_t)each->immediate
+                                            : (int64_t)each->immediate);
 }
 
 /* What the function does with the stack, and whom it asks, before it is gone over. */
 void
 ways_look_over(struct ways_space *space, const struct ways_known *known)
 {
-    int64_t handed = (int64_t)above(space);
+    int64_t handed = 8;
 
     space->told = space->tells = space->picks = space->parts = space->framed = space->frames =
         space->written = space->captured = space->reads = 0;
@@ -173,6 +188,7 @@ ways_look_over(struct ways_space *space, const struct ways_known *known)
                           (each->size == 4 || (each->base == RSP && each->displacement >= handed));
         int first = each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER;
 
+        handed = above(space, at, handed);
         space->framed |= each->framing;
         space->picks |=
             (flow_of(each) == FLOW_INDIRECT_CALL || flow_of(each) == FLOW_INDIRECT_JMP) &&

@@ -130,7 +130,8 @@ slots_set(struct values *state, uint64_t slot, uint32_t labels, uint16_t fact, u
     static const uint16_t sizes[] = {SLOT_BYTES, 0, SLOT_TWO, SLOT_FOUR, SLOT_FOUR};
     uint32_t at = place_of(state->slots, state->count, slot << SLOT_LABELS);
     int known = at < state->count && state->slots[at] >> SLOT_LABELS == slot;
-    uint64_t word = slot << SLOT_LABELS | (labels & ANSWERS ? (uint64_t)fact << 16 : 0) | labels |
+    uint64_t word = slot << SLOT_LABELS |
+                    (labels & (ANSWERS | ARGUMENTS) ? (uint64_t)fact << 16 : 0) | labels |
                     sizes[size < 5 ? size : 0];
 
     state->spilled |= SLOT_FACT(word) != 0;

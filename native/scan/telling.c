@@ -89,7 +89,7 @@ call_slot(struct gone_over *f, uint64_t address, uint32_t unless, uint64_t site)
     uint64_t target;
 
     if (ways_pointer(f->known, address, &target))
-        add_call(f, (struct ways_call){target, site, unless, 0, (uint16_t)f->tiers, 0});
+        add_call(f, (struct ways_call){target, site, unless, 0, (uint16_t)f->tiers, 0, 0});
 }
 
 /* Whether a branch leads out of the function on CPUs of some grades: what guards that. */
@@ -119,9 +119,9 @@ leave(struct gone_over *f, const struct operation *each, const struct block *blo
         return;
     if (flow_of(each) != FLOW_CALL && !outside)
         return;
-    add_call(f,
-             (struct ways_call){each->immediate, site, unless, (uint16_t)told_by(f),
-                                (uint16_t)f->tiers, ways_passed(f->known->convention, &f->live)});
+    add_call(f, (struct ways_call){each->immediate, site, unless, (uint16_t)told_by(f),
+                                   (uint16_t)f->tiers, ways_passed(f->known->convention, &f->live),
+                                   ways_numbers(f->known->convention, &f->live)});
     hand_over(f, answer_of(f->space, each->immediate), unless, site);
 }
 
@@ -491,7 +491,7 @@ tell_all_sides(struct gone_over *f)
         if (item->kind == NEEDS)
             add_need(f, (unsigned)item->what, item->site, 0);
         else if (item->kind == CALLS)
-            add_call(f, (struct ways_call){item->what, item->site, 0, 0, (uint16_t)f->tiers, 0});
+            add_call(f, (struct ways_call){item->what, item->site, 0, 0, (uint16_t)f->tiers, 0, 0});
         else
             add_escape(f, item->what, item->way, 0, item->site);
     }

@@ -376,7 +376,7 @@ is_folded(const struct ways_space *space, const struct values *state, const stru
 {
     unsigned target = each->registers[0];
 
-    if (read & ANSWERS)
+    if (read & (ANSWERS | space->given))
         return 1;
     if (each->traits & IS_COPY)
         return 0;

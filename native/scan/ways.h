@@ -162,14 +162,16 @@ struct ways_known {
 
 /* A direct call, or a jump to another function, on the way to features of some tiers (as bits). If
  * an argument in `unless` is an answer it is guarded; those in `answers` may be. `passed`: which of
- * its own arguments the caller hands on, six bits for each that it hands. */
+ * its own arguments the caller hands on, six bits for each that it hands. `numbers`: which small
+ * numbers it hands, a byte for each argument, and from bit NUMBERED on a bit for each that is one.
+ */
 struct ways_call {
     uint64_t target, site;
     uint32_t unless;
     uint16_t answers, tiers;
-    uint64_t passed;
+    uint64_t passed, numbers;
 };
-enum { PASSED = 6 };
+enum { PASSED = 6, NUMBERED = 48 };
 
 /* How an address leaves a function: to another file's; returned, or to any function; in memory that
  * is not static; it is one of those that may be called, or of the slots that hold them; it is a
@@ -253,6 +255,8 @@ struct ways_space {
     uint32_t parts;                      /* CMOV takes an address on CPUs of some grades */
     uint32_t tells;                      /* it may hand answers to a function that it calls */
     uint32_t told;                       /* labels of all answers that it has to do with */
+    uint32_t given;   /* of arguments of which the numbers are given, and these: */
+    uint64_t numbers; /* as ways_call has them */
     struct ways_known *known;
     struct operation operation[MOST_OPERATIONS + 1];
     struct block block[MOST_OPERATIONS + 1];
@@ -325,10 +329,12 @@ void ways_look_over(struct ways_space *space, const struct ways_known *known);
 /* What it is told by all that call it, where it begins. */
 void ways_hear(const struct ways_space *space, const struct ways_known *known,
                struct values *state);
-/* The arguments that are handed on with some labels; the own ones, as ways_call has them. */
+/* The arguments that are handed on with some labels; the own ones, and numbers, as ways_call has
+ * them. */
 uint32_t ways_handed(const struct ways_convention *convention, const struct values *state,
                      uint32_t labels);
 uint64_t ways_passed(const struct ways_convention *convention, const struct values *state);
+uint64_t ways_numbers(const struct ways_convention *convention, const struct values *state);
 /* Whether a block may call functions; whether what one is handed tells of the CPU. Takes in all
  * that it is handed; of all functions keeps those that are told of the CPU by its bits. */
 int ways_calls(const struct ways_space *space, const struct block *block);

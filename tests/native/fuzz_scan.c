@@ -297,7 +297,9 @@ ask_around(const uint8_t *code, size_t size, uint64_t address, const struct link
 
         if (limits[number] <= start)
             continue;
-        while (rounds++ < 100 && asking_look(&file, start, limits[number]) == ASKING_WANTS) {
+        while (rounds++ < 100 &&
+               asking_look(&file, start, limits[number], start * UINT64_C(0x9e3779b97f4a7c15)) ==
+                   ASKING_WANTS) {
             for (unsigned at = 0; file.lacks && at <= MOST_DEPTH; at++)
                 file.spaces[at] = &spaces[at];
             HOLDS(file.lacks || file.wants);

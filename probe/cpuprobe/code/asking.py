@@ -30,6 +30,8 @@ _VISIT = 300
 """Steps, there: it takes longer to find out what comes to a function than they do."""
 _MOST_TELLING = 64
 """Calls of a function of which it is asked whether all tell it of the CPU."""
+_MOST_HANDED = 8
+"""Sets of numbers that one is handed of which it is asked what it does then."""
 _MOST_LAZY = 8
 """Variables that one function may make the values of."""
 _MOST_READ, _FEW_READ = 2 << 20, 4
@@ -62,6 +64,7 @@ class Functions:
         self.main = main(file)
         self.answered: dict[int, tuple[int, int]] = {}
         self._summaries: dict[int, Summary] = {}
+        self._by_numbers: dict[int, dict[int, Summary]] = {}
         self._handed: dict[int, dict[int, list[int]]] = {}  # function -> caller -> what it tells
         self.refusals: dict[int, int] = {}
         self.left = self.to_learn
@@ -226,10 +229,23 @@ class Functions:
     def summary(self, start: int) -> Summary:
         """One function, by its start; an empty one where too much was looked at already."""
         if start not in self._summaries:
-            function = self._links.function(start)
-            if function is None or self.left <= 0:
+            made = self._look(start)
+            if made is None:
                 return Summary()
-            made = self._ways.look(*function, self._told)
-            made.stubs = self._links.stubs
             self._summaries[start] = made
         return self._summaries[start]
+
+    def handed(self, start: int, numbers: int) -> Summary:
+        """What one function does that is handed some numbers, as a call of it has them."""
+        known = self._by_numbers.setdefault(start, {}) if numbers else {}
+        if numbers and numbers not in known and len(known) < _MOST_HANDED:
+            known[numbers] = self._look(start, numbers) or self.summary(start)
+        return known.get(numbers) or self.summary(start)
+
+    def _look(self, start: int, numbers: int = 0) -> Summary | None:
+        function = self._links.function(start)
+        if function is None or self.left <= 0:
+            return None
+        made = self._ways.look(*function, self._told, numbers)
+        made.stubs = self._links.stubs
+        return made

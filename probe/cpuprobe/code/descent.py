@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable
 
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.links import Links
-from cpuprobe.code.summary import FLAG
+from cpuprobe.code.summary import FLAG, Call
 from cpuprobe.code.tiers import MORE, TOP, tier
 
+_Way = tuple[int, None] | tuple[Call, "_Way"]
+"""A call and the way to it, which begins at a root."""
 STEPS = 20_000
 """Steps (ways.MOST_STEPS) that are made."""
 
@@ -31,15 +33,17 @@ def descend(
     """
     met: dict[str, tuple[int, int]] = {}
     every = (1 << TOP + 1) - 1
-    queue = deque((root, 0, every, root) for root in roots)
+    queue = deque[tuple[int, int, int, _Way]]((root, 0, every, (root, None)) for root in roots)
     seen = {(root, 0): every for root in roots}
     left, functions.left = functions.left, STEPS
     while queue and functions.left > 0:
-        start, answers, tiers, root = queue.popleft()
+        start, answers, tiers, way = queue.popleft()
         summary = functions.summary(start)
         for name, (address, unless) in summary.needs.items():
-            if not unless & answers and tiers >> tier(name) & 1:
-                met.setdefault(name, (address, root))
+            if name in met or unless & answers or not tiers >> tier(name) & 1:
+                continue
+            if (root := _open(functions, way, name)) is not None:
+                met[name] = address, root
         for call in summary.calls:
             further = call.target, call.told(answers) if answers else call.answers
             still = tiers & call.tiers & ~(1 << MORE if call.unless & FLAG else 0)
@@ -49,6 +53,24 @@ def descend(
                 continue
             seen[further] = still | seen.get(further, 0)
             if links.number(call.target) is not None:
-                queue.append((*further, still, root))
+                queue.append((*further, still, (call, way)))
     functions.left = left
     return met
+
+
+def _open(functions: Functions, way: _Way, feature: str) -> int | None:
+    """The root of a way that leads to a feature with the numbers that are handed on along it."""
+    calls = list[Call]()
+    while not isinstance(way[0], int):
+        calls.append(way[0])
+        way = way[1]
+    start, numbers = way[0], 0
+    for call in reversed(calls):
+        summary = functions.handed(start, numbers)
+        same = (
+            each for each in summary.calls if each.site == call.site and each.tiers & call.tiers
+        )
+        if (found := next(same, None)) is None:
+            return None
+        start, numbers = call.target, found.numbers
+    return way[0] if feature in functions.handed(start, numbers).needs else None

@@ -233,7 +233,7 @@ class GoSearch(Search):
             if table is not None:
                 yield table, ("taken",)
 
-    def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
+    def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int, int]]:
         if self._functions.name(start):
             for address, ways in () if unless else self._values(start):
                 sites = (site for _, site in self._links.takers(address, address + 1))
@@ -245,10 +245,12 @@ class GoSearch(Search):
         else:
             yield from super()._holders(start, unless)
 
-    def _takes(self, holder: int, address: int, ways: Collection[Way]) -> Iterator[tuple[int, int]]:
+    def _takes(
+        self, holder: int, address: int, ways: Collection[Way]
+    ) -> Iterator[tuple[int, int, int]]:
         for each in self._functions.summary(holder).escapes:
             if each.address == address and each.way in ways and each.tiers & self._tier:
-                yield holder, each.unless
+                yield holder, each.unless, address
 
     def _is_open(self, start: int) -> bool:
         if start not in self._open and self._functions.name(start):

@@ -30,7 +30,7 @@ class Holders:
         self._links, self._tables, self._functions = links, tables, functions
         self._is_named = is_named
 
-    def of(self, start: int, unless: int, tier: int) -> Iterator[tuple[int, int]]:
+    def of(self, start: int, unless: int, tier: int) -> Iterator[tuple[int, int, int]]:
         """Those that hand a function to another file's, or use a table that it stands in.
 
         Not by a list in which a function that answers stands beside it: that says who calls it.
@@ -41,7 +41,7 @@ class Holders:
             tier: that of the feature.
 
         Yields:
-            The start of each, with what would guard it there.
+            The start of each, with what would guard it there, and the address that it lets go of.
         """
         answered, labels = self._functions.answered, telling(tier)
         for _, site in self._links.takers(start, start + 1):
@@ -66,7 +66,7 @@ class Holders:
 
     def _escapes(
         self, unless: int, tier: int, site: int, at: int, *ways: Way
-    ) -> Iterator[tuple[int, int]]:
+    ) -> Iterator[tuple[int, int, int]]:
         if self._functions.left <= 0:  # thousands may refer to one
             return
         holder = self._links.function(site)
@@ -80,7 +80,7 @@ class Holders:
         for each in found:
             is_kept = chooses and each.way == "stored"
             if not is_kept and each.tiers >> tier & 1 and not each.answers & unless:
-                yield holder[0], each.unless
+                yield holder[0], each.unless, each.address
 
     def _chooses(self, holder: int, escapes: Collection[Escape], at: int, labels: int) -> bool:
         """Whether one that stores an address chooses what it stores, for all that is known.

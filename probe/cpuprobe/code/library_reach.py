@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.asking import MOST
+from cpuprobe.code.coming import Coming
 from cpuprobe.code.flow import begins
 from cpuprobe.code.holding import holding
 from cpuprobe.code.layout import plan
@@ -100,9 +101,9 @@ class LibrarySearch(Search):
                 made[part] = Reached(ways, whole and ended and explained)
         return made
 
-    def _callers(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
+    def _callers(self, start: int, coming: Coming) -> Iterator[tuple[int, int]]:
         self._functions.left -= _VISIT
-        return super()._callers(start, unless)
+        return super()._callers(start, coming)
 
     def _is_part(self, start: int) -> bool:
         return super()._is_part(start) or (self._chooses and self._is_chosen(start))

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.budget import SEARCHED
+from cpuprobe.code.coming import Coming
 from cpuprobe.code.descent import descend
 from cpuprobe.code.fixed_links import FixedLinks
 from cpuprobe.code.holders import Holders
@@ -22,7 +23,7 @@ from cpuprobe.code.holding import holding
 from cpuprobe.code.needs import SPREAD, By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, is_named_for_cpus
-from cpuprobe.code.summary import FLAG, Call
+from cpuprobe.code.summary import Call
 from cpuprobe.code.tiers import MORE, tier
 
 CHOSEN = {"rtm"}
@@ -152,7 +153,7 @@ class Search:
         exported: dict[int, int],
     ) -> None:
         """Goes from the functions that hold a feature to those that call them."""
-        hot: dict[int, tuple[int, int]] = {}  # function -> address of the feature, unless
+        coming = Coming(self._functions, feature, self._tier, self._is_for_such)
         pending, looked = list[int](), set[int]()
         refusing = {at for at, of in self._functions.refusals.items() if 1 << of >= self._tier}
         queue = [*refusing]  # later those that are called by others of these, and then:
@@ -161,43 +162,41 @@ class Search:
             self._functions.left -= self._toll
             if pending:  # at once: in a build for newer CPUs one is come to soon
                 start = pending.pop()
-                address, unless = hot[start]
-                callers = *self._callers(start, unless), *self._holders(start, unless)
-                found = [(caller, (address, still)) for caller, still in callers]
-            else:
-                start = queue.pop() if queue else next(entered, -1)
-                if start < 0:
+                address, unless = coming.all[start]
+                found = [(each, (address, still)) for each, still in self._callers(start, coming)]
+                for holder, still, held in self._holders(start, unless):
+                    coming.held.setdefault(holder, set()).add(held)
+                    found.append((holder, (address, still)))
+            elif (start := queue.pop() if queue else next(entered, -1)) < 0:
+                found = coming.late()
+                if not found:
                     break
-                if start in looked:
-                    continue
+            elif start in looked:
+                continue
+            else:
                 looked.add(start)
                 queue += [call.target for call in self._calls(start) if call.target in holding]
                 need = self._functions.summary(start).needs.get(feature)
                 need = (start, 0) if start in refusing else need
                 found = [(start, need)] if need else []
             for start, (address, still) in found:
-                known = hot.get(start)
-                if known is not None and not known[1] & ~still:
+                if not coming.add(start, address, still):
                     continue
-                hot[start] = address, still & (known[1] if known else -1)
                 pending.append(start)
-                if self._is_reached(start, feature, hot[start], met, exported):
+                if self._is_reached(start, feature, coming.all[start], met, exported):
                     return
 
     def _calls(self, start: int) -> Iterator[Call]:
         """What a function calls on its way to the feature that is sought."""
         return (each for each in self._functions.summary(start).calls if each.tiers & self._tier)
 
-    def _callers(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
+    def _callers(self, start: int, coming: Coming) -> Iterator[tuple[int, int]]:
         """Functions that call one on an unguarded way, each with what would guard the call."""
-        for caller in dict.fromkeys(self._functions.around(self._links.callers(start))):
-            for call in self._calls(caller[0]):
-                if call.target != start or call.answers & unless:
-                    continue
-                if not call.unless & FLAG or not self._is_for_such(start):
-                    yield caller[0], call.unless & ~FLAG | call.own(unless)
+        for caller, _ in dict.fromkeys(self._functions.around(self._links.callers(start))):
+            for still in coming.by(caller, start):
+                yield caller, still
 
-    def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int]]:
+    def _holders(self, start: int, unless: int) -> Iterator[tuple[int, int, int]]:
         """Functions that hand one to another file's function, or use a table that it stands in."""
         return self._held.of(start, unless, self._sought)
 

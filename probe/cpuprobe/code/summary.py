@@ -35,6 +35,7 @@ class Call(NamedTuple):
         answers: of the arguments handed on, the labels of those that may be answers.
         tiers: on the way to features of which tiers (code.tiers), as bits.
         passed: of the arguments handed on, the caller's own (native/scan/ways.h).
+        numbers: which small numbers are handed on (likewise).
     """
 
     target: int
@@ -43,6 +44,7 @@ class Call(NamedTuple):
     answers: int
     tiers: int
     passed: int = 0
+    numbers: int = 0
 
     def own(self, unless: int) -> int:
         """The labels of the caller's own arguments that are handed on as some."""
@@ -56,6 +58,13 @@ class Call(NamedTuple):
         """The labels of arguments that may be answers, where some of the caller's own are."""
         labels = (1 << at for at in range(1, lib.ARGUMENTS.bit_length()))
         return self.answers | sum(each for each in labels if self.own(each) & answers)
+
+
+def numbers_of(labels: int) -> int:
+    """The part of a call's `numbers` that is about arguments with some labels."""
+    arguments = labels >> 1 & lib.ARGUMENTS >> 1
+    bytes_of = (0xFF << 8 * at for at in range(arguments.bit_length()) if arguments >> at & 1)
+    return int(sum(bytes_of) | arguments << lib.NUMBERED)
 
 
 class Escape(NamedTuple):
@@ -80,7 +89,7 @@ class Escape(NamedTuple):
 
 # By their numbers in C.
 _WAYS: tuple[Way, ...] = ("foreign", "kept", "stored", "called", "table", "taken")
-NEED, CALL, ESCAPE = map(struct.Struct, ("<QII", "<QQIHHQ", "<QQIBBH"))
+NEED, CALL, ESCAPE = map(struct.Struct, ("<QII", "<QQIHHQQ", "<QQIBBH"))
 
 
 @dataclass

@@ -228,7 +228,9 @@ class Ways:
         lib.asking_forget(self._file)
         self._file.only_answers = False
 
-    def look(self, start: int, end: int, told: Callable[[int], tuple[int, int]]) -> Summary:
+    def look(
+        self, start: int, end: int, told: Callable[[int], tuple[int, int]], numbers: int = 0
+    ) -> Summary:
         """Looks at one function.
 
         Args:
@@ -237,11 +239,12 @@ class Ways:
             told: what the name of something that is called tells, by its address; of what is called
                 through static memory, by the slot's address, less than nothing: a word of another
                 file's function, and traits of one of Go's (native/scan/asking.h).
+            numbers: what it is handed (summary.Call).
         """
         if end - start > lib.LARGEST:
             self._file.is_whole = False
             return Summary()
-        while (ended := lib.asking_look(self._file, start, end)) == lib.ASKING_WANTS:
+        while (ended := lib.asking_look(self._file, start, end, numbers)) == lib.ASKING_WANTS:
             if self._file.lacks:
                 self._lend()
             for each in ffi.unpack(self._file.wanted, self._file.wants):

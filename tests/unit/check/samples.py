@@ -347,6 +347,43 @@ C = {
         OLD void work(int k) { fill_more(gather()); all.f(k); }
         """,
     ),
+    "number_handed_on": (  # who may not use it hands on 0, through two functions
+        "runs",
+        r"""#define ALONE __attribute__((noipa))
+        ALONE void choose(int k, int wide) { if (wide) fast(k); else slow(k); }
+        ALONE void through(int k, int wide) { choose(k + 1, wide); }
+        ALONE void others(int k) { through(k, has()); }
+        OLD void work(int k) { through(k, 0); others(k); }
+        """,
+    ),
+    "number_handed_on_of_another": (
+        "dies",
+        r"""#define ALONE __attribute__((noipa))
+        ALONE void choose(int k, int wide) { if (wide) fast(k); else slow(k); }
+        ALONE void through(int k, int wide) { choose(k + 1, wide); }
+        ALONE void others(int k) { through(k, has()); }
+        OLD void work(int k) { through(k, 1); others(k); }
+        """,
+    ),
+    "number_by_which_an_address_is_taken": (
+        "runs",
+        r"""#define ALONE __attribute__((noipa))
+        ALONE void choose(int k, unsigned flags) { void (*f)(int) = slow;
+        if (flags & 2) f = fast; a[4] = k; f(k); }
+        ALONE void others(int k) { choose(k, has() ? 7 : 1); }
+        OLD void work(int k) { choose(k, 5); others(k); }
+        """,
+    ),
+    "flag_on_the_stack": (  # below it RSP goes down for what another function is handed there
+        "runs",
+        r"""#define ALONE __attribute__((noipa))
+        ALONE void many(int a, int b, int c, int d, int e, int f, int g) { slow(g); }
+        ALONE void choose(int a, int b, int c, int d, int e, int k, int flags) {
+        if (flags & 1) { fast(k); return; } many(a, b, c, d, e, k, k); puts("many"); }
+        ALONE void others(int k) { choose(1, 2, 3, 4, 5, k, has()); }
+        OLD void work(int k) { choose(1, 2, 3, 4, 5, k, 0); others(k); }
+        """,
+    ),
     "address_before_the_test": (
         "runs",
         r"""static volatile unsigned flags; static void (*impl)(int);
