@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cpuprobe.wasm.configure import MissingOptionError, set_flags
-from cpuprobe.wasm.imports import is_component
+from cpuprobe.wasm.imports import is_component, sentence, unmet
 from cpuprobe.wasm.request import Request, Stop, one_line
 
 
@@ -94,6 +94,9 @@ def _compiled(engine: Any, request: Request) -> Any:
     import wasmtime
 
     content = source_of(request)
+    missing = unmet(_binary(content))
+    if missing is not None and not (request.stub_imports and missing.stubs):
+        raise Stop("module", sentence(missing))
     if is_component(request.module):
         from cpuprobe.wasm import component
 
@@ -102,6 +105,18 @@ def _compiled(engine: Any, request: Request) -> Any:
         return wasmtime.Module(engine, content)
     except wasmtime.WasmtimeError as error:
         raise Stop("module", f"not a valid module: {one_line(str(error))}") from None
+
+
+def _binary(content: bytes | str) -> bytes:
+    """What a text says, in the form that tells its imports; nothing if it is no valid text."""
+    import wasmtime
+
+    if isinstance(content, bytes):
+        return content
+    try:
+        return bytes(wasmtime.wat2wasm(content))
+    except wasmtime.WasmtimeError:
+        return b""
 
 
 def _deserialized(engine: Any, request: Request, artifact: bytes) -> Any | None:

@@ -225,7 +225,8 @@ def sentence(needs: Unmet) -> str:
     if len(needs.imports) > _SAID_MODULES:
         said.append(f"{len(needs.imports) - _SAID_MODULES} more modules")
     made = f"; made by {needs.toolchain}" if needs.toolchain else ""
-    what = "--stub-imports runs it until one is called" if needs.stubs else "not only functions"
+    runs = "`cpuprobe run --stub-imports` runs it until one is called"
+    what = runs if needs.stubs else "not only functions"
     return f"needs what is not given here: {'; '.join(said)}{made}; {what}"
 
 

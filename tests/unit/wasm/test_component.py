@@ -156,7 +156,7 @@ def test_imports_beyond_wasi_are_refused_and_can_be_stubbed(tmp_path):
     binary.write_bytes(wasmtime.wat2wasm(path.read_text()))
     refused = run(binary, "--invoke", "quiet")
     assert refused.returncode == 4 and "host:log/out" in refused.stderr
-    assert "cannot be linked" in run(path, "--invoke", "quiet").stderr
+    assert run(path, "--invoke", "quiet").stderr == refused.stderr.replace(str(binary), str(path))
 
     assert run(binary, "--stub-imports", "--invoke", "quiet").stdout == "7\n"
     loud = run(binary, "--stub-imports", "--invoke", "loud")

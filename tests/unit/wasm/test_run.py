@@ -546,7 +546,10 @@ def test_record_is_kept_and_begun_with(small, tmp_path):
         (b"\0asm\1\0\0\0\xff\xff\xff\xff", "not a valid module"),
         (b"\0asm\x0d\0\1\0\xff", "not a valid component"),
         (b"(module (func $\x1b[31m", "not a valid module"),
-        (b'(module (import "env" "f" (func)))', "cannot be linked"),
+        (
+            b'(module (import "env" "f" (func)))',
+            "needs what is not given here: env (f); `cpuprobe run",
+        ),
         (b"\0asm\1\0\0\0" + b"\1\x85\x80\x80\x80\x80\x01" * 3, "not a valid module"),
     ],
 )
