@@ -17,12 +17,12 @@ from cpuprobe.code.tiers import tier
 from cpuprobe.code.ways import NEAR, Ways, kept, kept_at
 from cpuprobe.code.worklist import Worklist
 
-TO_LEARN, MOST = 60_000, 400_000
-"""Steps (ways.MOST_STEPS) that are made to learn what asks; and afterwards."""
-_MOST_SIZE, FEW = 300_000, 60_000
+TO_LEARN, MOST, FEW = 60_000, 400_000, 15_000
+"""Steps (ways.MOST_STEPS): to learn what asks; to search afterwards; and where few searches end."""
+_MOST_SIZE = 300_000
 """Bytes of all functions that hold features, in a file that asks, beyond which few searches end: of
-61 such files 15 with MOST steps; of 311 others all but eight. There so few steps are made, for what
-is soon come to: with more, one of the 61 came to one more feature."""
+61 such files 15 with MOST steps; of 311 others all but eight. There FEW steps are made, for what is
+soon come to: with 60,000 one of the 61 came to one more feature."""
 _RARE = 0.05
 """Share of larger functions that hold features, up to which that is so; of other files twice the
 size. pyfamsa 0.7.0, a build for AVX with 16 %, is come to with 100,000 steps."""

@@ -41,8 +41,9 @@ _EVERY = re.compile(r"(?:main|runtime)\.main|[^()]+\.init(?:\.\d+)?")
 # What may put an answer of the CPU elsewhere: packages of that name, what initialises others.
 _SETTING = re.compile(r".*cpu|runtime\.alginit|.*\.\w*(?:init|Init|glob\.)")
 # The runtime asks to begin with (rt0_go) and all the time (memmove); what is known of that is
-# internal/cpu's.
-_RUNTIME = re.compile(r"_rt0_|(?:internal/)?runtime[./](?!cpuinit|alginit|maps\.AlgInit|init\b)")
+# internal/cpu's, which these put elsewhere; cpuinit stands in schedinit since Go 1.24.
+_SPREADS = r"cpuinit|schedinit|alginit|maps\.AlgInit|init\b"
+_RUNTIME = re.compile(rf"_rt0_|(?:internal/)?runtime[./](?!{_SPREADS})")
 _WAYS: tuple[Way, ...] = ("taken", "kept", "stored", "foreign")
 # Words in the names of what may put an answer elsewhere, and of what may ask: of most functions
 # there is no text. In this order C has a bit for each.

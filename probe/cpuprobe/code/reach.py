@@ -103,7 +103,7 @@ class Search:
                 self._climb(feature, those, met)
             # In a file that does not ask, only names say that those who call it do.
             self._is_explained &= self._chooses or feature in met or feature in self._named
-        return met
+        return dict(sorted(met.items()))
 
     def descend(self) -> None:
         """Finds out what is soon come to, before it is asked."""

@@ -11,7 +11,7 @@ MOST = 300
 _IN_A_ROW = 100
 """Functions of which nothing becomes known, one after another, until no more are looked at: callers
 of what answers, in large files."""
-_LARGE = 1 << 10
+_LARGE = 4 << 10
 """Bytes of functions that are not looked at unless they may ask themselves: they use answers."""
 _VISITS = 3
 """How often one of these is looked at, as more becomes known."""

@@ -115,6 +115,7 @@ def test_a_stripped_program_has_the_names_of_its_functions():
         ("runtime.alginit", True),
         ("internal/runtime/maps.AlgInit", True),  # what that became in Go 1.27
         ("runtime.cpuinit", True),
+        ("runtime.schedinit", True),  # which has it in it since Go 1.24
         ("main.main", True),
     ],
 )
