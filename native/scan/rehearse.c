@@ -79,7 +79,7 @@ executed_begin(struct executed *file)
     for (unsigned model = 0; model < MODELS; model++)
         memory_clear(&space->memory[model]);
     space->is_used = 1;
-    file->remembered = file->in_vain = file->not_refused = 0;
+    file->remembered = 0;
     for (uint32_t at = 0; at < file->known->models.count; at++) {
         uint64_t first = file->known->models.all[at] + FEATURES, values[MODELS];
         unsigned skip = first & 7;
@@ -205,40 +205,33 @@ executed_look(struct executed *file, uint64_t start)
 
     file->count = 0;
     file->returned.is_known = 0;
-    if (file->left <= 0 || file->in_vain >= file->most_vain)
+    if (file->left <= 0 || !run_all(file, runs, start))
         return;
-    if (run_all(file, runs, start)) {
-        for (unsigned model = 0; model < MODELS; model++) {
-            const struct execute_memory *memory = runs[model].memory;
+    for (unsigned model = 0; model < MODELS; model++) {
+        const struct execute_memory *memory = runs[model].memory;
 
-            for (uint32_t at = 0; at < memory->count; at++) {
-                uint64_t address = memory->words[memory->order[at]].address;
-                int is_seen = !is_of_file(address);
+        for (uint32_t at = 0; at < memory->count; at++) {
+            uint64_t address = memory->words[memory->order[at]].address;
+            int is_seen = !is_of_file(address);
 
-                for (unsigned before = 0; before < model && !is_seen; before++)
-                    is_seen = memory_written(runs[before].memory, address) != NULL;
-                if (!is_seen)
-                    look_at(file, runs, address);
-            }
-        }
-        for (unsigned at = 0; at < sizeof sizes && !file->returned.is_known; at++) {
-            struct number values[MODELS];
-
-            for (unsigned model = 0; model < MODELS; model++)
-                values[model] = execution_value(&runs[model], RAX, sizes[at]);
-            file->returned = finding(file, 0, values, sizes[at]);
+            for (unsigned before = 0; before < model && !is_seen; before++)
+                is_seen = memory_written(runs[before].memory, address) != NULL;
+            if (!is_seen)
+                look_at(file, runs, address);
         }
     }
-    file->in_vain = file->count || file->returned.is_known ? 0 : file->in_vain + 1;
-    if (!file->in_vain)
-        file->not_refused = 0;
+    for (unsigned at = 0; at < sizeof sizes && !file->returned.is_known; at++) {
+        struct number values[MODELS];
+
+        for (unsigned model = 0; model < MODELS; model++)
+            values[model] = execution_value(&runs[model], RAX, sizes[at]);
+        file->returned = finding(file, 0, values, sizes[at]);
+    }
 }
 
 unsigned
 executed_refuses(struct executed *file, uint64_t start)
 {
-    if (file->left <= 0 || file->not_refused++ >= 2 * file->most_vain)
-        return TIER_NONE;
     for (unsigned model = 0; model < MODELS; model++) {
         struct execution run;
         enum ended ended = execute(&run, file, model, start, most_of(file));
@@ -246,7 +239,6 @@ executed_refuses(struct executed *file, uint64_t start)
         file->left -= run.steps;
         if (ended != RUN_REFUSED)
             return model / VENDORS;
-        file->not_refused = 0;
     }
     return TIER_NONE;
 }

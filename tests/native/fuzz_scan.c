@@ -355,8 +355,7 @@ execute_all(const uint8_t *code, size_t size, uint64_t address, const struct lin
                              .models = models,
                              .space = &space,
                              .left = STEPS,
-                             .most = MOST,
-                             .most_vain = size};
+                             .most = MOST};
     executed_begin(&file);
     for (size_t at = 0; at < size && file.left > 0; at++) {
         executed_look(&file, address + at);

@@ -19,13 +19,11 @@ from cpuprobe.code.program import Binary
 from cpuprobe.code.ways import Ways, working_memory
 from cpuprobe.facts.features import load_features
 
-MOST_STEPS = 60_000
-"""Instructions that are executed for a file."""
-_MOST = 3_000
+MOST_STEPS = 1_000_000
+"""Instructions that are executed for a file; of 372 that have features none takes more than some
+ten thousand."""
+_MOST = 100_000
 """Of one run."""
-_IN_A_ROW = 12
-"""Functions of which nothing becomes known, one after another, until no more are executed: what
-asks comes first, and large files have some hundred that use answers."""
 _TIERS = range(tiers.NONE, tiers.TOP + 1)
 _VENDORS = (b"GenuntelineI", b"AuthcAMDenti")
 """In EBX, ECX and EDX, in this order (SDM and APM, CPUID leaf 0)."""
@@ -112,7 +110,7 @@ class Rehearsals:
         does = bytes(_FOREIGN[links.names[slot]] for slot in called)
         made.does = self._keep(ffi.from_buffer("uint8_t[]", does))
         made.models = models()
-        made.left, made.most, made.most_vain = MOST_STEPS, _MOST, _IN_A_ROW
+        made.left, made.most = MOST_STEPS, _MOST
 
     def _keep(self, made: Any) -> Any:
         self._kept.append(made)
@@ -141,6 +139,7 @@ class Rehearsals:
             clear = {at for at in statics if any(low <= at < end for low, end in self._zeros)}
             kept = self._list(made.clear, sorted(clear))
             lib.executed_look(made, start)
+            made.clear.count = 0
             del kept
             found = {each.address: (each.labels, each.fact) for each in made.found[0 : made.count]}
             returned = made.returned
