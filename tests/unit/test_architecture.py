@@ -18,7 +18,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # The floors of the house, from the ground. An import goes to a lower floor, or stays in its room.
 FLOORS = (
     ("errors", "version"),
-    ("words", "files", "extension"),
+    ("words", "files", "scratch", "extension"),
     ("facts",),
     ("code",),
     ("evidence",),

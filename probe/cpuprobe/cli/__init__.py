@@ -7,6 +7,7 @@ Exit codes: 0 nothing of severity error, 1 at least one finding of severity erro
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import sys
@@ -22,6 +23,8 @@ from cpuprobe.errors import CpuprobeError  # noqa: E402
 # The main job in its two plain forms, and whether it is to print JSON: Typer, which takes longer to
 # import than all that is measured and judged, has nothing to parse there.
 _PLAIN = {(): False, ("--json",): True}
+# What only writing meets; it names no file where that is standard output.
+_OF_WRITING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
 def main() -> None:
@@ -54,8 +57,9 @@ def run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:  # a Python that was built without bz2, or a lost library
         return _failed(f"this Python has no module {error.name}, which that needs", 3)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else "standard output: "
-        return _failed(f"{where}{error.strerror}", 3)
+        writing = "standard output" if error.errno in _OF_WRITING else ""
+        where = error.filename or writing
+        return _failed(f"{where}: {error.strerror}" if where else str(error.strerror), 3)
     except KeyboardInterrupt:
         return _failed("interrupted", 130)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 
 from cpuprobe.errors import CannotMeasureError, UsageError
 from cpuprobe.evidence.installed import installed_version
@@ -32,6 +31,7 @@ from cpuprobe.fleet.tables import (
 )
 from cpuprobe.fleet.tally import Count, Tally, UnknownKey, millionths
 from cpuprobe.fleet.writer import Writer
+from cpuprobe.scratch import temporary_folder
 from cpuprobe.version import VERSION
 
 
@@ -47,7 +47,7 @@ def target_version(wanted: str | None) -> str:
     """
     if wanted is None:
         installed = installed_version()
-        with contextlib.suppress(UnknownWasmtimeError):
+        with suppress(UnknownWasmtimeError):
             if installed is not None:
                 lookup(installed)
                 return installed
@@ -148,7 +148,7 @@ def fleet_of(
     _check_flags(asked.flag_sets, [flags, *known.values()], version)
     captures = Captures(arguments, version, how, feedback)
     name, tally, tallies = backend, Tally(), {each.name: Tally(each) for each in OTHERS}
-    with tempfile.TemporaryDirectory(prefix="cpuprobe-fleet-") as scratch:
+    with temporary_folder() if folders or backend != "duckdb" else nullcontext("") as scratch:
         if arguments and backend == "duckdb":
             _count(captures, tally, tallies, executed_only)
         elif arguments:
@@ -251,7 +251,7 @@ def _major(version: str) -> str:
 
 def _flags(version: str, isa: str) -> tuple[str, ...]:
     """The flags of a version; none where it was not measured for the instruction set."""
-    with contextlib.suppress(UnknownWasmtimeError):
+    with suppress(UnknownWasmtimeError):
         return lookup(version, isa).flags
     return ()
 

@@ -10,12 +10,12 @@ import os
 import select
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from signal import Signals
 from typing import IO
 
 from cpuprobe.evidence.installed import package_folder
+from cpuprobe.scratch import nameless_file
 from cpuprobe.words import visible
 
 PATIENCE = 60.0
@@ -88,7 +88,7 @@ def run_script(
         ChildError: no wasmtime, or the child died, failed or said nothing for too long.
     """
     command = [*prefix, sys.executable, "-c", _BOOT + script, json.dumps(own_path()), *arguments]
-    with tempfile.TemporaryFile() as errors:
+    with nameless_file() as errors:
         try:
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import signal
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -27,6 +26,7 @@ from cpuprobe.code.needs import Needs
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.wasmtime import UnknownWasmtimeError, lookup
+from cpuprobe.scratch import temporary_folder
 from cpuprobe.wasm.children import ChildError, run_script
 from cpuprobe.wasm.compile_child import LARGEST, LARGEST_ARTIFACT
 from cpuprobe.wasm.introspect import installed_flags
@@ -199,7 +199,7 @@ def compile_file(
     Raises:
         ChildError: it cannot be compiled, or took too much; `words_of` says which.
     """
-    with tempfile.TemporaryDirectory(prefix="cpuprobe-") as folder:
+    with temporary_folder() as folder:
         artifact = os.path.join(folder, "module.cwasm")
         asked = {
             "path": os.path.abspath(path),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import tempfile
 
 import msgspec
 
@@ -13,6 +12,7 @@ from cpuprobe.code.elf import ArtifactError, read_sections
 from cpuprobe.facts.features import load_features
 from cpuprobe.facts.lint import problems
 from cpuprobe.facts.presets import Preset, as_profile
+from cpuprobe.scratch import temporary_folder
 from cpuprobe.wasm.children import ChildError, run_script
 
 _PATIENCE = 300.0
@@ -71,7 +71,7 @@ def effect(preset: Preset) -> Effect:
 
 @functools.cache
 def _compiled(flags: tuple[tuple[str, bool], ...]) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         path = os.path.join(folder, "operators.cwasm")
         request = {"do": "compile", "path": path, "flags": dict(flags), "operators": []}
         script = "from cpuprobe.wasm.verify_child import main; main(sys.argv[1])"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ import msgspec
 
 from cpuprobe.errors import CannotMeasureError
 from cpuprobe.evidence.installed import installed_version
+from cpuprobe.scratch import temporary_folder
 from cpuprobe.wasm.children import ChildError, lines_of, run_script
 from cpuprobe.wasm.code_proof import function_features, prove_code
 from cpuprobe.wasm.verification import Comparison, Death, Difference, Verification
@@ -79,7 +79,7 @@ def verify(
     """
     result = Verification(installed_version(), dict(flags), tuple(sorted(safe)))
     asked = {"flags": dict(flags), "operators": list(operators)}
-    with tempfile.TemporaryDirectory(prefix="cpuprobe-") as folder:
+    with temporary_folder() as folder:
         path = os.path.join(folder, "operators.cwasm")
         progress("compiling", 0, 0)
         compiled: dict[str, Any] = {}

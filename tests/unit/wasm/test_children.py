@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from cpuprobe.cli import run, running
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.evidence.installed import installed_version
 from cpuprobe.wasm.children import ChildError, run_script, word_of
@@ -24,6 +27,38 @@ def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     (folder / "wasmtime").mkdir()
     (folder / "wasmtime" / "__init__.py").write_text(program)
     monkeypatch.syspath_prepend(str(folder))
+
+
+@needs_wasmtime
+def test_a_root_without_a_folder_to_write_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A read-only container: wasmtime is asked all the same, and what needs a folder says so."""
+    with monkeypatch.context() as patched:  # pytest itself needs a folder behind it
+        patched.setattr(tempfile, "tempdir", "/nonexistent/folder")
+
+        assert output("print(1)") == b"1\n"
+        with pytest.raises(ChildError, match="no"):
+            output("raise SystemExit('no')")
+        assert run(["verify"]) == 3
+    assert capsys.readouterr().err == (
+        "cpuprobe: error: no folder for temporary files can be written: name one in TMPDIR\n"
+    )
+
+
+def test_only_what_writing_meets_is_put_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error without a file is nobody's in particular: too many processes, say."""
+    for number, where in ((errno.ENOSPC, "standard output: "), (errno.EAGAIN, "")):
+
+        def fail(*_: object, number: int = number) -> int:
+            raise OSError(number, "words")
+
+        monkeypatch.setattr(running, "plain", fail)
+
+        assert run(["run", "x.wasm"]) == 3
+        assert capsys.readouterr().err == f"cpuprobe: error: {where}words\n"
 
 
 @needs_wasmtime
