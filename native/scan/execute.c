@@ -586,7 +586,10 @@ execute(struct execution *run, struct executed *file, unsigned model, uint64_t s
     put(run, 14, 8, known(GOROUTINE));
     push(run, known(BACK));
     memory_store(run, GOROUTINE + 16, 8, known(0));
-    while (ended == RUN_GOES && address != BACK)
-        ended = run->steps++ == most ? RUN_LOST : step(run, &address);
+    for (; ended == RUN_GOES && address != BACK; run->steps++) {
+        if (run->steps == most)
+            return RUN_LOST;
+        ended = step(run, &address);
+    }
     return ended == RUN_GOES ? RUN_ENDS : ended;
 }

@@ -103,7 +103,7 @@ struct executed {
     struct ways_set clear; /* addresses of values that are zero at first */
     const struct execute_model *models;
     struct execute_space *space;
-    int64_t left;  /* instructions that may still be executed */
+    uint64_t left; /* instructions that may still be executed */
     uint32_t most; /* of one run */
     struct execute_finding returned, found[MOST_FOUND];
     uint32_t count; /* of what was found */

@@ -167,9 +167,7 @@ look_at(struct executed *file, const struct execution *runs, uint64_t address)
 static uint32_t
 most_of(const struct executed *file)
 {
-    int64_t left = file->left > 0 ? file->left : 0;
-
-    return left < file->most ? (uint32_t)left : file->most;
+    return file->left < file->most ? (uint32_t)file->left : file->most;
 }
 
 /* Runs a function on each model; whether none is lost. */
@@ -205,7 +203,7 @@ executed_look(struct executed *file, uint64_t start)
 
     file->count = 0;
     file->returned.is_known = 0;
-    if (file->left <= 0 || !run_all(file, runs, start))
+    if (!run_all(file, runs, start))
         return;
     for (unsigned model = 0; model < MODELS; model++) {
         const struct execute_memory *memory = runs[model].memory;

@@ -364,7 +364,7 @@ execute_all(const uint8_t *code, size_t size, uint64_t address, const struct lin
             HOLDS(is_of_file(file.found[each].address) && file.found[each].is_known);
         HOLDS(executed_refuses(&file, address + at) <= TIER_TOP);
     }
-    HOLDS(file.left >= -1);
+    HOLDS(file.left <= STEPS);
 }
 
 /* How the bytes refer to each other, as code, relocations, symbols and words. */
