@@ -18,6 +18,8 @@ from cpuprobe.facts.tables import load_table
 
 Incomplete = Literal["short", "cut", "foreign"] | None
 
+# What a list of a whole machine begins with; a comma, a quote or a blank between.
+BEGIN = re.compile(r"\bfpu[\"', ]{1,4}(?:vme|de|tsc|pse|fpu_exception|sse)\b")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")
 _DECORATION = "*_`~,;.\"'()[]{}<>|\\"
 _AT_A_SEAM = _DECORATION.replace("_", "")  # sse4 and _2
@@ -106,7 +108,7 @@ def gather(
 def _goes_on(before: str, line: str) -> bool:
     """Whether a line continues a list: its words are Linux's, or its first completes one."""
     words = line.split(None, 40)
-    if not words or _KEY.match(line.strip()):
+    if not words or _KEY.match(line.strip()) or (before.strip() and BEGIN.search(line)):
         return False
     known = linux_words()
     last = before.rsplit(maxsplit=1)[-1] if before.strip() else ""

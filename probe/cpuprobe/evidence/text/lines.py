@@ -16,6 +16,7 @@ from typing import overload
 from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.text.decode import plain_characters, plain_line_ends
 from cpuprobe.evidence.text.markup import (
+    opened_dicts,
     opened_strings,
     without_colour,
     without_entities,
@@ -43,6 +44,7 @@ STEPS = (
     without_quotes,
     without_prefixes,
     without_quotes,
+    opened_dicts,
     without_markdown,
 )
 

@@ -43,6 +43,10 @@ _MANY_ESCAPED_LINES = 3
 _IN_A_STRING = ("\\n", '{\\"')
 _LISTED_FIELD = re.compile(r'(?m)^[ \t]{1,40}"([A-Za-z][^":\n]{0,60}:[ \t][^"\n]*)",?[ \t]*$')
 
+_KEY = re.compile(r"[{,] ?'([A-Za-z][\w ]{0,40})': (?=(\[[^\[\]]*\]|[^\[{,][^,]*))")
+_LIST_IN_DICT = "': ['"
+_UNQUOTED = re.compile(r"['\"\[\]},]")
+
 _FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~).*$")
 _TABLE_RULE = re.compile(
     r"(?m)^[ \t]*\|[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*$"
@@ -111,6 +115,18 @@ def opened_strings(text: str) -> str:
     )
 
 
+def opened_dicts(text: str) -> str:
+    """A flat dictionary with a list, as Python prints it: a field a line, words for the list."""
+    if _LIST_IN_DICT not in text:
+        return text
+    lines: list[str] = []
+    for line in text.split("\n"):
+        flat = line.lstrip().startswith("{'") and line.count("{") == 1 and _LIST_IN_DICT in line
+        fields = _KEY.findall(line) if flat else []
+        lines += [f"{key}: {_UNQUOTED.sub('', value)}" for key, value in fields] or [line]
+    return "\n".join(lines)
+
+
 def _opened(line: str) -> str:
     line = _STRING.sub(_as_lines, line)
     if line.count("\\n") >= _MANY_ESCAPED_LINES and _DRIVE.search(line) is None:
@@ -147,7 +163,7 @@ def without_markdown(text: str) -> str:
     """Without fences, bars of tables, list marks, bold and code marks.
 
     A row of a table becomes its cells with two blanks between them; in one of two cells the first
-    gets a colon, if it has none.
+    gets a colon, if it has none. Several lists of flags in a row stand on lines of their own.
     """
     if "```" in text or "~~~" in text:
         text = _FENCE.sub("", text)
@@ -167,6 +183,9 @@ def without_markdown(text: str) -> str:
 
 def _row(match: re.Match[str]) -> str:
     cells = [cell.strip() for cell in match[1].split("|")]
+    lists = [cell for cell in cells if cell.startswith("fpu ")]
+    if len(lists) > 1:  # a column a machine
+        return "\n".join(f"{cells[0].rstrip(':')}: {cell}" for cell in lists)
     if len(cells) == 2 and cells[0] and not cells[0].endswith(":"):
         cells[0] += ":"
     return "  ".join(cells)

@@ -10,6 +10,10 @@ import re
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 
+# The heads of a plain diff's parts: what it marks with `<` is as much of it as what `>` marks.
+_DIFF = re.compile(r"(?m)^[ \t]{0,16}\d{1,6}(?:,\d{1,6})?[acd]\d{1,6}(?:,\d{1,6})?[ \t]*$")
+_OLD_SIDE = re.compile(r"(?m)^[ \t]{0,16}<[ \t]")
+_NEW_SIDE = re.compile(r"(?m)^[ \t]{0,16}---[ \t]*$")
 _QUOTES = re.compile(r"(?m)^[ \t]{0,16}(?:>[ \t]?){1,16}")
 
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
@@ -31,6 +35,7 @@ _SURE = re.compile(
     rf"|{_TIME}(?:[ \t]|$)"
     r"|/proc/cpuinfo[:-](?:\d{1,7}[:-])?"
     r"|\[[ ]{0,4}\d{1,6}s\](?:[ ]|$)"  # Open Build Service
+    r"|#\d{1,4} \d{1,6}\.\d{1,3}(?:[ ]|$)"  # docker build
     r"|##\[(?:debug|section|command)\]"  # Azure Pipelines, GitHub Actions
     ")"
 )
@@ -44,7 +49,7 @@ _UNSURE = {
     "host": re.compile(r"(?!cpu\d)[\w.-]{1,64}:(?:[ ](?=[\w \t]{2,24}(?:[ \t]:|:[ \t]{2}))|[ ]?$)"),
     "comment": re.compile(r"(?:#|//|--|;+|%|\*)[ \t]"),
 }
-_FIELD = re.compile(r"\{\"|[A-Za-z_\"][\w ().\"-]{0,60}[ \t]*[:=](?:[ \t]|$|\")")
+_FIELD = re.compile(r"\{[\"']|[A-Za-z_\"][\w ().\"-]{0,60}[ \t]*[:=](?:[ \t]|$|\")")
 _COUNTED = ("grep -n", "cat -n")
 _NUMBER = re.compile(r"(\d{1,7})[:\t-]$")
 _SHORTEST_RUN = {"brackets": 3, "host": 3, "comment": 3}
@@ -53,7 +58,9 @@ _NESTED = 3
 
 
 def without_quotes(text: str) -> str:
-    """Without the `> ` of mails and issues; indentation behind it stays."""
+    """Without the `> ` of mails and issues, and both marks of a diff; indentation behind stays."""
+    if "<" in text and _DIFF.search(text) is not None:
+        text = _NEW_SIDE.sub("the other side:", _OLD_SIDE.sub("", text))
     return _QUOTES.sub("", text) if ">" in text else text
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from cpuprobe.evidence.crashes.isa import OF_GO
+from cpuprobe.evidence.crashes.languages import signals
 from cpuprobe.evidence.crashes.model import Clue, Crash
 from cpuprobe.evidence.crashes.rules import ISA_NAMES, rule
 from cpuprobe.evidence.crashes.status import exit_signal
@@ -40,6 +41,13 @@ RULES = {
             r"(?:(?P<program>[\w@.\\-]{1,100})\.service: )?.{0,60}\bcode="
             r"(?:dumped|killed), status=(?P<signal>\d{1,2})/\w{2,8}",
         ),
+        rule(
+            "com.apple.",
+            r"\bcom\.apple\.(?:xpc\.)?launchd\b.{0,200}?"
+            r"(?:exited due to |appears to have crashed: )"
+            r"(?P<signal>SIG[A-Z]{2,7}|[A-Z][a-z ]{4,30}(?=: \d))",
+            system="macos",
+        ),
         rule("signal=", r"\(code=(?:dumped|killed), signal=(?P<signal>[A-Z]{2,7}\d?)\)"),
     ),
     STATUS: (
@@ -50,6 +58,8 @@ RULES = {
         rule("returncode", r"\breturncode['\"]?\s?[=:]\s?(?P<status>-\d{1,10}|1[23]\d)\b"),
         rule("(illegal)", r"^\W{0,8}\d{1,5} - \S{1,200} \(ILLEGAL\)", signal="SIGILL"),  # ctest
         rule("*** caught ", r"\*\*\* caught (?P<signal>illegal operation|segfault) \*\*\*"),  # R
+        rule("(signal: ", r"\bWstat: \d{1,5} \(Signal: (?P<signal>[A-Z]{2,7})\b"),  # prove
+        rule("exitfailure (", r"\bExitFailure \((?P<status>-\d{1,2})\)"),  # Haskell
         rule("exited (", r"\bExited \((?P<status>1[23]\d)\)"),
         rule("restarting (", r"\bRestarting \((?P<status>1[23]\d)\)"),
         rule(
@@ -119,44 +129,6 @@ RULES = {
         rule("c000001d", r"(?<![0-9a-f])(?P<signal>c000001d)\b", system="windows"),
     ),
 }
-# strsignal(SIGILL) in other languages (glibc's and bash's catalogues), as UTF-8 and as letters.
-_ELSEWHERE = (
-    "ungültiger maschinenbefehl",
-    "instruction non permise",
-    "instruction illégale",
-    "instrucción ilegal",
-    "istruzione non consentita",
-    "istruzione illegale",
-    "недопустимая инструкция",
-    "некорректная инструкция",
-    "недопустима інструкція",
-    "неприпустима інструкція",
-    "nieprawidłowa instrukcja",
-    "niedozwolona instrukcja",
-    "instrução ilegal",
-    "非法指令",
-    "不正な命令",
-    "不正命令",
-    "잘못된 명령어",
-    "neplatná instrukce",
-    "nepovolená instrukce",
-    "illegale instructie",
-    "ongeldige instructie",
-    "ogiltig instruktion",
-    "otillåten instruktion",
-    "geçersiz yönerge",
-    "kural d\u0131\u015f\u0131 komut",
-    "érvénytelen utasítás",
-    "virheellinen käsky",
-)
-_WORDS = re.compile(
-    "|".join(
-        re.escape(form)
-        for word in _ELSEWHERE
-        for form in dict.fromkeys((word, word.encode().decode("latin-1")))
-    ),
-    re.IGNORECASE,
-)
 # Names of instruction sets that are no words of another meaning.
 _ISA = re.compile(
     r"(?<![A-Za-z0-9])(?P<isa>x86[_-]64|amd64|aarch64|arm64(?:-v8a|e)?|armv[678]\w{0,3}|armhf"
@@ -169,13 +141,13 @@ _LONE_STATUS = re.compile(r"\s*(-?\d{1,11}|0x[0-9a-f]{1,8})\s*", re.IGNORECASE)
 
 
 def read(lines: Sequence[str]) -> Iterator[Clue]:
-    """SIGILL in other languages, and every instruction set that the text names."""
+    """A signal in other languages, and every instruction set that the text names."""
+    for at, signal in signals(lines):
+        yield Clue(at, Crash(SENTENCE, signal=signal))
     seen: set[str] = set()
     for at, line in enumerate(lines):
         if len(line) > 4096:
             continue
-        if not line.isascii() and _WORDS.search(line) is not None:
-            yield Clue(at, Crash(SENTENCE, signal="SIGILL"), aside=False)
         for match in (*_GO_FILE.finditer(line), *_ISA.finditer(line)):
             name = match["isa"].lower()
             named = OF_GO if match.re is _GO_FILE else ISA_NAMES

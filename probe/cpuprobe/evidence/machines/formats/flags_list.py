@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.kernel_list import gather, is_list, isa_of_arm_list, linux_words
+from cpuprobe.evidence.machines.kernel_list import (
+    BEGIN,
+    gather,
+    is_list,
+    isa_of_arm_list,
+    linux_words,
+)
 from cpuprobe.evidence.machines.names import claims_of_names, feature_named
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import Cpuinfo, ToldIdentity
 
 _SOURCE = "flags-list"
-# What every such list of a whole machine begins with; a comma, a quote or a blank between.
-_BEGIN = re.compile(r"\bfpu[\", ]{1,4}(?:vme|de|tsc|pse|fpu_exception|sse)\b")
 _LABELLED = re.compile(
     r"^[^:=]{0,60}\bflags?\b(?: \([^():=]{1,40}\))?[^:=]{0,10}[:=][\"' ]{0,3}(.+)$", re.IGNORECASE
 )
@@ -63,7 +67,7 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
     while number < len(lines):
         line = lines[number]
         value: str | None = None
-        if (begin := _BEGIN.search(line)) is not None:
+        if (begin := BEGIN.search(line)) is not None:
             value = line[begin.start() :]
         elif (match := _LABELLED.match(line)) is None or _DENYING.search(line[: match.start(1)]):
             pass  # what is not there, or what somebody builds for
@@ -75,7 +79,8 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
         if value is None or misread or (of_code and '"' in value):
             number += 1
             continue
-        found = gather(lines, number, value.replace('"', " "), keyed=False)
+        value = value.replace('"', " ").split("</")[0]
+        found = gather(lines, number, value, keyed=False)
         number = found.end
         if found.words:
             yield found.end - 1, Cpuinfo((0,), _fields(found.words), found.incomplete), None
@@ -99,11 +104,11 @@ def _columns(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
     first = 0
     for number, line in enumerate(paste.lines):
         match = _ALONE.match(line)
-        if match is not None and match[1] in linux_words() and match[1] not in _ORDINARY:
+        if match is not None and match[1] in linux_words():
             first = first if words else number
             words[match[1]] = None
-    if len(words) >= _SHORTEST:
-        whole = "fpu" in words and "lm" in words and len(words) > 40
+    if len(words.keys() - _ORDINARY) >= _SHORTEST:
+        whole = {"fpu", "lm"} <= words.keys() and len(words) > 40
         yield first, Cpuinfo((0,), _fields(tuple(words)), None if whole else "short"), None
 
 
