@@ -27,14 +27,31 @@ links_hold(const struct links_known *known, const uint64_t *limits, const uint64
     return bytes;
 }
 
-uint32_t
-links_holding(const uint64_t *held, uint32_t count, uint32_t bit, uint32_t *numbers)
+/* How many bits the size of a function has. */
+static unsigned
+magnitude(const struct links_known *known, const uint64_t *limits, uint32_t at)
 {
-    uint32_t found = 0;
+    uint64_t size = limits[at] - known->functions.all[at];
+
+    return size ? 64 - (unsigned)__builtin_clzll(size) : 0;
+}
+
+uint32_t
+links_holding(const struct links_known *known, const uint64_t *limits, const uint64_t *held,
+              uint32_t bit, uint32_t *numbers)
+{
+    uint32_t count = (uint32_t)known->functions.count, *every = numbers + count, found = 0;
+    uint32_t first[66] = {0};
 
     for (uint32_t at = count; at--;) {
-        numbers[found] = at;
+        every[found] = at;
         found += held[2 * at + bit / 64] >> bit % 64 & 1;
     }
+    for (uint32_t at = 0; at < found; at++)
+        first[magnitude(known, limits, every[at]) + 1]++;
+    for (unsigned at = 1; at < 66; at++)
+        first[at] += first[at - 1];
+    for (uint32_t at = 0; at < found; at++)
+        numbers[first[magnitude(known, limits, every[at])]++] = every[at];
     return found;
 }

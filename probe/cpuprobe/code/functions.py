@@ -36,7 +36,6 @@ _NUMBERS: dict[Confidence | None, int] = {
     None: 0,
     **{source: number for number, source in enumerate(SOURCES)},
 }
-_KEY = struct.Struct("<Q16xI4x")
 
 
 class Range(NamedTuple):
@@ -63,6 +62,8 @@ class FunctionTable:
     def __init__(self, rows: bytes | memoryview = b"") -> None:
         """Takes rows of ROW as they are."""
         self.rows = memoryview(rows)
+        self._starts = self.rows.cast("Q")[:: ROW.size // 8]
+        self._numbers = self.rows.cast("I")[6 :: ROW.size // 4]
 
     @staticmethod
     def of(found: Mapping[int, Mapping[int, Range]]) -> FunctionTable:
@@ -78,23 +79,20 @@ class FunctionTable:
         """How many there are."""
         return len(self.rows) // ROW.size
 
-    def _key(self, at: int) -> tuple[int, int]:
-        start, number = _KEY.unpack_from(self.rows, ROW.size * at)
-        return number, start
-
-    def _at(self, number: int, start: int) -> int:
-        return bisect_left(range(len(self)), (number, start), key=self._key)
+    def _span(self, number: int) -> tuple[int, int]:
+        return bisect_left(self._numbers, number), bisect_left(self._numbers, number + 1)
 
     def find(self, number: int, start: int) -> Range | None:
         """The function that begins at an address in a range of code."""
-        at = self._at(number, start)
-        if at == len(self) or self._key(at) != (number, start):
+        first, end = self._span(number)
+        at = bisect_left(self._starts, start, first, end)
+        if at == end or self._starts[at] != start:
             return None
         return unpacked(ROW.unpack_from(self.rows, ROW.size * at))
 
     def within(self, number: int) -> memoryview:
         """The rows of one range of code."""
-        first, end = self._at(number, 0), self._at(number + 1, 0)
+        first, end = self._span(number)
         return self.rows[ROW.size * first : ROW.size * end]
 
     def ranges(self, number: int) -> Iterator[Range]:
@@ -103,7 +101,7 @@ class FunctionTable:
 
     def starts(self) -> Iterator[int]:
         """The address of each."""
-        return (row[0] for row in ROW.iter_unpack(self.rows))
+        return iter(self._starts)
 
 
 def packed(function: Range, number: int) -> bytes:

@@ -84,7 +84,7 @@ class GoFunctions(Functions):
 
     @functools.cached_property
     def _starts(self) -> list[int]:
-        return self._file.functions.rows.cast("Q")[:: ROW.size // 8].tolist()
+        return [*self._file.functions.starts()]
 
     @functools.cached_property
     def _hinted(self) -> dict[int, int]:

@@ -10,7 +10,10 @@ from cpuprobe.code.native import ffi, lib
 
 
 class Holding(Collection[int]):
-    """The starts of functions on pages with one feature, the last one first."""
+    """The starts of functions on pages with one feature, small ones first.
+
+    Of a build small ones hold it too, and kernels take many steps.
+    """
 
     def __init__(self, links: Links, held: array[int], bit: int, room: array[int]) -> None:
         """Lists them.
@@ -19,12 +22,13 @@ class Holding(Collection[int]):
             links: of the file.
             held: as Links.held has it.
             bit: the feature's in masks.
-            room: for the numbers of all functions, while it does so.
+            room: for the numbers of all functions twice, while it does so.
         """
         self._links, self._held = links, held
         self._word, self._bit = bit // 64, bit % 64
-        given = ffi.from_buffer("uint64_t[]", held), len(links.starts), bit
-        found = lib.links_holding(*given, ffi.from_buffer("uint32_t[]", room))
+        sizes = links.known, ffi.from_buffer("uint64_t[]", links.limits)
+        masks, numbers = ffi.from_buffer("uint64_t[]", held), ffi.from_buffer("uint32_t[]", room)
+        found = lib.links_holding(*sizes, masks, bit, numbers)
         self._numbers = room[:found]
 
     def __contains__(self, start: object) -> bool:
@@ -62,6 +66,6 @@ def holding(
         mask = masks[pages[page]]
         given.extend((mask & low, mask >> 64))
     held, size = links.held(array("Q", sorted(pages)), given)
-    room = array("I", bytes(4 * len(links.starts)))
+    room = array("I", bytes(8 * len(links.starts)))
     every = [(name, Holding(links, held, bit, room)) for bit, name in enumerate(names)]
     return sorted(every, key=lambda row: -len(row[1])), size

@@ -82,9 +82,9 @@ class LibrarySearch(Search):
         left = MOST_STEPS
         for feature, those in holding(self._links, self._pages)[0]:
             self._every = those
-            parts: dict[int, set[int]] = {}
+            parts: dict[int, dict[int, None]] = {}
             for start in those:
-                parts.setdefault(self._linked.place(start).part, set()).add(start)
+                parts.setdefault(self._linked.place(start).part, {})[start] = None
             for part, starts in parts.items():
                 ways, whole = made.get(part, Reached({}, True))
                 if feature in CHOSEN:
@@ -93,7 +93,7 @@ class LibrarySearch(Search):
                 met: dict[str, Reach] = {}
                 self._enough = max(1, self._exported[part] // MANY)
                 self._functions.left = share = max(min(left, MOST), 0)
-                self._climb(feature, starts, met)
+                self._climb(feature, starts.keys(), met)
                 left -= share - self._functions.left + _VISIT
                 ended = self._functions.left > 0 and self._functions.whole and not self._linked.odd
                 explained = self._chooses or feature in met or feature in self._named

@@ -10,7 +10,7 @@ import itertools
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cpuprobe.code.elf import text
@@ -154,10 +154,6 @@ class Links:
         at = bisect_right(self.starts, address) - 1
         return (self.starts[at], self.limits[at]) if at >= 0 and address < self.limits[at] else None
 
-    def size(self, start: int) -> int:
-        """Bytes of a function, by its start."""
-        return self.limits[bisect_left(self.starts, start)] - start
-
     def number(self, start: int) -> int | None:
         """The number of a function, by its start: its place in `starts`."""
         at = bisect_left(self.starts, start)
@@ -213,15 +209,10 @@ class Links:
         if not self._found:
             self.search()
         calls, taken, asking = zip(*self._found, strict=True)
-        number, self._found = len(self._found), []
-        taking, calling = functools.partial(pairs, *taken), len(self.starts)
-        sort: list[Callable[[], Any]] = [taking, functools.partial(grouped, calling, *calls)]
-        in_order, by_function = (
-            at_once(lambda do: do(), sort) if number > 1 else (do() for do in sort)
-        )
+        self._found = []
         found = (link.value for links, memory in asking for link in memory[0 : links.count])
         every = [*itertools.islice(found, _MOST_ASKING)]
-        return by_function, in_order, every
+        return grouped(len(self.starts), *calls), pairs(*taken), every
 
     def callers(self, target: int) -> Iterator[int]:
         """The addresses at or near which a function is called, or jumped to."""

@@ -31,8 +31,8 @@ CHOSEN = {"rtm"}
 MANY = 20
 """One of so many exported functions must come to a feature. Of a build all do; one alone may be
 told by its callers what the CPU can do in a way that is not seen here."""
-_MOST_HELD, _MOST_ORDERED = 1 << 16, 1 << 15
-"""Functions of which it is held at once what comes to them; that are put in order by size."""
+_MOST_HELD = 1 << 16
+"""Functions of which it is held at once what comes to them."""
 MOST_FUNCTIONS = 1 << 20
 """Of a file whose callers are followed; Chromium has half as many."""
 
@@ -203,13 +203,10 @@ class Search:
     def _entered(self, holding: Collection[int]) -> Iterator[int]:
         """Those of some functions to which something comes from outside of them.
 
-        Those that others call come first, and small ones: of a build they hold it too, and kernels
-        take many steps.
+        Those that others call come first.
         """
-        small = len(holding) <= _MOST_ORDERED
-        ordered = sorted(holding, key=self._links.size) if small else holding
-        yield from filter(self._is_others, ordered)
-        for start in ordered:
+        yield from filter(self._is_others, holding)
+        for start in holding:
             if not self._links.is_referred_to(start) or self._is_others(start):
                 continue
             callers = self._functions.around(self._links.callers(start))

@@ -129,7 +129,7 @@ def test_functions_on_pages_with_a_feature():
 
     assert size == 0x4000 - 0x10 - 0x1000  # all, but for the last one
     assert {name: [*those] for name, those in held.items()} == {
-        "avx": [starts[3], starts[2], starts[1], starts[0]],
+        "avx": [starts[3], starts[1], starts[0], starts[2]],  # small ones first
         "avx2": [starts[1], starts[0]],
         "sha": [],
     }
