@@ -19,6 +19,8 @@ Noted = tuple[int, Instruction]
 
 STRAIGHT_LIMIT = 4096
 """Instructions that are followed from the entry point."""
+_AHEAD, _LONGEST = 512, 15
+"""Bytes that are decoded at once: most ways end after some instructions; and of an instruction."""
 
 
 def is_live(where: Range, hits: Sequence[Noted], noted: Sequence[Noted], forms: Forms) -> bool:
@@ -186,16 +188,17 @@ def _follow(file: Binary, address: int) -> Iterator[Instruction]:
             code = file.code_at(address)
             if code is None or code.name.startswith(".plt"):
                 return
-            near = code.between(address, address + 65536)
-            decoder = Decoder(64, near, ip=address)
+            decoder = Decoder(64, code.between(address, address + _AHEAD), ip=address)
         each = decoder.decode()
         if each.is_invalid or each.code in ASKING:
             return  # where it asks, what follows may be an answer
         yield each
         flow = each.flow_control
         if flow == FlowControl.NEXT:
-            continue
-        if flow == FlowControl.CALL:
+            if decoder.position <= _AHEAD - _LONGEST:
+                continue
+            address = each.next_ip
+        elif flow == FlowControl.CALL:
             returns.append(each.next_ip)
             address = each.near_branch_target
         elif flow == FlowControl.UNCONDITIONAL_BRANCH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from threading import Event
@@ -87,7 +88,6 @@ class Reading:
         elif self._file.architecture == facts_named(isa).code:
             self._begin()
             self._plan = plan(self._file)
-            self._entry = _straight_line(self._file)
 
     def _begin(self) -> None:
         """Begins, of a large file, with how its parts refer to each other, and what answers.
@@ -113,7 +113,7 @@ class Reading:
         return Needs(
             kind=file.kind,
             architecture=file.architecture,
-            entry=self._entry,
+            entry=self._straight,
             isa_needed=file.isa_needed,
             isa_used=file.isa_used,
             dispatch=file.signs,
@@ -174,11 +174,16 @@ class Reading:
         return self._kind(self._file, links, (*roots, *further))
 
     def _searching_soon(self) -> Search | None:
-        """The same, which knows already what is soon come to."""
+        """The same, which knows already what is soon come to, and with it what every run meets."""
         search = self._searching()
         if search is not None:
             search.descend()
+        self._straight  # noqa: B018
         return search
+
+    @functools.cached_property
+    def _straight(self) -> dict[str, int]:
+        return _straight_line(self._file)
 
     @property
     def _kind(self) -> type[Search]:
