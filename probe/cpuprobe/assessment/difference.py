@@ -217,7 +217,10 @@ def _features_of(code: str, found: Iterable[Finding]) -> tuple[str, ...]:
 def _notes(a: Side, b: Side) -> Iterator[str]:
     for side in (a, b):
         if side.assessment.basis != "executed":
-            who = "CPUID claims" if side.assessment.isa == "x86-64" else "the kernel tells programs"
+            told = any(each.cpuid is not None for each in side.assessment.features.values())
+            who = "CPUID claims" if told else "its text claims"
+            if side.assessment.isa != "x86-64":
+                who = "the kernel tells programs"
             yield f"{side.name}: nothing was executed there; this rests on what {who}"
     versions = [
         None if side.observation.wasmtime is None else side.observation.wasmtime.version

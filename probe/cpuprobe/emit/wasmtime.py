@@ -81,8 +81,7 @@ def _promise(flags: FlagSet) -> str:
     if not flags.machines:
         return f"only for machines that meet {_comment(' and '.join(flags.profiles))}."
     if not flags.executed:
-        claim = "CPUID" if flags.isa == "x86-64" else "HWCAP"
-        return f"by {claim} of the machine this is for; nothing was executed there."
+        return "claimed of the machine this is for; nothing was executed there."
     return "every flag set to true was executed on the machine this is for."
 
 

@@ -37,7 +37,7 @@ def _lines(table: Table, version: str) -> Iterator[str]:
 
 def conclusion(worth: Iterable[Worth], rows: Iterable[Row]) -> str:
     """What a packager wants to know, in a sentence or two."""
-    said, pays = [], "x86-64-v1"
+    said, pays, unsure = [], "x86-64-v1", False
     for step in worth:
         if step.differs is None:
             said.append(f"{step.step} is too noisy to tell ({step.ratio:.2f})")
@@ -48,17 +48,22 @@ def conclusion(worth: Iterable[Worth], rows: Iterable[Row]) -> str:
         else:
             said.append(f"{step.step} makes it {1 / step.ratio:.2f} times slower")
         if step.differs and step.ratio > 1:
-            pays = step.step
+            pays, unsure = step.step, False
+        unsure = unsure or step.differs is None
     sentence = f"Worth to this function, each over the step before: {'; '.join(said)}."
     if not said:
         sentence = "Nothing to compare: the levels did not run."
+    elif unsure:
+        sentence += f" Whether anything beyond {pays} gains is too noisy to tell."
     elif pays == "x86-64-v1":
         sentence += " Defaults of x86-64-v1 lose nothing here."
     elif pays.startswith("x86-64-v"):
         sentence += f" Beyond {pays} no default gains anything here."
     pulley = next((row for row in rows if row.flags is None), None)
     if pulley is not None and pulley.ratio is not None:
-        sentence += f" Pulley takes {pulley.ratio:.0f} times as long."
+        times = f"{pulley.ratio:.{0 if pulley.ratio >= 10 else 2}f}"
+        unlike = f" Pulley takes {times} times as long."
+        sentence += unlike if pulley.differs else f" Pulley is no slower that shows ({times})."
     return sentence
 
 

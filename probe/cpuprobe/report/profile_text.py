@@ -130,8 +130,7 @@ def verdict_lines(found: Verdicts) -> Iterator[str]:
     level = f"{found.level or 'not even ' + _lowest(found)} is safe"
     if found.insufficient:
         level = "too little is known to tell its level"
-    claim = "CPUID" if found.basis == "cpuid" else "ID registers and HWCAP"
-    basis = "executed" if found.basis == "executed" else f"by {claim}, nothing was executed"
+    basis = "executed" if found.basis == "executed" else "as claimed, nothing was executed"
     yield from _hanging("", f"{found.machine}: {level} ({basis})")
     for each in found.profiles:
         yield from ("", *_hanging("", f"{each.name}: {_verdict(each)}"))

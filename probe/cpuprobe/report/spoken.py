@@ -84,8 +84,16 @@ _ARM = Spoken(
 
 
 def spoken(assessment: Assessment) -> Spoken:
-    """The words for the instruction set of an assessment."""
-    return _ARM if assessment.isa == "aarch64" else _X86
+    """The words for the instruction set of an assessment.
+
+    A kernel's list, a compiler's or a library's is no CPUID.
+    """
+    if assessment.isa == "aarch64":
+        return _ARM
+    told = any(each.cpuid is not None for each in assessment.features.values())
+    if told:
+        return _X86
+    return _X86._replace(claim="the kernel" if assessment.basis == "executed" else "the text")
 
 
 def level_means(assessment: Assessment) -> str:

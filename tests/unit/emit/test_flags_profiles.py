@@ -105,7 +105,7 @@ def test_a_capture_without_execution_promises_no_execution():
     read = choose([assess(read_capture(capture), "50")])
 
     assert "was executed on the machine" in FORMATS["rust"](seen)
-    assert "SAFETY: by CPUID of the machine this is for; nothing was executed" in FORMATS["rust"](
+    assert "SAFETY: claimed of the machine this is for; nothing was executed" in FORMATS["rust"](
         read
     )
     assert "was executed on" not in FORMATS["rust"](read)

@@ -198,6 +198,19 @@ def test_aarch64_is_spoken_of_in_its_own_words() -> None:
         assert not re.search(r"x86|XCR0|CPUID|psABI", text)
 
 
+def test_who_claims_is_who_was_asked() -> None:
+    """A kernel's list is not CPUID, nor is a compiler's."""
+    listed = parse_capture(f"flags : lm {cpuinfo(V3).fields['flags']}\n".encode())
+    read = read_capture(DATA / "captures" / "cpuid-r-sapphire-rapids-kvm-guest.txt")
+
+    for machine, claim in ((listed, "the text"), (read, "CPUID")):
+        assessment = assess(machine)
+        told = "\n".join(text_of(line) for line in screen(assessment, 0, 200))
+
+        assert f"Nothing known speaks against what {claim} claims, but nothing was exec" in told
+        assert headline(assessment).count(claim) == 2
+
+
 def test_both_texts_name_a_hypervisor_alike() -> None:
     """By its name; `KVMKVMKVM` is CPUID's spelling."""
     assessment = assess(WORLDS["guest-with-masks"])

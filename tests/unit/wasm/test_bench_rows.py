@@ -76,8 +76,14 @@ def rows(*more):
         (
             [Worth("x86-64-v2", 1.0, False), Worth("AVX-512", 1.01, None)],
             "Worth to this function, each over the step before: x86-64-v2 nothing; AVX-512 is too "
-            "noisy to tell (1.01). Defaults of x86-64-v1 lose nothing here. Pulley takes 20 times "
-            "as long.",
+            "noisy to tell (1.01). Whether anything beyond x86-64-v1 gains is too noisy to tell. "
+            "Pulley takes 20 times as long.",
+        ),
+        (
+            [Worth("x86-64-v2", 1.0, None), Worth("x86-64-v3", 1.5, True)],
+            "Worth to this function, each over the step before: x86-64-v2 is too noisy to tell "
+            "(1.00); x86-64-v3 1.50 times. Beyond x86-64-v3 no default gains anything here. Pulley "
+            "takes 20 times as long.",
         ),
         (
             [Worth("AVX-512", 0.8, True)],
@@ -89,6 +95,21 @@ def rows(*more):
 def test_the_conclusion(worth, sentence):
     """What each step is worth, what default follows, what the fallback costs."""
     assert conclusion(worth, rows()) == sentence
+
+
+@pytest.mark.parametrize(
+    ("ratio", "unlike", "words"),
+    [
+        (1.03, None, "Pulley is no slower that shows (1.03)."),
+        (1.4, True, "Pulley takes 1.40 times as long."),
+        (71.2, True, "Pulley takes 71 times as long."),
+    ],
+)
+def test_a_fallback_that_costs_little(ratio, unlike, words):
+    """A function that is all call: 1 times as long would say nothing."""
+    pulley = Row("Pulley", None, None, 2e-3, ratio, ratio, ratio, differs=unlike)
+
+    assert conclusion([], [pulley]).endswith(words)
 
 
 def test_rows_that_do_not_differ_take_one_line():
