@@ -48,7 +48,7 @@ _FOREIGN = (
     ("isa", r"mips", "mips64"),
     ("vendor_id", r"IBM/S390", "s390x"),
     ("features", r"(?:.* )?esan3", "s390x"),
-    ("cpu", r"POWER|PPC|pSeries|e[56]500", "ppc64"),
+    ("cpu", r"POWER|PPC|pSeries|e[56]500|\w+, altivec supported", "ppc64"),
     ("cpu", r"TI UltraSparc|UltraSparc|SPARC", "sparc64"),
     ("cpu", r"Alpha", "alpha"),
     ("cpu model", r"MIPS|ICT Loongson|Cavium Octeon", "mips64"),

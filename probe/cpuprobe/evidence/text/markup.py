@@ -47,7 +47,8 @@ _KEY = re.compile(r"[{,] ?'([A-Za-z][\w ]{0,40})': (?=(\[[^\[\]]*\]|[^\[{,][^,]*
 _LIST_IN_DICT = "': ['"
 _UNQUOTED = re.compile(r"['\"\[\]},]")
 
-_FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~).*$")
+# With a language or a name; what stands behind it otherwise is text.
+_FENCE = re.compile(r"(?m)^[ \t]*(?:```|~~~)[`~]*[ \t]*\S{0,40}(?:[ \t]\S{1,40})?[ \t]*$")
 _TABLE_RULE = re.compile(
     r"(?m)^[ \t]*\|[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*$"
 )

@@ -35,6 +35,7 @@ _SURE = re.compile(
     rf"|{_TIME}(?:[ \t]|$)"
     r"|/proc/cpuinfo[:-](?:\d{1,7}[:-])?"
     r"|\[[ ]{0,4}\d{1,6}s\](?:[ ]|$)"  # Open Build Service
+    r"|\(XEN\)(?:[ ]|$)"
     r"|#\d{1,4} \d{1,6}\.\d{1,3}(?:[ ]|$)"  # docker build
     r"|##\[(?:debug|section|command)\]"  # Azure Pipelines, GitHub Actions
     ")"

@@ -58,6 +58,11 @@ RULES = (
         r"\[Inferior \d{1,4} \(process (?P<pid>\d{1,8})\) exited with code "
         r"(?P<octal>0[0-7]{2,3})\]",
     ),
+    # The marked line, its address left out by who shows it.
+    rule(
+        "=> 0x",
+        r"^=>\s{1,4}0x[X?.\u2026]{1,16}(?:\s<[^\n]{0,400}?>)?:\s{1,16}(?P<text>[a-z][^\n]{0,200})$",
+    ),
     # Frame 0 with the file, as coredumpctl and systemd's journal write it.
     rule(
         "#0 ",

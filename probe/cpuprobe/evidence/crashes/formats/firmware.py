@@ -12,13 +12,13 @@ SOURCE = "firmware"
 RULES = (
     rule(
         "exception type - ",
-        r"^\W{0,8}(?P<isa>X64|IA32) Exception Type - [0-9A-F]{2}"
+        r"!!!! (?P<isa>X64|IA32) Exception Type - [0-9A-F]{2}"
         r"\(#[A-Z]{2} - (?P<signal>[a-z -]{3,40})\)",
         begins=True,
         system="firmware",
     ),
-    rule("rip  - ", rf"^RIP  - (?P<ip>{HEX}), CS ", system="firmware"),
-    rule("eip  - ", rf"^EIP  - (?P<ip>{HEX}), CS ", system="firmware"),
+    rule("rip  - ", rf"\bRIP  - (?P<ip>{HEX}), CS ", system="firmware"),
+    rule("eip  - ", rf"\bEIP  - (?P<ip>{HEX}), CS ", system="firmware"),
     rule(
         "find image based on ip",
         rf"\bbased on IP\((?P<ip>{HEX})\) (?P<module>\S{{1,400}}) \(ImageBase=(?P<start>{HEX})",

@@ -160,13 +160,13 @@ _MAPPED_FOR_NOTHING = ("anon_inode:", "memfd:", "zero", "SYSV")
 _FETCH = 0x10  # of a page fault's error code (SDM vol. 3A, 4.7)
 _SEARCHED = re.compile(
     r"ip:|segfault at|Code:|^[0-9a-f <(]{3}.{0,200}[<(][0-9a-f]{2}[>)]|WARNING: "
-    r"|BUG|\[#|Comm: |EIP is at|IP: 00|undefined instruction|INFO: |detected|fatal signal"
+    r"|BUG|\[#|Comm: |EIP is at|Xen code|IP: 00|undefined instruction|INFO: |detected|fatal signal"
     r"|inconsistent lock|suspicious RCU|UBSAN: |Kernel panic",
     re.IGNORECASE,
 )
 _NEAR = 40  # lines from a crash's head to its Code: line
 _LONG = 400  # the same in a report of the kernel: modules, registers, stack and trace between
-_OWN = re.compile(r"\b[RE]IP: 00[16]0:|\bEIP is at ", re.IGNORECASE)
+_OWN = re.compile(r"\b[RE]IP: 00[16]0:|\bEIP is at |\bXen code around <", re.IGNORECASE)
 # How a report of before Linux 4.19 ends, behind its Code: line.
 _TAIL = re.compile(r"\bRIP:? {1,2}(?:\[<[0-9a-f]{1,16}>\] {1,2})?[\w.]{1,120}\+0x[0-9a-f]{1,8}/0x")
 _PROGRAM = re.compile(r"\b[RE]IP: 00(?:[237]3|2b):(?:0x|\[<)?([0-9a-f]{1,16})", re.IGNORECASE)

@@ -53,5 +53,7 @@ RULES = (
     ),
     _panic("stopped ", r"^Stopped (?:at|in pid \d{1,8})\b.{0,200}:", system="freebsd"),
     _panic("kernel panic", r"\b(?:ZIRCON|STARNIX) KERNEL PANIC\b", begins=True),
+    _panic("xen code around", rf"\bXen code around <(?P<ip>{HEX})>", begins=True),
     _panic("panic on cpu", r"\bPanic on CPU \d{1,5}:", begins=True),
+    _panic("fatal trap: vector", r"\bFATAL TRAP: vector = \d{1,2} \((?P<signal>[a-z ]{3,40})\)"),
 )

@@ -88,6 +88,7 @@ _NUMPY = re.compile(
 _FOLLOWING = re.compile(
     r"\bfollowing required CPU features were not detected:\s*(?P<list>[a-z0-9_.,\s-]{0,300})$", re.I
 )
+_APART = re.compile(r"\b(AVX|SSE|FMA|BMI)[ -](?=\d)", re.IGNORECASE)  # AVX-512, SSE 4.2
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.]*(?:-(?:NI|VNNI|FP16|BF16|INT8|TILE))?", re.I)
 _OTHER_NAMES = {
     "aes-ni": "aes",
@@ -102,7 +103,6 @@ _OTHER_NAMES = {
     "clmul": "pclmul",
     "rdrand": "rdrnd",
     "cmpxchg16b": "cx16",
-    "avx-512": "avx512f",
     "avx512": "avx512f",
 }
 _MAY_REFUSE = re.compile(
@@ -171,7 +171,7 @@ def _list(lines: Sequence[str], at: int) -> tuple[tuple[str, ...], bool] | None:
 def feature_names(text: str) -> tuple[str, ...]:
     """The features that the words of a text name, in any spelling; a level stands for its own."""
     table, found = load_features(), {}
-    for token in _TOKEN.findall(text):
+    for token in _TOKEN.findall(_APART.sub(r"\1", text)):
         word = token.lower().strip("._-")
         level = re.fullmatch(r"x86[_-](?:64[_-])?v([234])", word)
         if level is not None:

@@ -47,15 +47,15 @@ Codice eccezione:|Código de Exceção:|Kod wyjątku:|Uitzonderingscode:|Kód v�
 _OFFSET = """
 Exception offset:|Fault offset:|Error offset:|Fehleroffset:|Ausnahmeoffset:
 Décalage d'erreur|Décalage du défaut
-Décalage de l'exception|Desplazamiento de errores:|Desplazamiento de excepción:|Offset errore:
+Décalage de l'exception|Desplazamiento de errores:|Desplazamiento de excepción:|Offset errore
 Offset eccezione:|Deslocamento da falha:|Deslocamento de Exceção:|Przesunięcie błędu:
 Przesunięcie wyjątku:|Foutmarge:|Posun chyby:|Posun výjimky:|Смещение ошибки:|Смещение исключения:
 错误偏移量:|错误偏移:|故障偏移量:|故障偏移:|异常偏移:|錯誤位移:|例外狀況位移:
 障害オフセット:|例外オフセット:|오류 오프셋:|예외 오프셋:
 """
 _VALUES = {
-    "program": r"(?P<program>[^,\uff0c\n]{1,100})",
-    "module": r"(?P<module>[^,\uff0c\n]{1,100})",
+    "program": r"(?P<program>[^,\u3001\uff0c\n]{1,100})",
+    "module": r"(?P<module>[^,\u3001\uff0c\n]{1,100})",
     "signal": _CODE,
     "offset": r"(?P<offset>(?:0x)?[0-9a-f]{1,16})\b",
 }

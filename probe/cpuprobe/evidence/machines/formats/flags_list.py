@@ -28,7 +28,8 @@ _DENYING = re.compile(
 _ASIDE = re.compile(r"[(\[][^)\]]{0,20}\b(?:no|not|without|missing|lacks?)\b", re.IGNORECASE)
 # Tables of such names in sources of emulators and kernels.
 _CODE = re.compile(r"^[ \t]*(?:static|const|#define|struct)\s|feat_names|\bNULL\b", re.MULTILINE)
-_ALONE = re.compile(r"^[ \t\"'*]*([a-z0-9_]{2,20})[ \t\"',*]*$")
+# With or without the count of `uniq -c`.
+_ALONE = re.compile(r"^[ \t\"'*]*(?:\d{1,7} )?([a-z0-9_]{2,20})[ \t\"',*]*$")
 _BRAND = re.compile(r"model[ _]name[\"']?\s*[:=]\s*[\"']?([^\"'\n]{3,80})")
 _VENDOR = re.compile(r"\b(GenuineIntel|AuthenticAMD|HygonGenuine|CentaurHauls)\b")
 _WIDE = re.compile(r"[ \t]{2,}|\t")

@@ -22,8 +22,10 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         return
     brand: str | None = None
     isa: str | None = None
+    head = False
     for number, line in enumerate(paste.lines):
-        if brand is None and (match := _MODEL.search(line)):
+        head = head or _HEAD.search(line) is not None  # before it stands the machine's model
+        if head and brand is None and (match := _MODEL.search(line)):
             brand = match[1].strip()[:256]
         if isa is None and (match := _ARCH.search(line)):
             isa = isa_named(match[1])

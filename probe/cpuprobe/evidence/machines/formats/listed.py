@@ -38,6 +38,7 @@ _LABELS = (
 _LINE = re.compile("|".join(f"(?:{label})" for label in _LABELS))
 _BLANK_INSIDE = re.compile(r"\b(SSE|AVX)[ -](?=\d)")  # SSE 4.2
 _OFF = re.compile(r"\b\w{2,12}: 0\b")
+_NAMES = {"SSE2Fast": "sse2", "SSE2Slow": "sse2"}
 _BETWEEN = re.compile(r"[,;:|+\s]+")
 
 
@@ -45,7 +46,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
     for number, match in paste.matches(_LINE):
         listed = next(group for group in match.groups() if group is not None)
         words = _BETWEEN.split(_BLANK_INSIDE.sub(r"\1", _OFF.sub("", listed[:2000])))
-        claims = claims_of_names(_SOURCE, "cpuid", words)
+        claims = claims_of_names(_SOURCE, "cpuid", words, more=_NAMES)
         if claims.yes:
             yield Sighting(source=_SOURCE, line=number, claims=(claims,))
 

@@ -21,7 +21,7 @@ _KINDS = (
         "lists what an OpenCV was built for (getBuildInformation), not what the machine has",
     ),
     (
-        r"^[ \t]*FCMOV: +(?:Supported|Unsupported)",
+        r"^[ \t]*FCMOV: +[^\W\d]",
         "is Steam's list, which is known to be wrong about features",
     ),
     (
