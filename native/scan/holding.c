@@ -37,15 +37,15 @@ magnitude(const struct links_known *known, const uint64_t *limits, uint32_t at)
 }
 
 uint32_t
-links_holding(const struct links_known *known, const uint64_t *limits, const uint64_t *held,
-              uint32_t bit, uint32_t *numbers)
+links_held(const struct links_known *known, const uint64_t *limits, const uint64_t *held,
+           uint32_t *numbers)
 {
     uint32_t count = (uint32_t)known->functions.count, *every = numbers + count, found = 0;
     uint32_t first[66] = {0};
 
     for (uint32_t at = count; at--;) {
         every[found] = at;
-        found += held[2 * at + bit / 64] >> bit % 64 & 1;
+        found += (held[2 * at] | held[2 * at + 1]) != 0;
     }
     for (uint32_t at = 0; at < found; at++)
         first[magnitude(known, limits, every[at]) + 1]++;
@@ -53,5 +53,18 @@ links_holding(const struct links_known *known, const uint64_t *limits, const uin
         first[at] += first[at - 1];
     for (uint32_t at = 0; at < found; at++)
         numbers[first[magnitude(known, limits, every[at])]++] = every[at];
+    return found;
+}
+
+uint32_t
+links_holding(const uint64_t *held, const uint32_t *every, uint32_t count, uint32_t bit,
+              uint32_t *numbers)
+{
+    uint32_t found = 0;
+
+    for (uint32_t at = 0; at < count; at++) {
+        numbers[found] = every[at];
+        found += held[2 * every[at] + bit / 64] >> bit % 64 & 1;
+    }
     return found;
 }

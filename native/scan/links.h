@@ -107,10 +107,14 @@ uint64_t links_last(struct link *all, uint64_t count);
 uint64_t links_hold(const struct links_known *known, const uint64_t *limits, const uint64_t *pages,
                     const uint64_t *masks, uint64_t count, uint64_t *held);
 
-/* The numbers of functions whose mask has a bit, small ones first: those whose sizes have as many
- * bits from the last on. `numbers` has room for all functions twice. Returns how many there are. */
-uint32_t links_holding(const struct links_known *known, const uint64_t *limits,
-                       const uint64_t *held, uint32_t bit, uint32_t *numbers);
+/* The numbers of functions with a mask, small ones first: those whose sizes have as many bits from
+ * the last on. `numbers` has room for all functions twice. Returns how many there are. */
+uint32_t links_held(const struct links_known *known, const uint64_t *limits, const uint64_t *held,
+                    uint32_t *numbers);
+
+/* The numbers of those of some functions whose mask has a bit, in their order; how many. */
+uint32_t links_holding(const uint64_t *held, const uint32_t *every, uint32_t count, uint32_t bit,
+                       uint32_t *numbers);
 
 /* Turns slots round: key is the address that stands there. */
 void links_turn(const struct links_known *known, struct links *turned);

@@ -15,21 +15,20 @@ class Holding(Collection[int]):
     Of a build small ones hold it too, and kernels take many steps.
     """
 
-    def __init__(self, links: Links, held: array[int], bit: int, room: array[int]) -> None:
+    def __init__(self, links: Links, held: array[int], every: array[int], bit: int) -> None:
         """Lists them.
 
         Args:
             links: of the file.
             held: as Links.held has it.
+            every: the numbers of all functions that hold a feature, small ones first.
             bit: the feature's in masks.
-            room: for the numbers of all functions twice, while it does so.
         """
         self._links, self._held = links, held
         self._word, self._bit = bit // 64, bit % 64
-        sizes = links.known, ffi.from_buffer("uint64_t[]", links.limits)
-        masks, numbers = ffi.from_buffer("uint64_t[]", held), ffi.from_buffer("uint32_t[]", room)
-        found = lib.links_holding(*sizes, masks, bit, numbers)
-        self._numbers = room[:found]
+        masks, numbers = ffi.from_buffer("uint64_t[]", held), every[:]
+        given, made = (ffi.from_buffer("uint32_t[]", each) for each in (every, numbers))
+        self._numbers = numbers[: lib.links_holding(masks, given, len(every), bit, made)]
 
     def __contains__(self, start: object) -> bool:
         """Whether a function is one of them."""
@@ -66,6 +65,9 @@ def holding(
         mask = masks[pages[page]]
         given.extend((mask & low, mask >> 64))
     held, size = links.held(array("Q", sorted(pages)), given)
-    room = array("I", bytes(8 * len(links.starts)))
-    every = [(name, Holding(links, held, bit, room)) for bit, name in enumerate(names)]
-    return sorted(every, key=lambda row: -len(row[1])), size
+    numbers = array("I", bytes(8 * len(links.starts)))
+    sizes, masks_of = (ffi.from_buffer("uint64_t[]", each) for each in (links.limits, held))
+    count = lib.links_held(links.known, sizes, masks_of, ffi.from_buffer("uint32_t[]", numbers))
+    every = numbers[:count]
+    rows = [(name, Holding(links, held, every, bit)) for bit, name in enumerate(names)]
+    return sorted(rows, key=lambda row: -len(row[1])), size
