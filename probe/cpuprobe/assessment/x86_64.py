@@ -137,7 +137,7 @@ def identity(ground: Ground, groups: Sequence[GroupEvidence]) -> Identity:
 def advertised(
     features: Mapping[str, FeatureAssessment], groups: Sequence[GroupEvidence]
 ) -> set[str]:
-    """What CPUID alone claims; OSXSAVE is a CPUID bit too, and v3 wants it.
+    """What CPUID alone claims; OSXSAVE is a CPUID bit too, and v3 is not claimed where it is off.
 
     Where a capture has no CPUID at all (/proc/cpuinfo, lscpu), the kernel's list is the claim, or
     what else is told. The kernel lists `xsave` only where it has set CR4.OSXSAVE.
@@ -149,7 +149,7 @@ def advertised(
             if all(group.features[name].claimed is True for group in groups)
         }
     claimed = {name for name, feature in features.items() if feature.cpuid is True}
-    if not all(group.osxsave is True for group in x86_evidence(groups)):
+    if any(group.osxsave is False for group in x86_evidence(groups)):
         claimed -= {name for name in claimed if load_features()[name].os == "osxsave"}
     return claimed
 

@@ -348,7 +348,7 @@ def test_an_old_kernels_silence_says_nothing():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        (dict(listed=None), "not there"),
+        (dict(listed=None), "no /proc/cpuinfo"),
         (dict(listed=V1, cpuinfo_mount="fuse.lxcfs"), "lxcfs"),
         (dict(blocks=(cpuinfo(V1, signature=ZEN4, vendor=AMD),)), "another CPU"),
     ],

@@ -13,6 +13,7 @@ from cpuprobe.assessment.states import merge
 from cpuprobe.evidence.observation import (
     Claims,
     CpuGroup,
+    CpuidLeaf,
     Cpuinfo,
     Kernel,
     Observation,
@@ -270,6 +271,17 @@ def test_claims_speak_as_their_witness():
     assert (features["avx"].cpuid, features["avx2"].os) == (None, True)
     assert (features["fma"].kernel, features["bmi"].kernel) == (True, False)
     assert (features["bmi"].state, features["avx"].state) == ("absent", "unknown")
+
+
+def test_what_is_claimed_is_advertised_where_osxsave_is_not_told():
+    """`cpuid -1` prints leaves that it does not know raw beside the names of the others."""
+    named = told(Claims(source="cpuid-decoded", witness="cpuid", yes=tuple(sorted(V3))))
+    raw = CpuGroup(cpus=(0,), cpuid=(CpuidLeaf(0x24, 0, 0, 0x70001, 0, 0),))
+    assessments = [assess(named), assess(msgspec.structs.replace(named, groups=(raw,)))]
+    off = assess(observation(group(V3, osxsave=False, executed=False), listed=V2))
+
+    assert [each.advertised_level for each in assessments] == ["x86-64-v3"] * 2
+    assert off.advertised_level == "x86-64-v2"
 
 
 def test_a_detectors_no_is_cpuids_where_no_leave_is_needed():
