@@ -155,8 +155,6 @@ uint16_t
 ways_agree(struct ways_known *known, struct told_value one, struct told_value other)
 {
     struct bits bits, second;
-    uint64_t lost = 0;
-    uint16_t fact;
 
     if (one.fact == other.fact)
         return one.fact;
@@ -166,15 +164,8 @@ ways_agree(struct ways_known *known, struct told_value one, struct told_value ot
     second = answers_bits(known, other.fact, other.labels);
     leave_out(&bits, one.never & ~other.never);
     leave_out(&second, other.never & ~one.never);
-    for (unsigned grade = 0; grade < ALL_TIERS; grade++)
-        if (!((one.never | other.never) >> grade & 1))
-            lost |=
-                (bits.zeros[grade] ^ second.zeros[grade]) | (bits.ones[grade] ^ second.ones[grade]);
     take_both(&bits, &second);
-    if (lost)
-        bits.soft |= (one.labels | other.labels) & ANSWERS;
-    fact = answers_fact(known, &bits);
-    return fact ? fact | ((one.fact | other.fact) & FACT_INITIAL) : 0;
+    return answers_fact(known, &bits);
 }
 
 /* --- static memory -------------------------------------------------------------------------------
@@ -186,7 +177,7 @@ ways_kept(struct ways_known *known, struct told_value value, int is_doubtful)
     struct bits bits = answers_bits(known, value.fact, value.labels);
 
     if (!value.never && !is_doubtful)
-        return value.fact & ~FACT_INITIAL;
+        return value.fact;
     if (is_doubtful) {
         __builtin_memset(bits.ones, 0, sizeof bits.ones);
         bits.nonzero = 0;
@@ -197,7 +188,7 @@ ways_kept(struct ways_known *known, struct told_value value, int is_doubtful)
 }
 
 uint16_t
-ways_initial(struct ways_known *known, uint16_t fact, unsigned shift, uint32_t labels)
+ways_initial(struct ways_known *known, uint16_t fact, uint32_t labels)
 {
     struct bits bits = answers_bits(known, fact, labels);
     int clears = 0;
@@ -213,11 +204,7 @@ ways_initial(struct ways_known *known, uint16_t fact, unsigned shift, uint32_t l
             bits.nonzero &= (uint8_t) ~(1u << grade);
             bits.soft |= clears ? labels & ANSWERS : 0;
         }
-        bits.ones[grade] >>= shift;
-        bits.zeros[grade] >>= shift;
     }
-    if (shift)
-        bits.nonzero = 0;
     return answers_fact(known, &bits);
 }
 
@@ -254,21 +241,6 @@ ways_word(struct ways_known *known, enum source source, unsigned shift, uint32_t
     return answers_fact(known, &bits);
 }
 
-/* Whether a leaf tells of no instructions: how many leaves there are and who made it, caches,
- * topology, power, counters, frequencies; the CPU's name (SDM, CPUID). */
-static int
-tells_of_none(int64_t leaf)
-{
-    enum {
-        FIRST = 0x80000000,
-        NONE = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 9 | 1 << 0xa | 1 << 0xb |
-               1 << 0xf | 1 << 0x10 | 1 << 0x15 | 1 << 0x16 | 1 << 0x17 | 1 << 0x18 | 1 << 0x1a,
-    };
-    if (leaf >= (int64_t)FIRST)
-        return leaf != FIRST + 1 && leaf <= (int64_t)FIRST + 6;
-    return leaf >= 0 && leaf < 32 && NONE >> leaf & 1;
-}
-
 enum { NOTHING = WORDS, ANYTHING };
 
 /* What a leaf of CPUID answers in EAX, EBX, ECX and EDX: one of the known words, what tells of no
@@ -276,8 +248,11 @@ enum { NOTHING = WORDS, ANYTHING };
 static void
 answering(int64_t leaf, int64_t subleaf, uint8_t words[4])
 {
-    __builtin_memset(words, tells_of_none(leaf) ? NOTHING : ANYTHING, 4);
+    __builtin_memset(words, ANYTHING, 4);
     switch (leaf) {
+    case 0: /* how many there are, and who made it */
+        __builtin_memset(words, NOTHING, 4);
+        break;
     case 1:
         words[1] = NOTHING;
         words[2] = CPUID_1_ECX;

@@ -88,10 +88,9 @@ see(struct asking *file, struct asked *asked, unsigned depth)
     if (known != ASKING_DONE)
         return known;
     made = &file->spaces[depth]->summary;
-    asked->word =
-        made->answers | (uint32_t)made->returned << 16 | made->invokes / ARGUMENT * CALLS_ARGUMENT |
-        made->keeps / ARGUMENT * KEEPS_ARGUMENT | made->passes / ARGUMENT * RETURNS_ARGUMENT |
-        made->fills / ARGUMENT * FILLS_ARGUMENT;
+    asked->word = made->answers | (uint32_t)made->returned << 16 |
+                  made->invokes / ARGUMENT * CALLS_ARGUMENT |
+                  made->keeps / ARGUMENT * KEEPS_ARGUMENT;
     asked->word |= made->returns ? 0u : NEVER_RETURNS;
     asked->word |= made->asks ? LEAVES_ANSWERS : 0u;
     asked->word |= is_go(file, asked->target) && ways_is_cpuid(file->spaces[depth]) ? IS_CPUID : 0u;

@@ -201,19 +201,6 @@ connect(struct ways_space *space)
     }
 }
 
-/* Whether a block reads what it jumps to from a table: no tail call through a pointer. */
-static int
-reads_table(const struct ways_space *space, const struct block *block)
-{
-    for (uint32_t at = block->first; at < block->first + block->count; at++) {
-        const struct operation *each = &space->operation[at];
-
-        if (each->has_memory && each->index < 16 && each->scale)
-            return 1;
-    }
-    return 0;
-}
-
 /* Lets jumps through tables lead to all cases: by blocks without work of their own, each of which
  * goes on in a case or the next of them. */
 static void
@@ -231,7 +218,7 @@ connect_cases(struct ways_space *space)
 
         if (is_switch(&space->operation[block->first + block->count - 1])) {
             block->ways[block->number++] = first;
-            block->leaves = !reads_table(space, block);
+            block->leaves = 0;
         }
     }
     for (uint32_t at = 0; at < cases; at++) {
@@ -345,74 +332,6 @@ ways_pop(struct ways_space *space, uint32_t *count)
 /* --- what ends a run -----------------------------------------------------------------------------
  */
 
-/* What main's value is: not written yet, a constant other than 0, anything else. */
-enum value { UNSET, FAILURE, OTHER };
-
-static enum value
-value_of(const struct ways_space *space, const struct block *block)
-{
-    for (uint32_t at = block->count; at--;) {
-        const struct operation *each = &space->operation[block->first + at];
-        unsigned flow = flow_of(each);
-        int is_constant = each->where[1] == OPERAND_IMM32 || each->where[1] == OPERAND_SIGNED32;
-
-        if (flow == FLOW_CALL || flow == FLOW_INDIRECT_CALL)
-            return OTHER;
-        if (each->count && each->registers[0] == RAX && !(each->traits & IS_FLAGS_ONLY))
-            return each->traits & IS_MOV && is_constant && each->immediate & 0xff ? FAILURE : OTHER;
-    }
-    return UNSET;
-}
-
-/* A program that says that it needs a feature and returns 1 refuses, as one that exits does. The
- * blocks that return whatever was put there before are marked in `guarded`, values in `visits`. */
-static void
-end_failures(struct ways_space *space)
-{
-    int changed = 1;
-
-    for (uint32_t at = 0; at < space->blocks; at++) {
-        struct block *block = &space->block[at];
-
-        block->visits = (uint8_t)value_of(space, block);
-        block->guarded = block->visits == UNSET && block->leaves;
-    }
-    while (changed) {
-        changed = 0;
-        for (uint32_t at = 0; at < space->blocks; at++) {
-            struct block *block = &space->block[at];
-            int passes =
-                block->visits == UNSET && !block->leaves && block->number && !block->guarded;
-
-            for (uint32_t way = 0; way < block->number; way++)
-                passes &= space->block[block->ways[way]].guarded;
-            block->guarded |= (uint8_t)passes;
-            changed |= passes;
-        }
-    }
-    for (uint32_t at = 1; at < space->blocks; at++) { /* what all ways to a block agree in */
-        struct block *block = &space->block[at];
-        uint32_t first = space->before_first[at], end = space->before_first[at + 1];
-        int fails = block->visits == UNSET && first < end;
-
-        for (; first < end; first++)
-            fails &= space->block[space->before[first]].visits == FAILURE;
-        block->visits = fails ? FAILURE : block->visits;
-    }
-    for (uint32_t at = 0; at < space->blocks; at++) {
-        struct block *block = &space->block[at];
-        uint32_t number = 0;
-
-        if (block->visits != FAILURE)
-            continue;
-        block->leaves &= flow_of(&space->operation[block->first + block->count - 1]) != FLOW_RET;
-        for (uint32_t way = 0; way < block->number; way++)
-            if (!space->block[block->ways[way]].guarded)
-                block->ways[number++] = block->ways[way];
-        block->number = number;
-    }
-}
-
 /* Whether a run never comes back from what an operation calls, or leaves the function for. */
 static int
 is_last(struct ways_space *space, const struct operation *each)
@@ -427,7 +346,7 @@ is_last(struct ways_space *space, const struct operation *each)
 }
 
 int
-ways_end(struct ways_space *space, int is_main)
+ways_end(struct ways_space *space)
 {
     for (uint32_t number = 0; number < space->blocks; number++) {
         struct block *block = &space->block[number];
@@ -443,10 +362,6 @@ ways_end(struct ways_space *space, int is_main)
                 block->number = 0;
             }
         }
-    }
-    if (is_main) {
-        ways_turn_round(space);
-        end_failures(space);
     }
     return ways_link(space);
 }

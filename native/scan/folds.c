@@ -3,9 +3,6 @@
 #include "answers.h"
 #include "works.h"
 
-/* Beside those of all grades: they hang on what may be older. */
-#define FLAGS_INITIAL (1u << 31)
-
 /* --- flags and conditions ------------------------------------------------------------------------
  */
 
@@ -56,8 +53,6 @@ bits_of(const struct ways_space *space, struct ways_known *known, const struct v
         labels = state->labels[number];
     } else if (number == NO_REGISTER && each->has_memory) {
         labels = ways_read(space, known, state, each);
-        if (how->work == ORS && !at && each->is_static && !fact && !(labels & ANSWERS))
-            return answers_number(0); /* where bits are gathered it was zero at first */
     }
     bits = answers_bits(known, fact, labels);
     for (unsigned grade = 0; how->is_upper[at] && grade < GRADES; grade++) {
@@ -66,21 +61,6 @@ bits_of(const struct ways_space *space, struct ways_known *known, const struct v
     }
     bits.nonzero &= how->is_upper[at] ? 0 : ALL_GRADES;
     return bits;
-}
-
-/* Signed numbers of which the bits of a mask are known in part: the least and the greatest. */
-static void
-range_of(const struct bits *bits, unsigned grade, uint64_t mask, int64_t *low, int64_t *high)
-{
-    uint64_t sign = mask ^ mask >> 1, least = bits->ones[grade] & mask;
-    uint64_t most = ~bits->zeros[grade] & mask;
-
-    if (!(bits->zeros[grade] & sign))
-        least |= sign;
-    if (!(bits->ones[grade] & sign))
-        most &= ~sign;
-    *low = (int64_t)(least - (least & sign ? mask + 1 : 0));
-    *high = (int64_t)(most - (most & sign ? mask + 1 : 0));
 }
 
 /* Whether it is not zero on CPUs of a grade. */
@@ -96,36 +76,16 @@ static void
 compare(struct values *state, const struct bits *one, const struct bits *other, unsigned grade,
         uint64_t mask)
 {
-    uint64_t sign = mask ^ mask >> 1, least = one->ones[grade] & mask;
-    uint64_t most = ~one->zeros[grade] & mask, second = other->ones[grade] & mask;
-    uint64_t last = ~other->zeros[grade] & mask;
-    int exact = is_known_of(one, grade, mask) && is_known_of(other, grade, mask), is_less = -1;
-    int64_t low, high, other_low, other_high;
+    uint64_t sign = mask ^ mask >> 1, first = one->ones[grade] & mask;
+    uint64_t second = other->ones[grade] & mask, difference = first - second;
+    int is_less = (first ^ sign) < (second ^ sign), is_negative = (difference & sign) != 0;
 
-    if (exact && least == second)
-        set_flags(state, grade, ZERO, ZERO);
-    else if ((one->ones[grade] & other->zeros[grade] & mask) ||
-             (one->zeros[grade] & other->ones[grade] & mask) ||
-             (!last && is_nonzero(one, grade, mask)) || (!most && is_nonzero(other, grade, mask)))
+    if (is_known_of(one, grade, mask) && is_known_of(other, grade, mask))
+        set_flags(state, grade, FLAGS,
+                  (difference ? 0 : ZERO) | (first < second ? CARRY : 0) |
+                      (is_negative ? SIGN : 0) | (is_negative != is_less ? OVERFLOW : 0));
+    else if ((first & other->zeros[grade]) || (one->zeros[grade] & second))
         set_flags(state, grade, ZERO, 0);
-    if (most < second)
-        set_flags(state, grade, CARRY, CARRY);
-    else if (least >= last)
-        set_flags(state, grade, CARRY, 0);
-    range_of(one, grade, mask, &low, &high);
-    range_of(other, grade, mask, &other_low, &other_high);
-    if (high < other_low)
-        is_less = 1;
-    else if (low >= other_high)
-        is_less = 0;
-    if (exact) {
-        int is_negative = ((least - second) & sign) != 0;
-
-        set_flags(state, grade, SIGN | OVERFLOW,
-                  (is_negative ? SIGN : 0u) | (is_negative != is_less ? OVERFLOW : 0u));
-    } else if (is_less >= 0) {
-        set_flags(state, grade, SIGN | OVERFLOW, is_less ? SIGN : 0);
-    }
 }
 
 /* The flags of a value. */
@@ -153,20 +113,16 @@ put_number(struct bits *bits, unsigned grade, uint64_t value)
 
 /* A value is shifted by a number of bits. */
 static void
-shift(struct values *state, struct bits *bits, unsigned grade, const struct work_done *how,
-      unsigned count)
+shift(struct bits *bits, unsigned grade, const struct work_done *how, unsigned count)
 {
     uint64_t zeros = bits->zeros[grade], ones = bits->ones[grade], mask = how->mask;
-    uint64_t sign = mask ^ mask >> 1, last;
+    uint64_t sign = mask ^ mask >> 1;
 
     if (how->work == SHIFTS_LEFT) {
         bits->zeros[grade] = zeros << count | ((1ull << count) - 1);
         bits->ones[grade] = ones << count;
         return;
     }
-    last = count ? 1ull << (count - 1) : 0;
-    if ((zeros | ones) & last)
-        set_flags(state, grade, CARRY, ones & last ? CARRY : 0);
     bits->zeros[grade] = (zeros & mask) >> count;
     bits->ones[grade] = (ones & mask) >> count;
     if (!how->is_signed || zeros & sign)
@@ -197,12 +153,12 @@ fold_one(struct values *state, struct bits *bits, unsigned grade, const struct w
         else
             bits->zeros[grade] = bits->ones[grade] = 0;
         break;
-    case BIT_TESTS:
+    case BIT_TESTS: /* Go's way to test a bit */
         if ((zeros | bits->ones[grade]) >> count & 1)
             set_flags(state, grade, CARRY, bits->ones[grade] >> count & 1 ? CARRY : 0);
         return;
     default:
-        shift(state, bits, grade, how, count);
+        shift(bits, grade, how, count);
     }
     look_at(state, bits, grade, how->mask, 0);
 }
@@ -366,7 +322,6 @@ narrowed(uint32_t labels, uint32_t told, struct bits bits, const struct operatio
          const struct work_done *how)
 {
     int is_copied = how->work == COPIES && !(labels & ANSWERS & ~told);
-
     uint64_t mask = each->traits & IS_FLAGS_ONLY ? how->mask : UINT64_MAX;
 
     if (how->work == BIT_TESTS)
@@ -386,12 +341,12 @@ ways_fold(const struct ways_space *space, struct ways_known *known, struct value
 {
     uint16_t first = fact_of(space, known, state, each, 0);
     uint16_t second = fact_of(space, known, state, each, 1);
-    int gathers = each->is_static && is_immediate(each), reads = (each->traits & READS_FLAGS) != 0;
+    int reads = (each->traits & READS_FLAGS) != 0;
     struct bits bits, other, before, whole;
     struct work_done how = {.work = ELSE};
 
     *fact = 0;
-    if (first | second || gathers || (reads && state->flags_known))
+    if (first | second || (reads && state->flags_known))
         how = works_of(each);
     if (!is_followed(each, &how)) {
         if (each->traits & WRITES_FLAGS)
@@ -405,11 +360,7 @@ ways_fold(const struct ways_space *space, struct ways_known *known, struct value
         first = how.mask >= UINT32_MAX ? 0 : first;
         extend(&bits, &how);
     } else {
-        if (reads && state->flags_known & FLAGS_INITIAL)
-            second |= FACT_INITIAL;
         fold(state, &bits, &other, each, &how);
-        if (each->traits & WRITES_FLAGS && (first | second) & FACT_INITIAL)
-            state->flags_known |= FLAGS_INITIAL;
     }
     if (!(each->traits & IS_FLAGS_ONLY)) {
         whole = how.is_upper[0] ? answers_bits(known, first, labels) : before;
@@ -421,7 +372,6 @@ ways_fold(const struct ways_space *space, struct ways_known *known, struct value
     if (each->traits & IS_FLAGS_ONLY)
         return labels;
     *fact = answers_fact(known, &bits);
-    *fact |= *fact ? (first | second) & FACT_INITIAL : 0;
     return labels;
 }
 
@@ -470,9 +420,7 @@ ways_picks(const struct values *state, const struct operation *each, unsigned *s
 {
     struct work_done how = works_of(each);
 
-    if (how.work != MOVES_IF || state->flags_known & FLAGS_INITIAL)
-        return 0;
-    return known_of(state, how.condition, second);
+    return how.work == MOVES_IF ? known_of(state, how.condition, second) : 0;
 }
 
 unsigned
@@ -480,8 +428,7 @@ ways_outcome(const struct values *state, const struct operation *each, unsigned 
 {
     struct work_done how;
 
-    if (!state->flags_known || state->flags_known & FLAGS_INITIAL ||
-        !(state->flags & (ANSWERS | ARGUMENTS)))
+    if (!state->flags_known || !(state->flags & (ANSWERS | ARGUMENTS)))
         return 0;
     how = works_of(each);
     return how.work == JUMPS ? known_of(state, how.condition, taken) : 0;

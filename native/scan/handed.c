@@ -178,7 +178,7 @@ ways_look_over(struct ways_space *space, const struct ways_known *known)
     int64_t handed = 8;
 
     space->told = space->tells = space->picks = space->parts = space->framed = space->frames =
-        space->written = space->captured = space->reads = 0;
+        space->written = space->reads = 0;
     space->summary.asks = 0;
     for (uint32_t at = 0; at < space->operations; at++) {
         const struct operation *each = &space->operation[at];

@@ -68,39 +68,16 @@ kept_label(const struct ways_known *known, const struct ways_set *set, uint64_t 
     return labels;
 }
 
-/* What is known of the value in static memory: of a byte of a word, too; not in Go, where flags are
- * bytes beside each other. */
+/* What is known of the value in static memory. */
 static uint16_t
 kept_fact(struct ways_known *known, uint64_t address)
 {
     const struct ways_set *set = &known->statics;
-    unsigned most = known->convention->is_go ? 1 : 8;
+    uint32_t at = place_of(set->all, set->count, address << KEPT_SHIFT);
 
-    for (unsigned byte = 0; byte < most && byte <= address; byte++) {
-        uint32_t at = place_of(set->all, set->count, (address - byte) << KEPT_SHIFT);
-        int is_there = at < set->count && set->all[at] >> KEPT_SHIFT == address - byte;
-
-        if (is_there && KEPT_FACT(set->all[at]))
-            return ways_initial(known, KEPT_FACT(set->all[at]), 8 * byte,
-                                KEPT_LABELS(set->all[at]));
-        if (is_there)
-            return 0;
-    }
-    return 0;
-}
-
-/* Whether the function writes to static memory. */
-static int
-is_written(const struct ways_space *space, uint64_t address)
-{
-    for (uint32_t at = 0; at < space->operations; at++) {
-        const struct operation *each = &space->operation[at];
-
-        if (each->where[0] == OPERAND_RM && each->registers[0] == NO_REGISTER && each->is_static &&
-            (uint64_t)each->displacement == address && !(each->traits & IS_FLAGS_ONLY))
-            return 1;
-    }
-    return 0;
+    if (at == set->count || set->all[at] >> KEPT_SHIFT != address)
+        return 0;
+    return ways_initial(known, KEPT_FACT(set->all[at]), KEPT_LABELS(set->all[at]));
 }
 
 /* libgcc's __cpu_model (gcc/common/config/i386/cpuinfo.h): who made it, type, subtype, and the
@@ -164,18 +141,16 @@ ways_answers(const struct ways_known *known, uint64_t address)
 }
 
 uint16_t
-ways_kept_fact(const struct ways_space *space, struct ways_known *known, uint64_t address)
+ways_kept_fact(struct ways_known *known, uint64_t address)
 {
     uint64_t offset = in_model(known, address);
     uint32_t labels;
-    uint16_t fact;
 
     if (address >> (64 - KEPT_SHIFT))
         return 0;
     if (offset >= MODEL_WORD && offset < MODEL_SIZE)
         return ways_word(known, CPU_MODEL, (unsigned)(offset - MODEL_WORD) * 8, &labels);
-    fact = kept_fact(known, address);
-    return fact && is_written(space, address) ? fact | FACT_INITIAL : fact;
+    return kept_fact(known, address);
 }
 
 int

@@ -2,8 +2,8 @@
 #include "ways.h"
 
 /* For each block those before it. */
-void
-ways_turn_round(struct ways_space *space)
+static void
+turn_round(struct ways_space *space)
 {
     uint32_t *first = space->before_first;
 
@@ -120,7 +120,7 @@ ways_link(struct ways_space *space)
     uint32_t number, end = space->blocks, unknown = UINT32_MAX;
     int changed = 1, comes_back;
 
-    ways_turn_round(space);
+    turn_round(space);
     find_alive(space);
     comes_back = space->block[0].alive;
     if (!comes_back)

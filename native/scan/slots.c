@@ -66,7 +66,6 @@ slots_join(struct ways_space *space, struct values *mine, const struct values *t
     uint64_t *old = space->merged, fresh = 0;
     uint32_t at = 0, other = 0, count, news, known = mine->count, changed = 0;
 
-    mine->spilled |= theirs->spilled;
     while (at < known && other < theirs->count) { /* as nearly always, mine has theirs */
         const uint64_t *my = mine->slots + at, *their = theirs->slots + other;
         uint64_t one = my[0], two = their[0];
@@ -134,7 +133,6 @@ slots_set(struct values *state, uint64_t slot, uint32_t labels, uint16_t fact, u
                     (labels & (ANSWERS | ARGUMENTS) ? (uint64_t)fact << 16 : 0) | labels |
                     sizes[size < 5 ? size : 0];
 
-    state->spilled |= SLOT_FACT(word) != 0;
     if (labels && known) {
         state->slots[at] = word;
     } else if (labels && state->count < state->room) {
@@ -192,19 +190,6 @@ slots_labels(const struct values *state, uint64_t slot, uint64_t last)
     return labels;
 }
 
-void
-slots_forget(const struct ways_space *space, struct values *state)
-{
-    for (unsigned word = 0; state->spilled && word < 4; word++)
-        for (uint64_t left = state->frame[word]; left; left &= left - 1) {
-            uint64_t low = space->frame[word * 64 + (unsigned)__builtin_ctzll(left)];
-            uint32_t at = place_of(state->slots, state->count, low << SLOT_LABELS);
-
-            for (; at < state->count && state->slots[at] >> SLOT_LABELS < low + NEAR; at++)
-                state->slots[at] &= ~(0x7fffull << 16);
-        }
-}
-
 /* --- registers
  * ------------------------------------------------------------------------------------
  */
@@ -219,7 +204,7 @@ ways_enter(struct values *state, const struct ways_convention *convention)
         state->labels[convention->arguments[at]] = (uint16_t)(ARGUMENT << at);
     state->pointed = state->stacked = state->flags = state->count = 0;
     state->flags_known = state->flags_set = 0;
-    state->spilled = state->never = 0;
+    state->never = 0;
     state->table = 0;
     state->reached = 1;
 }
@@ -278,13 +263,6 @@ ways_join(struct ways_space *space, struct values *mine, const struct values *th
         moved |= (uint32_t)(theirs->points[at] != mine->points[at]) << at;
     }
     mine->stacked &= ~moved;
-    for (uint32_t left = lost & mine->pointed; left; left &= left - 1) { /* it goes over a list */
-        unsigned at = (unsigned)__builtin_ctz(left);
-        uint64_t point = mine->points[at];
-
-        if (point >= LOWEST && ways_kept_labels(space->known, point, NEAR))
-            mine->labels[at] |= ANSWER;
-    }
     mine->pointed &= ~lost;
     for (unsigned at = 0; at < 4; at++) {
         news |= (theirs->frame[at] & ~mine->frame[at]) != 0;

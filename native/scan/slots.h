@@ -23,7 +23,5 @@ void slots_fill(struct values *state, uint64_t first, uint32_t labels);
 /* The labels of places from one to another, both included: of what was written there, or before
  * them and farther. */
 uint32_t slots_labels(const struct values *state, uint64_t slot, uint64_t last);
-/* What is called may write to the places whose addresses were taken. */
-void slots_forget(const struct ways_space *space, struct values *state);
 
 #endif

@@ -142,28 +142,12 @@ ways_memory(const struct ways_space *space, struct ways_known *known, const stru
     uint32_t at;
 
     if (place.kind == STATIC && place.index == NO_REGISTER)
-        return ways_kept_fact(space, known, place.where);
+        return ways_kept_fact(known, place.where);
     at = place_of(state->slots, state->count, place.where << SLOT_LABELS);
     if (place.kind != STACK || place.index != NO_REGISTER || at == state->count ||
         state->slots[at] >> SLOT_LABELS != place.where)
         return 0;
     return SLOT_FACT(state->slots[at]);
-}
-
-/* The address of static memory that is put where others find it, as closures have what they fill.
- */
-static void
-capture(struct ways_space *space, const struct values *state, const struct operation *each)
-{
-    struct ways_set set = {space->capture, space->captured, MOST_CAPTURED};
-    unsigned second = each->registers[1];
-    int is_known = second < 16 ? (int)(state->pointed >> second & 1) : is_immediate(each);
-    uint64_t address = second < 16 ? state->points[second] : each->immediate;
-
-    if (is_known && each->traits & IS_MOV && ways_may_fill(space->known, address)) {
-        ways_add(&set, address);
-        space->captured = set.count;
-    }
 }
 
 static void
@@ -173,8 +157,6 @@ write_memory(struct ways_space *space, struct values *state, const struct operat
     struct place place = memory_of(state, each, (int)space->framed);
     struct ways_summary *made = &space->summary;
 
-    if (place.kind != STATIC)
-        capture(space, state, each);
     if (place.kind == STACK) {
         slots_set(state, place.where, labels, fact, each->size);
     } else if (labels & ANSWERS && place.kind == STATIC && !(place.where >> (64 - KEPT_SHIFT))) {
@@ -191,7 +173,6 @@ write_memory(struct ways_space *space, struct values *state, const struct operat
 
         ways_keep(space->known, &set, KEPT_WORD(place.where, 0, labels));
         made->fields = set.count;
-        made->fills |= labels_of(state, place.base) & ARGUMENTS;
     }
 }
 
@@ -219,24 +200,21 @@ take_address(struct ways_space *space, struct values *state, const struct operat
     set_register(state, target, guarded ? guarded : labels);
     if (labels & ANSWERS && place.kind == BEHIND)
         state->facts[target] = ways_sum(space->known, state, each);
-    if (place.kind == STATIC && (place.index == NO_REGISTER || place.index == place.base)) {
+    if (place.kind == STATIC && place.index == NO_REGISTER) {
         state->pointed |= 1u << target;
         state->points[target] = place.where;
     } else if (place.kind == STACK) {
-        uint32_t taken = 0, number = 0;
+        uint32_t number = 0;
 
         if (place.index == NO_REGISTER) {
             state->stacked |= 1u << target;
             state->points[target] = place.where;
         }
-        for (unsigned at = 0; at < 4; at++)
-            for (uint64_t left = state->frame[at]; left; left &= left - 1)
-                taken++;
         while (number < space->frames && space->frame[number] != place.where)
             number++;
         if (number == space->frames && number < sizeof space->frame / sizeof *space->frame)
             space->frame[space->frames++] = place.where;
-        if (number < space->frames && taken < MOST_FRAME)
+        if (number < space->frames)
             state->frame[number / 64] |= 1ull << number % 64;
     }
 }
@@ -298,13 +276,10 @@ operand_labels(const struct ways_space *space, const struct ways_known *known,
     return labels;
 }
 
-/* What is known of a value that is copied and tells nothing itself. Behind a choice larger numbers
- * are kept as well, up to where addresses may begin. */
+/* What is known of a value that is copied and tells nothing itself. */
 static uint16_t
-copied(struct ways_known *known, const struct values *state, const struct operation *each,
-       int is_guarded)
+copied(struct ways_known *known, const struct values *state, const struct operation *each)
 {
-    enum { LARGE = 1 << 20 };
     unsigned second = each->registers[1];
     uint64_t value = each->immediate;
     struct bits bits;
@@ -315,7 +290,7 @@ copied(struct ways_known *known, const struct values *state, const struct operat
         value &= UINT32_MAX;
     else if (each->where[1] != OPERAND_SIGNED32)
         return 0;
-    if (value > INT8_MAX && value < UINT32_MAX && !(is_guarded && value < LARGE))
+    if (value > INT8_MAX && value < UINT32_MAX)
         return 0;
     bits = answers_number(value);
     return answers_fact(known, &bits);
@@ -357,32 +332,24 @@ may_tell(const struct ways_space *space, const struct ways_known *known, const s
          const struct operation *each)
 {
     int is_constant = each->where[1] >= OPERAND_IMM8 && !(each->traits & (IS_ADD | IS_FLAGS_ONLY));
-    unsigned target = each->registers[0], source = each->registers[1];
-    int is_vector = (target >= 16 && target < REGISTERS) || (source >= 16 && source < REGISTERS);
     uint64_t point;
 
     if (is_constant || each->traits & (IS_LEA | IS_CLEARING))
         return 1;
-    if (!known->convention->is_go && (each->traits & IS_COPY || is_vector))
-        return (source < 16 && state->facts[source]) ||
-               loads_address(space, known, state, each, &point);
-    return !known->convention->is_go;
+    return !known->convention->is_go &&
+           (!(each->traits & IS_COPY) || loads_address(space, known, state, each, &point));
 }
 
-/* Whether more may be known of what an operation makes than labels. */
+/* Whether more may be known of what an operation makes than labels: it reads answers, or adds to
+ * flags that all CPUs have. */
 static int
 is_folded(const struct ways_space *space, const struct values *state, const struct operation *each,
-          uint32_t read, uint32_t guarded)
+          uint32_t read)
 {
     unsigned target = each->registers[0];
 
-    if (read & (ANSWERS | space->given))
-        return 1;
-    if (each->traits & IS_COPY)
-        return 0;
-    if (!(guarded & ANSWERS)) /* flags that all CPUs have, in a word with others */
-        return space->told & ANSWERS && target < 16 && state->facts[target] && works_joins(each);
-    return target < 16 ? state->facts[target] : is_memory(each, 0) && each->is_static;
+    return read & (ANSWERS | space->given) || (!(each->traits & IS_COPY) && space->told & ANSWERS &&
+                                               target < 16 && state->facts[target]);
 }
 
 void
@@ -420,12 +387,12 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
         return;
     }
     read = operand_labels(space, known, state, each);
-    if (is_folded(space, state, each, read, labels))
+    if (is_folded(space, state, each, read))
         read = ways_fold(space, known, state, each, read, &fact);
     else if (each->traits & WRITES_FLAGS)
         state->flags_known = 0;
     else if (each->traits & IS_COPY)
-        fact = copied(known, state, each, (guarded & ANSWERS) != 0);
+        fact = copied(known, state, each);
     labels |= read;
     space->told |= labels;
     if (each->traits & READS_FLAGS && state->flags & CHOICE) /* CMOV: what it takes is chosen */
@@ -473,23 +440,13 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
 {
     const struct ways_convention *convention = known->convention;
     uint32_t steps = 0, answers = answer & ANSWERS, on_stack = answer & LEAVES_ANSWERS;
-    uint32_t filled = 0, passed = 0;
-    uint64_t code = 0;
+    uint32_t filled = 0;
 
     for (unsigned at = 0; at < convention->number; at++) {
         unsigned number = convention->arguments[at];
         uint64_t point = state->points[number];
         uint32_t told;
 
-        if (answer & RETURNS_ARGUMENT << at) {
-            passed |= state->labels[number] & ARGUMENTS;
-            if (state->pointed >> number & 1 && ways_is_code(space, point))
-                code = point;
-        }
-        if (answer & FILLS_ARGUMENT << at && state->stacked >> number & 1)
-            slots_fill(state, point, ANSWER);
-        else if (answer & FILLS_ARGUMENT << at && state->pointed >> number & 1)
-            ways_fill(known, point, ANSWER);
         space->tells |= state->facts[number] && state->labels[number] & ANSWERS;
         told = ways_hands(state, number) ? ways_told_labels(known, point) : 0;
         filled |= told;
@@ -498,9 +455,6 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     space->tells |= filled;
     if (space->reads)
         answers |= ANSWER;
-    for (unsigned at = 0; filled && !convention->is_go && at < space->captured; at++)
-        ways_fill(known, space->capture[at], filled);
-    slots_forget(space, state);
     for (unsigned at = 0; answers && (on_stack || !convention->is_go) && at < convention->number;
          at++)
         if (ways_hands(state, convention->arguments[at]))
@@ -523,11 +477,6 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     space->told |= answers;
     for (uint32_t left = convention->results; left; left &= left - 1)
         state->labels[__builtin_ctz(left)] = (uint16_t)answers;
-    state->labels[RAX] |= (uint16_t)passed;
-    if (code) {
-        state->pointed |= 1u << RAX;
-        state->points[RAX] = code;
-    }
     for (unsigned at = 0; on_stack && at < NEAR; at += 4)
         slots_set(state, SLOT(RSP, at), ANSWER, 0, 4);
     if (answers == (answer & ANSWERS))

@@ -91,7 +91,6 @@ ways_over(struct gone_over *f, const struct operation *each, struct block *block
         break;
     case FLOW_RET:
         f->answers |= state->labels[RAX] & ANSWERS;
-        f->space->summary.passes |= state->labels[RAX] & ARGUMENTS;
         f->answers |= ways_leads(f->known, state, RAX) ? ANSWER : 0;
         break;
     case FLOW_INDIRECT_JMP:
@@ -252,7 +251,7 @@ returned(struct gone_over *f)
         all.never &= mine.never;
         first = 0;
     }
-    return all.fact & ~FACT_INITIAL;
+    return all.fact;
 }
 
 /* CPUs of which grades main does not tell of success, where it may those that have everything. */
@@ -290,11 +289,11 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     struct gone_over f = {.space = space, .known = known, .made = made, .most_steps = most_steps};
 
     ways_clear(made);
-    made->statics = made->fields = made->handed = made->passes = made->fills = 0;
+    made->statics = made->fields = made->handed = 0;
     made->is_whole = 1;
     space->known = known;
     ways_look_over(space, known);
-    made->returns = (uint8_t)ways_end(space, kind & IS_MAIN);
+    made->returns = (uint8_t)ways_end(space);
     begin(&f);
     space->through = 1;
     __builtin_memset(space->open[7], 0, space->blocks);

@@ -23,7 +23,7 @@ enum {
     LARGEST = 1 << 18,      /* bytes: larger ones are made by generators and choose nothing */
     LOWEST = 512,           /* no address of anything is lower: headers stand there */
     MOST_CASES = 512,       /* of all its switches */
-    MOST_PASSES = 3,        /* how often it is gone over, as a choice makes new answers */
+    MOST_PASSES = 2,        /* how often it is gone over, as a choice makes new answers */
     MOST_ROUNDS = 8,        /* how often what its blocks come to is gone over */
     MOST_ITEMS = 64,        /* that all sides of a choice may come to */
     MOST_VISITS = 8,        /* of a block in one pass */
@@ -31,8 +31,6 @@ enum {
     NEAR =
         64, /* bytes behind an address that was handed on which may be part of what it points to */
     MOST_SLOTS = 256, /* places on the stack that are known at once of several ways */
-    MOST_FRAME = 64,  /* those whose addresses are */
-    MOST_CAPTURED = 16,
     MOST_LIVE = 2048, /* those that are known on one way */
     MOST_CALLS = 1 << 14,
     MOST_KEPT = 1 << 12, /* answers in static memory, and behind pointers */
@@ -77,9 +75,8 @@ enum {
 /* What is known of a value beside its labels: which number it is on all CPUs, or which of its bits
  * are zero or one on those of each grade. */
 enum {
-    FACT_BITS = 1 << 14,    /* the number in `known.fact` in bits 11:0 */
-    FACT_NUMBER = 1 << 13,  /* the number in bits 7:0 */
-    FACT_INITIAL = 1 << 12, /* of static memory that the function writes too: it may be older */
+    FACT_BITS = 1 << 14,   /* the number in `known.fact` in bits 11:0 */
+    FACT_NUMBER = 1 << 13, /* the number in bits 7:0 */
     MOST_FACTS = 1 << 11,
 };
 
@@ -113,11 +110,8 @@ enum {
     IS_CPUID = 1 << 13,       /* of Go: leaf and subleaf are on the stack, and the four words */
     CPUID_RESULTS = 8,        /* so many bytes behind them */
 };
-/* And in words of 64 bits: it keeps its first argument in memory; it may return that; it puts
- * answers where that points to. For the next twice the number. */
+/* And in words of 64 bits: it keeps its first argument in memory; for the next twice the number. */
 #define KEEPS_ARGUMENT (1ull << 32)
-#define RETURNS_ARGUMENT (1ull << 40)
-#define FILLS_ARGUMENT (1ull << 48)
 
 /* Addresses in order. */
 struct ways_set {
@@ -196,8 +190,7 @@ struct ways_summary {
     uint32_t needs, calls, escapes, statics, fields, handed;
     uint32_t steps;
     uint32_t invokes; /* labels of arguments that it calls, or hands to other files' functions */
-    uint32_t keeps, passes;     /* of those that it stores in memory; that it may return */
-    uint32_t fills;             /* of those behind which it puts answers */
+    uint32_t keeps;   /* of those that it stores in memory */
     uint16_t answers, returned; /* labels of what it returns, and what is known of that */
     uint8_t is_whole;
     uint8_t returns; /* a run may come back from it */
@@ -230,7 +223,6 @@ enum { LEADS_NOWHERE = UINT32_MAX, LEADS_OUT = UINT32_MAX - 1 };
 struct values {
     uint16_t labels[REGISTERS], facts[16];
     uint8_t never;                   /* no CPU of these grades comes here */
-    uint8_t spilled;                 /* of places on the stack more may be known than labels */
     uint32_t flags_known, flags_set; /* bits of enum flag, four for each grade */
     uint64_t points[16];             /* static addresses that general registers hold, or: */
     uint64_t table; /* static memory of which a word was read by its number; or 0 */
@@ -245,7 +237,7 @@ struct values {
 struct ways_space {
     const uint8_t *code;
     uint64_t start, end, low, size; /* `low`: where the code around it begins */
-    uint32_t operations, blocks, targets, frames, written, framed, captured;
+    uint32_t operations, blocks, targets, frames, written, framed;
     uint32_t used;                       /* of the arena */
     uint32_t reads;                      /* it reads /proc/cpuinfo: whatever it calls may answer */
     uint32_t picks;                      /* it calls what a register points to */
@@ -268,7 +260,6 @@ struct ways_space {
     uint32_t hash[MOST_CALLS];
     uint64_t answer[MOST_CALLS];
     uint64_t frame[256], writes[MOST_OPERATIONS + 1];
-    uint64_t capture[MOST_CAPTURED]; /* static memory whose address it puts into other memory */
     uint32_t pending[2 * MOST_OPERATIONS + 2], order[MOST_OPERATIONS + 2];
     uint32_t rank[MOST_OPERATIONS + 2], before[2 * MOST_OPERATIONS + 2];
     uint32_t before_first[MOST_OPERATIONS + 3], cursor[MOST_OPERATIONS + 2];
@@ -351,7 +342,7 @@ int ways_holds(const struct ways_set *set, uint64_t low, uint64_t high);
  * of their value. */
 int ways_answers(const struct ways_known *known, uint64_t address);
 uint32_t ways_kept_labels(const struct ways_known *known, uint64_t address, unsigned size);
-uint16_t ways_kept_fact(const struct ways_space *space, struct ways_known *known, uint64_t address);
+uint16_t ways_kept_fact(struct ways_known *known, uint64_t address);
 /* Whether a register holds the address of static memory with answers, as of the only object of a
  * class: what is known of it stands for that then. And points a register there by such a fact. */
 int ways_leads(struct ways_known *known, struct values *state, unsigned number);
@@ -370,8 +361,6 @@ int ways_pointer(const struct ways_known *known, uint64_t address, uint64_t *tar
 
 /* --- meetings.c --- */
 
-/* What comes before each block. */
-void ways_turn_round(struct ways_space *space);
 /* Which blocks may end it, and where ways meet; whether it comes back. */
 int ways_link(struct ways_space *space);
 
@@ -381,8 +370,8 @@ void ways_sort(uint64_t *all, uint32_t count);
 /* Numbers that wait in `order`: takes in one; takes out the least. */
 void ways_push(struct ways_space *space, uint32_t *count, uint32_t value);
 uint32_t ways_pop(struct ways_space *space, uint32_t *count);
-/* Takes out what ends a run: branches to what never returns; of main, where it returns failure. */
-int ways_end(struct ways_space *space, int is_main);
+/* Takes out what ends a run: branches to what never returns. */
+int ways_end(struct ways_space *space);
 /* What a function begins with. */
 void ways_enter(struct values *state, const struct ways_convention *convention);
 int ways_hands(const struct values *state, unsigned number);
@@ -440,10 +429,10 @@ unsigned ways_outcome(const struct values *state, const struct operation *each, 
 /* What is known of a value that two ways bring. */
 uint16_t ways_agree(struct ways_known *known, struct told_value one, struct told_value other);
 /* What is known of static memory where a value is written to it, behind a choice of which it is
- * `is_doubtful` who takes which side; and where that is read, so many bits further: where no CPU of
- * a grade writes it is what it was at first. */
+ * `is_doubtful` who takes which side; and where that is read: where no CPU of a grade writes it is
+ * what it was at first. */
 uint16_t ways_kept(struct ways_known *known, struct told_value value, int is_doubtful);
-uint16_t ways_initial(struct ways_known *known, uint16_t fact, unsigned shift, uint32_t labels);
+uint16_t ways_initial(struct ways_known *known, uint16_t fact, uint32_t labels);
 /* CPUs of which grades it is not zero on. */
 unsigned ways_nonzero(const struct ways_known *known, uint16_t fact);
 /* Of CPUs of which grades it is known which operand of CMOVcc they take; and those that take the

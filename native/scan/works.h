@@ -50,14 +50,6 @@ works_whole(const struct operation *each)
     return each->wide && (each->same || !(each->traits & IS_TEST));
 }
 
-/* Whether it puts bits together, or takes some out. */
-static inline int
-works_joins(const struct operation *each)
-{
-    return each->work == ORS || each->work == ANDS || each->work == SHIFTS_LEFT ||
-           each->work == SHIFTS_RIGHT;
-}
-
 /* Whether a condition (SDM vol. 1, appendix B) holds with some flags, of which so many are known:
  * 1, 0, or -1 where that is not known, as what hangs on parity never is. */
 static inline int
