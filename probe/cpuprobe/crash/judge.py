@@ -27,6 +27,8 @@ from cpuprobe.evidence.crashes.status import (
 
 # Given by a person, not told by a record: nothing says that it was executed.
 TYPED = frozenset({"bytes", "assembler line", "listing"})
+# POSIX, "Exit Status for Commands"; glibc's dynamic loader ends with 127 what it refuses.
+NOT_STARTED = frozenset({"126", "127"})
 WASM = frozenset({"wasmtime", "wasmer"})
 ARTIFACTS = (".cwasm", ".clif", ".wasm")
 _SHORTEST_DATA, _SHORTEST_TEXT = 8, 16
@@ -129,6 +131,8 @@ def _without_code(crash: Crash) -> Ruling:
         return Ruling("no-code", "emulator refused")
     if crash.signal is None:
         own = next((note for note in crash.notes if note.kind == "exit code of its own"), None)
+        if own is not None and own.value in NOT_STARTED:
+            return Ruling("no-code", "not started", own.value)
         return Ruling("no-code", "no signal" if own is None else "own exit code")
     return Ruling("no-code", "other signal")
 

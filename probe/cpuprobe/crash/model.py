@@ -102,6 +102,7 @@ Reason = Literal[
     "privileged status",
     "emulator refused",
     "own exit code",
+    "not started",
     "no signal",
     "other signal",
 ]

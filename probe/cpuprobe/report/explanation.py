@@ -212,6 +212,9 @@ def _lines(machine: str, answer: Explanation, advise: bool) -> Iterator[str]:
             yield from _wrapped(f"note: {line}", "", "  ")
 
 
+_UNSIGNALLED = {"status": "exit code"}
+
+
 def _where(answer: Explanation) -> str:
     place = ""
     if answer.module is not None:
@@ -221,7 +224,11 @@ def _where(answer: Explanation) -> str:
     elif answer.jit:
         place = " in code made at run time"
     isa = f", {ISAS[answer.isa]}" if answer.isa not in (None, "x86-64") else ""
-    what = "refused" if answer.verdict in REFUSED else answer.signal or "instruction"
+    what = (
+        "refused"
+        if answer.verdict in REFUSED
+        else answer.signal or _UNSIGNALLED.get(answer.source, "instruction")
+    )
     return f"{what}{place} ({answer.source}{isa})"
 
 

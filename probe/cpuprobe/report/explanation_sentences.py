@@ -129,6 +129,9 @@ SENTENCES: Mapping[tuple[str, str], str] = {
     "not execute. That says nothing of what the CPU underneath has.",
     ("no-code", "no signal"): "No signal and no bytes of code: nothing says that an instruction "
     "died.",
+    ("no-code", "not started"): "A shell says 126 of a program that it could not start, and 127 of "
+    "one that it did not find; the dynamic loader ends with 127 what it refuses (a library is "
+    "missing, or the psABI level of the CPU is too low). The words on standard error tell which.",
     ("no-code", "own exit code"): "No signal ended it: the exit code is the program's own.",
     ("no-code", "other signal"): "{signal} is not raised by a missing instruction.",
     (
@@ -147,7 +150,7 @@ WITHOUT_BYTES: Mapping[str, str] = {
     "arithmetic": "{signal}: a division by zero or too large. Not an ISA problem.",
 }
 NOTES: Mapping[str, str] = {
-    "exit code of its own": "exit code {} is the program's own: no signal ended it",
+    "exit code of its own": "exit code {}: no signal ended it",
     "fetch fault": "the fault was the fetch of the instruction: no code is there",
     "core cut short": "the core is cut short (a limit on its size, a full disk)",
     "pointer mapped nowhere": "the instruction pointer is mapped nowhere: the program jumped to no "

@@ -259,6 +259,18 @@ def test_statuses(text, signal):
     assert read_status(text).signal == signal
 
 
+def test_an_exit_code_that_may_be_the_loaders():
+    """ld.so ends with 127 a program whose psABI level the CPU has not; 1 is the program's own."""
+    reasons = {
+        code: diagnose(read_status(code), lambda: machine(*V2)).reason
+        for code in ("1", "125", "126", "127", "128")
+    }
+
+    assert reasons == dict.fromkeys(("1", "125", "128"), "own exit code") | dict.fromkeys(
+        ("126", "127"), "not started"
+    )
+
+
 @pytest.mark.parametrize("text", ["", "-", "SIGNOTHING", "-999", "0xDEADBEEF", "1e3", "999", "4.0"])
 def test_what_is_no_status(text):
     with pytest.raises(CaptureError):
