@@ -17,7 +17,7 @@ from cpuprobe.code import a64
 from cpuprobe.code.a64_branches import branch_target, is_end, signed
 from cpuprobe.code.a64_scan import is_outlined, words_of
 from cpuprobe.code.needs import By, Reach
-from cpuprobe.code.program import Binary, CodeBytes, asking_names
+from cpuprobe.code.program import Binary, CodeBytes, asking_names, is_named_for_cpus
 
 _STRAIGHT = 4096
 """Instructions that are followed from each beginning."""
@@ -96,7 +96,9 @@ class Reached:
 
     def _starts(self) -> Iterator[_Start]:
         """Where callers from outside come in; the last is followed first."""
-        yield from (_Start(address, "export", address) for address in self._file.exports)
+        for address, names in self._file.exports.items():
+            if not any(is_named_for_cpus(self._file.name(each), "AArch64") for each in names):
+                yield _Start(address, "export", address)
         yield from (_Start(address, "load", address) for address in self._file.initial)
         if self._file.kind == "executable":
             yield _Start(self._file.entry, "run", self._file.entry)
@@ -207,10 +209,8 @@ class Reached:
         elif word & 0x7F200000 in (0x6A000000, 0x6B000000) or word & 0x7F800000 == 0x71000000:
             tested = False  # TST of a register, CMP
             state.pop(into, None)
-        elif (
-            word & 0x0A000000 != 0x08000000 or word & 0x00400000
-        ):  # all but loads and stores of other forms
-            state.pop(into, None)
+        elif word & 0x0A000000 != 0x08000000 or word & 0x00400000:
+            state.pop(into, None)  # all but loads and stores of other forms
         return tested
 
 

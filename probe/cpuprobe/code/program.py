@@ -84,13 +84,14 @@ def loaded_names() -> re.Pattern[bytes]:
 
 
 @functools.cache
-def _variants() -> re.Pattern[str]:
-    return re.compile("|".join(load_table("baseline")["dispatch"]["variants"]))
+def _variants(architecture: str) -> re.Pattern[str]:
+    key = "variants_aarch64" if architecture == "AArch64" else "variants"
+    return re.compile("|".join(load_table("baseline")["dispatch"][key]))
 
 
-def is_named_for_cpus(name: str) -> bool:
-    """Whether a function's name says which CPUs it is for: callers chose."""
-    return _variants().search(name.lower()) is not None
+def is_named_for_cpus(name: str, architecture: str = "x86-64") -> bool:
+    """Whether a function's name says which CPUs of its kind it is for: callers chose."""
+    return _variants(architecture).search(name.lower()) is not None
 
 
 @dataclass

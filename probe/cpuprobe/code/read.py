@@ -220,7 +220,10 @@ class Reading:
             uses = found.features.items()
             names = [({name: 1}, place.name) for name, use in uses for place in use.places]
         plain = {
-            each for features, name in names if not is_named_for_cpus(name) for each in features
+            each
+            for features, name in names
+            if not is_named_for_cpus(name, self._file.architecture)
+            for each in features
         }
         return tuple(sorted(found.features.keys() - plain))
 

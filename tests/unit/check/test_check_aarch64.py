@@ -173,6 +173,28 @@ def test_a_way_begins_where_others_come_in(tmp_path: Path) -> None:
     assert "a function that others may call (outer)" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("dot_ASIMDDP", "guarded"),
+        ("sgemm_NEOVERSEN1", "guarded"),
+        ("unpack_sve256", "guarded"),
+        ("_ZN3hwy6N_NEON4SortEv", "guarded"),
+        ("solve", "unguarded"),
+        ("svedala", "unguarded"),
+    ],
+)
+def test_who_calls_a_function_named_for_cpus_chose(tmp_path: Path, name: str, verdict: str) -> None:
+    """In a library that asks: NumPy, OpenBLAS and Arrow export such kernels, and run anywhere."""
+    source = (
+        FAST
+        + f"int {name}(int *p) {{ return fast(p); }}\n"
+        + ("int inc(int *p) { return getauxval(AT_HWCAP) & 1 << 8 ? 1 : slow(p); }\n")
+    )
+
+    assert fit(build(tmp_path, "lib.so", source, "-shared -fPIC"), V80).expectation == verdict
+
+
 def test_data_among_code_is_no_code() -> None:
     """A word of LSE between words that no CPU executes, in bytes of no function."""
     ldadd, text = (0xF8210001).to_bytes(4, "little"), b"constants for AArch64, not code. " * 3
