@@ -44,24 +44,26 @@ class Holders:
             The start of each, with what would guard it there, and the address that it lets go of.
         """
         answered, labels = self._functions.answered, telling(tier)
-        for _, site in self._links.takers(start, start + 1):
+        each = self._functions.each
+        for _, site in each(self._links.takers(start, start + 1)):
             yield from self._escapes(unless, tier, site, start, "foreign", "stored", "called")
-        for slot in self._links.slots(start):
+        for slot in each(self._links.slots(start)):
             if self._tables.is_asked_for(slot, answered, labels):
                 continue
             thing = self._links.object_of(slot)
-            for address, site in self._links.takers(thing, slot + 1) if thing is not None else ():
+            takers = self._links.takers(thing, slot + 1) if thing is not None else ()
+            for address, site in each(takers):
                 yield from self._escapes(unless, tier, site, slot, "called")
                 yield from self._escapes(unless, tier, site, start, "called")
                 yield from self._escapes(unless, tier, site, address, "table")
             for table, owner in self._tables.owners(slot):
-                for address, site in self._links.takers(owner, owner + 1):
+                for address, site in each(self._links.takers(owner, owner + 1)):
                     for at in {address, address + _TO_FUNCTIONS, table}:
                         yield from self._escapes(
                             unless, tier, site, at, "kept", "stored", "foreign"
                         )
         for thing in self._tables.leading_to(start):
-            for address, site in self._links.takers(thing, thing + 1):
+            for address, site in each(self._links.takers(thing, thing + 1)):
                 yield from self._escapes(unless, tier, site, address, "foreign")
 
     def _escapes(

@@ -192,7 +192,7 @@ class Search:
 
     def _callers(self, start: int, coming: Coming) -> Iterator[tuple[int, int]]:
         """Functions that call one on an unguarded way, each with what would guard the call."""
-        for caller, _ in dict.fromkeys(self._functions.around(self._links.callers(start))):
+        for caller, _ in dict.fromkeys(self._functions.around(self._functions.callers(start))):
             for still in coming.by(caller, start):
                 yield caller, still
 
@@ -205,17 +205,18 @@ class Search:
 
         Those that others call come first.
         """
-        yield from filter(self._is_others, holding)
-        for start in holding:
+        each = self._functions.each
+        yield from filter(self._is_others, each(holding))
+        for start in each(holding):
             if not self._links.is_referred_to(start) or self._is_others(start):
                 continue
-            callers = self._functions.around(self._links.callers(start))
+            callers = self._functions.around(self._functions.callers(start))
             if self._is_open(start) or any(caller not in holding for caller, _ in callers):
                 yield start
 
     def _callers_of(self, start: int) -> frozenset[int]:
         """The functions that seem to call one; -1 for what is in none."""
-        callers = map(self._links.function, self._links.callers(start))
+        callers = map(self._links.function, self._functions.callers(start))
         return frozenset(each[0] if each else -1 for each in callers)
 
     def _is_open(self, start: int) -> bool:

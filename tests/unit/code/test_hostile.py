@@ -190,6 +190,26 @@ def go_reads() -> bytes:
     return go_program(code, range(0, len(code) - 5, 6 << 10), [b"p.init.0"])
 
 
+def pointers_to_one() -> bytes:
+    """400,000 pointers to one function, which holds many features; another asks."""
+    code = bytes.fromhex(
+        "c5fdfec0 c4e27198c2 c4e278f2c1 62f17d48fec0 c4e27d13c1 c4e27ddcc1 660f38dcc1 0f38c8c1"
+        "660f38cfc1 c4e37d44c100 62f27d4850c1 62f27e4852c1 62f27d48c4c1 0f38f000 660f38f6c1 c3"
+        "0fa2 c3"
+    )
+    count, data = 400_000, HEADER + len(code)
+    rows = b"".join(struct.pack("<QQq", data + 8 * n, 8, HEADER) for n in range(count))
+    named = symbol(0, FUNCTION, 1, HEADER, len(code) - 3) + symbol(0, FUNCTION, 1, data - 3, 3)
+    at = [data, data + 8 * count, data + 8 * count + len(rows)]
+    sections = [
+        (0, 1, EXECUTABLE, HEADER, HEADER, len(code), 0),
+        (0, 1, 3, at[0], at[0], 8 * count, 0),
+        (0, RELA, 2, at[1], at[1], len(rows), 0),
+        (0, SYMTAB, 0, 0, at[2], len(named), 0),
+    ]
+    return elf(code + bytes(8 * count) + rows + named, (), sections)
+
+
 FILES: list[tuple[Callable[[], bytes], bool | None]] = [
     (overlapping_functions, True),
     (jump_tables, None),
@@ -206,6 +226,7 @@ FILES: list[tuple[Callable[[], bytes], bool | None]] = [
     (go_functions, None),
     (go_pointers, None),
     (go_reads, None),
+    (pointers_to_one, False),
 ]
 
 
