@@ -11,6 +11,7 @@ from cpuprobe.errors import UsageError
 from cpuprobe.words import HERE
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Mapping, Sequence
 
     from cpuprobe.check.against import HostCapabilities
@@ -35,7 +36,7 @@ def checked(
     from cpuprobe.evidence.installed import installed_version
 
     found = many.expand(files, excluded)
-    modules = {path: None for path, named in found.files if is_module(path, named)}
+    modules = {path: named for path, named in found.files if is_module(path, named)}
     compiles = judged.isa == "x86-64" and installed_version() is not None
     held: list[tuple[Fit, bytes]] | None = [] if compiles else None
     with progress() as bar:
@@ -53,7 +54,7 @@ def checked(
         if held:
             from cpuprobe.wasm.compiled import check_held
 
-            made = {id(place): fit for place, fit in check_held(held, judged)}
+            made = {id(place): _met(fit, found.unread) for place, fit in check_held(held, judged)}
             fits = [made.get(id(fit), fit) for fit in fits]
         safe = _safe_flags() if modules and judged.name != HERE else None
         if judged.isa != "x86-64":
@@ -62,8 +63,23 @@ def checked(
             from cpuprobe.wasm.compiled import MANY, check_module
 
             bar("modules", done, len(modules))
-            fits.append(check_module(path, judged, safe, once=len(modules) > MANY))
-    return found, fits
+            fit = check_module(path, judged, safe, once=len(modules) > MANY)
+            fits.append(fit if modules[path] else _met(fit, found.unread))
+        return found, fits
+
+
+def _met(fit: Fit, unread: Counter[str]) -> Fit:
+    """A module that was not named: what this wasmtime does not compile is unread, and no error.
+
+    Most modules in packages are for JavaScript's engines, which take more than wasmtime does.
+    """
+    if fit.error is None:
+        return fit
+    from cpuprobe.check.judge import Fit
+    from cpuprobe.code.archives.table import MODULE
+
+    unread[MODULE.name] += 1
+    return Fit(path=fit.path, expectation="unread", reason=f"{MODULE.name}: {fit.error}")
 
 
 def target(against: str | None) -> HostCapabilities:

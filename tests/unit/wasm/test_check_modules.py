@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
+from tests.archives import zip_of
 
 pytest.importorskip("iced_x86")
 pytest.importorskip("wasmtime")
@@ -213,3 +215,20 @@ def test_the_answer_is_told(tmp_path, capfd):
     assert "it is the same code" in " ".join(text.split())
     assert [each["setup"] for each in file["compiled"]][:2] == ["target", "inferred"]
     assert file["compiled"][0]["features"] == {"popcnt": 1}
+
+
+def test_a_module_that_was_only_met_may_be_for_another_engine(tmp_path, capfd):
+    """In a folder and in an archive what wasmtime refuses is unread, told and counted."""
+    content = b"\0asm\1\0\0\0junk"
+    (tmp_path / "a.wasm").write_bytes(content)
+    (tmp_path / "good.wasm").write_bytes(b"\0asm\1\0\0\0")
+    (tmp_path / "b.zip").write_bytes(zip_of({"b.wasm": content}))
+
+    assert run(["check", str(tmp_path), "--against", "x86-64-v2"]) == 0
+    said = capfd.readouterr()
+    assert said.err == ""
+    assert re.findall(r"^UNREAD .*(?:a|b)\.wasm$", said.out, re.MULTILINE)
+    assert said.out.count("wasmtime: failed to parse") == 2
+    assert "1 runs" in said.out and "not read: 2 WebAssembly modules" in said.out
+    assert run(["check", str(tmp_path), "--against", "x86-64-v2", "--fail-on", "unread"]) == 1
+    assert run(["check", str(tmp_path / "a.wasm"), "--against", "x86-64-v2"]) == 4
