@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iced_x86 import Decoder, OpKind, Register
+from iced_x86 import Decoder, Mnemonic, OpKind, Register
 
 from cpuprobe.code.program import CodeBytes
 
@@ -11,6 +11,8 @@ _PROLOGUE = 256
 _VECTOR = {
     int(getattr(Register, f"{kind}MM{number}")): number for kind in "XYZ" for number in range(32)
 }
+_FIRST = {Register.YMM0, Register.ZMM0}
+_ALL_WIDE = {Register.YMM0 + at for at in range(32)} | {Register.ZMM0 + at for at in range(32)}
 _WIDE = frozenset(
     int(getattr(Register, f"{kind}MM{number}")) for kind in "YZ" for number in range(8)
 )
@@ -28,3 +30,18 @@ def takes_vectors(code: CodeBytes, start: int, end: int) -> bool:
         if each.op0_kind == OpKind.REGISTER:
             written.add(_VECTOR.get(each.op0_register, -1))
     return False
+
+
+def leaves_vector(code: CodeBytes, start: int, end: int) -> bool:
+    """Whether it returns a vector of 256 bits or more, or hands on one that it was handed.
+
+    It writes the first register of such, and does not clear the upper halves (VZEROUPPER), as what
+    no such vector comes from does; or it does that without having any.
+    """
+    wide = first = clears = False
+    for each in Decoder(64, code.between(start, end), ip=start):
+        clears |= each.mnemonic in (Mnemonic.VZEROUPPER, Mnemonic.VZEROALL)
+        registers = {each.op_register(at) for at in range(each.op_count)}
+        wide |= bool(registers & _ALL_WIDE)
+        first |= bool(registers & _FIRST)
+    return first and not clears if wide else clears

@@ -6,13 +6,18 @@ System V ABI, edition 4.1, chapter 5, "Dynamic Section"; relocations: x86-64 psA
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from cpuprobe.code import elf as abi
 from cpuprobe.code.elf import Elf
 from cpuprobe.code.functions import HIGHEST
 from cpuprobe.code.making import maker
 from cpuprobe.code.program import Binary
+from cpuprobe.code.relocations import moved
 
+_SHT_ANDROID_RELR = 0x6FFFFF00
+MOST_PACKED = 1 << 20
+"""Slots of packed relocations; Chromium has half as many."""
 MOST_WORDS = 32 << 20
 """Bytes of static data in which addresses are looked for."""
 _DT_INIT, _DT_FLAGS_1 = 12, 0x6FFFFFFB
@@ -79,6 +84,7 @@ def _read_arrays(elf: Elf, arrays: list[tuple[int, int]]) -> dict[int, int]:
 def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
     """Counts functions chosen at load time, and puts addresses into the slots they belong in."""
     make = maker()
+    moved(_packed(elf), file.relocations)
     word, relative, chosen = _RELOCATIONS[elf.machine]
     low, high = min(slots, default=0), min(max(slots, default=-1) + 1, HIGHEST)
     for section in elf.sections:
@@ -98,6 +104,37 @@ def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
                 if place in slots and kind in (relative, word):
                     value = _symbol_value(elf, info >> 32) if kind == word else 0
                     slots[place] = value + addend
+
+
+def _packed(elf: Elf) -> Iterator[tuple[int, int]]:
+    """Slots of packed relocations, and the addresses of the file itself that they hold.
+
+    An even word is the address of a slot; the bits of an odd one tell which of the next 63 are some
+    (System V ABI, 4.3 draft, "Relative Relocation Table"; Android's is the same).
+    """
+    left = MOST_PACKED
+    for section in elf.sections:
+        if section.type not in (abi.SHT_RELR, _SHT_ANDROID_RELR):
+            continue
+        content, at = section.data, 0
+        low, high, memory = 0, 0, b""
+        for (word,) in struct.iter_unpack("<Q", content[: len(content) & ~7]):
+            if word & 1:
+                places = [at + 8 * bit for bit in range(63) if word >> bit + 1 & 1]
+                at += 63 * 8
+            else:
+                places, at = [word], word + 8
+            left -= len(places)
+            if left < 0:
+                return
+            for place in places:
+                if not low <= place <= high - 8:
+                    where = elf.loaded(place)
+                    if where is None or where[1] < 8:
+                        continue
+                    memory = elf.read(*where, "what is relocated")
+                    low, high = place, place + where[1]
+                yield place, int.from_bytes(memory[place - low : place - low + 8], "little")
 
 
 def _read_words(file: Binary, elf: Elf) -> None:

@@ -22,15 +22,16 @@ from cpuprobe.code.holders import Holders
 from cpuprobe.code.holding import holding
 from cpuprobe.code.needs import SPREAD, By, Reach
 from cpuprobe.code.objects import Tables
+from cpuprobe.code.ordinary import is_ordinary
 from cpuprobe.code.program import Binary, is_named_for_cpus
 from cpuprobe.code.summary import Call
-from cpuprobe.code.tiers import MORE, tier
+from cpuprobe.code.tiers import AVX, MORE, tier
 
 CHOSEN = {"rtm"}
 """No compiler makes it of ordinary code, and a lock that is elided was made so by a choice."""
 MANY = 20
-"""One of so many exported functions must come to a feature. Of a build all do; one alone may be
-told by its callers what the CPU can do in a way that is not seen here."""
+"""One of so many exported functions must come to a feature, unless it is like any other (ordinary).
+Of a build all do; one alone may be told what the CPU can do in a way that is not seen here."""
 _MOST_HELD = 1 << 16
 """Functions of which it is held at once what comes to them."""
 MOST_FUNCTIONS = 1 << 20
@@ -179,11 +180,13 @@ class Search:
                 need = self._functions.summary(start).needs.get(feature)
                 need = (start, 0) if start in refusing else need
                 found = [(start, need)] if need else []
+                if need:
+                    coming.take(start, start)
             for start, (address, still) in found:
                 if not coming.add(start, address, still):
                     continue
                 pending.append(start)
-                if self._is_reached(start, feature, coming.all[start], met, exported):
+                if self._is_reached(start, feature, coming, met, exported):
                     return
 
     def _calls(self, start: int) -> Iterator[Call]:
@@ -231,12 +234,12 @@ class Search:
         self,
         start: int,
         feature: str,
-        where: tuple[int, int],
+        coming: Coming,
         met: dict[str, Reach],
         exported: dict[int, int],
     ) -> bool:
         """Takes note of a function that comes to a feature; whether that is enough."""
-        by = self._root(start)
+        by, where = self._root(start), coming.all[start]
         if by is None:
             if start in self._file.exports:
                 self._named.add(feature)
@@ -245,9 +248,12 @@ class Search:
             # Who calls one that calls others may tell it of the CPU.
             needs = self._functions.summary(start).needs
             told = where[1] and self._chooses and feature not in needs
-            if not told and not self._is_part(start):
-                exported[start] = where[0]
-            return False
+            if told or self._is_part(start):
+                return False
+            exported[start] = where[0]
+            chain = coming.chain(start) if self._enough > 1 and self._sought >= AVX else ()
+            if not is_ordinary(self._file, self._links, chain):
+                return False
         met[feature] = self._reach(where[0], start, by)
         return True
 

@@ -17,6 +17,7 @@ NONE, V2, MORE, AVX, TOP = range(5)
 """As enum tier in native/scan/ways.h has them."""
 _V1, _V2, _V3 = (frozenset(level.features) for level in load_levels()[:3])
 _GIVEN = _V1 | _V2 | _V3
+_LEVELS = _GIVEN.union(*(level.features for level in load_levels()))
 XCR0 = {2: AVX, 5: TOP, 6: TOP, 7: TOP, 17: TOP, 18: TOP, 19: TOP}
 """State components (SDM vol. 1, section 13.1)."""
 OSXSAVE = 27
@@ -33,6 +34,11 @@ def tier(name: str) -> int:
     if row.encoding in ("evex", "amx", "apx"):
         return TOP
     return AVX if name in _V3 or row.encoding.startswith("vex") else MORE
+
+
+def is_given(name: str) -> bool:
+    """Whether a feature is in a level, or every CPU has it: compilers make it of ordinary code."""
+    return name in _LEVELS or tier(name) == NONE
 
 
 @functools.cache
