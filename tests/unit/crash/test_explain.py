@@ -493,14 +493,30 @@ def test_one_missing_feature_of_two_is_the_only_one_blamed():
     assert answer.flags == {"has_avx512dq": False}
 
 
-def test_compiled_code_in_a_file_is_no_matter_of_wasmtime():
+@pytest.mark.parametrize("runtimes", [frozenset(), frozenset({"wasmtime"})])
+def test_compiled_code_in_a_file_is_no_matter_of_wasmtime(runtimes):
+    """Not even where wasmtime runs in the same process."""
     crash = Crash(
-        "core file", code=VPMULLQ, signal="SIGILL", module="libfoo.so", offset=1, anonymous=False
+        "core file",
+        code=VPMULLQ,
+        signal="SIGILL",
+        module="libfoo.so",
+        offset=1,
+        anonymous=False,
+        runtimes=runtimes,
     )
     advice = "\n".join(explain(crash).advice)
 
     assert "libfoo.so is compiled code" in advice
     assert "cranelift" not in advice
+
+
+def test_a_module_that_wasmtime_compiled_is_a_matter_of_wasmtime():
+    crash = Crash(
+        "core file", code=VPMULLQ, signal="SIGILL", module="app.cwasm", offset=1, anonymous=False
+    )
+
+    assert "cranelift" in "\n".join(explain(crash).advice)
 
 
 def test_the_module_tells_the_knob():

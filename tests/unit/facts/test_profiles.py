@@ -49,6 +49,24 @@ def _no_profiles_of_the_developer(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
 
+def test_a_profile_is_found_by_each_of_its_names():
+    assert find_profile("cortex-a72") == find_profile("cortex-a53")
+    assert "cortex-a72" not in load_profiles(isa=None)
+
+
+def test_a_path_without_an_ending_is_a_file(tmp_path: Path):
+    (tmp_path / "own").write_text(row("mine", features=["avx"]))
+
+    assert find_profile(str(tmp_path / "own")).name == "mine"
+
+
+def test_a_file_of_the_users_folder_is_read_once(save: Save):
+    """What it names it may name: it is no second file with the same name in it."""
+    path = save(row("own", features=["avx"]))
+
+    assert list(profiles_in(str(path))) == ["own"]
+
+
 def row(name: str = "own", **keys: object) -> str:
     lines = [f'[[profile]]\nname = "{name}"\npurpose = "for a test"']
     for key, value in keys.items():

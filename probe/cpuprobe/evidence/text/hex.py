@@ -8,7 +8,7 @@ from collections.abc import Sequence
 # A dump is hexadecimal words and what stands between them, nothing else.
 _TOKEN = re.compile(r"(?:0x|\\x|\$0x)?([0-9a-f]+)h?", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[\s,;:_{}()\[\]\"'<>]+|(?=\\x)")
-_BYTE_PREFIX = re.compile(r"^\s*\.?(?:byte|db|hex|bytes?)\b:?", re.IGNORECASE)
+_BYTE_PREFIX = re.compile(r"^\s*(?:\.?(?:byte|db|hex|bytes?)\b:?|b(?=['\"]))", re.IGNORECASE)
 MAXIMUM_TEXT = 4096
 
 

@@ -34,7 +34,8 @@ _LAYOUT = re.compile(
 _WORDS = re.compile(
     r"^(?P<mark>=>|->|-->|\*|>)?\s{0,16}(?:[.\w]{1,40}:)??"
     r"(?P<address>(?:0x)?[0-9a-f]{8}(?:[`_]?[0-9a-f]{8})?)\s{1,8}"
-    r"(?P<code>(?:[0-9a-f]{2}){1,15})\s{1,24}(?P<text>[a-z][a-z0-9]{1,15}(?:\s[^\n]{0,300})?|\?\?\?)$",
+    r"(?P<code>(?:[0-9a-f]{2} ){1,14}[0-9a-f]{2}(?=\s{2})|(?:[0-9a-f]{2}){1,15})\s{1,60}"
+    r"(?P<text>[a-z][a-z0-9]{1,15}(?:\s[^\n]{0,300})?|\?\?\?)$",
     re.IGNORECASE,
 )
 # x64dbg and OllyDbg copies: address | bytes | text |
@@ -62,6 +63,12 @@ _PLACE = re.compile(r"^[A-Za-z_][\w.-]{0,99}[!+][^\n]{1,300}:$")
 _LIKE_A_ROW = re.compile(r"^\s{0,16}(?:0x)?[0-9a-f]{8}(?:`?[0-9a-f]{8})?\s{1,8}\S", re.IGNORECASE)
 _BYTES = re.compile(
     r"^((?:(?:0x)?[0-9a-f]{2}\s){0,15}(?:0x)?[0-9a-f]{2})(?:\s+|$)(?![0-9a-f]{2}\b)(.*)$", re.I
+)
+# xxd and hexdump -C: bytes in their order, and what they spell.
+_DUMPED = re.compile(
+    r"^(?P<address>[0-9a-f]{8,16})(?:: (?P<pairs>(?:[0-9a-f]{4} ){2,7}[0-9a-f]{2,4})"
+    r"|\s{1,2}(?P<bytes>(?:[0-9a-f]{2} {1,2}){3,15}[0-9a-f]{2})(?=\s{1,60}\|))(?:\s.{0,80})?$",
+    re.IGNORECASE,
 )
 _EXAMINED = re.compile(r"^(?:0x[0-9a-f]{1,16}(?:\s{1,8}|$)){1,16}$", re.IGNORECASE)
 # A whole instruction as one number, as disassemblers of fixed-width instruction sets print it.
@@ -116,7 +123,12 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
             yield Clue(at, Crash(SOURCE, code=bytes.fromhex(placed["code"])))
         if not _may_show(line):
             continue
-        clue = _colon(line, at) or _row(lines, at, alone=last != at - 1) or _studio(line, at)
+        clue = (
+            _dumped(line, at)
+            or _colon(line, at)
+            or _row(lines, at, alone=last != at - 1)
+            or _studio(line, at)
+        )
         if clue is not None:
             last = at
             found += 1
@@ -149,6 +161,14 @@ def plain_mnemonic(word: str) -> str | None:
     if is_mnemonic(word):
         return word
     return word[:-1] if len(word) > 2 and word[-1] in _SUFFIXES and is_mnemonic(word[:-1]) else None
+
+
+def _dumped(line: str, at: int) -> Clue | None:
+    match = _DUMPED.match(line)
+    if match is None:
+        return None
+    code = bytes.fromhex(match["pairs"] or match["bytes"])
+    return Clue(at, Crash(SOURCE), aside=True, memory=((number(match["address"]), code),))
 
 
 def _colon(line: str, at: int) -> Clue | None:
@@ -208,6 +228,8 @@ def _row(lines: Sequence[str], at: int, *, alone: bool) -> Clue | None:
     bars = _BARS.match(lines[at])
     match = bars or _WORDS.match(lines[at])
     if match is None or _SOURCE_LINE.match(match["text"]) is not None:
+        return None
+    if " -> " in match["text"]:  # DynamoRIO's, which has rows beside what it cannot read
         return None
     try:
         code = bytes.fromhex(re.sub(r"[\s:]", "", match["code"]))

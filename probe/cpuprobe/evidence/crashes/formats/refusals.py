@@ -86,7 +86,10 @@ _NUMPY = re.compile(
     r"\bbut your machine doesn't support\b:?\s*(?:\((?P<list>[^()\n]{2,300})\))?", re.IGNORECASE
 )
 _FOLLOWING = re.compile(
-    r"\bfollowing required CPU features were not detected:\s*(?P<list>[a-z0-9_.,\s-]{0,300})$", re.I
+    r"\b(?:following required CPU features were not detected"
+    r"|processor\. This Qt build requires the following features):\s*"
+    r"(?P<list>[a-z0-9_.,\s-]{0,300})$",
+    re.I,
 )
 _APART = re.compile(r"\b(AVX|SSE|FMA|BMI)[ -](?=\d)", re.IGNORECASE)  # AVX-512, SSE 4.2
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.]*(?:-(?:NI|VNNI|FP16|BF16|INT8|TILE))?", re.I)

@@ -82,9 +82,10 @@ RULES = {
         ),
         rule(
             "exit",
-            r"\bexit(?:ed)?(?: with)?(?: a)?(?: non-zero)?(?: status| "
-            r"code| value)?:?\s{0,8}\(?(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1"
-            r"[23]\d|-(?:4|5|7|8|11))(?!\w|\.\d)",
+            r"\bexit(?:ed)?(?: with)?(?: a)?(?: non-zero)?"
+            r"(?:[ _-]?(?:status|code|value))?[:=]?\s{0,8}\(?"
+            r"(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1[23]\d|-(?:4|5|7|8|11))"
+            r"(?!\w|\.\d)",
         ),
         rule("error 1", r"\bError (?P<status>132|133|135|136|139)$"),
         rule("0xc0000", r"(?P<signal>\b0xc00000(?:05|1d|8e|94|95|96|fd))\b", system="windows"),
