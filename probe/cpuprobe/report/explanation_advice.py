@@ -166,9 +166,11 @@ def _emulator(advice: Advice, _: Judged) -> Iterator[str]:
     }.get(kind, f"update {EMULATORS.get(kind, kind)}")
 
 
-def _foreign(advice: Advice, _: Judged) -> Iterator[str]:
+def _foreign(advice: Advice, answer: Judged) -> Iterator[str]:
     isa = advice.values[0]
-    if isa == "aarch64":
+    if isa == "aarch64" and any(each.decoded.features for each in answer.instructions):
+        yield "whether its CPU has it: --on FILE, with that machine's /proc/cpuinfo or report"
+    elif isa == "aarch64":
         yield "what that CPU has: the Features line of its /proc/cpuinfo"
     elif isa:
         yield f"look the instruction up for {ISAS.get(isa, isa)}"

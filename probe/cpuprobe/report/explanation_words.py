@@ -92,7 +92,8 @@ def _foreign(answer: Judged) -> str:
         return f"This is code for {isa}, not for the instruction set of {answer.machine}.{needs}"
     if any(each.decoded.kind == "always-invalid" for each in answer.instructions):
         needs = f" {SENTENCES['always-invalid', 'permanently']}"
-    return f"This is code for {isa}, not for x86: cpuprobe does not judge it.{needs}" + (
+    judged = "" if answer.value == "aarch64" else ": cpuprobe does not judge it"
+    return f"This is code for {isa}, not for x86{judged}.{needs}" + (
         " A CPU without it raises SIGILL there." if features else ""
     )
 

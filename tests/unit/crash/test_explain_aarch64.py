@@ -70,6 +70,9 @@ def test_an_instruction_is_named_with_what_it_needs_and_not_judged_here(
     assert answer.instructions[0].intel.split()[0] == mnemonic
     assert answer.instructions[0].features == features
     assert answer.features == ()
+    if answer.verdict == "foreign-isa":  # which machine it has to be judged on is said
+        assert "does not judge" not in to_text("", [answer])
+        assert ("--on FILE" in to_text("", [answer])) is bool(features)
 
 
 def test_32_bit_arm_has_the_same_lines() -> None:
