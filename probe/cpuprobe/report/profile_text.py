@@ -141,7 +141,7 @@ def verdict_lines(found: Verdicts) -> Iterator[str]:
             code = f" ({first.codes[0]})" if first.codes else ""
             yield from _hanging("    ", f"why: {first.why}{code}")
             if first.remedy:
-                yield from _hanging("    ", f"to change it: {first.remedy}")
+                yield from _hanging("    ", f"what to do: {first.remedy}")
 
 
 def _verdict(one: Verdict) -> str:
@@ -149,7 +149,7 @@ def _verdict(one: Verdict) -> str:
     if one.mask:
         return "meets: it only forbids and asks for nothing, so every machine meets it"
     if one.meets:
-        return f"meets: all of its {one.features} features are safe"
+        return f"meets: all of its {features} {'is' if one.features == 1 else 'are'} safe"
     if not one.decided:
         safe = one.features - lacking
         return f"cannot be decided: {safe} of {features} are safe, none is known to be missing"

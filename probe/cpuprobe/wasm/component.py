@@ -12,6 +12,7 @@ from typing import Any
 
 from cpuprobe.wasm.request import Request, Stop, clean, one_line
 from cpuprobe.wasm.values import in_range, spell
+from cpuprobe.words import counted
 
 # What an interface lets a program do, by the functions of preview 1 that do the like (ending).
 _EFFECTS = (
@@ -143,7 +144,9 @@ def _arguments(params: Sequence[tuple[str, Any]], request: Request) -> list[Any]
     name = clean(request.invoke or "")
     if len(params) != len(request.args):
         given = len(request.args)
-        raise Stop("usage", f"--invoke {name}: takes {len(params)} arguments, not {given}")
+        raise Stop(
+            "usage", f"--invoke {name}: takes {counted(len(params), 'argument')}, not {given}"
+        )
     values = []
     for (parameter, kind), text in zip(params, request.args, strict=True):
         word = type(kind).__name__.lower()

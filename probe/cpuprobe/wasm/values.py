@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cpuprobe.wasm.request import Request, Stop, clean
+from cpuprobe.words import counted
 
 
 def parse_arguments(kinds: Sequence[Any], request: Request) -> list[Any]:
@@ -17,7 +18,9 @@ def parse_arguments(kinds: Sequence[Any], request: Request) -> list[Any]:
     name = clean(request.invoke or "")
     if len(kinds) != len(request.args):
         given = len(request.args)
-        raise Stop("usage", f"--invoke {name}: takes {len(kinds)} arguments, not {given}")
+        raise Stop(
+            "usage", f"--invoke {name}: takes {counted(len(kinds), 'argument')}, not {given}"
+        )
     values: list[Any] = []
     for kind, text in zip((str(each) for each in kinds), request.args, strict=True):
         try:

@@ -267,7 +267,7 @@ def test_check_says_why_and_what_would_change_it(ask: Ask, tmp_path: Path):
         assert each["remedy"].startswith("Install current CPU microcode")
         assert "below" not in each["remedy"]
     out = ask("check", "x86-64-v3", "--on", host).out
-    assert out.count("(CP101)") == out.count("to change it: Install") == 1
+    assert out.count("(CP101)") == out.count("what to do: Install") == 1
     assert all(len(line) <= 100 for line in out.splitlines())
 
 

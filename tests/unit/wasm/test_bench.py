@@ -182,7 +182,7 @@ def test_json_of_a_module(tmp_path: Path):
         (["MODULE"], 2, "--invoke"),
         (["MODULE", "--bundled"], 2, "--bundled"),
         (["MODULE", "--invoke", "g", "1"], 2, "no such function"),
-        (["MODULE", "--invoke", "f"], 2, "takes 1 arguments"),
+        (["MODULE", "--invoke", "f"], 2, "takes 1 argument, not 0"),
         (["GARBAGE", "--invoke", "f"], 4, "neither a wasm module"),
         (["/nonesuch.wasm", "--invoke", "f"], 4, "No such file"),
     ],
