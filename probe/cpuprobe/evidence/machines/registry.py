@@ -87,6 +87,7 @@ ROWS = (
     Row("jfr", ("eatures: e",)),
     Row("jvm", ("CPU: total", "CPU:total")),
     Row("v8", ("SSE3=",)),
+    Row("wasmtime_settings", ("Settings inferred for",)),
     Row("bun", ("Bun v", "Bun Canary")),
     Row("glibc", ("x86-64-v", "x86.cpu_features", "AT_PLATFORM", "uname.machine")),
     Row("cpuid2cpuflags", ("CPU_FLAGS_",)),

@@ -101,16 +101,18 @@ def _in_words(paste: Paste, identity: ToldIdentity) -> Iterator[Sighting]:
 
 def _columns(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
     """`grep -o` and the like: known words, one a line; they are those that somebody asked for."""
-    words: dict[str, None] = {}
-    first = 0
+    lists: list[dict[str, int]] = [{}]
     for number, line in enumerate(paste.lines):
         match = _ALONE.match(line)
         if match is not None and match[1] in linux_words():
-            first = first if words else number
-            words[match[1]] = None
-    if len(words.keys() - _ORDINARY) >= _SHORTEST:
-        whole = {"fpu", "lm"} <= words.keys() and len(words) > 40
-        yield first, Cpuinfo((0,), _fields(tuple(words)), None if whole else "short"), None
+            if match[1] == "fpu" and "fpu" in lists[-1]:  # another CPU's, or another machine's
+                lists.append({})
+            lists[-1].setdefault(match[1], number)
+    for words in lists:
+        if len(words.keys() - _ORDINARY) >= _SHORTEST:
+            whole = {"fpu", "lm"} <= words.keys() and len(words) > 40
+            block = Cpuinfo((0,), _fields(tuple(words)), None if whole else "short")
+            yield min(words.values()), block, None
 
 
 def _fields(words: tuple[str, ...]) -> dict[str, str]:
