@@ -11,7 +11,6 @@ from cpuprobe.crash.model import Advice, FeatureJudged
 from cpuprobe.emit.knobs import advice as setting_advice
 from cpuprobe.evidence.crashes.model import Crash
 from cpuprobe.evidence.crashes.status import ILLEGAL
-from cpuprobe.facts.features import load_levels
 from cpuprobe.facts.isa import X86_64, IsaFacts
 from cpuprobe.facts.runtimes import Runtime, load_runtimes, runtime_of_module
 
@@ -74,7 +73,7 @@ def _advice(
     elif assessment is not None:
         lacking = [each for each in features if each.lacking]
         if ruling.verdict in ("flag-mismatch", "level-missing", "missing-features-named"):
-            yield from _refused(crash, ruling, features, assessment)
+            yield from _refused(crash, ruling, features, assessment, facts)
         elif ruling.verdict == "lacks":
             yield from _lacking(crash, lacking, flags, assessment, where, facts)
         elif ruling.verdict == "has" and crash.emulator is not None:
@@ -97,12 +96,16 @@ def _system(crash: Crash) -> str:
 
 
 def _refused(
-    crash: Crash, ruling: Ruling, features: Sequence[FeatureJudged], assessment: Assessment
+    crash: Crash,
+    ruling: Ruling,
+    features: Sequence[FeatureJudged],
+    assessment: Assessment,
+    facts: IsaFacts,
 ) -> Iterator[Advice]:
     lacking = [each for each in features if each.lacking]
     level = assessment.level or "x86-64"
     if not lacking:  # said on another machine: only what it said counts
-        level = _told_level(crash, level)
+        level = _told_level(crash, level, facts)
     if ruling.verdict == "flag-mismatch":
         yield Advice("precompile")
     elif ruling.verdict == "level-missing":
@@ -114,14 +117,15 @@ def _refused(
     yield from _remedies(lacking, assessment)
 
 
-def _told_level(crash: Crash, level: str) -> str:
+def _told_level(crash: Crash, level: str, facts: IsaFacts) -> str:
     """The highest level that a refusal leaves, empty if none does; `level` if it names nothing."""
     refusal = crash.refusal
     if refusal is None or not refusal.names:
         return level
     if refusal.kind == "level":
-        names = [each.name for each in load_levels()]
-        return names[min(names.index(each) for each in refusal.names) - 1]
+        names = [each.name for each in facts.levels()]
+        told = [names.index(each) for each in refusal.names if each in names]
+        return names[max(min(told) - 1, 0)] if told else level
     lower = level_without(refusal.names)
     return "" if lower is None else lower.name
 

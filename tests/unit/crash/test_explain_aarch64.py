@@ -184,3 +184,19 @@ def test_the_kernels_list_of_a_raspberry_pi_4_says_no(tmp_path: Path) -> None:
 
     (crash,) = of_text(CASAL.encode()).crashes
     assert diagnose(crash, lambda: assess(seen), "pi", "", lambda: seen.isa).verdict == "lacks"
+
+
+@pytest.mark.parametrize(
+    ("level", "lacking", "advised"),
+    [("8.2", ["lse", "rdm", "ccpp"], "armv8.0-a"), ("8.0", [], "armv8.0-a"), ("9.9", [], None)],
+)
+def test_an_image_may_want_a_level_of_this_architecture(
+    level: str, lacking: list[str], advised: str | None
+) -> None:
+    """MongoDB's words on a Raspberry Pi 4; a level that there is not is only repeated."""
+    text = f"WARNING: MongoDB requires ARMv{level}-A or higher, and your current system does not\n"
+    here, answer = explain(text), explain(text, PI4)
+
+    assert (here.verdict, answer.verdict) == ("level-missing", "level-missing")
+    assert [each.name for each in answer.features if not each.safe] == lacking
+    assert advised is None or f"baseline is {advised} or lower" in to_text("pi", [answer])

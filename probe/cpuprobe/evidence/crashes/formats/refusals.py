@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from cpuprobe.evidence.crashes.model import Clue, Crash, Refusal, RefusalKind
+from cpuprobe.evidence.crashes.model import Clue, Crash, Isa, Refusal, RefusalKind
 from cpuprobe.facts.features import load_features, load_levels
 from cpuprobe.words import base_name
 
@@ -21,6 +21,8 @@ _FLAG = re.compile(
 _LEVEL = re.compile(
     r"\bCPU does not support (x86-64-v[234])\b|\bx86-64-(v[234]) (?:is )?not supported\b", re.I
 )
+# MongoDB's image on arm64.
+_ARM_LEVEL = re.compile(r"\brequires (armv[89]\.\d-a) or higher, and your current system\b", re.I)
 # Go, runtime/asm_amd64.s: what GOAMD64 was set to.
 _GO = re.compile(
     r"\bcan only be run on AMD64 processors with v([234]) microarchitecture support", re.I
@@ -135,6 +137,10 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
             name = level[1] or f"x86-64-{level[2]}"
             yield _clue(at, "level", (name.lower(),), True)
             continue
+        of_arm = _ARM_LEVEL.search(line)
+        if of_arm is not None:
+            yield _clue(at, "level", (of_arm[1].lower(),), True, isa="aarch64")
+            continue
         built_for = _GO.search(line)
         if built_for is not None:
             below, asked = load_levels()[int(built_for[1]) - 2 : int(built_for[1])]
@@ -198,6 +204,7 @@ def _clue(
     exact: bool,
     runtimes: frozenset[str] = frozenset(),
     module: str | None = None,
+    isa: Isa | None = None,
 ) -> Clue:
-    told = Crash(SOURCE, refusal=Refusal(kind, names, exact), runtimes=runtimes, module=module)
-    return Clue(at, told)
+    refusal = Refusal(kind, names, exact)
+    return Clue(at, Crash(SOURCE, refusal=refusal, runtimes=runtimes, module=module, isa=isa))
