@@ -1,5 +1,6 @@
 /* What is known of CPUID's answers by their bits, on CPUs of each grade. */
 #include "answers.h"
+#include "places.h"
 #include "slots.h"
 #include "works.h"
 
@@ -17,7 +18,7 @@ ways_labels(unsigned tier)
 struct bits
 answers_number(uint64_t value)
 {
-    struct bits bits = {.nonzero = value ? ALL_GRADES : 0};
+    struct bits bits = {.soft = 0};
 
     for (unsigned grade = 0; grade < GRADES; grade++) {
         bits.ones[grade] = value;
@@ -54,7 +55,7 @@ is_same(const struct bits *one, const struct bits *other)
     for (unsigned grade = 0; grade < GRADES; grade++)
         differs |=
             (one->zeros[grade] ^ other->zeros[grade]) | (one->ones[grade] ^ other->ones[grade]);
-    return !differs && one->soft == other->soft && one->nonzero == other->nonzero;
+    return !differs && one->soft == other->soft;
 }
 
 /* The number of some bits in the table of facts, which is new at the end. */
@@ -62,7 +63,7 @@ static uint16_t
 numbered(struct ways_known *known, const struct bits *bits)
 {
     const uint32_t last = sizeof known->hashed / sizeof *known->hashed - 1;
-    uint64_t hash = bits->soft + bits->nonzero;
+    uint64_t hash = bits->soft;
     uint32_t at;
 
     for (unsigned grade = 0; grade < GRADES; grade++)
@@ -81,7 +82,7 @@ numbered(struct ways_known *known, const struct bits *bits)
 uint16_t
 answers_fact(struct ways_known *known, const struct bits *bits)
 {
-    uint64_t any = bits->nonzero, first = bits->ones[0];
+    uint64_t any = 0, first = bits->ones[0];
     int same = 1;
 
     for (unsigned grade = 0; grade < GRADES; grade++) {
@@ -108,9 +109,8 @@ answers_labels(const struct bits *bits)
 
     for (unsigned tier = TIER_V2; tier <= TIER_TOP; tier++) {
         unsigned grade = tier - 1;
-        uint64_t other = (bits->zeros[grade] & ~bits->zeros[tier]) |
-                         (bits->ones[grade] & ~bits->ones[tier]) |
-                         (bits->nonzero >> grade & ~(bits->nonzero >> tier) & 1);
+        uint64_t other =
+            (bits->zeros[grade] & ~bits->zeros[tier]) | (bits->ones[grade] & ~bits->ones[tier]);
 
         labels |= other ? ways_labels(tier) : 0;
         unknown |= ~(bits->zeros[grade] | bits->ones[grade]);
@@ -122,7 +122,7 @@ unsigned
 ways_nonzero(const struct ways_known *known, uint16_t fact)
 {
     struct bits bits = answers_bits(known, fact, 0);
-    unsigned nonzero = bits.nonzero;
+    unsigned nonzero = 0;
 
     for (unsigned grade = 0; grade < GRADES; grade++)
         nonzero |= (unsigned)(bits.ones[grade] != 0) << grade;
@@ -136,7 +136,6 @@ leave_out(struct bits *bits, unsigned never)
     for (unsigned grade = 0; grade < GRADES; grade++)
         if (never >> grade & 1)
             bits->zeros[grade] = bits->ones[grade] = UINT64_MAX;
-    bits->nonzero |= (uint8_t)never;
 }
 
 /* What is known of one of two values. */
@@ -147,7 +146,6 @@ take_both(struct bits *bits, const struct bits *other)
         bits->zeros[grade] &= other->zeros[grade];
         bits->ones[grade] &= other->ones[grade];
     }
-    bits->nonzero &= other->nonzero;
     bits->soft |= other->soft;
 }
 
@@ -180,7 +178,6 @@ ways_kept(struct ways_known *known, struct told_value value, int is_doubtful)
         return value.fact;
     if (is_doubtful) {
         __builtin_memset(bits.ones, 0, sizeof bits.ones);
-        bits.nonzero = 0;
         bits.soft |= value.labels & ANSWERS;
     }
     leave_out(&bits, value.never);
@@ -201,7 +198,6 @@ ways_initial(struct ways_known *known, uint16_t fact, uint32_t labels)
         if (never) { /* zero is written only to what was not zero */
             bits.ones[grade] = 0;
             bits.zeros[grade] = clears ? 0 : UINT64_MAX;
-            bits.nonzero &= (uint8_t) ~(1u << grade);
             bits.soft |= clears ? labels & ANSWERS : 0;
         }
     }
@@ -210,15 +206,6 @@ ways_initial(struct ways_known *known, uint16_t fact, uint32_t labels)
 
 /* --- CPUID and XGETBV ----------------------------------------------------------------------------
  */
-
-static void
-put(struct values *state, unsigned number, uint32_t labels, uint16_t fact)
-{
-    state->labels[number] = (uint16_t)labels;
-    state->facts[number] = fact;
-    state->pointed &= ~(1u << number);
-    state->stacked &= ~(1u << number);
-}
 
 uint16_t
 ways_word(struct ways_known *known, enum source source, unsigned shift, uint32_t *labels)
@@ -311,7 +298,8 @@ ways_ask(const struct ways_space *space, struct ways_known *known, struct values
         if (!is_xgetbv || registers[at] == RAX || registers[at] == RDX) {
             uint16_t fact = known_word(known, words[at], &labels);
 
-            put(state, registers[at], labels, fact);
+            set_register(state, registers[at], labels);
+            state->facts[registers[at]] = fact;
         }
 }
 

@@ -10,7 +10,8 @@
 #include "ways.h"
 
 enum {
-    SMALL = 512,    /* bytes of a function that is looked at because it is called */
+    SMALL = 512,    /* bytes of a function that is looked at because it is called; a larger one may
+                       keep what it is handed (vsearch) */
     MOST_DEPTH = 8, /* how many of these may call each other */
     MOST_WANTED = 256,
 };

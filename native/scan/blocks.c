@@ -201,6 +201,19 @@ connect(struct ways_space *space)
     }
 }
 
+/* Whether a block reads what it jumps to from a table: no tail call through a pointer. */
+static int
+reads_table(const struct ways_space *space, const struct block *block)
+{
+    for (uint32_t at = block->first; at < block->first + block->count; at++) {
+        const struct operation *each = &space->operation[at];
+
+        if (each->has_memory && each->index < 16 && each->scale)
+            return 1;
+    }
+    return 0;
+}
+
 /* Lets jumps through tables lead to all cases: by blocks without work of their own, each of which
  * goes on in a case or the next of them. */
 static void
@@ -218,7 +231,7 @@ connect_cases(struct ways_space *space)
 
         if (is_switch(&space->operation[block->first + block->count - 1])) {
             block->ways[block->number++] = first;
-            block->leaves = 0;
+            block->leaves = !reads_table(space, block);
         }
     }
     for (uint32_t at = 0; at < cases; at++) {

@@ -59,16 +59,7 @@ bits_of(const struct ways_space *space, struct ways_known *known, const struct v
         bits.zeros[grade] >>= 8;
         bits.ones[grade] >>= 8;
     }
-    bits.nonzero &= how->is_upper[at] ? 0 : ALL_GRADES;
     return bits;
-}
-
-/* Whether it is not zero on CPUs of a grade. */
-static int
-is_nonzero(const struct bits *bits, unsigned grade, uint64_t mask)
-{
-    return (bits->ones[grade] & mask) ||
-           (bits->nonzero >> grade & 1 && !(~mask & ~bits->zeros[grade]));
 }
 
 /* The flags of a subtraction. */
@@ -96,7 +87,7 @@ look_at(struct values *state, const struct bits *bits, unsigned grade, uint64_t 
 
     if (!(mask & ~bits->zeros[grade]))
         set_flags(state, grade, ZERO, ZERO);
-    else if (is_nonzero(bits, grade, mask))
+    else if (bits->ones[grade] & mask)
         set_flags(state, grade, ZERO, 0);
     if ((bits->zeros[grade] | bits->ones[grade]) & sign)
         set_flags(state, grade, SIGN, bits->ones[grade] & sign ? SIGN : 0);
@@ -143,16 +134,6 @@ fold_one(struct values *state, struct bits *bits, unsigned grade, const struct w
         bits->zeros[grade] = bits->ones[grade];
         bits->ones[grade] = zeros;
         return;
-    case NEGS:
-        if (!(how->mask & ~zeros))
-            set_flags(state, grade, CARRY, 0);
-        else if (is_nonzero(bits, grade, how->mask))
-            set_flags(state, grade, CARRY, CARRY);
-        if (is_known_of(bits, grade, how->mask))
-            put_number(bits, grade, 0 - bits->ones[grade]);
-        else
-            bits->zeros[grade] = bits->ones[grade] = 0;
-        break;
     case BIT_TESTS: /* Go's way to test a bit */
         if ((zeros | bits->ones[grade]) >> count & 1)
             set_flags(state, grade, CARRY, bits->ones[grade] >> count & 1 ? CARRY : 0);
@@ -200,35 +181,19 @@ fold_two(struct values *state, struct bits *bits, const struct bits *other, unsi
     look_at(state, bits, grade, how->mask, 1);
 }
 
-/* SETcc, CMOVcc and what else depends on flags. */
+/* SETcc and CMOVcc. */
 static void
 fold_condition(const struct values *state, struct bits *bits, const struct bits *other,
-               unsigned grade, const struct work_done *how, int is_same)
+               unsigned grade, const struct work_done *how)
 {
     int value = holds(state, how->condition, grade);
-    unsigned known = state->flags_known >> 4 * grade, set = state->flags_set >> 4 * grade;
-    uint64_t carry = (set & CARRY) != 0, one = bits->ones[grade], two = other->ones[grade];
 
     if (how->work == SETS) {
         put_number(bits, grade, value == 1);
         bits->zeros[grade] &= value < 0 ? ~1ull : UINT64_MAX;
-    } else if (how->work == MOVES_IF && value) {
-        bits->zeros[grade] =
-            value < 0 ? bits->zeros[grade] & other->zeros[grade] : other->zeros[grade];
-        bits->ones[grade] = value < 0 ? one & two : two;
-    } else if (how->work != MOVES_IF) {
-        int exact = is_same ||
-                    (is_known_of(bits, grade, how->mask) && is_known_of(other, grade, how->mask));
-
-        one = how->work == ADCS ? one + two : is_same ? 0 : one - two;
-        two = how->work == ADCS ? one + 1 : one - 1;
-        bits->zeros[grade] = bits->ones[grade] = 0;
-        if (exact && known & CARRY) {
-            put_number(bits, grade, carry ? two : one);
-        } else if (exact) {
-            bits->zeros[grade] = ~(one | two);
-            bits->ones[grade] = one & two;
-        }
+    } else if (value) {
+        bits->zeros[grade] = other->zeros[grade] & (value < 0 ? bits->zeros[grade] : UINT64_MAX);
+        bits->ones[grade] = other->ones[grade] & (value < 0 ? bits->ones[grade] : UINT64_MAX);
     }
 }
 
@@ -240,7 +205,6 @@ extend(struct bits *bits, const struct work_done *how)
 
     if (how->from == UINT64_MAX)
         return;
-    bits->nonzero = 0;
     for (unsigned grade = 0; grade < GRADES; grade++) {
         bits->zeros[grade] &= how->from;
         bits->ones[grade] &= how->from;
@@ -265,9 +229,6 @@ merge(struct bits *bits, const struct bits *before, const struct work_done *how)
         bits->ones[grade] =
             ((bits->ones[grade] << shift & ~kept) | (before->ones[grade] & kept)) & ~clear;
     }
-    bits->nonzero &= kept ? 0 : ALL_GRADES;
-    for (unsigned grade = 0; grade < GRADES; grade++)
-        bits->nonzero |= (uint8_t)((bits->ones[grade] != 0) << grade);
     bits->soft |= kept ? before->soft : 0;
 }
 
@@ -277,7 +238,8 @@ is_followed(const struct operation *each, const struct work_done *how)
 {
     int counts = how->work == SHIFTS_LEFT || how->work == SHIFTS_RIGHT || how->work == BIT_TESTS;
 
-    return how->work && how->work < JUMPS && !(counts && each->registers[1] != NO_REGISTER);
+    return how->work && how->work < JUMPS && how->work != NEGS && how->work != ADCS &&
+           how->work != SBBS && !(counts && each->registers[1] != NO_REGISTER);
 }
 
 /* What an operation makes of its operands, of which `bits` is the first and then the result. */
@@ -287,21 +249,14 @@ fold(struct values *state, struct bits *bits, const struct bits *other,
 {
     uint32_t flags = state->flags & ANSWERS;
     uint64_t unknown = 0;
-    int reads =
-        how->work == SETS || how->work == MOVES_IF || how->work == SBBS || how->work == ADCS;
+    int reads = how->work == SETS || how->work == MOVES_IF;
 
     bits->soft |= other->soft;
-    if (how->work == ORS)
-        bits->nonzero |= other->nonzero;
-    else if (how->work == MOVES_IF)
-        bits->nonzero &= other->nonzero;
-    else if (how->work != NEGS && !each->same)
-        bits->nonzero = 0;
     if (!reads && each->traits & WRITES_FLAGS)
         state->flags_known = 0;
     for (unsigned grade = 0; grade < GRADES; grade++) {
         if (reads)
-            fold_condition(state, bits, other, grade, how, each->same);
+            fold_condition(state, bits, other, grade, how);
         else if (how->work >= NOTS)
             fold_one(state, bits, grade, how,
                      is_immediate(each) ? each->immediate & (how->is_wide ? 63 : 31) : 1);
@@ -311,8 +266,6 @@ fold(struct values *state, struct bits *bits, const struct bits *other,
     }
     if (reads && unknown)
         bits->soft |= (uint16_t)flags;
-    if (how->work == SBBS || how->work == ADCS)
-        state->flags_known = 0;
 }
 
 /* What is left of labels where an operation takes bits out, or tests them; or copies some, if there
@@ -373,30 +326,6 @@ ways_fold(const struct ways_space *space, struct ways_known *known, struct value
         return labels;
     *fact = answers_fact(known, &bits);
     return labels;
-}
-
-uint16_t
-ways_sum(struct ways_known *known, const struct values *state, const struct operation *each)
-{
-    struct bits sum = answers_number((uint64_t)each->displacement), part;
-
-    for (unsigned turn = 0; turn < 2; turn++) {
-        unsigned number = turn ? each->index : each->base;
-
-        if (number == NO_REGISTER)
-            continue;
-        if (number >= 16)
-            return 0;
-        part = answers_bits(known, state->facts[number], state->labels[number]);
-        sum.soft |= part.soft;
-        sum.nonzero = 0;
-        for (unsigned grade = 0; grade < GRADES; grade++)
-            if (is_known_of(&sum, grade, UINT64_MAX) && is_known_of(&part, grade, UINT64_MAX))
-                put_number(&sum, grade, sum.ones[grade] + (part.ones[grade] << turn * each->scale));
-            else
-                sum.zeros[grade] = sum.ones[grade] = 0;
-    }
-    return answers_fact(known, &sum);
 }
 
 /* On CPUs of which grades a condition is known; of which it holds. */

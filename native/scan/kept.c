@@ -52,34 +52,6 @@ kept_labels(const struct ways_set *set, uint64_t low, uint64_t high)
     return labels;
 }
 
-/* Likewise of what is kept without its bits: the highest of them, since that is a choice for all
- * lower tiers. Where not all was looked at that may put answers there they may tell of anything. */
-static uint32_t
-kept_label(const struct ways_known *known, const struct ways_set *set, uint64_t low, uint64_t high)
-{
-    static const uint16_t highest[] = {ANSWER, TELLS_AVX, TELLS_MORE};
-    uint32_t labels = kept_labels(set, low, high);
-
-    if (labels && known->misses)
-        return ANSWER;
-    for (unsigned at = 0; at < sizeof highest / sizeof *highest; at++)
-        if (labels & highest[at])
-            return highest[at];
-    return labels;
-}
-
-/* What is known of the value in static memory. */
-static uint16_t
-kept_fact(struct ways_known *known, uint64_t address)
-{
-    const struct ways_set *set = &known->statics;
-    uint32_t at = place_of(set->all, set->count, address << KEPT_SHIFT);
-
-    if (at == set->count || set->all[at] >> KEPT_SHIFT != address)
-        return 0;
-    return ways_initial(known, KEPT_FACT(set->all[at]), KEPT_LABELS(set->all[at]));
-}
-
 /* libgcc's __cpu_model (gcc/common/config/i386/cpuinfo.h): who made it, type, subtype, and the
  * first word of features. */
 enum { MODEL_SUBTYPE = 8, MODEL_WORD = 12, MODEL_SIZE = 16 };
@@ -111,16 +83,15 @@ ways_kept_labels(const struct ways_known *known, uint64_t address, unsigned size
     last = address + (size ? size - 1 : 0);
     labels = kept_labels(&known->statics, address & ~3ull, last | 3);
     exact = labels ? kept_labels(&known->statics, address, last) : 0;
-    labels = exact ? exact : labels; /* else it is a byte of a word */
-    return labels |
-           kept_label(known, &known->regions, address < NEAR ? 0 : address - NEAR + 1, address);
+    labels = exact ? exact : labels; /* else it is a byte of a word, as Go's hash/crc32 reads it */
+    return labels | kept_labels(&known->regions, address < NEAR ? 0 : address - NEAR + 1, address);
 }
 
 uint32_t
 ways_field_labels(const struct ways_known *known, uint64_t offset)
 {
     offset = offset << KEPT_SHIFT >> KEPT_SHIFT;
-    return kept_label(known, &known->fields, offset, offset);
+    return kept_labels(&known->fields, offset, offset);
 }
 
 uint32_t
@@ -130,7 +101,7 @@ ways_told_labels(const struct ways_known *known, uint64_t address)
         return ANSWER;
     if (address >> (64 - KEPT_SHIFT))
         return 0;
-    return kept_label(known, &known->fillers, address, address) |
+    return kept_labels(&known->fillers, address, address) |
            (ways_answers(known, address) ? ways_kept_labels(known, address, NEAR) : 0);
 }
 
@@ -143,14 +114,17 @@ ways_answers(const struct ways_known *known, uint64_t address)
 uint16_t
 ways_kept_fact(struct ways_known *known, uint64_t address)
 {
+    const struct ways_set *set = &known->statics;
     uint64_t offset = in_model(known, address);
-    uint32_t labels;
+    uint32_t labels, at = place_of(set->all, set->count, address << KEPT_SHIFT);
 
     if (address >> (64 - KEPT_SHIFT))
         return 0;
     if (offset >= MODEL_WORD && offset < MODEL_SIZE)
         return ways_word(known, CPU_MODEL, (unsigned)(offset - MODEL_WORD) * 8, &labels);
-    return kept_fact(known, address);
+    if (at == set->count || set->all[at] >> KEPT_SHIFT != address)
+        return 0;
+    return ways_initial(known, KEPT_FACT(set->all[at]), KEPT_LABELS(set->all[at]));
 }
 
 int

@@ -19,14 +19,14 @@ add_called(struct gone_over *f, uint64_t address, enum way way, uint32_t answers
         f->space->summary.is_whole = 0;
 }
 
-static void
-add_escape(struct gone_over *f, uint64_t address, enum way way, uint32_t unless, uint64_t site)
+void
+telling_escape(struct gone_over *f, uint64_t address, enum way way, uint32_t unless, uint64_t site)
 {
     add_called(f, address, way, ARGUMENTS, unless, site);
 }
 
-static void
-add_call(struct gone_over *f, struct ways_call call)
+void
+telling_call(struct gone_over *f, struct ways_call call)
 {
     if (f->made->calls < MOST_CALLS)
         f->made->call[f->made->calls++] = call;
@@ -34,8 +34,8 @@ add_call(struct gone_over *f, struct ways_call call)
         f->space->summary.is_whole = 0;
 }
 
-static void
-add_need(struct gone_over *f, unsigned feature, uint64_t address, uint32_t unless)
+void
+telling_need(struct gone_over *f, unsigned feature, uint64_t address, uint32_t unless)
 {
     struct ways_summary *made = f->made;
 
@@ -70,11 +70,11 @@ hand_over(struct gone_over *f, uint64_t answer, uint32_t unless, uint64_t site)
 
         if (ways_hands(&f->live, number)) {
             kept = kept && ways_is_code(f->space, f->live.points[number]);
-            add_escape(f, f->live.points[number],
-                       gone   ? WAY_FOREIGN
-                       : kept ? WAY_STORED
-                              : WAY_KEPT,
-                       unless, site);
+            telling_escape(f, f->live.points[number],
+                           gone   ? WAY_FOREIGN
+                           : kept ? WAY_STORED
+                                  : WAY_KEPT,
+                           unless, site);
         } else if (!(unless & ~(uint32_t)FLAG) && f->tiers & SURE_TIERS) {
             f->made->invokes |= gone ? f->live.labels[number] & ARGUMENTS : 0u;
             f->made->keeps |= kept ? f->live.labels[number] & ARGUMENTS : 0u;
@@ -89,7 +89,7 @@ call_slot(struct gone_over *f, uint64_t address, uint32_t unless, uint64_t site)
     uint64_t target;
 
     if (ways_pointer(f->known, address, &target))
-        add_call(f, (struct ways_call){target, site, unless, 0, (uint16_t)f->tiers, 0, 0});
+        telling_call(f, (struct ways_call){target, site, unless, 0, (uint16_t)f->tiers, 0, 0});
 }
 
 /* Whether a branch leads out of the function on CPUs of some grades: what guards that. */
@@ -119,9 +119,10 @@ leave(struct gone_over *f, const struct operation *each, const struct block *blo
         return;
     if (flow_of(each) != FLOW_CALL && !outside)
         return;
-    add_call(f, (struct ways_call){each->immediate, site, unless, (uint16_t)told_by(f),
-                                   (uint16_t)f->tiers, ways_passed(f->known->convention, &f->live),
-                                   ways_numbers(f->known->convention, &f->live)});
+    telling_call(f,
+                 (struct ways_call){each->immediate, site, unless, (uint16_t)told_by(f),
+                                    (uint16_t)f->tiers, ways_passed(f->known->convention, &f->live),
+                                    ways_numbers(f->known->convention, &f->live)});
     hand_over(f, answer_of(f->space, each->immediate), unless, site);
 }
 
@@ -166,7 +167,7 @@ tell_pick(struct gone_over *f, const struct operation *each, uint32_t unless, ui
     if (f->space->picks && each->traits & IS_MOV && each->size == 8) {
         table = ways_table(f->space, state, each);
         if (table && !(ways_read(f->space, f->known, state, each) & (f->choices | FLAG)))
-            add_escape(f, table, WAY_TABLE, unless, site);
+            telling_escape(f, table, WAY_TABLE, unless, site);
         return;
     }
     if (!(each->traits & READS_FLAGS) || each->registers[0] >= 16 || each->registers[1] >= 16)
@@ -177,8 +178,8 @@ tell_pick(struct gone_over *f, const struct operation *each, uint32_t unless, ui
              (f->here & ~known && !(state->flags & (f->choices | FLAG)))) &&
             state->pointed >> each->registers[at] & 1 &&
             (f->space->picks || ways_is_code(f->space, state->points[each->registers[at]])))
-            add_escape(f, state->points[each->registers[at]], WAY_CALLED,
-                       unless | (state->flags & ARGUMENTS), site);
+            telling_escape(f, state->points[each->registers[at]], WAY_CALLED,
+                           unless | (state->flags & ARGUMENTS), site);
 }
 
 /* Whether a table of functions may be at an address: its first words tell of an object (code/
@@ -220,16 +221,16 @@ tell_parting(struct gone_over *f, const struct block *block, uint32_t unless)
             if (state->labels[number] & (f->choices | FLAG))
                 continue;
             if (may_be_methods(f, state->points[number]))
-                add_escape(f, state->points[number], WAY_KEPT, unless, f->space->start);
+                telling_escape(f, state->points[number], WAY_KEPT, unless, f->space->start);
             if (f->space->picks || ways_is_code(f->space, state->points[number]))
-                add_escape(f, state->points[number], f->space->picks ? WAY_CALLED : WAY_STORED,
-                           unless, f->space->start);
+                telling_escape(f, state->points[number], f->space->picks ? WAY_CALLED : WAY_STORED,
+                               unless, f->space->start);
         }
     }
 }
 
-/* Whether an operation stores an address in memory, of a register, or in a file that does not move
- * an immediate: of code, or if that is not static of a table of it too. */
+/* Whether an operation stores an address of a register in memory: of code, or if that is not static
+ * of a table of it too. */
 static int
 stores_address(const struct gone_over *f, const struct operation *each, uint64_t *stored)
 {
@@ -238,31 +239,20 @@ stores_address(const struct gone_over *f, const struct operation *each, uint64_t
     uint64_t address;
     int is_move = each->traits & IS_MOV && each->registers[0] == NO_REGISTER && each->has_memory;
 
-    *stored = second < 16 ? state->points[second] : each->immediate;
-    if (second < 16) /* two at once are stored as a vector */
-        is_move = (is_move || each->traits & IS_MOVQ) && state->pointed >> second & 1;
-    else
-        is_move = is_move && each->where[1] == OPERAND_SIGNED32 &&
-                  (ways_is_code(f->space, *stored) || may_be_methods(f, *stored));
-    return is_move &&
+    if (second >= 16 || !(state->pointed >> second & 1))
+        return 0;
+    *stored = state->points[second];
+    return (is_move || each->traits & IS_MOVQ) && /* two at once are stored as a vector */
            (ways_is_code(f->space, *stored) || !ways_static(f->space, state, each, &address));
 }
 
-/* The labels of arguments that an operation stores in memory that others see: not in a place on the
- * stack, unless that is near one whose address is taken. */
+/* The labels of arguments that an operation stores in memory. */
 static uint32_t
 stores_argument(const struct gone_over *f, const struct operation *each)
 {
-    const struct ways_space *space = f->space;
     int stores = each->traits & IS_MOV && each->registers[0] == NO_REGISTER && each->has_memory;
-    int is_seen = !stores || !(each->base == RSP || (space->framed && each->base == RBP));
 
-    if (each->registers[1] >= 16 || !(stores || each->traits & IS_MOVQ) ||
-        !(f->live.labels[each->registers[1]] & ARGUMENTS))
-        return 0;
-    for (uint32_t at = 0; !is_seen && at < space->frames; at++)
-        is_seen = ways_slot(each) - space->frame[at] < NEAR;
-    return is_seen ? f->live.labels[each->registers[1]] & ARGUMENTS : 0u;
+    return stores && each->registers[1] < 16 ? f->live.labels[each->registers[1]] & ARGUMENTS : 0u;
 }
 
 /* What leaves the function at one operation. */
@@ -280,11 +270,11 @@ tell_leaving(struct gone_over *f, const struct operation *each, const struct blo
         leave_indirectly(f, each, unless, site);
     } else if (flow == FLOW_RET) {
         if (state->pointed >> RAX & 1)
-            add_escape(f, state->points[RAX], WAY_KEPT, unless, site);
+            telling_escape(f, state->points[RAX], WAY_KEPT, unless, site);
         if (state->pointed >> RDX & 1)
-            add_escape(f, state->points[RDX], WAY_KEPT, unless, site);
+            telling_escape(f, state->points[RDX], WAY_KEPT, unless, site);
     } else if (stores_address(f, each, &stored)) {
-        add_escape(f, stored, WAY_STORED, unless, site);
+        telling_escape(f, stored, WAY_STORED, unless, site);
     } else if (!(unless & ~(uint32_t)FLAG) && f->tiers & SURE_TIERS) {
         f->made->keeps |= stores_argument(f, each);
     }
@@ -308,18 +298,18 @@ tell_taking(struct gone_over *f, const struct operation *each, uint32_t unless, 
         if (ways_is_code(space, address) ||
             (ways_pointer(f->known, address, &found) && ways_is_code(space, found)) ||
             (ways_pointer(f->known, address + FIRST_METHOD, &found) && ways_is_code(space, found)))
-            add_escape(f, address, WAY_TAKEN, unless, site);
+            telling_escape(f, address, WAY_TAKEN, unless, site);
     } else if (each->traits & IS_MOV && each->index < 16) {
         if (!(f->live.labels[each->index] & ANSWERS))
-            add_escape(f, address, WAY_TAKEN, unless, site);
+            telling_escape(f, address, WAY_TAKEN, unless, site);
     } else if (each->traits & IS_MOV && ways_pointer(f->known, address, &found)) {
-        add_escape(f, found, WAY_TAKEN, unless, site);
+        telling_escape(f, found, WAY_TAKEN, unless, site);
     }
 }
 
 /* Takes in what a block does. */
-static void
-tell(struct gone_over *f, uint32_t number, uint32_t unless)
+void
+telling_block(struct gone_over *f, uint32_t number, uint32_t unless)
 {
     struct ways_space *space = f->space;
     struct block *block = &space->block[number];
@@ -332,8 +322,8 @@ tell(struct gone_over *f, uint32_t number, uint32_t unless)
         if (!(class->flags & CLASS_RARE) && !(each->traits & NEVER_FAULTS))
             for (unsigned word = 0; word < 2; word++)
                 for (uint64_t left = class->known[word]; left; left &= left - 1)
-                    add_need(f, word * 64 + (unsigned)__builtin_ctzll(left),
-                             space->start + each->offset, unless);
+                    telling_need(f, word * 64 + (unsigned)__builtin_ctzll(left),
+                                 space->start + each->offset, unless);
         tell_leaving(f, each, block, unless);
         tell_taking(f, each, unless, space->start + each->offset);
         if (space->picks || each->traits & READS_FLAGS)
@@ -344,157 +334,10 @@ tell(struct gone_over *f, uint32_t number, uint32_t unless)
 }
 
 void
-ways_clear(struct ways_summary *made)
+telling_clear(struct ways_summary *made)
 {
     made->needs = made->calls = made->escapes = made->invokes = made->keeps = 0;
     __builtin_memset(made->needed, 0, sizeof made->needed);
-}
-
-/* What a block comes to: a function that it calls, a feature, an address that it lets go of. */
-struct item {
-    enum { CALLS, NEEDS, LETS_GO } kind;
-    uint64_t what, site;
-    uint32_t way;
-};
-
-static int
-is_told(const struct gone_over *f, const struct item *item)
-{
-    const struct ways_summary *made = &f->space->summary;
-
-    if (item->kind == NEEDS)
-        return made->needed[item->what / 64] >> item->what % 64 & 1;
-    for (uint32_t at = 0; item->kind == CALLS && at < made->calls; at++)
-        if (made->call[at].target == item->what && made->call[at].tiers == f->tiers)
-            return 1;
-    for (uint32_t at = 0; item->kind == LETS_GO && at < made->escapes; at++)
-        if (made->escape[at].address == item->what && made->escape[at].way == item->way &&
-            made->escape[at].tiers == f->tiers)
-            return 1;
-    return 0;
-}
-
-/* The number of an item as a bit, which is new at the end; no bit where there is no room, or where
- * it is told already. */
-static uint64_t
-item_bit(const struct gone_over *f, struct item *items, uint32_t *count, struct item item)
-{
-    uint32_t at = 0;
-
-    while (at < *count && (items[at].kind != item.kind || items[at].what != item.what ||
-                           items[at].way != item.way))
-        at++;
-    if (at == MOST_ITEMS || (at == *count && is_told(f, &item)))
-        return 0;
-    if (at == *count)
-        items[(*count)++] = item;
-    return 1ull << at;
-}
-
-/* What a block itself comes to, as bits. */
-static uint64_t
-own_items(struct gone_over *f, uint32_t number, struct item *items, uint32_t *count)
-{
-    struct ways_summary *made = &f->space->side, *whole = &f->space->summary;
-    uint64_t bits = 0;
-
-    f->made = made;
-    f->here = f->grades;
-    ways_clear(made);
-    tell(f, number, 0);
-    f->made = whole;
-    for (uint32_t at = 0; at < made->needs; at++)
-        bits |= item_bit(f, items, count,
-                         (struct item){NEEDS, made->need[at].feature, made->need[at].address, 0});
-    for (uint32_t at = 0; at < made->calls; at++)
-        bits |= item_bit(f, items, count,
-                         (struct item){CALLS, made->call[at].target, made->call[at].site, 0});
-    for (uint32_t at = 0; at < made->escapes; at++)
-        bits |= item_bit(f, items, count,
-                         (struct item){LETS_GO, made->escape[at].address, made->escape[at].site,
-                                       made->escape[at].way});
-    return bits;
-}
-
-/* Which of space->open has the grades whose CPUs may come to a block. */
-enum { COMING = 9 };
-
-/* What a block comes to: what any way from it does; at a choice, what all ways do. */
-static uint64_t
-come_to(const struct gone_over *f, uint32_t number, struct item *items, uint32_t *count)
-{
-    const struct ways_space *space = f->space;
-    const struct block *block = &space->block[number];
-    const struct operation *last = &space->operation[block->first + block->count - 1];
-    uint64_t some = 0, all = UINT64_MAX, certain = space->own[number];
-    uint32_t sides = 0, ways[2], grades = f->grades & space->open[COMING][number];
-    int is_case = number >= space->tables; /* one of a switch, and the rest of them */
-    int is_choice = is_case || (block->branches & (f->choices | FLAG)) != 0;
-
-    for (unsigned grade = 0; grades & block->known && grade < GRADES; grade++)
-        if (grades & block->known & 1u << grade) {
-            uint32_t known = ways_onward(space, block, 0, grade, ways);
-
-            while (known--)
-                certain |= space->comes[ways[known]];
-        }
-    if (!(grades & ~block->known))
-        return grades ? certain : 0;
-
-    for (uint32_t way = 0; way < block->number; way++)
-        if (space->block[block->ways[way]].alive) {
-            some |= space->comes[block->ways[way]];
-            all &= space->comes[block->ways[way]];
-            sides++;
-        }
-    if (is_choice && block->leaves && last->where[0] == OPERAND_TARGET) {
-        all &= item_bit(f, items, count,
-                        (struct item){CALLS, last->immediate, space->start + last->offset, 0});
-        sides++;
-    }
-    if (block->leaves && last->where[0] != OPERAND_TARGET && !block->number)
-        sides = 0; /* a jump that may lead elsewhere */
-    return certain | (is_choice ? sides ? all : 0 : some);
-}
-
-/* Takes in what every side of a choice comes to: the choice does not guard that. */
-static void
-tell_all_sides(struct gone_over *f)
-{
-    struct ways_space *space = f->space;
-    struct item items[MOST_ITEMS];
-    uint32_t count = 0;
-    int changed = 1;
-
-    for (uint32_t at = 0; at < space->blocks; at++) {
-        const struct block *block = &space->block[at];
-
-        space->own[at] =
-            block->alive && space->entry[at].reached ? own_items(f, at, items, &count) : 0;
-        space->comes[at] = space->own[at];
-    }
-    ways_open_for(space, 0, f->grades, space->open[COMING]);
-    for (unsigned round = 0; changed && round < MOST_ROUNDS; round++) {
-        changed = 0;
-        for (uint32_t at = space->blocks; at--;) {
-            uint64_t now = space->block[at].alive ? come_to(f, at, items, &count) : 0;
-
-            changed |= now != space->comes[at];
-            space->comes[at] = now;
-        }
-    }
-    for (uint32_t at = 0; at < count; at++) {
-        const struct item *item = &items[at];
-
-        if (!(space->comes[0] >> at & 1))
-            continue;
-        if (item->kind == NEEDS)
-            add_need(f, (unsigned)item->what, item->site, 0);
-        else if (item->kind == CALLS)
-            add_call(f, (struct ways_call){item->what, item->site, 0, 0, (uint16_t)f->tiers, 0, 0});
-        else
-            add_escape(f, item->what, item->way, 0, item->site);
-    }
 }
 
 /* What is told of the blocks that are reached on every way, without those that were told of. */
@@ -522,7 +365,7 @@ tell_opened(struct gone_over *f, uint32_t choices, const uint8_t *told, uint8_t 
                 unless |= guards[at];
         f->here = told && told[number] ? 0 : everywhere[number];
         if (f->here)
-            tell(f, number, unless);
+            telling_block(f, number, unless);
     }
 }
 
@@ -544,7 +387,7 @@ tell_tiers(struct gone_over *f)
     for (uint32_t at = 0; at < space->blocks; at++)
         labels |= first[at] ? space->block[at].branches : 0u;
     if (labels & (f->choices | FLAG))
-        tell_all_sides(f);
+        sides_tell(f);
 }
 
 /* Features of several tiers are told of at once where no test tells their CPUs apart. */
@@ -561,7 +404,6 @@ ways_tell_all(struct gone_over *f)
 
         if (!block->known)
             continue;
-        ways_go_over(f, at); /* with all that became known */
         parts |= (block->known ^ block->known >> 1) | (takes ^ takes >> 1);
     }
     /* Of Go's functions it is not known well enough what they put into objects. */

@@ -49,9 +49,21 @@ void ways_over(struct gone_over *f, const struct operation *each, struct block *
                uint32_t guarded);
 void ways_go_over(struct gone_over *f, uint32_t number);
 
+/* --- sides.c --- */
+
+/* Takes in what every side of a choice comes to: the choice does not guard that. */
+void sides_tell(struct gone_over *f);
+
 /* --- telling.c --- */
 
-void ways_clear(struct ways_summary *made);
+/* Takes in an address that leaves the function, what it calls, a feature that it needs; what a
+ * block does. */
+void telling_escape(struct gone_over *f, uint64_t address, enum way way, uint32_t unless,
+                    uint64_t site);
+void telling_call(struct gone_over *f, struct ways_call call);
+void telling_need(struct gone_over *f, unsigned feature, uint64_t address, uint32_t unless);
+void telling_block(struct gone_over *f, uint32_t number, uint32_t unless);
+void telling_clear(struct ways_summary *made);
 void ways_tell_all(struct gone_over *f);
 
 #endif

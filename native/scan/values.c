@@ -1,183 +1,7 @@
 /* Where a value that tells what the CPU can do goes to inside of one function. */
 #include "answers.h"
-#include "sets.h"
-#include "slots.h"
+#include "places.h"
 #include "works.h"
-
-/* R12 to R15, RBX and RBP are kept by both. */
-#define BOTH_KEEP (0xf000u | 1u << RBX | 1u << RBP)
-
-#define IN_PAIR (1u << RAX | 1u << RDX)
-
-const struct ways_convention ways_system_v = {
-    {RDI, RSI, RDX, RCX, R8, R9}, 6, BOTH_KEEP, IN_PAIR, 0};
-const struct ways_convention ways_windows = {
-    {RCX, RDX, R8, R9}, 4, BOTH_KEEP | 1u << RSI | 1u << RDI, IN_PAIR, 0};
-/* R14 is the goroutine. */
-const struct ways_convention ways_go = {{RAX, RBX, RCX, RDI, RSI, R8},
-                                        6,
-                                        1u << RBP | 1u << 14,
-                                        1u << RAX | 1u << RBX | 1u << RCX | 1u << RDI | 1u << RSI,
-                                        1};
-
-static uint32_t
-labels_of(const struct values *state, unsigned number)
-{
-    return number < REGISTERS ? state->labels[number] : 0;
-}
-
-static void
-set_register(struct values *state, unsigned number, uint32_t labels)
-{
-    state->labels[number] = (uint16_t)labels;
-    if (number < 16) {
-        state->pointed &= ~(1u << number);
-        state->stacked &= ~(1u << number);
-        state->facts[number] = 0;
-    }
-}
-
-/* --- memory --------------------------------------------------------------------------------------
- */
-
-uint64_t
-ways_slot(const struct operation *each)
-{
-    return SLOT(each->base, each->displacement);
-}
-
-/* Static memory, a place on the stack, or what is behind a pointer. */
-enum kind { STATIC, STACK, BEHIND };
-
-struct place {
-    enum kind kind;
-    uint64_t where; /* the address; the slot */
-    unsigned base, index;
-};
-
-static struct place
-memory_of(const struct values *state, const struct operation *each, int framed)
-{
-    struct place place = {BEHIND, (uint64_t)each->displacement, each->base, each->index};
-
-    if (each->is_static || each->absolute) {
-        place.kind = STATIC;
-    } else if (each->base == NO_REGISTER) {
-        return place;
-    } else if (state->pointed >> each->base & 1) {
-        place.kind = STATIC;
-        place.where += state->points[each->base];
-    } else if (each->base == RSP || (framed && each->base == RBP)) {
-        place.kind = STACK;
-        place.where = SLOT(each->base, each->displacement);
-    } else if (each->base < 16 && state->stacked >> each->base & 1) {
-        place.kind = STACK;
-        place.where += state->points[each->base];
-    } else if (each->index < 16 && state->pointed >> each->index & 1 && !each->scale) {
-        place.kind = STATIC;
-        place.where += state->points[each->index];
-    }
-    return place;
-}
-
-int
-ways_static(const struct ways_space *space, const struct values *state,
-            const struct operation *each, uint64_t *address)
-{
-    struct place place = memory_of(state, each, (int)space->framed);
-
-    *address = place.where;
-    return each->has_memory && place.kind == STATIC;
-}
-
-uint64_t
-ways_table(const struct ways_space *space, const struct values *state, const struct operation *each)
-{
-    uint64_t address;
-
-    if (each->index >= 16 || !ways_static(space, state, each, &address))
-        return 0;
-    return address - (each->absolute ? 0 : (uint64_t)each->displacement);
-}
-
-/* The labels of what is read from memory. */
-uint32_t
-ways_read(const struct ways_space *space, const struct ways_known *known,
-          const struct values *state, const struct operation *each)
-{
-    struct place place = memory_of(state, each, (int)space->framed);
-    uint32_t labels = (labels_of(state, place.base) & ANSWERS) | labels_of(state, place.index);
-    uint32_t at, told;
-
-    switch (place.kind) {
-    case STATIC:
-        if (ways_holds(&known->foreign, place.where, place.where))
-            labels |= ANSWER;
-        return labels |
-               ways_kept_labels(known, place.where, place.index == NO_REGISTER ? each->size : NEAR);
-    case STACK:
-        labels |= slots_labels(state, place.where,
-                               place.where + (place.index == NO_REGISTER ? 0 : NEAR - 1));
-        at = place_of(space->writes, space->written, place.where - 7);
-        if ((at == space->written || space->writes[at] > place.where) &&
-            (each->base == RSP || each->base == RBP) && (each->size == 1 || each->size == 4))
-            labels |= known->behind & ANSWER ? HANDED : FLAG;
-        return labels;
-    default:
-        told = ways_field_labels(known, place.where);
-        labels |= told == ANSWER && !place.where ? (uint32_t)HANDED : told;
-        if (space->summary.asks && space->summary.fields) /* it may have put it there itself */
-            labels |= ANSWER;
-        if (place.base != NO_REGISTER && each->size)
-            labels |= each->size == 1 ? FLAG : WORD;
-        return labels;
-    }
-}
-
-uint16_t
-ways_memory(const struct ways_space *space, struct ways_known *known, const struct values *state,
-            const struct operation *each)
-{
-    struct place place = memory_of(state, each, (int)space->framed);
-    uint32_t at;
-
-    if (place.kind == STATIC && place.index == NO_REGISTER)
-        return ways_kept_fact(known, place.where);
-    at = place_of(state->slots, state->count, place.where << SLOT_LABELS);
-    if (place.kind != STACK || place.index != NO_REGISTER || at == state->count ||
-        state->slots[at] >> SLOT_LABELS != place.where)
-        return 0;
-    return SLOT_FACT(state->slots[at]);
-}
-
-static void
-write_memory(struct ways_space *space, struct values *state, const struct operation *each,
-             uint32_t labels, uint16_t fact, uint32_t guarded)
-{
-    struct place place = memory_of(state, each, (int)space->framed);
-    struct ways_summary *made = &space->summary;
-
-    if (place.kind == STACK) {
-        slots_set(state, place.where, labels, fact, each->size);
-    } else if (labels & ANSWERS && place.kind == STATIC && !(place.where >> (64 - KEPT_SHIFT))) {
-        struct ways_set set = {made->static_memory, made->statics, MOST_KEPT};
-
-        ways_keep(space->known, &set,
-                  KEPT_WORD(place.where,
-                            ways_kept(space->known, (struct told_value){fact, labels, state->never},
-                                      guarded & ANSWERS && !state->never),
-                            labels));
-        made->statics = set.count;
-    } else if (labels & space->known->behind && place.index == NO_REGISTER) {
-        struct ways_set set = {made->field, made->fields, MOST_KEPT};
-
-        ways_keep(space->known, &set, KEPT_WORD(place.where, 0, labels));
-        made->fields = set.count;
-    }
-}
-
-/* --- operations ----------------------------------------------------------------------------------
- */
 
 static int
 is_memory(const struct operation *each, unsigned at)
@@ -191,15 +15,13 @@ static void
 take_address(struct ways_space *space, struct values *state, const struct operation *each,
              uint32_t guarded)
 {
-    struct place place = memory_of(state, each, (int)space->framed);
+    struct place place = places_of(state, each, (int)space->framed);
     unsigned target = each->registers[0];
     uint32_t labels = labels_of(state, place.base) | labels_of(state, place.index);
 
     if (target >= 16)
         return;
     set_register(state, target, guarded ? guarded : labels);
-    if (labels & ANSWERS && place.kind == BEHIND)
-        state->facts[target] = ways_sum(space->known, state, each);
     if (place.kind == STATIC && place.index == NO_REGISTER) {
         state->pointed |= 1u << target;
         state->points[target] = place.where;
@@ -408,7 +230,7 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
     if (each->traits & IS_FLAGS_ONLY)
         return;
     if (is_memory(each, 0)) {
-        write_memory(space, state, each, labels, fact, guarded);
+        places_write(space, state, each, labels, fact, guarded);
     } else if (target < REGISTERS) {
         points = loads_address(space, known, state, each, &point);
         source = each->traits & IS_ADD ? target : each->registers[1];
@@ -424,64 +246,4 @@ ways_step(struct ways_space *space, struct ways_known *known, struct values *sta
             state->points[target] = point;
         }
     }
-}
-
-/* Whether a register of an argument holds an address for what is called: no small number, nor what
- * is left over of a table from which an entry was read. */
-int
-ways_hands(const struct values *state, unsigned number)
-{
-    return state->pointed >> number & 1 && state->points[number] >= LOWEST &&
-           state->points[number] != state->table;
-}
-
-uint32_t
-ways_call(struct ways_space *space, struct ways_known *known, struct values *state, uint64_t answer)
-{
-    const struct ways_convention *convention = known->convention;
-    uint32_t steps = 0, answers = answer & ANSWERS, on_stack = answer & LEAVES_ANSWERS;
-    uint32_t filled = 0;
-
-    for (unsigned at = 0; at < convention->number; at++) {
-        unsigned number = convention->arguments[at];
-        uint64_t point = state->points[number];
-        uint32_t told;
-
-        space->tells |= state->facts[number] && state->labels[number] & ANSWERS;
-        told = ways_hands(state, number) ? ways_told_labels(known, point) : 0;
-        filled |= told;
-    }
-    answers |= filled;
-    space->tells |= filled;
-    if (space->reads)
-        answers |= ANSWER;
-    for (unsigned at = 0; answers && (on_stack || !convention->is_go) && at < convention->number;
-         at++)
-        if (ways_hands(state, convention->arguments[at]))
-            ways_fill(known, state->points[convention->arguments[at]], answers);
-    for (unsigned word = 0; answers && word < 4; word++)
-        for (uint64_t left = state->frame[word]; left; left &= left - 1, steps++)
-            slots_fill(state, space->frame[word * 64 + (unsigned)__builtin_ctzll(left)], answers);
-    for (unsigned at = 0; at < 16; at++) {
-        uint16_t mask = (uint16_t)(0u - (convention->kept >> at & 1u));
-
-        state->labels[at] &= mask;
-        state->facts[at] &= mask;
-    }
-    __builtin_memset(state->labels + 16, 0, sizeof state->labels - 16 * sizeof *state->labels);
-    state->pointed &= convention->kept;
-    state->stacked &= convention->kept;
-    state->flags = 0;
-    state->table = 0;
-    state->flags_known = 0;
-    space->told |= answers;
-    for (uint32_t left = convention->results; left; left &= left - 1)
-        state->labels[__builtin_ctz(left)] = (uint16_t)answers;
-    for (unsigned at = 0; on_stack && at < NEAR; at += 4)
-        slots_set(state, SLOT(RSP, at), ANSWER, 0, 4);
-    if (answers == (answer & ANSWERS))
-        state->facts[RAX] = (uint16_t)(answer >> 16);
-    if (state->facts[RAX] & FACT_BITS)
-        ways_point(known, state, RAX);
-    return steps;
 }

@@ -288,7 +288,7 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     struct ways_summary *made = &space->summary;
     struct gone_over f = {.space = space, .known = known, .made = made, .most_steps = most_steps};
 
-    ways_clear(made);
+    telling_clear(made);
     made->statics = made->fields = made->handed = 0;
     made->is_whole = 1;
     space->known = known;

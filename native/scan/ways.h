@@ -58,12 +58,12 @@ enum {
     ARGUMENTS = 0x7e,
     FLAG = 1 << 7, /* it is, or was tested as, a flag or a small number in an object: what objects
                       know of the CPU, or of anything else. A test of it is believed only where it
-                      leads to a function that is named for CPUs. */
+                      leads to a function that is named for CPUs (libm, Arrow's libarrow_acero). */
     WORD = 1 << 8, /* it is 32 bits of an object, or 64 */
     HANDED = 1 << 12,  /* it is a flag or a number that was handed over on the stack: in a file that
-                          asks, and not the C library in it, what functions are told of the CPU. Or
-                          it stands where a pointer points, as some answer does. What is made of it
-                          is none to others. */
+                          asks, and not the C library in it, what functions are told of the CPU, as
+                          libzstd's are. Or it stands where a pointer points, as some answer does.
+                          What is made of it is none to others. */
     TELLS_V2 = 1 << 9, /* it may tell of features of this tier */
     TELLS_MORE = 1 << 10,
     TELLS_AVX = 1 << 11,
@@ -83,7 +83,6 @@ enum {
 struct bits {
     uint64_t zeros[GRADES], ones[GRADES]; /* both: no CPU of this grade comes there */
     uint16_t soft;                        /* labels of what the others may tell of */
-    uint8_t nonzero;                      /* on CPUs of these grades it is not zero */
 };
 
 /* Words of answers whose bits are known (known.bits). */
@@ -151,7 +150,6 @@ struct ways_known {
     struct bits fact[MOST_FACTS];
     uint16_t hashed[2 * MOST_FACTS]; /* 1 + its number, by its hash */
     uint32_t facts;
-    uint32_t misses; /* not all functions were looked at that may put answers behind pointers */
 };
 
 /* A direct call, or a jump to another function, on the way to features of some tiers (as bits). If
@@ -421,9 +419,6 @@ uint16_t ways_word(struct ways_known *known, enum source source, unsigned shift,
  * Returns those of its value, and what is known of that in `fact`; sets what is of the flags. */
 uint32_t ways_fold(const struct ways_space *space, struct ways_known *known, struct values *state,
                    const struct operation *each, uint32_t labels, uint16_t *fact);
-/* What is known of the address that LEA makes of registers. */
-uint16_t ways_sum(struct ways_known *known, const struct values *state,
-                  const struct operation *each);
 /* Of CPUs of which grades it is known whether they take a conditional branch; and those that do. */
 unsigned ways_outcome(const struct values *state, const struct operation *each, unsigned *taken);
 /* What is known of a value that two ways bring. */

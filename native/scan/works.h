@@ -42,8 +42,8 @@ works_of(const struct operation *each)
     };
 }
 
-/* Whether an operation tests 64 bits as a whole: of arguments these are lengths and pointers, while
- * what tells of the CPU is a flag or some bits. */
+/* Whether an operation tests 64 bits as a whole: of arguments these are lengths and pointers
+ * (base64, c-blosc), while what tells of the CPU is a flag or some bits. */
 static inline int
 works_whole(const struct operation *each)
 {

@@ -42,7 +42,8 @@ _MOST_LAZY = 8
 """Variables that one function may make the values of."""
 _MOST_READ, _FEW_READ = 2 << 20, 4
 """Bytes of a library's code that are searched for what reads a variable where it stands; and of how
-many. What a static program's C library reads has little to do with the program."""
+many, as libgcrypt's code reads its. What a static program's C library reads has little to do with
+the program."""
 
 
 class Functions:
@@ -144,7 +145,7 @@ class Functions:
             self._summaries.pop(start, None)
             summary = self.summary(start)
             if summary.asks and summary.fields:
-                summary.answers |= lib.MAY_ANSWER  # where it is told to
+                summary.answers |= lib.MAY_ANSWER  # where it is told to: zstd in Python's modules
             self._rehearse(start, summary)
             if summary.answers:
                 summary.statics = [*summary.statics, *self._lazy(start, summary.answers)]
@@ -164,7 +165,7 @@ class Functions:
                 near = start, *self._links.callers(start), *self._readers(fresh)
                 work.add(self.around(near), far + 1)
         self._summaries.clear()
-        self._ways.end_learning(work.misses)
+        self._ways.end_learning()
         self.left = MOST
 
     def _lazy(self, start: int, answers: int) -> Iterator[int]:

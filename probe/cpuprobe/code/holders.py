@@ -12,8 +12,6 @@ from cpuprobe.code.tiers import telling
 
 _TO_FUNCTIONS = 16
 """Bytes from where a table of virtual functions begins to the first (Itanium C++ ABI, 2.5.2)."""
-_FEW = 3
-"""Functions that one stores who chooses nothing: std::function has two, to be called and copied."""
 
 
 class Holders:
@@ -56,9 +54,10 @@ class Holders:
                 yield from self._escapes(unless, tier, site, slot, "called")
                 yield from self._escapes(unless, tier, site, start, "called")
                 yield from self._escapes(unless, tier, site, address, "table")
-            for table, owner in self._tables.owners(slot):
-                for address, site in each(self._links.takers(owner, owner + 1)):
-                    for at in {address, address + _TO_FUNCTIONS, table}:
+            table = self._tables.methods(slot)
+            if table is not None:
+                for _, site in each(self._links.takers(table, table + 1)):
+                    for at in (table, table + _TO_FUNCTIONS):
                         yield from self._escapes(
                             unless, tier, site, at, "kept", "stored", "foreign"
                         )
@@ -77,28 +76,18 @@ class Holders:
         if not found or holder is None:
             return
         chooses = any(each.way == "stored" for each in found) and self._chooses(
-            holder[0], escapes, at, telling(tier)
+            escapes, at, telling(tier)
         )
         for each in found:
             is_kept = chooses and each.way == "stored"
             if not is_kept and each.tiers >> tier & 1 and not each.answers & unless:
                 yield holder[0], each.unless, each.address
 
-    def _chooses(self, holder: int, escapes: Collection[Escape], at: int, labels: int) -> bool:
+    def _chooses(self, escapes: Collection[Escape], at: int, labels: int) -> bool:
         """Whether one that stores an address chooses what it stores, for all that is known.
 
-        It stores what is named for a CPU; or it has asked, and stores several others as well: the
-        answer may be in an object, where it is not followed.
+        It stores what is named for a CPU; or, beside it, a function that answers.
         """
-        if self._is_named(at):
-            return True
-        stored = {each.address for each in escapes if each.way == "stored"}
-        calls, answered = self._functions.summary(holder).calls, self._functions.answered
-        asks = any(call.target in answered for call in calls)
-        return (asks and len(stored) > _FEW) or self._is_beside(stored, at, labels)
-
-    def _is_beside(self, stored: Collection[int], at: int, labels: int) -> bool:
-        """Whether an address is stored where that of a function is that answers."""
-        answered = self._functions.answered
-        told = filter(None, map(answered.get, stored)) if at in stored else ()
-        return any(known and tells & labels for tells, known in told)
+        stored = (each.address for each in escapes if each.way == "stored")
+        told = filter(None, map(self._functions.answered.get, stored))
+        return self._is_named(at) or any(known and tells & labels for tells, known in told)

@@ -31,7 +31,8 @@ CHOSEN = {"rtm"}
 """No compiler makes it of ordinary code, and a lock that is elided was made so by a choice."""
 MANY = 20
 """One of so many exported functions must come to a feature, unless it is like any other (ordinary).
-Of a build all do; one alone may be told what the CPU can do in a way that is not seen here."""
+Of a build all do; one alone may be told what the CPU can do in a way that is not seen here, as
+libsodium's and libitm's are."""
 _MOST_HELD = 1 << 16
 """Functions of which it is held at once what comes to them."""
 MOST_FUNCTIONS = 1 << 20
@@ -135,7 +136,10 @@ class Search:
         return (self._sought == MORE and start in self._every) or self._is_named(start)
 
     def _is_others(self, start: int) -> bool:
-        """Whether others call a function; in a file that does not ask, by whatever name."""
+        """Whether others call a function; in a file that does not ask, by whatever name.
+
+        As the JVM's libsimdsort, which the JVM loads where it has asked.
+        """
         return self._root(start) is not None or (not self._chooses and start in self._file.exports)
 
     def _climb(self, feature: str, holding: Collection[int], met: dict[str, Reach]) -> None:
@@ -260,14 +264,14 @@ class Search:
     def _is_part(self, start: int) -> bool:
         """Whether an exported function that holds a feature is one that the file itself uses.
 
-        Its address is taken, or the file calls it, and only where it has chosen.
+        Its address is taken (ISA-L), or the file calls it, and only where it has chosen (BLAKE3).
         Likewise what is handed a vector of 256 bits or more: only code for such CPUs can call it.
         """
         if not self._chooses or start not in self._every:
             return False
         function, code = self._links.function(start), self._file.code_at(start)
         handed = function and code and takes_vectors(code, *function)
-        if handed or self._links.is_taken(start) or self._links.slots(start):
+        if handed or self._is_open(start):
             return True
         callers = self._callers_of(start).difference(self._links.stubs, (start,))
         return bool(callers) and all(each >= 0 and self._chose(each, start) for each in callers)
