@@ -42,7 +42,7 @@ _OPERANDS: Mapping[Isa, re.Pattern[str]] = {
         re.I,
     ),
     "aarch64": re.compile(
-        r"\b[xw](?:[0-9]|[12][0-9]|30)\b|\b[xw]zr\b|\[sp[,\]]|\bv\d{1,2}\.\d{0,2}"
+        r"^brk\s+#|\b[xw](?:[0-9]|[12][0-9]|30)\b|\b[xw]zr\b|\[sp[,\]]|\bv\d{1,2}\.\d{0,2}"
         r"[bhsdq]\b|\bz\d{1,2}\.[bhsdq]\b|^\.inst\s+0x[0-9a-f]{8}\b",
         re.I,
     ),

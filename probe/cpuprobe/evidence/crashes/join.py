@@ -155,8 +155,9 @@ def _with_code(crash: Crash, pool: Pool, *, alone: bool) -> Crash:
             return replace(crash, code=line.code, text=line.text)
     if crash.address is None:
         # The fault's address of an illegal instruction is the instruction's own.
-        at_fault = pool.bytes_at(crash.fault or 0) if crash.signal in ILLEGAL else b""
-        code = at_fault or (pool.first_bytes() if alone and crash.signal else b"")
+        illegal = crash.fault is not None and crash.signal in ILLEGAL
+        at_fault = pool.bytes_at(crash.fault or 0) if illegal else b""
+        code = at_fault or (pool.first_bytes(dumps=False) if alone and crash.signal else b"")
         return replace(crash, code=code) if code else crash
     line, code = pool.line(crash.address), pool.bytes_at(crash.address)
     if line is None and not code:
@@ -168,7 +169,7 @@ def _with_code(crash: Crash, pool: Pool, *, alone: bool) -> Crash:
 def _shown(pool: Pool) -> list[Crash]:
     """What a text shows that tells of no crash: all of a listing, or the first row of memory."""
     if not pool.listed:
-        code = pool.first_bytes()
+        code = pool.first_bytes(dumps=True)
         return [Crash("bytes", code=code, sequence=True)] if code else []
     code, address = pool.sequence(), pool.listed[0].address
     text = "" if code else "\n".join(line.text for line in pool.listed[:MAXIMUM_INSTRUCTIONS])

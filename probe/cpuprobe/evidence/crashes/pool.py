@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cpuprobe.code.image import WINDOW
+from cpuprobe.evidence.crashes.formats.listing import DUMP
 from cpuprobe.evidence.crashes.model import Clue, Listed
 
 LONGEST = 15
@@ -19,10 +20,13 @@ class Pool:
         """Takes memory and listings out of clues; of an address the first with bytes counts."""
         self.listed: list[Listed] = []
         self._memory: dict[int, bytes] = {}
+        self._dumped: set[int] = set()
         self._lines: dict[int, Listed] = {}
         for clue in clues:
             for start, code in clue.memory:
                 self._memory.setdefault(start, code)
+                if clue.tells.source == DUMP:
+                    self._dumped.add(start)
             for line in clue.listed:
                 self._add(line)
 
@@ -57,9 +61,14 @@ class Pool:
             at += len(self._memory[at])
         return code[:WINDOW]
 
-    def first_bytes(self) -> bytes:
-        """The first row of memory that no line of disassembly shows."""
-        shown = next((at for at in self._memory if at not in self._lines), None)
+    def first_bytes(self, *, dumps: bool) -> bytes:
+        """The first row of memory that no line of disassembly shows.
+
+        Args:
+            dumps: take rows of xxd and the like too, which as often show the head of a file.
+        """
+        aside = self._lines.keys() if dumps else self._lines.keys() | self._dumped
+        shown = next((at for at in self._memory if at not in aside), None)
         return b"" if shown is None else self.bytes_at(shown)
 
     def same_place(self, address: int) -> Listed | None:

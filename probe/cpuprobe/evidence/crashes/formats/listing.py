@@ -13,7 +13,7 @@ from cpuprobe.evidence.crashes.model import Clue, Crash, Isa, Listed
 from cpuprobe.evidence.crashes.rules import number
 from cpuprobe.evidence.text.hex import words_to_bytes
 
-SOURCE = "listing"
+SOURCE, DUMP = "listing", "dump"
 MAXIMUM_LINES = 4096
 
 _ADDRESS = r"(?:0x)?[0-9a-f]{1,8}(?:[`_]?[0-9a-f]{1,8})?"
@@ -168,7 +168,7 @@ def _dumped(line: str, at: int) -> Clue | None:
     if match is None:
         return None
     code = bytes.fromhex(match["pairs"] or match["bytes"])
-    return Clue(at, Crash(SOURCE), aside=True, memory=((number(match["address"]), code),))
+    return Clue(at, Crash(DUMP), aside=True, memory=((number(match["address"]), code),))
 
 
 def _colon(line: str, at: int) -> Clue | None:

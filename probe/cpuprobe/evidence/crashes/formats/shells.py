@@ -75,7 +75,7 @@ RULES = {
         rule("signal", r"\bsignal['\"]?\s?[:=]\s?['\"]?(?P<signal>SIG[A-Z]{2,7})\b"),
         rule(
             "code",
-            r"\b(?:exit(?:ed|ing)?|status|return|error|process|crash(?:ed)?)?[ _-]?"
+            r"(?<![?&])\b(?:exit(?:ed|ing)?|status|return|error|process|crash(?:ed)?)?[ _-]?"
             r"(?:with )?code['\"]?\s?(?:of|is|was|[:=(])?\s{0,8}[(\[]?"
             r"(?P<status>0x[8c]0[0-9a-f]{6}|-10737\d{5}|322122\d{4}|1[23]\d|-"
             r"(?:4|5|7|8|11))(?!\w|\.\d)",
