@@ -38,6 +38,8 @@ READ, READ_ELF = 2, 1 / 8
 """Steps for each byte of a file of code: tables of other files than ELF are read in Python."""
 DAMAGED = 8
 """Steps for each byte of one that cannot be read: it is not known how far it was."""
+MOST_TOLD = 8 << 20
+"""Characters in the names of all files that are told of, each of which is written many times."""
 MOST_MODULES = 20
 """WebAssembly modules that are handed on to be compiled, and MOST_MODULE bytes of them."""
 MOST_MODULE = 16 << 20
@@ -151,7 +153,7 @@ class _Reader:
         self._links: dict[tuple[str, str], str] = {}
         self._same: dict[str, str] = {}
         self._alone: dict[str, bool] = {}
-        self._names = self._said_size = 0
+        self._names = self._said_size = self._told = 0
         self._library, self._objects = "", Library()
         try:
             for member in found:
@@ -234,15 +236,21 @@ class _Reader:
             if self._said_size > MOST_IN_ALL:
                 raise ArtifactError(f"images are described in more than {MOST_IN_ALL >> 20} MiB")
         if member.source is not None and member.kind is MODULE:
-            self._met.append(self._module(member, member.source))
+            self._tell(self._module(member, member.source))
         elif member.source is not None:
-            self._met.append(self._judged(member, member.source))
+            self._tell(self._judged(member, member.source))
         elif member.error:
-            self._met.append(Met(member.name, error=f"{member.kind.name}: {member.error}"))
+            self._tell(Met(member.name, error=f"{member.kind.name}: {member.error}"))
         elif member.kind.named:
-            self._met.append(Met(member.name, unread=member.kind.name))
+            self._tell(Met(member.name, unread=member.kind.name))
         elif member.kind is not LINK:
             self._unread[member.kind.name] += 1
+
+    def _tell(self, met: Met) -> None:
+        self._met.append(met)
+        self._told += len(met.name)
+        if self._told > MOST_TOLD:
+            raise ArtifactError(f"files to tell of with more than {MOST_TOLD >> 20} MiB of names")
 
     def _know_together(self, library: str) -> None:
         """Looks at all objects of the last static library together; begins another."""

@@ -55,12 +55,14 @@ def _coloured(stream: TextIO) -> bool:
     return stream.isatty() and told("CLICOLOR") != "0" and told("TERM") != "dumb"
 
 
-def _write(stream: TextIO | None, text: str) -> None:
+def _write(stream: TextIO | None, text: str | bytes) -> None:
     if stream is None:
         raise ReaderGone
     try:
         stream.flush()
-        stream.buffer.write(text.encode(stream.encoding or "utf-8", "replace"))
+        if isinstance(text, str):
+            text = text.encode(stream.encoding or "utf-8", "replace")
+        stream.buffer.write(text)
         stream.buffer.flush()
     except BrokenPipeError:
         raise ReaderGone from None
@@ -123,7 +125,7 @@ def print_result(document: Any, json: bool, text: Callable[[], str | Iterable[Li
             from json import dumps
 
             content = dumps(msgspec.to_builtins(document)).encode() + b"\n"
-        _write(sys.stdout, visible_json(content).decode())
+        _write(sys.stdout, visible_json(content))  # UTF-8 for whoever reads it (RFC 8259, 8.1)
         return
     with within(width()):
         told = text()

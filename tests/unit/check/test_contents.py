@@ -266,6 +266,17 @@ def test_what_cannot_be_read_is_work_as_well(monkeypatch, tmp_path):
     assert found.met[-1].error == "what it holds is too much work"
 
 
+def test_names_that_are_told_of_are_bounded(monkeypatch, tmp_path):
+    """Of what may hold code, whatever it is; of other files thousands do no harm."""
+    path = tmp_path / "x.tar"
+    monkeypatch.setattr(room, "MOST_TOLD", 5 * len(f"{path}!0.so"))
+    texts = {f"{at}.txt": b"text\n" for at in range(100)}
+    found = read(path, tar_of({**texts, **{f"{at}.so": library() for at in range(9)}}))
+
+    assert [each.name[-4:] for each in found.met[:-1]] == [f"{at}.so" for at in range(6)]
+    assert found.met[-1].error.startswith("files to tell of with more than")
+
+
 def test_functions_are_work_before_they_are_gone_through(monkeypatch, tmp_path):
     file = (Path(__file__).parents[2] / "data" / "binaries" / "chooses.dll").read_bytes()
     monkeypatch.setattr(file_reader, "KNOWN", allowance.WORK)
