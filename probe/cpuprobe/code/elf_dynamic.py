@@ -5,6 +5,7 @@ System V ABI, edition 4.1, chapter 5, "Dynamic Section"; relocations: x86-64 psA
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 
@@ -15,9 +16,9 @@ from cpuprobe.code.making import maker
 from cpuprobe.code.program import Binary
 from cpuprobe.code.relocations import moved
 
-_SHT_ANDROID_RELR = 0x6FFFFF00
-MOST_PACKED = 1 << 20
-"""Slots of packed relocations; Chromium has half as many."""
+_PACKED = (abi.SHT_RELR, 0x6FFFFF00)
+"""The second is SHT_ANDROID_RELR."""
+_BITS = bytes.maketrans(b"01", b"\0\1")
 MOST_WORDS = 32 << 20
 """Bytes of static data in which addresses are looked for."""
 _DT_INIT, _DT_FLAGS_1 = 12, 0x6FFFFFFB
@@ -110,31 +111,34 @@ def _packed(elf: Elf) -> Iterator[tuple[int, int]]:
     """Slots of packed relocations, and the addresses of the file itself that they hold.
 
     An even word is the address of a slot; the bits of an odd one tell which of the next 63 are some
-    (System V ABI, 4.3 draft, "Relative Relocation Table"; Android's is the same).
+    (System V ABI, 4.3 draft, "Relative Relocation Table"; Android's is the same). They ascend.
     """
-    left = MOST_PACKED
-    for section in elf.sections:
-        if section.type not in (abi.SHT_RELR, _SHT_ANDROID_RELR):
-            continue
-        content, at = section.data, 0
-        low, high, memory = 0, 0, b""
-        for (word,) in struct.iter_unpack("<Q", content[: len(content) & ~7]):
-            if word & 1:
-                places = [at + 8 * bit for bit in range(63) if word >> bit + 1 & 1]
-                at += 63 * 8
-            else:
-                places, at = [word], word + 8
-            left -= len(places)
-            if left < 0:
-                return
-            for place in places:
-                if not low <= place <= high - 8:
-                    where = elf.loaded(place)
-                    if where is None or where[1] < 8:
-                        continue
-                    memory = elf.read(*where, "what is relocated")
-                    low, high = place, place + where[1]
-                yield place, int.from_bytes(memory[place - low : place - low + 8], "little")
+    tables = [each.data for each in elf.sections if each.type in _PACKED][:_MOST_ARRAYS]
+    written = [each for each in elf.segments if each.type == abi.PT_LOAD and each.flags & abi.PF_W]
+    most = sum(each.size for each in written[:_MOST_ARRAYS]) // 8
+    for segment in written[:_MOST_ARRAYS] if any(tables) else ():
+        low, high = segment.address, segment.address + (segment.size & ~7)
+        memory = memoryview(elf.read(segment.offset, segment.size & ~7, "what is relocated"))
+        words = memory.cast("Q")
+        for content in tables:
+            for at, bits in _runs(content, low, high, most):
+                first = at - low >> 3
+                if (at - low) % 8 == 0:
+                    places = range(at, high, 8)
+                    yield from itertools.compress(zip(places, words[first:], strict=False), bits)
+
+
+def _runs(content: bytes, low: int, high: int, left: int) -> Iterator[tuple[int, bytes]]:
+    """Where slots of a table may lie between two addresses, and which of those there are some."""
+    at = 0
+    for (word,) in struct.iter_unpack("<Q", content[: len(content) & ~7]):
+        left -= 1
+        if left < 0 or (not word & 1 and not at <= word < high):
+            return
+        start, at = (at, at + 63 * 8) if word & 1 else (word, word + 8)
+        if low <= start < high:
+            bits = f"{word >> 1:063b}"[::-1] if word & 1 else "1"
+            yield start, bits.encode().translate(_BITS)
 
 
 def _read_words(file: Binary, elf: Elf) -> None:
