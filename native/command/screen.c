@@ -241,29 +241,6 @@ ran_on_each(const struct measurement *measurement)
     return count;
 }
 
-static void
-put_verdict(struct page *page, const struct survey *survey, const char *hypervisor)
-{
-    struct writer text = {0};
-
-    if (survey->verdict.judgement == JUDGED_MISMATCH) {
-        put_mismatch(page, survey, hypervisor);
-        return;
-    }
-    if (!survey->verdict.executed)
-        put_words(page, "UNVERIFIED",
-                  "Nothing known speaks against what CPUID claims, but nothing was executed.");
-    else if (survey->verdict.judgement == JUDGED_INSUFFICIENT)
-        put_words(page, "UNKNOWN", "Too little can be read here to judge.");
-    else {
-        write_words(&text, "This machine does what it claims: ");
-        write_number(&text, ran_on_each(&survey->measurement));
-        write_words(&text, " instructions executed on each CPU.");
-        put_row(page, "OK", &text);
-        release_writer(&text);
-    }
-}
-
 /* What people ask for, by the feature that stands for it. */
 static const struct {
     enum feature feature;
@@ -275,17 +252,29 @@ static const struct {
     {FEATURE_AES, "AES"},         {FEATURE_SHA, "SHA"},
 };
 
-enum standing { HAS, ON_REQUEST, HAS_NOT, NOT_PROVEN, NOT_USABLE, NOT_KNOWN, STANDING_COUNT };
+enum standing {
+    HAS,
+    ON_REQUEST,
+    NOT_SAFE,
+    HAS_NOT,
+    NOT_PROVEN,
+    NOT_USABLE,
+    NOT_KNOWN,
+    STANDING_COUNT,
+};
 
 /* How the machine stands to a feature; probe/cpuprobe/report/screen.py says the same. */
 static enum standing
 standing_of(const struct verdict *verdict, enum feature feature)
 {
+    /* Where little is known, what it builds on may only be unknown. */
+    bool safe = has_feature(&verdict->safe, feature) || verdict->judgement == JUDGED_INSUFFICIENT;
+
     switch ((enum state)verdict->state[feature]) {
     case STATE_OF_USABLE:
-        return HAS;
+        return safe ? HAS : NOT_SAFE;
     case STATE_OF_UNVERIFIED:
-        return verdict->executed ? NOT_PROVEN : HAS;
+        return verdict->executed ? NOT_PROVEN : safe ? HAS : NOT_SAFE;
     case STATE_OF_GATED:
         return ON_REQUEST;
     case STATE_OF_ABSENT:
@@ -298,15 +287,48 @@ standing_of(const struct verdict *verdict, enum feature feature)
     }
 }
 
+/* Whether something that people ask for is claimed, and what it builds on is missing. */
+static bool
+is_baseless(const struct verdict *verdict)
+{
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (standing_of(verdict, known[i].feature) == NOT_SAFE)
+            return true;
+    return false;
+}
+
+static void
+put_verdict(struct page *page, const struct survey *survey, const char *hypervisor)
+{
+    struct writer text = {0};
+
+    if (survey->verdict.judgement == JUDGED_MISMATCH) {
+        put_mismatch(page, survey, hypervisor);
+        return;
+    }
+    if (!survey->verdict.executed)
+        put_words(
+            page, "UNVERIFIED",
+            is_baseless(&survey->verdict)
+                ? "Features are claimed without what they build on; nothing was executed."
+                : "Nothing known speaks against what CPUID claims, but nothing was executed.");
+    else if (survey->verdict.judgement == JUDGED_INSUFFICIENT)
+        put_words(page, "UNKNOWN", "Too little can be read here to judge.");
+    else {
+        write_words(&text, "This machine does what it claims: ");
+        write_number(&text, ran_on_each(&survey->measurement));
+        write_words(&text, " instructions executed on each CPU.");
+        put_row(page, "OK", &text);
+        release_writer(&text);
+    }
+}
+
 static void
 put_features(struct page *page, const struct verdict *verdict)
 {
     static const char *const leads[] = {
-        [HAS] = "has",
-        [ON_REQUEST] = "on request",
-        [HAS_NOT] = "has not",
-        [NOT_PROVEN] = "not proven",
-        [NOT_USABLE] = "not usable",
+        [HAS] = "has",           [ON_REQUEST] = "on request", [NOT_SAFE] = "not safe",
+        [HAS_NOT] = "has not",   [NOT_PROVEN] = "not proven", [NOT_USABLE] = "not usable",
         [NOT_KNOWN] = "unknown",
     };
 

@@ -238,6 +238,17 @@ def test_a_good_machine_on_a_terminal(native: Path) -> None:
     assert "microcode" not in text, "that of the host's /proc/cpuinfo"
 
 
+def test_a_claim_without_its_base_on_a_terminal(native: Path) -> None:
+    """AVX without SSSE3, and nothing executed: what cannot be safe is no asset."""
+    qemu = (required("qemu-x86_64"), "-cpu", "Haswell,-ssse3", native, "--no-exec", "--cpus", "0")
+    told = on_terminal(*qemu)
+
+    assert "  not safe    SSE4.2 AVX AVX2 FMA" in told
+    assert "  has         BMI2 AES" in told
+    assert not any("Nothing known" in line for line in told)
+    assert any("claimed without what they build on" in line for line in told)
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_the_lying_cpu_on_a_terminal(native: Path, columns: int) -> None:
     """What is broken, why, what to do, until then; wrapped to the terminal."""
