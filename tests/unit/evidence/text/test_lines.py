@@ -13,6 +13,7 @@ from cpuprobe.errors import CaptureError
 from cpuprobe.evidence.text.decode import decoded
 from cpuprobe.evidence.text.lines import MAXIMUM_LINE, MAXIMUM_LINES, clean, lines_of
 from cpuprobe.evidence.text.markup import (
+    opened_dicts,
     opened_strings,
     without_colour,
     without_markdown,
@@ -151,6 +152,30 @@ def test_markdown():
     )
 
 
+def test_italics_and_fences():
+    """A phrase in underscores loses them, a name keeps them; what a fence line says stays."""
+    assert without_markdown("_Illegal instruction_ in _start and _Z3foov") == (
+        "Illegal instruction in _start and _Z3foov"
+    )
+    assert without_markdown("```text\n``` ERROR: it died here```\n```").strip() == (
+        "ERROR: it died here"
+    )
+
+
+def test_columns_of_a_table():
+    """Two lists of flags in a row are two machines'."""
+    assert without_markdown("| Flags | fpu vme | fpu de |\n") == "Flags: fpu vme\nFlags: fpu de\n"
+
+
+def test_a_dictionary_of_python():
+    """A flat one with a list becomes fields; others stay."""
+    assert opened_dicts("{'brand_raw': 'X Y', 'count': 4, 'flags': ['aes', 'fpu']}") == (
+        "brand_raw: X Y\ncount: 4\nflags: aes fpu"
+    )
+    for text in ("'found': {'a': ['b']}", "{'SSE42': True, 'AVX2': False}"):
+        assert opened_dicts(text) == text
+
+
 # --- prefixes -------------------------------------------------------------------------------------
 
 PREFIXES = [
@@ -181,6 +206,8 @@ PREFIXES = [
     "[INFO] ",
     "[   67s] ",
     "##[debug]",
+    "#7 0.123 ",
+    "(XEN) ",
     "# ",
     "// ",
 ]
@@ -220,6 +247,12 @@ def test_what_only_looks_like_a_prefix(text):
 def test_quotes():
     """Quote marks of any depth go, indentation behind them stays."""
     assert without_quotes("> > a\n>>   b\n>c\nd > e\n=> f") == "a\n  b\nc\nd > e\n=> f"
+
+
+def test_both_sides_of_a_diff():
+    """The marks of a plain diff go, and the sides stay apart."""
+    assert without_quotes("1c1\n< a\n---\n> b") == "1c1\na\nthe other side:\nb"
+    assert without_quotes("< a\n---\n> b") == "< a\n---\nb"
 
 
 # --- all of it ------------------------------------------------------------------------------------

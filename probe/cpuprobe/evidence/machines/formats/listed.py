@@ -23,7 +23,8 @@ _LABELS = (
     r"^\s{0,16}ISA {2,8}: (.+)",  # Embree
     r"^\s{0,16}HardwareIntrinsics=([\w.,+-]+)",  # BenchmarkDotNet
     r"^\s{0,16}Features: ((?:[a-z][a-z0-9_.]{1,15} ){7,40}[a-z][a-z0-9_.]{1,15})$",  # GROMACS
-    r"\bCPU features:\s{1,4}((?:[A-Z][\w.]{1,11}(?:,? |,?$)){2,40})$",  # Prime95, cpuminer, LIKWID
+    # Prime95, cpuminer, LIKWID
+    r"^\W{0,8}CPU features:\s{1,4}((?:[A-Z][\w.]{1,11}(?:,? |,?$)){2,40})$",
     r"-> features: ([a-z0-9_,]+)$",  # EasyBuild
     r"^\s{0,16}Instructions?(?: Sets?)?(?:\t|\s{3,60})((?:x86|MMX|SSE).+)",  # Speccy, AIDA64
     r"^\s{0,16}Instruction Sets\t(.+)",  # Geekbench
@@ -36,6 +37,7 @@ _LABELS = (
     r"^CPUflags: (.+)",  # MPlayer
 )
 _LINE = re.compile("|".join(f"(?:{label})" for label in _LABELS))
+_ARM = re.compile(r"\b(?:neon|asimd|sve)", re.IGNORECASE)
 _BLANK_INSIDE = re.compile(r"\b(SSE|AVX)[ -](?=\d)")  # SSE 4.2
 _OFF = re.compile(r"\b\w{2,12}: 0\b")
 _NAMES = {"SSE2Fast": "sse2", "SSE2Slow": "sse2"}
@@ -45,6 +47,9 @@ _BETWEEN = re.compile(r"[,;:|+\s]+")
 def _read(paste: Paste) -> Iterator[Sighting]:
     for number, match in paste.matches(_LINE):
         listed = next(group for group in match.groups() if group is not None)
+        if _ARM.search(listed) is not None:  # whose AES is another
+            yield Sighting(source=_SOURCE, line=number, isa="aarch64")
+            continue
         words = _BETWEEN.split(_BLANK_INSIDE.sub(r"\1", _OFF.sub("", listed[:2000])))
         claims = claims_of_names(_SOURCE, "cpuid", words, more=_NAMES)
         if claims.yes:
