@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import subprocess
+import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +18,7 @@ pytest.importorskip("iced_x86")
 
 from cpuprobe.check import many
 from cpuprobe.check.against import within
+from cpuprobe.check.contents import Asked, contents
 from cpuprobe.check.gate import exit_code, gate
 from cpuprobe.check.judge import Fit
 from cpuprobe.check.patterns import excluded_by
@@ -169,3 +172,20 @@ def test_what_is_excluded_is_neither_read_nor_passed_over_in_silence(tmp_path):
     everything = many.expand([str(tmp_path)], ["*"])
     assert everything.files == []
     assert everything.unread == {excluded_by("*"): 4}
+
+
+def test_another_name_of_an_excluded_file_is_told_of(tmp_path):
+    """A hard link in a tar archive has no content of its own."""
+    path, target = tmp_path / "app.tar", io.BytesIO(tar_of({"tests/core.so": library()}))
+    with tarfile.open(fileobj=target, mode="a") as archive:
+        for name in ("lib/core.so", "tests/again.so"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.LNKTYPE, "tests/core.so"
+            archive.addfile(link)
+    path.write_bytes(target.getvalue())
+
+    found = contents(str(path), Asked(excluded=("tests",)))
+    assert [(each.name, each.unread) for each in found.met] == [
+        (f"{path}!lib/core.so", "name of an excluded file")
+    ]
+    assert [each.needs is not None for each in contents(str(path)).met] == [True]

@@ -28,6 +28,8 @@ BETWEEN = "!"
 """Stands between the name of what holds files and the name in it: `app.whl!app/core.so`."""
 TOO_DEEP = Kind("archive nested too deep")
 LINK = Kind("link or folder", named=False)
+NAMELESS = Kind("name of an excluded file")
+"""A hard link to one, whose content stands there alone."""
 TOO_LARGE = Kind("program too large for memory in an archive")
 Excluded = Callable[[str], str]
 """What a file is called because of its name, which is then not read; empty: it is read."""
@@ -134,7 +136,9 @@ def _entry(
         yield Member(name, Kind(entry.unread))
     else:
         allowance.enter()
-        yield Member(name, LINK, link=entry.link)
+        hard = entry.link.path if entry.link and entry.link.hard else ""
+        hidden = hard and excluded(f"{holder}{BETWEEN}{hard}") and not excluded(name)
+        yield Member(name, NAMELESS if hidden else LINK, link=entry.link)
 
 
 def _said(stream: Stream, name: str, kind: Kind) -> bytes:
