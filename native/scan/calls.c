@@ -1,4 +1,8 @@
-/* What a call leaves of what is known, and what it may bring. */
+/* What a call leaves of what is known, and what it may bring.
+ *
+ * Where some of its arguments are known, as in `has("avx2")` and `ask(&flags)`, it is executed
+ * (execute.h): then it is known what it returns, and puts where. */
+#include "execute.h"
 #include "slots.h"
 
 /* R12 to R15, RBX and RBP are kept by both. */
@@ -26,13 +30,100 @@ ways_hands(const struct values *state, unsigned number)
            state->points[number] != state->table;
 }
 
+/* The number, or the address, that an argument is; whether that is known. */
+static int
+argument(const struct values *state, unsigned number, uint64_t *value)
+{
+    uint16_t fact = state->facts[number];
+
+    if (state->pointed >> number & 1)
+        *value = state->points[number];
+    else if (state->stacked >> number & 1)
+        *value = FRAME + state->points[number];
+    else
+        *value = fact & 0x7f;
+    return ((state->pointed | state->stacked) >> number & 1) ||
+           ((fact & FACT_NUMBER) && !(fact & 0x80));
+}
+
+/* Executes a call with what is known of its arguments; NULL: what it does is not known. */
+static const struct execute_call *
+execute_call(const struct ways_known *known, const struct values *state, uint64_t target)
+{
+    const struct ways_convention *convention = known->convention;
+    struct execute_call wanted = {.target = target};
+
+    if (!known->executed || convention->is_go)
+        return NULL;
+    for (unsigned at = 0; at < convention->number; at++)
+        if (argument(state, convention->arguments[at], &wanted.arguments[at]))
+            wanted.given |= 1u << at;
+        else
+            wanted.arguments[at] = 0;
+    return wanted.given ? executed_call(known->executed, &wanted) : NULL;
+}
+
+/* Takes in what one does that may give some answers. */
+static void
+take_in(struct ways_space *space, struct ways_known *known, struct values *state,
+        const struct execute_call *call, uint32_t answers)
+{
+    struct ways_set set = {space->summary.static_memory, space->summary.statics, MOST_KEPT};
+    const struct execute_finding *returned = &call->returned;
+    uint32_t labels = returned->is_known ? returned->labels : answers;
+
+    for (uint32_t at = 0; at < call->puts; at++) {
+        const struct execute_finding *put = &call->put[at];
+        uint32_t told = put->is_known ? put->labels : (uint32_t)ANSWER;
+
+        space->told |= told;
+        if (is_of_frame(put->address))
+            slots_set(state, put->address - FRAME, told, put->fact, put->size);
+        else if (put->is_known && told)
+            ways_keep(known, &set, KEPT_WORD(put->address, put->fact, told));
+    }
+    space->summary.statics = set.count;
+    space->told |= labels;
+    state->labels[RAX] = (uint16_t)labels;
+    state->facts[RAX] = returned->is_known ? returned->fact : 0;
+    if (returned->is_known && !labels) {
+        state->pointed |= 1u << RAX;
+        state->points[RAX] = returned->value;
+    }
+}
+
+/* What is called leaves nothing known of what it need not keep. */
+static void
+leave(struct values *state, const struct ways_convention *convention)
+{
+    for (unsigned at = 0; at < 16; at++) {
+        uint16_t mask = (uint16_t)(0u - (convention->kept >> at & 1u));
+
+        state->labels[at] &= mask;
+        state->facts[at] &= mask;
+    }
+    __builtin_memset(state->labels + 16, 0, sizeof state->labels - 16 * sizeof *state->labels);
+    state->pointed &= convention->kept;
+    state->stacked &= convention->kept;
+    state->flags = 0;
+    state->table = 0;
+    state->flags_known = 0;
+}
+
 uint32_t
-ways_call(struct ways_space *space, struct ways_known *known, struct values *state, uint64_t answer)
+ways_call(struct ways_space *space, struct ways_known *known, struct values *state, uint64_t answer,
+          uint64_t target)
 {
     const struct ways_convention *convention = known->convention;
     uint32_t steps = 0, answers = answer & ANSWERS, on_stack = answer & LEAVES_ANSWERS;
+    const struct execute_call *made = answers && target ? execute_call(known, state, target) : NULL;
     uint32_t filled = 0;
 
+    if (made) {
+        leave(state, convention);
+        take_in(space, known, state, made, answers);
+        return 0;
+    }
     for (unsigned at = 0; at < convention->number; at++) {
         unsigned number = convention->arguments[at];
         uint64_t point = state->points[number];
@@ -53,18 +144,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
     for (unsigned word = 0; answers && word < 4; word++)
         for (uint64_t left = state->frame[word]; left; left &= left - 1, steps++)
             slots_fill(state, space->frame[word * 64 + (unsigned)__builtin_ctzll(left)], answers);
-    for (unsigned at = 0; at < 16; at++) {
-        uint16_t mask = (uint16_t)(0u - (convention->kept >> at & 1u));
-
-        state->labels[at] &= mask;
-        state->facts[at] &= mask;
-    }
-    __builtin_memset(state->labels + 16, 0, sizeof state->labels - 16 * sizeof *state->labels);
-    state->pointed &= convention->kept;
-    state->stacked &= convention->kept;
-    state->flags = 0;
-    state->table = 0;
-    state->flags_known = 0;
+    leave(state, convention);
     space->told |= answers;
     for (uint32_t left = convention->results; left; left &= left - 1)
         state->labels[__builtin_ctz(left)] = (uint16_t)answers;

@@ -356,7 +356,8 @@ whole(const uint8_t *code, unsigned *length, struct scan_found *found)
         seen = (seen & prefixes[*at].keeps) | prefixes[*at].adds;
         if (found) {
             found->narrow = (seen & SEEN_67) != 0;
-            found->segment |= (*at & 0xe7) == 0x26 || (*at & 0xfe) == 0x64;
+            if ((*at & 0xe7) == 0x26 || (*at & 0xfe) == 0x64)
+                found->segment = *at == 0x64 ? OF_THREAD : 1;
         }
     }
     switch (*at) {

@@ -18,11 +18,14 @@
 enum {
     MODELS = 2 * GRADES, /* of each grade, from the lowest, one CPU from each vendor */
     MOST_LEAVES = 32,
-    MOST_WRITTEN = 1 << 11, /* words of 8 bytes that a run may write to */
-    MOST_DECODED = 1 << 10, /* instructions that are kept, by their addresses */
-    MOST_FOUND = 256,       /* values in static memory of one function */
-    MOST_REMEMBERED =
-        1 << 10, /* words of static memory of which it is known what runs left there */
+    MOST_WRITTEN = 1 << 11,    /* words of 8 bytes that a run may write to */
+    MOST_DECODED = 1 << 10,    /* instructions that are kept, by their addresses */
+    MOST_FOUND = 256,          /* values in static memory of one function */
+    MOST_REMEMBERED = 1 << 10, /* words of static memory that it is known what runs left in */
+    MOST_CALLED = 1 << 8,      /* calls with their arguments that are kept */
+    MOST_PUT = 16,             /* values that one puts where an argument points to */
+    MOST_GIVEN = 6,            /* arguments */
+    MOST_IN_VAIN = 200,        /* calls of which nothing became known, until no more are executed */
 };
 
 /* What a CPU answers: bits of `known` tell which of EAX, EBX, ECX and EDX are. */
@@ -43,7 +46,18 @@ struct execute_constants {
 };
 
 /* What another file's function does, by its name. */
-enum foreign { FOREIGN_MALLOC };
+enum foreign {
+    FOREIGN_MALLOC,
+    FOREIGN_CALLOC,
+    FOREIGN_MEMCMP,
+    FOREIGN_MEMCPY, /* and memmove */
+    FOREIGN_MEMSET,
+    FOREIGN_STRCASECMP,
+    FOREIGN_STRCMP,
+    FOREIGN_STRLEN,
+    FOREIGN_STRNCASECMP,
+    FOREIGN_STRNCMP,
+};
 
 /* A word of memory that a run wrote: which bytes, which of them are known, and where in it a value
  * begins: at each byte its size in four bits. */
@@ -68,6 +82,23 @@ struct execute_remembered {
     uint8_t known, mixed;
 };
 
+/* What is known of a value in static memory, or of what a function returns: what it is on all CPUs,
+ * or a fact (ways.h) with the labels of what that tells of. */
+struct execute_finding {
+    uint64_t address, value;
+    uint32_t labels;
+    uint16_t fact;
+    uint8_t is_known, size;
+};
+
+/* A call with some arguments, of those that are `given` as bits: what it returns, and what it puts
+ * into static memory, and onto its caller's stack (FRAME). */
+struct execute_call {
+    uint64_t target, arguments[MOST_GIVEN];
+    uint32_t given, epoch, puts, is_known;
+    struct execute_finding returned, put[MOST_PUT];
+};
+
 struct execute_decoded {
     uint64_t address;
     struct operation operation;
@@ -79,32 +110,28 @@ struct execute_space {
     struct execute_memory memory[MODELS];
     struct execute_remembered remembered[MOST_REMEMBERED];
     struct execute_decoded decoded[MOST_DECODED];
-};
-
-/* What is known of a value in static memory, or of what a function returns: what it is on all CPUs,
- * or a fact (ways.h) with the labels of what that tells of. */
-struct execute_finding {
-    uint64_t address, value;
-    uint32_t labels;
-    uint16_t fact;
-    uint8_t is_known;
+    struct execute_call called[MOST_CALLED];
 };
 
 /* A file whose functions are executed. */
 struct executed {
     const struct links_known *links;
     const uint8_t *const *code; /* the bytes of each of the links' ranges */
+    const struct ways_convention *convention;
     struct ways_known *known;
     const struct execute_constants *constants;
     uint32_t constants_count;
     uint32_t remembered;     /* how many words are */
     struct ways_set foreign; /* slots with other files' functions, and what these do: */
     const uint8_t *does;
-    struct ways_set clear; /* addresses of values that are zero at first */
+    struct ways_set zeros; /* where memory begins and ends that is zero at first */
+    struct ways_set clear; /* addresses of values there that nothing else has written to */
     const struct execute_model *models;
     struct execute_space *space;
-    uint64_t left; /* instructions that may still be executed */
-    uint32_t most; /* of one run */
+    uint64_t left;    /* instructions that may still be executed */
+    uint32_t most;    /* of one run */
+    uint32_t epoch;   /* how often more became known of memory */
+    uint32_t in_vain; /* calls */
     struct execute_finding returned, found[MOST_FOUND];
     uint32_t count; /* of what was found */
 };
@@ -130,24 +157,6 @@ struct number {
     int is_known;
 };
 
-/* One run: general registers, and which of their bits are not known; vectors, of which halves are
- * known; flags. */
-struct execution {
-    struct executed *file;
-    struct execute_memory *memory;
-    unsigned model;
-    uint32_t steps;
-    uint64_t general[16], unknown[16], vectors[16][2], heap;
-    uint8_t halves[16];
-    unsigned flags_known, flags_set;
-};
-
-/* Begins a run on a model, and runs a function to its end, or for so many instructions. */
-enum ended execute(struct execution *run, struct executed *file, unsigned model, uint64_t start,
-                   uint32_t most);
-
-/* --- memory.c --- */
-
 /* Whether an address is of static memory, not of the stack or of what a run was given. */
 enum { STATIC_SHIFT = 45 };
 static inline int
@@ -155,6 +164,67 @@ is_of_file(uint64_t address)
 {
     return !(address >> STATIC_SHIFT);
 }
+
+/* Where memory begins that a run is given. */
+#define HEAP (1ull << STATIC_SHIFT)
+
+/* Places on the stack of who calls what is run are so many bytes from here on as their number says
+ * (slots.h). */
+#define FRAME (3ull << STATIC_SHIFT)
+static inline int
+is_of_frame(uint64_t address)
+{
+    return address - FRAME < 1ull << 34;
+}
+
+/* What a function does that is called with some arguments; NULL: that is not known. */
+const struct execute_call *executed_call(struct executed *file, const struct execute_call *wanted);
+
+static const struct number number_unknown = {0, 0};
+static inline struct number
+number_known(uint64_t value)
+{
+    return (struct number){value, 1};
+}
+
+/* One run: general registers, and which of their bits are not known; vectors, of which halves are
+ * known; flags. */
+struct execution {
+    struct executed *file;
+    struct execute_memory *memory;
+    unsigned model;
+    uint32_t steps;
+    uint64_t general[16], unknown[16], vectors[16][2];
+    uint64_t heap,
+        zeroed; /* the last memory that it was given; and which of it was zero, as bits */
+    uint8_t halves[16];
+    unsigned flags_known, flags_set;
+};
+
+/* Begins a run on a model; runs a function to its end, or for so many instructions. */
+void execution_begin(struct execution *run, struct executed *file, unsigned model);
+enum ended execute(struct execution *run, uint64_t start, uint32_t most);
+
+/* --- operate.c --- */
+
+/* An instruction that leads to the next one; whether it is known what it writes to. */
+int execution_operate(struct execution *run, const struct operation *each);
+/* Writes the lowest bytes of a general register; of 32 bits the others become zero. */
+void execution_put(struct execution *run, unsigned number, unsigned size, struct number value);
+/* The address of memory. What PUSH and POP do. */
+struct number execution_address(const struct execution *run, const struct operation *each);
+int execution_push(struct execution *run, struct number value);
+struct number execution_pop(struct execution *run);
+/* What FS counts from. */
+#define THREAD (5ull << STATIC_SHIFT)
+
+/* --- foreign.c --- */
+
+/* Another file's function is called; whether it is known how that goes on. */
+int foreign_call(struct execution *run, enum foreign does);
+enum { ROOM = 1 << 16 }; /* bytes that who asks for memory is given */
+
+/* --- memory.c --- */
 
 /* Bytes of memory, eight at most; what is written there, and whether there was room for it. */
 struct number memory_load(const struct execution *run, uint64_t address, unsigned size);

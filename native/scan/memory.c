@@ -124,8 +124,16 @@ held(const struct executed *file, uint64_t address, uint64_t *word)
     return known;
 }
 
+/* Whether memory is zero at first. */
+static int
+is_zero(const struct executed *file, uint64_t address)
+{
+    return place_of(file->zeros.all, file->zeros.count, address + 1) % 2;
+}
+
 /* Of a word those bytes that are wanted; returns which are known. `fresh`: which of the others this
- * run has not written. */
+ * run has not written. Beside bytes that are remembered all others of their word are taken to be
+ * what they were at first. */
 static unsigned
 look_up(const struct execution *run, uint64_t address, unsigned wanted, uint64_t *word,
         unsigned *fresh)
@@ -142,6 +150,8 @@ look_up(const struct execution *run, uint64_t address, unsigned wanted, uint64_t
         *word = written->value & widened(known);
         wanted &= ~(unsigned)written->written;
     }
+    if (wanted && (address - HEAP) / ROOM < 64 && run->zeroed >> (address - HEAP) / ROOM & 1)
+        return known | wanted;
     if (!wanted || !is_of_file(address))
         return known;
     before = memory_remembered(run->file, address);
@@ -154,7 +164,9 @@ look_up(const struct execution *run, uint64_t address, unsigned wanted, uint64_t
         more = held(run->file, address, &value) & wanted;
         *word |= value & widened(more);
         known |= more;
-        *fresh = wanted & ~more;
+        *fresh = is_zero(run->file, address) ? wanted & ~more : 0;
+        if (before && before->known)
+            known |= *fresh & ~(unsigned)before->mixed;
     }
     return known;
 }
@@ -198,7 +210,7 @@ memory_store(struct execution *run, uint64_t address, unsigned size, struct numb
         word->value |= (value.value >> 8 * done << 8 * skip) & widened(bytes);
         word->written |= (uint8_t)bytes;
         word->known = (uint8_t)(value.is_known ? word->known | bytes : word->known & ~bytes);
-        if (!done)
+        if (!done && (word->sizes >> 4 * first & 15) < size)
             word->sizes = (word->sizes & ~(15u << 4 * first)) | size << 4 * first;
         done += take;
     }

@@ -157,7 +157,7 @@ scan_operation(const uint8_t *code, size_t available, uint64_t address, struct o
     shape = &scan_shapes[f.shape];
     made->traits = shape->traits;
     made->work = shape->work;
-    made->is_odd = f.segment || f.narrow;
+    made->is_odd = f.narrow ? 1 : f.segment;
     if (made->work)
         made->condition = f.modrm[-1] & 15;
     tail = leaf & LEAF_TAIL;

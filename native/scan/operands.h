@@ -26,7 +26,7 @@ enum {
     IS_SIGNED = 16384,   /* MOVSX, SAR: it keeps the sign */
 };
 
-/* What a form does with its operands, as far as that is followed (folds.c) or executed (execute.c).
+/* What a form does with its operands, as far as that is followed (folds.c) or executed (operate.c).
  */
 enum work {
     ELSE,
@@ -54,6 +54,15 @@ enum work {
     FILLS_RIGHT,
     BIT_SETS,
     BIT_CLEARS,
+    ROTATES_LEFT,
+    ROTATES_RIGHT,
+    MULTIPLIES, /* IMUL */
+    WIDENS_TWO, /* CWDE, CDQE */
+    WIDENS_FOUR,
+    SPREADS_FOUR, /* CDQ, CQO */
+    SPREADS_EIGHT,
+    COMPARES_EXCHANGES,
+    EXCHANGES_ADDS,
     TAKES_ADDRESS,
     EXCHANGES,
     PUSHES,
@@ -61,6 +70,7 @@ enum work {
     LEAVES,
     VECTOR_COPIES,
     VECTOR_XORS,
+    VECTOR_JOINS, /* PUNPCKLQDQ */
     IDLES,
 };
 
@@ -122,13 +132,16 @@ extern const uint8_t scan_shape_rows[];
 extern const uint16_t scan_shape_leaves[];
 extern const struct scan_entry scan_shape_entries[];
 
+enum { OF_THREAD = 2 };
+
 /* Where the parts of an instruction are. */
 struct scan_found {
     const uint8_t *modrm;
     unsigned shape;
     uint8_t reg, rm, base, index; /* the bits above ModRM's and SIB's */
     uint8_t vvvv, high;
-    uint8_t has_rex, narrow, segment, broadcast, evex;
+    uint8_t has_rex, narrow, broadcast, evex;
+    uint8_t segment; /* one is named; OF_THREAD: FS */
 };
 
 /* As scan_decode_rest, for any instruction, with where its parts are. */
@@ -147,10 +160,10 @@ struct operation {
     uint8_t sizes[2], upper[2];       /* bytes of the first two, where there is work; AH and such */
     uint8_t has_memory, size;         /* of integers that it reads, else 0 */
     uint8_t base, index, scale;       /* of memory; a shift */
-    uint8_t is_odd, is_static, absolute; /* counted from a segment, or of 32 bits */
-    uint8_t framing, wide; /* MOV RBP, RSP; its first operand has 64 bits */
-    int64_t displacement;  /* of static memory, the address */
-    uint64_t immediate;    /* it has one at most; of a branch, the address it leads to */
+    uint8_t is_odd, is_static, absolute; /* as scan_found's segment; or of 32 bits */
+    uint8_t framing, wide;               /* MOV RBP, RSP; its first operand has 64 bits */
+    int64_t displacement;                /* of static memory, the address */
+    uint64_t immediate; /* it has one at most; of a branch, the address it leads to */
 };
 
 /* The instruction at `code`, from where `available` bytes can be read; `address` is its own.

@@ -85,7 +85,7 @@ ways_over(struct gone_over *f, const struct operation *each, struct block *block
     case FLOW_INDIRECT_CALL:
         answers = is_near ? answer_of(f->space, each->immediate) : indirect_answers(f, each);
         hand(f, each);
-        f->steps += ways_call(f->space, f->known, state, answers);
+        f->steps += ways_call(f->space, f->known, state, answers, is_near ? each->immediate : 0);
         if (answers & IS_CPUID && each > f->space->operation)
             ways_ask_on_stack(f->known, state, each);
         break;

@@ -150,6 +150,7 @@ struct ways_known {
     struct bits fact[MOST_FACTS];
     uint16_t hashed[2 * MOST_FACTS]; /* 1 + its number, by its hash */
     uint32_t facts;
+    struct executed *executed; /* its functions (execute.h); or NULL */
 };
 
 /* A direct call, or a jump to another function, on the way to features of some tiers (as bits). If
@@ -380,8 +381,10 @@ int ways_join(struct ways_space *space, struct values *mine, const struct values
 /* One operation that is no branch: its values. */
 void ways_step(struct ways_space *space, struct ways_known *known, struct values *state,
                const struct operation *each, uint32_t guarded);
+/* Something is called, of which it is known what it may answer, and where it is (or 0). Returns the
+ * steps of that. */
 uint32_t ways_call(struct ways_space *space, struct ways_known *known, struct values *state,
-                   uint64_t answer); /* what is known of what is called; returns its steps */
+                   uint64_t answer, uint64_t target);
 /* The static memory that an operation names; whether it does. */
 int ways_static(const struct ways_space *space, const struct values *state,
                 const struct operation *each, uint64_t *address);

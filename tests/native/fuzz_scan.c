@@ -324,6 +324,7 @@ execute_all(const uint8_t *code, size_t size, uint64_t address, const struct lin
     static struct ways_known known;
     static uint8_t does[64];
     static struct executed file;
+    const struct execute_call *call;
     struct execute_constants constants = {code, address + 4096 * (code[0] & 1), size};
 
     known = (struct ways_known){
@@ -334,6 +335,7 @@ execute_all(const uint8_t *code, size_t size, uint64_t address, const struct lin
     variables[0] = address + code[size / 3];
     variables[1] = address + 4096;
     for (unsigned at = 0; at < 64; at++) {
+        does[at] = code[at * 3 % size] & 15;
         slots[at] = address + 4096 + 5 * at;
         pointers[at] = address + code[at % size];
     }
@@ -347,6 +349,8 @@ execute_all(const uint8_t *code, size_t size, uint64_t address, const struct lin
     file = (struct executed){.links = links,
                              .code = &code,
                              .known = &known,
+                             .convention = &ways_system_v,
+                             .zeros = {variables, 2, 2},
                              .constants = &constants,
                              .constants_count = 1,
                              .foreign = {slots, code[0] & 63, 64},
@@ -363,6 +367,11 @@ execute_all(const uint8_t *code, size_t size, uint64_t address, const struct lin
         for (uint32_t each = 0; each < file.count; each++)
             HOLDS(is_of_file(file.found[each].address) && file.found[each].is_known);
         HOLDS(executed_refuses(&file, address + at) <= TIER_TOP);
+        call = executed_call(
+            &file, &(struct execute_call){.target = address + at,
+                                          .arguments = {code[at], address + code[at], FRAME + size},
+                                          .given = code[at] & 7});
+        HOLDS(!call || call->puts <= MOST_PUT);
     }
     HOLDS(file.left <= STEPS);
 }

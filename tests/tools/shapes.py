@@ -70,6 +70,15 @@ _WORKS: Mapping[str, tuple[str, ...]] = {
     "FILLS_RIGHT": ("SHRD",),
     "BIT_SETS": ("BTS",),
     "BIT_CLEARS": ("BTR",),
+    "ROTATES_LEFT": ("ROL",),
+    "ROTATES_RIGHT": ("ROR",),
+    "MULTIPLIES": ("IMUL",),
+    "WIDENS_TWO": ("CWDE",),
+    "WIDENS_FOUR": ("CDQE",),
+    "SPREADS_FOUR": ("CDQ",),
+    "SPREADS_EIGHT": ("CQO",),
+    "COMPARES_EXCHANGES": ("CMPXCHG",),
+    "EXCHANGES_ADDS": ("XADD",),
     "TAKES_ADDRESS": ("LEA",),
     "EXCHANGES": ("XCHG",),
     "PUSHES": ("PUSH",),
@@ -77,6 +86,7 @@ _WORKS: Mapping[str, tuple[str, ...]] = {
     "LEAVES": ("LEAVE",),
     "VECTOR_COPIES": ("MOVD", "MOVQ", "MOVUPS", "MOVAPS", "MOVDQU", "MOVDQA"),
     "VECTOR_XORS": ("PXOR", "XORPS"),
+    "VECTOR_JOINS": ("PUNPCKLQDQ",),
     "IDLES": ("NOP", "ENDBR64", "MFENCE", "LFENCE"),
 }
 _WORK = {name: work for work, names in _WORKS.items() for name in names}

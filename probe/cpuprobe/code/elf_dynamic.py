@@ -92,7 +92,8 @@ def _read_relocations(file: Binary, elf: Elf, slots: dict[int, int]) -> None:
         where = section.address, section.address + section.size
         if section.name in (".got", ".got.plt"):
             file.relocations.of_code.append(where)
-        if section.type == abi.SHT_NOBITS and section.flags & abi.SHF_ALLOC:
+        in_memory = section.flags & (abi.SHF_ALLOC | abi.SHF_TLS) == abi.SHF_ALLOC
+        if section.type == abi.SHT_NOBITS and in_memory:
             file.zeros.append(where)
         if section.type == abi.SHT_RELA and section.size % 24 == 0:
             content = section.data

@@ -6,6 +6,7 @@ They are executed in C (native/scan/execute.h) on models of CPUs, which are made
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 from array import array
 from collections import defaultdict
@@ -33,7 +34,17 @@ _MODEL = (1, 0x80000001)
 """Leaves whose EAX and EBX tell of the model and of more that differs from CPU to CPU. They have no
 subleaves."""
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
-_FOREIGN = {"malloc": lib.FOREIGN_MALLOC} if NATIVE else {}
+_SAME = {"_Znwm": "malloc", "_Znam": "malloc", "memmove": "memcpy", "bcmp": "memcmp"}
+"""Functions that do what others do."""
+_FOREIGN = {
+    name: getattr(lib, f"FOREIGN_{_SAME.get(name, name).upper()}")
+    for name in (
+        *("malloc", "calloc", "memcmp", "memcpy", "memset", "strcasecmp", "strcmp", "strlen"),
+        *("strncasecmp", "strncmp"),
+        *_SAME,
+    )
+    if NATIVE
+}
 """What other files' functions do, by their names."""
 _SPACES: list[Any] = []
 """Working memory that is free."""
@@ -75,6 +86,17 @@ def models() -> Any:
     return made
 
 
+def _chosen(file: Binary, links: Links) -> dict[int, str]:
+    """Slots of a static program whose functions one of such a name chooses (ifunc)."""
+    found = {}
+    for slot in links.chosen:
+        function = file.function(links.pointers.get(slot, 0) or 0)
+        name = file.name(function.name) if function else ""
+        if name in _FOREIGN:
+            found[slot] = name
+    return found
+
+
 class Outcome(NamedTuple):
     """What a function does on the models.
 
@@ -93,24 +115,28 @@ class Rehearsals:
 
     def __init__(self, file: Binary, links: Links, ways: Ways) -> None:
         """Nothing was executed yet."""
-        self._zeros = file.zeros
         self._outcomes: dict[int, Outcome] = {}
         self._kept: list[Any] = [links, ways]  # what C's structures point to
         self._spaces: list[Any] = []
         self._made = made = ffi.new("struct executed *")
         made.links, made.known, made.code = links.known, ways.known, ways.code
+        made.convention = ways.convention
         constants = [
             (self._keep(ffi.from_buffer("uint8_t[]", content)), address, len(content))
             for address, content in file.constants
         ]
         made.constants = self._keep(ffi.new("struct execute_constants[]", constants))
         made.constants_count = len(constants)
-        called = sorted(slot for slot, name in links.names.items() if name in _FOREIGN)
-        self._keep(self._list(made.foreign, called))
-        does = bytes(_FOREIGN[links.names[slot]] for slot in called)
+        zeros = sorted(itertools.chain.from_iterable(file.zeros))
+        self._keep(self._list(made.zeros, zeros))
+        called = {slot: name for slot, name in links.names.items() if name in _FOREIGN}
+        called |= _chosen(file, links)
+        self._keep(self._list(made.foreign, sorted(called)))
+        does = bytes(_FOREIGN[called[slot]] for slot in sorted(called))
         made.does = self._keep(ffi.from_buffer("uint8_t[]", does))
         made.models = models()
         made.left, made.most = MOST_STEPS, _MOST
+        ways.known.executed = made
 
     def _keep(self, made: Any) -> Any:
         self._kept.append(made)
@@ -136,8 +162,7 @@ class Rehearsals:
         """
         if start not in self._outcomes:
             made = self.lent()
-            clear = {at for at in statics if any(low <= at < end for low, end in self._zeros)}
-            kept = self._list(made.clear, sorted(clear))
+            kept = self._list(made.clear, sorted(statics))
             lib.executed_look(made, start)
             made.clear.count = 0
             del kept

@@ -162,6 +162,11 @@ class Ways:
         return self._file.code
 
     @property
+    def convention(self) -> Any:
+        """How its functions call each other, for C."""
+        return self._file.convention
+
+    @property
     def left(self) -> int:
         """Steps that may still be made."""
         return int(self._file.left)

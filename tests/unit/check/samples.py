@@ -417,6 +417,44 @@ C = {
         OLD void work(int k) { learn(); if (knows("avx2")) fast(k); else slow(k); }
         """,
     ),
+    "asked_by_name": (
+        "runs",
+        r"""OLD int knows(const char *name) { if (!strcmp(name, "sse4.2")) return asked();
+        return !strcmp(name, "avx2") ? has() : 0; }
+        OLD void work(int k) { if (knows("avx2")) fast(k); else slow(k); }
+        """,
+    ),
+    "asked_by_another_name": (
+        "dies",
+        r"""OLD int knows(const char *name) { if (!strcmp(name, "sse4.2")) return asked();
+        return !strcmp(name, "avx2") ? has() : 0; }
+        OLD void work(int k) { if (knows("sse4.2")) fast(k); else slow(k); }
+        """,
+    ),
+    "asked_by_leaf_and_bit": (
+        "dies",
+        r"""OLD int bit(unsigned leaf, int word, int number) { unsigned a[4];
+        __cpuid_count(leaf, 0, a[0], a[1], a[2], a[3]); return a[word] >> number & 1; }
+        OLD void work(int k) { if (bit(7, 1, 5)) puts("avx2");
+        if (bit(1, 2, 20)) fast(k); else slow(k); }
+        """,
+    ),
+    "asked_for_a_bit_of_its_own": (
+        "dies",
+        r"""static unsigned long mask; __attribute__((constructor)) static void init(void) {
+        __builtin_cpu_init();
+        mask |= (unsigned long)(asked() != 0) << 33 | (unsigned long)has() << 35; }
+        OLD int test(int bit) { return mask >> bit & 1; }
+        OLD void work(int k) { if (test(35)) puts("avx2"); if (test(33)) fast(k); else slow(k); }
+        """,
+    ),
+    "told_on_the_stack": (
+        "dies",
+        r"""struct caps { int old, new; };
+        OLD void find(struct caps *caps) { caps->old = asked(); caps->new = has(); }
+        OLD void work(int k) { struct caps caps; find(&caps); if (caps.old) fast(k); else slow(k); }
+        """,
+    ),
     "refused_to_a_caller": (
         "refuses",
         r"""enum { FINE, INVALID, UNSUPPORTED = 38 };

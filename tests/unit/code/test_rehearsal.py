@@ -110,10 +110,23 @@ LEFT = {
     "55 4889e5 6a05 58 c9 c3": 5,  # push rbp; mov rbp, rsp; push 5; pop rax; leave
     "c60100 c3": Lost,  # mov byte [rcx], 0
     "b800000000 cd80 c3": Lost,  # int 0x80
-    "c5f9efc0 c3": Lost,  # vpxor
+    "31c0 c5f9efc0 c3": 0,  # vpxor
+    "660f6ec0 c5f9efc0 66480f7ec0 c3": None,  # of its result nothing is known
+    "b805000000 89442490 b920000000 0fa34c248c 0f92c0 0fb6c0 c3": 1,  # bt [rsp-116], ecx
+    "b8ffffffff 48c7c1ffffffff 89442490 0fb34c2494 8b442490 c3": 0x7FFFFFFF,  # btr, of bit -1
+    "b801000080 d1c0 c3": 3,  # rol eax, 1
+    "b801000080 c1c81f c3": 3,  # ror eax, 31
+    "b803000000 6bc0fe c3": 0xFFFFFFFA,  # imul eax, eax, -2
+    "b8000000f0 4898 48c1e828 c3": 0xFFFFFF,  # cdqe; shr rax, 40
+    "b8000000f0 99 89d0 c3": 0xFFFFFFFF,  # cdq
+    "b805000000 ba07000000 89442490 0fb1542490 8b442490 c3": 7,  # cmpxchg of what it is
+    "b806000000 ba07000000 c744249005000000 0fb1542490 c3": 5,  # of what it is not
+    "b806000000 c744249005000000 0fc1442490 03442490 c3": 16,  # xadd; add
+    "b805000000 660f6ec0 660f6cc0 0f114424e0 488b4424e8 c3": 5,  # punpcklqdq
     "ebfe": Lost,  # jmp to itself
     "ff25fa2f0000": Lost,  # jmp [0x4000]: no code is there
-    "64488b042528000000 c3": None,  # mov rax, fs:[40]
+    "6a05 64488b042528000000 58 642b042528000000 c3": 5,  # of fs:[40]: it stays as it is
+    "65488b042528000000 c3": None,  # gs
     "e8fbffffff": Lost,  # it calls itself: there is not that much memory
 }
 
