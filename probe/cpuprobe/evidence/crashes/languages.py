@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 # Of SIGILL, wherever they stand in a line.
 _ILLEGAL = (
@@ -130,13 +131,31 @@ _ROWS = (
 _LONGEST_LINE = 4096
 
 
+@cache
+def _forms() -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """The rows with each word as UTF-8 spells it, and as that reads in Latin-1."""
+    return tuple(
+        (
+            signal,
+            tuple(
+                dict.fromkeys(
+                    form.lower()
+                    for word in words
+                    for form in (word, word.encode().decode("latin-1"))
+                )
+            ),
+            behind,
+        )
+        for signal, words, behind in _ROWS
+    )
+
+
 def signals(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     """The lines that name a signal in another language, with its name; as UTF-8 and as Latin-1."""
     low = [line.lower() for line in lines]
     whole = "\n".join(low)
-    for signal, words, behind in _ROWS:
-        forms = {form.lower() for word in words for form in (word, word.encode().decode("latin-1"))}
-        there = sorted(form for form in forms if form in whole)
+    for signal, forms, behind in _forms():
+        there = [form for form in forms if form in whole]
         if not there:
             continue
         pattern = re.compile(f"(?:{'|'.join(map(re.escape, there))}){behind}")
