@@ -27,7 +27,6 @@ from cpuprobe.code.needs import By
 from cpuprobe.code.program import asking_names
 from cpuprobe.code.reach import Search
 from cpuprobe.code.summary import Way
-from cpuprobe.code.ways import NEAR
 
 _T = TypeVar("_T")
 # Functions and methods that do not return: throw, panics, those that end the process or goroutine;
@@ -123,10 +122,7 @@ class GoFunctions(Functions):
         for start, words in self._hinted.items():
             if words & _ASKS and self.is_asking(start):
                 yield from self._links.callers(start)
-        for address in super()._asked():  # in Go only small functions have CPUID, in assembly
-            function = self._links.function(address)
-            if function and (function[1] - function[0] <= lib.SMALL or not self.name(function[0])):
-                yield address
+        yield from super()._asked()
 
     @functools.cached_property
     def _reads(self) -> Pairs:
@@ -146,11 +142,6 @@ class GoFunctions(Functions):
         """Whether functions may put answers elsewhere, as far as that was asked."""
         return {}
 
-    @functools.cached_property
-    def _gone_over(self) -> set[int]:
-        """Where static memory begins whose readers were looked at."""
-        return set()
-
     def _is_setting(self, site: int) -> bool:
         function = self._links.function(site)
         if function is None:
@@ -163,11 +154,9 @@ class GoFunctions(Functions):
 
     def _readers(self, fresh: Collection[int]) -> list[int]:
         readers = list[int]()
-        spans = [(at - 3, at + 4) for at in fresh]
-        spans += [(at, at + NEAR) for at in self._ways.regions if at not in self._gone_over]
-        self._gone_over.update(self._ways.regions)
-        for low, high in spans:
-            found = self._reads.between(low, high), self._links.takers(low, high)
+        for at in fresh:
+            span = at - 3, at + 4
+            found = self._reads.between(*span), self._links.takers(*span)
             readers += (site for _, site in itertools.chain(*found) if self._is_setting(site))
         return readers
 

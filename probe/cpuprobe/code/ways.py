@@ -195,12 +195,6 @@ class Ways:
             lib.ways_keep(self._known, ffi.addressof(self._known, "fields"), each)
         return news
 
-    @property
-    def regions(self) -> list[int]:
-        """Where static memory begins that was handed to what may answer."""
-        found = self._known.regions
-        return [*map(kept_at, ffi.unpack(found.all, found.count))] if found.count else []
-
     def fills(self, address: int, fields: Iterable[int]) -> bool:
         """Takes in a function that fills what a pointer points to, or its table; if it is news.
 

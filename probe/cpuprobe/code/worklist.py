@@ -10,7 +10,7 @@ MOST = 300
 """Functions that may call one that asks, at most, of which it is found out whether they answer."""
 _IN_A_ROW = 100
 """Functions of which nothing becomes known, one after another, until no more are looked at: callers
-of what answers, in large files."""
+of what answers, in large files (with them OpenBLAS takes half as long again)."""
 _LARGE = 4 << 10
 """Bytes of functions that are not looked at unless they may ask themselves: they use answers."""
 _VISITS = 3
