@@ -118,6 +118,14 @@ def table(
         width: of the whole.
         right: how many columns, from the left, are numbers.
     """
+    for lines in table_rows(headings, rows, width, right):
+        yield from lines
+
+
+def table_rows(
+    headings: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, right: int = 0
+) -> Iterator[list[Line]]:
+    """The same, row by row: the lines that each takes, the headings' first."""
     grid = [[each if isinstance(each, list) else [each] for each in row] for row in rows]
     if any(headings):
         grid.insert(0, [[(Styled(each, "bold"),)] for each in headings])
@@ -137,8 +145,10 @@ def table(
             [part for line in cell for part in fold(line, widths[column])]
             for column, cell in enumerate(row)
         ]
-        for at in range(max(map(len, folded))):
-            yield _row([cell[at] if at < len(cell) else "" for cell in folded], widths, right)
+        yield [
+            _row([cell[at] if at < len(cell) else "" for cell in folded], widths, right)
+            for at in range(max(map(len, folded)))
+        ]
 
 
 def _row(lines: Sequence[Line], widths: Sequence[int], right: int) -> Line:

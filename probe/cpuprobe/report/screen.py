@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cpuprobe.assessment.model import Assessment
-from cpuprobe.report.layout import Cell, Line, Styled, cells, fold, paragraph, table
+from cpuprobe.report.layout import Cell, Line, Styled, cells, fold, paragraph, table, table_rows
 from cpuprobe.report.spoken import level_means, spoken
 from cpuprobe.report.verdict import (
     baseless,
@@ -136,10 +136,10 @@ def _evidence(assessment: Assessment, width: int) -> Iterator[Line]:
         rows = [[*row, more] for row, more in zip(rows, likewise, strict=True)]
         yield from table((*headings, ""), rows, width)
     else:
-        head, *lines = table(headings, rows, width)
-        yield head
-        for line, more in zip(lines, likewise, strict=True):
-            yield line
+        head, *parts = table_rows(headings, rows, width)
+        yield from head
+        for part, more in zip(parts, likewise, strict=True):
+            yield from part
             yield from paragraph(more, width, "    ") if more else ()
     if len(alike) > _MOST_ROWS:
         yield f"  and {len(alike) - _MOST_ROWS} more rows (--all shows them)"

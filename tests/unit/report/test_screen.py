@@ -123,6 +123,19 @@ def test_nothing_is_cut(name):
     assert sorted(words) == sorted(re.findall(r"\S+", narrow))
 
 
+def test_no_terminal_is_too_narrow():
+    """A row of evidence may take several lines there; every word is still told."""
+    for name in ("gds", "hybrid", "healthy-v2"):
+        assessment = assess(WORLDS[name])
+        errors = [each for each in assessment.findings if each.severity == "error"]
+        for width in (1, 20, 33, 45):
+            told = "".join(text_of(line) for line in screen(assessment, 1, width))
+            squeezed = "".join(told.split())
+
+            assert "details" in squeezed, (name, width)
+            assert all(each.features[0] in squeezed for each in errors), (name, width)
+
+
 @pytest.mark.parametrize(
     ("name", "style"),
     [
