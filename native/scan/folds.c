@@ -134,6 +134,16 @@ fold_one(struct values *state, struct bits *bits, unsigned grade, const struct w
         bits->zeros[grade] = bits->ones[grade];
         bits->ones[grade] = zeros;
         return;
+    case NEGS:
+        if (!(how->mask & ~zeros))
+            set_flags(state, grade, CARRY, 0);
+        else if (bits->ones[grade] & how->mask)
+            set_flags(state, grade, CARRY, CARRY);
+        if (is_known_of(bits, grade, how->mask))
+            put_number(bits, grade, 0 - bits->ones[grade]);
+        else
+            bits->zeros[grade] = bits->ones[grade] = 0;
+        break;
     case BIT_TESTS: /* Go's way to test a bit */
         if ((zeros | bits->ones[grade]) >> count & 1)
             set_flags(state, grade, CARRY, bits->ones[grade] >> count & 1 ? CARRY : 0);
@@ -181,16 +191,19 @@ fold_two(struct values *state, struct bits *bits, const struct bits *other, unsi
     look_at(state, bits, grade, how->mask, 1);
 }
 
-/* SETcc and CMOVcc. */
+/* SETcc, CMOVcc, and SBB of a register from itself, which is all ones where there was a carry: what
+ * compilers make of "failed ? 3 : 0", with NEG before it. */
 static void
 fold_condition(const struct values *state, struct bits *bits, const struct bits *other,
                unsigned grade, const struct work_done *how)
 {
-    int value = holds(state, how->condition, grade);
+    int value = holds(state, how->work == SBBS ? IF_CARRY : how->condition, grade);
 
-    if (how->work == SETS) {
-        put_number(bits, grade, value == 1);
-        bits->zeros[grade] &= value < 0 ? ~1ull : UINT64_MAX;
+    if (how->work == SETS || how->work == SBBS) {
+        uint64_t varies = how->work == SETS ? 1 : UINT64_MAX;
+
+        put_number(bits, grade, value == 1 ? varies : 0);
+        bits->zeros[grade] &= value < 0 ? ~varies : UINT64_MAX;
     } else if (value) {
         bits->zeros[grade] = other->zeros[grade] & (value < 0 ? bits->zeros[grade] : UINT64_MAX);
         bits->ones[grade] = other->ones[grade] & (value < 0 ? bits->ones[grade] : UINT64_MAX);
@@ -238,8 +251,8 @@ is_followed(const struct operation *each, const struct work_done *how)
 {
     int counts = how->work == SHIFTS_LEFT || how->work == SHIFTS_RIGHT || how->work == BIT_TESTS;
 
-    return how->work && how->work < JUMPS && how->work != NEGS && how->work != ADCS &&
-           how->work != SBBS && !(counts && each->registers[1] != NO_REGISTER);
+    return how->work && how->work < JUMPS && how->work != ADCS &&
+           (how->work != SBBS || each->same) && !(counts && each->registers[1] != NO_REGISTER);
 }
 
 /* What an operation makes of its operands, of which `bits` is the first and then the result. */
@@ -249,7 +262,7 @@ fold(struct values *state, struct bits *bits, const struct bits *other,
 {
     uint32_t flags = state->flags & ANSWERS;
     uint64_t unknown = 0;
-    int reads = how->work == SETS || how->work == MOVES_IF;
+    int reads = how->work == SETS || how->work == MOVES_IF || how->work == SBBS;
 
     bits->soft |= other->soft;
     if (!reads && each->traits & WRITES_FLAGS)
@@ -266,6 +279,8 @@ fold(struct values *state, struct bits *bits, const struct bits *other,
     }
     if (reads && unknown)
         bits->soft |= (uint16_t)flags;
+    if (how->work == SBBS)
+        state->flags_known = 0;
 }
 
 /* What is left of labels where an operation takes bits out, or tests them; or copies some, if there
@@ -326,6 +341,29 @@ ways_fold(const struct ways_space *space, struct ways_known *known, struct value
         return labels;
     *fact = answers_fact(known, &bits);
     return labels;
+}
+
+uint16_t
+ways_sum(struct ways_known *known, const struct values *state, const struct operation *each)
+{
+    struct bits sum = answers_number((uint64_t)each->displacement), part;
+
+    for (unsigned turn = 0; turn < 2; turn++) {
+        unsigned number = turn ? each->index : each->base;
+
+        if (number == NO_REGISTER)
+            continue;
+        if (number >= 16)
+            return 0;
+        part = answers_bits(known, state->facts[number], state->labels[number]);
+        sum.soft |= part.soft;
+        for (unsigned grade = 0; grade < GRADES; grade++)
+            if (is_known_of(&sum, grade, UINT64_MAX) && is_known_of(&part, grade, UINT64_MAX))
+                put_number(&sum, grade, sum.ones[grade] + (part.ones[grade] << turn * each->scale));
+            else
+                sum.zeros[grade] = sum.ones[grade] = 0;
+    }
+    return answers_fact(known, &sum);
 }
 
 /* On CPUs of which grades a condition is known; of which it holds. */

@@ -22,6 +22,8 @@ take_address(struct ways_space *space, struct values *state, const struct operat
     if (target >= 16)
         return;
     set_register(state, target, guarded ? guarded : labels);
+    if (labels & ANSWERS && place.kind == BEHIND)
+        state->facts[target] = ways_sum(space->known, state, each);
     if (place.kind == STATIC && place.index == NO_REGISTER) {
         state->pointed |= 1u << target;
         state->points[target] = place.where;

@@ -422,6 +422,9 @@ uint16_t ways_word(struct ways_known *known, enum source source, unsigned shift,
  * Returns those of its value, and what is known of that in `fact`; sets what is of the flags. */
 uint32_t ways_fold(const struct ways_space *space, struct ways_known *known, struct values *state,
                    const struct operation *each, uint32_t labels, uint16_t *fact);
+/* What is known of what LEA makes of registers: of clang "failed ? 3 : 0" is one. */
+uint16_t ways_sum(struct ways_known *known, const struct values *state,
+                  const struct operation *each);
 /* Of CPUs of which grades it is known whether they take a conditional branch; and those that do. */
 unsigned ways_outcome(const struct values *state, const struct operation *each, unsigned *taken);
 /* What is known of a value that two ways bring. */

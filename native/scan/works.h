@@ -6,6 +6,8 @@
 
 enum flag { ZERO = 1, SIGN = 2, CARRY = 4, OVERFLOW = 8, FLAGS = 15 };
 
+enum { IF_CARRY = 2 }; /* of conditions (SDM vol. 1, appendix B) */
+
 struct work_done {
     enum work work;
     unsigned condition, is_wide;

@@ -38,6 +38,11 @@ SIDES = {  # what is tested, and whether AVX2 on the side that a branch goes on 
     "avx2, none lacking": (LEAF_7 + "f7d3 f6c328 75 04", True),  # not ebx; test bl, 0x28; jne
     "avx2, to a number": (LEAF_7 + "f6c320 0f95c0 84c0 74 04", True),  # setne al; test al, al; je
     "avx2, turned round": (LEAF_7 + "f6c320 0f94c0 84c0 75 04", True),  # sete al; test al, al; jne
+    # setne al; movzx eax, al; then neg eax; sbb eax, eax or lea eax, [rax + 2 * rax]; test eax, eax
+    "avx2, by its carry": (LEAF_7 + "f6c320 0f95c0 0fb6c0 f7d8 19c0 85c0 74 04", True),
+    "avx2, by its carry, inverted": (LEAF_7 + "f6c320 0f95c0 0fb6c0 f7d8 19c0 85c0 75 04", False),
+    "avx2, three times": (LEAF_7 + "f6c320 0f95c0 0fb6c0 8d0440 85c0 74 04", True),
+    "avx2, three times, inverted": (LEAF_7 + "f6c320 0f95c0 0fb6c0 8d0440 85c0 75 04", False),
     "avx2, inverted": (LEAF_7 + "f6c320 75 04", False),
     "avx2, a number, inverted": (LEAF_7 + "f6c320 0f95c0 84c0 75 04", False),
     "avx512f": (LEAF_7 + "f7c300000100 74 04", True),  # test ebx, 1 << 16
