@@ -18,12 +18,14 @@ take_address(struct ways_space *space, struct values *state, const struct operat
     struct place place = places_of(state, each, (int)space->framed);
     unsigned target = each->registers[0];
     uint32_t labels = labels_of(state, place.base) | labels_of(state, place.index);
+    uint16_t sum = 0;
 
     if (target >= 16)
         return;
-    set_register(state, target, guarded ? guarded : labels);
     if (labels & ANSWERS && place.kind == BEHIND)
-        state->facts[target] = ways_sum(space->known, state, each);
+        sum = ways_sum(space->known, state, each);
+    set_register(state, target, guarded ? guarded : labels);
+    state->facts[target] = sum;
     if (place.kind == STATIC && place.index == NO_REGISTER) {
         state->pointed |= 1u << target;
         state->points[target] = place.where;
