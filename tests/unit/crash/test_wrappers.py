@@ -12,6 +12,7 @@ import pytest
 from tests.every import every
 from tests.unit.crash.test_corpus import answers
 
+from cpuprobe.evidence.crashes import told
 from cpuprobe.evidence.crashes.told import of_text
 from cpuprobe.report.explanation import Explanation
 
@@ -123,3 +124,14 @@ def test_a_text_broken_at_a_width_gives_the_same_answer(width: int, form: str):
     broken = answers(of_text(_hard(text, width).encode()))
 
     assert essence(broken) == plain(form)
+
+
+def test_of_a_long_text_the_end_may_describe_a_machine(monkeypatch):
+    """What stands before that was perhaps another one, and is not gone through."""
+    crash = b"traps: a[1] trap invalid opcode ip:401136 sp:7ffd0 error:0 in a[401000+1000]\n"
+    monkeypatch.setattr(told, "_MOST_OF_MACHINE", 4096)
+    machine = b"processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu lm sse sse2\n\n"
+
+    assert of_text(b"a\n" * 4096 + machine + crash).machine is not None
+    assert of_text(machine + b"a\n" * 4096 + crash).machine is None
+    assert [each.signal for each in of_text(b"a\n" * 4096 + crash).crashes] == ["SIGILL"]

@@ -74,7 +74,8 @@ def _records(clues: Sequence[Clue]) -> list[_Record]:
 def _put(one: Crash, other: Crash) -> Crash:
     """Both as one crash, called after the record that knows its format."""
     source = other.source if one.source in WEAK else one.source
-    return replace(merged(one, other), source=source)
+    both = merged(one, other)
+    return both if both.source == source else replace(both, source=source)
 
 
 def _fits(one: Crash, other: Crash) -> bool:

@@ -189,7 +189,8 @@ def merged(first: Crash, second: Crash) -> Crash:
         changes["anonymous"] = second.anonymous if first.anonymous is None else first.anonymous
     elif first.offset is None is not second.offset and second.module in (None, first.module):
         changes |= {"offset": second.offset, "origin": second.origin}  # on a line of its own
-    return replace(first, **changes)  # type: ignore[arg-type]
+    news = {name: value for name, value in changes.items() if value != getattr(first, name)}
+    return replace(first, **news) if news else first  # type: ignore[arg-type]
 
 
 def _empty(crash: Crash, name: str) -> bool:

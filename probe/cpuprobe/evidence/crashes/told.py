@@ -22,6 +22,8 @@ from cpuprobe.files import OpenedFile, read_bounded
 
 _MACHINE = "that is a machine, not a crash: cpuprobe inspect"
 _ENDINGS = (".log", ".txt", ".core", ".dmp", ".mdmp", ".ips", ".crash", ".json", ".gz", ".zst")
+_MOST_OF_MACHINE = 16 << 20
+"""Bytes at the end of a text that may describe a machine: a long log begins with other boots."""
 _FOLDERS = ("/", "./", "../", "~/")
 
 
@@ -98,6 +100,6 @@ def of_text(content: bytes, executables: Sequence[str] = (), name: str = "") -> 
 def _machine(content: bytes) -> Observation | None:
     """The machine that a text describes, None if it describes none, or several."""
     try:
-        return parse_capture(content)
+        return parse_capture(content[-_MOST_OF_MACHINE:])
     except CaptureError:
         return None
