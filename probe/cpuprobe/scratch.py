@@ -1,8 +1,9 @@
-"""Files for the time of a run, where a root may be read-only and have no folder for them."""
+"""What a run needs for a time: files, where a root may be read-only; further interpreters."""
 
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import AbstractContextManager
 from typing import IO
 
@@ -16,6 +17,17 @@ def nameless_file() -> IO[bytes]:
     import tempfile
 
     return tempfile.TemporaryFile()
+
+
+def boot() -> str:
+    """How a script begins that a fresh interpreter gets by -c: the modules are this process's.
+
+    Nothing may be imported before: -c puts the current folder first, and who knows what is in it.
+    """
+    # Where this package itself came from may not be on the path: a zip, a frozen program's own way.
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = list(dict.fromkeys([*filter(None, sys.path), here]))
+    return f"import sys; sys.path[:] = {path!r}\n"
 
 
 def temporary_folder() -> AbstractContextManager[str]:

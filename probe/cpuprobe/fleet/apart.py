@@ -23,6 +23,7 @@ import msgspec
 from cpuprobe.fleet.archives import pieces_of
 from cpuprobe.fleet.model import Skipped
 from cpuprobe.fleet.piece import Budget, Piece
+from cpuprobe.scratch import boot
 
 MEMORY = 768 << 20
 """Bytes of address space that the process has."""
@@ -74,12 +75,14 @@ class Apart:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
+            number = theirs.fileno()
+            script = f"{boot()}from {__name__} import serve; serve({number})"
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+                [sys.executable, "-c", script],
                 stdin=subprocess.PIPE,  # its end tells the process that this one is gone
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[number],
                 env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},  # reserves no room
             )
         self._socket = ours

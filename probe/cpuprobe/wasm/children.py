@@ -5,7 +5,6 @@ The other way to start a child is `fork`, for programs that have to stay in this
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import subprocess
@@ -15,14 +14,11 @@ from signal import Signals
 from typing import IO
 
 from cpuprobe.evidence.installed import package_folder
-from cpuprobe.scratch import nameless_file
+from cpuprobe.scratch import boot, nameless_file
 from cpuprobe.words import visible
 
 PATIENCE = 60.0
 """Seconds a child may say nothing: the first answer takes about 0.3 on an idle machine."""
-
-# sys.path is the parent's, without the current folder, which -c puts there as "".
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1))\n"
 
 
 class ChildError(RuntimeError):
@@ -52,23 +48,6 @@ def word_of(signal: int) -> str:
         return f"signal {signal}"
 
 
-def own_path() -> list[str]:
-    """What a child's sys.path has to be.
-
-    Raises:
-        ChildError: wasmtime is not installed.
-    """
-    if package_folder() is None:
-        raise ChildError(
-            "wasmtime is not installed for this Python: pip install wasmtime",
-            code=None,
-            answered=False,
-        )
-    # Where this package itself came from may not be on the path: a zip, a frozen program's own way.
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return list(dict.fromkeys([*filter(None, sys.path), here]))
-
-
 def run_script(
     script: str,
     arguments: Sequence[str] = (),
@@ -87,7 +66,13 @@ def run_script(
     Raises:
         ChildError: no wasmtime, or the child died, failed or said nothing for too long.
     """
-    command = [*prefix, sys.executable, "-c", _BOOT + script, json.dumps(own_path()), *arguments]
+    if package_folder() is None:
+        raise ChildError(
+            "wasmtime is not installed for this Python: pip install wasmtime",
+            code=None,
+            answered=False,
+        )
+    command = [*prefix, sys.executable, "-c", boot() + script, *arguments]
     with nameless_file() as errors:
         try:
             child = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from cpuprobe.cli import run, running
 from cpuprobe.code.engine_section import read_engine_section
 from cpuprobe.evidence.installed import installed_version
+from cpuprobe.fleet.apart import Apart
+from cpuprobe.fleet.piece import Piece
 from cpuprobe.wasm.children import ChildError, run_script, word_of
 from cpuprobe.wasm.introspect import installed_flags, known_flags
 
@@ -186,3 +189,21 @@ def test_a_signal_has_one_name() -> None:
         "SIGSEGV",
         "signal 99",
     ]
+
+
+@needs_wasmtime
+def test_what_lies_in_the_current_folder_is_never_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by an interpreter with wasmtime in it, nor by one that reads captures apart."""
+    for name in (*sys.stdlib_module_names, "cpuprobe", "msgspec", "wasmtime"):
+        (tmp_path / f"{name}.py").write_text("open('executed', 'a').write(__name__ + ' ')\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert output("import json; print(1)") == b"1\n"
+    (tmp_path / "x.gz").write_bytes(gzip.compress(b"flags : fpu lm sse sse2\n"))
+    apart = Apart()
+    with open("x.gz", "rb") as file:
+        assert [type(each) for each in apart.pieces(file.fileno(), "x.gz")] == [Piece]
+    apart.close()
+    assert not (tmp_path / "executed").exists()
