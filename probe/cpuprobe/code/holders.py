@@ -13,6 +13,9 @@ from cpuprobe.code.tiers import telling
 _TO_FUNCTIONS = 16
 """Bytes from where a table of virtual functions begins to the first (Itanium C++ ABI, 2.5.2)."""
 
+_FEW = 3
+"""Functions that one stores who chooses nothing: std::function has two, to be called and copied."""
+
 
 class Holders:
     """Of the functions of one file."""
@@ -76,18 +79,24 @@ class Holders:
         if not found or holder is None:
             return
         chooses = any(each.way == "stored" for each in found) and self._chooses(
-            escapes, at, telling(tier)
+            holder[0], escapes, at, telling(tier)
         )
         for each in found:
             is_kept = chooses and each.way == "stored"
             if not is_kept and each.tiers >> tier & 1 and not each.answers & unless:
                 yield holder[0], each.unless, each.address
 
-    def _chooses(self, escapes: Collection[Escape], at: int, labels: int) -> bool:
+    def _chooses(self, holder: int, escapes: Collection[Escape], at: int, labels: int) -> bool:
         """Whether one that stores an address chooses what it stores, for all that is known.
 
-        It stores what is named for a CPU; or, beside it, a function that answers.
+        It stores what is named for a CPU; or, beside it, a function that answers; or it has asked,
+        and stores several: the answer may be in an object, where it is not followed (libFLAC 1.5).
         """
-        stored = (each.address for each in escapes if each.way == "stored")
-        told = filter(None, map(self._functions.answered.get, stored))
-        return self._is_named(at) or any(known and tells & labels for tells, known in told)
+        stored = {each.address for each in escapes if each.way == "stored"}
+        calls, answered = self._functions.summary(holder).calls, self._functions.answered
+        if self._is_named(at) or (
+            len(stored) > _FEW and any(call.target in answered for call in calls)
+        ):
+            return True
+        told = filter(None, map(answered.get, stored))
+        return any(known and tells & labels for tells, known in told)
