@@ -246,13 +246,16 @@ stores_address(const struct gone_over *f, const struct operation *each, uint64_t
            (ways_is_code(f->space, *stored) || !ways_static(f->space, state, each, &address));
 }
 
-/* The labels of arguments that an operation stores in memory. */
+/* The labels of arguments that an operation stores in memory, but on the stack. */
 static uint32_t
 stores_argument(const struct gone_over *f, const struct operation *each)
 {
+    int is_own = each->base == RSP || (f->space->framed && each->base == RBP);
     int stores = each->traits & IS_MOV && each->registers[0] == NO_REGISTER && each->has_memory;
 
-    return stores && each->registers[1] < 16 ? f->live.labels[each->registers[1]] & ARGUMENTS : 0u;
+    return stores && !is_own && each->registers[1] < 16
+               ? f->live.labels[each->registers[1]] & ARGUMENTS
+               : 0u;
 }
 
 /* What leaves the function at one operation. */
