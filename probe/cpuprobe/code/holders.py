@@ -57,10 +57,9 @@ class Holders:
                 yield from self._escapes(unless, tier, site, slot, "called")
                 yield from self._escapes(unless, tier, site, start, "called")
                 yield from self._escapes(unless, tier, site, address, "table")
-            table = self._tables.methods(slot)
-            if table is not None:
-                for _, site in each(self._links.takers(table, table + 1)):
-                    for at in (table, table + _TO_FUNCTIONS):
+            for table, owner in self._tables.owners(slot):
+                for address, site in each(self._links.takers(owner, owner + 1)):
+                    for at in {address, address + _TO_FUNCTIONS, table}:
                         yield from self._escapes(
                             unless, tier, site, at, "kept", "stored", "foreign"
                         )

@@ -6,14 +6,17 @@ import functools
 import itertools
 import operator
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from cpuprobe.code.links import Links
 from cpuprobe.code.program import Binary
 
+_WORD = 8
 _DEPTH = 4
 """Objects that point to each other, and the last to a function: of Python a module, its slots, the
 description of a type, its methods."""
+_MOST_METHODS = 1 << 11
+"""As many as an object has room for (links.object_of)."""
 _MOST_SLOTS = 64
 """Of one address, and objects that lead to one."""
 _BESIDE = 8
@@ -32,6 +35,7 @@ class Tables:
         self._file, self._links = file, links
         self._leading: dict[tuple[int, int], frozenset[int]] = {}
         self._answer_slots: dict[tuple[int, int], list[int]] = {}
+        self._traits: dict[int, tuple[int, int]] = {}  # where functions in a table begin and end
 
     def leading_to(self, start: int, depth: int = _DEPTH) -> frozenset[int]:
         """The objects from which one comes to a function, or to an object, pointer by pointer."""
@@ -96,16 +100,42 @@ class Tables:
         within = content[at - start : at - start + 8]
         return int.from_bytes(within, "little") if len(within) == 8 else None
 
-    def methods(self, slot: int) -> int | None:
-        """The table of virtual functions that a function stands in; None for another table.
+    def _is_trait(self, table: int, slot: int) -> bool:
+        """Whether a table has functions alone, as far as a slot, behind a size and an alignment."""
+        if table not in self._traits:
+            pointers = self._links.pointers
+            slots = itertools.count(table + 3 * _WORD, _WORD)
+            start = pointers.get(table)
+            is_one = (start is None or self._file.is_code(start)) and not (
+                table + _WORD in pointers or table + 2 * _WORD in pointers
+            )
+            code = map(self._is_pointed_code, itertools.islice(slots, _MOST_METHODS))
+            number = sum(1 for _ in itertools.takewhile(bool, code)) if is_one else 0
+            self._traits[table] = table + 3 * _WORD, table + (3 + number) * _WORD
+        first, end = self._traits[table]
+        return first <= slot < end
+
+    def _is_pointed_code(self, slot: int) -> bool:
+        pointer = self._links.pointers.get(slot)
+        return pointer is not None and self._file.is_code(pointer)
+
+    def owners(self, slot: int) -> Iterator[tuple[int, int]]:
+        """Tables of virtual functions, each with what stands for it: itself; Rust's static objects.
 
         Args:
-            slot: where.
+            slot: where a function stands in one.
         """
-        table = self._links.table(slot)
-        return table if table is not None and self._is_methods(table) else None
+        taken, thing = self._links.table(slot), self._links.object_of(slot)
+        if taken is not None and self.is_methods(taken):
+            yield taken, taken
+        if thing is None or not self._is_trait(thing, slot):
+            return
+        for holder in self._links.slots(thing)[:_MOST_SLOTS]:
+            owner = self._links.object_of(holder)
+            if owner is not None:
+                yield thing, owner
 
-    def _is_methods(self, table: int) -> bool:
+    def is_methods(self, table: int) -> bool:
         """Whether a table is one of virtual functions.
 
         Itanium C++ ABI, 2.5.2: before it the offset to the top, and the type's description. Rust's
