@@ -52,6 +52,16 @@ kept_labels(const struct ways_set *set, uint64_t low, uint64_t high)
     return labels;
 }
 
+/* Likewise of what is kept without its bits. Where not all was looked at that may put answers there
+ * they may tell of anything, as FLAC's do, which stand in an object. */
+static uint32_t
+kept_label(const struct ways_known *known, const struct ways_set *set, uint64_t low, uint64_t high)
+{
+    uint32_t labels = kept_labels(set, low, high);
+
+    return labels && known->misses ? ANSWER : labels;
+}
+
 /* libgcc's __cpu_model (gcc/common/config/i386/cpuinfo.h): who made it, type, subtype, and the
  * first word of features. */
 enum { MODEL_SUBTYPE = 8, MODEL_WORD = 12, MODEL_SIZE = 16 };
@@ -91,7 +101,7 @@ uint32_t
 ways_field_labels(const struct ways_known *known, uint64_t offset)
 {
     offset = offset << KEPT_SHIFT >> KEPT_SHIFT;
-    return kept_labels(&known->fields, offset, offset);
+    return kept_label(known, &known->fields, offset, offset);
 }
 
 uint32_t
@@ -101,7 +111,7 @@ ways_told_labels(const struct ways_known *known, uint64_t address)
         return ANSWER;
     if (address >> (64 - KEPT_SHIFT))
         return 0;
-    return kept_labels(&known->fillers, address, address) |
+    return kept_label(known, &known->fillers, address, address) |
            (ways_answers(known, address) ? ways_kept_labels(known, address, NEAR) : 0);
 }
 

@@ -150,6 +150,7 @@ struct ways_known {
     struct bits fact[MOST_FACTS];
     uint16_t hashed[2 * MOST_FACTS]; /* 1 + its number, by its hash */
     uint32_t facts;
+    uint32_t misses; /* not all functions were looked at that may put answers behind pointers */
     struct executed *executed; /* its functions (execute.h); or NULL */
 };
 

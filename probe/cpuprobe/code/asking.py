@@ -165,7 +165,7 @@ class Functions:
                 near = start, *self._links.callers(start), *self._readers(fresh)
                 work.add(self.around(near), far + 1)
         self._summaries.clear()
-        self._ways.end_learning()
+        self._ways.end_learning(work.misses)
         self.left = MOST
 
     def _lazy(self, start: int, answers: int) -> Iterator[int]:

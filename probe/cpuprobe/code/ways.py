@@ -215,11 +215,15 @@ class Ways:
         """Takes in what a function may answer, and what is known of that."""
         lib.asking_answers(self._file, start, labels | known << 16)
 
-    def end_learning(self) -> None:
+    def end_learning(self, misses: bool) -> None:
         """Ends learning: of functions more is asked than what they answer.
 
         Those that were looked at because others call them will be looked at again.
+
+        Args:
+            misses: not all functions were looked at that may put answers behind pointers.
         """
+        self._known.misses = misses
         lib.asking_forget(self._file)
         self._file.only_answers = False
 

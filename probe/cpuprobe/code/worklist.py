@@ -31,16 +31,22 @@ class Worklist:
         """
         self._last = last
         self._pending: list[tuple[bool, int, int, int]] = []
-        self._waiting = set[int]()
+        self._waiting, self._too_large = set[int](), False
         self._visits: Counter[int] = Counter()
         self._in_vain = 0
+
+    @property
+    def misses(self) -> bool:
+        """Whether some were left out."""
+        return self._too_large or bool(self._waiting)
 
     def add(self, functions: Iterable[tuple[int, int]], far: int) -> None:
         """Takes in functions, each its start and end, so many calls away from what asks."""
         for start, end in functions:
             size = end - start
-            may = not far or size <= _LARGE
-            if may and start not in self._waiting and self._visits[start] < _VISITS:
+            if far and size > _LARGE:
+                self._too_large = True
+            elif start not in self._waiting and self._visits[start] < _VISITS:
                 self._waiting.add(start)
                 heapq.heappush(self._pending, (size > self._last, far, size, start))
 

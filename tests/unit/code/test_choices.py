@@ -85,7 +85,7 @@ def look(text: str, slots: dict[int, int] | None = None, called: str = "") -> Su
     links.pointers = Pairs(array("Q", slots), array("Q", slots.values()))
     ways = Ways(file, links)
     ways.left = 1000
-    ways.end_learning()
+    ways.end_learning(misses=False)
     for other in code[1:]:
         answer = ways.look(other.address, other.address + len(other.data), lambda _: (0, 0))
         assert answer.answers == 1 << 11  # TELLS_AVX
