@@ -434,20 +434,24 @@ def test_an_entry_point_makes_no_program(tmp_path):
 
 
 def test_what_is_spread_through_a_file_is_a_build(tmp_path):
-    """Sixty functions for AVX2 in a library that asks the CPU in one."""
+    """Sixty functions for AVX2 in a library that asks the CPU in one; and one alone."""
     functions = "".join(f"OLD void f{n}(int k) {{ LOOP(k + {n}); }}\n" for n in range(60))
     stray = 'int asked(void) { return __builtin_cpu_supports("avx2"); }\n'
-    built = held_against(
-        build(tmp_path, HEAD + functions + stray, *V3, "-shared", "-fPIC"), "x86-64-v2"
-    )
+    options = "-shared", "-fPIC"
+    named = HEAD.replace("fast(", "sum_avx2(")
+    built = held_against(build(tmp_path, HEAD + functions + stray, *V3, *options), "x86-64-v2")
     chosen = held_against(
-        build(tmp_path, HEAD + functions + stray, "-shared", "-fPIC", name="b"), "x86-64-v2"
+        build(tmp_path, named + functions + stray, *options, name="b"), "x86-64-v2"
+    )
+    leaked = held_against(
+        build(tmp_path, HEAD + functions + stray, *options, name="c"), "x86-64-v2"
     )
 
     assert built.expectation == "unguarded"
     assert "61 of 6" in built.reason or "62 of 6" in built.reason
     assert "is reached from a function that others may call" in built.reason
     assert (chosen.expectation, chosen.missing) == ("guarded", ("avx", "avx2", "fma"))
+    assert leaked.expectation == "unguarded"  # its name tells nobody to ask before
 
 
 def test_an_object_whose_functions_are_named_for_cpus(tmp_path):
