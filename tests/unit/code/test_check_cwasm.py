@@ -24,6 +24,7 @@ from cpuprobe.facts.profiles import find_profile
 from cpuprobe.wasm.children import ChildError, run_script
 
 COMPILE = """\
+import json, sys
 from wasmtime import Config, Engine, Module
 config = Config()
 flags = json.loads(sys.argv[1])
@@ -60,7 +61,7 @@ def compiled(wat: str, flags: str = "{}") -> bytes:
         "Haswell",
         python,
         "-c",
-        f"import json, sys\n{COMPILE}",
+        COMPILE,
     ]
     return subprocess.run(
         [*command, flags, wat], stdout=subprocess.PIPE, check=True, timeout=120
