@@ -11,11 +11,9 @@ _PROLOGUE = 256
 _VECTOR = {
     int(getattr(Register, f"{kind}MM{number}")): number for kind in "XYZ" for number in range(32)
 }
+_WIDE = _VECTOR.keys() - range(Register.XMM0, Register.XMM0 + 32)
+_HANDED = {each for each in _WIDE if _VECTOR[each] < 8}
 _FIRST = {Register.YMM0, Register.ZMM0}
-_ALL_WIDE = {Register.YMM0 + at for at in range(32)} | {Register.ZMM0 + at for at in range(32)}
-_WIDE = frozenset(
-    int(getattr(Register, f"{kind}MM{number}")) for kind in "YZ" for number in range(8)
-)
 
 
 def takes_vectors(code: CodeBytes, start: int, end: int) -> bool:
@@ -25,7 +23,7 @@ def takes_vectors(code: CodeBytes, start: int, end: int) -> bool:
     for each in Decoder(64, code.between(start, end), ip=start):
         for at in range(1, each.op_count):
             register = each.op_register(at) if each.op_kind(at) == OpKind.REGISTER else 0
-            if register in _WIDE and _VECTOR[register] not in written:
+            if register in _HANDED and _VECTOR[register] not in written:
                 return True
         if each.op0_kind == OpKind.REGISTER:
             written.add(_VECTOR.get(each.op0_register, -1))
@@ -42,6 +40,6 @@ def leaves_vector(code: CodeBytes, start: int, end: int) -> bool:
     for each in Decoder(64, code.between(start, end), ip=start):
         clears |= each.mnemonic in (Mnemonic.VZEROUPPER, Mnemonic.VZEROALL)
         registers = {each.op_register(at) for at in range(each.op_count)}
-        wide |= bool(registers & _ALL_WIDE)
+        wide |= bool(registers & _WIDE)
         first |= bool(registers & _FIRST)
     return first and not clears if wide else clears

@@ -183,7 +183,7 @@ class Functions:
             callers = map(self._links.function, sites)
             if len(sites) == _MOST_TELLING or not all(each and each[0] in told for each in callers):
                 continue
-            taken = self._links.is_taken(target) or self._links.slots(target)
+            taken = self._links.is_in_use(target)
             every = itertools.chain.from_iterable(told.values())
             if not taken and target not in self._file.exports and self._ways.hear(every):
                 yield target

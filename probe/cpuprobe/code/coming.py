@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cpuprobe.code.asking import Functions
-from cpuprobe.code.summary import FLAG, Call, Summary, numbers_of
+from cpuprobe.code.summary import FLAG, Call, numbers_of
 from cpuprobe.code.tiers import is_given
 
 _MOST_DEEP = 8
@@ -60,10 +60,6 @@ class Coming:
         self.all[start] = address, unless & (known[1] if known else -1)
         return True
 
-    def calls(self, summary: Summary) -> Iterator[Call]:
-        """What a function calls on its way there."""
-        return (each for each in summary.calls if each.tiers & self._tier)
-
     def take(self, start: int, through: int) -> None:
         """Takes in that a function comes there like any other, unless it is for such CPUs.
 
@@ -82,7 +78,7 @@ class Coming:
 
     def by(self, caller: int, start: int) -> Iterator[int]:
         """What would guard each call by which one function comes there through another."""
-        for call in self.calls(self._functions.summary(caller)):
+        for call in self._functions.summary(caller).calls_on(self._tier):
             if call.target != start or not self._may(call):
                 continue
             if self._comes(call):
@@ -125,7 +121,7 @@ class Coming:
         seen |= {(call.target, numbers)}
         further = (
             each._replace(answers=each.told(call.answers))
-            for each in self.calls(summary)
+            for each in summary.calls_on(self._tier)
             if not each.unless & call.answers
         )
         return any(self._may(each) and self._comes(each, seen) for each in further)

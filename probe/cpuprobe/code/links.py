@@ -15,7 +15,7 @@ from typing import Any
 
 from cpuprobe.code.elf import text
 from cpuprobe.code.functions import HIGHEST
-from cpuprobe.code.lists import Grouped, Pairs, filled, grouped, new, pairs, words
+from cpuprobe.code.lists import Grouped, Kept, Pairs, filled, grouped, new, pairs, words
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import Binary
 from cpuprobe.code.threads import at_once, parts
@@ -71,9 +71,9 @@ class Links:
         every = self._starts(stubs[0])
         self.starts, ends = every.keys, every.values
         self.known = ffi.new("struct links_known *")
-        self._kept: list[Any] = []  # what C's structures point to
+        self._kept = Kept()
         ranges = [(start, min(end, HIGHEST)) for start, end in (each.span for each in file.code)]
-        self.known.code = self._keep(ffi.new("struct links_range[]", ranges))
+        self.known.code = self._kept.keep(ffi.new("struct links_range[]", ranges))
         self.known.ranges, self.known.is_fixed = len(ranges), bool(file.relocations.words)
         self._index(self.known.functions, self.starts)
         self.limits = array("Q", bytes(8 * len(self.starts)))
@@ -84,7 +84,7 @@ class Links:
         )
         self.pointers, self.names, slots = self._read()
         self._index(self.known.slots, self.pointers.keys)
-        self.known.pointers = self._keep(ffi.from_buffer("uint64_t[]", self.pointers.values))
+        self.known.pointers = self._kept.numbers(self.pointers.values)
         through = pairs(stubs)
         self._jumped = frozenset(through.values)
         fill = functools.partial(lib.links_entered, self.known, stubs[0])
@@ -114,16 +114,12 @@ class Links:
 
         return pairs(*filled(fill, stubs.count + len(functions)), last=True)
 
-    def _keep(self, made: Any) -> Any:
-        self._kept.append(made)
-        return made
-
     def _index(self, index: Any, addresses: Sequence[int]) -> None:
         span = addresses[-1] - addresses[0] if addresses else 0
-        index.all = self._keep(ffi.from_buffer("uint64_t[]", addresses))
+        index.all = self._kept.numbers(addresses)
         index.count = len(addresses)
         buckets = min(span >> 9, lib.MOST_BUCKETS) + 3
-        index.buckets = self._keep(new("struct links_bucket[]", buckets))
+        index.buckets = self._kept.keep(new("struct links_bucket[]", buckets))
         lib.links_index(ffi.addressof(index))
 
     def _read(self) -> tuple[Pairs, dict[int, str], frozenset[int]]:
@@ -239,6 +235,10 @@ class Links:
         """Whether code takes an address, or that of a PLT entry that leads there."""
         places = (address, *self._entered.of(address))
         return any(next(self.takers(at, at + 1), None) is not None for at in places)
+
+    def is_in_use(self, address: int) -> bool:
+        """Whether code takes an address, or data holds it."""
+        return self.is_taken(address) or bool(self.slots(address))
 
     def nearest(self, low: int, high: int) -> int | None:
         """The last address between two, both included, that code takes."""

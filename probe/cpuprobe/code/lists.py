@@ -23,6 +23,28 @@ def new(kind: str, count: int) -> Any:
     return ffi.from_buffer(kind, room_for(size)) if size >= LARGE else _small(kind, count)
 
 
+class Kept:
+    """What C's structures point to, which has to stay for as long as they are used."""
+
+    def __init__(self) -> None:
+        """There is nothing yet."""
+        self._all: list[Any] = []
+
+    def keep(self, made: Any) -> Any:
+        """Keeps something, and returns it."""
+        self._all.append(made)
+        return made
+
+    def numbers(self, numbers: Sequence[int]) -> Any:
+        """Keeps numbers of 64 bits, an array as a rule, for C to read."""
+        return self.keep(ffi.from_buffer("uint64_t[]", numbers))
+
+    def fill(self, made: Any, numbers: Sequence[int]) -> None:
+        """Fills a set of C's, of numbers in order."""
+        kept = numbers if isinstance(numbers, array) else array("Q", numbers)
+        made.all, made.count = self.numbers(kept), len(kept)
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """Addresses in order, and to each another one."""

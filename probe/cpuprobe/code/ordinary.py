@@ -43,7 +43,7 @@ def is_ordinary(file: Binary, links: Links, chain: Sequence[int]) -> bool:
     start = chain[0]
     if _is_copy(file, start):
         return False
-    if _is_held(links, start) or any(_is_held(links, each) for each in _called_alike(file, start)):
+    if links.is_in_use(start) or any(links.is_in_use(each) for each in _called_alike(file, start)):
         return False
     return _is_called(file, links, start)
 
@@ -53,7 +53,7 @@ def _is_called(file: Binary, links: Links, start: int) -> bool:
     above, pending, held = {start}, deque([start]), False
     while pending and len(above) < _MOST_ABOVE:
         each = pending.popleft()
-        if _is_held(links, each):
+        if links.is_in_use(each):
             held = True
             continue
         if each != start and each in file.exports:
@@ -76,10 +76,6 @@ def _handles_vectors(file: Binary, links: Links, start: int) -> bool:
     if function is None or code is None:
         return True
     return takes_vectors(code, *function) or leaves_vector(code, *function)
-
-
-def _is_held(links: Links, start: int) -> bool:
-    return links.is_taken(start) or bool(links.slots(start))
 
 
 def _called_alike(file: Binary, start: int) -> Iterator[int]:

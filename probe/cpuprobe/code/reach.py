@@ -24,7 +24,6 @@ from cpuprobe.code.needs import SPREAD, By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.ordinary import is_ordinary
 from cpuprobe.code.program import Binary, is_named_for_cpus
-from cpuprobe.code.summary import Call
 from cpuprobe.code.tiers import AVX, MORE, tier
 
 CHOSEN = {"rtm"}
@@ -180,7 +179,8 @@ class Search:
                 continue
             else:
                 looked.add(start)
-                queue += [call.target for call in self._calls(start) if call.target in holding]
+                calls = self._functions.summary(start).calls_on(self._tier)
+                queue += [call.target for call in calls if call.target in holding]
                 need = self._functions.summary(start).needs.get(feature)
                 need = (start, 0) if start in refusing else need
                 found = [(start, need)] if need else []
@@ -192,10 +192,6 @@ class Search:
                 pending.append(start)
                 if self._is_reached(start, feature, coming, met, exported):
                     return
-
-    def _calls(self, start: int) -> Iterator[Call]:
-        """What a function calls on its way to the feature that is sought."""
-        return (each for each in self._functions.summary(start).calls if each.tiers & self._tier)
 
     def _callers(self, start: int, coming: Coming) -> Iterator[tuple[int, int]]:
         """Functions that call one on an unguarded way, each with what would guard the call."""
@@ -231,7 +227,7 @@ class Search:
         if start not in self._open:
             if len(self._open) == _MOST_HELD:
                 self._open.clear()
-            self._open[start] = self._links.is_taken(start) or bool(self._links.slots(start))
+            self._open[start] = self._links.is_in_use(start)
         return self._open[start]
 
     def _is_reached(
@@ -278,9 +274,9 @@ class Search:
 
     def _chose(self, caller: int, start: int) -> bool:
         """Whether a caller needs such a CPU itself, or calls a function after a choice alone."""
-        needs = self._functions.summary(caller).needs
-        return any(1 << tier(name) >= self._tier for name in needs) or all(
-            call.target != start for call in self._calls(caller)
+        summary = self._functions.summary(caller)
+        return any(1 << tier(name) >= self._tier for name in summary.needs) or all(
+            call.target != start for call in summary.calls_on(self._tier)
         )
 
     def _reach(self, address: int, start: int, by: By) -> Reach:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 import itertools
 import struct
-from array import array
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from cpuprobe.code import tiers
 from cpuprobe.code.links import Links
+from cpuprobe.code.lists import Kept
 from cpuprobe.code.native import NATIVE, ffi, lib
 from cpuprobe.code.program import Binary
 from cpuprobe.code.ways import Ways, working_memory
@@ -116,37 +116,29 @@ class Rehearsals:
     def __init__(self, file: Binary, links: Links, ways: Ways) -> None:
         """Nothing was executed yet."""
         self._outcomes: dict[int, Outcome] = {}
-        self._kept: list[Any] = [links, ways]  # what C's structures point to
+        self._kept = kept = Kept()
+        for each in (links, ways):
+            kept.keep(each)
         self._spaces: list[Any] = []
         self._made = made = ffi.new("struct executed *")
         made.links, made.known, made.code = links.known, ways.known, ways.code
         made.convention = ways.convention
         constants = [
-            (self._keep(ffi.from_buffer("uint8_t[]", content)), address, len(content))
+            (kept.keep(ffi.from_buffer("uint8_t[]", content)), address, len(content))
             for address, content in file.constants
         ]
-        made.constants = self._keep(ffi.new("struct execute_constants[]", constants))
+        made.constants = kept.keep(ffi.new("struct execute_constants[]", constants))
         made.constants_count = len(constants)
         zeros = sorted(itertools.chain.from_iterable(file.zeros))
-        self._keep(self._list(made.zeros, zeros))
+        kept.fill(made.zeros, zeros)
         called = {slot: name for slot, name in links.names.items() if name in _FOREIGN}
         called |= _chosen(file, links)
-        self._keep(self._list(made.foreign, sorted(called)))
+        kept.fill(made.foreign, sorted(called))
         does = bytes(_FOREIGN[called[slot]] for slot in sorted(called))
-        made.does = self._keep(ffi.from_buffer("uint8_t[]", does))
+        made.does = kept.keep(ffi.from_buffer("uint8_t[]", does))
         made.models = models()
         made.left, made.most = MOST_STEPS, _MOST
         ways.known.executed = made
-
-    def _keep(self, made: Any) -> Any:
-        self._kept.append(made)
-        return made
-
-    def _list(self, made: Any, numbers: Collection[int]) -> Any:
-        """Fills a set of C's, of numbers in order; what it points to."""
-        all_of_them = ffi.from_buffer("uint64_t[]", array("Q", numbers))
-        made.all, made.count = all_of_them, len(numbers)
-        return all_of_them
 
     @property
     def made(self) -> int:
@@ -162,10 +154,10 @@ class Rehearsals:
         """
         if start not in self._outcomes:
             made = self.lent()
-            kept = self._list(made.clear, sorted(statics))
+            meanwhile = Kept()
+            meanwhile.fill(made.clear, sorted(statics))
             lib.executed_look(made, start)
             made.clear.count = 0
-            del kept
             found = {each.address: (each.labels, each.fact) for each in made.found[0 : made.count]}
             returned = made.returned
             known = (returned.labels, returned.fact) if returned.is_known else None

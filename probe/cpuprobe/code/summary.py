@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -133,6 +133,10 @@ class Summary:
         """What it calls on an unguarded way."""
         found = CALL.iter_unpack(self.found_calls)
         return [Call(self.stubs.get(target, target), *rest) for target, *rest in found]
+
+    def calls_on(self, tiers: int) -> Iterator[Call]:
+        """Those calls that are on the way to features of some tiers, as bits."""
+        return (each for each in self.calls if each.tiers & tiers)
 
     @functools.cached_property
     def escapes(self) -> list[Escape]:

@@ -17,6 +17,7 @@ from typing import Any
 from cpuprobe.code import tiers
 from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
+from cpuprobe.code.lists import Kept
 from cpuprobe.code.native import ffi, lib
 from cpuprobe.code.program import Binary, asks
 from cpuprobe.code.summary import CALL, ESCAPE, NEED, Summary
@@ -86,7 +87,7 @@ class Ways:
             models: those of the regions that are libgcc's __cpu_model.
         """
         self._spaces: list[Any] = []  # one for a function, and for each of those that it calls
-        self._kept: list[Any] = []  # what C's structures point to
+        self._kept = Kept()
         self._known = known = ffi.new("struct ways_known *")
         for each in (
             known.statics,
@@ -95,17 +96,17 @@ class Ways:
             known.fillers,
             known.arguments,
         ):
-            each.all, each.room = self._keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
+            each.all, each.room = self._kept.keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
         # Of a static program: the C library's own objects keep what follows from CPUID (sizes of
         # caches, of registers to save), at offsets that nearly all objects have.
         is_static = file.kind == "executable" and not (links.names or file.go_code[1])
         known.behind = lib.TELLS if is_static else lib.ANSWERS
-        self._list(known.foreign, sorted(at for at, name in links.names.items() if asks(name)))
-        self._list(known.slots, links.pointers.keys)
-        self._list(known.questions, sorted(file.questions))
-        self._list(known.models, sorted(models))
-        self._list(known.written, [*itertools.chain.from_iterable(file.written)])
-        known.pointers = self._numbers(links.pointers.values)
+        self._kept.fill(known.foreign, sorted(at for at, name in links.names.items() if asks(name)))
+        self._kept.fill(known.slots, links.pointers.keys)
+        self._kept.fill(known.questions, sorted(file.questions))
+        self._kept.fill(known.models, sorted(models))
+        self._kept.fill(known.written, [*itertools.chain.from_iterable(file.written)])
+        known.pointers = self._kept.numbers(links.pointers.values)
         bits, features = tiers.tables()
         ffi.memmove(known.bits, bits, len(bits))
         ffi.memmove(known.tiers, features, len(features))
@@ -118,38 +119,26 @@ class Ways:
         self._made = self._given = 0  # of steps
 
     def _asking(self, file: Binary, links: Links) -> Any:
-        made = self._keep(ffi.new("struct asking *"))
+        made = self._kept.keep(ffi.new("struct asking *"))
         made.known, made.links = self._known, links.known
         made.convention = ffi.addressof(lib.ways_windows if file.is_windows else lib.ways_system_v)
-        made.limits = self._numbers(links.limits)
-        code = [self._keep(ffi.from_buffer("uint8_t[]", each.data)) for each in file.code]
-        made.code = self._keep(ffi.new("uint8_t *[]", code))
+        made.limits = self._kept.numbers(links.limits)
+        code = [self._kept.keep(ffi.from_buffer("uint8_t[]", each.data)) for each in file.code]
+        made.code = self._kept.keep(ffi.new("uint8_t *[]", code))
         tables = bytes(each.name.startswith(".plt") for each in file.code)
-        made.tables = self._keep(ffi.from_buffer("uint8_t[]", tables))
-        self._list(made.imports, sorted(links.names))
+        made.tables = self._kept.keep(ffi.from_buffer("uint8_t[]", tables))
+        self._kept.fill(made.imports, sorted(links.names))
         stubs = sorted(links.stubs.items())
-        self._list(made.stubs, [stub for stub, _ in stubs])
-        made.functions = self._numbers(array("Q", [function for _, function in stubs]))
-        self._list(made.chosen, sorted(links.chosen))
+        self._kept.fill(made.stubs, [stub for stub, _ in stubs])
+        made.functions = self._kept.numbers(array("Q", [function for _, function in stubs]))
+        self._kept.fill(made.chosen, sorted(links.chosen))
         made.main = main(file) or 0
         made.go_start, made.go_end = file.go_code
         called = len(links.starts) + len(links.names)
         made.room = min(max(1 << called.bit_length(), _FEW_ASKED), _MOST_ASKED)
-        made.asked = self._keep(ffi.new("struct asked[]", made.room))
+        made.asked = self._kept.keep(ffi.new("struct asked[]", made.room))
         made.most_steps, made.is_whole, made.only_answers = MOST_STEPS, True, True
         return made
-
-    def _keep(self, made: Any) -> Any:
-        self._kept.append(made)
-        return made
-
-    def _numbers(self, numbers: Any) -> Any:
-        return self._keep(ffi.from_buffer("uint64_t[]", numbers))
-
-    def _list(self, made: Any, numbers: Sequence[int]) -> None:
-        """Fills a set of C's, of numbers in order."""
-        kept = numbers if isinstance(numbers, array) else array("Q", numbers)
-        made.all, made.count = self._numbers(kept), len(kept)
 
     @property
     def known(self) -> Any:
