@@ -102,3 +102,32 @@ scan_end_function(struct work *w, uint32_t number)
     if (range->source != NO_FUNCTION && range->end - range->start >= LARGE && known[0] | known[1])
         __builtin_memcpy(w->output->functions[w->tally->functions++], known, sizeof known);
 }
+
+void
+cpuprobe_join(struct scan_tally *tally, const struct scan_tally *other)
+{
+    for (unsigned feature = 0; feature < scan_features; feature++) {
+        struct scan_use *use = &tally->uses[feature];
+        const struct scan_use *more = &other->uses[feature];
+
+        for (unsigned source = 0; source < SOURCES; source++)
+            use->instructions[source] += more->instructions[source];
+        use->functions += more->functions;
+        for (unsigned at = 0; at < more->places; at++)
+            keep_place(use, more->place[at].address, more->place[at].count, more->place[at].range);
+    }
+    tally->discarded += other->discarded;
+    tally->swept += other->swept;
+    tally->unknown += other->unknown;
+    tally->steps += other->steps;
+    tally->signs |= other->signs;
+}
+
+void
+cpuprobe_join_pages(scan_mask *pages, const scan_mask *other, uint64_t count)
+{
+    for (uint64_t at = 0; at < count; at++) {
+        pages[at][0] |= other[at][0];
+        pages[at][1] |= other[at][1];
+    }
+}

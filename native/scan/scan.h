@@ -65,7 +65,7 @@ struct scan_listed {
 typedef uint64_t scan_mask[2]; /* of known features */
 
 struct scan_tally {
-    uint32_t base; /* added to the numbers of ranges: how many were scanned before */
+    uint32_t base; /* added to the numbers of ranges: how many there are before these */
     struct scan_use uses[MOST_FEATURES];
     uint64_t discarded;         /* instructions that were not believed */
     uint64_t swept, unknown;    /* bytes of no known function: taken for code, and not */
@@ -116,5 +116,12 @@ struct scan_space {
 void cpuprobe_scan(const uint8_t *code, uint64_t size, uint64_t address,
                    const struct scan_range *ranges, uint32_t count, struct scan_tally *tally,
                    const struct scan_output *output, struct scan_space *space);
+
+/* Adds what another scan found in other ranges; but for `listed` and `functions`, whose arrays are
+ * apart. */
+void cpuprobe_join(struct scan_tally *tally, const struct scan_tally *other);
+
+/* Adds the features of pages, so many of either. */
+void cpuprobe_join_pages(scan_mask *pages, const scan_mask *other, uint64_t count);
 
 #endif

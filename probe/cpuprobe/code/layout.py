@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,6 +27,7 @@ class Piece(NamedTuple):
         number: which it is.
         functions: the file's.
         known: they are functions.
+        first: how many ranges come before them in a file's work.
         rows: of each the start, the end, and how it is known (`scan_range` of native/scan/scan.h).
         before: of each where it begins, in bytes of work.
     """
@@ -35,6 +36,7 @@ class Piece(NamedTuple):
     number: int
     functions: FunctionTable
     known: bool
+    first: int
     rows: Sequence[int]
     before: Sequence[int]
 
@@ -66,6 +68,16 @@ class Plan:
     size: int
     coverage: Coverage
 
+    @property
+    def ranges(self) -> int:
+        """How many there are."""
+        return sum(len(each.before) for each in self.pieces)
+
+    def range(self, number: int) -> Range:
+        """One of them."""
+        piece = self.pieces[bisect_right(self.pieces, number, key=lambda each: each.first) - 1]
+        return piece.range(number - piece.first)
+
 
 def plan(file: Binary) -> Plan:
     """Cuts a file's executable bytes into functions and what lies between.
@@ -82,7 +94,7 @@ def plan(file: Binary) -> Plan:
     cut = maker().cut
     amounts = dict.fromkeys(("symbol", "unwind", "padding", "data", "unknown"), 0)
     pieces: list[Piece] = []
-    size = large = 0
+    size = large = ranges = 0
     for number, code in enumerate(file.code):
         objects = _merged(file.objects.get(number, []), code)
         made = cut(file.functions.within(number), code, objects, size)
@@ -94,7 +106,8 @@ def plan(file: Binary) -> Plan:
             (False, made.gaps, made.gaps_before),
         ):
             if before:
-                pieces.append(Piece(code, number, file.functions, known, rows, before))
+                pieces.append(Piece(code, number, file.functions, known, ranges, rows, before))
+                ranges += len(before)
     coverage = Coverage(
         file.code_size,
         pages=sum((len(code.data) + 4095) // 4096 for code in file.code),
@@ -118,7 +131,7 @@ def part_of(work: Plan, number: int, of: int) -> list[Piece]:
         first, end = bisect_left(piece.before, low), bisect_left(piece.before, high)
         if first < end:
             rows, before = piece.rows[3 * first : 3 * end], piece.before[first:end]
-            part.append(piece._replace(rows=rows, before=before))
+            part.append(piece._replace(first=piece.first + first, rows=rows, before=before))
     return part
 
 

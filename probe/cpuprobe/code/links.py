@@ -33,6 +33,8 @@ _DENSE = 32
 """Bytes of code to a reference, at least; where there are more code is gone through again."""
 _BLOCK = 64
 """Bytes that C searches together."""
+_SHARES = 4
+"""For each thread, into as many the code is cut."""
 _MOST_AT_FIRST = 1 << 20
 """References of a kind for which there is room, before it is known how many there are."""
 _MOST_ASKING = 1 << 17
@@ -195,9 +197,11 @@ class Links:
     def search(self) -> None:
         """Searches all code, on all CPUs. What is found is put in order when it is asked for."""
         size = self._file.code_size
-        number = parts(size)
-        cuts = [size * part // number for part in range(number + 1)]
-        self._found = at_once(lambda part: self._search(*part), [*itertools.pairwise(cuts)])
+        threads = parts(size)
+        shares = _SHARES * threads if threads > 1 else 1
+        cuts = [size * share // shares for share in range(shares + 1)]
+        found = at_once(lambda share: self._search(*share), [*itertools.pairwise(cuts)], threads)
+        self._found = found
 
     @functools.cached_property
     def _searched(self) -> tuple[Grouped, Pairs, list[int]]:

@@ -8,7 +8,6 @@ file is scanned in as many threads as there are CPUs.
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, wait
@@ -22,11 +21,12 @@ from cpuprobe.code.budget import BUDGET, Budget
 from cpuprobe.code.forms import forms
 from cpuprobe.code.functions import SOURCES, Range
 from cpuprobe.code.layout import Piece, Plan, part_of
+from cpuprobe.code.lists import new
 from cpuprobe.code.native import NATIVE, ffi, lib, name_of
-from cpuprobe.code.needs import MOST_LISTED, Coverage, Function, Place, Use
+from cpuprobe.code.needs import MOST_LISTED, Function, Place, Use
 from cpuprobe.code.program import Binary
 from cpuprobe.code.sketch import sketch
-from cpuprobe.code.tally import Scan, joined
+from cpuprobe.code.tally import Scan
 from cpuprobe.code.threads import at_once, parts
 
 SHARES = 4
@@ -63,55 +63,130 @@ def scan(
     if not NATIVE:
         return simple.scan(file, work, forms(), sought, most)
     number = min(parts(work.size), threads or os.cpu_count() or 1)
-    if number == 1:
-        return _Part(file, work, deque([work.pieces]), True, sought).scan(most)
-    shares = deque(part_of(work, each, SHARES * number) for each in range(SHARES * number))
-    these = [_Part(file, work, shares, each == 0, sought) for each in range(number)]
+    shares = deque([work.pieces])
+    if number > 1:
+        shares = deque(part_of(work, each, SHARES * number) for each in range(SHARES * number))
+    these = [_Part(file, work, sought) for _ in range(number)]
 
-    def begin(part: _Part) -> Scan:
-        while part is these[0] and shares and beside and not beside.done():
+    def scan_some(part: _Part) -> None:
+        while part is these[-1] and number > 1 and shares and beside and not beside.done():
             wait([beside], _PAUSE)
-        return part.scan(most)
+        part.scan(shares, most)
 
-    return joined(at_once(begin, these), most)
+    at_once(scan_some, these, number)
+    return _Found(file, work, sought, these).scan(most)
 
 
 class _Part:
-    """What the scanner in C finds in a part of a file."""
+    """What the scanner in C finds in a part of a file.
+
+    Attributes:
+        tally: of its ranges.
+        sections: of each range of code its first page, and which are its in `pages`.
+        pages: the features on each page of all of them.
+        functions: of large functions with features, the sets that these have.
+        rows: of each function with sought features what C lists, first of all its first address.
+        unlisted: how many more there are.
+    """
+
+    def __init__(self, file: Binary, work: Plan, sought: Collection[str]) -> None:
+        """Nothing is found yet."""
+        self.tally = ffi.new("struct scan_tally *")
+        self.sections: list[tuple[int, slice]] = []
+        count = 0
+        for code in file.code:
+            first, before = code.address >> 12, count
+            count += (code.end - 1 >> 12) + 1 - first
+            self.sections.append((first, slice(before, count)))
+        self.pages = ffi.new("scan_mask[]", count)
+        self.functions = new("scan_mask[]", work.ranges)
+        self.rows: list[tuple[int, int, int, int, int]] = []
+        self.unlisted, self._most = 0, 2 * MOST_LISTED
+        self._listed = ffi.new("struct scan_listed[]", BATCH * lib.MOST_FEATURES if sought else 0)
+        self._output = ffi.new("struct scan_output *", {"functions": self.functions})
+        if sought:
+            self._output.listed = self._listed
+        for number in range(lib.scan_known_features if sought else 0):
+            if name_of(number) in sought:
+                self._output.sought[number // 64] |= 1 << number % 64
+
+    def scan(self, shares: deque[list[Piece]], most: int) -> None:
+        """Scans shares of the work, as long as there are any, in so many steps at most.
+
+        Other threads take shares at the same time.
+        """
+        space = ffi.new_allocator(should_clear_after_alloc=False)("struct scan_space *")
+        budget = Budget(most)
+        while shares:
+            try:
+                share = shares.popleft()
+            except IndexError:
+                return
+            for piece in share:
+                self._scan(piece, space, budget)
+
+    def _scan(self, piece: Piece, space: Any, budget: Budget) -> None:
+        """Scans ranges of one section."""
+        code, every, tally, output = piece.code, len(piece.before), self.tally, self._output
+        given = ffi.from_buffer("struct scan_range[]", piece.rows)
+        output.pages = self.pages + self.sections[piece.number][1].start
+        data = ffi.from_buffer("uint8_t[]", code.data)
+        at_once = min(BATCH, every) if output.listed else every
+        for at in range(0, every, at_once):
+            before, tally.base = tally.steps, piece.first + at
+            count = min(at_once, every - at)
+            lib.cpuprobe_scan(
+                data, len(data), code.address, given + at, count, tally, output, space
+            )
+            budget.spend((tally.steps - before) // STEPS)
+            if output.listed:
+                self._take_rows()
+
+    def _take_rows(self) -> None:
+        for row in self._listed[0 : self.tally.listed]:
+            self.rows.append((row.first, row.range, row.feature, row.last, row.count))
+        self.tally.listed = 0
+        if len(self.rows) > self._most:
+            self.cut()
+
+    def cut(self) -> None:
+        """Keeps the first functions by address alone, as many as are listed; counts the others."""
+        self.rows.sort()
+        numbers = dict.fromkeys(row[1] for row in self.rows)
+        kept = set(islice(numbers, MOST_LISTED))
+        self.unlisted += len(numbers) - len(kept)
+        self.rows = [row for row in self.rows if row[1] in kept]
+        self._most = max(self._most, 2 * len(self.rows))
+
+    def add(self, other: _Part) -> None:
+        """Takes in what another part found, but for the functions' sets."""
+        lib.cpuprobe_join(self.tally, other.tally)
+        lib.cpuprobe_join_pages(self.pages, other.pages, len(self.pages))
+        self.rows += other.rows
+        self.unlisted += other.unlisted
+
+
+class _Found:
+    """What all parts of a file found."""
 
     def __init__(
-        self,
-        file: Binary,
-        work: Plan,
-        shares: deque[list[Piece]],
-        is_first: bool,
-        sought: Collection[str],
+        self, file: Binary, work: Plan, sought: Collection[str], every: Sequence[_Part]
     ) -> None:
-        """Nothing is found yet; `shares` of the work are taken as long as there are any."""
+        """Takes the parts together."""
         self._file, self._work, self._sought = file, work, sought
-        self._shares, self._first = shares, is_first
-        self._pieces: list[Piece] = []
-        self._before: list[int] = []  # of each, how many ranges come before it
-        self._tally = ffi.new("struct scan_tally *")
-        self._pages: dict[int, frozenset[str]] = {}
-        self._functions: Counter[frozenset[str]] = Counter()
-        self._rows: list[tuple[int, int, int, int, int]] = []  # of functions with sought features
-        self._unlisted, self._most = 0, 2 * MOST_LISTED
+        self._every, self._all = every, every[0]
+        for part in every[1:]:
+            self._all.add(part)
+        self._all.cut()
         self._sets: dict[tuple[int, int], frozenset[str]] = {}
         self._ranges: dict[int, Range] = {}
 
     def scan(self, most: int) -> Scan:
-        """Scans it, in so many steps at most."""
-        space = ffi.new_allocator(should_clear_after_alloc=False)("struct scan_space *")
+        """The whole, which took so many steps at most."""
+        tally, of = self._all.tally, self._work.coverage
         budget = Budget(most)
-        for piece in self._taken():
-            self._pieces.append(piece)
-            self._before.append(self._tally.base)
-            self._scan(piece, space, budget)
-        tally = self._tally
-        of = self._work.coverage if self._first else Coverage()
+        budget.spend(tally.steps // STEPS)
         signs = ((lib.CLASS_CPUID, "CPUID"), (lib.CLASS_XGETBV, "XGETBV"))
-        listed = self._listed()
         return Scan(
             self._uses(range(lib.scan_known_features)),
             self._uses(range(lib.scan_known_features, lib.scan_features)),
@@ -122,63 +197,33 @@ class _Part:
                 unknown=of.unknown + tally.unknown,
                 discarded=tally.discarded,
             ),
-            self._pages,
-            self._functions,
-            listed,
-            self._unlisted,
-            sketch(self._file.strings) if self._sought and self._first else (),
+            self._pages(),
+            self._functions(),
+            self._with_sought(),
+            self._all.unlisted,
+            sketch(self._file.strings) if self._sought else (),
             budget.spent,
         )
 
-    def _taken(self) -> Iterator[Piece]:
-        """Takes shares of the work; other threads do so at the same time."""
-        while True:
-            try:
-                share = self._shares.popleft()
-            except IndexError:
-                return
-            yield from share
-
-    def _scan(self, piece: Piece, space: Any, budget: Budget) -> None:
-        """Scans ranges of one section."""
-        code, every = piece.code, len(piece.before)
-        given = ffi.from_buffer("struct scan_range[]", piece.rows)
-        first = piece.rows[0] >> 12
-        pages = ffi.new("scan_mask[]", (piece.rows[-2] >> 12) + 1 - first)
-        functions = ffi.new("scan_mask[]", every)
-        output = ffi.new("struct scan_output *", {"functions": functions})
-        output.pages = ffi.cast("scan_mask *", pages) - (first - (code.address >> 12))
-        at_once = every
-        if self._sought:
-            at_once = min(BATCH, at_once)
-            output.listed = listed = ffi.new("struct scan_listed[]", at_once * lib.MOST_FEATURES)
-            for number in range(lib.scan_known_features):
-                if name_of(number) in self._sought:
-                    output.sought[number // 64] |= 1 << number % 64
-        data = ffi.from_buffer("uint8_t[]", code.data)
-        for at in range(0, every, at_once):
-            before = self._tally.steps
-            count = min(at_once, every - at)
-            lib.cpuprobe_scan(
-                data, len(data), code.address, given + at, count, self._tally, output, space
-            )
-            budget.spend((self._tally.steps - before) // STEPS)
-            self._tally.base += count
-            if self._sought:
-                for row in listed[0 : self._tally.listed]:
-                    self._rows.append((row.first, row.range, row.feature, row.last, row.count))
-                self._tally.listed = 0
-                if len(self._rows) > self._most:
-                    self._cut()
-            for key, number in Counter(_keys(functions, self._tally.functions)).items():
-                self._functions[self._set(key)] += number
-            self._tally.functions = 0
-        keys = list(_keys(pages, len(pages)))
+    def _pages(self) -> dict[int, frozenset[str]]:
+        """The features on each page that has any."""
+        keys = [*_keys(self._all.pages, len(self._all.pages))]
         sets = {key: self._set(key) for key in {*keys} if key != (0, 0)}
-        found = {page: sets[key] for page, key in enumerate(keys, first) if key in sets}
-        for page in found.keys() & self._pages.keys():  # where two pieces meet
-            found[page] |= self._pages[page]
-        self._pages.update(found)
+        found: dict[int, frozenset[str]] = {}
+        for first, those in self._all.sections:
+            rows = enumerate(keys[those], first)
+            these = {page: sets[key] for page, key in rows if key in sets}
+            for page in these.keys() & found.keys():  # where two sections meet
+                these[page] |= found[page]
+            found.update(these)
+        return found
+
+    def _functions(self) -> Counter[frozenset[str]]:
+        """How many large functions have which features."""
+        keys: Counter[tuple[int, int]] = Counter()
+        for part in self._every:
+            keys.update(_keys(part.functions, part.tally.functions))
+        return Counter({self._set(key): number for key, number in keys.items()})
 
     def _set(self, key: tuple[int, int]) -> frozenset[str]:
         """The features of a mask."""
@@ -195,7 +240,7 @@ class _Part:
         """What was found of some features, in alphabetical order."""
         uses = {}
         for name, number in sorted((name_of(number), number) for number in numbers):
-            use = self._tally.uses[number]
+            use = self._all.tally.uses[number]
             if not use.functions:
                 continue
             counts = zip(SOURCES, use.instructions, strict=True)
@@ -207,8 +252,7 @@ class _Part:
     def _range(self, number: int) -> Range:
         """A range by its number, which most often holds several features."""
         if number not in self._ranges:
-            piece = bisect_right(self._before, number) - 1
-            self._ranges[number] = self._pieces[piece].range(number - self._before[piece])
+            self._ranges[number] = self._work.range(number)
         return self._ranges[number]
 
     def _place(self, place: Any) -> Place:
@@ -216,20 +260,10 @@ class _Part:
         name = self._file.name(where.name)
         return Place(name, place.address, place.count, where.source or "sweep")
 
-    def _cut(self) -> None:
-        """Keeps the first functions by address alone, as many as are listed; counts the others."""
-        self._rows.sort()
-        numbers = dict.fromkeys(row[1] for row in self._rows)
-        kept = set(islice(numbers, MOST_LISTED))
-        self._unlisted += len(numbers) - len(kept)
-        self._rows = [row for row in self._rows if row[1] in kept]
-        self._most = max(self._most, 2 * len(self._rows))
-
-    def _listed(self) -> tuple[Function, ...]:
+    def _with_sought(self) -> tuple[Function, ...]:
         """The functions with sought features, by address."""
-        self._cut()
         found: dict[int, tuple[int, int, dict[str, int]]] = {}
-        for first, number, feature, last, count in self._rows:
+        for first, number, feature, last, count in self._all.rows:
             _, _, counts = found.setdefault(number, (first, last, {}))
             counts[name_of(feature)] = count
         functions = []

@@ -8,11 +8,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import msgspec
-
 from cpuprobe.code.budget import Budget
 from cpuprobe.code.forms import Forms
-from cpuprobe.code.functions import SOURCES, Name, Range
+from cpuprobe.code.functions import Name, Range
 from cpuprobe.code.needs import (
     LARGE,
     MOST_LISTED,
@@ -177,58 +175,4 @@ def uses(found: Mapping[str, list[FoundIn[T]]], text: Callable[[T], str]) -> dic
             for address, count, confidence, named in first
         )
         summed[name] = Use(sum(by.values()), len(found[name]), by, places)
-    return summed
-
-
-def joined(scans: Sequence[Scan], most: int) -> Scan:
-    """The parts of one file made one, whatever was looked at in which part.
-
-    Args:
-        scans: the parts; the first has the sketch.
-        most: steps that they may make together.
-
-    Raises:
-        ArtifactError: all parts together are more than a file may take.
-    """
-    budget = Budget(most)
-    for scan in scans:
-        budget.spend(scan.steps)
-    if len(scans) == 1:
-        return scans[0]
-    numbers = [msgspec.structs.astuple(scan.coverage) for scan in scans]
-    pages: dict[int, frozenset[str]] = {}
-    functions: Counter[frozenset[str]] = Counter()
-    for scan in scans:
-        functions.update(scan.functions)
-        for page in pages.keys() & scan.pages.keys():
-            scan.pages[page] |= pages[page]
-        pages.update(scan.pages)
-    every = sorted((each for scan in scans for each in scan.listed), key=lambda each: each.address)
-    more = len(every) - MOST_LISTED
-    return Scan(
-        _joined([scan.features for scan in scans]),
-        _joined([scan.unknown for scan in scans]),
-        tuple(sorted({sign for scan in scans for sign in scan.signs})),
-        Coverage(*map(sum, zip(*numbers, strict=True))),
-        {page: pages[page] for page in sorted(pages)},
-        functions,
-        tuple(every[:MOST_LISTED]),
-        sum(scan.unlisted for scan in scans) + max(0, more),
-        scans[0].sketch,
-        budget.spent,
-    )
-
-
-def _joined(parts: list[dict[str, Use]]) -> dict[str, Use]:
-    every: dict[str, list[Use]] = {}
-    for part in parts:
-        for name, use in part.items():
-            every.setdefault(name, []).append(use)
-    summed = {}
-    for name in sorted(every):
-        sums = {source: sum(use.by.get(source, 0) for use in every[name]) for source in SOURCES}
-        by: dict[str, int] = {source: count for source, count in sums.items() if count}
-        places = sorted((p for use in every[name] for p in use.places), key=lambda p: p.address)
-        functions = sum(use.functions for use in every[name])
-        summed[name] = Use(sum(by.values()), functions, by, tuple(places[:MOST_PLACES]))
     return summed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -47,15 +48,27 @@ def begun(work: Callable[[], U]) -> Future[U]:
         return made
 
 
-def at_once(work: Callable[[T], U], items: Sequence[T]) -> list[U]:
-    """What work comes to for each of some items: of the last in this thread, the others in theirs.
+def at_once(work: Callable[[T], U], items: Sequence[T], threads: int) -> list[U]:
+    """What work comes to for each of some items.
 
-    A thread more would take the place of this one, which waits.
+    So many threads, of which this is one, take them in order: one that starts late takes fewer.
     """
-    *others, mine = items
-    those = [begun(functools.partial(work, each)) for each in others]
+    left = deque(enumerate(items))
+    found: dict[int, U] = {}
+
+    def take() -> None:
+        while left:
+            try:
+                at, item = left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            found[at] = work(item)
+
+    those = [begun(take) for _ in range(threads - 1)]
     try:
-        last = work(mine)
+        take()
     finally:
         wait(those)
-    return [*(each.result() for each in those), last]
+    for each in those:
+        each.result()
+    return [found[at] for at in range(len(items))]

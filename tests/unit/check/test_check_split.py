@@ -77,7 +77,7 @@ def test_threads_are_a_process_own():
     begun(int).result()
     child = os.fork()
     if child == 0:
-        os._exit(at_once(abs, [-1, -2, -3]) != [1, 2, 3])
+        os._exit(at_once(abs, [-1, -2, -3], 2) != [1, 2, 3])
 
     assert os.waitpid(child, 0)[1] == 0
 
@@ -92,10 +92,26 @@ def test_a_system_that_gives_no_thread(monkeypatch):
     monkeypatch.setattr(Thread, "start", refuse)
     monkeypatch.setattr(threads_module, "_threads", functools.cache(lambda: ThreadPoolExecutor(9)))
 
-    at_once(done.append, [1, 2, 3])
+    at_once(done.append, [1, 2, 3], 2)
     assert done == [1, 2, 3]
     with pytest.raises(ValueError, match="of the work"):
         begun(lambda: int("of the work")).result()
+
+
+def test_a_thread_that_is_slow_takes_less_of_the_work():
+    """The other one does the rest, and what it comes to stands in the order of the items."""
+    done, others = Event(), list[int]()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert done.wait(10)
+        else:
+            others.append(number)
+            if len(others) == 4:
+                done.set()
+        return -number
+
+    assert at_once(work, range(5), 2) == [0, -1, -2, -3, -4]
 
 
 def test_a_failure_waits_for_the_other_threads():
@@ -109,7 +125,7 @@ def test_a_failure_waits_for_the_other_threads():
         ended.set()
 
     with pytest.raises(ValueError, match="1"):
-        at_once(work, [0, 1])
+        at_once(work, [0, 1], 2)
     assert ended.is_set()
 
 

@@ -14,13 +14,14 @@ from tests.tools import scanner as maker
 from tests.tools.forms import names_in
 from tests.unit.code.test_newer import samples
 
-from cpuprobe.code import scan, simple
+from cpuprobe.code import native_functions, scan, simple
 from cpuprobe.code.elf import Held
 from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.forms import forms
+from cpuprobe.code.functions import NAMELESS, Range, packed
 from cpuprobe.code.layout import Piece, Plan, plan
 from cpuprobe.code.needs import Coverage
-from cpuprobe.code.program import CodeBytes
+from cpuprobe.code.program import Binary, CodeBytes
 from cpuprobe.facts.tables import load_table
 
 iced_x86 = pytest.importorskip("iced_x86")
@@ -192,6 +193,38 @@ def test_a_cut_instruction_is_none():
         assert (length, told(kind).flow) == (len(code), "INVALID")
 
 
+def made_of(*sections: tuple[int, str]) -> Binary:
+    """A library with a function in each of some sections: their addresses and bytes."""
+    file = Binary("x86-64", "library")
+    for number, (address, code) in enumerate(sections):
+        file.code.append(CodeBytes(number, f".text.{number}", address, bytes.fromhex(code)))
+    rows = [
+        packed(Range(*code.span, NAMELESS, "symbol", False), at)
+        for at, code in enumerate(file.code)
+    ]
+    file.functions = native_functions.settled([b"".join(rows)])
+    return file
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pages_that_sections_share_have_the_features_of_both(threads, monkeypatch):
+    """AVX before AVX2 on one page, and SSE4.1 on the next, in one thread and in two."""
+    monkeypatch.setattr(scan, "parts", lambda size: threads)
+    vaddps, vpaddd, pblendvb, ret = "c5fc58c1", "c5fdfec1", "660f3810c1", "c3"
+    file = made_of((0x1FF0, vaddps + ret), (0x1FF8, vpaddd + "90" * 8 + pblendvb + ret))
+    found = scan.scan(file, plan(file), threads=threads)
+
+    assert found.pages == {1: {"avx", "avx2"}, 2: {"sse4.1"}}
+    assert found == simple.scan(file, plan(file), forms())
+
+
+def test_a_file_without_code_has_no_pages():
+    """As debug information in a file of its own."""
+    file = made_of()
+
+    assert scan.scan(file, plan(file)) == simple.scan(file, plan(file), forms())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_plain_scanner_gives_the_same_answer(name):
@@ -218,7 +251,8 @@ def test_bytes_of_no_function_are_swept_in_lanes_as_in_one():
         data[at : at + 40] = b"lmno" * 10
     code = CodeBytes(found.index, found.name, found.address, bytes(data))
     rows = array("Q", (code.address, code.address + len(data), 0))
-    work = Plan([Piece(code, 0, file.functions, False, rows, [0])], len(data), Coverage())
+    number = file.code.index(found)
+    work = Plan([Piece(code, number, file.functions, False, 0, rows, [0])], len(data), Coverage())
     swept = scan.scan(file, work)
 
     assert swept == simple.scan(file, work, forms())
