@@ -109,6 +109,16 @@ scan_part(const uint8_t *code, size_t size, uint64_t address, const struct scan_
     answer->tally.base += count;
 }
 
+/* As two threads' answers are made one. */
+static void
+join(struct answer *one, const struct answer *other)
+{
+    cpuprobe_join(&one->tally, &other->tally);
+    cpuprobe_join_pages(one->pages, other->pages, sizeof one->pages / sizeof *one->pages);
+    one->tally.functions += other->tally.functions;
+    one->tally.listed += other->tally.listed;
+}
+
 static void
 compare(const struct answer *one, const struct answer *other)
 {
@@ -720,7 +730,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct answer whole, halves;
+    static struct answer whole, halves, other;
     struct scan_range ranges[MOST_RANGES];
     const uint8_t *code;
     uint64_t address, swept = 0;
@@ -754,6 +764,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     half = count / 2;
     scan_part(code, size, address, ranges, half, &halves);
     scan_part(code, size, address, ranges + half, count - half, &halves);
+    compare(&whole, &halves);
+    memset(&halves, 0, sizeof halves);
+    memset(&other, 0, sizeof other);
+    scan_part(code, size, address, ranges, half, &halves);
+    other.tally.base = half;
+    scan_part(code, size, address, ranges + half, count - half, &other);
+    join(&halves, &other);
     compare(&whole, &halves);
     return 0;
 }
