@@ -41,7 +41,7 @@ TARGET_aarch64 := -march=armv8-a -mgeneral-regs-only -mno-outline-atomics -mbran
 NATIVE_LINK := -static -nostdlib -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-z,noseparate-code -Wl,--gc-sections
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint lint-c bench fleet-bench lab fuzz wheel wheel-aarch64 native native-aarch64 lib golden gen gen-check goldens format docs clean
+.PHONY: help run test quick lint lint-python lint-native lint-c bench fleet-bench lab fuzz wheel wheel-aarch64 native native-aarch64 lib golden gen gen-check goldens format docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -53,15 +53,17 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 $(BIN)/.runs: $(PARTS)
 	@echo 'setting up $(VENV)' >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@CPUPROBE_REQUIRE_NATIVE=1 $(PIP) --editable .
+	@CPUPROBE_REQUIRE_NATIVE=1 $(PIP) --editable '.$(EXTRA)'
 	@# pip compiles what it installs; an editable package is left to the first import, which may not write
 	@$(BIN)/python -m compileall -q probe/cpuprobe profiles
 	@echo 'the command is $(BIN)/cpuprobe; `. $(BIN)/activate` makes it cpuprobe' >&2
 	@touch $@
 
-$(BIN)/.installed: $(BIN)/.runs
-	@echo 'fetching what the tests need' >&2
-	@$(PIP) --editable '.[test]'
+# All at once, for each time that pip is asked it compiles the extension.
+$(BIN)/.installed: $(PARTS)
+	@echo 'fetching what the tests need, too' >&2
+	@rm -f $(BIN)/.runs
+	@$(MAKE) --no-print-directory EXTRA='[test]' $(BIN)/.runs
 	@touch $@
 
 run: $(BIN)/.runs ## set up and probe this machine (ARGS="--json")
@@ -76,10 +78,14 @@ test: $(BIN)/.installed ## set up and run every test (ARGS="-k name")
 quick: $(BIN)/.installed ## the tests that take under a minute in all
 	$(BIN)/python -m pytest $(SPREAD) -m "not lab and not slow" --hypothesis-profile=quick $(ARGS)
 
-lint: $(BIN)/.installed ## ruff, mypy --strict, and the C code under -Werror with gcc and clang
+lint: lint-python lint-native ## ruff, mypy --strict, and the C code under -Werror with gcc and clang
+
+lint-python: $(BIN)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint-native:
 	$(MAKE) --no-print-directory lint-c ISA=x86_64 COMPILERS="gcc clang"
 	$(MAKE) --no-print-directory lint-c ISA=aarch64 COMPILERS="$(CROSS) clang,--target=aarch64-linux-gnu"
 	if command -v clang-format >/dev/null; then \
@@ -90,8 +96,8 @@ lint: $(BIN)/.installed ## ruff, mypy --strict, and the C code under -Werror wit
 lint-c:
 	for compiler in $(COMPILERS); do \
 	    if command -v $${compiler%%,*} >/dev/null; then \
-	        for source in $(SOURCES) $(SCANNER) $(EMBEDDED); do \
-	            $$(echo $$compiler | tr , ' ') $(NATIVE_FLAGS) -c -o /dev/null $$source || exit 1; done; \
+	        printf '%s\n' $(SOURCES) $(SCANNER) $(EMBEDDED) | xargs -P 2 -n 1 \
+	            $$(echo $$compiler | tr , ' ') $(NATIVE_FLAGS) -c -o /dev/null || exit 1; \
 	    else echo "lint: no $${compiler%%,*} here"; fi; done
 
 format: $(BIN)/.installed ## lay out the Python and C code
