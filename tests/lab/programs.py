@@ -146,24 +146,19 @@ def arm_native() -> Runnable:
     return static(native_executable(AARCH64), derive=assessed)
 
 
-def _root() -> Disk:
+def full_root() -> Disk:
+    """Return the one disk for all that needs Python: the wheel, what it needs, and wasmtime 50."""
     return disk([str(wheel.wheel()), WASMTIME])
 
 
 def cpuprobe() -> Runnable:
     """Return the real command with Python and wasmtime; a world's `args` follow its name."""
-    return on_disk(_root(), ("/usr/bin/cpuprobe",), (sys.executable, "-m", "cpuprobe"))
-
-
-def cpuprobe_python() -> Runnable:
-    """Return the Python beside that command; a world's `args` are the interpreter's."""
-    root = _root()
-    return on_disk(root, (root.python,), (sys.executable,))
+    return on_disk(full_root(), ("/usr/bin/cpuprobe",), (sys.executable, "-m", "cpuprobe"))
 
 
 def python() -> Runnable:
-    """Return a bare Python with wasmtime 50; a world's `args` are the interpreter's."""
-    root = disk([WASMTIME])
+    """Return the Python beside that command; a world's `args` are the interpreter's."""
+    root = full_root()
     return on_disk(root, (root.python,), (sys.executable,))
 
 
@@ -178,7 +173,6 @@ PROGRAMS: Mapping[str, Callable[[], Runnable]] = {
     "oracle": oracle,
     "arm-native": arm_native,
     "cpuprobe": cpuprobe,
-    "cpuprobe-python": cpuprobe_python,
     "python": python,
     "this-python": this_python,
 }

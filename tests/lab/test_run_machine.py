@@ -16,10 +16,9 @@ import pytest
 from cpuprobe.assessment import assess
 from cpuprobe.report.document import make_report, to_json
 from tests.fakes import V4, XCR0_AVX512, group, observation
-from tests.lab import root, wheel
 from tests.lab.machine import Program, boot
 from tests.lab.packages import Kernel
-from tests.lab.programs import WASMTIME
+from tests.lab.programs import full_root
 from tests.lab.test_run_lying import GLIBC, PLAIN, PRODUCT
 from tests.lab.world import LIAR
 
@@ -40,12 +39,6 @@ for command in json.loads(sys.argv[2]):
     said.append({"code": done.returncode, "out": done.stdout, "err": done.stderr})
 print(json.dumps(said))
 """
-
-
-@pytest.fixture(scope="module")
-def disk() -> root.Disk:
-    """The wheel, wasmtime and the decoder."""
-    return root.disk([str(wheel.wheel()), WASMTIME, "iced-x86"])
 
 
 def capture() -> str:
@@ -85,8 +78,9 @@ class Said(msgspec.Struct):
 
 
 @pytest.fixture(scope="module")
-def said(kernel: Kernel, disk: root.Disk) -> dict[str, Said]:
+def said(kernel: Kernel) -> dict[str, Said]:
     """All the commands in one guest."""
+    disk = full_root()
     files = {"v4.json": capture(), "product.wat": PRODUCT, "writes.wat": WRITES}
     commands = [[disk.python, "-c", PLAIN, "product.wat"]]
     commands += [["/usr/bin/cpuprobe", *each] for each in COMMANDS.values()]
