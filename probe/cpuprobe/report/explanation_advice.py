@@ -162,6 +162,7 @@ def _emulator(advice: Advice, _: Judged) -> Iterator[str]:
         "valgrind": "Valgrind does not know it: use a newer one, or build without that extension "
         "(-march=x86-64-v2)",
         "box64": "update Box64, or report the opcode to its authors",
+        "sde": "give SDE a chip that has it (sde64 -future), or build for the chip that was named",
         "rosetta": "use a native arm64 build, or one that does not need it",
     }.get(kind, f"update {EMULATORS.get(kind, kind)}")
 

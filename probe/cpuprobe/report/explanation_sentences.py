@@ -10,6 +10,9 @@ EMULATORS: Mapping[str, str] = {
     "valgrind": "Valgrind",
     "box64": "Box64",
     "rosetta": "Rosetta",
+    "sde": "Intel SDE",
+    "bhyve": "bhyve's emulator",
+    "unicorn": "Unicorn",
 }
 ISAS: Mapping[str, str] = {
     "aarch64": "AArch64 (arm64)",

@@ -28,7 +28,7 @@ Isa = Literal[
 ]
 System = Literal["linux", "windows", "macos", "android", "freebsd", "firmware"]
 # What runs a program's instructions instead of the CPU, or refuses to.
-Emulator = Literal["qemu", "kvm", "valgrind", "box64", "rosetta"]
+Emulator = Literal["qemu", "kvm", "valgrind", "box64", "rosetta", "sde", "bhyve", "unicorn"]
 # A kernel's own report: it warned and went on, or it (or one of its tasks) died.
 KernelReport = Literal["warning", "crash"]
 RefusalKind = Literal["flag", "level", "features"]

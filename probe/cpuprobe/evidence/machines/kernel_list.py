@@ -41,6 +41,8 @@ _ARM_32 = frozenset(
 _ARM = _ARM_32 | {"asimd", "evtstrm", "fphp"}
 # What WSL 1, Cygwin, BSD's lscpu and translators list, and no Linux: names of CPUID's, or ARM's.
 _NOT_OF_LINUX = _ARM | {"osxsave", "sse3", "cflsh", "clfsh", "htt", "aesni", "pclmuldq"}
+# What libvirt, OpenStack and x86info call words of Linux.
+SPELLINGS = {"sse4.1": "sse4_1", "sse4.2": "sse4_2", "sse3": "pni"}
 _LONGEST = 64  # lines of one list
 
 
@@ -161,10 +163,13 @@ def _words(text: str) -> tuple[tuple[str, ...], bool]:
     found: dict[str, None] = {}
     for token in text.replace(",", " ").split():
         word = token.strip(_DECORATION)
+        other = SPELLINGS.get(word)
         if _WORD.fullmatch(word):
             found[word] = None
         elif word:
             clean = False
+        if other is not None:
+            found[other] = None
     return tuple(found), clean
 
 

@@ -161,7 +161,7 @@ WINDOWS = (
     # Visual Studio
     rule(
         " in ",
-        rf"\b(?:Unhandled exception|Exception thrown) at (?P<ip>{HEX})(?: \("
+        rf"\b(?:Unhandled exception|Exception(?: thrown)?) at (?P<ip>{HEX})(?: \("
         rf"(?P<module>[^()\n]{{1,100}})\))?"
         r" in (?P<program>[^:\n]{1,100}): (?P<status>0x[0-9a-f]{8})\b",
         begins=True,

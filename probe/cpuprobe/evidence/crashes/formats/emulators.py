@@ -100,6 +100,38 @@ RULES = {
             emulator="kvm",
         ),
     ),
+    "SDE": (
+        rule(
+            "not valid for specified chip",
+            r"\bexecuted instruction not valid for specified chip \([\w-]{1,40}\): "
+            r"(?P<ip>0x[0-9a-f]{1,16}): (?P<text>[a-z][^\n]{1,100}?)\s{0,8}$",
+            begins=True,
+            emulator="sde",
+            isa="x86-64",
+        ),
+        rule(
+            "image: ",
+            r"^Image: (?P<module>[^\n+]{1,300})\+(?P<offset>0x[0-9a-f]{1,16})\b",
+            aside=True,
+            origin="image",
+        ),
+        rule(
+            "instruction bytes are:",
+            r"^\W{0,4}Instruction bytes are: (?P<code>[0-9a-f]{2}(?: [0-9a-f]{2}){0,14})",
+            emulator="sde",
+        ),
+    ),
+    "bhyve": (
+        rule(
+            "emulate instruction sequence",
+            r"\bFailed to emulate instruction sequence "
+            r"\[ ?(?P<code>[0-9a-f]{2}(?: [0-9a-f]{2}){0,14}) ?\] at (?P<ip>0x[0-9a-f]{1,16})",
+            begins=True,
+            emulator="bhyve",
+            isa="x86-64",
+        ),
+    ),
+    "Unicorn": (rule("uc_err_insn_invalid", r"\bUC_ERR_INSN_INVALID\b", emulator="unicorn"),),
     "DynamoRIO": (
         rule(
             "application exception at pc",

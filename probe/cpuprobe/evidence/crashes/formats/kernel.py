@@ -140,6 +140,8 @@ _REPORTS = (
     rule("eip is at", r"\bEIP is at (?P<function>[\w.]{1,120})\+0x", aside=True, isa="i386"),
 )
 RULES = (
+    # show_regs of a 32-bit Arm
+    rule("  isa ", r"\bMode \w{2,10}\s{1,4}ISA (?:ARM|Thumb)\b", aside=True, isa="arm"),
     rule(
         "sig=",
         r"\btype=(?:1701|ANOM_ABEND)\b.{0,200}\bpid=(?P<pid>\d{1,8}) .{0,40}?comm=\""

@@ -54,6 +54,21 @@ RULES = (
     _panic("stopped ", r"^Stopped (?:at|in pid \d{1,8})\b.{0,200}:", system="freebsd"),
     _panic("kernel panic", r"\b(?:ZIRCON|STARNIX) KERNEL PANIC\b", begins=True),
     _panic("xen code around", rf"\bXen code around <(?P<ip>{HEX})>", begins=True),
+    _panic(  # Windows: the bug checks of an exception in kernel code, and their first argument
+        "exception_not_handled",
+        r"\b(?:KMODE|KERNEL_MODE|SYSTEM_THREAD|SYSTEM_SERVICE)_EXCEPTION(?:_NOT_HANDLED)?\b",
+        begins=True,
+        system="windows",
+    ),
+    _panic(
+        "exception code that",
+        r"\bArg1: (?:f{8}`?)?(?P<signal>[8c]0[0-9a-f]{6}), ",
+        system="windows",
+    ),
+    _panic(
+        "bad trap: type", r"\bBAD TRAP: type=[0-9a-f]{1,2} \(#\w{2} (?P<signal>[A-Za-z ]{3,40})\)"
+    ),
+    _panic("exception ", r"^#[A-Z]{2} Exception \d{1,2} in world \d{1,10}:"),  # VMware ESXi
     _panic("panic on cpu", r"\bPanic on CPU \d{1,5}:", begins=True),
     _panic("fatal trap: vector", r"\bFATAL TRAP: vector = \d{1,2} \((?P<signal>[a-z ]{3,40})\)"),
 )

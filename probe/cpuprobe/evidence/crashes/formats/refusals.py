@@ -70,8 +70,12 @@ _LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
         # plain sentences of programs
         (r"\b(?:this|your|the|current) (?:CPU|processor|machine|system|computer)\b"
                 r"[^\n.]{0,30}?\b(?:does not|doesn't|do not) (?:have|support|appear to "
-                r"(?:have|support)) (?:the )?(?P<list>[A-Za-z0-9_./, -]{2,100}?)(?: "
-                r"(?:instructions?|extensions?|support|features?)\b|[.!\n)]|$)", True),
+                r"(?:have|support)) (?:the )?\"?(?P<list>[A-Za-z0-9_./, -]{2,100}?)(?: "
+                r"(?:instructions?|extensions?|support|features?)\b|[.!\n)\"]|$)", True),
+        # Solana, and others
+        (r"\b(?:CPU|processor) (?:detected|found|error): ?missing "
+                r"(?P<list>[A-Za-z0-9_./, -]{2,100}?) "
+                r"(?:instructions?|extensions?|support|features?)\b", True),
         (r"\b(?:CPU|processor) (?:lacks|is missing|without|must support|needs to "
                 r"support|has to support|does not support|doesn't support) (?:the )?"
                 r"(?P<list>[A-Za-z0-9_./, -]{2,100}?)(?: (?:instructions?|extensions?|support|f"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from cpuprobe.evidence.crashes.model import Clue, Crash
 from cpuprobe.evidence.crashes.rules import rule
+from cpuprobe.words import base_name
 
 GO, JULIA, HOTSPOT, OTHER = "Go", "Julia", "hs_err", "runtime"
 _GO, _JULIA, _JVM = frozenset({"go"}), frozenset({"julia"}), frozenset({"jvm"})
@@ -43,7 +44,7 @@ RULES = {
     JULIA: (
         rule(
             "invalid instruction at",
-            r"\bInvalid instruction at (?P<ip>0x[0-9a-f]{1,16}): "
+            r"\bInvalid instruction at (?P<ip>(?:0x)?[0-9a-f]{1,16}): "
             r"(?P<code>0x[0-9a-f]{1,2}(?:, 0x[0-9a-f]{1,2}){0,31})",
             begins=True,
             runtimes=_JULIA,
@@ -121,6 +122,12 @@ RULES = {
     ),
     OTHER: (
         rule("(signal: ", r"\(signal: \d{1,2}, (?P<signal>SIG[A-Z]{2,7})"),
+        # Unreal Engine
+        rule(
+            "unhandled exception:",
+            r"\bUnhandled Exception: (?P<signal>SIG[A-Z]{2,7}|EXCEPTION_[A-Z_]{4,40})\b",
+            begins=True,
+        ),
         rule(
             "didn't exit successfully",
             r"didn't exit successfully: `(?P<program>[^`\s]{1,400})[^`\n]{0,400}` "
@@ -181,6 +188,15 @@ _OLD_ROW = re.compile(
     r"^(?:=>\s{0,4})?(0x[0-9a-f]{1,16}):\s{1,8}((?:[0-9a-f]{2}\s){3,15}[0-9a-f]{2})\s*$",
     re.IGNORECASE,
 )
+# OpenJ9's register dump, and what it says of the file that RIP lies in.
+_J9 = tuple(
+    re.compile(pattern, re.MULTILINE | re.IGNORECASE)
+    for pattern in (
+        r"^RIP=([0-9a-f]{16})\b",
+        r"^Module=(\S[^\n]{0,400}?)[ \t]*$",
+        r"^Module_base_address=([0-9a-f]{8,16})\b",
+    )
+)
 _JITS = {
     "wasmtime": re.compile(
         r"\bwasmtime|\bwasm (?:trap|backtrace|function)\b|\.cwasm\b|\bcranelift\b", re.IGNORECASE
@@ -218,6 +234,21 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
                 at, Crash(HOTSPOT, address=int(head[1], 16)), aside=True, memory=tuple(memory)
             )
     whole = "\n".join(lines)
+    told = [pattern.search(whole) for pattern in _J9]
+    if all(told):
+        ip, path, base = (match[1] for match in told if match is not None)
+        address, offset = int(ip, 16), int(ip, 16) - int(base, 16)
+        if offset >= 0:
+            at = whole.count("\n", 0, whole.index(f"Module={path}"))
+            where = Crash(
+                OTHER,
+                address=address,
+                module=base_name(path),
+                offset=offset,
+                origin="mapping",
+                runtimes=_JVM,
+            )
+            yield Clue(at, where, aside=True)
     for runtime, sign in _JITS.items():
         if sign.search(whole) is not None:
             yield Clue(0, Crash("sign", runtimes=frozenset({runtime})), aside=True)

@@ -69,6 +69,10 @@ RULES = {
             r"(?P<signal>SIG[A-Z]{2,7}|\d{1,2})\b",
         ),
         rule("signal", r"\bgot signal (?P<signal>\d{1,2}) ?;"),  # mysqld
+        rule("uncaught signal", r"\buncaught signal (?P<signal>[A-Z]{2,7})\b"),  # Homebrew
+        # rpm, Home Assistant
+        rule("signal", r"\b(?:failed,|process received) signal (?P<signal>\d{1,2})$"),
+        rule('"rc"', r"\"rc\": ?(?P<status>-\d{1,2}|1[23]\d)\b"),  # Ansible
         rule(
             "(signal", r"\b(?:access|termination) \(signal (?P<signal>\d{1,2})\)"
         ),  # Crystal, Condor
@@ -140,6 +144,15 @@ _ISA = re.compile(
 _GO_FILE = re.compile(rf"_(?P<isa>{'|'.join(OF_GO)})\.(?:s|go):\d", re.IGNORECASE)
 _LONE_STATUS = re.compile(r"\s*(-?\d{1,11}|0x[0-9a-f]{1,8})\s*", re.IGNORECASE)
 
+# A shell is asked for it, and says it on the next line.
+_ASKED = re.compile(
+    r"(?:\becho \"?\$(?:\?|\{?PIPESTATUS)|\$LASTEXITCODE\b|%ERRORLEVEL%)[^\n]{0,20}$", re.IGNORECASE
+)
+
+
+def _of_number(text: str) -> str | None:
+    return exit_signal(int(text, 16 if "x" in text.lower() else 10))
+
 
 def read(lines: Sequence[str]) -> Iterator[Clue]:
     """A signal in other languages, and every instruction set that the text names."""
@@ -156,12 +169,15 @@ def read(lines: Sequence[str]) -> Iterator[Clue]:
             if isa is not None and isa not in seen:
                 seen.add(isa)
                 yield Clue(at, Crash("sign", isa=isa), aside=True)
+    told: set[str | None] = {None}
+    for before, (at, line) in zip(lines, enumerate(lines[1:], 1), strict=False):
+        answer = _LONE_STATUS.fullmatch(line)
+        name = _of_number(answer[1]) if answer and _ASKED.search(before[-80:]) else None
+        if name not in told:
+            told.add(name)
+            yield Clue(at, Crash(STATUS, signal=name))
     if len(lines) == 1:
         lone = _LONE_STATUS.fullmatch(lines[0])
-        name = (
-            None
-            if lone is None
-            else exit_signal(int(lone[1], 16 if "x" in lone[1].lower() else 10))
-        )
+        name = None if lone is None else _of_number(lone[1])
         if name is not None:
             yield Clue(0, Crash(STATUS, signal=name))

@@ -129,6 +129,14 @@ GAME_RULES = (
         begins=True,
         system="windows",
     ),
+    # Geode, a loader of mods
+    rule(
+        "exception address:",
+        r"\bException Address: (?P<ip>(?:0x)?[0-9a-f]{8,16}) \((?P<module>[^()+\n]{1,120}?) ?\+ ?"
+        r"(?P<offset>(?:0x)?[0-9a-f]{1,16})\)",
+        system="windows",
+        origin="image",
+    ),
     rule(
         "fault code bytes:",
         r"^\W{0,4}Fault code bytes:\s{1,4}(?P<code>[0-9a-f]{2}(?: [0-9a-f]{2}){1,63})",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from cpuprobe.evidence.machines.kernel_list import (
     BEGIN,
+    SPELLINGS,
     gather,
     is_list,
     isa_of_arm_list,
@@ -29,7 +30,12 @@ _ASIDE = re.compile(r"[(\[][^)\]]{0,20}\b(?:no|not|without|missing|lacks?)\b", r
 # Tables of such names in sources of emulators and kernels.
 _CODE = re.compile(r"^[ \t]*(?:static|const|#define|struct)\s|feat_names|\bNULL\b", re.MULTILINE)
 # With or without the count of `uniq -c`.
-_ALONE = re.compile(r"^[ \t\"'*]*(?:\d{1,7} )?([a-z0-9_]{2,20})[ \t\"',*]*$")
+_ALONE = re.compile(r"^[ \t\"'*]*(?:\d{1,7} )?([a-z0-9_.]{2,20})[ \t\"',*]*$")
+# hardinfo's: a word and what it means.
+_DESCRIBED = re.compile(r"^[ \t]*([a-z0-9_]{2,20})[ \t]{1,20}:[ \t]{1,4}\S")
+_OF_HARDINFO = "-Capabilities-"
+# A list of Python's, as py-cpuinfo hands it out: sorted.
+_PYTHON = re.compile(r"\[(?=(?:'[a-z0-9_]{2,20}', ){7})")
 _BRAND = re.compile(r"model[ _]name[\"']?\s*[:=]\s*[\"']?([^\"'\n]{3,80})")
 _VENDOR = re.compile(r"\b(GenuineIntel|AuthenticAMD|HygonGenuine|CentaurHauls)\b")
 _WIDE = re.compile(r"[ \t]{2,}|\t")
@@ -70,6 +76,9 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
         value: str | None = None
         if (begin := BEGIN.search(line)) is not None:
             value = line[begin.start() :]
+        elif (python := _PYTHON.search(line)) is not None:
+            words = line[python.end() :].partition("]")[0].replace("'", " ")
+            value = words if is_list(words) else None
         elif (match := _LABELLED.match(line)) is None or _DENYING.search(line[: match.start(1)]):
             pass  # what is not there, or what somebody builds for
         elif is_list(match[1]):
@@ -102,15 +111,19 @@ def _in_words(paste: Paste, identity: ToldIdentity) -> Iterator[Sighting]:
 def _columns(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
     """`grep -o` and the like: known words, one a line; they are those that somebody asked for."""
     lists: list[dict[str, int]] = [{}]
+    of_linux = True
+    form = _DESCRIBED if _OF_HARDINFO in paste.text else _ALONE
     for number, line in enumerate(paste.lines):
-        match = _ALONE.match(line)
-        if match is not None and match[1] in linux_words():
-            if match[1] == "fpu" and "fpu" in lists[-1]:  # another CPU's, or another machine's
+        match = form.match(line)
+        word = SPELLINGS.get(match[1], match[1]) if match is not None else ""
+        of_linux = of_linux and (match is None or match[1] not in SPELLINGS)
+        if word in linux_words():
+            if word == "fpu" and "fpu" in lists[-1]:  # another CPU's, or another machine's
                 lists.append({})
-            lists[-1].setdefault(match[1], number)
+            lists[-1].setdefault(word, number)
     for words in lists:
         if len(words.keys() - _ORDINARY) >= _SHORTEST:
-            whole = {"fpu", "lm"} <= words.keys() and len(words) > 40
+            whole = of_linux and {"fpu", "lm"} <= words.keys() and len(words) > 40
             block = Cpuinfo((0,), _fields(tuple(words)), None if whole else "short")
             yield min(words.values()), block, None
 

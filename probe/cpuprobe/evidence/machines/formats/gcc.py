@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterator
 
 from cpuprobe.evidence.machines.isa import X86, isa_named
-from cpuprobe.evidence.machines.names import claims_of_names
+from cpuprobe.evidence.machines.names import claims_of_names, feature_named
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 
 _HELP = re.compile(r"^[ \t]*-m([a-z0-9][a-z0-9.-]*)[ \t]+\[(enabled|disabled)\]")
 _OPTION = re.compile(r"(?<![\w-])[\"']?-m(no-)?([a-z0-9][a-z0-9.-]*)[\"']?(?=\s|$)")
 _LLVM = re.compile(r"-target-feature[\"']?[ \t]+[\"']?([+-])([a-z0-9.-]+)")
 _RUST = re.compile(r"^[ \t]*target_feature=\"([a-z0-9._-]+)\"")
+# gcc -march=native -dM -E, which is as often searched with grep: what is not there is not denied.
+_MACRO = re.compile(r"^[ \t]*#define _{0,2}([A-Z][A-Z0-9_]{1,20}?)_{0,2} 1\s*$")
 _RUST_ARCH = re.compile(r"^[ \t]*target_arch=\"(\w+)\"")
 _TARGET = re.compile(r"^Target: ([a-z0-9_]+)-|[\"']?-triple[\"']?[ \t]+[\"']?([a-z0-9_]+)-", re.M)
 # `-march=native` was resolved by the driver: only then it passes on what it measured of the caches.
@@ -50,7 +52,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         if found:
             yes.update(name for name, on in found if on)
             no.update(name for name, on in found if not on)
-        elif (match := _RUST.match(line)) is not None:
+        elif (match := _RUST.match(line) or _macro(line)) is not None:
             rust.add(match[1])
         elif (match := _RUST_ARCH.match(line)) or (match := _TARGET.search(line)):
             isa = isa_named(match[match.lastindex or 1])
@@ -72,6 +74,12 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         source = "rustc" if rust and not yes else "gcc"
         claims = claims_of_names(source, "cpuid+os", yes | rust, no, _NAMES)
         yield Sighting(source=source, line=first, claims=(claims,))
+
+
+def _macro(line: str) -> re.Match[str] | None:
+    """A compiler's macro, if it is one for a feature."""
+    match = _MACRO.match(line)
+    return match if match is not None and feature_named(match[1]) is not None else None
 
 
 def _of_line(line: str) -> list[tuple[str, bool]]:

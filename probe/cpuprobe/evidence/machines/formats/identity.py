@@ -24,7 +24,7 @@ _FAMILY = re.compile(
 )
 _APPLE = re.compile(r"\b(?:Chip|Chipset Model|Processor Name)?:? ?(Apple M\d[ \w]{0,12})")
 # CPUID's own blanks in the name, as in `CPU  C2550  @ 2.40GHz`.
-_BLANKS = re.compile(r" {2,24}(?=(?:[\w-]{1,12} {1,8})?@ \d)")
+_BLANKS = re.compile(r" {2,24}(?=(?:[\w-]{1,12} {1,8}){0,2}@ \d)")
 _END = re.compile(r"[ \t]{2,}|\s+\[|\s+\(\d+\)|\s+\(Family:|\s+\d+ MHz|\.(?:\s|$)|$")
 
 

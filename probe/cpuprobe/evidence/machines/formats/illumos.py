@@ -13,6 +13,7 @@ from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 from cpuprobe.evidence.observation import ToldIdentity
 
 _HEAD = re.compile(r"64-bit (amd64|sparcv9) applications")
+_LINE = re.compile(r"^\s{0,16}amd64: ([a-z][a-z0-9_. ]{20,600})$")  # isainfo -x
 _WORDS = re.compile(r"[ \t]*[a-z][a-z0-9_. ]*$")
 _WHO = re.compile(
     r"x86 \((?:chipid 0x[0-9a-f]{1,4} )?(\w{5,16})(?: [0-9A-F]{3,8})? family (\d{1,3})"
@@ -48,10 +49,15 @@ def _read(paste: Paste) -> Iterator[Sighting]:
         if claims.yes:
             yield Sighting(source="isainfo", line=number, identity=identity, claims=(claims,))
         return
+    for number, match in paste.matches(_LINE):
+        claims = claims_of_names("isainfo", "cpuid+os", match[1].split(), more=_NAMES)
+        if claims.yes:
+            yield Sighting(source="isainfo", line=number, identity=identity, claims=(claims,))
+            return
 
 
 FORMAT = Format(
-    title="illumos and Solaris: isainfo -v, kstat -m cpu_info, psrinfo -pv",
+    title="illumos and Solaris: isainfo -v and -x, kstat -m cpu_info, psrinfo -pv",
     carries="what the kernel lets programs use, positive only; who the CPU is",
     evidence="names",
     make="isainfo -v",

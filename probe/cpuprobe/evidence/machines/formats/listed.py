@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from cpuprobe.evidence.machines.names import claims_of_names
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
@@ -35,18 +36,33 @@ _LABELS = (
     r"\bthe following CPU instructions in performance-critical operations: +([A-Z].+)",
     r"\bCPU Feature Level: (\w{3,12})$",  # rav1e
     r"^CPUflags: (.+)",  # MPlayer
+    r"\bUsed CPU extensions: (.+)",  # Cemu
+    r"\[asm level on system : up to (\w{3,20})\]",  # SVT-AV1
+    r"n\w{2,5}_verbose,info,cpu,isa:(.+)",  # oneDNN, DNNL
+    r"\bMKL_VERBOSE .{0,160}? architecture (.{3,120}?) enabled processors",
+    r"^\s{0,16}Supported instruction sets: (.+)",  # Krita
+    r"\bhwflist:([a-z0-9.:-]+)",  # libgcrypt
 )
+# Those that put it below a line of their own: PCSX2, x86info.
+_MOST_HEADS = 8
+_HEAD = re.compile(r"^\s{0,16}(?:x86 Features Detected|Feature flags):\s*$")
 _LINE = re.compile("|".join(f"(?:{label})" for label in _LABELS))
-_ARM = re.compile(r"\b(?:neon|asimd|sve)", re.IGNORECASE)
+_ARM = re.compile(r"\b(?:arm-)?(?:neon|asimd|sve)", re.IGNORECASE)
 _BLANK_INSIDE = re.compile(r"\b(SSE|AVX)[ -](?=\d)")  # SSE 4.2
 _OFF = re.compile(r"\b\w{2,12}: 0\b")
-_NAMES = {"SSE2Fast": "sse2", "SSE2Slow": "sse2"}
-_BETWEEN = re.compile(r"[,;:|+\s]+")
+_NAMES = {"SSE2Fast": "sse2", "SSE2Slow": "sse2", "AVX512": "avx512f", "avx512": "avx512f"}
+_BETWEEN = re.compile(r"[,;:|+()\s]+|\bintel-")
+
+
+def _lists(paste: Paste) -> Iterator[tuple[int, str]]:
+    for number, match in paste.matches(_LINE):
+        yield number, next(group for group in match.groups() if group is not None)
+    for number, _ in islice(paste.matches(_HEAD), _MOST_HEADS):
+        yield number, " ".join(paste.lines[number + 1 : number + 2])
 
 
 def _read(paste: Paste) -> Iterator[Sighting]:
-    for number, match in paste.matches(_LINE):
-        listed = next(group for group in match.groups() if group is not None)
+    for number, listed in _lists(paste):
         if _ARM.search(listed) is not None:  # whose AES is another
             yield Sighting(source=_SOURCE, line=number, isa="aarch64")
             continue
@@ -58,7 +74,8 @@ def _read(paste: Paste) -> Iterator[Sighting]:
 
 FORMAT = Format(
     title="what a program says that it found: x264, x265, VLC, Embree, GROMACS, Prime95,"
-    " TensorFlow, BenchmarkDotNet, emulators of consoles, Speccy, AIDA64's summary and others",
+    " TensorFlow, oneDNN, MKL, libgcrypt, BenchmarkDotNet, emulators of consoles, Speccy, AIDA64's"
+    " summary and others",
     carries="the names in that line, positive only",
     evidence="names",
     make="",

@@ -17,6 +17,8 @@ from cpuprobe.facts.features import load_features
 
 _SOURCE = "macos-sysctl"
 _LINE = re.compile(r"[ \t]*((?:machdep\.cpu|hw\.optional)\.[\w.]+)\s*[:=]\s*(.*)$")
+# The value alone: `sysctl -n`, or copied without its key.
+_BARE = re.compile(r"[ \t]*(FPU VME DE PSE TSC\b.*)$")
 _GOES_ON = re.compile(r"[ \t]*[A-Zx0-9.][\w. ]*$")
 _NAMES = {"AVX1.0": "avx", "AVX2.0": "avx2", "x2APIC": "", "TM2": "", "EM64T": "", "TSCTMR": ""}
 _OPTIONAL = {
@@ -62,6 +64,9 @@ def _values(paste: Paste) -> tuple[dict[str, str], int, set[str]]:
                 followed.add(key)
             key, last = match[1], number
             values.setdefault(key, match[2].strip())
+        elif not values and (bare := _BARE.match(line)) is not None:
+            key, first, last = "machdep.cpu.features", number, number
+            values[key] = bare[1].strip()
         elif number == last + 1 and key in _LISTS and _goes_on(values[key], line):
             values[key] = _continued(values[key], line.strip())
             last = number

@@ -13,7 +13,7 @@ _KINDS = (
         "lists what QEMU can emulate (-cpu help), which describes no machine",
     ),
     (
-        r"\bsystem_info: n_threads|\bAVX = [01] \| AVX2? = [01]",
+        r"\bsystem_info: n_threads|\bAVX = [01] \|\s{1,8}AVX2? = [01]",
         "lists what a llama.cpp was built for (system_info), not what the machine has",
     ),
     (
