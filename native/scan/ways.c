@@ -62,6 +62,20 @@ hand(struct gone_over *f, const struct operation *each)
         ways_hand(f->space, f->known, &f->live, each->immediate);
 }
 
+/* The answers in registers that a function must give back as they were: where it goes on elsewhere
+ * with some, that is a part of it that a compiler put there (GCC, -freorder-blocks-and-partition),
+ * which may return them. */
+static uint32_t
+parted(const struct gone_over *f)
+{
+    uint32_t labels = 0;
+
+    for (unsigned number = 0; number < 16 && !f->known->convention->is_go; number++)
+        if (f->known->convention->kept >> number & 1)
+            labels |= f->live.labels[number];
+    return labels & ANSWERS;
+}
+
 /* One operation, in the block with a number. */
 void
 ways_over(struct gone_over *f, const struct operation *each, struct block *block, uint32_t guarded)
@@ -74,12 +88,14 @@ ways_over(struct gone_over *f, const struct operation *each, struct block *block
     case FLOW_JCC:
         hand(f, each);
         branch(f, each, block);
+        if (is_outside(f->space, each->immediate))
+            f->answers |= parted(f);
         break;
     case FLOW_JMP:
         if (!is_near || !is_outside(f->space, each->immediate))
             break;
         hand(f, each);
-        f->answers |= (uint32_t)answer_of(f->space, each->immediate) & ANSWERS;
+        f->answers |= ((uint32_t)answer_of(f->space, each->immediate) & ANSWERS) | parted(f);
         break;
     case FLOW_CALL:
     case FLOW_INDIRECT_CALL:

@@ -236,7 +236,7 @@ def _asking_stubs(file: Binary) -> frozenset[int]:
             if at and at + 24 <= len(symbols):
                 start = int.from_bytes(symbols[at : at + 4], "little")
                 name = strings[start : strings.find(b"\0", start)].decode("utf-8", "replace")
-                if asking_names().search(name):
+                if asking_names("AArch64").search(name):
                     names[place] = name
     found = set()
     for code in file.code if names else ():

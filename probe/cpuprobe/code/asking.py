@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
@@ -212,7 +213,12 @@ class Functions:
             yield from (site for _, site in self._links.takers(low, low + size))
         for at in self._answers:
             yield from readers(self._file.code, at, at + NEAR)
-        yield from self._links.asking()
+        yield from self._links.asking() or self._links.users(self._foreign)
+
+    @functools.cached_property
+    def _foreign(self) -> frozenset[int]:
+        """Slots of other files' functions and variables that tell of the CPU."""
+        return frozenset(slot for slot, name in self._links.names.items() if asks(name))
 
     def _readers(self, fresh: Collection[int]) -> list[int]:
         """Addresses of instructions that may go on with what static memory was found to hold."""

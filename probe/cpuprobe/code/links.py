@@ -10,7 +10,7 @@ import itertools
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from cpuprobe.code.elf import text
@@ -87,7 +87,7 @@ class Links:
         self.pointers, self.names, slots = self._read()
         self._index(self.known.slots, self.pointers.keys)
         self.known.pointers = self._kept.numbers(self.pointers.values)
-        through = pairs(stubs)
+        through = self._through = pairs(stubs)
         self._jumped = frozenset(through.values)
         fill = functools.partial(lib.links_entered, self.known, stubs[0])
         self._entered = pairs(*filled(fill, stubs[0].count))
@@ -220,6 +220,14 @@ class Links:
             number = self.number(start)
             if number is not None:
                 yield from self._searched[0].of(number)
+
+    def users(self, those: Collection[int]) -> Iterator[int]:
+        """Where code has to do with what stands in slots: it calls that, or reads the slot."""
+        through = zip(self._through.keys, self._through.values, strict=True)
+        for entry in (entry for entry, slot in through if slot in those):
+            yield from self.callers(entry)
+        for slot in those:
+            yield from (site for _, site in self.takers(slot, slot + 1))
 
     def asking(self) -> list[int]:
         """The addresses of CPUID and XGETBV, and of what may be these."""

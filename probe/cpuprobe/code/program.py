@@ -53,15 +53,17 @@ class CodeBytes:
 
 
 @functools.cache
-def asking_names() -> re.Pattern[str]:
-    """The names of functions and variables by which one asks what the CPU can do."""
-    return re.compile("|".join(load_table("baseline")["dispatch"]["asking"]))
+def asking_names(architecture: str = "x86-64") -> re.Pattern[str]:
+    """The names of functions and variables by which one asks what a CPU can do."""
+    rows = load_table("baseline")["dispatch"]
+    more = rows["asking_aarch64"] if architecture == "AArch64" else []
+    return re.compile("|".join(rows["asking"] + more))
 
 
 @functools.lru_cache(1 << 16)
-def asks(name: str) -> bool:
-    """Whether one asks by a function or variable what the CPU can do."""
-    return asking_names().search(name) is not None
+def asks(name: str, architecture: str = "x86-64") -> bool:
+    """Whether one asks by a function or variable what a CPU can do."""
+    return asking_names(architecture).search(name) is not None
 
 
 @functools.cache
@@ -217,7 +219,7 @@ class Binary:
     @functools.cached_property
     def asks_others(self) -> tuple[str, ...]:
         """The functions and variables of other files by which it asks what the CPU can do."""
-        return tuple(sorted(filter(asks, self.undefined)))
+        return tuple(sorted(name for name in self.undefined if asks(name, self.architecture)))
 
     @property
     def signs(self) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ def test_whose_names_have_words():
 def test_what_asks_and_what_sets_has_the_words_that_are_sought_first():
     """Patterns are tried on names with such words alone."""
     asking = """internal/cpu.cpuid x.GetCPUInfo x.cpu_has_feature a/cpufeature.F x.HasAVX512
-        x.hasSSE41 x.has_sse2 x.SupportedTargets x.ChosenTarget x.DetectTarget getauxval x.CpuID
+        x.hasSSE41 x.has_sse2 x.SupportedTargets x.ChosenTarget x.DetectTarget x.CpuID
         OPENSSL_ia32cap_P std_detect::x __cpu_model orc_target_get_default_flags"""
     setting = "runtime.alginit x.init.0 x.(*T).InitAll x.glob..func1 internal/cpu.doinit x/mycpu.F"
 
