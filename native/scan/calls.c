@@ -3,6 +3,7 @@
  * Where some of its arguments are known, as in `has("avx2")` and `ask(&flags)`, it is executed
  * (execute.h): then it is known what it returns, and puts where. */
 #include "execute.h"
+#include "sets.h"
 #include "slots.h"
 
 /* R12 to R15, RBX and RBP are kept by both. */
@@ -110,6 +111,38 @@ leave(struct values *state, const struct ways_convention *convention)
     state->flags_known = 0;
 }
 
+/* Takes in the answers that a function puts behind what it is handed. */
+static void
+take_filled(struct ways_space *space, struct ways_known *known, struct values *state,
+            uint64_t target)
+{
+    struct ways_set set = {space->summary.static_memory, space->summary.statics, MOST_KEPT};
+    const struct ways_set *filled = &known->filled;
+    uint32_t first =
+        target && !(target >> (64 - KEPT_SHIFT - FILLED_SHIFT))
+            ? place_of(filled->all, filled->count, target << FILLED_SHIFT << KEPT_SHIFT)
+            : filled->count;
+
+    for (unsigned at = 0; at < known->convention->number; at++) {
+        unsigned number = known->convention->arguments[at];
+        int hands = ways_hands(state, number), is_own = state->stacked >> number & 1;
+
+        for (uint32_t each = first; (hands || is_own) && each < filled->count; each++) {
+            uint64_t key = filled->all[each] >> KEPT_SHIFT, place = state->points[number];
+            uint32_t labels = KEPT_LABELS(filled->all[each]);
+
+            if (key >> FILLED_SHIFT != target)
+                break;
+            place += key & (NEAR - 1);
+            if (is_own)
+                slots_set(state, place, labels, 0, 4);
+            else if (ways_may_fill(known, place))
+                ways_keep(known, &set, KEPT_WORD(place, 0, labels));
+        }
+    }
+    space->summary.statics = set.count;
+}
+
 uint32_t
 ways_call(struct ways_space *space, struct ways_known *known, struct values *state, uint64_t answer,
           uint64_t target)
@@ -124,6 +157,7 @@ ways_call(struct ways_space *space, struct ways_known *known, struct values *sta
         take_in(space, known, state, made, answers);
         return 0;
     }
+    take_filled(space, known, state, target);
     for (unsigned at = 0; at < convention->number; at++) {
         unsigned number = convention->arguments[at];
         uint64_t point = state->points[number];

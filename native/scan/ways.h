@@ -139,6 +139,8 @@ struct ways_known {
     struct ways_set fields;    /* likewise, how far behind a pointer answers were put */
     uint32_t behind;           /* labels of answers that are taken to be kept there */
     struct ways_set fillers;   /* likewise, functions that put them there, and tables of them */
+    struct ways_set filled;    /* how far behind what they are handed those put them that have asked:
+                                  likewise, behind so many times the function's address */
     struct ways_set arguments; /* of functions, what all callers tell: as statics, by their numbers
                                   behind eight times the function's address */
     struct ways_set questions; /* the name of /proc/cpuinfo */
@@ -292,7 +294,7 @@ int ways_add(struct ways_set *set, uint64_t address);
 /* Adds static memory that holds an answer; whether that is news. A word has its address, what is
  * known of the value, and its labels. */
 int ways_keep(struct ways_known *known, struct ways_set *set, uint64_t word);
-enum { KEPT_SHIFT = 19 };
+enum { KEPT_SHIFT = 19, FILLED_SHIFT = 6 };
 #define KEPT_WORD(address, fact, labels)                                                           \
     ((address) << KEPT_SHIFT | (uint64_t)(fact) << 4 | ((labels)&1) | ((labels) >> 8 & 14))
 #define KEPT_LABELS(word) (((uint32_t)(word)&1) | ((uint32_t)(word)&14) << 8)

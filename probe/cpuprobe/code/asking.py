@@ -160,6 +160,9 @@ class Functions:
             if summary.fields and self._ways.fills(start, summary.fields):
                 tables = filter(None, {*map(self._links.table, self._links.slots(start))})
                 fresh |= {start, *(at for at in tables if self._ways.fills(at, summary.fields))}
+                if far < 2:  # it asks itself, or is told by who does
+                    stubs = (at for at, to in self._links.stubs.items() if to == start)
+                    self._ways.constructs((start, *stubs), summary.fields)
                 news = True
             work.add(self.around(self._heard(start, summary)), far + 1)
             if work.note(news):  # itself as well: what it returns may be what it has put there

@@ -94,6 +94,7 @@ class Ways:
             known.regions,
             known.fields,
             known.fillers,
+            known.filled,
             known.arguments,
         ):
             each.all, each.room = self._kept.keep(_numbers("uint64_t[]", _MOST_KNOWN)), _MOST_KNOWN
@@ -194,6 +195,21 @@ class Ways:
         labels = functools.reduce(operator.or_, fields) & kept(0, lib.ANSWERS, 0)
         word = kept(address, 0, 0) | labels
         return bool(lib.ways_keep(self._known, ffi.addressof(self._known, "fillers"), word))
+
+    def constructs(self, entries: Iterable[int], fields: Iterable[int]) -> None:
+        """Takes in a function that puts answers behind what it is handed, as a constructor does.
+
+        Args:
+            entries: where it is called.
+            fields: what it puts there (Summary).
+        """
+        filled = ffi.addressof(self._known, "filled")
+        for at, each in itertools.product(entries, fields):
+            if kept_at(each) < NEAR and at < 1 << 64 - lib.KEPT_SHIFT - lib.FILLED_SHIFT:
+                word = each & (1 << lib.KEPT_SHIFT) - 1 | kept(
+                    at << lib.FILLED_SHIFT | kept_at(each), 0, 0
+                )
+                lib.ways_keep(self._known, filled, word)
 
     def hear(self, words: Iterable[int]) -> bool:
         """Takes in what all callers of a function tell it; whether that is news."""

@@ -46,6 +46,19 @@ void work(int k) {
     if (TEST) fast(9); else slow(9); }
 """
 
+# As Botan fills the only object of a class when it is first asked for: what it does returns nothing.
+FILLED = """
+#include <cpuid.h>
+struct cpu { unsigned long bits, other[8], line; }; static struct cpu cpu; static int ready;
+OLD unsigned long detect(void) { unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) ? b >> 5 & 1 : 0; }
+OLD long line(void) { return 64; }
+OLD void construct(struct cpu *cpu) { cpu->bits = detect(); cpu->line = line(); }
+void work(int k) {
+    if (!ready) construct(&cpu), ready = 1;
+    if (TEST) fast(9); else slow(9); }
+"""
+
 
 def held(folder: Path, source: str, *options: str) -> Fit:
     (folder / "a.c").write_text(HEAD + source)
@@ -84,3 +97,13 @@ def test_the_auxiliary_vector_tells_nothing_of_an_x86_cpu(tmp_path):
 def test_what_a_part_of_a_function_returns_that_stands_elsewhere(test, expected, tmp_path):
     """By the register in which the answer is handed over, which a function gives back as it was."""
     assert held(tmp_path, PARTED, f"-DTEST={test}").expectation == expected
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [("cpu.bits & 1", "guarded"), ("cpu.line & 1", "unguarded"), ("ready & 2", "unguarded")],
+)
+@pytest.mark.parametrize("way", [(), ("-s",)])
+def test_an_object_that_another_function_fills(test, expected, way, tmp_path):
+    """Only where an answer was put: what stands beside it tells nothing."""
+    assert held(tmp_path, FILLED, f"-DTEST={test}", *way).expectation == expected
