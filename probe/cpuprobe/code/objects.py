@@ -126,9 +126,11 @@ class Tables:
             slot: where a function stands in one.
         """
         taken, thing = self._links.table(slot), self._links.object_of(slot)
+        if thing is None:  # in the global offset table beside others
+            return
         if taken is not None and self.is_methods(taken):
             yield taken, taken
-        if thing is None or not self._is_trait(thing, slot):
+        if not self._is_trait(thing, slot):
             return
         for holder in self._links.slots(thing)[:_MOST_SLOTS]:
             owner = self._links.object_of(holder)

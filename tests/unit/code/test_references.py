@@ -11,6 +11,7 @@ from tests.needs import parse_needs
 
 from cpuprobe.code import unclaimed
 from cpuprobe.code.functions import NAMELESS, FunctionTable, Range
+from cpuprobe.code.objects import Tables
 from cpuprobe.code.program import Binary, CodeBytes, Relocations, asks
 
 pytest.importorskip("iced_x86")
@@ -201,15 +202,33 @@ def test_entries_of_a_procedure_linkage_table():
     assert found.function(table + 20) == (table + 16, table + 32)
 
 
+@pytest.mark.parametrize("is_offsets", [False, True])
+def test_the_global_offset_table_is_no_table_of_methods(is_offsets):
+    """What stands there beside the place of a thread's variable is not called by who asks for that.
+
+    Two words that the loader fills with numbers, and a function behind them, look like methods.
+    """
+    code = relative("488d3d", BASE, SLOT).ljust(0x40, b"\x90") + b"\xc3"
+    rows = struct.pack("<QQQ", SLOT + 24, R_RELATIVE, BASE + 0x40)
+    of_code = [(SLOT, SLOT + 64)] if is_offsets else []
+    found = links(code, (BASE, BASE + 0x40), Relocations([rows], of_code=of_code))
+    file = Binary("x86-64", "library", code=[CodeBytes(0, ".text", BASE, code)])
+
+    owners = [] if is_offsets else [(SLOT, SLOT)]
+    assert [*Tables(file, found).owners(SLOT + 24)] == owners
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
+        ("_ZN2cv20checkHardwareSupportEi", True),
         ("av_get_cpu_flags", True),
         ("rte_cpu_get_flag_enabled", True),  # DPDK's
         ("SDL_HasAVX2", True),
         ("_ZN4absl8CpuIdentEv", True),
         ("x264_cpu_capabilities", True),
         ("sched_getcpu", False),
+        ("getauxval", False),
         ("cpu_get_name", False),
         ("pthread_getaffinity_np", False),
     ],
