@@ -73,6 +73,12 @@ class Search:
         return self._functions.left > 0 and self._functions.whole and self._is_explained
 
     @property
+    def named(self) -> frozenset[str]:
+        """Features of which it is known that others come there by functions for such CPUs alone."""
+        went = self._functions.left > 0 and self._functions.whole
+        return frozenset(self._named if went else ())
+
+    @property
     def steps(self) -> int:
         """What it took so far, as a scan has it (code.budget)."""
         return SEARCHED * self._functions.made

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from threading import Event
+from typing import NamedTuple
 
 import msgspec
 
@@ -189,12 +190,12 @@ class Reading:
     def _kind(self) -> type[Search]:
         return GoSearch if self._file.go_code[1] else Search
 
-    def reached(self, found: Scan, chooses: bool) -> tuple[dict[str, Reach], bool]:
-        """What of the features is reached without a choice before; and whether that is all."""
+    def reached(self, found: Scan, chooses: bool) -> Sought:
+        """What of the features is reached without a choice before."""
         if self._file.kind == "object":
-            return {}, False  # its addresses wait for relocation
+            return Sought({})  # its addresses wait for relocation
         if self._file.architecture != "x86-64":
-            return a64_reach.Reached(self._file, frozenset(found.features)).ways, False
+            return Sought(a64_reach.Reached(self._file, frozenset(found.features)).ways)
         search = self._begun.result() if self._begun else None
         uses = found.features.values()
         if any(_SWEPT * use.by.get("sweep", 0) > use.instructions for use in uses):
@@ -202,10 +203,11 @@ class Reading:
             search = None  # there are more functions than it knows
         search = search or self._searching()
         if search is None:
-            return {}, False
+            return Sought({})
         ways = search.found(found.pages, chooses, found.share if found.signs else 1)
         self.steps += search.steps
-        return ways, search.ended and self._file.linked
+        linked = self._file.linked
+        return Sought(ways, search.ended and linked, search.named if linked else frozenset())
 
     def named(self, found: Scan) -> tuple[str, ...]:
         """The features that only functions hold which are named for a CPU."""
@@ -252,6 +254,20 @@ def _straight_line(file: Binary) -> dict[str, int]:
     return straight_line(file, forms(), begins(file)[0])
 
 
+class Sought(NamedTuple):
+    """What a search in a file tells.
+
+    Attributes:
+        ways: what is reached without a choice before.
+        followed: whether that is all.
+        named: features to which others come by functions for such CPUs alone, by their names.
+    """
+
+    ways: dict[str, Reach]
+    followed: bool = False
+    named: frozenset[str] = frozenset()
+
+
 def complete(reading: Reading, found: Scan | None) -> Needs:
     """What a file needs, with what its scan found; None: it was not scanned.
 
@@ -262,9 +278,9 @@ def complete(reading: Reading, found: Scan | None) -> Needs:
     if found is None:
         return needs
     dispatch = (*found.signs, *needs.dispatch)
-    ways, followed = reading.reached(found, bool(dispatch)) if found.features else ({}, True)
+    sought = reading.reached(found, bool(dispatch)) if found.features else Sought({}, True)
     # Where nothing asks and nothing is seen to come there, names may tell that others choose.
-    by_name = not (dispatch or followed) and needs.kind in ("library", "object")
+    by_name = not (dispatch or sought.followed) and needs.kind in ("library", "object")
     return msgspec.structs.replace(
         needs,
         features=found.features,
@@ -274,8 +290,8 @@ def complete(reading: Reading, found: Scan | None) -> Needs:
         sketch=found.sketch,
         unknown=found.unknown,
         dispatch=dispatch,
-        reached=ways,
-        followed=followed,
-        named=reading.named(found) if by_name else (),
+        reached=sought.ways,
+        followed=sought.followed,
+        named=(*sorted(sought.named.union(reading.named(found))),) if by_name else (),
         coverage=found.coverage,
     )

@@ -1,4 +1,4 @@
-"""Who asks what the CPU can do is another library, or a part of a function that stands elsewhere."""
+"""Who asks what the CPU can do is another library, or a part of a function elsewhere."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ void work(int k) {
     if (TEST) fast(9); else slow(9); }
 """
 
-# As Botan fills the only object of a class when it is first asked for: what it does returns nothing.
+# As Botan fills the only object of a class: what does that returns nothing.
 FILLED = """
 #include <cpuid.h>
 struct cpu { unsigned long bits, other[8], line; }; static struct cpu cpu; static int ready;
@@ -57,6 +57,16 @@ OLD void construct(struct cpu *cpu) { cpu->bits = detect(); cpu->line = line(); 
 void work(int k) {
     if (!ready) construct(&cpu), ready = 1;
     if (TEST) fast(9); else slow(9); }
+"""
+
+# As GEGL's library holds functions for x86-64-v3 that stand in no table, and one for v2 that does.
+NAMED = """
+typedef int four __attribute__((vector_size(16)));
+__attribute__((target("ssse3"), noipa)) static four older(four x) {
+    return __builtin_ia32_pabsd128(x); }
+four (*table[])(four) = {older};
+void work_avx2(int k) { fast(k); }
+void work(int k) { CALLS(k); }
 """
 
 
@@ -107,3 +117,10 @@ def test_what_a_part_of_a_function_returns_that_stands_elsewhere(test, expected,
 def test_an_object_that_another_function_fills(test, expected, way, tmp_path):
     """Only where an answer was put: what stands beside it tells nothing."""
     assert held(tmp_path, FILLED, f"-DTEST={test}", *way).expectation == expected
+
+
+@pytest.mark.parametrize(("calls", "expected"), [("slow", "guarded"), ("fast", "unguarded")])
+@pytest.mark.parametrize("way", [(), ("-s",)])
+def test_what_a_machine_has_is_no_matter_to_names(calls, expected, way, tmp_path):
+    """Nothing asks; whoever may call the function for SSSE3, the others are for AVX2 by name."""
+    assert held(tmp_path, NAMED, f"-DCALLS={calls}", *way).expectation == expected

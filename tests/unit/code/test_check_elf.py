@@ -26,7 +26,7 @@ from cpuprobe.code.elf import SHT_DYNSYM, SHT_SYMTAB, ArtifactError, Elf, Held
 from cpuprobe.code.elf_program import read_elf
 from cpuprobe.code.native import NATIVE
 from cpuprobe.code.needs import Needs
-from cpuprobe.code.read import complete, opened
+from cpuprobe.code.read import Sought, complete, opened
 from cpuprobe.facts.profiles import find_profile
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
@@ -174,7 +174,7 @@ def test_a_library_of_named_functions_is_scanned_again_only_for_their_names(
     text = "".join(map(function.format, range(12)))
     text += 'void g_avx(void) { __asm__ volatile("vaddps %ymm1, %ymm0, %ymm0"); }\n'
     reading = opened(str(build(tmp_path, text, "-shared", "-fPIC")))
-    monkeypatch.setattr(reading, "reached", lambda *_: ({}, False))
+    monkeypatch.setattr(reading, "reached", lambda *_: Sought({}))
     scan = mock.Mock(side_effect=reading.scan)
     monkeypatch.setattr(reading, "scan", scan)
     needs = complete(reading, reading.scan(sought))
