@@ -139,8 +139,8 @@ struct ways_known {
     struct ways_set fields;    /* likewise, how far behind a pointer answers were put */
     uint32_t behind;           /* labels of answers that are taken to be kept there */
     struct ways_set fillers;   /* likewise, functions that put them there, and tables of them */
-    struct ways_set filled;    /* how far behind what they are handed those put them that have asked:
-                                  likewise, behind so many times the function's address */
+    struct ways_set filled;    /* of functions that asked, how far behind what they are handed they
+                                  put them: likewise, behind 64 times the function's address */
     struct ways_set arguments; /* of functions, what all callers tell: as statics, by their numbers
                                   behind eight times the function's address */
     struct ways_set questions; /* the name of /proc/cpuinfo */

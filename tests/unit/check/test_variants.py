@@ -104,6 +104,8 @@ def test_a_property_note_of_its_own_level_is_no_refusal():
         ("f/_swigfaiss.so", "f/_swigfaiss_avx2.so", ["avx2", "f16c", "bmi2"]),
         ("f/_swigfaiss.so", "f/_swigfaiss_avx512_spr.so", ["avx512f", "avx512fp16"]),
         ("libggml-cpu-sse42.so", "libggml-cpu-haswell.so", ["avx2", "fma"]),
+        ("libmkl_def.so.3", "libmkl_avx2.so.3", ["avx2", "fma"]),
+        ("libmkl_vml_mc3.so.3", "libmkl_vml_avx10.so.3", ["avx512f", "avx512fp16"]),
         ("bin/bun", "bin/bun-avx2", ["avx2"]),
         ("w.whl!n/_umath.so", "w.whl!n/_umath.x86_v3.so", ["avx2"]),
         ("gegl-common.so", "gegl-common-x86_64-v3.so", ["avx2", "fma"]),
