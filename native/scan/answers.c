@@ -166,6 +166,34 @@ ways_agree(struct ways_known *known, struct told_value one, struct told_value ot
     return answers_fact(known, &bits);
 }
 
+/* Whether what is known of a value is all that its labels may tell of: it is a number on the CPUs
+ * that come there, or its bits tell of the CPU themselves. */
+static int
+is_explained(const struct ways_known *known, struct told_value value)
+{
+    struct bits bits = answers_bits(known, value.fact, 0);
+    uint64_t unknown = 0;
+
+    for (unsigned grade = 0; grade < GRADES; grade++)
+        unknown |= value.never >> grade & 1 ? 0 : ~(bits.zeros[grade] | bits.ones[grade]);
+    return value.fact &&
+           (!(unknown & UINT8_MAX) || !(value.labels & ANSWERS & ~answers_labels(&bits)));
+}
+
+uint32_t
+ways_parted(const struct ways_known *known, uint16_t fact, struct told_value one,
+            struct told_value other)
+{
+    uint32_t labels = one.labels | other.labels;
+    struct bits bits;
+
+    if (!(labels & ANSWERS) || !fact || !(one.never | other.never) || !is_explained(known, one) ||
+        !is_explained(known, other))
+        return labels;
+    bits = answers_bits(known, fact, labels);
+    return (labels & ~(uint32_t)ANSWERS) | answers_labels(&bits);
+}
+
 /* --- static memory -------------------------------------------------------------------------------
  */
 

@@ -203,7 +203,7 @@ look(struct asking *file, uint64_t start, uint64_t end, unsigned depth, uint64_t
         return ASKING_WANTS;
     }
     if (range == file->links->ranges ||
-        !ways_begin(space, file->code[range],
+        !ways_begin(space, file->known, file->code[range],
                     file->links->code[range].end - file->links->code[range].start,
                     file->links->code[range].start, start, end))
         return ASKING_NOTHING;

@@ -39,9 +39,8 @@ ways_target(struct ways_space *space, uint64_t target)
     return space->targets - 1;
 }
 
-/* Decodes from an offset on, as far as it is new; returns whether there is room for it. */
-static int
-decode_run(struct ways_space *space, uint32_t offset, uint32_t *pending)
+int
+ways_decode(struct ways_space *space, uint32_t offset, uint32_t *pending)
 {
     uint32_t size = (uint32_t)(space->end - space->start);
 
@@ -71,69 +70,6 @@ decode_run(struct ways_space *space, uint32_t offset, uint32_t *pending)
     if (offset < size) /* where ways meet inside of another's instructions a block begins too */
         space->head[offset] = 1;
     return 1;
-}
-
-/* A jump to an entry of a table. */
-static int
-is_switch(const struct operation *each)
-{
-    return flow_of(each) == FLOW_INDIRECT_JMP && (each->registers[0] < 16 || each->index < 16);
-}
-
-/* Where what fills the room between functions and loops ends: NOP of any length, INT3. */
-static uint32_t
-behind_filling(const struct ways_space *space, uint32_t offset, uint32_t size)
-{
-    struct operation each;
-
-    while (offset < size && !space->at[offset]) {
-        const uint8_t *code = space->code + offset, *end = space->code + size;
-
-        while (code < end && (*code == 0x66 || *code == 0x2e))
-            code++;
-        if (code == end || !(*code == 0x90 || *code == 0xcc ||
-                             (*code == 0x0f && code + 1 < end && code[1] == 0x1f)))
-            break;
-        offset += scan_operation(space->code + offset, size - offset, 0, &each);
-    }
-    return offset;
-}
-
-/* Decodes what stands between what is decoded, where there is a jump that may lead there: the cases
- * of a switch. What there is no room for is left out. Of several switches it is not known which has
- * which cases, and some have theirs behind a choice (memset of Microsoft's runtime): there none is
- * gone on in. */
-static void
-decode_cases(struct ways_space *space)
-{
-    uint32_t size = (uint32_t)(space->end - space->start), pending, jumps = 0;
-
-    space->cases = 0;
-    for (uint32_t at = 0; at < space->operations; at++)
-        jumps += (uint32_t)is_switch(&space->operation[at]);
-    if (jumps != 1)
-        return;
-    for (uint32_t offset = 0; offset < size && space->cases < MOST_CASES;) {
-        uint32_t before = space->operations, filled = behind_filling(space, offset, size);
-
-        if (filled >= size || space->at[filled]) {
-            offset =
-                filled >= size ? size : filled + space->operation[space->at[filled] - 1].length;
-            continue;
-        }
-        offset = filled;
-        space->head[offset] = 1;
-        space->pending[0] = offset;
-        for (pending = 1; pending;)
-            if (!decode_run(space, space->pending[--pending], &pending)) {
-                while (space->operations > before)
-                    space->at[space->operation[--space->operations].offset] = 0;
-                return;
-            }
-        if (!space->at[offset])
-            return;
-        space->case_at[space->cases++] = offset;
-    }
 }
 
 static void
@@ -170,8 +106,8 @@ cut(struct ways_space *space)
     }
 }
 
-static void
-add_way(struct ways_space *space, struct block *block, uint64_t offset)
+void
+ways_add_way(struct ways_space *space, struct block *block, uint64_t offset)
 {
     uint32_t next, to;
 
@@ -193,54 +129,11 @@ connect(struct ways_space *space)
         int is_near = splits(last) && last->where[0] == OPERAND_TARGET;
 
         if (!ends(last))
-            add_way(space, block, last->offset + last->length);
+            ways_add_way(space, block, last->offset + last->length);
         if (is_near && is_inside(space, last->immediate))
-            add_way(space, block, last->immediate - space->start);
+            ways_add_way(space, block, last->immediate - space->start);
         block->leaves = flow == FLOW_RET || flow == FLOW_INDIRECT_JMP ||
                         (is_near && !is_inside(space, last->immediate));
-    }
-}
-
-/* Whether a block reads what it jumps to from a table: no tail call through a pointer. */
-static int
-reads_table(const struct ways_space *space, const struct block *block)
-{
-    for (uint32_t at = block->first; at < block->first + block->count; at++) {
-        const struct operation *each = &space->operation[at];
-
-        if (each->has_memory && each->index < 16 && each->scale)
-            return 1;
-    }
-    return 0;
-}
-
-/* Lets jumps through tables lead to all cases: by blocks without work of their own, each of which
- * goes on in a case or the next of them. */
-static void
-connect_cases(struct ways_space *space)
-{
-    static const uint8_t nothing[] = {0x90};
-    uint32_t first = space->blocks, cases = space->cases;
-
-    space->tables = first;
-    if (!cases || first + cases > MOST_OPERATIONS)
-        return;
-    scan_operation(nothing, sizeof nothing, 0, &space->operation[space->operations]);
-    for (uint32_t at = 0; at < first; at++) {
-        struct block *block = &space->block[at];
-
-        if (is_switch(&space->operation[block->first + block->count - 1])) {
-            block->ways[block->number++] = first;
-            block->leaves = !reads_table(space, block);
-        }
-    }
-    for (uint32_t at = 0; at < cases; at++) {
-        struct block *made = &space->block[space->blocks++];
-
-        *made = (struct block){.first = space->operations, .count = 1};
-        add_way(space, made, space->case_at[at]);
-        if (at + 1 < cases)
-            made->ways[made->number++] = first + at + 1;
     }
 }
 
@@ -261,8 +154,8 @@ list_targets(struct ways_space *space)
 }
 
 uint32_t
-ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_t address,
-           uint64_t start, uint64_t end)
+ways_begin(struct ways_space *space, struct ways_known *known, const uint8_t *code, uint64_t size,
+           uint64_t address, uint64_t start, uint64_t end)
 {
     uint32_t pending = 1;
 
@@ -271,6 +164,7 @@ ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_
     space->operations = space->blocks = 0;
     if (start < address || end <= start || end - address > size || end - start > LARGEST)
         return 0;
+    space->known = known;
     space->code = code + (start - address);
     space->low = address;
     space->size = size;
@@ -281,14 +175,14 @@ ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_
     space->head[0] = 1;
     space->pending[0] = 0;
     while (pending)
-        if (!decode_run(space, space->pending[--pending], &pending)) {
+        if (!ways_decode(space, space->pending[--pending], &pending)) {
             space->operations = 0;
             return 0;
         }
-    decode_cases(space);
+    ways_decode_cases(space);
     cut(space);
     connect(space);
-    connect_cases(space);
+    ways_connect_cases(space);
     list_targets(space);
     return space->blocks;
 }

@@ -15,16 +15,14 @@ ways_onward(const struct ways_space *space, const struct block *block, uint32_t 
     for (uint32_t way = 0; way < block->number; way++) {
         if (is_choice && !space->block[block->ways[way]].alive)
             continue;
-        if (block->ways[way] == space->tables && !space->through)
-            continue;
         if (known && block->ways[way] == ways_lead(block, grade)) {
             ways[0] = block->ways[way];
             return 1;
         }
         ways[number++] = block->ways[way];
     }
-    if (is_choice && !known && number == 1 && ways[0] == space->tables) /* between its cases */
-        block = &space->block[space->tables];
+    if (is_choice && !known && number == 1 && ways[0] >= space->tables) /* between its cases */
+        block = &space->block[ways[0]];
     else if (!is_choice || known || number + block->leaves <= 1)
         return number;
     ways[0] = block->meeting;

@@ -209,22 +209,29 @@ ways_enter(struct values *state, const struct ways_convention *convention)
     state->reached = 1;
 }
 
-/* What is known of registers and flags. */
+/* What is known of registers and flags; of labels that others bring those are left that are told.
+ */
 static uint32_t
 join_facts(struct ways_known *known, struct values *mine, const struct values *theirs,
-           unsigned never)
+           unsigned never, uint16_t *brought)
 {
     uint32_t news = 0;
 
-    for (unsigned at = 0; at < 16; at++)
-        if (mine->facts[at] != theirs->facts[at]) {
-            uint16_t fact = ways_agree(
-                known, (struct told_value){mine->facts[at], mine->labels[at], mine->never},
-                (struct told_value){theirs->facts[at], theirs->labels[at], never});
+    for (unsigned at = 0; at < 16; at++) {
+        struct told_value one = {mine->facts[at], mine->labels[at], mine->never};
+        struct told_value other = {theirs->facts[at], theirs->labels[at], never};
+        uint32_t labels;
 
-            news |= fact ^ mine->facts[at];
-            mine->facts[at] = fact;
+        if (one.fact != other.fact) {
+            mine->facts[at] = ways_agree(known, one, other);
+            news |= one.fact ^ mine->facts[at];
         }
+        labels = ways_parted(known, mine->facts[at], one, other);
+        if (labels != (one.labels | other.labels)) {
+            news |= labels ^ one.labels;
+            mine->labels[at] = brought[at] = (uint16_t)labels;
+        }
+    }
     if (mine->flags_known &&
         (theirs->flags_known != mine->flags_known || theirs->flags_set != mine->flags_set)) {
         mine->flags_known = 0;
@@ -238,14 +245,18 @@ ways_join(struct ways_space *space, struct values *mine, const struct values *th
           unsigned never)
 {
     uint32_t lost = mine->pointed & ~theirs->pointed, moved = mine->stacked & ~theirs->stacked;
-    uint32_t news = join_facts(space->known, mine, theirs, never);
+    uint16_t brought[REGISTERS];
     uint64_t fresh = 0;
+    uint32_t news;
+
+    __builtin_memcpy(brought, theirs->labels, sizeof brought);
+    news = join_facts(space->known, mine, theirs, never, brought);
 
     for (unsigned at = 0; at < REGISTERS; at += 4) { /* four at once */
         uint64_t known, other;
 
         __builtin_memcpy(&known, mine->labels + at, sizeof known);
-        __builtin_memcpy(&other, theirs->labels + at, sizeof other);
+        __builtin_memcpy(&other, brought + at, sizeof other);
         fresh |= other & ~known;
         known |= other;
         __builtin_memcpy(mine->labels + at, &known, sizeof known);

@@ -343,9 +343,9 @@ telling_clear(struct ways_summary *made)
     __builtin_memset(made->needed, 0, sizeof made->needed);
 }
 
-/* What is told of the blocks that are reached on every way, without those that were told of. */
+/* What is told of the blocks that are reached on every way, each marked. */
 static void
-tell_opened(struct gone_over *f, uint32_t choices, const uint8_t *told, uint8_t *everywhere)
+tell_opened(struct gone_over *f, uint32_t choices, uint8_t *everywhere)
 {
     static const uint16_t guards[] = {ARGUMENT,      ARGUMENT << 1, ARGUMENT << 2, ARGUMENT << 3,
                                       ARGUMENT << 4, ARGUMENT << 5, FLAG};
@@ -366,29 +366,23 @@ tell_opened(struct gone_over *f, uint32_t choices, const uint8_t *told, uint8_t 
         for (unsigned at = 0; at < GUARDS; at++)
             if (labels & guards[at] && !space->open[at][number])
                 unless |= guards[at];
-        f->here = told && told[number] ? 0 : everywhere[number];
+        f->here = everywhere[number];
         if (f->here)
             telling_block(f, number, unless);
     }
 }
 
-/* What is told for features of some tiers. In the cases of a switch any flag of an object is taken
- * for a choice: so much hangs on those there that nobody follows. */
+/* What is told for features of some tiers. */
 static void
 tell_tiers(struct gone_over *f)
 {
     struct ways_space *space = f->space;
-    uint8_t *first = space->open[7], *second = space->open[8];
+    uint8_t *reached = space->open[7];
     uint32_t labels = 0;
 
-    space->through = 0;
-    tell_opened(f, f->choices, NULL, first);
-    space->through = 1;
-    if (space->tables < space->blocks)
-        tell_opened(f, f->choices | FLAG | WORD, first, second);
-    space->through = 0;
+    tell_opened(f, f->choices, reached);
     for (uint32_t at = 0; at < space->blocks; at++)
-        labels |= first[at] ? space->block[at].branches : 0u;
+        labels |= reached[at] ? space->block[at].branches : 0u;
     if (labels & (f->choices | FLAG))
         sides_tell(f);
 }

@@ -112,6 +112,12 @@ copied(struct ways_known *known, const struct values *state, const struct operat
 
     if (second < 16)
         return state->facts[second];
+    if (each->where[1] == OPERAND_IMM8 && each->registers[0] < 16 && !each->upper[0]) {
+        bits = answers_number(value & UINT8_MAX);
+        for (unsigned grade = 0; grade < GRADES; grade++) /* of the rest nothing is known */
+            bits.zeros[grade] &= UINT8_MAX;
+        return answers_fact(known, &bits);
+    }
     if (each->where[1] == OPERAND_IMM32)
         value &= UINT32_MAX;
     else if (each->where[1] != OPERAND_SIGNED32)

@@ -307,11 +307,9 @@ ways_finish(struct ways_space *space, struct ways_known *known, uint32_t most_st
     telling_clear(made);
     made->statics = made->fields = made->handed = 0;
     made->is_whole = 1;
-    space->known = known;
     ways_look_over(space, known);
     made->returns = (uint8_t)ways_end(space);
     begin(&f);
-    space->through = 1;
     __builtin_memset(space->open[7], 0, space->blocks);
     ways_open(space, 0, ANY_GRADE, space->open[7]);
     for (unsigned pass = 0; pass < MOST_PASSES; pass++) {

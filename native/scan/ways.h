@@ -23,11 +23,12 @@ enum {
     LARGEST = 1 << 18,      /* bytes: larger ones are made by generators and choose nothing */
     LOWEST = 512,           /* no address of anything is lower: headers stand there */
     MOST_CASES = 512,       /* of all its switches */
-    MOST_PASSES = 2,        /* how often it is gone over, as a choice makes new answers */
-    MOST_ROUNDS = 8,        /* how often what its blocks come to is gone over */
-    MOST_ITEMS = 64,        /* that all sides of a choice may come to */
-    MOST_VISITS = 8,        /* of a block in one pass */
-    SLOTS_A_STEP = 16,      /* places that are joined in the time that an instruction takes */
+    MOST_SWITCHES = 64,
+    MOST_PASSES = 2,   /* how often it is gone over, as a choice makes new answers */
+    MOST_ROUNDS = 8,   /* how often what its blocks come to is gone over */
+    MOST_ITEMS = 64,   /* that all sides of a choice may come to */
+    MOST_VISITS = 8,   /* of a block in one pass */
+    SLOTS_A_STEP = 16, /* places that are joined in the time that an instruction takes */
     NEAR =
         64, /* bytes behind an address that was handed on which may be part of what it points to */
     MOST_SLOTS = 256, /* places on the stack that are known at once of several ways */
@@ -244,11 +245,14 @@ struct ways_space {
     uint32_t reads;                      /* it reads /proc/cpuinfo: whatever it calls may answer */
     uint32_t picks;                      /* it calls what a register points to */
     uint32_t cases, case_at[MOST_CASES]; /* of switches that became tables: their offsets */
-    uint32_t tables;                     /* the first of the blocks that lead to them */
-    uint32_t through;                    /* whether one goes on there */
-    uint32_t parts;                      /* CMOV takes an address on CPUs of some grades */
-    uint32_t tells;                      /* it may hand answers to a function that it calls */
-    uint32_t told;                       /* labels of all answers that it has to do with */
+    uint32_t tabled;                     /* those switches */
+    struct switched {
+        uint32_t jump, first, count; /* its operation, and its cases */
+    } switches[MOST_SWITCHES];
+    uint32_t tables;  /* the first of the blocks that lead to cases */
+    uint32_t parts;   /* CMOV takes an address on CPUs of some grades */
+    uint32_t tells;   /* it may hand answers to a function that it calls */
+    uint32_t told;    /* labels of all answers that it has to do with */
     uint32_t given;   /* of arguments of which the numbers are given, and these: */
     uint64_t numbers; /* as ways_call has them */
     struct ways_known *known;
@@ -273,8 +277,8 @@ struct ways_space {
 
 /* Begins with a function: its blocks, and what it calls in `target`. Returns how many blocks there
  * are; none where it is too large, or no code. */
-uint32_t ways_begin(struct ways_space *space, const uint8_t *code, uint64_t size, uint64_t address,
-                    uint64_t start, uint64_t end);
+uint32_t ways_begin(struct ways_space *space, struct ways_known *known, const uint8_t *code,
+                    uint64_t size, uint64_t address, uint64_t start, uint64_t end);
 
 /* The number of something that is called, which is new at the end; MOST_CALLS where it is full. */
 uint32_t ways_target(struct ways_space *space, uint64_t target);
@@ -306,6 +310,16 @@ uint16_t ways_fact(struct ways_known *known, const struct bits *bits, uint32_t *
 uint32_t ways_labels(unsigned tier);
 
 /* --- between the files of this --- */
+
+/* --- blocks.c, cases.c --- */
+
+/* Decodes from an offset on, as far as it is new; returns whether there is room for it. */
+int ways_decode(struct ways_space *space, uint32_t offset, uint32_t *pending);
+/* Lets a block lead to what begins at an offset. */
+void ways_add_way(struct ways_space *space, struct block *block, uint64_t offset);
+/* Decodes the cases of switches; lets their jumps lead to them. */
+void ways_decode_cases(struct ways_space *space);
+void ways_connect_cases(struct ways_space *space);
 
 /* --- open.c: which blocks are reached, on CPUs of a grade; ANY_GRADE: of any, or none --- */
 
@@ -430,8 +444,11 @@ uint16_t ways_sum(struct ways_known *known, const struct values *state,
                   const struct operation *each);
 /* Of CPUs of which grades it is known whether they take a conditional branch; and those that do. */
 unsigned ways_outcome(const struct values *state, const struct operation *each, unsigned *taken);
-/* What is known of a value that two ways bring. */
+/* What is known of a value that two ways bring; and its labels: where it is known which CPUs take
+ * which way, and what it is there, it tells no more than that. */
 uint16_t ways_agree(struct ways_known *known, struct told_value one, struct told_value other);
+uint32_t ways_parted(const struct ways_known *known, uint16_t fact, struct told_value one,
+                     struct told_value other);
 /* What is known of static memory where a value is written to it, behind a choice of which it is
  * `is_doubtful` who takes which side; and where that is read: where no CPU of a grade writes it is
  * what it was at first. */

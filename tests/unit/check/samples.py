@@ -755,6 +755,26 @@ static ALL: [&dyn K; 2] = [&A, &B];
 #[inline(never)] fn work(a: &mut [f32], n: usize) {
     ALL.iter().find(|k| k.ok()).unwrap().run(a, n as f32) }
 """
+BLOCK_ON = r"""use std::{future::Future, pin::Pin, task::*};
+fn raw() -> RawWaker { fn c(_: *const ()) -> RawWaker { raw() } fn no(_: *const ()) {}
+    static V: RawWakerVTable = RawWakerVTable::new(c, no, no, no);
+    RawWaker::new(std::ptr::null(), &V) }
+#[inline(never)] fn block_on<F: Future>(mut f: F) -> F::Output {
+    let mut f = unsafe { Pin::new_unchecked(&mut f) };
+    let w = unsafe { Waker::from_raw(raw()) }; let mut c = Context::from_waker(&w);
+    loop { if let Poll::Ready(x) = f.as_mut().poll(&mut c) { return x } } }
+struct Later(bool);
+impl Future for Later { type Output = ();
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context) -> Poll<()> {
+        if self.0 { Poll::Ready(()) } else { self.0 = true; Poll::Pending } } }
+async fn job(mut v: Vec<f32>, k: f32) -> Vec<f32> {
+    Later(false).await;
+    if TEST { unsafe { fast(&mut v, k) } } else { unsafe { slow(&mut v, k) } }
+    Later(false).await; v }
+#[inline(never)] fn work(a: &mut [f32], n: usize) {
+    let v = block_on(job(a.to_vec(), n as f32)); a.copy_from_slice(&v) }
+"""
+"""Of what is asynchronous a function has a table of jumps for each `match` of where it is."""
 RUST = {
     "plain": (
         "dies",
@@ -935,6 +955,16 @@ RUST = {
     ),
     "objects": ("runs", OBJECTS.replace("TEST", '"avx2") && is_x86_feature_detected!("fma"')),
     "objects_too_low": ("dies", OBJECTS.replace("TEST", '"sse4.2"')),
+    "asynchronous": (
+        "runs",
+        BLOCK_ON.replace(
+            "TEST", 'is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")'
+        ),
+    ),
+    "asynchronous_too_low": (
+        "dies",
+        BLOCK_ON.replace("TEST", 'is_x86_feature_detected!("sse4.2")'),
+    ),
 }
 RUST_FLAGS = {"plain": ("-Ctarget-cpu=haswell",)}
 ASSEMBLY = ".text\n.globl kernel\n.p2align 4\nkernel:\n" + "".join(
