@@ -390,24 +390,24 @@ def test_bad_files(name: str, save: Save):
     """One line that names the file, soon, and nothing but a CaptureError."""
     content, words = BAD[name]
     save(content)
-    started = time.monotonic()
+    started = time.process_time()
 
     with pytest.raises(CaptureError, match=words) as caught:
         load_profiles()
     assert "\n" not in str(caught.value)
     assert "own.toml" in str(caught.value)
     assert str(user_folder()) not in str(caught.value)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_many_keys_below_a_header(save: Save):
     """tomllib walks the parts of a table's name for each key: a short header bounds that."""
     save(b"[" + b".".join([b"a"] * 90) + b"]\n" + b"".join(b"k%d=1\n" % n for n in range(90_000)))
-    started = time.monotonic()
+    started = time.process_time()
 
     with pytest.raises(CaptureError, match=r"own.toml"):
         load_profiles()
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_two_files_with_one_name(save: Save):

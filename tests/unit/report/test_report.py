@@ -557,7 +557,7 @@ def test_missing_libraries_are_a_note(monkeypatch):
         ("print('{')", "py-cpuinfo gave no answer (exit code 0)"),
         ("raise SystemExit(3)", "py-cpuinfo gave no answer (exit code 3)"),
         ('print(\'{"family": "six"}\')', "py-cpuinfo gave no answer (exit code 0)"),
-        ("import time; time.sleep(60)", "py-cpuinfo did not answer within 1 seconds"),
+        ("import time; time.sleep(3600)", "py-cpuinfo did not answer within 1 seconds"),
     ],
     ids=["no-json", "fails", "wrong-type", "hangs"],
 )
@@ -568,13 +568,14 @@ def test_a_broken_witness_is_a_note(monkeypatch, tmp_path, program, note):
     assert spec is not None
     spec.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    monkeypatch.setattr(identity_witnesses, "_PATIENCE", 1)
+    if "sleep" in program:  # the others have the time to start beside any load
+        monkeypatch.setattr(identity_witnesses, "_PATIENCE", 1)
     witness = PyCpuinfo()
     started = time.monotonic()
 
     assert witness.answer() is None
     assert witness.note == note
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     witness.stop()
 
 
