@@ -67,11 +67,8 @@ def _build(folder: Path, architecture: Architecture) -> None:
 
 
 @functools.cache
-def _made(architecture: Architecture) -> Path:
-    """The wheel of the sources as they are now, built once in a run."""
-    ready = _ready(architecture)
-    if ready is not None:
-        return ready
+def built(architecture: Architecture = X86_64) -> Path:
+    """Return the wheel of the sources as they are now, built once; it is kept in the cache."""
     key = digest(*(part for path in _sources() for part in (path.name, path.read_bytes())))
     folder = cache_dir() / f"wheels-{architecture.debian}" / key
     with locked(folder):
@@ -94,7 +91,7 @@ def wheel(architecture: Architecture = X86_64) -> Path:
     """
     named = os.environ.get("CPUPROBE_LAB_WHEEL") if architecture is X86_64 else None
     if named is None:
-        return _made(architecture)
+        return _ready(architecture) or built(architecture)
     if not Path(named).exists():
         raise LabMissing(f"CPUPROBE_LAB_WHEEL: {named} not found")
     return Path(named).absolute()
