@@ -48,7 +48,7 @@ _OPERANDS: Mapping[Isa, re.Pattern[str]] = {
     ),
     "arm": re.compile(
         r"\{(?:r\d{1,2}|lr|pc|d\d|s\d)|\br(?:[0-9]|1[0-2]), ?#|\bsp!|\bp15\b|\br\d{1,2}"
-        r", r\d{1,2}\b",
+        r", r\d{1,2}\b|\bcr\d{1,2}, ?cr\d{1,2}, ?\{\d\}",
         re.I,
     ),
     "riscv64": re.compile(

@@ -72,6 +72,12 @@ _LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
                 r"[^\n.]{0,30}?\b(?:does not|doesn't|do not) (?:have|support|appear to "
                 r"(?:have|support)) (?:the )?\"?(?P<list>[A-Za-z0-9_./, -]{2,100}?)(?: "
                 r"(?:instructions?|extensions?|support|features?)\b|[.!\n)\"]|$)", True),
+        (r"\b(?:needs|requires) (?:CPU|processor|hardware) support (?:for|of) "
+                r"(?P<list>[A-Za-z0-9_./, -]{2,100}?)"
+                r"(?: (?:instructions?|extensions?|features?)\b|[.!;\n)]|$)", False),
+        # Godot
+        (r"\bA (?:CPU|processor) with (?P<list>[A-Za-z0-9_./, -]{2,60}?)"
+                r"(?: instructions?(?: set)?)?(?: support)? is required\b", False),
         # Solana, and others
         (r"\b(?:CPU|processor) (?:detected|found|error): ?missing "
                 r"(?P<list>[A-Za-z0-9_./, -]{2,100}?) "
@@ -84,7 +90,8 @@ _LISTS: tuple[tuple[re.Pattern[str], bool], ...] = tuple(
                 r"supports?|supporting|having) (?:the )?(?P<list>[A-Za-z0-9_./, -]{2,100}?)(?: "
                 r"(?:instructions?|extensions?|support|features?)\b|[.!;\n)]|$)", False),
         (r"^\W{0,4}(?:\w{1,40}: )?(?:error|fatal|warning)?:? ?(?P<list>"
-                r"(?:AVX|SSE|FMA|BMI|AES|POPCNT)[A-Za-z0-9_.]{0,12}) (?:is |are )?not "
+                r"(?:AVX|SSE|FMA|BMI|AES|POPCNT)(?: \d)?[A-Za-z0-9_.]{0,12})"
+                r"(?: instructions?(?: set)?)? (?:is |are )?not "
                 r"(?:supported|available)", True),
     )
 )  # fmt: skip

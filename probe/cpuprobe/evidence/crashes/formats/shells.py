@@ -48,6 +48,7 @@ RULES = {
             r"(?P<signal>SIG[A-Z]{2,7}|[A-Z][a-z ]{4,30}(?=: \d))",
             system="macos",
         ),
+        rule("status=", r"\bstatus=(?P<signal>\d{1,2})/(?:ILL|SEGV|BUS|FPE|TRAP|ABRT|KILL)\b"),
         rule("signal=", r"\(code=(?:dumped|killed), signal=(?P<signal>[A-Z]{2,7}\d?)\)"),
     ),
     STATUS: (
@@ -70,6 +71,7 @@ RULES = {
         ),
         rule("signal", r"\bgot signal (?P<signal>\d{1,2}) ?;"),  # mysqld
         rule("uncaught signal", r"\buncaught signal (?P<signal>[A-Z]{2,7})\b"),  # Homebrew
+        rule(" ill signal", r"\breceived ILL signal\b", signal="SIGILL"),  # eggdrop
         # rpm, Home Assistant
         rule("signal", r"\b(?:failed,|process received) signal (?P<signal>\d{1,2})$"),
         rule('"rc"', r"\"rc\": ?(?P<status>-\d{1,2}|1[23]\d)\b"),  # Ansible

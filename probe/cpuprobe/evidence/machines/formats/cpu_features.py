@@ -37,8 +37,11 @@ def _read(paste: Paste) -> Iterator[Sighting]:
     told: dict[str, str] = {}
     lines = []
     for number, match in paste.matches(_LINE):
-        told.setdefault(match[1], match[2].strip())
-        lines.append(number)
+        if match[1] in told:
+            break  # /proc/cpuinfo calls some of them alike
+        if told or match[1] == "arch":
+            told[match[1]] = match[2].strip()
+            lines.append(number)
     if not ("arch" in told and "flags" in told):
         return
     for number in lines:

@@ -35,6 +35,7 @@ _ALONE = re.compile(r"^[ \t\"'*]*(?:\d{1,7} )?([a-z0-9_.]{2,20})[ \t\"',*]*$")
 _DESCRIBED = re.compile(r"^[ \t]*([a-z0-9_]{2,20})[ \t]{1,20}:[ \t]{1,4}\S")
 _OF_HARDINFO = "-Capabilities-"
 # A list of Python's, as py-cpuinfo hands it out: sorted.
+_MOST_OF_PYTHON = 16
 _PYTHON = re.compile(r"\[(?=(?:'[a-z0-9_]{2,20}', ){7})")
 _BRAND = re.compile(r"model[ _]name[\"']?\s*[:=]\s*[\"']?([^\"'\n]{3,80})")
 _VENDOR = re.compile(r"\b(GenuineIntel|AuthenticAMD|HygonGenuine|CentaurHauls)\b")
@@ -68,7 +69,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
 
 
 def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
-    number = 0
+    number = of_python = 0
     lines = paste.lines
     of_code = _CODE.search(paste.text) is not None
     while number < len(lines):
@@ -76,7 +77,8 @@ def _lists(paste: Paste) -> Iterator[tuple[int, Cpuinfo, str | None]]:
         value: str | None = None
         if (begin := BEGIN.search(line)) is not None:
             value = line[begin.start() :]
-        elif (python := _PYTHON.search(line)) is not None:
+        elif of_python < _MOST_OF_PYTHON and (python := _PYTHON.search(line)) is not None:
+            of_python += 1
             words = line[python.end() :].partition("]")[0].replace("'", " ")
             value = words if is_list(words) else None
         elif (match := _LABELLED.match(line)) is None or _DENYING.search(line[: match.start(1)]):

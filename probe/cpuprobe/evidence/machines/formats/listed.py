@@ -37,6 +37,7 @@ _LABELS = (
     r"\bCPU Feature Level: (\w{3,12})$",  # rav1e
     r"^CPUflags: (.+)",  # MPlayer
     r"\bUsed CPU extensions: (.+)",  # Cemu
+    r"\bCPU capabilities: \[([^\]]{3,2000})\]",  # LocalAI
     r"\[asm level on system : up to (\w{3,20})\]",  # SVT-AV1
     r"n\w{2,5}_verbose,info,cpu,isa:(.+)",  # oneDNN, DNNL
     r"\bMKL_VERBOSE .{0,160}? architecture (.{3,120}?) enabled processors",

@@ -48,6 +48,7 @@ CCAPMSR SSBD
 SYSCALL XD 1GBPAGE EM64T LAHF LZCNT PREFETCHW RDTSCP TSCI
 """
 _ORDER = _ORDER_OF_XNU.split()
+_LONGEST = 2 * len(_ORDER_OF_XNU)
 _NUMBERS = ("family", "model", "stepping")
 
 
@@ -81,7 +82,7 @@ def _inside(names: str, more: str) -> bool:
 def _goes_on(names: str, line: str) -> bool:
     """Whether a line below a list is more of it: names, or the rest of one."""
     words = line.split()
-    if not words or _GOES_ON.match(line) is None:
+    if not words or len(names) > _LONGEST or _GOES_ON.match(line) is None:
         return False
     return _inside(names, line) or 2 * sum(word in _ORDER for word in words) >= len(words)
 

@@ -72,7 +72,7 @@ def _read(paste: Paste) -> Iterator[Sighting]:
 
 FORMAT = Format(
     title="a row a feature: cosmopolitan's cpuid, FeatureDetector, .NET's `Supported ISAs`, Sober,"
-    " HTCondor, OpenZFS's simd, IsProcessorFeaturePresent",
+    " PyTorch's isa-info, HTCondor, OpenZFS's simd, IsProcessorFeaturePresent",
     carries="CPUID by name, both ways; of .NET and Windows positive only",
     evidence="names",
     make="",
