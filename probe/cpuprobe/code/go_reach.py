@@ -189,6 +189,8 @@ class GoSearch(Search):
         for slot in self._charged(self._links.slots(start)):
             yield slot, _WAYS
             yield from self._around(slot)
+            if self._links.is_in_use(slot):  # a value of its own, wherever its linker puts it
+                continue
             head = self._links.nearest(slot - _ITAB - 8 * _METHODS, slot - _ITAB)
             if head is not None and self._is_itab(head, slot):
                 yield head, _WAYS

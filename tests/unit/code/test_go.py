@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.elf_files import HEADER, go_program, go_table
@@ -155,3 +157,25 @@ def test_what_asks_and_what_sets_has_the_words_that_are_sought_first():
     for name in setting.split():
         assert go_reach._SETTING.match(name) and words(name) & go_reach._SETS, name
     assert sum(map(len, go_reach._WORDS)) <= 64
+
+
+def test_a_function_value_behind_a_table_of_methods():
+    """Go 1.27 puts values of functions right behind the last table, and none is its method."""
+    pointers = {0x3000: 0x5000, 0x3008: 0x6000, 0x3018: 0x1100, 0x3020: 0x1110, 0x3028: 0x1120}
+    taken = [0x3000, 0x3028]
+    search: Any = object.__new__(go_reach.GoSearch)
+    search._file = SimpleNamespace(is_code=lambda address: address < 0x2000)
+    search._functions = SimpleNamespace(left=100)
+    search._links = SimpleNamespace(
+        pointers=pointers,
+        slots=lambda target: [at for at, to in pointers.items() if to == target],
+        nearest=lambda low, high: max((at for at in taken if low <= at <= high), default=None),
+        table=lambda slot: max((at for at in taken if at <= slot), default=None),
+        is_in_use=lambda address: address in taken,
+    )
+
+    assert 0x3000 in [address for address, _ in search._values(0x1110)]
+    assert [(each, ways) for each, ways in search._values(0x1120) if "stored" in ways] == [
+        (0x1120, go_reach._WAYS),
+        (0x3028, go_reach._WAYS),
+    ]
