@@ -161,6 +161,7 @@ static void
 tell_pick(struct gone_over *f, const struct operation *each, uint32_t unless, uint64_t site)
 {
     const struct values *state = &f->live;
+    int is_go = f->known->convention->is_go;
     unsigned known, taken = 0;
     uint64_t table;
 
@@ -177,8 +178,9 @@ tell_pick(struct gone_over *f, const struct operation *each, uint32_t unless, ui
         if ((f->here & known & (at ? taken : ~taken) ||
              (f->here & ~known && !(state->flags & (f->choices | FLAG)))) &&
             state->pointed >> each->registers[at] & 1 &&
-            (f->space->picks || ways_is_code(f->space, state->points[each->registers[at]])))
-            telling_escape(f, state->points[each->registers[at]], WAY_CALLED,
+            (f->space->picks || is_go ||
+             ways_is_code(f->space, state->points[each->registers[at]])))
+            telling_escape(f, state->points[each->registers[at]], is_go ? WAY_TAKEN : WAY_CALLED,
                            unless | (state->flags & ARGUMENTS), site);
 }
 
@@ -239,6 +241,10 @@ stores_address(const struct gone_over *f, const struct operation *each, uint64_t
     uint64_t address;
     int is_move = each->traits & IS_MOV && each->registers[0] == NO_REGISTER && each->has_memory;
 
+    if (is_move && each->where[1] == OPERAND_SIGNED32 && !f->known->convention->is_go) {
+        *stored = each->immediate; /* of a file that does not move */
+        return each->wide && ways_is_code(f->space, *stored);
+    }
     if (second >= 16 || !(state->pointed >> second & 1))
         return 0;
     *stored = state->points[second];
@@ -283,12 +289,34 @@ tell_leaving(struct gone_over *f, const struct operation *each, const struct blo
     }
 }
 
+/* Whether of what an operation puts into a register CMOV takes one or another further on in a
+ * block.
+ */
+static int
+is_picked(const struct gone_over *f, const struct operation *each, const struct block *block)
+{
+    const struct operation *end = f->space->operation + block->first + block->count, *next = each;
+    unsigned number = each->registers[0];
+
+    while (++next < end) {
+        int is_pick = next->traits & READS_FLAGS && next->count == 2;
+
+        if (is_pick && next->registers[0] < 16 && next->registers[1] < 16 &&
+            (next->registers[0] == number || next->registers[1] == number))
+            return 1;
+        if (next->registers[0] == number && next->traits & (IS_COPY | IS_LEA))
+            break;
+    }
+    return 0;
+}
+
 /* The static address that an operation of a Go function takes, if a function or a pointer to one is
  * there, or a table of methods (runtime/runtime2.go, itab); or from where it takes a pointer. Go
  * calls no code but what is called by name or through such, so who takes one is taken to call it.
  */
 static void
-tell_taking(struct gone_over *f, const struct operation *each, uint32_t unless, uint64_t site)
+tell_taking(struct gone_over *f, const struct operation *each, const struct block *block,
+            uint32_t unless, uint64_t site)
 {
     enum { FIRST_METHOD = 24 };
     const struct ways_space *space = f->space;
@@ -298,6 +326,8 @@ tell_taking(struct gone_over *f, const struct operation *each, uint32_t unless, 
         ways_answers(f->known, address))
         return;
     if (each->traits & IS_LEA) {
+        if (is_picked(f, each, block))
+            return;
         if (ways_is_code(space, address) ||
             (ways_pointer(f->known, address, &found) && ways_is_code(space, found)) ||
             (ways_pointer(f->known, address + FIRST_METHOD, &found) && ways_is_code(space, found)))
@@ -328,7 +358,7 @@ telling_block(struct gone_over *f, uint32_t number, uint32_t unless)
                     telling_need(f, word * 64 + (unsigned)__builtin_ctzll(left),
                                  space->start + each->offset, unless);
         tell_leaving(f, each, block, unless);
-        tell_taking(f, each, unless, space->start + each->offset);
+        tell_taking(f, each, block, unless, space->start + each->offset);
         if (space->picks || each->traits & READS_FLAGS)
             tell_pick(f, each, unless, space->start + each->offset);
         ways_over(f, each, block, 0);

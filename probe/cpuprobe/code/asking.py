@@ -10,7 +10,7 @@ from typing import TypeVar
 from cpuprobe.code import libgcc
 from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
-from cpuprobe.code.memory_reads import readers
+from cpuprobe.code.memory_reads import readers, reads
 from cpuprobe.code.native import lib
 from cpuprobe.code.program import Binary, asks, ending_names, passive_names
 from cpuprobe.code.rehearsal import Rehearsals
@@ -41,6 +41,8 @@ _MOST_HANDED = 8
 """Sets of numbers that one is handed of which it is asked what it does then."""
 _MOST_LAZY = 8
 """Variables that one function may make the values of."""
+_MOST_SEARCHED = 16 << 20
+"""Bytes of code that are searched for what reads where another file's variables are that tell."""
 _MOST_READ, _FEW_READ = 2 << 20, 4
 """Bytes of a library's code that are searched for what reads a variable where it stands; and of how
 many, as libgcrypt's code reads its. What a static program's C library reads has little to do with
@@ -216,7 +218,16 @@ class Functions:
             yield from (site for _, site in self._links.takers(low, low + size))
         for at in self._answers:
             yield from readers(self._file.code, at, at + NEAR)
-        yield from self._links.asking() or self._links.users(self._foreign)
+        yield from self._links.asking() or self._asked_of_others()
+
+    def _asked_of_others(self) -> Iterator[int]:
+        """Likewise in those that ask other files."""
+        yield from self._links.users(self._foreign)
+        if self._foreign and self._file.code_size <= _MOST_SEARCHED:
+            code, slots = self._file.code, self._foreign
+            found = reads(code, [each.span for each in code], min(slots), max(slots) + 1)
+            every = zip(found.keys, found.values, strict=True)
+            yield from (site for slot, site in every if slot in slots)
 
     @functools.cached_property
     def _foreign(self) -> frozenset[int]:

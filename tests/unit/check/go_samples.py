@@ -160,6 +160,15 @@ GO = {
         func work(a []float32, n int) { impl(a) }
         """,
     ),
+    "pointer_returned": (
+        "runs",
+        """
+        func choose() func([]float32) { if has() { return fast }; return slow }
+        var impl = choose()
+        //go:noinline
+        func work(a []float32, n int) { impl(a) }
+        """,
+    ),
     "pointer_always": (
         "dies",
         """

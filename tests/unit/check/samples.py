@@ -532,6 +532,28 @@ C = {
 C_ALONE = ("returns", "returns_check", "refused_to_a_caller", "refused_at_one_end")
 """With a main of their own."""
 
+STORED = r"""struct coder { long pad[4]; void (*f)(int), (*g)(int); };
+OLD struct coder *made(int k) { struct coder *c = malloc(sizeof *c); if (has()) puts("new");
+    c->pad[0] = k; c->f = fast; c->g = slow; return c; }
+OLD void work(int k) { struct coder *c = made(k); c->f(k); }
+"""
+"""What does not move stores a function's address as a number."""
+OTHERS = r"""#include <cpuid.h>
+int cpu_features;
+__attribute__((constructor)) void ask(void) { unsigned a, b, c, d;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) cpu_features = b >> 5 & 1; }
+"""
+ASKS_OTHERS = r"""extern int cpu_features;
+struct finder { long pad[4]; char kind, size; };
+OLD struct finder *made(int k) { struct finder *f = malloc(sizeof *f); f->size = k;
+    f->kind = cpu_features ? 3 : k > 9; return f; }
+OLD void find(struct finder *f, int k) { switch (f->kind) { case 0: slow(k); break;
+    case 1: slow(k + 1); break; case 2: puts("two"); break; case 3: fast(k); break;
+    case 4: puts("four"); break; case 5: puts("five"); } }
+OLD void work(int k) { find(made(k), k); }
+"""
+"""A program that looks into a variable of the library OTHERS."""
+
 CXX_ALONE = ("throws_and_fails",)
 CXX = {
     "leaves_in_a_list": (

@@ -104,6 +104,26 @@ def test_assembly_without_symbols(name, tmp_path):
     hold(path, truth, tmp_path)
 
 
+def test_c_that_does_not_move(tmp_path):
+    source = samples.C_HEAD + samples.STORED + samples.C_MAIN
+    path = compiled(tmp_path, source, ".c", "gcc", "-O1", "-w", "-fno-pie", "-no-pie")
+
+    hold(path, "dies", tmp_path)
+
+
+def test_c_that_asks_another_library(tmp_path):
+    """What kind an object is of follows from a variable of another file: a switch chooses by it."""
+    need("gcc")
+    (tmp_path / "b.c").write_text(samples.OTHERS)
+    shared = ("gcc", "-O2", "-shared", "-fPIC", "b.c", "-o", "libb.so")
+    subprocess.run(shared, cwd=tmp_path, check=True)
+    source = samples.C_HEAD.partition("OLD int has")[0] + samples.ASKS_OTHERS + samples.C_MAIN
+    flags = ("-O2", "-w", "-fPIC", "-Wl,--no-as-needed", "libb.so", f"-Wl,-rpath,{tmp_path}")
+    path = compiled(tmp_path, source, ".c", "gcc", *flags)
+
+    hold(path, "runs", tmp_path)
+
+
 @pytest.mark.parametrize("name", samples.CXX)
 def test_cxx(name, tmp_path):
     truth, source = samples.CXX[name]
