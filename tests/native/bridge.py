@@ -10,9 +10,14 @@ from typing import Any, NamedTuple
 
 import cffi
 
-from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE
 from cpuprobe.assessment.kernel import GVISOR_VERSION
-from cpuprobe.evidence.observation import Candidate, CpuGroup, Observation, Outcome
+from cpuprobe.evidence.observation import (
+    Candidate,
+    CpuGroup,
+    Observation,
+    Outcome,
+)
+from cpuprobe.facts.gds import GDS_DISABLED, GDS_FILE
 from tests.golden.regenerate import claims
 from tests.native.conftest import CORE_SOURCES, HERE, ISA
 

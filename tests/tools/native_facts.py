@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cpuprobe.assessment.ground import GDS_FILE
 from cpuprobe.assessment.kernel import GVISOR_VERSION, OLDEST_IN_USE, release_number
 from cpuprobe.facts.features import Encoding, X86Feature, load_features, load_levels, xcr0_mask
+from cpuprobe.facts.gds import GDS_FILE
 from cpuprobe.facts.tables import load_table
 from cpuprobe.facts.wasmtime import known_versions
 from tests.golden.regenerate import claims

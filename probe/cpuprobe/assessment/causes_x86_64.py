@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from cpuprobe.assessment.causes import cause, set_aside
-from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE, NO_CAUSE, Cause, Ground
+from cpuprobe.assessment.ground import NO_CAUSE, Cause, Ground
 from cpuprobe.assessment.kernel import release_number
 from cpuprobe.assessment.x86_64 import YMM_STATE
 from cpuprobe.facts.features import X86Feature, load_features
+from cpuprobe.facts.gds import GDS_DISABLED, GDS_FILE
 from cpuprobe.facts.hypervisors import is_emulator
 
 # The option by which the kernel leaves a CR4 bit clear (Documentation/admin-guide,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cpuprobe.assessment.causes import cause
-from cpuprobe.assessment.ground import GDS_DISABLED, GDS_FILE
 from cpuprobe.assessment.machine import Machine
 from cpuprobe.assessment.model import Finding
+from cpuprobe.facts.gds import GDS_DISABLED, GDS_FILE
 
 _FILE = f"/sys/devices/system/cpu/vulnerabilities/{GDS_FILE}"
 

@@ -11,12 +11,11 @@ from cpuprobe.assessment.same_cpu import same_cpu
 from cpuprobe.assessment.told import Told
 from cpuprobe.evidence.cpuid import Cpuid
 from cpuprobe.evidence.observation import Observation, ToldIdentity
+from cpuprobe.facts.gds import GDS_DISABLED, GDS_FILE
 from cpuprobe.facts.isa import facts_of
 from cpuprobe.facts.tables import load_table
 
-GDS_FILE = "gather_data_sampling"  # of /sys/devices/system/cpu/vulnerabilities
 NOT_NAMED = "not named"  # a hypervisor that is there
-GDS_DISABLED = "AVX disabled"  # Linux arch/x86/kernel/cpu/bugs.c, gds_strings
 
 
 class Cause(NamedTuple):

@@ -9,11 +9,11 @@ import msgspec
 
 from cpuprobe.assessment import assess
 from cpuprobe.assessment.causes import set_aside
-from cpuprobe.assessment.ground import GDS_FILE
 from cpuprobe.assessment.model import Assessment, FeatureAssessment
 from cpuprobe.evidence.block import armoured
 from cpuprobe.evidence.observation import Observation
 from cpuprobe.evidence.witnesses import ExternalWitnesses
+from cpuprobe.facts.gds import GDS_FILE
 from cpuprobe.facts.hypervisors import hypervisor_called, hypervisor_row
 from cpuprobe.report.document import SCHEMA, make_report, to_json
 from cpuprobe.report.installed import inference_lines, introspection_lines

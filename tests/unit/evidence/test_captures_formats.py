@@ -603,6 +603,20 @@ def test_the_same_report_twice_and_two_different_ones():
 # --- what is refused ------------------------------------------------------------------------------
 
 
+LSCPU_WITHOUT_FLAGS = b"""Architecture:                    x86_64
+CPU op-mode(s):                  32-bit, 64-bit
+CPU(s):                          8
+Vendor ID:                       GenuineIntel
+CPU family:                      6
+Model:                           85
+Model name:                      Intel(R) Xeon(R) Gold 6130 CPU @ 2.10GHz
+Stepping:                        4
+Virtualization:                  VT-x
+Vulnerability Gather data sampling: Vulnerable: No microcode
+Vulnerability Itlb multihit:     KVM: Vulnerable
+"""
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -635,11 +649,22 @@ def test_the_same_report_twice_and_two_different_ones():
         (b"CPU 99999999:\n" + CPUID_R.encode()[5:], "no CPU has the number"),
         (b"flags : these are no flags of a CPU\n", "no capture of a known kind"),
         (b"vendor: GenuineIntel\nmodel: 6\n", "no capture of a known kind"),
+        (
+            LSCPU_WITHOUT_FLAGS,
+            "tells of no CPU feature, only that the CPU is Intel(R) Xeon(R) Gold",
+        ),
     ],
 )
 def test_refused_in_one_line(content, reason):
     """What is no capture ends in one line that says why."""
     assert reason in refusal(content)
+
+
+def test_that_avx_is_switched_off_is_evidence():
+    """Of all mitigations this one alone tells of a feature, without a list of any."""
+    off = LSCPU_WITHOUT_FLAGS.replace(b"Vulnerable: No", b"Mitigation; AVX disabled, no")
+
+    assert [each.code for each in assess(read(off.decode())).findings] == ["CP601", "CP602"]
 
 
 CONTRADICTIONS = (

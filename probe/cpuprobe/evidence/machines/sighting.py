@@ -16,6 +16,7 @@ from cpuprobe.evidence.observation import (
     ToldIdentity,
 )
 from cpuprobe.evidence.text.lines import MAXIMUM_PASTE, LinesOfFile, lines_of
+from cpuprobe.facts.gds import GDS_DISABLED, GDS_FILE
 
 Evidence = Literal["all", "cpuid", "kernel", "names", "level", "os", "identity", "none"]
 
@@ -66,10 +67,14 @@ class Sighting:
 
     @property
     def tells_features(self) -> bool:
-        """Whether there is evidence on any feature in it."""
-        return bool(
-            self.groups or self.claims or self.xcr0 is not None or self.vulnerabilities
-        ) or any(list_of(block.fields) for block in self.cpuinfo)
+        """Whether there is evidence on any feature in it.
+
+        A mitigation is none, but for the one that switches AVX off.
+        """
+        off = GDS_DISABLED in self.vulnerabilities.get(GDS_FILE, "")
+        return bool(self.groups or self.claims or self.xcr0 is not None or off) or any(
+            list_of(block.fields) for block in self.cpuinfo
+        )
 
     @property
     def shows_x86(self) -> bool:
