@@ -27,6 +27,7 @@
 #define ERRNO_ENOMEM 12
 #define ERRNO_EACCES 13
 #define ERRNO_EINVAL 22
+#define ERRNO_EPIPE 32
 #define ERRNO_ENOSYS 38
 
 static inline bool

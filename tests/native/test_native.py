@@ -558,6 +558,19 @@ def test_full_output(native_builds: tuple[Path, Path]) -> None:
     assert done.returncode == 3
 
 
+@pytest.mark.parametrize("arguments", [(), ("--list",), ("--help",), ("--version",)])
+def test_a_reader_that_has_gone(native_builds: tuple[Path, Path], arguments: tuple[str]) -> None:
+    """`cpuprobe-native | head -1`: a quiet end, not a death by SIGPIPE."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run([native_builds[0], *arguments], stdout=write, stderr=subprocess.PIPE)
+    finally:
+        os.close(write)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_starts_without_environment(native_builds: tuple[Path, Path], tmp_path: Path) -> None:
     """The executable needs no library, no environment and no /proc to list its candidates."""
     program = shutil.copy2(native_builds[0], tmp_path / "probe")
