@@ -10,9 +10,11 @@ Everything is imported when first used: `import cpuprobe` itself costs next to n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # to a type checker it is true; `typing` takes longer than all of this
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from cpuprobe.api import safe_config as safe_config
     from cpuprobe.api import safe_flags as safe_flags
     from cpuprobe.assessment import Assessment as Assessment
