@@ -12,7 +12,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -138,6 +138,16 @@ def standard_input() -> BinaryIO:
         raise CaptureError("standard input: it can be given once")
     _taken[:] = [sys.stdin.buffer]
     return sys.stdin.buffer
+
+
+def size_of(path: str) -> int:
+    """Bytes of a file, or of all in a folder, holes left out; of what cannot be opened none."""
+    total = 0
+    for each, sort in below(path) if os.path.isdir(path) else [(path, "file")]:
+        if sort == "file":
+            with suppress(CaptureError), OpenedFile(each) as file:
+                total += file.filled()
+    return total
 
 
 def read_bounded(path: str | os.PathLike[str], maximum: int, advice: str = "") -> tuple[str, bytes]:

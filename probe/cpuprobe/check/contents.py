@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 from cpuprobe.check import meter
@@ -26,11 +25,11 @@ from cpuprobe.code.archives.walk import BETWEEN, LINK, Member, members, members_
 from cpuprobe.code.budget import BUDGET
 from cpuprobe.code.elf import ArtifactError, Source
 from cpuprobe.code.hidden import UnreadError
-from cpuprobe.code.library import Library
+from cpuprobe.code.library import Library, alone
 from cpuprobe.code.needs import Needs
 from cpuprobe.code.read import Reading, complete
 from cpuprobe.errors import CaptureError
-from cpuprobe.files import OpenedFile, below
+from cpuprobe.files import OpenedFile, size_of
 
 FILE = 6000
 """Steps for each file of code in it, whatever code it has: OpenBLAS has 16,000 small objects."""
@@ -107,7 +106,7 @@ def contents(path: str, asked: Asked = PLAINLY) -> Contents:
     excluded = excluder(asked.excluded)
     try:
         if os.path.isdir(path):
-            allowance = Allowance(_size(path))
+            allowance = Allowance(size_of(path))
             found = members_of_folder(path, allowance, excluded)
             return _Reader(found, allowance, path, asked).contents()
         with OpenedFile(path) as file:
@@ -116,15 +115,6 @@ def contents(path: str, asked: Asked = PLAINLY) -> Contents:
             return _Reader(found, allowance, path, asked).contents()
     except CaptureError as error:
         raise ArtifactError(str(error).removeprefix(f"{path}: ")) from None
-
-
-def _size(folder: str) -> int:
-    total = 0
-    for path, sort in below(folder):
-        if sort == "file":
-            with suppress(CaptureError), OpenedFile(path) as file:
-                total += file.filled()
-    return total
 
 
 class _Reader:
@@ -293,4 +283,7 @@ class _Reader:
         meter.count(source.size)
         if member.library:
             self._objects.add(len(self._met), needs, source)
+            return needs
+        needs, steps = alone(needs, source)
+        allowance.left -= steps
         return needs

@@ -118,7 +118,9 @@ def judge(path: str, needs: Needs, against: HostCapabilities) -> Fit:
             path=path,
             expectation="runs",
             fits=True,
-            reason="contains nothing that is not safe there",
+            reason="contains nothing that is not safe there"
+            if needs.coverage.total
+            else "holds no code",
             needs=needs,
         )
     certain = {name: address for name, address in needs.entry.items() if name in missing}

@@ -19,14 +19,16 @@ from cpuprobe.check.judge import Fit, judge
 from cpuprobe.check.launchers import MOST, Launcher, launcher
 from cpuprobe.check.patterns import excluder
 from cpuprobe.check.pool import results
+from cpuprobe.code import clock
 from cpuprobe.code.archives.table import MOST_OF_SCRIPT, SCRIPT, Kind, kind_of_file
 from cpuprobe.code.archives.walk import BETWEEN
 from cpuprobe.code.elf import ArtifactError
 from cpuprobe.code.forms import forms
 from cpuprobe.code.hidden import UnreadError
+from cpuprobe.code.library import alone
 from cpuprobe.code.needs import Needs
 from cpuprobe.code.read import complete, opened
-from cpuprobe.files import below, open_regular
+from cpuprobe.files import OpenedFile, below, open_regular, size_of
 
 SMALL = 1 << 20
 """Below as many bytes in all a second process costs more than it saves."""
@@ -211,9 +213,10 @@ def read(path: str, asked: Asked) -> _Answer:
     if kind is None and os.path.isdir(path):
         return "a folder that cannot be listed"
     try:
-        if kind is not None and kind.opens is not None:
-            return contents(path, asked)
-        return _needs(path, asked)
+        with clock.limited(size_of(path)):
+            if kind is not None and kind.opens is not None:
+                return contents(path, asked)
+            return _needs(path, asked)
     except UnreadError as error:
         return Kind(str(error))
     except ArtifactError as error:
@@ -225,6 +228,9 @@ def read(path: str, asked: Asked) -> _Answer:
 def _needs(path: str, asked: Asked) -> Needs:
     reading = opened(path, asked.isa)
     needs = complete(reading, reading.scan(asked.sought))
+    if needs.kind == "object":
+        with OpenedFile(path) as file:
+            needs, _ = alone(needs, file)
     meter.count(_size(path))
     return needs
 

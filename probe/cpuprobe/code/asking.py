@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
 
-from cpuprobe.code import libgcc
+from cpuprobe.code import clock, libgcc
 from cpuprobe.code.flow import main
 from cpuprobe.code.links import Links
 from cpuprobe.code.memory_reads import readers, reads
@@ -64,7 +64,7 @@ class Functions:
 
     def __init__(self, file: Binary, links: Links) -> None:
         """Finds out what asks."""
-        self._file, self._links = file, links
+        self._file, self._links, self._clock = file, links, clock.current()
         models = file.models or self._models()
         around = (at + by for at in models for by in (-libgcc.ALIGNMENT, libgcc.ALIGNMENT))
         others = (at for at in around if next(links.takers(at, at + 1), None) is not None)
@@ -83,8 +83,8 @@ class Functions:
 
     @property
     def left(self) -> int:
-        """Steps that may still be made."""
-        return self._ways.left
+        """Steps that may still be made; none where the file has used up its time."""
+        return 0 if self._clock.late else self._ways.left
 
     @left.setter
     def left(self, steps: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
-from cpuprobe.code.functions import MOST_FUNCTIONS, FunctionTable, Name, Range
+from cpuprobe.code.functions import MOST_ROWS, FunctionTable, Name, Range
 from cpuprobe.code.hidden import LTO, refuse_unmade
 from cpuprobe.code.program import Binary, CodeBytes
 
@@ -66,7 +66,12 @@ def symbols(table: bytes, form: struct.Struct, strings: int, short: bytearray) -
         form: of a row: PLAIN, or that of large objects.
         strings: the number of the string table; the one behind it has short names.
         short: which come here: up to eight letters stand in the row.
+
+    Raises:
+        ArtifactError: they are too many.
     """
+    if len(table) > form.size * MOST_ROWS:
+        raise ArtifactError(f"COFF: more than {MOST_ROWS} symbols are not read")
     skip = 0
     for raw, value, section, kind, storage, auxiliary in form.iter_unpack(table):
         if skip:
@@ -129,6 +134,8 @@ class Coff(Bounded):
 
     def _read_code(self, file: Binary) -> dict[int, CodeBytes]:
         """Reads executable bytes; by the number of their section."""
+        if not self._sections:
+            raise ArtifactError("COFF: it has no sections: there is nothing to read")
         if self._sections > MOST_SECTIONS:
             raise ArtifactError(f"COFF: {self._sections} sections: no object has so many")
         place = self._layout.header + self._optional
@@ -148,8 +155,6 @@ class Coff(Bounded):
         return places
 
     def _read_symbols(self, file: Binary) -> Iterator[Symbol]:
-        if self._count > MOST_FUNCTIONS:
-            raise ArtifactError(f"COFF: more than {MOST_FUNCTIONS} symbols are not read")
         if not self._symbols or not self._count:
             return
         width = self._layout.symbol.size

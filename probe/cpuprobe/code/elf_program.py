@@ -75,6 +75,8 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
     file = Binary(known, _KINDS.get(elf.kind, "library"), wasmtime, elf.entry)
     if elf.kind not in (abi.ET_REL, abi.ET_EXEC, abi.ET_DYN):
         raise ArtifactError(f"ELF: neither program, library nor object file (type {elf.kind})")
+    if not (elf.sections or elf.segments):
+        raise ArtifactError("ELF: it has no sections: there is nothing to read")
     if not wasmtime:
         refuse_hidden(source, elf)
         rows = _code(elf)

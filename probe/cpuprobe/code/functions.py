@@ -17,6 +17,8 @@ from cpuprobe.code.needs import Confidence
 
 MOST_FUNCTIONS = 3 << 19
 """A browser with all its symbols has about half as many."""
+MOST_ROWS = 1 << 20
+"""Functions, or symbols, of a file that is read in Python, which holds 600 bytes of each."""
 MOST_FOUND = 4 * MOST_FUNCTIONS
 """As most of them are told of by two symbol tables and by unwind entries."""
 

@@ -76,10 +76,29 @@ class Library:
             # What is in no function that is kept is not come to.
             ways, whole = reached.get(number, Reached({}, bool(search.dispatch)))
             if needs.features and (whole or ways):
+                signs = dict.fromkeys((*search.dispatch, *needs.dispatch))
                 known = msgspec.structs.replace(
-                    needs, reached=ways, followed=whole, dispatch=search.dispatch
+                    needs, reached=ways, followed=whole, dispatch=tuple(signs)
                 )
                 yield key, known
+
+
+def alone(needs: Needs, source: Source) -> tuple[Needs, int]:
+    """What an object that asks is known to need by itself, as a library of it alone would be.
+
+    Others are left as they are: whoever links one may choose.
+
+    Args:
+        needs: what a file needs.
+        source: its bytes.
+
+    Returns:
+        That, and how many steps it took.
+    """
+    library = Library()
+    if needs.features and needs.dispatch:
+        library.add(0, needs, source)
+    return dict(library.judged()).get(0, needs), library.steps
 
 
 def _part(source: Source) -> Part | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from cpuprobe.code.elf import ArtifactError, Source, text
 from cpuprobe.code.elf_program import MOST_CODE
-from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
+from cpuprobe.code.functions import MOST_ROWS, NAMELESS, FunctionTable, Name, Range
 from cpuprobe.code.go_program import read_other
 from cpuprobe.code.hidden import refuse_unmade
 from cpuprobe.code.macho_commands import (
@@ -37,6 +37,8 @@ MACHINES = {7: "i386", 12: "ARM", 18: "PowerPC", 0x0100000C: "AArch64", 0x010000
 X86_64 = 0x01000007
 _MOST_INITIAL = 1024
 _MOST_UNDEFINED = 1 << 16
+_MOST_IMPORTS = 1 << 18
+"""Slots with addresses of other files' functions; Chromium has some thousand."""
 
 _UNIXTHREAD, _DYSYMTAB = 0x5, 0xB
 _DYLD_INFO, _DYLD_INFO_ONLY, _CHAINED_FIXUPS = 0x22, 0x80000022, 0x80000034
@@ -79,6 +81,8 @@ class _Macho(MachoFile):
         self._functions: dict[int, dict[int, Range]] = {}  # by range of code, then start
         self._contents: dict[Segment, bytes] = {}
         self._table = b""  # of symbols
+        if not self.sections:
+            raise ArtifactError("Mach-O: it has no sections: there is nothing to read")
         self._read_code()
         found = self.found
         is_for_linker = kind == "object" and _LTO in found.get(SEGMENT_64, b"")
@@ -164,8 +168,8 @@ class _Macho(MachoFile):
             if not value or address >= end:  # zeros fill the rest
                 break
             starts[address] = None
-            if len(starts) > MOST_FUNCTIONS:
-                raise ArtifactError(f"Mach-O: more than {MOST_FUNCTIONS} functions are not read")
+            if len(starts) > MOST_ROWS:
+                raise ArtifactError(f"Mach-O: more than {MOST_ROWS} functions are not read")
             value = shift = 0
         return starts
 
@@ -199,8 +203,8 @@ class _Macho(MachoFile):
         if code is None:
             return
         functions = self._functions.setdefault(code.index, {})
-        if len(functions) >= MOST_FUNCTIONS:
-            raise ArtifactError(f"Mach-O: more than {MOST_FUNCTIONS} functions are not read")
+        if len(functions) >= MOST_ROWS:
+            raise ArtifactError(f"Mach-O: more than {MOST_ROWS} functions are not read")
         functions[address] = Range(address, 0, name, source, False)
 
     def _links(self, found: dict[int, bytes]) -> None:
@@ -227,11 +231,13 @@ class _Macho(MachoFile):
         offset, count = struct.unpack_from("<II", numbers, 48)
         indirect = memoryview(self.read(offset, 4 * count, "the indirect symbols")).cast("I")
         (strings,) = self.file.strings
+        left = _MOST_IMPORTS
         for each in self.sections:
             if each.flags & 0xFF not in _SLOTS:
                 continue
             self.file.relocations.of_code.append((each.address, each.address + each.size))
-            numbered = indirect[each.indirect : each.indirect + each.size // 8]
+            numbered = indirect[each.indirect : each.indirect + min(each.size // 8, left)]
+            left -= len(numbered)
             for slot, number in enumerate(numbered):
                 if 16 * number < len(self._table):  # else it is one of this file
                     name, kind = struct.unpack_from("<IB", self._table, 16 * number)

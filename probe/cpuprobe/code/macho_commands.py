@@ -17,6 +17,7 @@ from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
 MOST_COMMANDS = 4 << 20
 """Bytes of load commands; a large browser has some 10,000."""
 MOST_SECTIONS = 1 << 12
+_MOST_TABLES = 1 << 20
 INSTRUCTIONS = 0x80000400
 """S_ATTR_PURE_INSTRUCTIONS, S_ATTR_SOME_INSTRUCTIONS: of a section's flags."""
 CONSTRUCTORS = 9
@@ -81,6 +82,8 @@ class MachoFile(Bounded):
     def data_in_code(self) -> Iterator[tuple[int, int]]:
         """Address and size of jump tables."""
         table = self.linked(_DATA_IN_CODE, "the table of data in code")
+        if len(table) > 8 * _MOST_TABLES:
+            raise ArtifactError(f"Mach-O: more than {_MOST_TABLES} tables in code are not read")
         for offset, size, _ in struct.iter_unpack("<IHH", table[: len(table) & ~7]):
             address = offset if self.is_object else self._address(offset)
             if address is not None and size:

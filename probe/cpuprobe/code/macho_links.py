@@ -84,6 +84,9 @@ def chained(
         segments: of the file.
         read: reads one of them.
         base: where the file's header is in memory.
+
+    Raises:
+        ArtifactError: more than any file has.
     """
     left = MOST_WORDS
     for start, segment in zip(_starts(fixups), segments, strict=False):
@@ -93,6 +96,9 @@ def chained(
         pages = min(pages, (len(fixups) - start - 22) // 2)
         if form not in (_PTR_64, _PTR_64_OFFSET):
             continue
+        left -= pages  # segments may share them
+        if left < 0:
+            raise ArtifactError("Mach-O: more pages with addresses than any file has")
         firsts = struct.unpack_from(f"<{pages}H", fixups, start + 22)
         content = read(segment)
         for page, first in enumerate(firsts):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cpuprobe.code import coff, go
 from cpuprobe.code.elf import ArtifactError, Bounded, Source, text
-from cpuprobe.code.functions import MOST_FUNCTIONS, NAMELESS, FunctionTable, Name, Range
+from cpuprobe.code.functions import MOST_ROWS, NAMELESS, FunctionTable, Name, Range
 from cpuprobe.code.go_program import read_other
 from cpuprobe.code.hidden import UPX, UnreadError
 from cpuprobe.code.jump_tables import jump_tables
@@ -119,8 +119,8 @@ class _Pe(Bounded):
         return file
 
     def _read_sections(self) -> list[_Section]:
-        if self._sections_count > MOST_SECTIONS:
-            raise ArtifactError(f"PE: {self._sections_count} sections: no file has so many")
+        if not 0 < self._sections_count <= MOST_SECTIONS:
+            raise ArtifactError(f"PE: {self._sections_count} sections: no program has that many")
         place = self._header + 24 + self._optional_size
         table = self.read(place, 40 * self._sections_count, "the section table")
         sections, self._end = [], 0
@@ -188,8 +188,8 @@ class _Pe(Bounded):
         if len(directory) < 40 or section is None:
             return
         count, named, *tables = struct.unpack_from("<IIIII", directory, 20)
-        if max(count, named) > MOST_FUNCTIONS:
-            raise ArtifactError(f"PE: more than {MOST_FUNCTIONS} exports are not read")
+        if max(count, named) > MOST_ROWS:
+            raise ArtifactError(f"PE: more than {MOST_ROWS} exports are not read")
         addresses, names, ordinals = (
             self._at(each, width * rows)
             for each, width, rows in zip(tables, (4, 4, 2), (count, named, named), strict=True)
@@ -239,8 +239,8 @@ class _Pe(Bounded):
 
     def _read_unwind(self, file: Binary) -> None:
         table = self._read_directory(_EXCEPTION)
-        if len(table) > 12 * MOST_FUNCTIONS:
-            raise ArtifactError(f"PE: more than {MOST_FUNCTIONS} functions are not read")
+        if len(table) > 12 * MOST_ROWS:
+            raise ArtifactError(f"PE: more than {MOST_ROWS} functions are not read")
         low, high, last, content = 0, 0, (0, 0), b""
         code: CodeBytes | None = None
         rows = struct.iter_unpack("<III", table[: len(table) // 12 * 12])

@@ -30,6 +30,8 @@ def pointers(table: bytes, read: Read, base: int) -> Iterator[tuple[int, int]]:
     """
     left = MOST_WORDS
     for page, offsets in _blocks(table):
+        if not (left and offsets):
+            continue
         content = read(page, 4096 + 8)  # a word may begin on the page's last byte
         for offset in offsets:
             word = content[offset & 0xFFF : (offset & 0xFFF) + 8]

@@ -13,6 +13,7 @@ from cpuprobe.code.elf import text
 from cpuprobe.code.functions import Exports, FunctionTable, Name, Range
 from cpuprobe.code.needs import Kind
 from cpuprobe.facts.tables import load_table
+from cpuprobe.words import counted
 
 MACHINES = {
     3: "i386",
@@ -224,7 +225,8 @@ class Binary:
     @property
     def signs(self) -> tuple[str, ...]:
         """What beside instructions may choose code in it at run time."""
-        chosen = [f"{self.ifuncs} functions chosen at load time (ifunc)"] if self.ifuncs else []
+        several = f"{counted(self.ifuncs, 'function')} chosen at load time (ifunc)"
+        chosen = [several] if self.ifuncs else []
         cpuinfo = ["/proc/cpuinfo"] if self.questions else []
         return (*self.asks_others, *cpuinfo, *chosen)
 

@@ -62,7 +62,9 @@ def scan(
     """
     if not NATIVE:
         return simple.scan(file, work, forms(), sought, most)
-    number = min(parts(work.size), threads or os.cpu_count() or 1)
+    number = parts(work.size)
+    if number > 1:
+        number = min(number, threads or os.cpu_count() or 1)
     shares = deque([work.pieces])
     if number > 1:
         shares = deque(part_of(work, each, SHARES * number) for each in range(SHARES * number))
@@ -238,11 +240,10 @@ class _Found:
 
     def _uses(self, numbers: Sequence[int]) -> dict[str, Use]:
         """What was found of some features, in alphabetical order."""
-        uses = {}
-        for name, number in sorted((name_of(number), number) for number in numbers):
-            use = self._all.tally.uses[number]
-            if not use.functions:
-                continue
+        uses, every = {}, self._all.tally.uses
+        there = [number for number in numbers if every[number].functions]
+        for name, number in sorted((name_of(number), number) for number in there):
+            use = every[number]
             counts = zip(SOURCES, use.instructions, strict=True)
             by: dict[str, int] = {source: count for source, count in counts if count}
             places = tuple(self._place(use.place[at]) for at in range(use.places))

@@ -30,7 +30,7 @@ if hasattr(os, "register_at_fork"):
 
 def parts(size: int) -> int:
     """In how many parts so many bytes of code are worked on: one a CPU, where that pays."""
-    return min(len(os.sched_getaffinity(0)), size // ALONE) or 1
+    return min(len(os.sched_getaffinity(0)), size // ALONE) if size >= ALONE else 1
 
 
 def begun(work: Callable[[], U]) -> Future[U]:

@@ -45,7 +45,8 @@ def file_lines(file: Mapping[str, Any]) -> Iterator[str]:
     if needs is None:
         yield from _wrapped(file["reason"])
         return
-    if file["expectation"] != "runs" or needs["engine"] is not None:
+    is_empty = not needs["coverage"]["total"]
+    if file["expectation"] != "runs" or needs["engine"] is not None or is_empty:
         yield from _wrapped(file["reason"])
     if file["message"] is not None:
         yield from _wrapped(f"message: {file['message']}")

@@ -12,9 +12,10 @@ import pytest
 
 pytest.importorskip("iced_x86")
 
-from tests.archives import tar_of
+from tests.archives import tar_of, zip_of
 from tests.needs import read_needs
 
+from cpuprobe.check import many
 from cpuprobe.check.against import within
 from cpuprobe.check.contents import contents
 from cpuprobe.check.judge import Fit, judge
@@ -157,11 +158,13 @@ LINKED = {
 }
 
 
-def build(folder: Path, source: str, *options: str, name: str = "a.out") -> Path:
+def build(
+    folder: Path, source: str, *options: str, name: str = "a.out", compiler: str = "gcc"
+) -> Path:
     path = folder / name
     text = path.with_suffix(".c")
     text.write_text(source)
-    subprocess.run(["gcc", "-O3", text, "-o", path, *options], check=True)
+    subprocess.run([compiler, "-O3", text, "-o", path, *options], check=True)
     return path
 
 
@@ -482,6 +485,29 @@ def test_many_functions_that_are_named_for_cpus(options, tmp_path):
     assert expected(plain + "".join(kinds) + table) == "guarded"
     kinds[-1] += "NEW void other(int k) { LOOP(k); }\n"
     assert expected(plain + "".join(kinds) + other) == "unguarded"
+
+
+@pytest.mark.parametrize(
+    ("leak", "expected"),
+    [("void other(int k) { fast(k); }\n", "unguarded"), ("", "guarded")],
+    ids=["leak", "choice"],
+)
+@pytest.mark.parametrize("target", [(), ("-target", "x86_64-pc-windows-msvc")], ids=["ELF", "COFF"])
+def test_that_an_object_asks_says_nothing_of_what_does_not(leak, expected, target, tmp_path):
+    """As in a library of this object alone; by itself, or packed."""
+    choice = 'OLD int has(void) { unsigned a, b, c, d; __asm__("cpuid" : "=a"(a), "=b"(b), '
+    choice += '"=c"(c), "=d"(d) : "a"(7), "c"(0)); return b >> 5 & 1; }\n'
+    choice += "void work(int k) { if (has()) fast(k); else slow(k); }\n"
+    plain = HEAD.replace("#include <stdio.h>", "")  # which is not there for each target
+    path = build(tmp_path, plain + choice + leak, "-c", *target, compiler="clang")
+    packed = tmp_path / "a.zip"
+    packed.write_bytes(zip_of({"a.o": path.read_bytes()}))
+    path = path.rename(tmp_path / "a.o")
+    files = [(str(path), True), (str(packed), True)]
+    fits = many.check(files, within(find_profile("x86-64-v2")), 1, lambda *_: None)
+
+    assert [fit.expectation for fit in fits] == [expected] * 2, fits
+    assert all("CPUID" in fit.reason for fit in fits)
 
 
 def test_a_program_that_does_not_move_is_the_same_in_an_archive(tmp_path):

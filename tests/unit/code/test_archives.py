@@ -310,6 +310,17 @@ def test_an_appimage():
     assert held(content) == {"x!runtime": ("ELF file", LIBRARY), **IMAGE}
 
 
+def test_an_appimage_with_another_image():
+    """DwarFS, say: what is not read is told of by its path."""
+    runtime = bytearray(LIBRARY)
+    runtime[8:11] = b"AI\2"
+
+    assert held(bytes(runtime) + b"DWARFS\2\5" + bytes(600)) == {
+        "x!runtime": ("ELF file", LIBRARY),
+        "x!image": ("image of an unknown kind", ""),
+    }
+
+
 def test_folders_in_a_loop():
     """A folder that holds itself is refused, not followed."""
     content = bytearray((DATA / "tiny.gzip.squashfs").read_bytes())

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import struct
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from tests.elf_files import HEADER, elf, go_program, go_table, note, symbol
 from tests.limits import assert_answered, run
+from tests.other_files import CODE, DATA, linked, macho, pe, segment
 
 pytest.importorskip("iced_x86")
 
 from cpuprobe.check import many
 from cpuprobe.check.against import within
-from cpuprobe.code import read, scan
+from cpuprobe.code import clock, read, scan
 from cpuprobe.facts.profiles import find_profile
 
 EXECUTABLE, SYMTAB, STRTAB, RELA, NOTE, FUNCTION = 4, 2, 3, 4, 7, 0x12
@@ -210,6 +214,57 @@ def pointers_to_one() -> bytes:
     return elf(code + bytes(8 * count) + rows + named, (), sections)
 
 
+def pe_relocations() -> bytes:
+    """40 MiB of pages without relocations, each in the last of 96 sections."""
+    few = [(0x1000 * n, b"\xc3" * 16, DATA) for n in range(1, 95)]
+    table = struct.pack("<II", few[-1][0], 8) * (5 << 20)
+    code = (0x200000, b"\xc5\xfd\xfe\xc0\xc3" * 100, CODE)
+    return pe([*few, code, (0x400000, table, DATA)], {5: (0x400000, len(table))})
+
+
+def _macho(commands: Callable[[int], list[bytes]], body: bytes) -> bytes:
+    """A dylib with the commands for where its body begins, which begins with 500 bytes of code."""
+    at = len(macho(commands(0), b""))
+    return macho(commands(at), b"\xc5\xfd\xfe\xc0\xc3" * 100 + body)
+
+
+def _text(at: int, more: Sequence[tuple[int, int, int, int]] = ()) -> bytes:
+    return segment(b"__TEXT", 0x1000, 0, at + 500, [(0x1000 + at, 500, at, 0x80000400), *more])
+
+
+def macho_pages() -> bytes:
+    """50,000 segments that share the same 65,535 pages without addresses."""
+    segments, pages = 50_000, 65_535
+    starts = struct.pack("<I", 4 + 4 * segments) * segments
+    of_one = struct.pack("<IHHQIH", 0, 0x1000, 2, 0, 0, pages) + b"\xff\xff" * pages
+    fixups = struct.pack("<7I", 0, 28, *bytes(5)) + struct.pack("<I", segments) + starts + of_one
+    one = segment(b"x", 0x10000000, 0, 64)
+
+    def commands(at: int) -> list[bytes]:
+        return [_text(at), *[one] * segments, linked(0x80000034, at + 500, len(fixups))]
+
+    return _macho(commands, fixups)
+
+
+def macho_imports() -> bytes:
+    """4,000 sections that share the same 4 million slots with addresses of other files."""
+    count = 4 << 20
+    slots = [(0x100000, 8 * count, 0, 7)] * 4000
+
+    def commands(at: int) -> list[bytes]:
+        symbols = at + 500 + 4 * count
+        table = struct.pack("<IIIIII", 2, 24, symbols, 1, symbols + 16, 16)
+        return [_text(at, slots), table, struct.pack("<II48xII16x", 0xB, 80, at + 500, count)]
+
+    return _macho(commands, bytes(4 * count) + struct.pack("<IBBHQ", 1, 1, 0, 0, 0) + bytes(16))
+
+
+def macho_tables() -> bytes:
+    """8 million times the same table in code."""
+    tables = struct.pack("<IHH", 600, 4, 1) * (8 << 20)
+    return _macho(lambda at: [_text(at), linked(0x29, at + 500, len(tables))], tables)
+
+
 FILES: list[tuple[Callable[[], bytes], bool | None]] = [
     (overlapping_functions, True),
     (jump_tables, None),
@@ -227,6 +282,10 @@ FILES: list[tuple[Callable[[], bytes], bool | None]] = [
     (go_pointers, None),
     (go_reads, None),
     (pointers_to_one, False),
+    (pe_relocations, False),
+    (macho_pages, True),
+    (macho_imports, False),
+    (macho_tables, True),
 ]
 
 
@@ -238,6 +297,33 @@ def test_a_file_that_costs(make, refused, tmp_path):
     path.write_bytes(make())
 
     assert_answered("check", path, "--against", "x86-64-v2", refused=refused)
+
+
+def test_what_takes_too_long_is_given_up(tmp_path, monkeypatch):
+    """By the clock, where steps do not tell: in a thread and in an archive too."""
+    monkeypatch.setattr(clock, "SECONDS", 0.02)
+    monkeypatch.setattr(clock, "PER_MIB", 0)
+    before = signal.getsignal(signal.SIGPROF)
+    slow, small = filled(RARE, 6 << 20, 1 << 12), filled(ADD, 400, 40)
+    (tmp_path / "slow").write_bytes(slow)
+    with tarfile.open(tmp_path / "both.tar", "w") as tar:
+        for name, content in (("small", small), ("slow", slow), ("last", small)):
+            row = tarfile.TarInfo(name)
+            row.size = len(content)
+            tar.addfile(row, io.BytesIO(content))
+    (tmp_path / "small").write_bytes(small)
+    files = [(str(tmp_path / name), True) for name in ("slow", "both.tar", "small")]
+    fits = many.check(files, within(find_profile("x86-64-v2")), 1, lambda *_: None)
+
+    assert [(fit.path.rpartition("/")[2], fit.expectation) for fit in fits] == [
+        ("slow", "unreadable"),
+        ("both.tar!small", "unguarded"),
+        ("both.tar", "unreadable"),
+        ("small", "unguarded"),
+    ]
+    assert {fit.error for fit in fits} == {None, "it takes too long to read"}
+    assert signal.getsignal(signal.SIGPROF) == before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0, 0)
 
 
 def filled(code: bytes, size: int, step: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from types import SimpleNamespace
 
 import pytest
 from tests.elf_files import HEADER, elf
@@ -17,6 +18,7 @@ from cpuprobe.code.program import Binary, CodeBytes, Relocations, asks
 pytest.importorskip("iced_x86")
 pytest.importorskip("cpuprobe._native")
 
+from cpuprobe.code import memory_reads
 from cpuprobe.code.holding import holding
 from cpuprobe.code.links import Links
 
@@ -252,3 +254,17 @@ def test_places_in_sections_that_overlap_are_in_order(monkeypatch):
 
     assert [*map(len, handed)] == [256]
     assert [*handed[0]] == sorted({*handed[0]})
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_code_is_gone_through_once_for_reads(whole, monkeypatch):
+    """However many ranges there are: of a static library's objects, each has its own."""
+    code = [CodeBytes(n, ".text", 4096 * n, bytes(64)) for n in range(1, 301)]
+    spans = [(4096 * n + 8 * m, 4096 * n + 8 * m + 8) for n in range(1, 301) for m in range(3)]
+    looked = []
+    fake = SimpleNamespace(links_reads=lambda data, first, last, at, *_: looked.append(at + first))
+    monkeypatch.setattr(memory_reads, "lib", fake)
+    memory_reads.reads(code, None if whole else spans)
+
+    starts = [each.address for each in code] if whole else [start for start, _ in spans]
+    assert looked == starts

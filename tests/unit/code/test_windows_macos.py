@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.elf_files import HEADER, elf, symbol
 from tests.needs import parse_needs
+from tests.other_files import macho, pe
 
 from cpuprobe.code.archives.walk import members
 from cpuprobe.code.coff import read_coff
@@ -263,6 +264,22 @@ def test_damaged_coff_objects_are_errors_and_nothing_worse(name):
                 parse_needs(whole[:at] + bytes([value]) + whole[at + 1 :])
             except ArtifactError:
                 continue
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        struct.pack("<HH16x", 0x8664, 0),
+        pe([], {}),
+        macho([], b""),
+        elf(),
+        elf(kind=1),
+    ],
+    ids=["COFF", "PE", "Mach-O", "ELF", "ELF object"],
+)
+def test_what_has_no_sections_was_not_read(whole):
+    with pytest.raises(ArtifactError, match="sections"):
+        parse_needs(whole)
 
 
 def test_functions_of_pe():

@@ -277,7 +277,11 @@ def appimage(stream: Stream, allowance: Allowance) -> Iterator[Entry]:
         runtime = source.some(0, end)
         # Without the mark it is what it was before: a program.
         yield Entry("runtime", Cursor(Held(runtime[:8] + bytes(3) + runtime[11:])))
-        yield Entry("", Cursor(Window(source, end, source.size - end)))
+        image = Window(source, end, source.size - end)
+        if image.some(0, len(MAGIC)) == MAGIC:
+            yield Entry("", Cursor(image))
+        else:  # DwarFS, say
+            yield Entry("image", None, "image of an unknown kind")
     finally:
         if stream.holds:
             allowance.hold(-source.size)
