@@ -55,9 +55,7 @@ _NEAR = "import numpy as n, pynear; pynear.VPTreeL2Index().set(n.ones((99, 16), 
 _BASE64 = "import pybase64 as b; b.b64decode(b.b64encode(bytes(range(256)) * 99))"
 _BLUR = "import cv2, numpy as n; cv2.GaussianBlur(cv2.resize(n.eye(64), (99, 99)), (5, 5), 0)"
 _CITY = "import cityhash as c, farmhash as f; c.CityHash64(b'a' * 999); f.FarmHash64(b'a' * 999)"
-_CODECS = (
-    "import imagecodecs as i, numpy as n; i.jpeg8_decode(i.jpeg8_encode(n.eye(64, dtype='u1')))"
-)
+_CODECS = "import imagecodecs as i, numpy as n; i.pcodec_encode(n.ones(999, 'f4'))"
 _FORM = "import chiavdf as c; c.create_discriminant(b'1' * 10, 512)"
 _INFLATE = "from isal import isal_zlib as z; z.decompress(z.compress(bytes(99999)))"
 _KEYS = "import rocksdict as r; d = r.Rdict('db'); d[1] = 'a' * 99; d.close()"
@@ -163,14 +161,18 @@ ROWS = (
     Row("deb", "aom-tools libaom3", f"usr/bin/aomenc --ivf --cpu-used=9 {_YUV} usr/bin/aomdec"),
     Row("deb", "libvolk2-bin libvolk2.5", "usr/bin/volk-config-info --machine"),
     Row("deb", "iqtree", "usr/bin/iqtree2 --version"),
-    Row("deb", "flac libflac12", f"usr/bin/flac {_SAMPLES} --sample-rate=8000 -sc /usr/bin/env"),
+    Row(
+        "deb",
+        "flac libflac12 libogg0",
+        f"usr/bin/flac {_SAMPLES} --sample-rate=8000 -sc /usr/bin/env",
+    ),
     Row("deb", "primesieve-bin libprimesieve11", "usr/bin/primesieve 1000000 -q"),
     Row("deb", "hexyl", "usr/bin/hexyl /etc/passwd"),
     Row("deb", "nettle-bin libnettle8", "usr/bin/nettle-hash -a sha256"),
     Row("deb", "postgresql-15", "usr/lib/postgresql/15/bin/postgres --describe-config"),
     Row(
         "deb",
-        "opus-tools libopus0 libopusenc0 libopusfile0",
+        "opus-tools libopus0 libopusenc0 libopusfile0 libogg0",
         "usr/bin/opusenc --quiet --raw /usr/bin/env /dev/null",
     ),
     Row(
