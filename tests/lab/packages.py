@@ -1,5 +1,7 @@
 """Debian packages that the lab unpacks: kernels to boot, a later QEMU, a Python for arm64.
 
+`python -m tests.lab.packages` gets all of it at once, before the worlds ask for it.
+
 The kernel series, as found in November 2026:
 
 6.1   bookworm, bookworm-security: linux-image-cloud-amd64 or -arm64. The default.
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.apt import Apt, unpacked
-from tests.lab.architecture import X86_64, Architecture
+from tests.lab.architecture import AARCH64, X86_64, Architecture
 from tests.lab.common import LabError, cache_dir, locked
 
 DEFAULT_SERIES = "6.1"
@@ -160,3 +162,17 @@ def python_arm64() -> Path:
     return unpacked(
         cache_dir() / "python-arm64", "bookworm", lambda _: _PYTHON, architecture="arm64"
     )
+
+
+def main() -> None:
+    """Fill the cache, in the order in which the suite asks."""
+    for series in SERIES:
+        kernel(series)
+    for series in ("6.1", "6.12"):
+        kernel(series, AARCH64)
+    qemu_10()
+    python_arm64()
+
+
+if __name__ == "__main__":
+    main()

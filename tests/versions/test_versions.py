@@ -11,7 +11,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,27 +54,37 @@ print(json.dumps([asked.version, asked.known, known_flags(), found.differ, there
 """
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
-    """Installs a version once and returns the environment that finds it first."""
-    environments: dict[str, dict[str, str]] = {}
+def install(version: str, folder: Path) -> dict[str, str]:
+    """Puts a version into a folder and returns the environment that finds it first."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
+    # wasmtime-py before 15 imports importlib_resources.
+    command += ["--quiet", "--no-deps", "--target", str(folder), f"wasmtime=={version}"]
+    done = subprocess.run(
+        [*command, "importlib_resources"], capture_output=True, text=True, timeout=300
+    )
+    if done.returncode:
+        # Without network there is nothing to test; `-rs` shows pip's last words.
+        pytest.skip((done.stderr.strip().splitlines() or ["pip failed"])[-1])
+    return {**os.environ, "PYTHONPATH": str(folder)}
 
-    def install(version: str) -> dict[str, str]:
-        if version not in environments:
-            folder = tmp_path_factory.mktemp(f"wasmtime-{version}")
-            command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
-            # wasmtime-py before 15 imports importlib_resources.
-            command += ["--quiet", "--no-deps", "--target", str(folder), f"wasmtime=={version}"]
-            done = subprocess.run(
-                [*command, "importlib_resources"], capture_output=True, text=True, timeout=300
-            )
-            if done.returncode:
-                # Without network there is nothing to test; `-rs` shows pip's last words.
-                pytest.skip((done.stderr.strip().splitlines() or ["pip failed"])[-1])
-            environments[version] = {**os.environ, "PYTHONPATH": str(folder)}
-        return environments[version]
 
-    return install
+@pytest.fixture(scope="module")
+def wheel(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], dict[str, str]]]:
+    """The environment of a version: while one is tested the next of those chosen is fetched."""
+    wanted = {
+        str(item.callspec.params["version"]): None
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path
+    }
+    with ThreadPoolExecutor(1) as pool:
+        coming = {
+            version: pool.submit(install, version, tmp_path_factory.mktemp(f"wasmtime-{version}"))
+            for version in wanted
+        }
+        yield lambda version: coming[version].result()
+        pool.shutdown(cancel_futures=True)
 
 
 def python(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
