@@ -83,7 +83,7 @@ def evidence(needs: Needs, missing: Collection[str]) -> Evidence:
             return Evidence(
                 True,
                 f"{where}; nothing in this file chooses, and nothing comes there but functions "
-                "that are named for such CPUs: their callers choose",
+                "that are named or listed for such CPUs: their callers choose",
             )
         doubt = _DOUBTS.get(needs.kind, "")
         return Evidence(False, f"{where}; nothing in this file chooses at run time: {doubt}")

@@ -91,6 +91,8 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
             read_dynamic(file, elf)
             few = constants(elf, _MOST_CONSTANTS)
             file.constants = [(section.address, section.data) for section in few]
+            few = constants(elf, _MOST_CONSTANTS, abi.SHF_WRITE)
+            file.data = [(section.address, section.data) for section in few]
             file.linked = file.kind == "executable" or bool(file.exports)
             file.appended = appended(source, elf)
         if machine == abi.EM_X86_64:

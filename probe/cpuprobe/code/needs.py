@@ -167,8 +167,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         entry: features on the way that every run or load takes, with the first address.
         reached: features that are reached from outside without a choice before.
         followed: whether the search for these came to its end.
-        named: features that only functions hold which are named for a CPU, so that callers choose;
-            looked for where a library or an object does not ask.
+        named: features that only functions hold which are named for a CPU, or stand in a list
+            for one, so that callers choose; looked for where a library or an object does not ask.
         spread: how many pages and functions hold which features.
         functions: all that hold a feature that was asked for, by address; none was, as a rule. Of
             compiled wasm all that hold any feature.

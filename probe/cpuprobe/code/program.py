@@ -153,6 +153,7 @@ class Binary:
         models: those of them that are libgcc's __cpu_model.
         is_windows: its functions call each other as on Windows.
         constants: address and content of memory that is only read, as far as that is little.
+        data: likewise of memory that is written to, as it is at first.
         questions: where its data names the file in which Linux lists the CPU's features.
     """
 
@@ -185,6 +186,7 @@ class Binary:
     models: set[int] = field(default_factory=set)
     questions: frozenset[int] = frozenset()
     constants: list[tuple[int, bytes]] = field(default_factory=list)
+    data: list[tuple[int, bytes]] = field(default_factory=list)
 
     @property
     def code_size(self) -> int:

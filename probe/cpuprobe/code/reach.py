@@ -16,7 +16,7 @@ from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.budget import SEARCHED
 from cpuprobe.code.coming import Coming
-from cpuprobe.code.descent import descend
+from cpuprobe.code.descent import descend, descend_exports, sample
 from cpuprobe.code.fixed_links import FixedLinks
 from cpuprobe.code.holders import Holders
 from cpuprobe.code.holding import holding
@@ -24,6 +24,7 @@ from cpuprobe.code.needs import SPREAD, By, Reach
 from cpuprobe.code.objects import Tables
 from cpuprobe.code.ordinary import is_ordinary
 from cpuprobe.code.program import Binary, is_named_for_cpus
+from cpuprobe.code.rows import Rows, listed
 from cpuprobe.code.tiers import AVX, MORE, tier
 
 CHOSEN = {"rtm"}
@@ -51,32 +52,30 @@ class Search:
             links: how its parts refer to each other.
             roots: where a run or a load begins.
         """
-        self._file, self._links = file, links
-        self._tables = Tables(file, self._links)
+        self._file, self._links, self._tables = file, links, Tables(file, links)
         self._functions = self.functions(file, self._links)
         self._is_named = functools.partial(_is_named, file)  # a method makes a cycle
         self._held = Holders(self._links, self._tables, self._functions, self._is_named)
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
-        self._open: dict[int, bool] = {}
-        self._chooses = False
+        self._open, self._chooses = dict[int, bool](), False
         self._named: set[str] = set()  # features to which functions come that are named for CPUs
-        self._is_explained = True
-        self._toll = 0  # steps that count for each function
-        self._tier = self._sought = 0  # that of the feature that is sought, as a bit; and itself
+        self._unnamed = dict[str, Collection[int]]()  # features to which nobody comes by a name
+        self._tier = self._sought = self._toll = 0  # of what is sought, as a bit; itself; steps
         self._every: Collection[int] = ()  # the functions that hold it
         self._enough = max(1, len(file.exports) // MANY)
 
     @property
     def ended(self) -> bool:
         """Whether nothing was left out, and it is known what keeps others from what was not met."""
-        return self._functions.left > 0 and self._functions.whole and self._is_explained
+        return self._functions.left > 0 and self._functions.whole and not self._unnamed
 
     @property
     def named(self) -> frozenset[str]:
-        """Features of which it is known that others come there by functions for such CPUs alone."""
+        """Features to which others come by functions for such CPUs alone, by names or lists."""
         went = self._functions.left > 0 and self._functions.whole
-        return frozenset(self._named if went else ())
+        found = listed(Rows(self._file, self._links), self._functions, self._unnamed)
+        return found | self._named if went else frozenset()
 
     @property
     def steps(self) -> int:
@@ -98,6 +97,10 @@ class Search:
         met: dict[str, Reach] = {}
         every, size = holding(self._links, pages)
         self._toll = self._functions.confine(size, share) if share < SPREAD else 0
+        if self._toll:  # what several exported functions soon come to, where few searches end
+            some = sample(self._file, self._root)
+            found = descend_exports(self._functions, self._links, some, self._is_named)
+            self._soon |= {each: self._reach(*found[each], "export") for each in found} | self._soon
         for feature, those in every:
             if feature in CHOSEN or not those:
                 continue
@@ -109,7 +112,8 @@ class Search:
             else:
                 self._climb(feature, those, met)
             # In a file that does not ask, only names say that those who call it do.
-            self._is_explained &= self._chooses or feature in met or feature in self._named
+            if not (self._chooses or feature in met or feature in self._named):
+                self._unnamed[feature] = those
         return dict(sorted(met.items()))
 
     def descend(self) -> None:

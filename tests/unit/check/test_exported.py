@@ -110,3 +110,34 @@ def test_one_exported_function_of_many(name, options, many, tmp_path):
     assert fit.missing
     assert (fit.expectation, fit.fits) == ("unguarded" if is_leak else "guarded", not is_leak)
     assert ("a function that others may call" in fit.reason) is is_leak, fit.reason
+
+
+LARGE = """#define WIDE __attribute__((target("avx"), noinline))
+int has(void);
+"""
+LARGE += "".join(
+    f"WIDE static void large{n}(void) {{ "
+    '__asm__ volatile(".rept 2000\\n vaddps %ymm0, %ymm1, %ymm2\\n .endr"); }\n'
+    f"void plain{n}(float *x, int n) {{ LOOP({n}); }}\n"
+    for n in range(80)
+)
+LARGE += "void (*table[80])(void);\nvoid set(void) { if (has()) {"
+LARGE += "".join(f" table[{n}] = large{n};" for n in range(80)) + " } }\n"
+LARGE += "".join(
+    f"WIDE static void inner{n}(float *x, int n) {{ LOOP({n}); }}\n"
+    f"int call{n}(float *x, int n) {{ if (CHOICE) inner{n}(x, n); return {n}; }}\n"
+    for n in range(40)
+)
+
+
+@pytest.mark.parametrize(("choice", "expected"), [("1", "unguarded"), ("has()", "guarded")])
+def test_where_few_searches_end_several_exported_functions_tell(choice, expected, tmp_path):
+    """As in FINUFFT's library, which has FFTW in it: what asks chooses much, and all has leaked."""
+    source = HEAD + f"#define CHOICE {choice}\n" + LARGE
+    compiled(tmp_path, "large", source, "x86-64")
+    asks = compiled(tmp_path, "asks", HEAD + ASKS, "x86-64")
+    path = tmp_path / "a.so"
+    subprocess.run(["gcc", "-shared", "-o", path, tmp_path / "large.o", asks], check=True)
+    fit = judge(str(path), read_needs(str(path)), within(find_profile("x86-64-v2")))
+
+    assert fit.expectation == expected, fit.reason
