@@ -66,6 +66,7 @@ SHARED = tuple(
         "ways",
         "asking",
         "execute",
+        "explore",
     )
 )
 
@@ -104,6 +105,7 @@ static void cpuprobe_native_progress(uint64_t done, uint64_t of);
 #include "flags.h"
 #include "scan/asking.h"
 #include "scan/execute.h"
+#include "scan/explore.h"
 #include "scan/functions.h"
 #include "scan/links.h"
 #include "scan/relocate.h"

@@ -13,9 +13,8 @@ enum { CANARY = 40 };
 /* and this is where it returns to. */
 #define BACK (1ull << 48)
 
-/* The instruction at an address; NULL where there is none of this file's. */
-static const struct operation *
-operation_at(const struct executed *file, uint64_t address)
+const struct operation *
+execution_operation(const struct executed *file, uint64_t address)
 {
     struct execute_decoded *kept = &file->space->decoded[address & (MOST_DECODED - 1)];
     uint32_t range;
@@ -55,11 +54,10 @@ led(struct execution *run, const struct operation *each, uint64_t next, int is_c
     return to;
 }
 
-/* Whether a compiler knows that a call does not come back: UD2 stands behind it. */
-static int
-ends_run(const struct executed *file, uint64_t next)
+int
+execution_ends(const struct executed *file, uint64_t next)
 {
-    const struct operation *each = operation_at(file, next);
+    const struct operation *each = execution_operation(file, next);
 
     return each && scan_classes[each->class].flow == FLOW_TRAP && each->length == 2;
 }
@@ -68,7 +66,7 @@ ends_run(const struct executed *file, uint64_t next)
 static enum ended
 step(struct execution *run, uint64_t *address)
 {
-    const struct operation *each = operation_at(run->file, *address);
+    const struct operation *each = execution_operation(run->file, *address);
     struct number to = number_unknown;
     uint64_t next;
     int met;
@@ -90,14 +88,14 @@ step(struct execution *run, uint64_t *address)
         break;
     case FLOW_CALL:
         to = number_known(each->immediate);
-        if (ends_run(run->file, next))
+        if (execution_ends(run->file, next))
             return RUN_REFUSED;
         to.is_known = execution_push(run, number_known(next));
         break;
     case FLOW_INDIRECT_CALL:
-        if (ends_run(run->file, next))
+        if (execution_ends(run->file, next))
             return RUN_REFUSED;
-        to = led(run, operation_at(run->file, *address), next, 1);
+        to = led(run, execution_operation(run->file, *address), next, 1);
         break;
     case FLOW_INDIRECT_JMP:
         to = led(run, each, next, 0);
@@ -114,11 +112,10 @@ step(struct execution *run, uint64_t *address)
 }
 
 void
-execution_begin(struct execution *run, struct executed *file, unsigned model)
+execution_begin(struct execution *run, struct executed *file, unsigned model,
+                struct execute_memory *memory)
 {
-    *run = (struct execution){.file = file, .model = model, .heap = HEAP};
-    run->memory = &file->space->memory[model];
-    memory_clear(run->memory);
+    *run = (struct execution){.file = file, .memory = memory, .model = model, .heap = HEAP};
     for (unsigned number = 0; number < 16; number++)
         run->unknown[number] = UINT64_MAX;
     execution_put(run, RSP, 8, number_known(STACK));

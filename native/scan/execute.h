@@ -18,7 +18,7 @@
 enum {
     MODELS = 2 * GRADES, /* of each grade, from the lowest, one CPU from each vendor */
     MOST_LEAVES = 32,
-    MOST_WRITTEN = 1 << 11,    /* words of 8 bytes that a run may write to */
+    MOST_WRITTEN = 1 << 13,    /* words of 8 bytes that a run may write to */
     MOST_DECODED = 1 << 10,    /* instructions that are kept, by their addresses */
     MOST_FOUND = 256,          /* values in static memory of one function */
     MOST_REMEMBERED = 1 << 10, /* words of static memory that it is known what runs left in */
@@ -57,6 +57,16 @@ enum foreign {
     FOREIGN_STRLEN,
     FOREIGN_STRNCASECMP,
     FOREIGN_STRNCMP,
+    FOREIGN_MODELLED, /* so many do what is known; of the others a way knows (explore.h): */
+    FOREIGN_ASKS,     /* it may tell of the CPU */
+    FOREIGN_CATCHES,  /* signals */
+    FOREIGN_ELSE,
+    FOREIGN_ENDS,
+    FOREIGN_LATER,   /* calls what it is handed, but not at once */
+    FOREIGN_NOTHING, /* is taken to find nothing: what the user sets */
+    FOREIGN_PASSIVE, /* calls nothing of what it is handed */
+    FOREIGN_GUARDS,  /* __cxa_guard_acquire, __cxa_guard_release */
+    FOREIGN_RELEASES,
 };
 
 /* A word of memory that a run wrote: which bytes, which of them are known, and where in it a value
@@ -64,7 +74,7 @@ enum foreign {
 struct execute_word {
     uint64_t address, value;
     uint32_t sizes;
-    uint8_t written, known;
+    uint8_t written, known, doubtful; /* the latter: they may tell of the CPU */
 };
 
 /* What a run left in memory, by hashes of addresses; and in which order. Of all zeros to begin
@@ -120,12 +130,16 @@ struct executed {
     const struct ways_convention *convention;
     struct ways_known *known;
     const struct execute_constants *constants;
-    uint32_t constants_count;
-    uint32_t remembered;     /* how many words are */
+    uint32_t constants_count, variables_count;
+    const struct execute_constants *variables; /* what is in memory that is written to, at first */
+    uint32_t remembered;                       /* how many words are */
     struct ways_set foreign; /* slots with other files' functions, and what these do: */
     const uint8_t *does;
-    struct ways_set zeros; /* where memory begins and ends that is zero at first */
-    struct ways_set clear; /* addresses of values there that nothing else has written to */
+    struct ways_set inner; /* functions of its own that do the same, and these: */
+    const uint8_t *inner_does;
+    struct ways_set chosen; /* slots with functions that choose what is called there */
+    struct ways_set zeros;  /* where memory begins and ends that is zero at first */
+    struct ways_set clear;  /* addresses of values there that nothing else has written to */
     const struct execute_model *models;
     struct execute_space *space;
     uint64_t left;    /* instructions that may still be executed */
@@ -147,15 +161,33 @@ void executed_look(struct executed *file, uint64_t start);
  */
 unsigned executed_refuses(struct executed *file, uint64_t start);
 
-/* --- between the files of this --- */
-
-enum ended { RUN_GOES, RUN_ENDS, RUN_LOST, RUN_REFUSED };
-
 /* A number, if it is known. */
 struct number {
     uint64_t value;
     int is_known;
 };
+
+/* One run: general registers, and which of their bits are not known; vectors, of which halves are
+ * known; flags. */
+struct execution {
+    struct executed *file;
+    struct execute_memory *memory;
+    unsigned model;
+    uint32_t steps;
+    uint64_t general[16], unknown[16], vectors[16][2];
+    uint64_t heap,
+        zeroed; /* the last memory that it was given; and which of it was zero, as bits */
+    uint8_t halves[16];
+    unsigned flags_known, flags_set;
+    /* Of a way (explore.h): it is one; not all is known of what was written before; what it writes
+     * may tell of the CPU, and which registers may, vectors from VECTORS on; it has met answers. */
+    uint8_t is_way, is_uncertain, doubts, is_told;
+    uint32_t doubtful, flags_doubtful;
+};
+
+/* --- between the files of this --- */
+
+enum ended { RUN_GOES, RUN_ENDS, RUN_LOST, RUN_REFUSED };
 
 /* Whether an address is of static memory, not of the stack or of what a run was given. */
 enum { STATIC_SHIFT = 45 };
@@ -187,23 +219,17 @@ number_known(uint64_t value)
     return (struct number){value, 1};
 }
 
-/* One run: general registers, and which of their bits are not known; vectors, of which halves are
- * known; flags. */
-struct execution {
-    struct executed *file;
-    struct execute_memory *memory;
-    unsigned model;
-    uint32_t steps;
-    uint64_t general[16], unknown[16], vectors[16][2];
-    uint64_t heap,
-        zeroed; /* the last memory that it was given; and which of it was zero, as bits */
-    uint8_t halves[16];
-    unsigned flags_known, flags_set;
-};
-
 /* Begins a run on a model; runs a function to its end, or for so many instructions. */
-void execution_begin(struct execution *run, struct executed *file, unsigned model);
+void execution_begin(struct execution *run, struct executed *file, unsigned model,
+                     struct execute_memory *memory);
 enum ended execute(struct execution *run, uint64_t start, uint32_t most);
+
+/* --- execute.c --- */
+
+/* The instruction at an address; NULL where there is none of this file's. Whether a compiler knows
+ * that a call does not come back: UD2 stands behind it. */
+const struct operation *execution_operation(const struct executed *file, uint64_t address);
+int execution_ends(const struct executed *file, uint64_t next);
 
 /* --- operate.c --- */
 
@@ -235,6 +261,9 @@ const struct execute_word *memory_written(const struct execute_memory *memory, u
 struct execute_remembered *memory_remembered(const struct executed *file, uint64_t address);
 struct execute_remembered *memory_remember(struct executed *file, uint64_t address);
 void memory_clear(struct execute_memory *memory);
+void memory_copy(struct execute_memory *to, const struct execute_memory *from);
+/* Whether bytes may tell of the CPU in a way that is not known. */
+int memory_doubts(const struct execution *run, uint64_t address, unsigned size);
 
 /* The lowest bytes of a register. */
 static inline struct number

@@ -36,12 +36,14 @@ put(struct execution *run, uint64_t to, const struct number *from, struct number
 {
     if (!size.is_known || size.value > MOST_BYTES || (from && !from->is_known))
         return 0;
-    for (uint64_t at = size.value; at-- > 0 && from && from->value < to;)
-        if (!memory_store(run, to + at, 1, memory_load(run, from->value + at, 1)))
-            return 0;
-    for (uint64_t at = 0; at < size.value && !(from && from->value < to); at++)
+    for (uint64_t left = size.value; left > 0; left--) {
+        uint64_t at = from && from->value < to ? left - 1 : size.value - left;
+
+        run->doubts = run->is_way && from && memory_doubts(run, from->value + at, 1);
         if (!memory_store(run, to + at, 1, from ? memory_load(run, from->value + at, 1) : byte))
             return 0;
+    }
+    run->doubts = 0;
     return 1;
 }
 
@@ -101,6 +103,8 @@ foreign_call(struct execution *run, enum foreign does)
         is_done = given[0].is_known && put(run, given[0].value, &given[1], unknown, given[2]);
         made = given[0];
         break;
+    default:
+        return 0;
     }
     for (unsigned number = 0; number < 16; number++)
         if (!(convention->kept >> number & 1) && number != RSP)

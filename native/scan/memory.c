@@ -42,6 +42,18 @@ word_at(struct execute_memory *memory, uint64_t address)
 }
 
 void
+memory_copy(struct execute_memory *to, const struct execute_memory *from)
+{
+    memory_clear(to);
+    for (; to->count < from->count; to->count++) {
+        uint16_t at = from->order[to->count];
+
+        to->order[to->count] = at;
+        to->words[at] = from->words[at];
+    }
+}
+
+void
 memory_clear(struct execute_memory *memory)
 {
     while (memory->count)
@@ -103,21 +115,36 @@ put_bytes(uint64_t *word, uint64_t address, uint64_t from, const uint8_t *bytes,
     return put;
 }
 
-/* What the file holds of a word: constants, and addresses that the loader puts there. Returns which
- * of its bytes are known. */
+/* Likewise what some parts of memory hold. */
 static unsigned
-held(const struct executed *file, uint64_t address, uint64_t *word)
+put_all(const struct execute_constants *parts, uint32_t count, uint64_t *word, uint64_t address)
 {
-    const struct ways_set *slots = &file->known->slots;
-    uint32_t at = place_of(slots->all, slots->count, address < 7 ? 0 : address - 7);
     unsigned known = 0;
 
-    for (uint32_t number = 0; number < file->constants_count; number++) {
-        const struct execute_constants *each = &file->constants[number];
+    for (uint32_t number = 0; number < count; number++) {
+        const struct execute_constants *each = &parts[number];
 
         if (address + 7 >= each->address && address - each->address + 7 < each->size + 7)
             known |= put_bytes(word, address, each->address, each->bytes, each->size);
     }
+    return known;
+}
+
+/* What the file holds of a word: constants, and addresses that the loader puts there. Returns which
+ * of its bytes are known. */
+static unsigned
+held(const struct execution *run, uint64_t address, uint64_t *word)
+{
+    const struct executed *file = run->file;
+    const struct ways_set *slots = &file->known->slots;
+    uint32_t at = place_of(slots->all, slots->count, address < 7 ? 0 : address - 7);
+    unsigned known = 0;
+
+    known |= put_all(file->constants, file->constants_count, word, address);
+    if (run->is_way)
+        known |= put_all(file->variables, file->variables_count, word, address);
+    if (run->is_way && ways_holds(&file->foreign, address < 7 ? 0 : address - 7, address + 7))
+        return 0;
     for (; at < slots->count && slots->all[at] <= address + 7; at++)
         known |= put_bytes(word, address, slots->all[at],
                            (const uint8_t *)&file->known->pointers[at], 8);
@@ -129,6 +156,47 @@ static int
 is_zero(const struct executed *file, uint64_t address)
 {
     return place_of(file->zeros.all, file->zeros.count, address + 1) % 2;
+}
+
+/* Whether libgcc's __cpu_model is there. */
+static int
+is_model(const struct executed *file, uint64_t address)
+{
+    return ways_holds(&file->known->models, address < 15 ? 0 : address - 15, address + 7);
+}
+
+/* Whether a word that a way has not written to may tell of the CPU: where not all is known of what
+ * was done before, static memory does that is kept for answers, and what the run was given. */
+static int
+is_doubtful(const struct execution *run, uint64_t address)
+{
+    const struct ways_known *known = run->file->known;
+
+    if (!run->is_way || (is_of_file(address) && is_model(run->file, address)))
+        return 0;
+    if (!is_of_file(address)) /* what a thread's own memory holds at first is not known */
+        return run->is_uncertain || address - (THREAD - (1ull << 30)) < 1ull << 31;
+    if (ways_holds(&known->foreign, address, address + 7))
+        return 1;
+    return run->is_uncertain && ways_kept_labels(known, address, 8) != 0;
+}
+
+int
+memory_doubts(const struct execution *run, uint64_t address, unsigned size)
+{
+    int doubts = 0;
+
+    for (unsigned done = 0; done < size + (address & 7); done += 8) {
+        uint64_t word = (address & ~7ull) + done;
+        const struct execute_word *written = memory_written(run->memory, word);
+        unsigned wanted = 0;
+
+        for (unsigned at = 0; at < 8; at++)
+            wanted |= (unsigned)(word + at - address < size) << at;
+        doubts |= written && written->doubtful & wanted;
+        doubts |= wanted & ~(written ? (unsigned)written->written : 0u) && is_doubtful(run, word);
+    }
+    return doubts;
 }
 
 /* Of a word those bytes that are wanted; returns which are known. `fresh`: which of the others this
@@ -152,21 +220,23 @@ look_up(const struct execution *run, uint64_t address, unsigned wanted, uint64_t
     }
     if (wanted && (address - HEAP) / ROOM < 64 && run->zeroed >> (address - HEAP) / ROOM & 1)
         return known | wanted;
-    if (!wanted || !is_of_file(address))
+    if (!wanted || (!is_of_file(address) && !run->is_way) || is_doubtful(run, address))
         return known;
     before = memory_remembered(run->file, address);
+    if (before && run->is_way && !is_model(run->file, address))
+        before = NULL;
     if (before) {
         *word |= before->values[run->model] & widened(before->known & wanted);
         known |= before->known & wanted;
         wanted &= ~(unsigned)before->known;
     }
     if (wanted) {
-        more = held(run->file, address, &value) & wanted;
+        more = held(run, address, &value) & wanted;
         *word |= value & widened(more);
         known |= more;
         *fresh = is_zero(run->file, address) ? wanted & ~more : 0;
-        if (before && before->known)
-            known |= *fresh & ~(unsigned)before->mixed;
+        if ((before && before->known) || run->is_way)
+            known |= *fresh & ~(before ? (unsigned)before->mixed : 0u);
     }
     return known;
 }
@@ -210,6 +280,7 @@ memory_store(struct execution *run, uint64_t address, unsigned size, struct numb
         word->value |= (value.value >> 8 * done << 8 * skip) & widened(bytes);
         word->written |= (uint8_t)bytes;
         word->known = (uint8_t)(value.is_known ? word->known | bytes : word->known & ~bytes);
+        word->doubtful = (uint8_t)(run->doubts ? word->doubtful | bytes : word->doubtful & ~bytes);
         if (!done && (word->sizes >> 4 * first & 15) < size)
             word->sizes = (word->sizes & ~(15u << 4 * first)) | size << 4 * first;
         done += take;

@@ -69,8 +69,9 @@ enum work {
     POPS,
     LEAVES,
     VECTOR_COPIES,
+    VECTOR_PARTS, /* MOVSS, MOVSD: of another vector the lowest part */
     VECTOR_XORS,
-    VECTOR_JOINS, /* PUNPCKLQDQ */
+    VECTOR_JOINS, /* PUNPCKLQDQ, MOVHPS */
     IDLES,
 };
 

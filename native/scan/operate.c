@@ -93,8 +93,16 @@ write(struct execution *run, const struct operation *each, unsigned at, struct n
 
         return address.is_known && memory_store(run, address.value, each->sizes[at], value);
     }
-    if (number >= 16 || each->upper[at])
+    if (number >= 16)
         return 0;
+    if (each->upper[at]) { /* AH and the like */
+        struct number word = execution_value(run, number, 2);
+
+        word.value = (word.value & 0xff) | (value.value & 0xff) << 8;
+        word.is_known &= value.is_known;
+        execution_put(run, number, 2, word);
+        return 1;
+    }
     execution_put(run, number, each->sizes[at], value);
     return 1;
 }
@@ -433,7 +441,9 @@ move_vector(struct execution *run, const struct operation *each)
         halves[half].value ^= is_xor ? other.value : 0;
         halves[half].is_known &= !is_xor || other.is_known;
     }
-    if (each->work == VECTOR_JOINS) {
+    if (each->work == VECTOR_JOINS && !is_vector(each, 0)) { /* MOVHPS */
+        halves[0] = half_of(run, each, 1, 1, 8);
+    } else if (each->work == VECTOR_JOINS) {
         halves[1] = halves[0];
         halves[0] = half_of(run, each, 0, 0, 8);
     }
@@ -547,6 +557,10 @@ execution_operate(struct execution *run, const struct operation *each)
         run->unknown[RSP] = run->unknown[RBP];
         execution_put(run, RBP, 8, execution_pop(run));
         return !run->unknown[RSP];
+    case VECTOR_PARTS:
+        if (is_vector(each, 0) && is_vector(each, 1))
+            return lose_vector(run, each);
+        return move_vector(run, each);
     case VECTOR_COPIES:
     case VECTOR_XORS:
     case VECTOR_JOINS:

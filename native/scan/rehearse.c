@@ -205,6 +205,13 @@ most_of(const struct executed *file)
     return file->left < file->most ? (uint32_t)file->left : file->most;
 }
 
+static void
+begin(struct execution *run, struct executed *file, unsigned model)
+{
+    memory_clear(&file->space->memory[model]);
+    execution_begin(run, file, model, &file->space->memory[model]);
+}
+
 /* Runs a function on each model; whether none is lost. */
 static int
 run_all(struct executed *file, struct execution *runs, uint64_t start)
@@ -214,7 +221,7 @@ run_all(struct executed *file, struct execution *runs, uint64_t start)
         struct execution *run = &runs[model];
         enum ended ended;
 
-        execution_begin(run, file, model);
+        begin(run, file, model);
         ended = execute(run, start, most_of(file));
         file->left -= run->steps;
         if (ended != RUN_ENDS)
@@ -257,7 +264,7 @@ run_called(struct executed *file, struct execution *runs, const struct execute_c
         struct execution *run = &runs[model];
         enum ended ended;
 
-        execution_begin(run, file, model);
+        begin(run, file, model);
         for (unsigned at = 0; at < convention->number; at++)
             if (call->given >> at & 1)
                 execution_put(run, convention->arguments[at], 8,
@@ -316,7 +323,7 @@ executed_refuses(struct executed *file, uint64_t start)
         struct execution run;
         enum ended ended;
 
-        execution_begin(&run, file, model);
+        begin(&run, file, model);
         ended = execute(&run, start, most_of(file));
         file->left -= run.steps;
         if (ended != RUN_REFUSED)

@@ -10,6 +10,7 @@
 
 #include "asking.h"
 #include "execute.h"
+#include "explore.h"
 #include "functions.h"
 #include "links.h"
 #include "relocate.h"
@@ -165,7 +166,7 @@ follow_ways(const uint8_t *code, size_t size, uint64_t address, const struct sca
     known.foreign = known.slots;
     for (unsigned at = 0; at < sizeof known.bits; at++)
         known.bits[at / 32][at % 32] = (code[at % size] & 15) % 13;
-    if (!ways_begin(&space, code, size, address, range->start, range->end))
+    if (!ways_begin(&space, &known, code, size, address, range->start, range->end))
         return;
     for (unsigned round = 0; round < 2; round++) {
         for (uint32_t at = 0; at < space.targets; at++)
@@ -323,6 +324,32 @@ ask_around(const uint8_t *code, size_t size, uint64_t address, const struct link
     asking_forget(&file);
 }
 
+/* Ways are followed from where the bytes begin, and from some more. */
+static void
+explore_all(struct executed *file, uint64_t address, size_t size)
+{
+    static struct explore_space space;
+    uint64_t roots[] = {address, address + size / 2, address + size, address + 7};
+
+    for (unsigned turn = 0; turn < 4; turn++) {
+        struct explored all = {.file = file,
+                               .space = &space,
+                               .first = roots,
+                               .firsts = turn,
+                               .roots = roots,
+                               .count = 4,
+                               .model = 2 * turn,
+                               .is_library = turn & 1,
+                               .wanted = {UINT64_MAX, turn},
+                               .left = 2000,
+                               .main = address};
+
+        explore(&all);
+        HOLDS(all.left <= 2000 && space.ways <= MOST_WAYS);
+        HOLDS(!all.is_met || all.feature < MOST_KNOWN);
+    }
+}
+
 /* Functions are executed, of which the bytes are constants as well, and tell what CPUID answers. */
 static void
 execute_all(const uint8_t *code, size_t size, uint64_t address, const struct links_known *links)
@@ -363,6 +390,8 @@ execute_all(const uint8_t *code, size_t size, uint64_t address, const struct lin
                              .zeros = {variables, 2, 2},
                              .constants = &constants,
                              .constants_count = 1,
+                             .variables = &constants,
+                             .variables_count = code[0] & 1,
                              .foreign = {slots, code[0] & 63, 64},
                              .does = does,
                              .clear = {slots + 32, 32, 32},
@@ -384,6 +413,7 @@ execute_all(const uint8_t *code, size_t size, uint64_t address, const struct lin
         HOLDS(!call || call->puts <= MOST_PUT);
     }
     HOLDS(file.left <= STEPS);
+    explore_all(&file, address, size);
 }
 
 /* How the bytes refer to each other, as code, relocations, symbols and words. */

@@ -84,9 +84,12 @@ _WORKS: Mapping[str, tuple[str, ...]] = {
     "PUSHES": ("PUSH",),
     "POPS": ("POP",),
     "LEAVES": ("LEAVE",),
-    "VECTOR_COPIES": ("MOVD", "MOVQ", "MOVUPS", "MOVAPS", "MOVDQU", "MOVDQA"),
+    "VECTOR_COPIES": (
+        *("MOVD", "MOVQ", "MOVUPS", "MOVAPS", "MOVDQU", "MOVDQA", "MOVUPD", "MOVAPD"),
+    ),
+    "VECTOR_PARTS": ("MOVSS", "MOVSD"),
     "VECTOR_XORS": ("PXOR", "XORPS"),
-    "VECTOR_JOINS": ("PUNPCKLQDQ",),
+    "VECTOR_JOINS": ("PUNPCKLQDQ", "MOVLHPS", "UNPCKLPD", "MOVHPS", "MOVHPD"),
     "IDLES": ("NOP", "ENDBR64", "MFENCE", "LFENCE"),
 }
 _WORK = {name: work for work, names in _WORKS.items() for name in names}

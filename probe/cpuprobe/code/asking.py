@@ -57,6 +57,7 @@ class Functions:
         to_learn: the steps that are made to begin with.
         last: bytes of functions that are looked at after all others then.
         answered: functions that answer: the labels of that, and what is known of it.
+        rehearsals: its functions, as they are executed.
         refusals: functions from which CPUs that lack a tier do not come back.
     """
 
@@ -70,7 +71,7 @@ class Functions:
         others = (at for at in around if next(links.takers(at, at + 1), None) is not None)
         self._answers = file.answers or [*models, *others]
         self._ways = Ways(file, links, self._answers, models)
-        self._rehearsals = Rehearsals(file, links, self._ways)
+        self.rehearsals = Rehearsals(file, links, self._ways)
         self.main = main(file)
         self.answered: dict[int, tuple[int, int]] = {}
         self._summaries: dict[int, Summary] = {}
@@ -93,7 +94,7 @@ class Functions:
     @property
     def made(self) -> int:
         """Steps that were made so far, and instructions that were executed."""
-        return self._ways.made + self._rehearsals.made + _MET * self._met
+        return self._ways.made + self.rehearsals.made + _MET * self._met
 
     def callers(self, start: int) -> Iterator[int]:
         """The calls of a function, as long as there are steps for them."""
@@ -196,12 +197,12 @@ class Functions:
 
     def _rehearse(self, start: int, summary: Summary) -> None:
         """Takes in what is known of the answers of one function where it was executed."""
-        refused = self._rehearsals.refuses(start)
+        refused = self.rehearsals.refuses(start)
         if refused:
             self.refusals[start] = refused
         if not (summary.answers or summary.statics):
             return
-        outcome = self._rehearsals.of(start, [*map(kept_at, summary.statics)])
+        outcome = self.rehearsals.of(start, [*map(kept_at, summary.statics)])
         if outcome.returned is not None and summary.answers:
             summary.answers, summary.returned = outcome.returned
         known = [(each, outcome.statics.get(kept_at(each))) for each in summary.statics]

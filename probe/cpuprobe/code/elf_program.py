@@ -91,8 +91,7 @@ def read_elf(source: Source, machine: int = abi.EM_X86_64) -> Binary:
             read_dynamic(file, elf)
             few = constants(elf, _MOST_CONSTANTS)
             file.constants = [(section.address, section.data) for section in few]
-            few = constants(elf, _MOST_CONSTANTS, abi.SHF_WRITE)
-            file.data = [(section.address, section.data) for section in few]
+            file.variables = [*_variables(elf, _MOST_CONSTANTS)]
             file.linked = file.kind == "executable" or bool(file.exports)
             file.appended = appended(source, elf)
         if machine == abi.EM_X86_64:
@@ -150,6 +149,14 @@ def _unwound(elf: Elf, rows: list[_Row]) -> Callable[[], bytes | memoryview]:
     ranges = [(address, address + size) for _, _, address, _, size in rows]
     read = functools.partial(maker().unwind, *found, ranges)
     return begun(read).result if len(found[0]) >= LARGE else read
+
+
+def _variables(elf: Elf, most: int) -> Iterator[tuple[int, bytes]]:
+    """Memory that may be written to: its address, and what it holds at first."""
+    for each in elf.segments:
+        if each.type == abi.PT_LOAD and each.flags & abi.PF_W and 0 < each.size <= most:
+            most -= each.size
+            yield each.address, elf.read(each.offset, each.size, "what is in memory at first")
 
 
 def _asked(elf: Elf) -> Callable[[], frozenset[int]]:

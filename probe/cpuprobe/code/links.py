@@ -33,8 +33,8 @@ _DENSE = 32
 """Bytes of code to a reference, at least; where there are more code is gone through again."""
 _BLOCK = 64
 """Bytes that C searches together."""
-_SHARES = 4
-"""For each thread, into as many the code is cut."""
+_SHARES = 2
+"""For each thread, into as many the code is cut: in small shares more are dense (_DENSE)."""
 _MOST_AT_FIRST = 1 << 20
 """References of a kind for which there is room, before it is known how many there are."""
 _MOST_ASKING = 1 << 17

@@ -153,7 +153,7 @@ class Binary:
         models: those of them that are libgcc's __cpu_model.
         is_windows: its functions call each other as on Windows.
         constants: address and content of memory that is only read, as far as that is little.
-        data: likewise of memory that is written to, as it is at first.
+        variables: likewise of memory that may be written to, at first.
         questions: where its data names the file in which Linux lists the CPU's features.
     """
 
@@ -186,7 +186,7 @@ class Binary:
     models: set[int] = field(default_factory=set)
     questions: frozenset[int] = frozenset()
     constants: list[tuple[int, bytes]] = field(default_factory=list)
-    data: list[tuple[int, bytes]] = field(default_factory=list)
+    variables: list[tuple[int, bytes]] = field(default_factory=list)
 
     @property
     def code_size(self) -> int:
@@ -218,6 +218,11 @@ class Binary:
     def function(self, start: int) -> Range | None:
         """The function that begins at an address."""
         return self.functions.find(self.code_number(start), start)
+
+    def is_for_cpus(self, start: int) -> bool:
+        """Whether the symbol of the function that begins there says which CPUs it is for."""
+        function = self.function(start)
+        return function is not None and is_named_for_cpus(self.name(function.name))
 
     @functools.cached_property
     def asks_others(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from cpuprobe.code.asking import Functions
 from cpuprobe.code.budget import SEARCHED
 from cpuprobe.code.coming import Coming
 from cpuprobe.code.descent import descend, descend_exports, sample
+from cpuprobe.code.exploration import Exploration
 from cpuprobe.code.fixed_links import FixedLinks
 from cpuprobe.code.holders import Holders
 from cpuprobe.code.holding import holding
@@ -54,8 +55,9 @@ class Search:
         """
         self._file, self._links, self._tables = file, links, Tables(file, links)
         self._functions = self.functions(file, self._links)
-        self._is_named = functools.partial(_is_named, file)  # a method makes a cycle
+        self._is_named = file.is_for_cpus  # the file's: one of its own makes a cycle
         self._held = Holders(self._links, self._tables, self._functions, self._is_named)
+        self._exploration = Exploration(file, self._functions.rehearsals)
         begins: By = "load" if file.kind == "library" else "run"
         self._roots: dict[int, By | None] = dict.fromkeys(roots, begins)
         self._open, self._chooses = dict[int, bool](), False
@@ -80,7 +82,7 @@ class Search:
     @property
     def steps(self) -> int:
         """What it took so far, as a scan has it (code.budget)."""
-        return SEARCHED * self._functions.made
+        return SEARCHED * (self._functions.made + self._exploration.made)
 
     def found(
         self, pages: Mapping[int, frozenset[str]], chooses: bool, share: float = 1
@@ -114,6 +116,9 @@ class Search:
             # In a file that does not ask, only names say that those who call it do.
             if not (self._chooses or feature in met or feature in self._named):
                 self._unnamed[feature] = those
+        held = {name for name, those in every if those} - CHOSEN
+        for feature, address, root, by in self._exploration.met(held, met, self._root):
+            met[feature] = self._reach(address, root, by)
         return dict(sorted(met.items()))
 
     def descend(self) -> None:
@@ -292,9 +297,3 @@ class Search:
     def _reach(self, address: int, start: int, by: By) -> Reach:
         function = self._file.function(start)
         return Reach(address, start, by, self._file.name(function.name) if function else "")
-
-
-def _is_named(file: Binary, start: int) -> bool:
-    """Whether a function's symbol says which CPU it is for."""
-    function = file.function(start)
-    return function is not None and is_named_for_cpus(file.name(function.name))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import struct
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -16,9 +17,10 @@ from cpuprobe.code import tiers
 from cpuprobe.code.links import Links
 from cpuprobe.code.lists import Kept
 from cpuprobe.code.native import NATIVE, ffi, lib
-from cpuprobe.code.program import Binary
+from cpuprobe.code.program import Binary, asks
 from cpuprobe.code.ways import Ways, working_memory
 from cpuprobe.facts.features import load_features
+from cpuprobe.facts.tables import load_table
 
 MOST_STEPS = 1_000_000
 """Instructions that are executed for a file; of 372 that have features none takes more than some
@@ -34,7 +36,11 @@ _MODEL = (1, 0x80000001)
 """Leaves whose EAX and EBX tell of the model and of more that differs from CPU to CPU. They have no
 subleaves."""
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
-_SAME = {"_Znwm": "malloc", "_Znam": "malloc", "memmove": "memcpy", "bcmp": "memcmp"}
+_SAME = {
+    **dict.fromkeys(("_Znwm", "_Znam", "_ZnwmSt11align_val_t"), "malloc"),
+    "memmove": "memcpy",
+    "bcmp": "memcmp",
+}
 """Functions that do what others do."""
 _FOREIGN = {
     name: getattr(lib, f"FOREIGN_{_SAME.get(name, name).upper()}")
@@ -46,6 +52,22 @@ _FOREIGN = {
     if NATIVE
 }
 """What other files' functions do, by their names."""
+_DOES = {
+    "later": "FOREIGN_LATER",
+    "setting": "FOREIGN_NOTHING",
+    "catching": "FOREIGN_CATCHES",
+    "ending": "FOREIGN_ENDS",
+    "throwing": "FOREIGN_ENDS",
+    "passive": "FOREIGN_PASSIVE",
+}
+"""Likewise of what matters where ways are explored, by words of profiles/baseline.toml."""
+_DOES_BY_NAME = (
+    {"__cxa_guard_acquire": lib.FOREIGN_GUARDS, "__cxa_guard_release": lib.FOREIGN_RELEASES}
+    if NATIVE
+    else {}
+)
+_MOST_INNER = 20_000
+"""Functions of a static program of which names are read."""
 _SPACES: list[Any] = []
 """Working memory that is free."""
 
@@ -97,6 +119,42 @@ def _chosen(file: Binary, links: Links) -> dict[int, str]:
     return found
 
 
+@functools.lru_cache(1 << 14)
+def foreign(name: str) -> int:
+    """What another file's function of some name does (native/scan/execute.h, enum foreign)."""
+    if name in _FOREIGN:
+        return int(_FOREIGN[name])
+    if asks(name):
+        return int(lib.FOREIGN_ASKS)
+    for does, names in _doing().items():
+        if names.search(name):
+            return does
+    return int(_DOES_BY_NAME.get(name, lib.FOREIGN_ELSE))
+
+
+@functools.cache
+def _doing() -> dict[int, re.Pattern[str]]:
+    """The names of functions that do some things, by what these are."""
+    words = load_table("baseline")["dispatch"]
+    does: dict[str, list[str]] = {}
+    for kind, each in _DOES.items():
+        does.setdefault(each, []).extend(words[kind])
+    return {getattr(lib, each): re.compile("|".join(names)) for each, names in does.items()}
+
+
+def _inner(file: Binary, links: Links) -> dict[int, int]:
+    """The C library's functions in a static program whose symbols tell them, and what they do."""
+    if links.names or file.kind != "executable" or len(links.starts) > _MOST_INNER:
+        return {}
+    found = {}
+    for start in links.starts:
+        function = file.function(start)
+        name = file.name(function.name) if function else ""
+        if name and (does := foreign(name)) not in (lib.FOREIGN_ELSE, lib.FOREIGN_ASKS):
+            found[start] = does
+    return found
+
+
 class Outcome(NamedTuple):
     """What a function does on the models.
 
@@ -123,19 +181,23 @@ class Rehearsals:
         self._made = made = ffi.new("struct executed *")
         made.links, made.known, made.code = links.known, ways.known, ways.code
         made.convention = ways.convention
-        constants = [
-            (kept.keep(ffi.from_buffer("uint8_t[]", content)), address, len(content))
-            for address, content in file.constants
-        ]
-        made.constants = kept.keep(ffi.new("struct execute_constants[]", constants))
-        made.constants_count = len(constants)
+        for parts, kind in ((file.constants, "constants"), (file.variables, "variables")):
+            rows = [
+                (kept.keep(ffi.from_buffer("uint8_t[]", content)), address, len(content))
+                for address, content in parts
+            ]
+            setattr(made, kind, kept.keep(ffi.new("struct execute_constants[]", rows)))
+            setattr(made, f"{kind}_count", len(rows))
         zeros = sorted(itertools.chain.from_iterable(file.zeros))
         kept.fill(made.zeros, zeros)
-        called = {slot: name for slot, name in links.names.items() if name in _FOREIGN}
-        called |= _chosen(file, links)
+        called = {slot: foreign(name) for slot, name in links.names.items()}
+        called |= {slot: foreign(name) for slot, name in _chosen(file, links).items()}
         kept.fill(made.foreign, sorted(called))
-        does = bytes(_FOREIGN[called[slot]] for slot in sorted(called))
-        made.does = kept.keep(ffi.from_buffer("uint8_t[]", does))
+        made.does = kept.keep(ffi.new("uint8_t[]", [called[slot] for slot in sorted(called)]))
+        inner = _inner(file, links)
+        kept.fill(made.inner, sorted(inner))
+        made.inner_does = kept.keep(ffi.new("uint8_t[]", [inner[at] for at in sorted(inner)]))
+        kept.fill(made.chosen, sorted(links.chosen))
         made.models = models()
         made.left, made.most = MOST_STEPS, _MOST
         ways.known.executed = made

@@ -50,7 +50,7 @@ class Rows:
 
     def __init__(self, file: Binary, links: Links) -> None:
         """Nothing is looked for yet."""
-        self._links, self._data, self._texts = links, sorted(file.data), sorted(file.constants)
+        self._links, self._data, self._texts = links, sorted(file.variables), sorted(file.constants)
 
     def above(self, those: Collection[int]) -> set[int]:
         """Some functions, and those that call them, or call such."""

@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("iced_x86")
 
 from tests.needs import read_needs
-from tests.unit.check import containers, go_samples, samples
+from tests.unit.check import containers, go_samples, object_samples, samples
 
 from cpuprobe.check.against import within
 from cpuprobe.check.judge import judge
@@ -129,6 +129,26 @@ def test_cxx(name, tmp_path):
     truth, source = samples.CXX[name]
     source = samples.C_HEAD + source + ("" if name in samples.CXX_ALONE else samples.C_MAIN)
     path = compiled(tmp_path, source, ".cc", "g++", "-O2", "-w", "-std=c++17")
+
+    hold(path, truth, tmp_path)
+
+
+@pytest.mark.parametrize("how", [("gcc", "-O2"), ("clang", "-O0")], ids=" ".join)
+@pytest.mark.parametrize("name", object_samples.C)
+def test_what_is_kept_in_objects(name, how, tmp_path):
+    truth, source = object_samples.C[name]
+    source = samples.C_HEAD + source + samples.C_MAIN
+    path = compiled(tmp_path, source, ".c", *how, "-w", "-pthread")
+
+    hold(path, truth, tmp_path)
+
+
+@pytest.mark.parametrize("how", [("g++", "-O2"), ("clang++", "-O0")], ids=" ".join)
+@pytest.mark.parametrize("name", object_samples.CXX)
+def test_what_is_kept_in_objects_of_classes(name, how, tmp_path):
+    truth, source = object_samples.CXX[name]
+    source = object_samples.CXX_HEAD + samples.C_HEAD + source + samples.C_MAIN
+    path = compiled(tmp_path, source, ".cc", *how, "-w", "-std=c++17")
 
     hold(path, truth, tmp_path)
 

@@ -79,7 +79,11 @@ LEFT = {
     "b805000000 31c9 83e901 83d000 c3": 6,  # sub ecx, 1; adc eax, 0
     "31c9 83e901 19c0 c3": 0xFFFFFFFF,  # sbb eax, eax, whatever it was
     "31c9 ffc9 b801000000 7902 b002 c3": 2,  # dec ecx; jns over mov al, 2
-    "31c0 b405 0fb6c4 c3": Lost,  # what is written to AH is not followed
+    "31c0 b405 0fb6c4 c3": 5,  # mov ah, 5; movzx eax, ah
+    "b805000000 48894424f0 660fefc0 0f164424f0 0f114424e0 488b4424e8 c3": 5,  # movhps
+    "b805000000 48894424f0 0f164424f0 0f174424d0 488b4424d0 c3": 5,  # and from there
+    "b805000000 48894424f0 f30f104424f0 0f114424e0 488b4424e0 c3": 5,  # movss: the others are zero
+    "b805000000 48894424f0 f30f10c1 f30f114424f0 8b4424f0 c3": None,  # movss xmm0, xmm1; back
     "b800120000 0fb6c4 c3": 0x12,  # movzx eax, ah
     "b8f0ffffff c1f802 25ff000000 c3": 0xFC,  # sar eax, 2; and eax, 255
     "b801000000 d1e8 b800000000 83d000 c3": 1,  # shr eax, 1: the bit is the carry

@@ -1,0 +1,160 @@
+"""Programs that keep what they know of the CPU in objects, tables and lists, and choose wrongly.
+
+As samples.py has them: (what becomes of each on a CPU without AVX2, source). Each was once taken
+for guarded, but for those that run.
+"""
+
+from __future__ import annotations
+
+C = {
+    "heap_flags": (
+        "runs",
+        r"""struct ctx { int w; unsigned cpu; void (*f)(int); };
+        OLD void init(struct ctx *c) { c->f = slow; if (c->cpu & 0x8000) c->f = fast; }
+        OLD void work(int k) { struct ctx *c = calloc(1, sizeof *c); c->w = k;
+        c->cpu = (asked() ? 0x100 : 0) | (has() ? 0x8000 : 0); init(c); c->f(k); free(c); }
+        """,
+    ),
+    "heap_flags_of_another": (
+        "dies",
+        r"""struct ctx { int w; unsigned cpu; void (*f)(int); };
+        OLD void init(struct ctx *c) { c->f = slow; if (c->cpu & 0x100) c->f = fast; }
+        OLD void work(int k) { struct ctx *c = calloc(1, sizeof *c); c->w = k;
+        c->cpu = (asked() ? 0x100 : 0) | (has() ? 0x8000 : 0); init(c); c->f(k); free(c); }
+        """,
+    ),
+    "heap_level_inverted": (
+        "dies",
+        r"""struct ctx { long pad[4]; int level; };
+        OLD int level(void) { return has() ? 3 : asked() ? 2 : 1; }
+        OLD void run(struct ctx *c, int k) { if (c->level >= 3) slow(k); else fast(k); }
+        OLD void work(int k) { struct ctx *c = malloc(sizeof *c); c->level = level();
+        run(c, k); free(c); }
+        """,
+    ),
+    "heap_object_of_another": (
+        "dies",
+        r"""struct ops { void (*f)(int), (*g)(int); }; struct object { const struct ops *ops; };
+        static const struct ops old_ops = {slow, slow}, new_ops = {fast, fast};
+        OLD struct object *make(void) { struct object *o = malloc(sizeof *o);
+        o->ops = asked() ? &new_ops : &old_ops; return o; }
+        OLD void work(int k) { struct object *o = make(); o->ops->f(k); free(o); }
+        """,
+    ),
+    "table_by_level": (
+        "dies",
+        r"""enum { SCALAR, SSE2, AVX2 }; struct kernels { void (*f)(int), (*g)(int); };
+        static const struct kernels all[] = {{slow, slow}, {slow, slow}, {fast, fast}};
+        static struct kernels chosen;
+        OLD void choose(void) { int level = SSE2; if (asked()) level = AVX2;
+        chosen = all[level]; }
+        OLD void work(int k) { if (!chosen.f) choose(); chosen.f(k); chosen.g(k); }
+        """,
+    ),
+    "leaked_baseline": (  # both sides need AVX
+        "dies",
+        r"""struct kernels { long unroll; void (*f)(int); };
+        NEW void base(int k) { LOOP(k + 1); }
+        static struct kernels of_haswell = {64, fast}, of_nehalem = {32, base}, *kernels;
+        OLD struct kernels *core(void) { return has() ? &of_haswell : &of_nehalem; }
+        OLD void work(int k) { if (!kernels) kernels = core(); kernels->f(k); }
+        """,
+    ),
+    "leaked_baseline_later": (
+        "dies",
+        r"""struct table { void (*f)(int), (*g)(int); int ready; };
+        NEW void base(int k) { LOOP(k + 1); }
+        static void first(int k); static struct table table = {first, slow, 0};
+        OLD void fill(void) { struct table t; memset(&t, 0, sizeof t); t.f = base; t.g = slow;
+        if (has()) t.f = fast; t.ready = 1; table = t; }
+        static void first(int k) { fill(); table.f(k); }
+        OLD void work(int k) { table.f(k); table.g(k); }
+        """,
+    ),
+    "one_entry": (
+        "dies",
+        r"""static void (*f)(int), (*g)(int);
+        OLD void once(void (*init)(void)) { static int done; if (!done) { init(); done = 1; } }
+        OLD void set(void) { int cpu = has(); f = cpu ? fast : slow;
+        g = slow; if (asked() | cpu) g = fast; }
+        OLD void work(int k) { once(set); f(k); g(k); }
+        """,
+    ),
+    "needs_of_another": (  # as VOLK has them
+        "dies",
+        r"""struct kernel { const char *name; unsigned needs; void (*f)(int); };
+        static const struct kernel all[] = {{"generic", 0, slow}, {"avx2", 2, fast}};
+        OLD unsigned cpu(void) { return (asked() ? 2 : 0) | (has() ? 4 : 0); }
+        OLD void work(int k) { unsigned have = cpu(); void (*best)(int) = slow;
+        for (int i = 0; i < 2; i++) if (!(all[i].needs & ~have)) best = all[i].f; best(k); }
+        """,
+    ),
+    "environment": (
+        "runs",
+        r"""static int flags; OLD void look(void) { char *set;
+        flags = (asked() ? 1 : 0) | (has() ? 2 : 0);
+        set = getenv("FORCE_LEVEL"); if (set && *set) flags &= atoi(set); }
+        OLD void work(int k) { look(); if (flags & 2) fast(k); else slow(k); }
+        """,
+    ),
+    "thread_with_an_object": (
+        "dies",
+        r"""#include <pthread.h>
+        struct job { int k, cpu; void (*f)(int); };
+        OLD void *start(void *p) { struct job *j = p; if (j->cpu) j->f = fast; j->f(j->k);
+        return 0; }
+        OLD void work(int k) { pthread_t t; struct job j = {k, 0, slow}; j.cpu = asked() && k;
+        pthread_create(&t, 0, start, &j); pthread_join(t, 0); }
+        """,
+    ),
+}
+
+CXX_HEAD = """
+#include <bitset>
+#include <cstdint>
+#include <functional>
+#include <memory>
+"""
+CXX = {
+    "member_function_inverted": (
+        "dies",
+        r"""struct all { std::function<void(int)> f; all() { f = slow; if (!has()) f = fast; } };
+        OLD all &get() { static all one; return one; }
+        OLD void work(int k) { get().f(k); }
+        """,
+    ),
+    "bits_of_another": (
+        "dies",
+        r"""OLD std::bitset<64> look() { std::bitset<64> r; r[3] = asked(); r[9] = has();
+        return r; }
+        static const std::bitset<64> bits = look();
+        OLD void work(int k) { if (bits[9]) slow(k); else fast(k); }
+        """,
+    ),
+    "implementations_of_another": (  # as simdjson's
+        "dies",
+        r"""struct impl { uint32_t needs; constexpr impl(uint32_t n) : needs(n) {}
+        virtual void run(int) const = 0; };
+        struct newer final : impl { constexpr newer() : impl(1) {}
+        void run(int k) const override { fast(k); } };
+        struct older final : impl { constexpr older() : impl(0) {}
+        void run(int k) const override { slow(k); } };
+        static const newer one{}; static const older two{};
+        OLD uint32_t cpu() { return (asked() ? 1 : 0) | (has() ? 2 : 0); }
+        OLD const impl *best() { uint32_t have = cpu();
+        static const impl *const all[] = {&one, &two};
+        for (auto each : all) if ((each->needs & have) == each->needs) return each;
+        return &two; }
+        OLD void work(int k) { best()->run(k); }
+        """,
+    ),
+    "shared_inverted": (
+        "dies",
+        r"""struct state { int width = 0; bool old, newer; };
+        OLD std::shared_ptr<state> make() { auto s = std::make_shared<state>();
+        s->old = asked(); s->newer = has(); return s; }
+        OLD void run(const state &s, int k) { if (s.newer) slow(k); else fast(k); }
+        OLD void work(int k) { auto s = make(); run(*s, k); }
+        """,
+    ),
+}
