@@ -57,11 +57,14 @@ enum foreign {
     FOREIGN_STRLEN,
     FOREIGN_STRNCASECMP,
     FOREIGN_STRNCMP,
+    FOREIGN_REALLOC,
     FOREIGN_MODELLED, /* so many do what is known; of the others a way knows (explore.h): */
     FOREIGN_ASKS,     /* it may tell of the CPU */
     FOREIGN_CATCHES,  /* signals */
     FOREIGN_ELSE,
     FOREIGN_ENDS,
+    FOREIGN_EXITS, /* with what it is handed */
+    FOREIGN_THROWS,
     FOREIGN_LATER,   /* calls what it is handed, but not at once */
     FOREIGN_NOTHING, /* is taken to find nothing: what the user sets */
     FOREIGN_PASSIVE, /* calls nothing of what it is handed */
@@ -241,8 +244,9 @@ void execution_put(struct execution *run, unsigned number, unsigned size, struct
 struct number execution_address(const struct execution *run, const struct operation *each);
 int execution_push(struct execution *run, struct number value);
 struct number execution_pop(struct execution *run);
-/* What FS counts from. */
+/* What FS counts from. Where others' functions stand, each as far behind as its slot says. */
 #define THREAD (5ull << STATIC_SHIFT)
+#define ELSEWHERE (7ull << STATIC_SHIFT)
 
 /* --- foreign.c --- */
 

@@ -24,6 +24,7 @@ copy_way(struct explore_way *to, const struct explore_way *from)
     to->depth = from->depth;
     to->first = from->first;
     to->is_library = from->is_library;
+    to->fails = from->fails;
     to->catches = from->catches;
     to->doubts = from->doubts;
     to->root = from->root;
@@ -131,6 +132,11 @@ go_on(struct explored *all, struct explore_way *way)
         begin(all, way, all->first[way->first++]);
         return 1;
     }
+    if (way->root == all->main) {
+        struct number made = execution_value(&way->run, RAX, 1);
+
+        way->fails = made.is_known && made.value;
+    }
     if (!all->space->is_first_done) {
         all->space->is_first_done = 1;
         memory_copy(&all->space->first, &way->memory);
@@ -206,6 +212,10 @@ follow(struct explored *all, struct explore_way *way)
 
     while (all->left && way->run.steps - began < MOST_OF_WAY && step(all, way))
         all->left--;
+    if (way->root == all->main) {
+        all->failed += way->fails;
+        all->others += !way->fails;
+    }
 }
 
 /* Follows all ways from one on. */
@@ -230,7 +240,7 @@ explore(struct explored *all)
     struct explore_space *space = all->space;
     struct explore_way *way = &space->way[0];
 
-    all->is_met = 0;
+    all->is_met = all->failed = all->others = 0;
     space->is_first_done = 0;
     space->heap = HEAP;
     space->zeroed = 0;
@@ -245,7 +255,7 @@ explore(struct explored *all)
     if (go_on(all, way))
         follow_all(all);
     for (uint32_t at = 0; at < all->count && all->left && !all->is_met; at++) {
-        space->ways = way->catches = way->doubts = 0;
+        space->ways = way->catches = way->doubts = way->fails = 0;
         way->first = all->firsts;
         memory_copy(&way->memory, &space->first);
         way->run = (struct execution){.heap = space->heap, .zeroed = space->zeroed};

@@ -34,9 +34,9 @@ struct explore_way {
     struct execution run;
     struct execute_memory memory;
     struct explore_call call[MOST_DEEP];
-    uint32_t depth, first;   /* of what is called first, how many were */
-    uint8_t catches, doubts; /* SIGILL; whatever is not known may tell of the CPU */
-    uint8_t is_library;
+    uint32_t depth, first;     /* of what is called first, how many were */
+    uint8_t catches, doubts;   /* SIGILL; whatever is not known may tell of the CPU */
+    uint8_t is_library, fails; /* who started the program is told that it failed */
     uint64_t address, root;
 };
 
@@ -62,6 +62,7 @@ struct explored {
     uint32_t firsts, count;
     unsigned model;
     uint32_t is_library, is_met, feature;
+    uint32_t failed, others;  /* ways of main that ended so, and those that did not */
     uint64_t wanted[2], left; /* features, as bits; instructions */
     uint64_t main;
     uint64_t address, root;

@@ -104,11 +104,11 @@ explore_come_back(struct explore_way *way, struct number to)
     return 1;
 }
 
-/* Another file's function may write to what it is told of. */
+/* Another file's function may write to what it is told of by so many arguments. */
 static void
-fill(struct execution *run)
+fill(struct execution *run, unsigned count)
 {
-    for (unsigned at = 0; at < 4; at++) {
+    for (unsigned at = 0; at < count; at++) {
         struct number to = execution_value(run, run->file->convention->arguments[at], 8);
 
         if (!to.is_known || to.value < LOWEST ||
@@ -172,7 +172,13 @@ call_foreign(struct explore_way *way, enum foreign does, uint64_t next)
     }
     made = number_unknown;
     switch (does) {
+    case FOREIGN_EXITS:
+        way->fails = first.is_known && first.value & UINT8_MAX;
+        return 0;
     case FOREIGN_ENDS:
+        way->fails = 1;
+        return 0;
+    case FOREIGN_THROWS:
         return 0;
     case FOREIGN_ASKS:
         way->doubts = doubts = 1;
@@ -195,14 +201,14 @@ call_foreign(struct explore_way *way, enum foreign does, uint64_t next)
             return 0;
         break;
     case FOREIGN_ELSE:
-        fill(run);
+        fill(run, 4);
         if (call_back(way, next))
             return 1;
         break;
     case FOREIGN_LATER:
         break;
     default:
-        fill(run);
+        fill(run, 2);
     }
     explore_leave(run, doubts);
     execution_put(run, RAX, 8, made);
@@ -228,7 +234,8 @@ explore_go(struct explore_way *way, struct number to, int is_call, uint64_t next
     const struct executed *file = run->file;
     enum foreign does;
 
-    if (to.is_known && does_at(&file->inner, file->inner_does, to.value, &does)) {
+    if (to.is_known && (does_at(&file->inner, file->inner_does, to.value, &does) ||
+                        does_at(&file->foreign, file->does, to.value - ELSEWHERE, &does))) {
         if (is_call)
             return call_foreign(way, does, next);
         to = execution_pop(run);
@@ -242,7 +249,7 @@ explore_go(struct explore_way *way, struct number to, int is_call, uint64_t next
     }
     if (!is_call) /* of a jump: what would be called by it, or a switch */
         return explore_give_up(way);
-    fill(run);
+    fill(run, 4);
     explore_leave(run, hands_doubt(run) || way->doubts);
     run->is_uncertain = 1;
     way->address = next;

@@ -101,17 +101,23 @@ repeat(struct execution *run, const uint8_t *code, unsigned length)
     return 1;
 }
 
-/* DIV by a register, and MUL; whether that was one. */
+/* DIV and IDIV (F7 /6, /7) of what its operand's size holds; whether that was one. */
 static int
-divide(struct execution *run, const struct operation *each)
+divide(struct execution *run, const struct operation *each, const uint8_t *code)
 {
-    unsigned number = each->registers[0], size = each->sizes[0] ? each->sizes[0] : 8;
-    struct number low = execution_value(run, RAX, size), by;
+    unsigned size = *code >> 4 == 4 && *code & 8 ? 8 : 4, at = *code >> 4 == 4;
+    unsigned which = each->length > at + 1 && code[at] == 0xf7 ? code[at + 1] >> 3 & 7 : 0;
+    struct number low = execution_value(run, RAX, size), high = execution_value(run, RDX, size), by;
+    struct number address = execution_address(run, each);
 
-    if (number >= 16 || size < 4 || run->unknown[RDX] || run->general[RDX])
+    if (which < 6)
         return 0;
-    by = execution_value(run, number, size);
-    if (!low.is_known || !by.is_known || !by.value)
+    if (each->registers[0] < 16)
+        by = execution_value(run, each->registers[0], size);
+    else
+        by = address.is_known ? memory_load(run, address.value, size) : number_unknown;
+    if (!low.is_known || !high.is_known || !by.is_known || !by.value || high.value ||
+        (which == 7 && (low.value | by.value) >> (8 * size - 1)))
         return 0;
     execution_put(run, RDX, size, number_known(low.value % by.value));
     execution_put(run, RAX, size, number_known(low.value / by.value));
@@ -172,8 +178,7 @@ explore_operate(struct explore_way *way, const struct operation *each, uint64_t 
         run->doubts = 0;
         return;
     }
-    if (each->traits & IS_DOUBLE && each->count == 1 && code[each->length - 1] >> 3 == 0x1e &&
-        divide(run, each)) { /* F7 /6 of a register */
+    if (each->traits & IS_DOUBLE && divide(run, each, code)) {
         run->doubts = 0;
     } else if (!seek(run, each, code) && !execution_operate(run, each)) {
         forget(run, each);

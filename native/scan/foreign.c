@@ -73,6 +73,11 @@ foreign_call(struct execution *run, enum foreign does)
     for (unsigned at = 0; at < 3; at++)
         given[at] = execution_value(run, convention->arguments[at], 8);
     switch (does) {
+    case FOREIGN_REALLOC: /* there is room behind what was given */
+        if (!given[0].is_known)
+            return 0;
+        made = given[0].value ? given[0] : (struct number){run->heap = room, 1};
+        break;
     case FOREIGN_CALLOC:
     case FOREIGN_MALLOC:
         made = (struct number){run->heap = room, 1};

@@ -143,8 +143,10 @@ held(const struct execution *run, uint64_t address, uint64_t *word)
     known |= put_all(file->constants, file->constants_count, word, address);
     if (run->is_way)
         known |= put_all(file->variables, file->variables_count, word, address);
-    if (run->is_way && ways_holds(&file->foreign, address < 7 ? 0 : address - 7, address + 7))
-        return 0;
+    if (run->is_way && ways_holds(&file->foreign, address < 7 ? 0 : address - 7, address + 7)) {
+        *word = ELSEWHERE + address; /* of a slot that begins there */
+        return ways_holds(&file->foreign, address, address) ? 0xff : 0;
+    }
     for (; at < slots->count && slots->all[at] <= address + 7; at++)
         known |= put_bytes(word, address, slots->all[at],
                            (const uint8_t *)&file->known->pointers[at], 8);

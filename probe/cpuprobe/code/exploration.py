@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from cpuprobe.code import tiers
@@ -66,13 +66,24 @@ class Exploration:
             wanted = [0, 0]
             for number in (every.index(name) for name in held if tiers.tier(name) == tier):
                 wanted[number // 64] |= 1 << number % 64
-            made.wanted, made.left = wanted, self._most
-            made.model = _VENDORS * (tier - 1)
-            lib.explore(made)
-            self.made += self._most - made.left
+            self._explore(made, tier - 1, wanted)
             if made.is_met:
                 yield every[made.feature], made.address, made.root, self._by[made.root]
+            elif made.failed and not made.others and self._succeeds(made):
+                name = min(name for name in held if tiers.tier(name) == tier)
+                yield name, made.main, made.main, "run"  # it refuses to go on
         _SPACES.append(space)
+
+    def _explore(self, made: Any, tier: int, wanted: Sequence[int]) -> None:
+        """Follows ways on a model that has the features of a tier, and of those below."""
+        made.wanted, made.left, made.model = wanted, self._most, _VENDORS * tier
+        lib.explore(made)
+        self.made += self._most - made.left
+
+    def _succeeds(self, made: Any) -> bool:
+        """Whether on a CPU with all features not every way of main tells of failure."""
+        self._explore(made, tiers.TOP, (0, 0))
+        return bool(made.others)
 
     def _begin(self, space: Any, why: Callable[[int], By | None]) -> Any:
         """What C works on: where a run begins."""

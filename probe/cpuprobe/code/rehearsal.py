@@ -46,7 +46,7 @@ _FOREIGN = {
     name: getattr(lib, f"FOREIGN_{_SAME.get(name, name).upper()}")
     for name in (
         *("malloc", "calloc", "memcmp", "memcpy", "memset", "strcasecmp", "strcmp", "strlen"),
-        *("strncasecmp", "strncmp"),
+        *("realloc", "strncasecmp", "strncmp"),
         *_SAME,
     )
     if NATIVE
@@ -57,12 +57,16 @@ _DOES = {
     "setting": "FOREIGN_NOTHING",
     "catching": "FOREIGN_CATCHES",
     "ending": "FOREIGN_ENDS",
-    "throwing": "FOREIGN_ENDS",
+    "throwing": "FOREIGN_THROWS",
     "passive": "FOREIGN_PASSIVE",
 }
 """Likewise of what matters where ways are explored, by words of profiles/baseline.toml."""
 _DOES_BY_NAME = (
-    {"__cxa_guard_acquire": lib.FOREIGN_GUARDS, "__cxa_guard_release": lib.FOREIGN_RELEASES}
+    {
+        **dict.fromkeys(("exit", "_exit", "_Exit", "quick_exit"), lib.FOREIGN_EXITS),
+        "__cxa_guard_acquire": lib.FOREIGN_GUARDS,
+        "__cxa_guard_release": lib.FOREIGN_RELEASES,
+    }
     if NATIVE
     else {}
 )
@@ -124,12 +128,14 @@ def foreign(name: str) -> int:
     """What another file's function of some name does (native/scan/execute.h, enum foreign)."""
     if name in _FOREIGN:
         return int(_FOREIGN[name])
+    if name in _DOES_BY_NAME:
+        return int(_DOES_BY_NAME[name])
     if asks(name):
         return int(lib.FOREIGN_ASKS)
     for does, names in _doing().items():
         if names.search(name):
             return does
-    return int(_DOES_BY_NAME.get(name, lib.FOREIGN_ELSE))
+    return int(lib.FOREIGN_ELSE)
 
 
 @functools.cache

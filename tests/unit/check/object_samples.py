@@ -107,6 +107,35 @@ C = {
         pthread_create(&t, 0, start, &j); pthread_join(t, 0); }
         """,
     ),
+    "list_that_grows_inverted": (
+        "dies",
+        r"""struct known { const char *name; int has; }; static struct known *all; static int count;
+        OLD void add(const char *name, int has) {
+        all = realloc(all, (count + 1) * sizeof *all); all[count].name = name;
+        all[count++].has = has; }
+        OLD int knows(const char *name) { for (int i = 0; i < count; i++)
+        if (!strcmp(all[i].name, name)) return all[i].has; return 0; }
+        OLD void work(int k) { add("sse4.2", asked()); add("avx2", has());
+        if (knows("avx2")) slow(k); else fast(k); }
+        """,
+    ),
+    "memory_by_a_pointer": (
+        "dies",
+        r"""static void *(*take)(size_t) = malloc; struct state { int newer; };
+        OLD struct state *make(void) { struct state *s = take(sizeof *s); if (!s) return 0;
+        s->newer = has() | 1; return s; }
+        OLD void go(struct state *s, int k) { if (s->newer) fast(k); else slow(k); }
+        OLD void work(int k) { struct state *s = make(); if (s) go(s, k); }
+        """,
+    ),
+    "fails_further_down": (
+        "refuses",
+        r"""OLD int prepare(void) { if (!has()) { fputs("unsupported\n", stderr); return 0; }
+        return 1; }
+        OLD int tool(int k) { if (!prepare()) return 4; fast(k); return 0; }
+        OLD void work(int k) { int result = tool(k); if (result) exit(result); }
+        """,
+    ),
 }
 
 CXX_HEAD = """
