@@ -18,6 +18,8 @@ from cpuprobe.code.ways import working_memory
 _MOST = 300_000
 """Instructions that are executed for the features of one tier; half as many for each megabyte of
 code: to what leaked into a large file many other ways lead."""
+_FEWEST = 4_000
+"""Fewer come to nothing."""
 _VENDORS = 2
 """Models of each grade (code.rehearsal.models)."""
 _SPACES: list[Any] = []
@@ -58,7 +60,7 @@ class Exploration:
             is one.
         """
         of = {*map(tiers.tier, held)} - {*map(tiers.tier, known), tiers.NONE}
-        if not of or not self._most:
+        if not of or self._most < _FEWEST:
             return
         space = working_memory("struct explore_space[]", _SPACES)
         made, every = self._begin(space, why), names()

@@ -16,7 +16,7 @@ from cpuprobe.code.arguments import takes_vectors
 from cpuprobe.code.asking import Functions
 from cpuprobe.code.budget import SEARCHED
 from cpuprobe.code.coming import Coming
-from cpuprobe.code.descent import descend, descend_exports, sample
+from cpuprobe.code.descent import WIDELY, descend, descend_exports, sample
 from cpuprobe.code.exploration import Exploration
 from cpuprobe.code.fixed_links import FixedLinks
 from cpuprobe.code.holders import Holders
@@ -99,7 +99,7 @@ class Search:
         met: dict[str, Reach] = {}
         every, size = holding(self._links, pages)
         self._toll = self._functions.confine(size, share) if share < SPREAD else 0
-        if self._toll:  # what several exported functions soon come to, where few searches end
+        if self._toll and share >= WIDELY:  # what several exported functions soon come to
             some = sample(self._file, self._root)
             found = descend_exports(self._functions, self._links, some, self._is_named)
             self._soon |= {each: self._reach(*found[each], "export") for each in found} | self._soon
