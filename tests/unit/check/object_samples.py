@@ -71,15 +71,6 @@ C = {
         OLD void work(int k) { table.f(k); table.g(k); }
         """,
     ),
-    "one_entry": (
-        "dies",
-        r"""static void (*f)(int), (*g)(int);
-        OLD void once(void (*init)(void)) { static int done; if (!done) { init(); done = 1; } }
-        OLD void set(void) { int cpu = has(); f = cpu ? fast : slow;
-        g = slow; if (asked() | cpu) g = fast; }
-        OLD void work(int k) { once(set); f(k); g(k); }
-        """,
-    ),
     "needs_of_another": (  # as VOLK has them
         "dies",
         r"""struct kernel { const char *name; unsigned needs; void (*f)(int); };
@@ -95,16 +86,6 @@ C = {
         flags = (asked() ? 1 : 0) | (has() ? 2 : 0);
         set = getenv("FORCE_LEVEL"); if (set && *set) flags &= atoi(set); }
         OLD void work(int k) { look(); if (flags & 2) fast(k); else slow(k); }
-        """,
-    ),
-    "thread_with_an_object": (
-        "dies",
-        r"""#include <pthread.h>
-        struct job { int k, cpu; void (*f)(int); };
-        OLD void *start(void *p) { struct job *j = p; if (j->cpu) j->f = fast; j->f(j->k);
-        return 0; }
-        OLD void work(int k) { pthread_t t; struct job j = {k, 0, slow}; j.cpu = asked() && k;
-        pthread_create(&t, 0, start, &j); pthread_join(t, 0); }
         """,
     ),
     "list_that_grows_inverted": (
