@@ -172,7 +172,7 @@ ROWS = (
     Row("deb", "postgresql-15", "usr/lib/postgresql/15/bin/postgres --describe-config"),
     Row(
         "deb",
-        "opus-tools libopus0 libopusenc0 libopusfile0 libogg0",
+        "opus-tools libflac12 libopus0 libopusenc0 libopusfile0 libogg0",
         "usr/bin/opusenc --quiet --raw /usr/bin/env /dev/null",
     ),
     Row(
