@@ -226,7 +226,7 @@ class Functions:
         yield from self._links.users(self._foreign)
         if self._foreign and self._file.code_size <= _MOST_SEARCHED:
             code, slots = self._file.code, self._foreign
-            found = reads(code, [each.span for each in code], min(slots), max(slots) + 1)
+            found = reads(code, None, min(slots), max(slots) + 1)
             every = zip(found.keys, found.values, strict=True)
             yield from (site for slot, site in every if slot in slots)
 

@@ -16,17 +16,16 @@ _FLAGS = (b"avx", b"sse4_", b"fma", b"bmi")
 """What is looked for there by who does not only count CPUs (Linux, arch/x86/kernel/cpu/proc.c)."""
 
 
-def constants(elf: Elf, most: int, written: int = 0) -> Iterator[Section]:
+def constants(elf: Elf, most: int) -> Iterator[Section]:
     """The sections of constants, but for unwind entries.
 
     Args:
         elf: an ELF file with sections; without them nothing is found.
         most: bytes of all; what is larger is left out.
-        written: SHF_WRITE: those of data that a run may write to instead.
     """
     for section in elf.sections:
         unlike = abi.SHF_EXECINSTR | abi.SHF_WRITE
-        constant = section.flags & (abi.SHF_ALLOC | unlike) == abi.SHF_ALLOC | written
+        constant = section.flags & (abi.SHF_ALLOC | unlike) == abi.SHF_ALLOC
         if not constant or section.type != abi.SHT_PROGBITS or section.size > most:
             continue
         if section.name not in _UNWINDING:

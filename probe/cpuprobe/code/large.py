@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from cpuprobe.code.threads import begun
+from cpuprobe.code.threads import begun, taken
 
 LARGE = 2 << 20
 """Bytes from which it pays: those of a large page."""
@@ -47,14 +47,12 @@ def begin_reading(source: Fills, offset: int, size: int) -> tuple[bytes, Callabl
 
     def fill() -> int:
         filled = 0
-        with contextlib.suppress(IndexError):  # none is left
-            while True:
-                at = pieces.popleft()
-                end, got = min(at + LARGE, size), 1
-                while at < end and got:
-                    got = source.into(offset + at, room[at:end])
-                    at += got
-                    filled += got
+        for start in taken(pieces):
+            at, end, got = start, min(start + LARGE, size), 1
+            while at < end and got:
+                got = source.into(offset + at, room[at:end])
+                at += got
+                filled += got
         return filled
 
     other = begun(fill)

@@ -27,7 +27,7 @@ from cpuprobe.code.needs import MOST_LISTED, Function, Place, Use
 from cpuprobe.code.program import Binary
 from cpuprobe.code.sketch import sketch
 from cpuprobe.code.tally import Scan
-from cpuprobe.code.threads import at_once, parts
+from cpuprobe.code.threads import at_once, parts, taken
 
 SHARES = 4
 """For each thread, into as many the work is cut: one of equal bytes can take twice as long."""
@@ -119,11 +119,7 @@ class _Part:
         """
         space = ffi.new_allocator(should_clear_after_alloc=False)("struct scan_space *")
         budget = Budget(most)
-        while shares:
-            try:
-                share = shares.popleft()
-            except IndexError:
-                return
+        for share in taken(shares):
             for piece in share:
                 self._scan(piece, space, budget)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -48,6 +48,16 @@ def begun(work: Callable[[], U]) -> Future[U]:
         return made
 
 
+def taken(left: deque[T]) -> Iterator[T]:
+    """Takes what is left, one by one; other threads do so at the same time."""
+    while left:
+        try:
+            item = left.popleft()
+        except IndexError:  # another one was faster
+            return
+        yield item
+
+
 def at_once(work: Callable[[T], U], items: Sequence[T], threads: int) -> list[U]:
     """What work comes to for each of some items.
 
@@ -57,11 +67,7 @@ def at_once(work: Callable[[T], U], items: Sequence[T], threads: int) -> list[U]
     found: dict[int, U] = {}
 
     def take() -> None:
-        while left:
-            try:
-                at, item = left.popleft()
-            except IndexError:  # another thread was faster
-                return
+        for at, item in taken(left):
             found[at] = work(item)
 
     those = [begun(take) for _ in range(threads - 1)]
