@@ -61,6 +61,10 @@ def cpu_header(line: str) -> CpuHeader | None:
     return CpuHeader(int(digits) if digits else None)
 
 
+WITH_SUBLEAVES = frozenset({0x4, 0x7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1F})
+"""Leaves of which nobody knows what a program was told that set no ECX."""
+
+
 class CpuDump:
     """The CPUs of the dumps in a text, added line by line.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.dump import CpuDump, dump_sightings
+from cpuprobe.evidence.machines.dump import WITH_SUBLEAVES, CpuDump, dump_sightings
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 
 _WORD = r"(?:0x)?([0-9a-f]{1,8})"
@@ -34,7 +34,6 @@ _X86INFO = re.compile(
     rf"^\s{{0,8}}eax in: {_WORD}, eax = {_WORD} ebx = {_WORD} ecx = {_WORD} edx = {_WORD}\s*$",
     re.IGNORECASE,
 )
-_WITH_SUBLEAVES = frozenset({0x4, 0x7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14})
 
 
 class _Reader:
@@ -63,7 +62,7 @@ class _Reader:
         if row is None:
             return False
         leaf, eax, ebx, ecx, edx = (int(word, 16) for word in row.groups())
-        if leaf not in _WITH_SUBLEAVES:
+        if leaf not in WITH_SUBLEAVES:
             self.dump.add(leaf, 0, (eax, ebx, ecx, edx), number)
         return True
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cpuprobe.evidence.machines.dump import CpuDump, CpuHeader, dump_sightings
+from cpuprobe.evidence.machines.dump import WITH_SUBLEAVES, CpuDump, CpuHeader, dump_sightings
 from cpuprobe.evidence.machines.sighting import Format, Paste, Sighting
 
 _HEAD = re.compile(
@@ -22,7 +22,6 @@ _ROW = re.compile(
 )
 # What CoreFreq puts between its rows.
 _ASIDE = re.compile(r"^\W{0,12}Largest ")
-_WITH_SUBLEAVES = frozenset({0x4, 0x7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1F})
 
 
 class CpuidTableReader:
@@ -47,7 +46,7 @@ class CpuidTableReader:
             return False
         leaf = int(match[1], 16)
         eax, ebx, ecx, edx = (int(text, 16) for text in match.groups()[2:])
-        if match[2] is not None or self._subleaf_0 or leaf not in _WITH_SUBLEAVES:
+        if match[2] is not None or self._subleaf_0 or leaf not in WITH_SUBLEAVES:
             self.dump.add(leaf, int(match[2] or "0", 16), (eax, ebx, ecx, edx), number)
         return True
 
